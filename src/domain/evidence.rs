@@ -1,0 +1,100 @@
+//! What the provider's answer says about a verification, without the person: the policy's input.
+
+use serde::{Deserialize, Serialize};
+
+/// One answer as evidence. Absent stays absent (`None`): never a default, never a guess.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// `VerifyStatus`: −1 and 0 unfinished, 1 passed, 2 and above not passed.
+    pub verify_status: i32,
+    /// The three scores.
+    pub scores: Scores,
+    /// `Material.FaceQuality`.
+    pub face_quality: Option<FaceQuality>,
+    /// `Material.FaceMask`: the face wore a mask.
+    pub face_mask: Option<bool>,
+    /// Which images the answer offered.
+    pub images: ImagesOffered,
+    /// The name read from the card equals the one submitted.
+    pub name_matches: Option<bool>,
+    /// The number read from the card equals the one submitted.
+    pub number_matches: Option<bool>,
+    /// Whole days from the answer until the card expires; negative once it has. Absent for
+    /// long-term cards (长期) and unreadable dates.
+    pub card_days_left: Option<i64>,
+    /// Whole years from birth (card) to the answer.
+    pub age_years: Option<i64>,
+    /// The scene the verification ran in.
+    pub biz_type: String,
+    /// How many times the provider has been asked, this time included.
+    pub attempts: i64,
+    /// Names of fields that were there but made no sense (a score of "abc" or 140, say). A policy
+    /// must not take such an answer for one that lacks the field.
+    pub malformed: Vec<String>,
+}
+
+impl Evidence {
+    /// The lowest score present: if it clears a bound, every one that is present does.
+    pub fn lowest_score(&self) -> Option<f64> {
+        self.scores.present().min_by(f64::total_cmp)
+    }
+}
+
+/// Comparison scores, each 0 to 100. References, never verdicts: the provider's own document
+/// says that the status combines them with other checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Live face against the government photo (`AuthorityComparisionScore`, either spelling).
+    pub authority: Option<f64>,
+    /// Live face against the retained photo (`FaceComparisonScore`).
+    pub face: Option<f64>,
+    /// Live face against the portrait on the card (`IdCardFaceComparisonScore`).
+    pub id_card_face: Option<f64>,
+}
+
+impl Scores {
+    /// Those that are present.
+    pub fn present(&self) -> impl Iterator<Item = f64> {
+        [self.authority, self.face, self.id_card_face].into_iter().flatten()
+    }
+}
+
+/// The provider's grading of the face image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum FaceQuality {
+    /// Not usable.
+    Unqualified,
+    /// Poor.
+    Low,
+    /// Usual.
+    Normal,
+    /// Good.
+    High,
+}
+
+impl FaceQuality {
+    /// The provider's spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unqualified => "UNQUALIFIED",
+            Self::Low => "LOW",
+            Self::Normal => "NORMAL",
+            Self::High => "HIGH",
+        }
+    }
+}
+
+/// Which images the answer linked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, one per image kind")]
+pub struct ImagesOffered {
+    /// The face.
+    pub face: bool,
+    /// The card's portrait side.
+    pub card_front: bool,
+    /// The card's emblem side.
+    pub card_back: bool,
+    /// The full camera frame.
+    pub face_global: bool,
+}

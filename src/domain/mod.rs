@@ -1,0 +1,13 @@
+//! Plain data and its grammar: what a callback, a result, a piece of evidence and a decision are.
+//!
+//! Three things that are never mixed: what the phone said ([`callback`], a hint), what the
+//! provider answered ([`answer`], [`evidence`]) and what we decided ([`decision`]).
+//! Nothing here does I/O; time and randomness come in through [`clock`] and [`ids`].
+
+pub mod answer;
+pub mod callback;
+pub mod clock;
+pub mod decision;
+pub mod evidence;
+pub mod ids;
+pub mod verification;

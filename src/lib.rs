@@ -1,0 +1,32 @@
+//! Verdict: turns "the user has finished real-person verification" into a durable, explainable
+//! decision.
+//!
+//! The code map, in reading order. Arrows point one way (`tests/architecture.rs` guards them).
+//!
+//! | Layer | What lives there |
+//! |---|---|
+//! | [`domain`] | plain data and its grammar: ids, callback, verification, evidence, decision, clock |
+//! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
+//! | [`vault`] | key ring, envelope sealing, webhook signatures |
+//! | [`store`] | all SQL, one file per table family |
+//! | [`provider`] | the provider's vocabulary: signing, wire forms, error classes, credentials, client |
+//! | [`worker`] | claim loop, fetching, budget and breaker |
+//! | [`http`] | router, problem+json, auth, one file per endpoint |
+//! | [`sandbox`] | simulated provider, as a real HTTP server |
+//! | [`postgres`] | a private Postgres for the demo and the tests |
+//! | [`config`] | the only reader of files and environment |
+//! | [`telemetry`] | logs and metrics |
+//! | [`app`] | composition root: configuration, parts, running service, graceful stop |
+
+pub mod domain;
+pub mod policy;
+pub mod vault;
+pub mod store;
+pub mod provider;
+pub mod worker;
+pub mod http;
+pub mod sandbox;
+pub mod postgres;
+pub mod config;
+pub mod telemetry;
+pub mod app;
