@@ -38,8 +38,6 @@ macro_rules! ids {
 ids! {
     /// One verification: one (`biz_type`, `biz_id`).
     VerificationId;
-    /// One accepted callback.
-    CallbackId;
     /// One answer of the provider.
     ResultId;
     /// One decision.

@@ -1,1 +1,93 @@
-//! Placeholder.
+//! All SQL, one file per table family; each statement says what it protects.
+//!
+//! Every write is one statement in autocommit: it happens whole or not at all, costs one round
+//! trip, and leaves no transaction for a cancelled future to forget. [`group_commit`] lets one
+//! commit serve many callers.
+
+mod pool;
+mod schema;
+pub mod accounts;
+pub mod api_keys;
+pub mod callbacks;
+pub mod completions;
+pub mod group_commit;
+pub mod policies;
+pub mod signals;
+pub mod verifications;
+
+pub use pool::{Settings, Store};
+pub use schema::SchemaState;
+
+use std::time::Duration;
+
+/// What can go wrong below. Messages name places and codes, never values: a database's own
+/// message may quote the row.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Postgres cannot be reached, is starting, stopping or read-only: try again later.
+    #[error("the database is unavailable ({0})")]
+    Unavailable(String),
+    /// No answer in time; a write may or may not have happened.
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The database refused the statement.
+    #[error("the database refused a statement (SQLSTATE {code}{})", constraint.as_deref().map(|c| format!(", constraint {c}")).unwrap_or_default())]
+    Refused {
+        /// Five-character SQLSTATE.
+        code: String,
+        /// The constraint that refused, if one did.
+        constraint: Option<String>,
+    },
+    /// A row that this version does not understand.
+    #[error("the database holds a row that makes no sense: {0}")]
+    Inconsistent(&'static str),
+    /// The schema is not the one this binary was built for.
+    #[error("the database schema is {0}")]
+    Schema(SchemaState),
+}
+
+impl Error {
+    /// The same statement may succeed if tried again by itself.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Timeout(_) => true,
+            // Serialization failure and deadlock: one of two had to go.
+            Self::Refused { code, .. } => code == "40001" || code == "40P01",
+            Self::Inconsistent(_) | Self::Schema(_) => false,
+        }
+    }
+
+    fn violates(&self, name: &str) -> bool {
+        matches!(self, Self::Refused { constraint: Some(constraint), .. } if constraint == name)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(refusal) => {
+                let code = refusal.code().unwrap_or_default().into_owned();
+                // 08: connection; 53: out of resources; 57P: shutting down or starting; 25006: read-only.
+                let down =
+                    code.starts_with("08") || code.starts_with("53") || code.starts_with("57P");
+                if down || code == "25006" {
+                    Self::Unavailable(format!("SQLSTATE {code}"))
+                } else {
+                    Self::Refused { code, constraint: refusal.constraint().map(ToOwned::to_owned) }
+                }
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Inconsistent("a column has an unexpected type or value")
+            }
+            sqlx::Error::RowNotFound => Self::Inconsistent("a row that must exist does not"),
+            sqlx::Error::Io(error) => Self::Unavailable(error.kind().to_string()),
+            sqlx::Error::PoolTimedOut => Self::Unavailable("no free connection in time".to_owned()),
+            sqlx::Error::PoolClosed => Self::Unavailable("shutting down".to_owned()),
+            sqlx::Error::Tls(_) => Self::Unavailable("TLS refused".to_owned()),
+            _ => Self::Unavailable("connection broken".to_owned()),
+        }
+    }
+}
+
+/// Shorthand of this layer.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,159 @@
+//! The provider account's shared state: budget and breaker, in one row that all replicas use.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use super::{Result, Store};
+
+/// Why no calls go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breaker {
+    /// They do.
+    Closed,
+    /// Credentials, permission or the account itself were refused.
+    Credentials,
+    /// The provider finds our clock wrong.
+    Clock,
+    /// The provider has been failing for everybody.
+    Outage,
+}
+
+impl Breaker {
+    /// The stable spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Credentials => "credentials",
+            Self::Clock => "clock",
+            Self::Outage => "outage",
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        match text {
+            "credentials" => Self::Credentials,
+            "clock" => Self::Clock,
+            "outage" => Self::Outage,
+            _ => Self::Closed,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct AccountRow {
+    breaker: String,
+}
+
+impl Store {
+    /// Makes sure the account has a row, and lets an open breaker probe at once: a process that
+    /// has just started may have come with better credentials.
+    pub async fn open_account(&self, account: &str) -> Result<()> {
+        self.run(|| async {
+            sqlx::query(
+                "insert into accounts (account) values ($1)
+                 on conflict (account) do update set probe_at = verdict_now(), trips = 0
+                 where accounts.breaker <> 'closed'",
+            )
+            .bind(account)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Where the breaker stands.
+    pub async fn breaker(&self, account: &str) -> Result<Breaker> {
+        let row: Option<AccountRow> = self
+            .run(|| async {
+                sqlx::query_as("select breaker from accounts where account = $1")
+                    .bind(account)
+                    .fetch_optional(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(row.map_or(Breaker::Closed, |row| Breaker::parse(&row.breaker)))
+    }
+
+    /// A good answer: calls may go out again. Only called when something is on record, so the
+    /// happy path does not touch this row.
+    pub async fn account_is_well(&self, account: &str) -> Result<()> {
+        self.run(|| async {
+            sqlx::query(
+                "update accounts set breaker = 'closed', failures = 0, trips = 0, probe_at = null,
+                     opened_at = null
+                 where account = $1 and (breaker <> 'closed' or failures > 0)",
+            )
+            .bind(account)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Opens the breaker, or keeps it open after a failed probe (`probing`). The next probe waits
+    /// `first_probe`, doubled with every probe that failed, up to `longest`.
+    pub async fn trip(
+        &self,
+        account: &str,
+        why: Breaker,
+        probing: bool,
+        first_probe: Duration,
+        longest: Duration,
+    ) -> Result<()> {
+        // accounts::trip: answers to calls sent before it opened must not push the probe away, so
+        // while it is open only a failed probe counts as another trip.
+        self.once(async {
+            sqlx::query(
+                "update accounts set breaker = $2,
+                     opened_at = coalesce(opened_at, verdict_now()),
+                     trips = least(trips + 1, 30),
+                     probe_at = verdict_now()
+                         + make_interval(secs => least($3 * power(2, least(trips, 20)), $4))
+                 where account = $1 and (breaker = 'closed' or $5)",
+            )
+            .bind(account)
+            .bind(why.as_str())
+            .bind(first_probe.as_secs_f64())
+            .bind(longest.as_secs_f64())
+            .bind(probing)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Counts one passing fault; answers how many came in a row.
+    pub async fn count_fault(&self, account: &str) -> Result<i32> {
+        self.once(async {
+            sqlx::query_scalar(
+                "update accounts set failures = least(failures + 1, 1000000)
+                 where account = $1 returning failures",
+            )
+            .bind(account)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The provider throttled us: nobody calls for this long.
+    pub async fn pause(&self, account: &str, pause: Duration) -> Result<()> {
+        self.run(|| async {
+            sqlx::query(
+                "update accounts
+                 set spent_to = greatest(spent_to, verdict_now() + make_interval(secs => $2))
+                 where account = $1",
+            )
+            .bind(account)
+            .bind(pause.as_secs_f64())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+}

@@ -1,0 +1,264 @@
+//! Accepting: callbacks and the work they make due, in one commit.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::group_commit::GroupCommit;
+use super::verifications::decision_of;
+use super::{Error, Result, Store};
+use crate::domain::callback::{BizId, BizType, Callback};
+use crate::domain::ids::VerificationId;
+use crate::domain::verification::{State, Verification};
+
+/// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
+/// length of one statement.
+pub const MAX_BATCH: usize = 256;
+
+/// One verified message, ready to be kept.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The configured source.
+    pub source: String,
+    /// The `webhook-id` header.
+    pub message_id: String,
+    /// SHA-256 of the exact body.
+    pub digest: [u8; 32],
+    /// What it says.
+    pub callback: Callback,
+    /// When it came.
+    pub received_at: OffsetDateTime,
+    /// The id the verification gets if it is new.
+    pub verification_id: VerificationId,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// Kept, and its work is due.
+    New(Verification),
+    /// The same id and bytes as before: the same answer as before.
+    Repeated(Verification),
+    /// The same id with other bytes.
+    Mismatch,
+}
+
+/// Accepts callbacks in group commits.
+pub type Accepting = GroupCommit<Incoming, Accepted>;
+
+impl Store {
+    /// Starts the group commit for callbacks. `window` is how long an unfinished verification is
+    /// asked about after its last callback.
+    pub fn start_accepting(
+        &self,
+        window: Duration,
+        max_batch: usize,
+    ) -> (Accepting, Vec<tokio::task::JoinHandle<()>>) {
+        let store = self.clone();
+        GroupCommit::start(max_batch, MAX_BATCH * 64, move |batch| {
+            let store = store.clone();
+            async move { store.accept(batch, window).await }
+        })
+    }
+
+    /// Accepts a batch: one outcome per message, in order.
+    pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
+        // A message that stands twice in one batch is written once.
+        let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut distinct: Vec<usize> = Vec::with_capacity(batch.len());
+        let mut stands_for = Vec::with_capacity(batch.len());
+        for (index, incoming) in batch.iter().enumerate() {
+            let first =
+                *first_of.entry((&incoming.source, &incoming.message_id)).or_insert_with(|| {
+                    distinct.push(index);
+                    index
+                });
+            stands_for.push(first);
+        }
+        let mut outcomes: HashMap<usize, Accepted> = HashMap::new();
+        for (index, outcome) in self.write_accepted(&batch, &distinct, window).await? {
+            outcomes.insert(index, outcome);
+        }
+        batch
+            .iter()
+            .enumerate()
+            .map(|(index, incoming)| {
+                let first = stands_for[index];
+                let outcome = outcomes
+                    .get(&first)
+                    .cloned()
+                    .ok_or(Error::Inconsistent("an accepted callback has no outcome"))?;
+                Ok(match outcome {
+                    Accepted::New(same) if first != index => {
+                        if batch[first].digest == incoming.digest {
+                            Accepted::Repeated(same)
+                        } else {
+                            Accepted::Mismatch
+                        }
+                    }
+                    other => other,
+                })
+            })
+            .collect()
+    }
+
+    async fn write_accepted(
+        &self,
+        batch: &[Incoming],
+        distinct: &[usize],
+        window: Duration,
+    ) -> Result<Vec<(usize, Accepted)>> {
+        // Another replica may be writing the same message at this moment: its unique key then
+        // refuses our whole statement, and the next try finds the message known.
+        const TRIES: usize = 5;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.try_write_accepted(batch, distinct, window).await {
+                Err(error)
+                    if tried < TRIES
+                        && (error.violates("callbacks_pkey")
+                            || matches!(error, Error::Refused { .. }) && error.is_passing()) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_write_accepted(
+        &self,
+        batch: &[Incoming],
+        distinct: &[usize],
+        window: Duration,
+    ) -> Result<Vec<(usize, Accepted)>> {
+        let rows = distinct.iter().map(|index| &batch[*index]);
+        let sources: Vec<&str> = rows.clone().map(|row| row.source.as_str()).collect();
+        let message_ids: Vec<&str> = rows.clone().map(|row| row.message_id.as_str()).collect();
+        let digests: Vec<&[u8]> = rows.clone().map(|row| &row.digest[..]).collect();
+        let biz_types: Vec<&str> = rows.clone().map(|row| row.callback.biz_type.as_str()).collect();
+        let biz_ids: Vec<&str> = rows.clone().map(|row| row.callback.biz_id.as_str()).collect();
+        let received: Vec<_> = rows.clone().map(|row| row.received_at).collect();
+        let occurred: Vec<_> = rows.clone().map(|row| row.callback.occurred_at).collect();
+        let references: Vec<_> =
+            rows.clone().map(|row| row.callback.reference.as_deref()).collect();
+        let audits: Vec<_> = rows.clone().map(|row| row.callback.hint.audit).collect();
+        let codes: Vec<_> = rows.clone().map(|row| row.callback.hint.code).collect();
+        let platforms: Vec<_> = rows.clone().map(|row| row.callback.hint.platform).collect();
+        let ids: Vec<Uuid> = rows.clone().map(|row| row.verification_id.0).collect();
+
+        let rows = self
+            .run(|| async {
+                sqlx::query(ACCEPT)
+                    .bind(&sources)
+                    .bind(&message_ids)
+                    .bind(&digests)
+                    .bind(&biz_types)
+                    .bind(&biz_ids)
+                    .bind(&received)
+                    .bind(&occurred)
+                    .bind(&references)
+                    .bind(&audits)
+                    .bind(&codes)
+                    .bind(&platforms)
+                    .bind(&ids)
+                    .bind(window.as_secs_f64())
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        rows.iter().map(|row| outcome(row, batch, distinct)).collect()
+    }
+}
+
+/// callbacks::accept. One statement, one commit: the message and its work are kept together or
+/// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
+/// cannot deadlock. A known message touches nothing. `kept` has no ON CONFLICT on purpose: if
+/// another replica wins the race for a message, this whole statement is undone and tried again.
+const ACCEPT: &str = "
+with incoming as (
+    select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
+        $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
+        $12::uuid[]) with ordinality
+        as t (source, message_id, digest, biz_type, biz_id, received_at, occurred_at, reference,
+              audit, code, platform, id, ord)
+), known as (
+    select i.ord, i.digest as new_digest, c.*
+    from incoming i join callbacks c using (source, message_id)
+), fresh as (
+    select * from incoming i where not exists (select from known k where k.ord = i.ord)
+), touched as (
+    -- A new callback makes a verification due again, but for closed and erased ones.
+    insert into verifications as v
+        (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at)
+    select distinct on (biz_type, biz_id)
+        id, biz_type, biz_id,
+        (array_agg(reference) filter (where reference is not null)
+            over (partition by biz_type, biz_id order by ord
+                  rows between unbounded preceding and unbounded following))[1],
+        'pending',
+        min(received_at) over (partition by biz_type, biz_id),
+        max(received_at) over (partition by biz_type, biz_id),
+        count(*) over (partition by biz_type, biz_id),
+        verdict_now(), verdict_now() + make_interval(secs => $13)
+    from fresh order by biz_type, biz_id, ord
+    on conflict (biz_type, biz_id) do update set
+        reference = coalesce(v.reference, excluded.reference),
+        callbacks = v.callbacks + excluded.callbacks,
+        updated_at = greatest(v.updated_at, excluded.updated_at),
+        state = case when v.closed or v.state = 'erased' then v.state else 'pending' end,
+        due_at = case when v.closed or v.state = 'erased' then v.due_at
+                      else least(v.due_at, excluded.due_at) end,
+        give_up_at = excluded.give_up_at,
+        failures = 0,
+        polls = 0
+    returning v.*
+), kept as (
+    insert into callbacks (source, message_id, digest, verification_id, received_at, occurred_at,
+        hint_audit, hint_code, hint_platform,
+        answer_state, answer_attempts, answer_reference, answer_decision_id)
+    select f.source, f.message_id, f.digest, t.id, f.received_at, f.occurred_at,
+        f.audit, f.code, f.platform, t.state, t.attempts, t.reference, t.decision_id
+    from fresh f join touched t using (biz_type, biz_id)
+    order by f.source, f.message_id
+), answers as (
+    select f.ord, 'new' as outcome, t.id, t.biz_type, t.biz_id, t.reference, t.state,
+        t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id
+    from fresh f join touched t using (biz_type, biz_id)
+    union all
+    select k.ord, case when k.digest = k.new_digest then 'repeated' else 'mismatch' end,
+        v.id, v.biz_type, v.biz_id, k.answer_reference, k.answer_state,
+        v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id
+    from known k join verifications v on v.id = k.verification_id
+)
+select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
+    d.reasons, d.decided_by, d.decided_at
+from answers a left join decisions d on d.id = a.standing_id";
+
+fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize, Accepted)> {
+    const NO_ROW: Error = Error::Inconsistent("an accepted callback has an unknown place");
+    let ord: i64 = row.try_get("ord")?;
+    let index = usize::try_from(ord - 1).ok().and_then(|i| distinct.get(i)).ok_or(NO_ROW)?;
+    let kind: &str = row.try_get("outcome")?;
+    if kind == "mismatch" {
+        return Ok((*index, Accepted::Mismatch));
+    }
+    let callback = &batch[*index].callback;
+    let verification = Verification {
+        id: VerificationId(row.try_get("id")?),
+        biz_type: BizType::parse(row.try_get("biz_type")?).unwrap_or(callback.biz_type.clone()),
+        biz_id: BizId::parse(row.try_get("biz_id")?).unwrap_or(callback.biz_id.clone()),
+        reference: row.try_get("reference")?,
+        state: State::parse(row.try_get("state")?)
+            .ok_or(Error::Inconsistent("verifications.state"))?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        attempts: row.try_get("attempts")?,
+        decision: decision_of(row, "decision_outcome")?,
+    };
+    let accepted =
+        if kind == "new" { Accepted::New(verification) } else { Accepted::Repeated(verification) };
+    Ok((*index, accepted))
+}

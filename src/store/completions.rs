@@ -1,0 +1,360 @@
+//! Completing a claim: result, decision and next step in one commit, under the fencing token.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::types::Json;
+use sqlx::{FromRow, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::group_commit::GroupCommit;
+use super::verifications::decision_of;
+use super::{Error, Result, Store};
+use crate::domain::answer::{AnswerError, ErrorClass, StoredResult};
+use crate::domain::decision::{DecidedBy, StoredDecision};
+use crate::domain::evidence::Evidence;
+use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
+use crate::domain::verification::State;
+
+/// Largest batch of one commit.
+pub const MAX_BATCH: usize = 128;
+
+/// Everything one attempt changes.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Whose.
+    pub verification_id: VerificationId,
+    /// The claim's fencing token.
+    pub lease_token: LeaseToken,
+    /// Which attempt.
+    pub attempt: i32,
+    /// Callbacks known when it was claimed.
+    pub callbacks_seen: i32,
+    /// What comes next.
+    pub next: NextStep,
+    /// The answer, if there was one.
+    pub result: Option<NewResult>,
+    /// The decision, if the answer allowed one.
+    pub decision: Option<StoredDecision>,
+    /// A data key made for this verification just now (id of the wrapping key, bytes).
+    pub new_data_key: Option<(String, Vec<u8>)>,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// Where the verification goes from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextStep {
+    /// The new state; `None` leaves it.
+    pub state: Option<State>,
+    /// The provider said 1: never asked again by itself.
+    pub closed: bool,
+    /// When to ask again, from now by the database's clock.
+    pub due_in: Option<Duration>,
+    /// Failed attempts in a row, this one included.
+    pub failures: i32,
+    /// Answers −1 or 0 since the last callback, this one included.
+    pub polls: i32,
+}
+
+/// One answer to keep.
+#[derive(Clone, Debug)]
+pub struct NewResult {
+    /// What may be told.
+    pub stored: StoredResult,
+    /// The raw body, sealed.
+    pub sealed_body: Vec<u8>,
+}
+
+/// What became of a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All of it is durable.
+    Committed,
+    /// The lease was lost: somebody else owns the verification now; nothing was written.
+    Fenced,
+}
+
+/// Completes claims in group commits.
+pub type Completing = GroupCommit<Completion, Written>;
+
+impl Store {
+    /// Starts the group commit for completions.
+    pub fn start_completing(&self) -> (Completing, Vec<tokio::task::JoinHandle<()>>) {
+        let store = self.clone();
+        GroupCommit::start(MAX_BATCH, MAX_BATCH * 64, move |batch| {
+            let store = store.clone();
+            async move { store.complete(&batch).await }
+        })
+    }
+
+    /// Writes a batch: one outcome per completion, in order.
+    pub async fn complete(&self, batch: &[Completion]) -> Result<Vec<Written>> {
+        // In the order of the keys, so that two batches cannot deadlock.
+        let mut sorted: Vec<&Completion> = batch.iter().collect();
+        sorted.sort_by_key(|row| row.verification_id);
+        let rows: Vec<serde_json::Value> =
+            sorted.iter().enumerate().map(|(i, row)| as_json(i + 1, row)).collect::<Result<_>>()?;
+        let bodies: Vec<&[u8]> = sorted
+            .iter()
+            .map(|row| row.result.as_ref().map_or(&[][..], |result| &result.sealed_body))
+            .collect();
+        // Fenced, so a repeat after a broken connection finds its own effect: nothing held any
+        // more. What it then cannot tell apart is asked for below.
+        let written = match self.once(self.write_completions(&rows, &bodies)).await {
+            Err(Error::Unavailable(_)) => {
+                let again = self.once(self.write_completions(&rows, &bodies)).await?;
+                let mut written: HashSet<Uuid> = again.into_iter().collect();
+                written.extend(self.already_written(batch).await?);
+                written
+            }
+            outcome => outcome?.into_iter().collect(),
+        };
+        Ok(batch
+            .iter()
+            .map(|row| {
+                if written.contains(&row.verification_id.0) {
+                    Written::Committed
+                } else {
+                    Written::Fenced
+                }
+            })
+            .collect())
+    }
+
+    async fn write_completions(
+        &self,
+        rows: &[serde_json::Value],
+        bodies: &[&[u8]],
+    ) -> std::result::Result<Vec<Uuid>, sqlx::Error> {
+        sqlx::query_scalar(COMPLETE).bind(Json(rows)).bind(bodies).fetch_all(&self.pool).await
+    }
+
+    /// Which of these left their result behind: the first try of a repeated write had succeeded.
+    async fn already_written(&self, batch: &[Completion]) -> Result<Vec<Uuid>> {
+        let ids: Vec<Uuid> =
+            batch.iter().filter_map(|row| row.result.as_ref().map(|r| r.stored.id.0)).collect();
+        self.run(|| async {
+            sqlx::query_scalar("select verification_id from results where id = any($1)")
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+        })
+        .await
+    }
+
+    /// All answers about a verification, oldest first.
+    pub async fn results_of(&self, id: VerificationId) -> Result<Vec<StoredResult>> {
+        let rows: Vec<ResultRow> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select id, attempt, fetched_at, request_id, http_status, evidence,
+                        error_class, error_code
+                     from results where verification_id = $1 order by attempt",
+                )
+                .bind(id.0)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// All decisions about a verification, oldest first; the last one stands.
+    pub async fn decisions_of(&self, id: VerificationId) -> Result<Vec<StoredDecision>> {
+        let rows = self
+            .run(|| async {
+                sqlx::query(
+                    "select id as decision_id, result_id, policy_digest, outcome, reasons,
+                        decided_by, decided_at
+                     from decisions where verification_id = $1 order by id",
+                )
+                .bind(id.0)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        rows.iter()
+            .map(|row| {
+                decision_of(row, "outcome")?.ok_or(Error::Inconsistent("decisions.id is null"))
+            })
+            .collect()
+    }
+
+    /// The sealed body of one answer and the wrapped key that opens it.
+    pub async fn sealed_body(&self, id: ResultId) -> Result<Option<SealedBody>> {
+        let row = self
+            .run(|| async {
+                sqlx::query(
+                    "select r.verification_id, r.sealed_body, k.key_id, k.wrapped
+                     from results r join data_keys k using (verification_id) where r.id = $1",
+                )
+                .bind(id.0)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        row.map(|row| {
+            Ok(SealedBody {
+                verification_id: VerificationId(row.try_get("verification_id")?),
+                body: row.try_get("sealed_body")?,
+                key_id: row.try_get("key_id")?,
+                wrapped_key: row.try_get("wrapped")?,
+            })
+        })
+        .transpose()
+    }
+}
+
+/// A sealed body with what is needed to open it.
+#[derive(Debug)]
+pub struct SealedBody {
+    /// Whose.
+    pub verification_id: VerificationId,
+    /// Ciphertext.
+    pub body: Vec<u8>,
+    /// Which key wraps the data key.
+    pub key_id: String,
+    /// The wrapped data key.
+    pub wrapped_key: Vec<u8>,
+}
+
+/// completions::complete. `mine` is the fence: only rows whose token is still ours go on, and
+/// result, decision, data key and next step of those commit together (invariants 2 and 3). A
+/// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
+const COMPLETE: &str = "
+with incoming as (
+    select * from jsonb_to_recordset($1) as t (ord int, verification_id uuid, lease_token uuid,
+        attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
+        polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
+        http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
+        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text)
+), mine as (
+    update verifications v set
+        state = case when v.callbacks > i.callbacks_seen and not i.closed then 'pending'
+                     else coalesce(i.state, v.state) end,
+        closed = v.closed or i.closed,
+        due_at = case when v.callbacks > i.callbacks_seen and not i.closed
+                      then verdict_now()
+                      else verdict_now() + make_interval(secs => i.due_in) end,
+        failures = i.failures,
+        polls = i.polls,
+        updated_at = greatest(v.updated_at, i.at),
+        result_id = coalesce(i.result_id, v.result_id),
+        decision_id = coalesce(i.decision_id, v.decision_id),
+        lease_token = null, lease_until = null
+    from incoming i
+    where v.id = i.verification_id and v.lease_token = i.lease_token
+    returning v.id
+), new_keys as (
+    insert into data_keys (verification_id, key_id, wrapped)
+    select i.verification_id, i.key_id, decode(i.wrapped, 'hex')
+    from incoming i join mine on mine.id = i.verification_id
+    where i.key_id is not null
+), new_results as (
+    insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
+        verify_status, authority_score, face_score, id_card_face_score, evidence,
+        error_class, error_code, sealed_body)
+    select i.result_id, i.verification_id, i.attempt, i.fetched_at, i.request_id, i.http_status,
+        (i.evidence ->> 'verify_status')::int,
+        (i.evidence #>> '{scores,authority}')::float8,
+        (i.evidence #>> '{scores,face}')::float8,
+        (i.evidence #>> '{scores,id_card_face}')::float8,
+        i.evidence, i.error_class, i.error_code, ($2::bytea[])[i.ord]
+    from incoming i join mine on mine.id = i.verification_id
+    where i.result_id is not null
+), new_decisions as (
+    insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
+        decided_by, decided_at)
+    select i.decision_id, i.verification_id, i.result_id, i.policy_digest, i.outcome, i.reasons,
+        i.decided_by, i.at
+    from incoming i join mine on mine.id = i.verification_id
+    where i.decision_id is not null
+)
+select id from mine";
+
+/// `ord` is the row's place among the bodies, from 1.
+fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
+    let rfc3339 = |at: OffsetDateTime| {
+        at.format(&time::format_description::well_known::Rfc3339)
+            .map_err(|_| Error::Inconsistent("a time outside RFC 3339"))
+    };
+    let result = row.result.as_ref().map(|result| &result.stored);
+    let decision = row.decision.as_ref();
+    Ok(serde_json::json!({
+        "ord": ord,
+        "verification_id": row.verification_id,
+        "lease_token": row.lease_token,
+        "attempt": row.attempt,
+        "callbacks_seen": row.callbacks_seen,
+        "state": row.next.state.map(State::as_str),
+        "closed": row.next.closed,
+        "due_in": row.next.due_in.map(|due| due.as_secs_f64()),
+        "failures": row.next.failures,
+        "polls": row.next.polls,
+        "at": rfc3339(row.at)?,
+        "result_id": result.map(|r| r.id),
+        "fetched_at": result.map(|r| rfc3339(r.fetched_at)).transpose()?,
+        "request_id": result.and_then(|r| r.request_id.as_deref()),
+        "http_status": result.map(|r| r.http_status),
+        "evidence": result.and_then(|r| r.evidence.as_ref()),
+        "error_class": result.and_then(|r| r.error.as_ref()).map(|e| e.class),
+        "error_code": result.and_then(|r| r.error.as_ref()).and_then(|e| e.code.as_deref()),
+        "decision_id": decision.map(|d| d.id),
+        "policy_digest": decision.map(|d| &d.policy),
+        "outcome": decision.map(|d| d.decision.outcome),
+        "reasons": decision.map(|d| &d.decision.reasons),
+        "decided_by": decision.map(|d| d.by),
+        "key_id": row.new_data_key.as_ref().map(|(id, _)| id),
+        "wrapped": row.new_data_key.as_ref().map(|(_, wrapped)| hex::encode(wrapped)),
+    }))
+}
+
+#[derive(FromRow)]
+struct ResultRow {
+    id: Uuid,
+    attempt: i32,
+    fetched_at: OffsetDateTime,
+    request_id: Option<String>,
+    http_status: i32,
+    evidence: Option<Json<Evidence>>,
+    error_class: Option<String>,
+    error_code: Option<String>,
+}
+
+impl TryFrom<ResultRow> for StoredResult {
+    type Error = Error;
+
+    fn try_from(row: ResultRow) -> Result<Self> {
+        let error = match row.error_class {
+            None => None,
+            Some(class) => Some(AnswerError {
+                class: ErrorClass::parse(&class)
+                    .ok_or(Error::Inconsistent("results.error_class"))?,
+                code: row.error_code,
+            }),
+        };
+        Ok(Self {
+            id: ResultId(row.id),
+            attempt: row.attempt,
+            fetched_at: row.fetched_at,
+            request_id: row.request_id,
+            http_status: u16::try_from(row.http_status)
+                .map_err(|_| Error::Inconsistent("results.http_status"))?,
+            evidence: row.evidence.map(|Json(evidence)| evidence),
+            error,
+        })
+    }
+}
+
+/// What `decided_by` is stored as.
+impl DecidedBy {
+    /// The stable spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Person => "person",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The connection pool, set up so that no acknowledged write can be lost.
+//!
+//! sqlx 0.9.0 can forget that a session is inside a transaction when `begin()` is cancelled
+//! (upstream #4393, #4349, #3645): the next write on it reports success and is rolled back later.
+//! So: every connection coming back is asked whether it is inside a transaction and thrown away
+//! if it is, or if it does not answer; there is no reaper (it can spin) and no test before use
+//! (a round trip for nothing). The test `a_cancelled_begin_loses_no_later_write` guards this.
+
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use super::{Error, Result};
+
+/// How to reach Postgres.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `postgres://user:password@host:port/database`.
+    pub url: SecretString,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// Longest wait for a free connection, and for one statement.
+    pub timeout: Duration,
+}
+
+/// The database, as the layers above see it. Clones share the pool.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) pool: PgPool,
+    options: PgConnectOptions,
+    timeout: Duration,
+    last_fault: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Store {
+    /// Checks the URL; connects lazily, so that a service may start before its database does.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let options = PgConnectOptions::from_str(settings.url.expose_secret())
+            .map_err(|_| Error::Inconsistent("the database URL cannot be parsed"))?
+            .application_name("verdict");
+        let last_fault = Arc::new(Mutex::new(None));
+        let faults = Arc::clone(&last_fault);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .min_connections(0)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(settings.timeout)
+            .test_before_acquire(false)
+            .before_acquire(move |_, meta| {
+                // One broken connection means a restarted server: its siblings are broken too.
+                let fault: Option<Instant> = faults.lock().ok().and_then(|fault| *fault);
+                let older = fault.is_some_and(|at| at.elapsed() < meta.age);
+                Box::pin(async move { Ok(!older) })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Inside a transaction these two differ, by the time since its BEGIN.
+                    let asked = sqlx::query_scalar::<_, bool>(
+                        "select transaction_timestamp() <> statement_timestamp()",
+                    )
+                    .fetch_one(connection);
+                    match tokio::time::timeout(Duration::from_secs(2), asked).await {
+                        Ok(Ok(in_transaction)) => Ok(!in_transaction),
+                        Ok(Err(_)) | Err(_) => Ok(false),
+                    }
+                })
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, timeout: settings.timeout, last_fault })
+    }
+
+    /// Runs one statement under the time limit, and once more if the connection turned out to be
+    /// dead. Only for statements that may be repeated: reads, and writes that find their own
+    /// earlier effect (keyed inserts, fenced updates).
+    pub(super) async fn run<T, F>(&self, statement: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, sqlx::Error>>,
+    {
+        match self.once(statement()).await {
+            Err(Error::Unavailable(_)) => self.once(statement()).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Runs one statement under the time limit.
+    pub(super) async fn once<T, F>(&self, statement: F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, sqlx::Error>>,
+    {
+        let outcome = match tokio::time::timeout(self.timeout, statement).await {
+            Ok(outcome) => outcome.map_err(Error::from),
+            Err(_) => Err(Error::Timeout(self.timeout)),
+        };
+        if let (Err(Error::Unavailable(_)), Ok(mut fault)) = (&outcome, self.last_fault.lock()) {
+            *fault = Some(Instant::now());
+        }
+        outcome
+    }
+
+    /// How to open a connection outside the pool (for `LISTEN`).
+    pub(super) fn connect_options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// Postgres answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.run(|| async { sqlx::query("select 1").execute(&self.pool).await.map(drop) }).await
+    }
+
+    /// Connections now open and now idle.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// Waits for running statements and closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The pool itself, for tests that look into tables or misuse it on purpose.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}

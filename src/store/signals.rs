@@ -1,0 +1,135 @@
+//! Wake-ups: at once within a process, through a coalesced `NOTIFY` between processes.
+//!
+//! A `NOTIFY` takes a database-wide lock when it commits, so there is never one per callback: a
+//! ticker sends at most one per channel and [`TICK`]. They are hints only: who misses one polls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Store;
+
+/// Longest delay a wake-up gets between processes, and the shortest distance of two.
+const TICK: Duration = Duration::from_millis(20);
+/// After the listening connection broke.
+const RECONNECT: Duration = Duration::from_millis(500);
+const DUE: &str = "verdict_due";
+const SETTLED: &str = "verdict_settled";
+
+/// Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Signals(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    due: Notify,
+    settled: watch::Sender<u64>,
+    tell: Notify,
+    tell_due: AtomicBool,
+    tell_settled: AtomicBool,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            due: Notify::new(),
+            settled: watch::Sender::new(0),
+            tell: Notify::new(),
+            tell_due: AtomicBool::new(false),
+            tell_settled: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Signals {
+    /// Work has been committed that is due now.
+    pub fn work_is_due(&self) {
+        self.0.due.notify_one();
+        self.0.tell_due.store(true, Ordering::Release);
+        self.0.tell.notify_one();
+    }
+
+    /// A verification has changed its state, committed.
+    pub fn something_settled(&self) {
+        self.0.settled.send_modify(|n| *n = n.wrapping_add(1));
+        self.0.tell_settled.store(true, Ordering::Release);
+        self.0.tell.notify_one();
+    }
+
+    /// Waits for due work. A signal sent while nobody waits is not lost.
+    pub async fn due(&self) {
+        self.0.due.notified().await;
+    }
+
+    /// Changes whenever anything settles.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.0.settled.subscribe()
+    }
+
+    /// Passes signals on to and from the other processes until stopped.
+    pub async fn relay(&self, store: &Store, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.tell(store) => {}
+            () = self.listen(store) => {}
+        }
+    }
+
+    async fn tell(&self, store: &Store) {
+        loop {
+            self.0.tell.notified().await;
+            let due = self.0.tell_due.swap(false, Ordering::AcqRel);
+            let settled = self.0.tell_settled.swap(false, Ordering::AcqRel);
+            let channels: Vec<&str> =
+                [due.then_some(DUE), settled.then_some(SETTLED)].into_iter().flatten().collect();
+            if !channels.is_empty() {
+                // signals::tell: a hint needs no fsync. Not sent again if it fails: others poll.
+                let sent = store.once(async {
+                    sqlx::query(
+                        "select set_config('synchronous_commit', 'off', true), pg_notify(channel, '')
+                         from unnest($1::text[]) as channel",
+                    )
+                    .bind(&channels)
+                    .execute(&store.pool)
+                    .await
+                });
+                if let Err(error) = sent.await {
+                    tracing::debug!(%error, "notify not sent");
+                }
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    async fn listen(&self, store: &Store) {
+        loop {
+            if let Err(error) = self.listen_once(store).await {
+                tracing::debug!(%error, "listening connection broken");
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn listen_once(&self, store: &Store) -> super::Result<()> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(5))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(store.connect_options().clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen_all([DUE, SETTLED]).await?;
+        loop {
+            // `None`: the connection broke; something may have been missed.
+            match listener.try_recv().await? {
+                Some(notice) if notice.channel() == DUE => self.0.due.notify_one(),
+                Some(_) => self.0.settled.send_modify(|n| *n = n.wrapping_add(1)),
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Verifications: the claim/lease/fence protocol, and reading them.
+//!
+//! A claim gives a row a fresh token and a time; whoever writes about the row must still hold the
+//! token. A worker that was killed loses its lease when it runs out; one that was frozen finds its
+//! token gone and changes nothing.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{FromRow, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Error, Result, Store};
+use crate::domain::callback::{BizId, BizType};
+use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
+use crate::domain::ids::{DecisionId, LeaseToken, ResultId, VerificationId};
+use crate::domain::verification::{State, Verification};
+
+/// One leased verification: everything needed to ask about it without another look.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its id.
+    pub id: VerificationId,
+    /// Scene.
+    pub biz_type: String,
+    /// Task.
+    pub biz_id: String,
+    /// The fencing token of this claim.
+    pub lease_token: LeaseToken,
+    /// Which attempt this is, from 1.
+    pub attempt: i32,
+    /// Failed attempts in a row before this one.
+    pub failures: i32,
+    /// Answers −1 or 0 since the last callback.
+    pub polls: i32,
+    /// Callbacks accepted so far: one more at completion means something new was said meanwhile.
+    pub callbacks: i32,
+    /// The time for unfinished ones has run out.
+    pub overdue: bool,
+    /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
+    pub data_key: Option<(String, Vec<u8>)>,
+}
+
+/// What one attempt to claim brought.
+#[derive(Debug)]
+pub struct Claim {
+    /// Leased rows, oldest due first.
+    pub rows: Vec<Claimed>,
+    /// The budget or the breaker, not a lack of work, was the limit: worth trying again after this.
+    pub wait: Option<Duration>,
+    /// The breaker is open, and `rows` holds at most the one that probes.
+    pub breaker_open: bool,
+    /// Passing faults of the account on record: a good answer must clear them.
+    pub faults_on_record: bool,
+}
+
+/// Limits of one claim.
+#[derive(Clone, Debug)]
+pub struct ClaimLimits<'a> {
+    /// The account whose budget is drawn from.
+    pub account: &'a str,
+    /// Most rows.
+    pub max_rows: i32,
+    /// Length of the lease.
+    pub lease: Duration,
+    /// Calls per second of the account, all replicas together.
+    pub queries_per_second: f64,
+    /// Calls that may go out at once after a pause.
+    pub burst: f64,
+    /// Distance of two probes while the breaker is open.
+    pub probe_every: Duration,
+}
+
+impl Store {
+    /// Claims due rows and spends budget for exactly those, in one statement: a row in hand is a
+    /// call allowed now. `token` must be fresh.
+    pub async fn claim(&self, limits: &ClaimLimits<'_>, token: LeaseToken) -> Result<Claim> {
+        // Not repeated on a broken connection: the first may have happened; its rows come back
+        // when their lease ends.
+        let rows = self
+            .once(async {
+                sqlx::query(CLAIM)
+                    .bind(limits.account)
+                    .bind(limits.max_rows)
+                    .bind(limits.lease.as_secs_f64())
+                    .bind(1.0 / limits.queries_per_second)
+                    .bind(limits.burst)
+                    .bind(limits.probe_every.as_secs_f64())
+                    .bind(token.0)
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        let Some(first) = rows.first() else {
+            return Err(Error::Inconsistent("accounts: no row for this account"));
+        };
+        let wait: Option<f64> = first.try_get("wait")?;
+        Ok(Claim {
+            wait: wait.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))),
+            breaker_open: first.try_get("breaker_open")?,
+            faults_on_record: first.try_get("faults_on_record")?,
+            rows: rows
+                .iter()
+                .filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(None)))
+                .map(|row| claimed(row, token))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// Lengthens the leases of these claims; answers with those still held.
+    pub async fn renew(
+        &self,
+        held: &[(VerificationId, LeaseToken)],
+        lease: Duration,
+    ) -> Result<Vec<VerificationId>> {
+        let (ids, tokens) = split(held);
+        // verifications::renew: only who holds the token may renew; losing it on a crash of
+        // Postgres is harmless, so it needs no fsync.
+        let rows: Vec<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "with durability as materialized (
+                        select set_config('synchronous_commit', 'off', true)
+                     ), held as (
+                        select * from unnest($1::uuid[], $2::uuid[]) as t (id, token), durability
+                     )
+                     update verifications v
+                     set lease_until = verdict_now() + make_interval(secs => $3)
+                     from held where v.id = held.id and v.lease_token = held.token
+                     returning v.id",
+                )
+                .bind(&ids)
+                .bind(&tokens)
+                .bind(lease.as_secs_f64())
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(rows.into_iter().map(VerificationId).collect())
+    }
+
+    /// Gives claims back without a result, due as before: for a graceful stop.
+    pub async fn release(&self, held: &[(VerificationId, LeaseToken)]) -> Result<u64> {
+        let (ids, tokens) = split(held);
+        // verifications::release: fenced like every write of a worker.
+        self.run(|| async {
+            sqlx::query(
+                "update verifications v set lease_token = null, lease_until = null
+                 from unnest($1::uuid[], $2::uuid[]) as held (id, token)
+                 where v.id = held.id and v.lease_token = held.token",
+            )
+            .bind(&ids)
+            .bind(&tokens)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected())
+        })
+        .await
+    }
+
+    /// One verification with its standing decision.
+    pub async fn find(&self, id: VerificationId) -> Result<Option<Verification>> {
+        let found = self
+            .run(|| async {
+                sqlx::query(concat!(verification_columns!(), " where v.id = $1"))
+                    .bind(id.0)
+                    .fetch_optional(&self.pool)
+                    .await
+            })
+            .await?;
+        found.as_ref().map(verification).transpose()
+    }
+
+    /// The verification of this pair.
+    pub async fn find_by_key(
+        &self,
+        biz_type: &BizType,
+        biz_id: &BizId,
+    ) -> Result<Option<Verification>> {
+        let found = self
+            .run(|| async {
+                sqlx::query(concat!(
+                    verification_columns!(),
+                    " where v.biz_type = $1 and v.biz_id = $2"
+                ))
+                .bind(biz_type.as_str())
+                .bind(biz_id.as_str())
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        found.as_ref().map(verification).transpose()
+    }
+
+    /// Which of these are settled: one query for all who wait, however many they are.
+    pub async fn settled_among(&self, ids: &[VerificationId]) -> Result<Vec<VerificationId>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows: Vec<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select id from verifications
+                     where id = any($1) and state not in ('pending', 'unfinished')",
+                )
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(rows.into_iter().map(VerificationId).collect())
+    }
+
+    /// Makes it due now, out of `failed` and `expired` too (redrive). `None`: no such one, or it
+    /// is erased.
+    pub async fn refetch(
+        &self,
+        id: VerificationId,
+        window: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Option<Verification>> {
+        // verifications::refetch: counts as a hint, so that a fetch under way does not swallow it;
+        // an erased person is never asked about again.
+        self.run(|| async {
+            sqlx::query(
+                "update verifications set state = 'pending', failures = 0, polls = 0,
+                     callbacks = callbacks + 1, updated_at = greatest(updated_at, $3),
+                     due_at = least(due_at, verdict_now()),
+                     give_up_at = verdict_now() + make_interval(secs => $2)
+                 where id = $1 and state <> 'erased'",
+            )
+            .bind(id.0)
+            .bind(window.as_secs_f64())
+            .bind(now)
+            .execute(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(self.find(id).await?.filter(|found| found.state != State::Erased))
+    }
+
+    /// How many rows are due, and for how long the oldest has been.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select count(*) filter (where lease_token is null) as waiting,
+                        count(*) filter (where lease_until > verdict_now()) as leased,
+                        coalesce(extract(epoch from verdict_now() - min(due_at)), 0)::float8
+                            as oldest_seconds
+                 from (select due_at, lease_token, lease_until from verifications
+                       where due_at <= verdict_now() order by due_at limit 10000) as due",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+}
+
+/// Due work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Backlog {
+    /// Due and in nobody's hands.
+    pub waiting: i64,
+    /// Due and leased.
+    pub leased: i64,
+    /// Age of the oldest due row.
+    pub oldest_seconds: f64,
+}
+
+/// verifications::claim. At most one worker holds a row; budget is spent for exactly the rows
+/// taken; while the breaker is open one row at a time may probe. The account's row is locked
+/// first, so replicas draw one after the other. Judged by the database's clock alone. A claim lost
+/// in a crash of Postgres is a claim that never was, so this commit needs no fsync.
+const CLAIM: &str = "
+with durability as materialized (
+    select set_config('synchronous_commit', 'off', true)
+), account as (
+    select a.*, verdict_now() as now_at,
+        extract(epoch from greatest(a.spent_to, verdict_now()) - verdict_now())::float8 as ahead
+    from accounts a, durability where a.account = $1 for update of a
+), allowance as (
+    select a.*,
+        case when breaker = 'closed' then greatest(0, least($2, floor($5 - ahead / $4 + 1e-6)))::int
+             when probe_at <= now_at then least($2, 1)
+             else 0 end as allowed
+    from account a
+), next as (
+    select id from verifications
+    where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+    order by due_at, id
+    limit (select allowed from allowance)
+    for update skip locked
+), claimed as (
+    update verifications v
+    set lease_token = $7, lease_until = verdict_now() + make_interval(secs => $3),
+        attempts = v.attempts + 1
+    from next where v.id = next.id
+    returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
+        v.due_at, v.give_up_at <= verdict_now() as overdue
+), taken as (
+    select count(*)::int as n from claimed
+), spent as (
+    update accounts a
+    set spent_to = greatest(a.spent_to, verdict_now()) + make_interval(secs => taken.n * $4),
+        probe_at = case when a.breaker = 'closed' then a.probe_at
+                        else verdict_now() + make_interval(secs => $6) end
+    from taken where a.account = $1 and taken.n > 0
+)
+select c.*, k.key_id, k.wrapped,
+    w.breaker <> 'closed' as breaker_open,
+    w.failures > 0 as faults_on_record,
+    case when w.allowed >= $2 then null
+         when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
+         when taken.n = w.allowed then (w.ahead + (taken.n + 1 - $5) * $4)::float8
+    end as wait
+from allowance w cross join taken
+left join claimed c on true
+left join data_keys k on k.verification_id = c.id
+order by c.due_at, c.id";
+
+macro_rules! verification_columns {
+    () => {
+        "select v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at,
+            v.attempts, d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
+            d.decided_by, d.decided_at
+         from verifications v left join decisions d on d.id = v.decision_id"
+    };
+}
+use verification_columns;
+
+fn split(held: &[(VerificationId, LeaseToken)]) -> (Vec<Uuid>, Vec<Uuid>) {
+    held.iter().map(|(id, token)| (id.0, token.0)).unzip()
+}
+
+fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
+    let key_id: Option<String> = row.try_get("key_id")?;
+    let wrapped: Option<Vec<u8>> = row.try_get("wrapped")?;
+    Ok(Claimed {
+        id: VerificationId(row.try_get("id")?),
+        biz_type: row.try_get("biz_type")?,
+        biz_id: row.try_get("biz_id")?,
+        lease_token,
+        attempt: row.try_get("attempts")?,
+        failures: row.try_get("failures")?,
+        polls: row.try_get("polls")?,
+        callbacks: row.try_get("callbacks")?,
+        overdue: row.try_get("overdue")?,
+        data_key: key_id.zip(wrapped),
+    })
+}
+
+fn verification(row: &PgRow) -> Result<Verification> {
+    Ok(Verification {
+        id: VerificationId(row.try_get("id")?),
+        biz_type: BizType::parse(row.try_get("biz_type")?)
+            .map_err(|_| Error::Inconsistent("verifications.biz_type"))?,
+        biz_id: BizId::parse(row.try_get("biz_id")?)
+            .map_err(|_| Error::Inconsistent("verifications.biz_id"))?,
+        reference: row.try_get("reference")?,
+        state: State::parse(row.try_get("state")?)
+            .ok_or(Error::Inconsistent("verifications.state"))?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        attempts: row.try_get("attempts")?,
+        decision: decision_of(row, "outcome")?,
+    })
+}
+
+/// The decision joined to a row, if there is one.
+pub(super) fn decision_of(row: &PgRow, outcome_column: &str) -> Result<Option<StoredDecision>> {
+    let Some(id) = row.try_get::<Option<Uuid>, _>("decision_id")? else {
+        return Ok(None);
+    };
+    let outcome: &str = row.try_get(outcome_column)?;
+    let Json(reasons): Json<Vec<Reason>> = row.try_get("reasons")?;
+    let by: &str = row.try_get("decided_by")?;
+    Ok(Some(StoredDecision {
+        id: DecisionId(id),
+        result_id: ResultId(row.try_get("result_id")?),
+        policy: row.try_get("policy_digest")?,
+        by: if by == "person" { DecidedBy::Person } else { DecidedBy::Policy },
+        decided_at: row.try_get("decided_at")?,
+        decision: Decision {
+            outcome: Outcome::parse(outcome).ok_or(Error::Inconsistent("decisions.outcome"))?,
+            reasons,
+        },
+    }))
+}
