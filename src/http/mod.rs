@@ -1,1 +1,123 @@
-//! Placeholder.
+//! The HTTP contract: router, problem+json, auth, one file per endpoint.
+
+pub mod auth;
+pub mod callbacks;
+mod decisions;
+mod health;
+mod parameters;
+pub mod problem;
+pub mod rate;
+mod refetch;
+mod request;
+mod results;
+pub mod server;
+mod verification;
+mod verifications;
+mod view;
+pub mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::{ALLOW, CACHE_CONTROL};
+use http::{HeaderValue, StatusCode};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::domain::clock::Clock;
+use crate::domain::ids::Ids;
+use crate::store::Store;
+use crate::store::callbacks::Accepting;
+use crate::store::signals::Signals;
+use auth::ApiKeys;
+use callbacks::Sources;
+use problem::Problem;
+use waiting::Waiting;
+
+/// What handlers work with. Clones are cheap.
+#[derive(Clone)]
+pub struct Api {
+    /// The database.
+    pub store: Store,
+    /// Group commit of callbacks.
+    pub accepting: Accepting,
+    /// Wake-ups.
+    pub signals: Signals,
+    /// Long polls.
+    pub waiting: Waiting,
+    /// Internal callers.
+    pub keys: ApiKeys,
+    /// Who may post callbacks.
+    pub sources: Arc<Sources>,
+    /// How long an unfinished verification is asked about after its last callback.
+    pub window: Duration,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
+    /// The provider account, for readiness.
+    pub account: String,
+    /// This process also fetches.
+    pub works: bool,
+    /// Renders the metrics.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Business time.
+    pub clock: Clock,
+    /// Ids.
+    pub ids: Ids,
+    /// Fires when the process is told to stop.
+    pub stop: CancellationToken,
+}
+
+/// The public listener.
+pub fn router(api: Api) -> Router {
+    let routes = Router::new()
+        .route("/v1/callbacks/{source}", post(callbacks::handler))
+        .route("/v1/verifications", get(verifications::handler))
+        .route("/v1/verifications/{id}", get(verification::handler))
+        .route("/v1/verifications/{id}/results", get(results::handler))
+        .route("/v1/verifications/{id}/decisions", get(decisions::handler))
+        .route("/v1/verifications/{id}/refetch", post(refetch::handler))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready));
+    finish(routes, api)
+}
+
+/// The operations listener: for the scraper and the orchestrator, not for callers.
+pub fn operations_router(api: Api) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    finish(routes, api)
+}
+
+fn finish(routes: Router<Api>, api: Api) -> Router {
+    routes
+        .fallback(|| async { Problem::not_found() })
+        .layer(CatchPanicLayer::custom(request::on_panic))
+        .layer(map_response(speak_our_language))
+        .layer(from_fn_with_state(api.clone(), request::observe))
+        .with_state(api)
+}
+
+/// The framework's own refusals become problems, and nothing we say is cached.
+async fn speak_our_language(mut response: Response) -> Response {
+    if response.extensions().get::<Problem>().is_none() {
+        let problem = match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Some(Problem::method_not_allowed().allow(response.headers().get(ALLOW).cloned()))
+            }
+            // Only a path that is not UTF-8 once decoded gets here.
+            StatusCode::BAD_REQUEST => Some(Problem::not_found()),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            response = problem.into_response();
+        }
+    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

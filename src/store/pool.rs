@@ -40,9 +40,7 @@ pub struct Store {
 impl Store {
     /// Checks the URL; connects lazily, so that a service may start before its database does.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let options = PgConnectOptions::from_str(settings.url.expose_secret())
-            .map_err(|_| Error::Inconsistent("the database URL cannot be parsed"))?
-            .application_name("verdict");
+        let options = parse(settings)?;
         let last_fault = Arc::new(Mutex::new(None));
         let faults = Arc::clone(&last_fault);
         let pool = PgPoolOptions::new()
@@ -73,6 +71,11 @@ impl Store {
             })
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options, timeout: settings.timeout, last_fault })
+    }
+
+    /// The settings could be used; says nothing about whether Postgres is there.
+    pub fn check(settings: &Settings) -> Result<()> {
+        parse(settings).map(drop)
     }
 
     /// Runs one statement under the time limit, and once more if the connection turned out to be
@@ -127,4 +130,10 @@ impl Store {
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+fn parse(settings: &Settings) -> Result<PgConnectOptions> {
+    PgConnectOptions::from_str(settings.url.expose_secret())
+        .map(|options| options.application_name("verdict"))
+        .map_err(|_| Error::Inconsistent("the database URL cannot be parsed"))
 }

@@ -1,1 +1,218 @@
-//! Placeholder.
+//! The claim loop: takes due work under leases, within the account's budget, and lets go of it
+//! gracefully.
+
+pub mod fetch_result;
+pub mod leases;
+pub mod next_step;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::clock::Clock;
+use crate::domain::ids::Ids;
+use crate::policy::Policy;
+use crate::provider::client::Client;
+use crate::store::Store;
+use crate::store::completions::Completing;
+use crate::store::signals::Signals;
+use crate::store::verifications::{Claim, ClaimLimits};
+use crate::vault::Vault;
+use fetch_result::{AccountAtClaim, fetch_result};
+use leases::Leases;
+use next_step::Schedule;
+
+/// How the worker works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the provider account: replicas with the same name share budget and breaker.
+    pub account: String,
+    /// Calls under way at once in this process.
+    pub concurrency: usize,
+    /// Calls per second of the account, all replicas together.
+    pub queries_per_second: f64,
+    /// Length of a lease: a killed worker's work resumes after at most this.
+    pub lease: Duration,
+    /// How long calls under way may go on after a stop.
+    pub drain: Duration,
+    /// Passing faults in a row that open the breaker.
+    pub faults_to_open: i32,
+    /// Longest distance of two probes.
+    pub longest_probe: Duration,
+    /// When to ask again.
+    pub schedule: Schedule,
+}
+
+impl Settings {
+    /// Calls that may go out at once after a pause: a tenth of a second's worth, at least one. It
+    /// lets a late timer catch up without ever showing the provider more than 1.1 times the rate.
+    fn burst(&self) -> f64 {
+        (self.queries_per_second / 10.0).floor().max(1.0)
+    }
+}
+
+/// One process's worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// How it works.
+    pub settings: Settings,
+    /// The database.
+    pub store: Store,
+    /// Group commit of completions.
+    pub completing: Completing,
+    /// Wake-ups.
+    pub signals: Signals,
+    /// The provider.
+    pub provider: Client,
+    /// Seals bodies.
+    pub vault: Arc<Vault>,
+    /// Decides.
+    pub policy: Arc<Policy>,
+    /// Business time.
+    pub clock: Clock,
+    /// Ids and jitter.
+    pub ids: Ids,
+}
+
+/// Shortest fallback poll, doubled by jitter: works without `NOTIFY`, `PgBouncer` included.
+const POLL: Duration = Duration::from_millis(250);
+
+impl Worker {
+    /// Works until stopped, then lets calls under way finish and gives the rest back.
+    pub async fn run(self, stop: CancellationToken) {
+        let worker = Arc::new(self);
+        let leases = Leases::new(worker.store.clone(), worker.settings.lease);
+        let tasks = TaskTracker::new();
+        tokio::select! {
+            () = worker.claim_until_stopped(&leases, &tasks, &stop) => {}
+            () = leases.keep_renewing() => {}
+        }
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = leases.keep_renewing() => {}
+            () = tokio::time::sleep(worker.settings.drain) => {
+                tracing::warn!(calls = tasks.len(), "calls still under way after the drain time");
+            }
+        }
+        leases.release_all().await;
+    }
+
+    async fn claim_until_stopped(
+        self: &Arc<Self>,
+        leases: &Leases,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let slots = Arc::new(Semaphore::new(self.settings.concurrency));
+        while let Some(permits) = free_slots(&slots, self.settings.concurrency, stop).await {
+            let free = permits.num_permits();
+            let pause = match self.claim(free).await {
+                Ok((claim, asked_at)) => {
+                    let pause = self.pause_after(&claim, free);
+                    self.start(claim, asked_at, permits, leases, tasks);
+                    pause
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot claim");
+                    Pause::For(self.jittered_poll())
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.rest(pause) => {}
+            }
+        }
+    }
+
+    async fn claim(&self, free: usize) -> crate::store::Result<(Claim, Instant)> {
+        let asked_at = Instant::now();
+        let limits = ClaimLimits {
+            account: &self.settings.account,
+            max_rows: i32::try_from(free).unwrap_or(i32::MAX),
+            lease: self.settings.lease,
+            queries_per_second: self.settings.queries_per_second,
+            burst: self.settings.burst(),
+            probe_every: self.settings.longest_probe,
+        };
+        let token = self.ids.next(self.clock.now());
+        Ok((self.store.claim(&limits, token).await?, asked_at))
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        claim: Claim,
+        asked_at: Instant,
+        mut permits: OwnedSemaphorePermit,
+        leases: &Leases,
+        tasks: &TaskTracker,
+    ) {
+        let account = AccountAtClaim {
+            breaker_open: claim.breaker_open,
+            faults_on_record: claim.faults_on_record,
+        };
+        for claimed in claim.rows {
+            let (id, token) = (claimed.id, claimed.lease_token);
+            let lost = leases.hold(id, token, asked_at);
+            let (worker, leases, permit) = (Arc::clone(self), leases.clone(), permits.split(1));
+            tasks.spawn(async move {
+                fetch_result(&worker, claimed, account, lost).await;
+                leases.drop_one(id, token);
+                drop(permit);
+            });
+        }
+    }
+
+    fn pause_after(&self, claim: &Claim, free: usize) -> Pause {
+        match claim.wait {
+            // More is due than we had hands for.
+            _ if claim.rows.len() >= free => Pause::None,
+            // Capped: a probe that went well reopens the budget before its time.
+            Some(wait) => Pause::For(wait.min(self.jittered_poll())),
+            None => Pause::UntilDue(self.jittered_poll()),
+        }
+    }
+
+    async fn rest(&self, pause: Pause) {
+        match pause {
+            Pause::None => {}
+            Pause::For(wait) => tokio::time::sleep(wait).await,
+            Pause::UntilDue(at_most) => {
+                let _ = tokio::time::timeout(at_most, self.signals.due()).await;
+            }
+        }
+    }
+
+    fn jittered_poll(&self) -> Duration {
+        POLL.mul_f64(1.0 + self.ids.fraction())
+    }
+}
+
+enum Pause {
+    None,
+    For(Duration),
+    UntilDue(Duration),
+}
+
+/// All free slots, once at least a quarter is free: claims stay batches under load. `None` when
+/// stopped.
+async fn free_slots(
+    slots: &Arc<Semaphore>,
+    concurrency: usize,
+    stop: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
+    let least = u32::try_from(concurrency.div_ceil(4)).unwrap_or(1);
+    let mut permits = tokio::select! {
+        biased;
+        () = stop.cancelled() => return None,
+        permits = Arc::clone(slots).acquire_many_owned(least) => permits.ok()?,
+    };
+    while let Ok(more) = Arc::clone(slots).try_acquire_owned() {
+        permits.merge(more);
+    }
+    Some(permits)
+}

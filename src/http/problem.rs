@@ -1,0 +1,207 @@
+//! Every error, as `application/problem+json` (RFC 9457).
+//!
+//! A problem tells the caller what is wrong and what to do; causes inside us go to the log.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::domain::callback::{CallbackError, FieldError};
+use crate::store;
+
+/// What a problem's `type` begins with; the stable code follows.
+const TYPE_BASE: &str = "https://verdict.invalid/problems/";
+
+/// One refusal. Rendered by the outermost layer, which knows the request id.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldProblem>,
+    retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
+}
+
+/// One wrong member of the request.
+#[derive(Clone, Debug, Serialize)]
+struct FieldProblem {
+    /// JSON pointer into the body, or the name of a parameter or header.
+    pointer: Cow<'static, str>,
+    detail: Cow<'static, str>,
+}
+
+/// The body.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldProblem],
+}
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
+        impl Problem {$(
+            $(#[$doc])*
+            pub fn $name() -> Self {
+                Self::new(StatusCode::$status, $code, $title)
+            }
+        )*}
+    };
+}
+
+problems! {
+    /// The body is not a JSON object.
+    malformed_json = BAD_REQUEST, "malformed-json", "The body is not a JSON object";
+    /// A signature header is missing.
+    signature_missing = UNAUTHORIZED, "signature-missing", "webhook-id, webhook-timestamp and webhook-signature are required";
+    /// No secret verifies the signature.
+    signature_invalid = UNAUTHORIZED, "signature-invalid", "The signature does not verify";
+    /// The timestamp is too old or too new.
+    timestamp_out_of_tolerance = UNAUTHORIZED, "timestamp-out-of-tolerance", "webhook-timestamp is more than 5 minutes away from our clock";
+    /// No such source.
+    unknown_source = UNAUTHORIZED, "unknown-source", "This source may not post callbacks";
+    /// No API key.
+    api_key_missing = UNAUTHORIZED, "api-key-missing", "Send Authorization: Bearer <api key>";
+    /// Not a good API key.
+    api_key_invalid = UNAUTHORIZED, "api-key-invalid", "This API key is not known or was revoked";
+    /// The key may not do this.
+    scope_missing = FORBIDDEN, "scope-missing", "This API key lacks the scope for this";
+    /// No such route or resource.
+    not_found = NOT_FOUND, "not-found", "There is nothing here";
+    /// The route knows other methods.
+    method_not_allowed = METHOD_NOT_ALLOWED, "method-not-allowed", "This resource does not know this method";
+    /// The body did not come in time.
+    request_timeout = REQUEST_TIMEOUT, "request-timeout", "The body did not arrive in time";
+    /// The message id was used for other bytes.
+    idempotency_mismatch = CONFLICT, "idempotency-mismatch", "This webhook-id was already used for another body";
+    /// Too many bytes.
+    body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is larger than 64 KiB";
+    /// Not JSON, or encoded.
+    unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send application/json without a content encoding";
+    /// Members or parameters are wrong.
+    invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
+    /// Too many requests.
+    rate_limited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests from this source";
+    /// Our fault.
+    internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
+    /// Cannot commit now.
+    unavailable = SERVICE_UNAVAILABLE, "unavailable", "Nothing was accepted; try again shortly";
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        let retry_after = None;
+        Self { status, code, title, detail: None, errors: Vec::new(), retry_after, allow: None }
+    }
+
+    /// What exactly, in one sentence without values from the request.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// When to try again, rounded up to whole seconds.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Names one wrong member.
+    #[must_use]
+    pub fn field(
+        mut self,
+        pointer: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The complete response.
+    pub fn render(&self, request_id: &str) -> Response {
+        let document = Document {
+            r#type: format!("{TYPE_BASE}{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail.as_deref(),
+            instance: request_id,
+            errors: &self.errors,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = &self.allow {
+            headers.insert(ALLOW, allow.clone());
+        }
+        if self.code.starts_with("api-key") {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    /// Keeps what the router says about the methods it knows.
+    #[must_use]
+    pub fn allow(mut self, allow: Option<HeaderValue>) -> Self {
+        self.allow = allow;
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty response that carries the problem to the layer which renders it.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        if error.is_passing() {
+            tracing::warn!(%error, "request refused");
+            Self::unavailable().retry_after(Duration::from_secs(1))
+        } else {
+            tracing::error!(%error, "request failed");
+            Self::internal()
+        }
+    }
+}
+
+impl From<CallbackError> for Problem {
+    fn from(error: CallbackError) -> Self {
+        match error {
+            CallbackError::Malformed => Self::malformed_json(),
+            CallbackError::Invalid(errors) => errors
+                .into_iter()
+                .fold(Self::invalid_field(), |problem, FieldError { pointer, detail }| {
+                    problem.field(pointer, detail)
+                }),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Around every request: its id, its one log line, its metrics, its problem rendered, and a panic
+//! turned into one.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue};
+
+use super::Api;
+use super::problem::Problem;
+use crate::domain::ids::RequestId;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The outermost layer.
+pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(&api, &request);
+    // The route as we wrote it, never the path as it came: that could hold anything.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = known_method(request.method());
+
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>();
+    let code = problem.as_ref().map_or("", Problem::code);
+    if let Some(problem) = &problem {
+        response = problem.render(&request_id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    let status = response.status().as_u16();
+    let elapsed = started.elapsed();
+    tracing::info!(
+        request_id,
+        method,
+        route,
+        status,
+        code,
+        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        "request"
+    );
+    metrics::counter!("verdict_http_requests_total",
+        "route" => route.clone(), "method" => method, "status" => status.to_string(), "code" => code)
+    .increment(1);
+    metrics::histogram!("verdict_http_request_seconds", "route" => route)
+        .record(elapsed.as_secs_f64());
+    response
+}
+
+/// The caller's own id if it is harmless, else a new one.
+fn request_id(api: &Api, request: &Request) -> String {
+    request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=64).contains(&id.len()))
+        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+        .map_or_else(|| api.ids.next::<RequestId>(api.clock.now()).to_string(), ToOwned::to_owned)
+}
+
+/// Methods are a closed list in logs and metrics too.
+fn known_method(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What a panic becomes. Its message is not told: it may quote what it choked on.
+pub fn on_panic(_: Box<dyn Any + Send + 'static>) -> Response {
+    metrics::counter!("verdict_panics_total").increment(1);
+    Problem::internal().into_response()
+}

@@ -1,0 +1,35 @@
+//! `GET /v1/verifications?biz_type=…&biz_id=…`: the verification of this pair, as a list of one
+//! or none.
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use http::HeaderMap;
+
+use super::Api;
+use super::auth::Scope;
+use super::parameters::Parameters;
+use super::problem::Problem;
+use super::view::{Page, VerificationView};
+use crate::domain::callback::{BizId, BizType};
+
+/// The handler.
+pub async fn handler(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Page<VerificationView>>, Problem> {
+    api.keys.require(&headers, Scope::DecisionsRead).await?;
+    let mut parameters = Parameters::parse(query.as_deref())?;
+    let biz_type = parameters.take("biz_type");
+    let biz_id = parameters.take("biz_id");
+    parameters.finish()?;
+    let (Some(biz_type), Some(biz_id)) = (biz_type, biz_id) else {
+        return Err(Problem::invalid_field().detail("biz_type and biz_id are both required"));
+    };
+    // A key that no callback could carry names nothing.
+    let (Ok(biz_type), Ok(biz_id)) = (BizType::parse(&biz_type), BizId::parse(&biz_id)) else {
+        return Ok(Json(Page::whole([])));
+    };
+    let found = api.store.find_by_key(&biz_type, &biz_id).await?;
+    Ok(Json(Page::whole(found.map(VerificationView::from))))
+}

@@ -1,0 +1,156 @@
+//! The JSON shapes of answers: the contract, in one place.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::domain::answer::{AnswerError, StoredResult};
+use crate::domain::decision::{DecidedBy, Observation, Outcome, StoredDecision};
+use crate::domain::evidence::{Evidence, Scores};
+use crate::domain::ids::{DecisionId, ResultId, VerificationId};
+use crate::domain::verification::Verification;
+
+/// A page of things.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// Oldest first in histories, newest first in lists.
+    pub items: Vec<T>,
+    /// Where to go on; `null` at the end.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// All there is.
+    pub fn whole(items: impl IntoIterator<Item = T>) -> Self {
+        Self { items: items.into_iter().collect(), next_cursor: None }
+    }
+}
+
+/// A verification with its standing decision.
+#[derive(Debug, Serialize)]
+pub struct VerificationView {
+    id: VerificationId,
+    biz_type: String,
+    biz_id: String,
+    reference: Option<String>,
+    state: &'static str,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+    attempts: i32,
+    decision: Option<DecisionView>,
+}
+
+impl From<Verification> for VerificationView {
+    fn from(of: Verification) -> Self {
+        Self {
+            id: of.id,
+            biz_type: of.biz_type.as_str().to_owned(),
+            biz_id: of.biz_id.as_str().to_owned(),
+            reference: of.reference,
+            state: of.state.as_str(),
+            created_at: of.created_at,
+            updated_at: of.updated_at,
+            attempts: of.attempts,
+            decision: of.decision.as_ref().map(DecisionView::from),
+        }
+    }
+}
+
+/// A decision: what, why (as codes), by whom.
+#[derive(Debug, Serialize)]
+pub struct DecisionView {
+    id: DecisionId,
+    outcome: Outcome,
+    reasons: Vec<String>,
+    by: DecidedBy,
+    policy: String,
+    result_id: ResultId,
+    #[serde(with = "time::serde::rfc3339")]
+    decided_at: OffsetDateTime,
+}
+
+impl From<&StoredDecision> for DecisionView {
+    fn from(of: &StoredDecision) -> Self {
+        let mut reasons: Vec<String> = Vec::new();
+        for reason in &of.decision.reasons {
+            if !reasons.contains(&reason.code) {
+                reasons.push(reason.code.clone());
+            }
+        }
+        Self {
+            id: of.id,
+            outcome: of.decision.outcome,
+            reasons,
+            by: of.by,
+            policy: of.policy.clone(),
+            result_id: of.result_id,
+            decided_at: of.decided_at,
+        }
+    }
+}
+
+/// A decision in the history: with what each rule saw.
+#[derive(Debug, Serialize)]
+pub struct ExplainedDecisionView {
+    #[serde(flatten)]
+    decision: DecisionView,
+    explanation: Vec<ReasonView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReasonView {
+    code: String,
+    rule: Option<String>,
+    outcome: Outcome,
+    observed: Vec<Observation>,
+}
+
+impl From<StoredDecision> for ExplainedDecisionView {
+    fn from(of: StoredDecision) -> Self {
+        let decision = DecisionView::from(&of);
+        let explanation = of
+            .decision
+            .reasons
+            .into_iter()
+            .map(|reason| ReasonView {
+                code: reason.code,
+                rule: reason.rule,
+                outcome: reason.outcome,
+                observed: reason.observed,
+            })
+            .collect();
+        Self { decision, explanation }
+    }
+}
+
+/// One answer of the provider, without personal data.
+#[derive(Debug, Serialize)]
+pub struct ResultView {
+    id: ResultId,
+    attempt: i32,
+    #[serde(with = "time::serde::rfc3339")]
+    fetched_at: OffsetDateTime,
+    request_id: Option<String>,
+    verify_status: Option<i32>,
+    scores: Scores,
+    evidence: Option<Evidence>,
+    http_status: u16,
+    error: Option<AnswerError>,
+}
+
+impl From<StoredResult> for ResultView {
+    fn from(of: StoredResult) -> Self {
+        Self {
+            id: of.id,
+            attempt: of.attempt,
+            fetched_at: of.fetched_at,
+            request_id: of.request_id,
+            verify_status: of.evidence.as_ref().map(|evidence| evidence.verify_status),
+            scores: of.evidence.as_ref().map(|evidence| evidence.scores).unwrap_or_default(),
+            evidence: of.evidence,
+            http_status: of.http_status,
+            error: of.error,
+        }
+    }
+}

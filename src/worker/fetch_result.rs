@@ -1,0 +1,263 @@
+//! One fetch: ask the provider, keep the answer, decide, say what comes next — one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Worker;
+use super::next_step::{AccountEffect, Consequence, Heard, consequence};
+use crate::domain::answer::StoredResult;
+use crate::domain::decision::{DecidedBy, StoredDecision};
+use crate::domain::evidence::Evidence;
+use crate::domain::ids::ResultId;
+use crate::policy;
+use crate::provider::client::{Answer, Unanswered};
+use crate::store::accounts::Breaker;
+use crate::store::completions::{Completion, NewResult, Written};
+use crate::store::verifications::Claimed;
+use crate::vault::{DataKey, Place, WrappedKey};
+
+/// What was known about the account when the call went out.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountAtClaim {
+    /// This call is a probe.
+    pub breaker_open: bool,
+    /// A good answer has something to clear.
+    pub faults_on_record: bool,
+}
+
+/// Asks about one claimed verification and writes what came of it. Ends early, writing nothing,
+/// when the lease is lost.
+pub async fn fetch_result(
+    worker: &Arc<Worker>,
+    claimed: Claimed,
+    account: AccountAtClaim,
+    lost: CancellationToken,
+) {
+    let started = Instant::now();
+    // The key first: what cannot be sealed must not be fetched.
+    let (key, new_key) = match data_key(worker, &claimed) {
+        Ok(keys) => keys,
+        Err(error) => {
+            tracing::error!(%error, verification = %claimed.id, "cannot seal: not asked");
+            metrics::counter!("verdict_unsealable_total").increment(1);
+            return;
+        }
+    };
+    let heard = tokio::select! {
+        biased;
+        () = lost.cancelled() => {
+            tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: call dropped");
+            return;
+        }
+        heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id) => heard,
+    };
+    let call_ms = started.elapsed().as_millis();
+    let fetched = Fetched::new(worker, &claimed, account, &heard);
+    metrics::histogram!("verdict_provider_call_seconds").record(started.elapsed().as_secs_f64());
+    metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
+
+    // Before the verification can become due again.
+    affect_account(worker, fetched.consequence.account, account).await;
+
+    let at = worker.clock.now();
+    let completion = Completion {
+        verification_id: claimed.id,
+        lease_token: claimed.lease_token,
+        attempt: claimed.attempt,
+        callbacks_seen: claimed.callbacks,
+        next: fetched.consequence.next,
+        result: heard.as_ref().ok().map(|answer| NewResult {
+            sealed_body: key.seal(&body_of(fetched.result.id), &answer.body),
+            stored: fetched.result.clone(),
+        }),
+        decision: fetched.decision.clone(),
+        // Nothing was sealed, so the key is not needed: the next attempt makes another.
+        new_data_key: new_key.filter(|_| heard.is_ok()).map(|key| (key.key_id, key.bytes)),
+        at,
+    };
+    let written = worker.completing.submit(completion).await;
+    report(&claimed, &fetched, call_ms, &written);
+    match written {
+        Ok(Written::Committed) => {
+            if fetched.consequence.next.due_in.is_some_and(|due| due.is_zero()) {
+                worker.signals.work_is_due();
+            }
+            worker.signals.something_settled();
+        }
+        // Somebody else's now; or unknown, and then the lease runs out and it is done again.
+        Ok(Written::Fenced) | Err(_) => {}
+    }
+}
+
+/// Where a raw body is sealed to: it opens nowhere else.
+pub fn body_of(id: ResultId) -> Place<'static> {
+    Place { table: "results", row: id.0, column: "sealed_body" }
+}
+
+fn data_key(
+    worker: &Worker,
+    claimed: &Claimed,
+) -> Result<(DataKey, Option<WrappedKey>), crate::vault::Error> {
+    match &claimed.data_key {
+        Some((key_id, bytes)) => {
+            let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+            Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
+        }
+        None => {
+            let (key, wrapped) = worker.vault.new_data_key(claimed.id)?;
+            Ok((key, Some(wrapped)))
+        }
+    }
+}
+
+/// Everything that follows from the answer, before anything is written.
+struct Fetched {
+    class: &'static str,
+    consequence: Consequence,
+    result: StoredResult,
+    decision: Option<StoredDecision>,
+}
+
+impl Fetched {
+    fn new(
+        worker: &Worker,
+        claimed: &Claimed,
+        account: AccountAtClaim,
+        heard: &Result<Answer, Unanswered>,
+    ) -> Self {
+        let now = worker.clock.now();
+        let mut result = StoredResult {
+            id: worker.ids.next(now),
+            attempt: claimed.attempt,
+            fetched_at: now,
+            request_id: None,
+            http_status: 0,
+            evidence: None,
+            error: None,
+        };
+        if let Ok(answer) = heard {
+            result.http_status = answer.http_status;
+            result.request_id.clone_from(&answer.reading.request_id);
+            match &answer.reading.outcome {
+                Ok(answered) => {
+                    let attempts = i64::from(claimed.attempt);
+                    result.evidence = Some(answered.evidence(&claimed.biz_type, attempts, now));
+                }
+                Err(error) => result.error = Some(error.clone()),
+            }
+        }
+        let (class, said) = match heard {
+            Err(Unanswered::NoCredentials(_)) => ("no-credentials", Heard::NoCredentials),
+            Err(_) => ("no-answer", Heard::Nothing),
+            Ok(answer) => match (&result.evidence, &result.error) {
+                (Some(evidence), _) => ("answered", Heard::Status(evidence.verify_status)),
+                (None, Some(error)) => {
+                    (error.class.as_str(), Heard::Error(error, answer.retry_after))
+                }
+                (None, None) => ("no-answer", Heard::Nothing),
+            },
+        };
+        let jitter = worker.ids.fraction();
+        let consequence =
+            consequence(&worker.settings.schedule, claimed, said, jitter, account.breaker_open);
+        let decision = result
+            .evidence
+            .as_ref()
+            .filter(|_| consequence.decide)
+            .map(|evidence| decide(worker, result.id, evidence));
+        Self { class, consequence, result, decision }
+    }
+}
+
+fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDecision {
+    let now = worker.clock.now();
+    StoredDecision {
+        id: worker.ids.next(now),
+        result_id,
+        policy: worker.policy.digest().to_owned(),
+        by: DecidedBy::Policy,
+        decided_at: now,
+        decision: policy::decide(&worker.policy, evidence),
+    }
+}
+
+async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: AccountAtClaim) {
+    let (store, account, settings) = (&worker.store, &worker.settings.account, &worker.settings);
+    let outcome = match effect {
+        AccountEffect::Well if at_claim.breaker_open || at_claim.faults_on_record => {
+            if at_claim.breaker_open {
+                tracing::info!("the provider answers again: calls go out");
+            }
+            store.account_is_well(account).await
+        }
+        AccountEffect::Well | AccountEffect::None => Ok(()),
+        AccountEffect::Pause(pause) => store.pause(account, pause).await,
+        AccountEffect::Trip(why) => {
+            // A refused token or secret may have been replaced where it came from.
+            worker.provider.forget_credentials().await;
+            trip(worker, why, at_claim).await
+        }
+        AccountEffect::Fault if at_claim.breaker_open => {
+            trip(worker, Breaker::Outage, at_claim).await
+        }
+        AccountEffect::Fault => match store.count_fault(account).await {
+            Ok(faults) if faults >= settings.faults_to_open => {
+                trip(worker, Breaker::Outage, at_claim).await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the account's state could not be written");
+    }
+}
+
+async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> crate::store::Result<()> {
+    if !at_claim.breaker_open {
+        tracing::error!(why = why.as_str(), "calls to the provider stop; the backlog is kept");
+    }
+    metrics::counter!("verdict_breaker_trips_total", "why" => why.as_str()).increment(1);
+    let settings = &worker.settings;
+    worker
+        .store
+        .trip(&settings.account, why, at_claim.breaker_open, FIRST_PROBE, settings.longest_probe)
+        .await
+}
+
+/// Soon enough for a hiccup; doubled with every failed probe.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
+
+fn report(
+    claimed: &Claimed,
+    fetched: &Fetched,
+    call_ms: u128,
+    written: &crate::store::Result<Written>,
+) {
+    let outcome = fetched.decision.as_ref().map(|decision| decision.decision.outcome.as_str());
+    let written = match written {
+        Ok(Written::Committed) => "committed",
+        Ok(Written::Fenced) => "fenced",
+        Err(_) => "unknown",
+    };
+    tracing::info!(
+        verification = %claimed.id,
+        attempt = claimed.attempt,
+        class = fetched.class,
+        code = fetched.result.error.as_ref().and_then(|error| error.code.as_deref()),
+        verify_status = fetched.result.evidence.as_ref().map(|evidence| evidence.verify_status),
+        outcome,
+        state = fetched.consequence.next.state.map(crate::domain::verification::State::as_str),
+        again_in_ms = fetched.consequence.next.due_in.map(|due| u64::try_from(due.as_millis()).unwrap_or(u64::MAX)),
+        call_ms = u64::try_from(call_ms).unwrap_or(u64::MAX),
+        written,
+        "fetch"
+    );
+    metrics::counter!("verdict_fetches_total", "written" => written).increment(1);
+    if let (Some(outcome), "committed") = (outcome, written) {
+        metrics::counter!("verdict_decisions_total", "outcome" => outcome).increment(1);
+    }
+}

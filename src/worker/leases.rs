@@ -1,0 +1,125 @@
+//! The leases in hand: renewed together, and given up in time when they cannot be renewed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::ids::{LeaseToken, VerificationId};
+use crate::store::Store;
+
+/// Clones share the leases.
+#[derive(Clone, Debug)]
+pub struct Leases {
+    store: Store,
+    /// How long one lasts, by the database's clock.
+    length: Duration,
+    held: Arc<Mutex<HashMap<VerificationId, Held>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    token: LeaseToken,
+    /// Before this, by our monotonic clock, it certainly lasts.
+    until: Instant,
+    lost: CancellationToken,
+}
+
+impl Leases {
+    /// None yet.
+    pub fn new(store: Store, length: Duration) -> Self {
+        Self { store, length, held: Arc::default() }
+    }
+
+    /// Takes up a lease asked for at `asked_at`; the token fires when it is lost.
+    pub fn hold(
+        &self,
+        id: VerificationId,
+        token: LeaseToken,
+        asked_at: Instant,
+    ) -> CancellationToken {
+        let lost = CancellationToken::new();
+        let held = Held { token, until: asked_at + self.length, lost: lost.clone() };
+        self.lock().insert(id, held);
+        lost
+    }
+
+    /// Done with it, one way or the other.
+    pub fn drop_one(&self, id: VerificationId, token: LeaseToken) {
+        let mut held = self.lock();
+        if held.get(&id).is_some_and(|lease| lease.token == token) {
+            held.remove(&id);
+        }
+    }
+
+    /// Renews at a third of the length, for ever. Where Postgres does not answer, a lease is given
+    /// up while it certainly still lasts, so that no call outlives it.
+    pub async fn keep_renewing(&self) {
+        let every = self.length / 3;
+        loop {
+            tokio::time::sleep(every).await;
+            let asked_at = Instant::now();
+            let mine = self.tokens();
+            if mine.is_empty() {
+                continue;
+            }
+            match tokio::time::timeout(every, self.store.renew(&mine, self.length)).await {
+                Ok(Ok(renewed)) => self.settle(&mine, &renewed, asked_at),
+                Ok(Err(error)) => tracing::warn!(%error, leases = mine.len(), "leases not renewed"),
+                Err(_) => tracing::warn!(leases = mine.len(), "leases not renewed in time"),
+            }
+            // The next try may take another two thirds.
+            self.give_up_before(Instant::now() + every);
+        }
+    }
+
+    /// Gives back what is still held, for a graceful stop.
+    pub async fn release_all(&self) {
+        let mine = self.tokens();
+        for held in self.lock().values() {
+            held.lost.cancel();
+        }
+        if mine.is_empty() {
+            return;
+        }
+        match self.store.release(&mine).await {
+            Ok(released) => tracing::info!(released, "leases given back"),
+            Err(error) => tracing::warn!(%error, leases = mine.len(), "leases left to run out"),
+        }
+    }
+
+    fn tokens(&self) -> Vec<(VerificationId, LeaseToken)> {
+        self.lock().iter().map(|(id, held)| (*id, held.token)).collect()
+    }
+
+    fn settle(
+        &self,
+        asked: &[(VerificationId, LeaseToken)],
+        renewed: &[VerificationId],
+        asked_at: Instant,
+    ) {
+        let mut held = self.lock();
+        for (id, token) in asked {
+            let Some(lease) = held.get_mut(id).filter(|lease| lease.token == *token) else {
+                continue; // Completed meanwhile.
+            };
+            if renewed.contains(id) {
+                lease.until = asked_at + self.length;
+            } else {
+                lease.lost.cancel();
+            }
+        }
+    }
+
+    fn give_up_before(&self, limit: Instant) {
+        for lease in self.lock().values().filter(|lease| lease.until <= limit) {
+            lease.lost.cancel();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VerificationId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,300 @@
+//! What an answer means for the verification and for the account: pure, one place, no strings
+//! but the error class (and two of its codes).
+
+use std::time::Duration;
+
+use crate::domain::answer::{AnswerError, ErrorClass};
+use crate::domain::verification::State;
+use crate::store::accounts::Breaker;
+use crate::store::completions::NextStep;
+use crate::store::verifications::Claimed;
+
+/// When to ask again.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Delays between polls of an unfinished verification; the last one repeats.
+    pub unfinished: Vec<Duration>,
+    /// Longest first backoff; doubles with every failure in a row.
+    pub backoff_first: Duration,
+    /// Longest backoff.
+    pub backoff_longest: Duration,
+    /// Unreadable answers in a row before it is a dead letter.
+    pub unreadable_tries: i32,
+    /// Passing faults in a row, of this verification alone while others succeed, before it is a
+    /// dead letter.
+    pub transient_tries: i32,
+}
+
+/// Longest wait a provider may ask of one verification: an answer that says "in a year" is a
+/// mistake of the provider's, and must not lose ours.
+const LONGEST_TOLD_WAIT: Duration = Duration::from_secs(600);
+/// Longest pause of the whole account after one throttled call. Throttling counts per second, so
+/// one second is what a pause can win.
+const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
+/// Pause of the account where the provider does not say how long.
+const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
+
+/// What came of one call.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// A verification status.
+    Status(i32),
+    /// An error, and how long the provider asked us to wait.
+    Error(&'a AnswerError, Option<Duration>),
+    /// No answer at all: connection, timeout.
+    Nothing,
+    /// We have nothing to sign with.
+    NoCredentials,
+}
+
+/// What to do about the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountEffect {
+    /// It is in good order.
+    Well,
+    /// Says nothing about the account.
+    None,
+    /// A passing fault: enough in a row open the breaker.
+    Fault,
+    /// Everybody waits this long.
+    Pause(Duration),
+    /// Stop calling for the account.
+    Trip(Breaker),
+}
+
+/// The consequence of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consequence {
+    /// For the verification.
+    pub next: NextStep,
+    /// For the account.
+    pub account: AccountEffect,
+    /// The answer is fit for a decision.
+    pub decide: bool,
+}
+
+/// Draws the consequence. `jitter` is in `[0, 1)`; `breaker_open` says that the account was
+/// already suspected when the call went out: then nothing is held against the verification.
+pub fn consequence(
+    schedule: &Schedule,
+    claimed: &Claimed,
+    heard: Heard<'_>,
+    jitter: f64,
+    breaker_open: bool,
+) -> Consequence {
+    let failures = claimed.failures.saturating_add(1);
+    let backoff = || {
+        let doublings = claimed.failures.clamp(0, 20);
+        let ceiling = (schedule.backoff_first * 2_u32.pow(doublings.unsigned_abs()))
+            .min(schedule.backoff_longest);
+        // Full jitter: spreads a crowd evenly, and needs no memory of the last delay.
+        ceiling.mul_f64(jitter)
+    };
+    let again = |due_in: Duration, failures: i32, account| Consequence {
+        next: NextStep {
+            state: None,
+            closed: false,
+            due_in: Some(due_in),
+            failures,
+            polls: claimed.polls,
+        },
+        account,
+        decide: false,
+    };
+    let settle = |state: State, closed: bool, failures: i32, account| Consequence {
+        next: NextStep { state: Some(state), closed, due_in: None, failures, polls: claimed.polls },
+        account,
+        decide: state == State::Decided,
+    };
+
+    let (error, told) = match heard {
+        Heard::Status(-1 | 0) if claimed.overdue => {
+            return settle(State::Expired, false, 0, AccountEffect::Well);
+        }
+        Heard::Status(-1 | 0) => return unfinished(schedule, claimed),
+        Heard::Status(status) => {
+            return settle(State::Decided, status == 1, 0, AccountEffect::Well);
+        }
+        Heard::NoCredentials => {
+            let trip = AccountEffect::Trip(Breaker::Credentials);
+            return again(Duration::ZERO, claimed.failures, trip);
+        }
+        Heard::Nothing => (ErrorClass::Transient, None),
+        Heard::Error(error, told) => (error.class, told),
+    };
+    let code = match heard {
+        Heard::Error(error, _) => error.code.as_deref().unwrap_or_default(),
+        _ => "",
+    };
+    match error {
+        ErrorClass::Throttled => {
+            let wait = told.unwrap_or_default().min(LONGEST_TOLD_WAIT).max(backoff());
+            let pause = told.unwrap_or(ACCOUNT_PAUSE).min(LONGEST_ACCOUNT_PAUSE);
+            again(wait, failures, AccountEffect::Pause(pause))
+        }
+        ErrorClass::Transient if failures >= schedule.transient_tries && !breaker_open => {
+            settle(State::Failed, false, failures, AccountEffect::Fault)
+        }
+        ErrorClass::Transient => {
+            let wait = told.unwrap_or_default().min(LONGEST_TOLD_WAIT).max(backoff());
+            again(wait, failures, AccountEffect::Fault)
+        }
+        // Once more, at once, with a new nonce, a new timestamp, a new token.
+        ErrorClass::Clock if claimed.failures == 0 => {
+            again(Duration::ZERO, failures, AccountEffect::None)
+        }
+        ErrorClass::Credentials if claimed.failures == 0 && code.contains("SecurityToken") => {
+            again(Duration::ZERO, failures, AccountEffect::None)
+        }
+        ErrorClass::Clock if code.starts_with("SignatureNonce") => {
+            again(backoff(), failures, AccountEffect::None)
+        }
+        ErrorClass::Clock => {
+            again(Duration::ZERO, claimed.failures, AccountEffect::Trip(Breaker::Clock))
+        }
+        ErrorClass::Credentials => {
+            again(Duration::ZERO, claimed.failures, AccountEffect::Trip(Breaker::Credentials))
+        }
+        ErrorClass::Gone => settle(State::Expired, false, 0, AccountEffect::Well),
+        ErrorClass::BadRequest => settle(State::Failed, false, failures, AccountEffect::Well),
+        ErrorClass::Unreadable if failures >= schedule.unreadable_tries && !breaker_open => {
+            settle(State::Failed, false, failures, AccountEffect::None)
+        }
+        ErrorClass::Unreadable => again(backoff(), failures, AccountEffect::None),
+    }
+}
+
+fn unfinished(schedule: &Schedule, claimed: &Claimed) -> Consequence {
+    let place = usize::try_from(claimed.polls).unwrap_or(0);
+    let delay = schedule.unfinished.get(place).or(schedule.unfinished.last());
+    Consequence {
+        next: NextStep {
+            state: Some(State::Unfinished),
+            closed: false,
+            due_in: Some(delay.copied().unwrap_or(Duration::from_secs(60))),
+            failures: 0,
+            polls: claimed.polls.saturating_add(1),
+        },
+        account: AccountEffect::Well,
+        decide: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::{LeaseToken, VerificationId};
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn schedule() -> Schedule {
+        Schedule {
+            unfinished: vec![5 * S, 10 * S, 60 * S],
+            backoff_first: S,
+            backoff_longest: 300 * S,
+            unreadable_tries: 3,
+            transient_tries: 10,
+        }
+    }
+
+    fn claimed(failures: i32, polls: i32) -> Claimed {
+        Claimed {
+            id: VerificationId(Uuid::nil()),
+            biz_type: "t".to_owned(),
+            biz_id: "i".to_owned(),
+            lease_token: LeaseToken(Uuid::nil()),
+            attempt: 1,
+            failures,
+            polls,
+            callbacks: 1,
+            overdue: false,
+            data_key: None,
+        }
+    }
+
+    fn after(class: ErrorClass, code: &str, failures: i32, breaker_open: bool) -> Consequence {
+        let error = AnswerError { class, code: Some(code.to_owned()) };
+        consequence(
+            &schedule(),
+            &claimed(failures, 0),
+            Heard::Error(&error, None),
+            0.5,
+            breaker_open,
+        )
+    }
+
+    #[test]
+    fn a_fault_of_ours_or_the_providers_never_settles_a_person() {
+        for class in ErrorClass::ALL {
+            for failures in 0..50 {
+                let after = after(class, "X", failures, true);
+                let settled = after.next.state.is_some_and(State::is_settled);
+                let may = matches!(class, ErrorClass::Gone | ErrorClass::BadRequest);
+                assert_eq!(settled, may, "{class} after {failures} failures");
+                assert_eq!(settled, after.next.due_in.is_none());
+                assert!(!after.decide);
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_stop_the_account_and_keep_the_work_as_it_is() {
+        let after = after(ErrorClass::Credentials, "SignatureDoesNotMatch", 4, false);
+        assert_eq!(after.account, AccountEffect::Trip(Breaker::Credentials));
+        assert_eq!(after.next.failures, 4);
+        assert_eq!(after.next.due_in, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_refused_token_or_timestamp_is_tried_once_more_before_the_account_stops() {
+        for (class, code) in [
+            (ErrorClass::Credentials, "InvalidSecurityToken.Expired"),
+            (ErrorClass::Clock, "InvalidTimeStamp.Expired"),
+        ] {
+            assert_eq!(after(class, code, 0, false).account, AccountEffect::None);
+            assert!(matches!(after(class, code, 1, false).account, AccountEffect::Trip(_)));
+        }
+        // A nonce used twice is no reason to stop the account.
+        assert_eq!(
+            after(ErrorClass::Clock, "SignatureNonceUsed", 3, false).account,
+            AccountEffect::None
+        );
+    }
+
+    #[test]
+    fn unfinished_ones_are_asked_again_on_the_schedule_and_expire_when_overdue() {
+        for (polls, seconds) in [(0, 5), (1, 10), (2, 60), (9, 60)] {
+            let after = consequence(&schedule(), &claimed(0, polls), Heard::Status(-1), 0.0, false);
+            assert_eq!(after.next.due_in, Some(seconds * S));
+            assert_eq!(after.next.state, Some(State::Unfinished));
+            assert_eq!(after.next.polls, polls + 1);
+        }
+        let overdue = Claimed { overdue: true, ..claimed(0, 3) };
+        let after = consequence(&schedule(), &overdue, Heard::Status(0), 0.0, false);
+        assert_eq!((after.next.state, after.next.due_in), (Some(State::Expired), None));
+    }
+
+    #[test]
+    fn waits_are_as_told_within_reason_and_backoff_is_bounded() {
+        let error = AnswerError { class: ErrorClass::Throttled, code: None };
+        let wait = |told: u64, failures: i32| {
+            let heard = Heard::Error(&error, Some(told * S));
+            consequence(&schedule(), &claimed(failures, 0), heard, 0.999, false).next.due_in
+        };
+        assert_eq!(wait(7, 0), Some(7 * S));
+        assert_eq!(wait(1_000_000, 0), Some(LONGEST_TOLD_WAIT));
+        assert!(wait(0, i32::MAX).unwrap() <= 300 * S);
+    }
+
+    #[test]
+    fn only_status_one_is_final() {
+        for status in [1, 2, 7, 12, 42, -2] {
+            let after = consequence(&schedule(), &claimed(3, 3), Heard::Status(status), 0.0, false);
+            assert_eq!(after.next.closed, status == 1);
+            assert!(after.decide);
+            assert_eq!(after.account, AccountEffect::Well);
+        }
+    }
+}
