@@ -1,0 +1,78 @@
+//! Under which account Postgres runs: ours, or another one where we are root.
+
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use super::error::{Error, io};
+
+/// Who has no rights anywhere, where the machine does not say (Linux' overflow uid).
+const NOBODY: Account = Account { uid: 65534, gid: 65534, switched: true };
+
+/// The user and group that own the data and run the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// We are root and Postgres runs as someone else, because it refuses to run as root.
+    pub(super) switched: bool,
+}
+
+impl Account {
+    /// Ours; as root that of the user `postgres` (its package makes it), else `nobody`.
+    pub(super) fn choose() -> Self {
+        let uid = rustix::process::geteuid();
+        if !uid.is_root() {
+            let gid = rustix::process::getegid();
+            return Self { uid: uid.as_raw(), gid: gid.as_raw(), switched: false };
+        }
+        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        named(&users, "postgres").or_else(|| named(&users, "nobody")).unwrap_or(NOBODY)
+    }
+
+    /// Gives a file or folder to the account, for nobody else to read.
+    pub(super) fn own(self, path: &Path, mode: u32) -> Result<(), Error> {
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("protect", path))?;
+        if self.switched {
+            chown(path, Some(self.uid), Some(self.gid)).map_err(io("hand over", path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the account can get to `folder`. Access lists beyond the mode bits are not asked.
+    pub(super) fn reaches(self, folder: &Path) -> bool {
+        !self.switched
+            || folder.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|meta| self.enters(&meta)))
+    }
+
+    fn enters(self, folder: &Metadata) -> bool {
+        let shift = match folder {
+            own if own.uid() == self.uid => 6,
+            group if group.gid() == self.gid => 3,
+            _ => 0,
+        };
+        folder.mode() >> shift & 1 == 1
+    }
+}
+
+fn named(passwd: &str, name: &str) -> Option<Account> {
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut numbers = line.split(':').skip(2).map(|field| field.parse().ok());
+    let (uid, gid) = (numbers.next()??, numbers.next()??);
+    (uid != 0).then_some(Account { uid, gid, switched: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_whole_name_and_is_never_root() {
+        let users = "root:x:0:0::/root:/bin/sh\npostgres2:x:9:9::/:/bin/sh\n\
+                     postgres:x:101:104::/var/lib/postgresql:/bin/bash\nfake:x:0:5::/:/bin/sh\n";
+        let found = named(users, "postgres").expect("it is there");
+        assert_eq!((found.uid, found.gid), (101, 104));
+        assert_eq!(named(users, "fake"), None);
+        assert_eq!(named(users, "nobody"), None);
+    }
+}

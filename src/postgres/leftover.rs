@@ -1,0 +1,111 @@
+//! A server that an earlier owner left on our data folder: known for sure, then stopped.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::error::{Error, io};
+
+/// How often we look whether something has happened that sends us no event.
+pub(super) const LOOK: Duration = Duration::from_millis(5);
+/// How long a server may take to end after SIGINT, and again after SIGQUIT. SIGINT writes a
+/// checkpoint, which takes seconds on a slow disk.
+pub(super) const GRACE: Duration = Duration::from_secs(20);
+
+/// What the process named in `postmaster.pid` turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// Gone, or another program that got the number later.
+    Nobody,
+    /// A Postgres server on our folder, started by us: it has our `-D`.
+    Ours,
+    /// A Postgres server that somebody else started.
+    Foreign,
+}
+
+/// Stops a server on `data` that lost its owner. Call it with the folder's lock held.
+pub(super) async fn stop(data: &Path) -> Result<(), Error> {
+    let path = data.join("postmaster.pid");
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+    let number = text.lines().next().and_then(|line| line.trim().parse().ok());
+    let Some(pid) = number.and_then(Pid::from_raw) else { return Ok(()) };
+    match holder(pid, data) {
+        Holder::Nobody => {
+            // Postgres would refuse to start if some other program of the same user had the number.
+            fs::remove_file(&path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(io("remove", &path)(error)),
+            })
+        }
+        Holder::Foreign => {
+            Err(Error::ForeignServer { pid: pid.as_raw_pid(), data: data.to_owned() })
+        }
+        Holder::Ours => end(pid, || holder(pid, data) != Holder::Ours).await,
+    }
+}
+
+/// SIGINT (ends sessions, writes a checkpoint), then SIGQUIT (ends at once, recovers at the next
+/// start). Never SIGKILL: it leaves processes and shared memory behind.
+pub(super) async fn end(pid: Pid, mut gone: impl FnMut() -> bool) -> Result<(), Error> {
+    for signal in [Signal::INT, Signal::QUIT] {
+        // It may be gone already; `gone` tells.
+        let _ = kill_process(pid, signal);
+        let ended = async {
+            while !gone() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(GRACE, ended).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Error::WouldNotStop(pid.as_raw_pid()))
+}
+
+fn holder(pid: Pid, data: &Path) -> Holder {
+    if test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+        return Holder::Nobody;
+    }
+    judge(&arguments(pid), data)
+}
+
+fn judge(arguments: &[String], data: &Path) -> Holder {
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    if !program.is_some_and(|name| name == "postgres" || name == "postmaster") {
+        return Holder::Nobody;
+    }
+    let ours = arguments.windows(2).any(|pair| pair[0] == "-D" && Path::new(&pair[1]) == data);
+    if ours { Holder::Ours } else { Holder::Foreign }
+}
+
+/// The command line of a process, empty if it is gone or a zombie.
+fn arguments(pid: Pid) -> Vec<String> {
+    let number = pid.as_raw_pid().to_string();
+    if let Ok(line) = fs::read(format!("/proc/{number}/cmdline")) {
+        let line = String::from_utf8_lossy(&line);
+        return line.split_terminator('\0').map(str::to_owned).collect();
+    }
+    // No /proc: macOS, the BSDs. A path with blanks is not recognised, and so never touched.
+    let listed = Command::new("ps").args(["-ww", "-o", "args=", "-p", &number]).output();
+    let line = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_postgres_with_our_folder_is_ours() {
+        let data = Path::new("/x/data");
+        let judge =
+            |line: &str| judge(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), data);
+        assert_eq!(judge("/usr/lib/postgresql/15/bin/postgres -D /x/data -c port=1"), Holder::Ours);
+        assert_eq!(judge("/usr/lib/postgresql/15/bin/postgres -D /x/data2"), Holder::Foreign);
+        assert_eq!(judge("vim -D /x/data"), Holder::Nobody);
+        assert_eq!(super::judge(&[], data), Holder::Nobody);
+    }
+}

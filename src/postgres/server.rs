@@ -1,0 +1,306 @@
+//! One server: made, started, watched and stopped.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::error::{Error, io as failed};
+use super::home::Home;
+use super::leftover::{self, LOOK};
+use super::programs::Programs;
+use super::settings;
+
+/// The only account in the server.
+const USER: &str = "verdict";
+/// How long a start may take. A crash in durable mode is recovered first.
+const START_WITHIN: Duration = Duration::from_mins(2);
+/// How often a start is tried: somebody may take the port between our choice and Postgres' bind.
+const TRIES: u32 = 5;
+
+/// Waits for our end of the pipe in a process of its own, then becomes Postgres. So Postgres has
+/// the pid we know, and ends with us however we end: even `kill -9` closes a pipe. The waiting
+/// process is detached twice, because Postgres takes any child that dies oddly for a crash of one
+/// of its own; `done` tells it that there is nothing left to stop.
+const WITH_GUARD: &str = r#"
+exec 3<&0 </dev/null
+( ( read -r word <&3; [ "$word" = done ] || kill -s "$1" $$ ) >/dev/null 2>&1 & )
+exec 3<&-
+shift
+exec "$@"
+"#;
+
+/// How much the data is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A commit survives a crash of the machine, as in production.
+    Durable,
+    /// For tests: fast, and lost if the machine crashes.
+    ThrowAway,
+}
+
+/// A running server of ours. Dropping it stops the server in the background; [`Server::stop`]
+/// waits for the end.
+///
+/// It needs no runtime of its own to stay up: tests on different runtimes can share one.
+pub struct Server {
+    process: Process,
+    home: Home,
+    password: SecretString,
+    port: u16,
+    major: u32,
+}
+
+impl Server {
+    /// Starts a server in `folder`, which is made if missing and belongs to one owner at a time.
+    /// A server that an earlier owner left there is stopped first.
+    pub async fn start(programs: &Programs, folder: &Path, mode: Mode) -> Result<Self, Error> {
+        Self::start_on(programs, folder, mode, free_port).await
+    }
+
+    /// As [`Server::start`], with `choose` naming the port to try next.
+    pub(super) async fn start_on(
+        programs: &Programs,
+        folder: &Path,
+        mode: Mode,
+        mut choose: impl FnMut() -> io::Result<u16>,
+    ) -> Result<Self, Error> {
+        let home = Home::open(folder)?;
+        let password = home.password()?;
+        let data = home.data();
+        if data.exists() {
+            same_major(programs, &data)?;
+            leftover::stop(&data).await?;
+        } else {
+            initialise(programs, &home, mode).await?;
+        }
+        let mut tries = 1;
+        loop {
+            let port = choose().map_err(failed("find a free port for", &data))?;
+            let mut process = Process::spawn(programs, &home, mode, port)?;
+            match process.ready(&home).await {
+                Ok(()) => {
+                    let major = programs.major();
+                    return Ok(Self { process, home, password, port, major });
+                }
+                Err(Error::Ended(log)) if tries < TRIES && passes(&log) => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where a client reaches `database`, password included: never log it. The database
+    /// `postgres` exists from the start.
+    pub fn url(&self, database: &str) -> String {
+        let password = self.password.expose_secret();
+        format!("postgres://{USER}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The major version, such as 17.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// The server's own log. It holds no statements and no values.
+    pub fn log_path(&self) -> PathBuf {
+        self.home.log()
+    }
+
+    /// The folder of the Unix socket, for `psql -h`, unless its path is too long for a socket.
+    pub fn socket_folder(&self) -> Option<PathBuf> {
+        self.home.socket_folder()
+    }
+
+    /// Stops the server and waits until it is gone; what is committed stays.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        let stopped = self.process.stop().await;
+        self.home.unlock();
+        stopped
+    }
+
+    #[cfg(test)]
+    pub(super) fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    #[cfg(test)]
+    pub(super) fn data(&self) -> PathBuf {
+        self.home.data()
+    }
+
+    /// Gives up the folder without stopping the server, as a crash between the two would.
+    #[cfg(test)]
+    pub(super) fn unlock(&mut self) {
+        self.home.unlock();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// The process, and the pipe whose closing ends it. Closing alone is enough: there is no need to
+/// reap before we exit.
+struct Process {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Process {
+    fn spawn(programs: &Programs, home: &Home, mode: Mode, port: u16) -> Result<Self, Error> {
+        let log = home.new_log()?;
+        let again = log.try_clone().map_err(failed("open", &home.log()))?;
+        let signal = match mode {
+            Mode::Durable => "INT",
+            Mode::ThrowAway => "QUIT",
+        };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", WITH_GUARD, "sh", signal]);
+        command.arg(programs.postgres()).arg("-D").arg(home.data());
+        command.args(settings::arguments(mode, port, home.socket_folder().as_deref()));
+        environment(&mut command);
+        command.current_dir(home.place());
+        // In a process group of its own, so that Ctrl-C reaches us, and Postgres through us.
+        command.stdin(Stdio::piped()).stdout(log).stderr(again).process_group(0);
+        if home.account.switched {
+            command.uid(home.account.uid).gid(home.account.gid);
+        }
+        let mut child = command.spawn().map_err(failed("start", &programs.postgres()))?;
+        let pipe = child.stdin.take();
+        Ok(Self { child, pipe })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits until the server says in `postmaster.pid` that it takes connections.
+    async fn ready(&mut self, home: &Home) -> Result<(), Error> {
+        let file = home.data().join("postmaster.pid");
+        let pid = self.child.id().to_string();
+        let waiting = async {
+            loop {
+                if fs::read_to_string(&file).is_ok_and(|text| says_ready(&text, &pid)) {
+                    return Ok(());
+                }
+                if self.ended() {
+                    return Err(Error::Ended(home.log()));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(START_WITHIN, waiting).await.unwrap_or_else(|_| {
+            Err(Error::NotReady { seconds: START_WITHIN.as_secs(), log: home.log() })
+        })
+    }
+
+    async fn stop(&mut self) -> Result<(), Error> {
+        if self.ended() {
+            return Ok(());
+        }
+        leftover::end(self.pid(), || self.ended()).await
+    }
+
+    /// Whether the process is gone. From then on its number may be another's, so the guard is
+    /// told not to use it.
+    fn ended(&mut self) -> bool {
+        let gone = !matches!(self.child.try_wait(), Ok(None));
+        if gone && let Some(mut pipe) = self.pipe.take() {
+            let _ = pipe.write_all(b"done\n");
+        }
+        gone
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Tells the guard if it is over; else the closing pipe makes the guard stop the server.
+        self.ended();
+    }
+}
+
+/// Nothing of ours, which may hold credentials, reaches another account; and messages are in
+/// English, because we look for two of them.
+fn environment(command: &mut Command) {
+    command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin");
+}
+
+/// The 8th line of `postmaster.pid` is the state (`pg_ctl` waits for it too, since version 10).
+fn says_ready(postmaster_pid: &str, pid: &str) -> bool {
+    let mut lines = postmaster_pid.lines();
+    lines.next().is_some_and(|first| first.trim() == pid)
+        && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+}
+
+/// Whether a start failed for a reason that passes: the port was taken meanwhile, or processes of
+/// a server that was killed are still ending.
+fn passes(log: &Path) -> bool {
+    fs::read_to_string(log).is_ok_and(|text| {
+        text.contains("could not create any TCP/IP sockets")
+            || text.contains("pre-existing shared memory block")
+    })
+}
+
+/// A port that nobody has at this moment.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn same_major(programs: &Programs, data: &Path) -> Result<(), Error> {
+    let path = data.join("PG_VERSION");
+    let found = fs::read_to_string(&path).map_err(failed("read", &path))?.trim().to_owned();
+    let ours = programs.major();
+    if found == ours.to_string() {
+        Ok(())
+    } else {
+        Err(Error::OtherMajor { data: data.to_owned(), found, ours })
+    }
+}
+
+/// Makes the data folder: aside first, then renamed, so that half a folder is never taken for one.
+async fn initialise(programs: &Programs, home: &Home, mode: Mode) -> Result<(), Error> {
+    let aside = home.unfinished_data();
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(failed("remove", &aside))?;
+    }
+    let mut command = tokio::process::Command::new(programs.initdb());
+    command.arg("-D").arg(&aside).arg("--pwfile").arg(home.password_file());
+    command.args(["--username", USER, "--auth=scram-sha-256", "--data-checksums"]);
+    // The C locale exists on every machine and sorts the same on each.
+    command.args(["--encoding=UTF8", "--locale=C", "--no-instructions"]);
+    if mode == Mode::ThrowAway {
+        command.arg("--no-sync");
+    }
+    environment(command.as_std_mut());
+    command.current_dir(home.place()).stdin(Stdio::null());
+    command.process_group(0).kill_on_drop(true);
+    if home.account.switched {
+        command.uid(home.account.uid).gid(home.account.gid);
+    }
+    let output = command.output().await.map_err(failed("run", &programs.initdb()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::Init(said.trim().lines().last().unwrap_or("no message").to_owned()));
+    }
+    let data = home.data();
+    fs::rename(&aside, &data).map_err(failed("rename", &aside))?;
+    if mode == Mode::Durable {
+        let place = home.place();
+        File::open(place).and_then(|dir| dir.sync_all()).map_err(failed("sync", place))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! A private server's life, with real programs: they are needed here as for every test of ours.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, test_kill_process};
+use sqlx::{Connection, PgConnection};
+
+use super::*;
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let unique = format!("verdict-test-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(unique))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Ok(place) = std::fs::read_to_string(self.0.join("moved-to")) {
+            let _ = std::fs::remove_dir_all(place.trim());
+        }
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn programs() -> Programs {
+    let named = std::env::var_os("PG_BIN").map(PathBuf::from);
+    Programs::find(named.as_deref()).expect("PostgreSQL's programs")
+}
+
+async fn start(folder: &Path, mode: Mode) -> Server {
+    Server::start(&programs(), folder, mode).await.expect("a server")
+}
+
+async fn connect(server: &Server) -> PgConnection {
+    PgConnection::connect(&server.url("postgres")).await.expect("a connection")
+}
+
+async fn setting(connection: &mut PgConnection, name: &str) -> String {
+    let asked = sqlx::query_scalar("select current_setting($1)").bind(name);
+    asked.fetch_one(connection).await.expect("a setting")
+}
+
+fn runs(pid: Pid) -> bool {
+    let zombie = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()))
+        .is_ok_and(|stat| stat.contains(") Z "));
+    test_kill_process(pid).is_ok() && !zombie
+}
+
+/// Ends when the process does; the test hangs, and so fails, if that never happens.
+async fn gone(pid: Pid) {
+    while runs(pid) {
+        tokio::time::sleep(leftover::LOOK).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let folder = Folder::new("restart");
+    let server = start(&folder.0, Mode::Durable).await;
+    let mut client = connect(&server).await;
+    sqlx::raw_sql("create table kept (n int); insert into kept values (42)")
+        .execute(&mut client)
+        .await
+        .expect("a table");
+    for (name, value) in [("fsync", "on"), ("synchronous_commit", "on"), ("data_checksums", "on")] {
+        assert_eq!(setting(&mut client, name).await, value, "{name}");
+    }
+    let pid = server.pid();
+    server.stop().await.expect("a stop");
+    assert!(!runs(pid));
+
+    let server = start(&folder.0, Mode::Durable).await;
+    let kept: i32 = sqlx::query_scalar("select n from kept")
+        .fetch_one(&mut connect(&server).await)
+        .await
+        .expect("the row");
+    assert_eq!(kept, 42);
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_password_and_no_value_reaches_the_log() {
+    let folder = Folder::new("password");
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    let without = format!("postgres://verdict:wrong@127.0.0.1:{}/postgres", server.port());
+    assert!(PgConnection::connect(&without).await.is_err());
+    assert!(!format!("{server:?}").contains(&server.url("")[21..40]));
+
+    let mut client = connect(&server).await;
+    sqlx::raw_sql("create table people (name text unique)")
+        .execute(&mut client)
+        .await
+        .expect("a table");
+    for _ in 0..2 {
+        let insert = sqlx::query("insert into people values ($1)").bind("CANARY-IN-A-PARAMETER");
+        let _ = insert.execute(&mut client).await;
+    }
+    assert!(sqlx::raw_sql("select 'CANARY-IN-A-TEXT'::int").execute(&mut client).await.is_err());
+    let log = server.log_path();
+    server.stop().await.expect("a stop");
+    let log = std::fs::read_to_string(log).expect("the log");
+    assert!(log.contains("ready to accept connections"), "this is the log: {log}");
+    assert!(!log.contains("CANARY"), "{log}");
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner_at_a_time() {
+    let folder = Folder::new("owner");
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    let second = Server::start(&programs(), &folder.0, Mode::ThrowAway).await;
+    assert!(matches!(second, Err(Error::InUse(_))), "{second:?}");
+    connect(&server).await.ping().await.expect("the first is unharmed");
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_server_without_owner_is_stopped_and_replaced() {
+    let folder = Folder::new("leftover");
+    let mut orphan = start(&folder.0, Mode::ThrowAway).await;
+    orphan.unlock();
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    assert!(!runs(orphan.pid()));
+    assert_ne!(server.pid(), orphan.pid());
+    connect(&server).await.ping().await.expect("it answers");
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_stranger_whose_number_stands_in_an_old_pid_file_is_not_touched() {
+    let folder = Folder::new("stranger");
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    let data = server.data();
+    server.stop().await.expect("a stop");
+    let mut stranger = Command::new("sleep").arg("600").spawn().expect("a stranger");
+    let text = format!("{}\n{}\n", stranger.id(), data.display());
+    std::fs::write(data.join("postmaster.pid"), text).expect("a stale file");
+
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    assert!(runs(Pid::from_child(&stranger)));
+    server.stop().await.expect("a stop");
+    stranger.kill().and_then(|()| stranger.wait()).expect("the stranger ends");
+}
+
+#[tokio::test]
+async fn data_of_another_major_version_is_refused_in_words() {
+    let folder = Folder::new("major");
+    start(&folder.0, Mode::ThrowAway).await.stop().await.expect("a stop");
+    let newer = programs().pretending_to_be(99);
+    let error = Server::start(&newer, &folder.0, Mode::ThrowAway).await.expect_err("a refusal");
+    assert!(matches!(error, Error::OtherMajor { ours: 99, .. }), "{error}");
+    assert!(error.to_string().contains("PG_BIN"));
+}
+
+#[tokio::test]
+async fn a_port_taken_at_the_last_moment_is_given_up_for_another() {
+    let folder = Folder::new("port");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its number").port();
+    let mut choices = 0;
+    let server = Server::start_on(&programs(), &folder.0, Mode::ThrowAway, || {
+        choices += 1;
+        if choices == 1 {
+            return Ok(port);
+        }
+        Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    })
+    .await
+    .expect("a server");
+    assert!(choices > 1 && server.port() != port);
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_dropped_server_ends_and_its_data_is_whole() {
+    let folder = Folder::new("drop");
+    let server = start(&folder.0, Mode::Durable).await;
+    let (pid, log) = (server.pid(), server.log_path());
+    drop(server);
+    gone(pid).await;
+    let log = std::fs::read_to_string(log).expect("the log");
+    assert!(log.contains("fast shutdown"), "{log}");
+}
+
+#[tokio::test]
+async fn a_server_ends_with_its_owner_even_by_kill_9() {
+    let folder = Folder::new("killed");
+    let mut owner = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "postgres::tests::an_owner_waiting_to_be_killed"])
+        .args(["--ignored", "--nocapture"])
+        .env("OWNED_FOLDER", &folder.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an owner");
+    let said = BufReader::new(owner.stdout.take().expect("its words"));
+    let number = said.lines().map_while(Result::ok).find_map(|line| {
+        line.split_once("server=").and_then(|(_, number)| number.trim().parse().ok())
+    });
+    let server = number.and_then(Pid::from_raw).expect("a server's number");
+    assert!(runs(server));
+    owner.kill().and_then(|()| owner.wait()).expect("SIGKILL");
+    gone(server).await;
+    start(&folder.0, Mode::Durable).await.stop().await.expect("the data is usable");
+}
+
+#[tokio::test]
+#[ignore = "is run by the test above, as a process of its own"]
+async fn an_owner_waiting_to_be_killed() {
+    let Some(folder) = std::env::var_os("OWNED_FOLDER") else { return };
+    let server = start(Path::new(&folder), Mode::Durable).await;
+    let number = server.pid().as_raw_pid();
+    writeln!(std::io::stdout(), "\nserver={number}").expect("a reader");
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,127 @@
+//! Sealing one value so that it opens only in its own place.
+//!
+//! Sealed form: one version byte, a random nonce of 12 bytes, then ciphertext and tag of
+//! AES-256-GCM-SIV (RFC 8452), which stays safe even if a nonce should ever repeat.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::rand;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// The only sealed form there is so far.
+const VERSION: u8 = 1;
+/// Bytes of a nonce (RFC 8452 §4).
+const NONCE_LEN: usize = 12;
+/// Bytes of a tag (RFC 8452 §4).
+const TAG_LEN: usize = 16;
+/// Bytes of a key.
+pub const KEY_LEN: usize = 32;
+
+/// 32 bytes that vanish with their owner.
+pub(super) type KeyBytes = Zeroizing<[u8; KEY_LEN]>;
+
+/// Nothing was sealed: the random source failed, or the value exceeds the cipher's 64 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cryptographic library refused: no randomness, or a value beyond its limits")]
+pub struct SealError;
+
+/// The bytes do not open here: altered, cut, moved from another place, or of another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed bytes do not open in this place with this key")]
+pub struct Refused;
+
+/// Where a sealed value lives. Moved anywhere else, it does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// Table.
+    pub table: &'a str,
+    /// Primary key of the row.
+    pub row: Uuid,
+    /// Column.
+    pub column: &'a str,
+}
+
+impl Place<'_> {
+    fn label(&self) -> Vec<u8> {
+        label(&[b"value", self.table.as_bytes(), self.row.as_bytes(), self.column.as_bytes()])
+    }
+}
+
+/// Seals and opens everything of one verification.
+pub struct DataKey(pub(super) KeyBytes);
+
+impl DataKey {
+    /// A fresh random key.
+    pub(super) fn generate() -> Result<Self, SealError> {
+        let mut bytes = KeyBytes::default();
+        rand::fill(bytes.as_mut_slice()).map_err(|_| SealError)?;
+        Ok(Self(bytes))
+    }
+
+    /// Seals a value for one place. 29 bytes longer than the value; never the same twice.
+    pub fn seal(&self, place: &Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        seal(&self.0, &place.label(), plaintext)
+    }
+
+    /// Opens what [`DataKey::seal`] made for the same place.
+    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        open(&self.0, &place.label(), sealed)
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(..)")
+    }
+}
+
+/// Associated data: the version, then each part behind its length, so that ("ab", "c") and
+/// ("a", "bc") differ. The first part names the purpose.
+pub(super) fn label(parts: &[&[u8]]) -> Vec<u8> {
+    let mut label = vec![VERSION];
+    for part in parts {
+        label.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        label.extend_from_slice(part);
+    }
+    label
+}
+
+/// Seals under one key and one label.
+pub(super) fn seal(key: &KeyBytes, label: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+    let cipher =
+        RandomizedNonceKey::new(&AES_256_GCM_SIV, key.as_slice()).map_err(|_| SealError)?;
+    // Sealed in place: the plaintext in this buffer is overwritten, never left behind. The room
+    // for the tag is there from the start, so that the buffer never moves while it is plaintext.
+    let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plaintext.len() + TAG_LEN);
+    sealed.push(VERSION);
+    sealed.extend_from_slice(&[0; NONCE_LEN]);
+    sealed.extend_from_slice(plaintext);
+    let (nonce, tag) = cipher
+        .seal_in_place_separate_tag(Aad::from(label), &mut sealed[1 + NONCE_LEN..])
+        .map_err(|_| SealError)?;
+    sealed[1..=NONCE_LEN].copy_from_slice(nonce.as_ref());
+    sealed.extend_from_slice(tag.as_ref());
+    Ok(sealed)
+}
+
+/// Opens what [`seal`] made under the same key and label.
+pub(super) fn open(
+    key: &KeyBytes,
+    label: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let (version, rest) = sealed.split_first().ok_or(Refused)?;
+    let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(Refused)?;
+    if *version != VERSION || body.len() < TAG_LEN {
+        return Err(Refused);
+    }
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Refused)?;
+    let cipher = RandomizedNonceKey::new(&AES_256_GCM_SIV, key.as_slice()).map_err(|_| Refused)?;
+    let mut buffer = Zeroizing::new(body.to_vec());
+    let length =
+        cipher.open_in_place(nonce, Aad::from(label), &mut buffer).map_err(|_| Refused)?.len();
+    buffer.truncate(length);
+    Ok(buffer)
+}
