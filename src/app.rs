@@ -1,1 +1,310 @@
-//! Placeholder.
+//! The composition root: configuration becomes parts, parts become a running service, and a stop
+//! takes it down in an order that loses nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Environment};
+use crate::domain::clock::Clock;
+use crate::domain::ids::Ids;
+use crate::http::auth::ApiKeys;
+use crate::http::waiting::Waiting;
+use crate::http::{Api, operations_router, router, server};
+use crate::policy::Policy;
+use crate::provider::client::Client;
+use crate::provider::credentials;
+use crate::store::Store;
+use crate::store::signals::Signals;
+use crate::vault::Vault;
+use crate::worker::Worker;
+use crate::{store, telemetry};
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Both.
+    All,
+    /// Accepts callbacks and answers.
+    Api,
+    /// Fetches and decides; serves health and metrics only.
+    Worker,
+}
+
+impl Role {
+    fn accepts(self) -> bool {
+        self != Self::Worker
+    }
+    fn works(self) -> bool {
+        self != Self::Api
+    }
+}
+
+/// A service that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where callbacks and the API are served; `None` for a worker.
+    pub http: Option<SocketAddr>,
+    /// Where metrics and health are served.
+    pub operations: SocketAddr,
+    stop: CancellationToken,
+    whole: JoinHandle<()>,
+}
+
+impl Running {
+    /// Tells it to stop; [`Self::stopped`] waits for it.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(self) {
+        let _ = self.whole.await;
+    }
+}
+
+/// For Postgres to answer when the service starts before it.
+const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
+/// For the last batches to be written once nobody adds to them.
+const LAST_BATCHES: Duration = Duration::from_secs(5);
+/// Histograms are folded this often.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Starts a service. Everything configured is checked before anything is served.
+pub async fn start(
+    config: &Config,
+    environment: &Environment,
+    role: Role,
+    clock: Clock,
+    ids: Ids,
+) -> anyhow::Result<Running> {
+    let store = Store::new(&config.store()?)?;
+    let stop = CancellationToken::new();
+    let signals = Signals::default();
+    let api = api(config, role, &store, &signals, &clock, &ids, &stop)?;
+    let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
+    if config.images_not_done()? {
+        tracing::warn!("images.mode: this version does not fetch images yet");
+    }
+    let limits = config.limits()?;
+    let http = match role.accepts() {
+        true => Some(bind("http.listen", config.http_listen()?).await?),
+        false => None,
+    };
+    let operations = bind("operations.listen", config.operations_listen()?).await?;
+
+    wait_for_database(&store).await?;
+    store.require_current_schema().await?;
+    let worker = match parts {
+        None => None,
+        Some(parts) => Some(parts.worker(&store, &signals, &clock, &ids).await?),
+    };
+    let addresses = (
+        http.as_ref().map(TcpListener::local_addr).transpose()?,
+        operations.local_addr()?,
+    );
+    let service = Service { store, signals, api, limits, http, operations, worker };
+    let whole = tokio::spawn(service.run(stop.clone()));
+    Ok(Running { http: addresses.0, operations: addresses.1, stop, whole })
+}
+
+fn api(
+    config: &Config,
+    role: Role,
+    store: &Store,
+    signals: &Signals,
+    clock: &Clock,
+    ids: &Ids,
+    stop: &CancellationToken,
+) -> anyhow::Result<Flushed<Api>> {
+    let window = config.window()?;
+    let (accepting, flushers) = store.start_accepting(window, config.max_batch()?);
+    let api = Api {
+        store: store.clone(),
+        accepting,
+        signals: signals.clone(),
+        waiting: Waiting::default(),
+        keys: ApiKeys::new(store.clone()),
+        sources: Arc::new(if role.accepts() { config.sources()? } else { Default::default() }),
+        window,
+        body_timeout: config.body_timeout()?,
+        account: config.account()?,
+        works: role.works(),
+        render_metrics: Arc::new(|| telemetry::metrics().render()),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        stop: stop.clone(),
+    };
+    Ok(Flushed { part: api, flushers })
+}
+
+/// Something that feeds a group commit, and the tasks that write its batches.
+struct Flushed<T> {
+    part: T,
+    flushers: Vec<JoinHandle<()>>,
+}
+
+struct WorkerParts {
+    settings: crate::worker::Settings,
+    provider: crate::provider::client::Settings,
+    credentials: credentials::Chain,
+    vault: Vault,
+    seed: Policy,
+}
+
+impl WorkerParts {
+    fn read(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let seed = load_policy(&config.policy_text()?).context("configuration: policy.file")?;
+        Ok(Self {
+            settings: config.worker()?,
+            provider: config.provider()?,
+            credentials: config.credentials(environment)?,
+            vault: Vault::new(config.key_ring()?),
+            seed,
+        })
+    }
+
+    async fn worker(
+        self,
+        store: &Store,
+        signals: &Signals,
+        clock: &Clock,
+        ids: &Ids,
+    ) -> anyhow::Result<Flushed<Worker>> {
+        let policy = active_policy(store, self.seed, clock).await?;
+        store.open_account(&self.settings.account).await?;
+        let provider = Client::new(self.provider, self.credentials, clock.clone(), ids.clone())
+            .context("configuration: provider")?;
+        let (completing, flushers) = store.start_completing();
+        let worker = Worker {
+            settings: self.settings,
+            store: store.clone(),
+            completing,
+            signals: signals.clone(),
+            provider,
+            vault: Arc::new(self.vault),
+            policy: Arc::new(policy),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        Ok(Flushed { part: worker, flushers })
+    }
+}
+
+/// Loads a policy text; the error lists every finding.
+pub fn load_policy(text: &str) -> anyhow::Result<Policy> {
+    Policy::load(text).map_err(|findings| {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(lines.join("; "))
+    })
+}
+
+/// The database's active policy; the configured one seeds an empty database.
+async fn active_policy(store: &Store, seed: Policy, clock: &Clock) -> anyhow::Result<Policy> {
+    if store.seed_policy(seed.digest(), seed.name(), seed.text(), clock.now()).await? {
+        tracing::info!(policy = seed.digest(), "policy seeded and activated");
+        return Ok(seed);
+    }
+    let Some(active) = store.active_policy().await? else { bail!("no policy is active") };
+    if active.digest == seed.digest() {
+        return Ok(seed);
+    }
+    tracing::info!(policy = active.digest, "the database's active policy is used");
+    load_policy(&active.body).context("the active policy in the database")
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!("configuration: {key}: cannot listen on {address}: {}", error.kind())
+    })
+}
+
+async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        match store.ping().await {
+            Ok(()) => return Ok(()),
+            Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
+                return Err(error).context("configuration: database.url");
+            }
+            Err(store::Error::Refused { code, .. }) if code.starts_with("28") || code == "3D000" => {
+                bail!("configuration: database.url: Postgres refuses user, password or database (SQLSTATE {code})");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the database");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+struct Service {
+    store: Store,
+    signals: Signals,
+    api: Flushed<Api>,
+    limits: server::Limits,
+    http: Option<TcpListener>,
+    operations: TcpListener,
+    worker: Option<Flushed<Worker>>,
+}
+
+impl Service {
+    async fn run(self, stop: CancellationToken) {
+        // What others lean on stops after them.
+        let background = CancellationToken::new();
+        let Flushed { part: api, flushers: mut last } = self.api;
+        let relay = tokio::spawn({
+            let (signals, store, stop) = (self.signals.clone(), self.store.clone(), background.clone());
+            async move { signals.relay(&store, stop).await }
+        });
+        let waiting = tokio::spawn({
+            let (api, stop) = (api.clone(), background.clone());
+            async move { api.waiting.serve(api.store.clone(), api.signals.clone(), stop).await }
+        });
+        let upkeep = tokio::spawn(keep_metrics(background.clone()));
+        // Health and metrics answer until the end.
+        let operations = tokio::spawn(server::serve(
+            self.operations,
+            operations_router(api.clone()),
+            self.limits.clone(),
+            background.clone(),
+        ));
+        let worker = self.worker.map(|Flushed { part, flushers }| {
+            last.extend(flushers);
+            tokio::spawn(part.run(stop.clone()))
+        });
+        let http = self.http.map(|listener| {
+            tokio::spawn(server::serve(listener, router(api.clone()), self.limits, stop.clone()))
+        });
+        drop(api);
+
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        for part in [http, worker].into_iter().flatten() {
+            let _ = part.await;
+        }
+        background.cancel();
+        for part in [operations, relay, waiting, upkeep] {
+            let _ = part.await;
+        }
+        for flusher in last {
+            let _ = tokio::time::timeout(LAST_BATCHES, flusher).await;
+        }
+        let _ = tokio::time::timeout(LAST_BATCHES, self.store.close()).await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn keep_metrics(stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(METRICS_UPKEEP) => telemetry::metrics().run_upkeep(),
+        }
+    }
+}

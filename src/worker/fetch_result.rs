@@ -17,7 +17,7 @@ use crate::provider::client::{Answer, Unanswered};
 use crate::store::accounts::Breaker;
 use crate::store::completions::{Completion, NewResult, Written};
 use crate::store::verifications::Claimed;
-use crate::vault::{DataKey, Place, WrappedKey};
+use crate::vault::{DataKey, OpenError, Place, WrappedKey};
 
 /// What was known about the account when the call went out.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +40,7 @@ pub async fn fetch_result(
     // The key first: what cannot be sealed must not be fetched.
     let (key, new_key) = match data_key(worker, &claimed) {
         Ok(keys) => keys,
-        Err(error) => {
-            tracing::error!(%error, verification = %claimed.id, "cannot seal: not asked");
-            metrics::counter!("verdict_unsealable_total").increment(1);
-            return;
-        }
+        Err(error) => return report_unsealable(&claimed, &error),
     };
     let heard = tokio::select! {
         biased;
@@ -63,19 +59,22 @@ pub async fn fetch_result(
     affect_account(worker, fetched.consequence.account, account).await;
 
     let at = worker.clock.now();
+    let sealed = heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
+    let sealed = match sealed.transpose() {
+        Ok(sealed) => sealed,
+        Err(error) => return report_unsealable(&claimed, &error),
+    };
     let completion = Completion {
         verification_id: claimed.id,
         lease_token: claimed.lease_token,
         attempt: claimed.attempt,
         callbacks_seen: claimed.callbacks,
         next: fetched.consequence.next,
-        result: heard.as_ref().ok().map(|answer| NewResult {
-            sealed_body: key.seal(&body_of(fetched.result.id), &answer.body),
-            stored: fetched.result.clone(),
-        }),
+        // Nothing is sealed where nothing came, so a new key is not needed: the next attempt
+        // makes another.
+        new_data_key: new_key.filter(|_| sealed.is_some()).map(|key| (key.key_id, key.bytes)),
+        result: sealed.map(|sealed_body| NewResult { sealed_body, stored: fetched.result.clone() }),
         decision: fetched.decision.clone(),
-        // Nothing was sealed, so the key is not needed: the next attempt makes another.
-        new_data_key: new_key.filter(|_| heard.is_ok()).map(|key| (key.key_id, key.bytes)),
         at,
     };
     let written = worker.completing.submit(completion).await;
@@ -97,17 +96,24 @@ pub fn body_of(id: ResultId) -> Place<'static> {
     Place { table: "results", row: id.0, column: "sealed_body" }
 }
 
+/// The lease runs out and it is tried again: a key missing from the ring may come back.
+fn report_unsealable(claimed: &Claimed, error: &dyn std::error::Error) {
+    tracing::error!(%error, verification = %claimed.id, "cannot seal: nothing kept");
+    metrics::counter!("verdict_unsealable_total").increment(1);
+}
+
 fn data_key(
     worker: &Worker,
     claimed: &Claimed,
-) -> Result<(DataKey, Option<WrappedKey>), crate::vault::Error> {
+) -> Result<(DataKey, Option<WrappedKey>), OpenError> {
     match &claimed.data_key {
         Some((key_id, bytes)) => {
             let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
             Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
         }
         None => {
-            let (key, wrapped) = worker.vault.new_data_key(claimed.id)?;
+            let (key, wrapped) =
+                worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
             Ok((key, Some(wrapped)))
         }
     }

@@ -1,0 +1,100 @@
+//! `verdict callback send`: signs one callback and posts it, as the app's backend would.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::Ids;
+use verdict::vault::webhook::{Secret, sign};
+
+use super::{Context, Usage, say};
+
+/// What to do about callbacks.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Sign one callback and post it. Example: verdict callback send --biz-type RPBasicTest --biz-id order-1
+    Send(Send),
+}
+
+/// One callback.
+#[derive(Debug, clap::Args)]
+pub struct Send {
+    /// Where to: the service's public address.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    to: String,
+    /// The source's name, as in [sources.NAME].
+    #[arg(long, default_value = "app")]
+    source: String,
+    /// The source's secret (whsec_…), or VERDICT_SECRET in the environment; else the configured one.
+    #[arg(long)]
+    secret: Option<String>,
+    /// The provider's scene.
+    #[arg(long)]
+    biz_type: String,
+    /// The verification task.
+    #[arg(long)]
+    biz_id: String,
+    /// Your own reference.
+    #[arg(long)]
+    reference: Option<String>,
+    /// The message id; a new one if not given. The same id with the same content is accepted once.
+    #[arg(long)]
+    id: Option<String>,
+    /// Print the equivalent curl command instead of posting.
+    #[arg(long)]
+    curl: bool,
+}
+
+/// Does it.
+pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Send(send) = command;
+    context.quiet_log();
+    let secret = match send.secret.as_ref().or_else(|| context.environment.get("VERDICT_SECRET")) {
+        Some(text) => Secret::parse(text).map_err(|error| Usage(format!("--secret: {error}")))?,
+        None => {
+            let sources = context.config()?.sources().map_err(|_| {
+                Usage("give --secret whsec_…, or --config with this source".to_owned())
+            })?;
+            let source = sources.get(&send.source);
+            source
+                .and_then(|source| source.secrets.first().cloned())
+                .ok_or_else(|| Usage("--source: it is not configured".to_owned()))?
+        }
+    };
+    let now = Clock::system().now();
+    let id = send.id.clone().unwrap_or_else(|| format!("msg_{}", Ids::random().nonce()));
+    let mut body = serde_json::json!({ "biz_type": send.biz_type, "biz_id": send.biz_id });
+    if let Some(reference) = &send.reference {
+        body["reference"] = reference.as_str().into();
+    }
+    let body = body.to_string();
+    let timestamp = now.unix_timestamp();
+    let signature = sign(&secret, &id, timestamp, body.as_bytes());
+    let url = format!("{}/v1/callbacks/{}", send.to.trim_end_matches('/'), send.source);
+    if send.curl {
+        say(format_args!(
+            "curl -sS '{url}' -H 'content-type: application/json' -H 'webhook-id: {id}' \
+             -H 'webhook-timestamp: {timestamp}' -H 'webhook-signature: {signature}' -d '{}'",
+            body.replace('\'', r"'\''")
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let response = client
+        .post(url)
+        .header("content-type", "application/json")
+        .header("webhook-id", id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signature)
+        .body(body)
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("no answer: {}", error.without_url()))?;
+    let accepted = response.status().is_success();
+    say(response.text().await.unwrap_or_default());
+    Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

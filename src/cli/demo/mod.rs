@@ -1,0 +1,58 @@
+//! `verdict demo`: the main job for real. A private Postgres, a simulated provider, the service,
+//! signed callbacks for every outcome, and the decisions as they fall.
+
+mod script;
+mod stage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::{Context, say, told_to_stop};
+use stage::Stage;
+
+/// How to run it.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// End after the script; exit code 0 only if every decision was the expected one.
+    #[arg(long)]
+    exit: bool,
+    /// Where database and logs are kept.
+    #[arg(long, default_value = ".verdict/demo", value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+/// Runs the script, then stays up.
+pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    // Ctrl-C must take down what has been started, also in the middle of the script.
+    let told = told_to_stop();
+    tokio::pin!(told);
+    let stage = tokio::select! {
+        stage = Stage::set(&arguments.folder, &context.environment) => stage?,
+        _ = &mut told => bail!("interrupted"),
+    };
+    let outcome = tokio::select! {
+        outcome = show(&stage, arguments.exit) => outcome,
+        _ = &mut told => Err(anyhow::anyhow!("interrupted")),
+    };
+    if matches!(outcome, Ok(true)) && !arguments.exit {
+        say("\nIt stays up until Ctrl-C.");
+        let _ = told.await;
+    }
+    stage.strike().await;
+    match outcome {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => bail!("some decisions were not the expected ones; see {}", arguments.folder.display()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Plays the script; `true` if everything came as expected.
+async fn show(stage: &Stage, exits: bool) -> anyhow::Result<bool> {
+    let as_expected = script::play(stage).await?;
+    if !exits {
+        stage.invite();
+    }
+    Ok(as_expected)
+}

@@ -1,0 +1,227 @@
+//! What the demo starts and stops: Postgres, sandbox, service, and a caller with an API key.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use verdict::app::{self, Role, Running};
+use verdict::config::{Config, Environment};
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::{ApiKeyId, Ids};
+use verdict::http::auth::Scope;
+use verdict::postgres::{Mode, Programs, Server};
+use verdict::sandbox::{Sandbox, Settings};
+use verdict::store::Store;
+use verdict::telemetry::{self, Output};
+use verdict::vault::api_key;
+use verdict::vault::webhook::Secret;
+
+use crate::cli::say;
+
+/// The preferred port; another one if it is taken.
+const HTTP_PORT: u16 = 8080;
+/// The preferred port of the operations listener.
+const OPERATIONS_PORT: u16 = 9464;
+const DATABASE: &str = "verdict_demo";
+
+/// Everything up and running.
+pub struct Stage {
+    /// The service's public address.
+    pub http: SocketAddr,
+    /// A caller's key with every reading scope.
+    pub api_key: String,
+    /// The secret of `[sources.app]`.
+    pub secret: Secret,
+    /// Ids for the script's messages.
+    pub ids: Ids,
+    /// Time for the script's messages.
+    pub clock: Clock,
+    operations: SocketAddr,
+    config_file: PathBuf,
+    log_file: PathBuf,
+    running: Running,
+    sandbox: JoinHandle<()>,
+    sandbox_stop: CancellationToken,
+    postgres: Server,
+}
+
+impl Stage {
+    /// Starts everything, telling what.
+    pub async fn set(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let tell = |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
+        fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let log_file = folder.join("verdict.log");
+        let log = telemetry::Settings { json: true, filter: "info".to_owned() };
+        telemetry::init(&log, Output::File(fs::File::create(&log_file)?))
+            .map_err(anyhow::Error::msg)?;
+        telemetry::metrics();
+
+        let programs = Programs::find(environment.get("PG_BIN").map(Path::new))?;
+        let postgres = Server::start(&programs, &folder.join("postgres"), Mode::Durable).await?;
+        tell(format!("Postgres {} on 127.0.0.1:{}", postgres.major(), postgres.port()));
+        fresh_database(&postgres).await?;
+
+        let (clock, ids) = (Clock::system(), Ids::random());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let provider = listener.local_addr()?;
+        let sandbox_secret = ids.nonce();
+        let sandbox_stop = CancellationToken::new();
+        let sandbox = {
+            let settings = Settings::new("demo-key", sandbox_secret.clone().into());
+            let (sandbox, stop) = (Sandbox::new(settings, clock.clone(), ids.clone()), sandbox_stop.clone());
+            tokio::spawn(async move {
+                let _ = sandbox.serve(listener, stop.cancelled_owned()).await;
+            })
+        };
+        tell(format!("simulated provider on {provider}"));
+
+        let webhook_secret = format!("whsec_{}", random_base64(&ids));
+        let config_file = folder.join("verdict.toml");
+        write_private(
+            &config_file,
+            &settings(&postgres, provider, &sandbox_secret, &webhook_secret, &random_base64(&ids)).await,
+        )?;
+        // The demo's own file alone: a variable set for production must not reach into it.
+        let config = Config::load(Some(&config_file), &Environment::new())?;
+        let store = Store::new(&config.store()?)?;
+        store.migrate().await?;
+        let api_key = make_key(&store, &clock, &ids).await?;
+        store.close().await;
+        let running =
+            app::start(&config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await?;
+        let http = running.http.context("no public listener")?;
+        tell(format!("verdict on http://{http}, metrics on http://{}/metrics", running.operations));
+        Ok(Self {
+            http,
+            api_key,
+            secret: Secret::parse(&webhook_secret)?,
+            ids,
+            clock,
+            operations: running.operations,
+            config_file,
+            log_file,
+            running,
+            sandbox,
+            sandbox_stop,
+            postgres,
+        })
+    }
+
+    /// Ready-to-paste commands.
+    pub fn invite(&self) {
+        let (http, key) = (self.http, &self.api_key);
+        let program = std::env::args().next().unwrap_or_else(|| "verdict".to_owned());
+        let config = self.config_file.display();
+        say(format_args!(
+            "
+Try it:
+  {program} --config {config} callback send --to http://{http} --biz-type demo --biz-id status-7-me
+  {program} --config {config} callback send --to http://{http} --biz-type demo --biz-id pass-99-me --curl
+  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications?biz_type=demo&biz_id=status-7-me'
+  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications/<id>/decisions'
+  curl -sS http://{}/metrics
+The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
+throttled-3-then-pass, http-503 … (README has the table). Log: {}",
+            self.operations,
+            self.log_file.display()
+        ));
+    }
+
+    /// Takes everything down.
+    pub async fn strike(self) {
+        self.running.stop();
+        self.running.stopped().await;
+        self.sandbox_stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.sandbox).await;
+        if let Err(error) = self.postgres.stop().await {
+            say(format_args!("Postgres did not stop: {error}"));
+        }
+    }
+}
+
+/// The same script must begin from nothing every time.
+async fn fresh_database(postgres: &Server) -> anyhow::Result<()> {
+    use sqlx::{Connection, Executor, PgConnection};
+    let mut connection = PgConnection::connect(&postgres.url("postgres")).await?;
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("drop database if exists {DATABASE} with (force)")))
+        .await?;
+    connection.execute(sqlx::AssertSqlSafe(format!("create database {DATABASE}"))).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+async fn settings(
+    postgres: &Server,
+    provider: SocketAddr,
+    sandbox_secret: &str,
+    webhook_secret: &str,
+    vault_secret: &str,
+) -> String {
+    let http = free_address(HTTP_PORT).await;
+    let operations = free_address(OPERATIONS_PORT).await;
+    let url = postgres.url(DATABASE);
+    format!(
+        r#"# Written by `verdict demo`; every secret in it is made anew at each start.
+[http]
+listen = "{http}"
+[operations]
+listen = "{operations}"
+[database]
+url = "{url}"
+[sources.app]
+secrets = ["{webhook_secret}"]
+[provider]
+endpoint = "http://{provider}"
+access_key_id = "demo-key"
+access_key_secret = "{sandbox_secret}"
+queries_per_second = 50
+[[vault.keys]]
+id = "demo"
+secret = "{vault_secret}"
+[worker]
+unfinished_schedule_ms = [300, 500, 1000]
+"#
+    )
+}
+
+async fn free_address(preferred: u16) -> SocketAddr {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, preferred));
+    match TcpListener::bind(address).await {
+        Ok(_) => address,
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+fn random_base64(ids: &Ids) -> String {
+    // Two nonces in hex give 64 digits, 32 bytes.
+    STANDARD.encode(hex::decode(format!("{}{}", ids.nonce(), ids.nonce())).unwrap_or_default())
+}
+
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<String> {
+    let key = api_key::generate()?;
+    let id: ApiKeyId = ids.next(clock.now());
+    let scopes =
+        [Scope::DecisionsRead, Scope::ResultsRead, Scope::VerificationsWrite].map(Scope::as_str);
+    let digest = api_key::secret_digest(&key);
+    store.add_api_key(id, "demo", &digest, &scopes, clock.now()).await?;
+    Ok(key)
+}

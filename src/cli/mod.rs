@@ -1,0 +1,144 @@
+//! The command line: one file per subcommand.
+//!
+//! Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (usage or configuration).
+
+mod callback;
+mod demo;
+mod healthcheck;
+mod keys;
+mod migrate;
+mod policy;
+mod sandbox;
+mod serve;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use verdict::config::{Config, ConfigError, Environment};
+use verdict::store::Store;
+use verdict::telemetry::{self, Output};
+
+/// Turns "the user has finished real-person verification" into a durable, explainable decision.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    /// Configuration file (TOML); see config/default.toml for every key.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accept callbacks, fetch results, decide, answer.
+    Serve(serve::Arguments),
+    /// Bring the database's schema up to this version.
+    Migrate,
+    /// See the whole product work: private Postgres, simulated provider, callbacks in, decisions out.
+    Demo(demo::Arguments),
+    /// Run the simulated provider.
+    Sandbox(sandbox::Arguments),
+    /// Look at policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// API keys of internal callers.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Sign and post callbacks.
+    #[command(subcommand)]
+    Callback(callback::Command),
+    /// Ask a running service on this machine whether it is ready; exit code 0 if so.
+    Healthcheck,
+}
+
+/// Something the caller has to say differently.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// What every command gets.
+struct Context {
+    config_file: Option<PathBuf>,
+    environment: Environment,
+}
+
+impl Context {
+    fn config(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config_file.as_deref(), &self.environment)
+    }
+
+    /// For commands whose output is their result: logs go to stderr, warnings only.
+    fn quiet_log(&self) {
+        let settings = telemetry::Settings { json: false, filter: "warn".to_owned() };
+        let _ = telemetry::init(&settings, Output::Stderr);
+    }
+
+    async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
+        let store = Store::new(&config.store()?)?;
+        store.require_current_schema().await?;
+        Ok(store)
+    }
+}
+
+/// Parses, runs, reports.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = Context {
+        config_file: arguments.config,
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    };
+    match block_on(dispatch(context, arguments.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "verdict: {error:#}");
+            let asked_wrongly = error.is::<ConfigError>()
+                || error.is::<Usage>()
+                || error.to_string().starts_with("configuration:");
+            ExitCode::from(if asked_wrongly { 2 } else { 1 })
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    // A connection whose peer is silent must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
+}
+
+async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => serve::run(&context, &arguments).await,
+        Command::Migrate => migrate::run(&context).await,
+        Command::Demo(arguments) => demo::run(&context, &arguments).await,
+        Command::Sandbox(arguments) => sandbox::run(&context, arguments).await,
+        Command::Policy(command) => policy::run(&context, command),
+        Command::Keys(command) => keys::run(&context, command).await,
+        Command::Callback(command) => callback::run(&context, command).await,
+        Command::Healthcheck => healthcheck::run(&context).await,
+    }
+}
+
+/// Prints one line of result; a reader that went away is no error of ours.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Fires on SIGTERM or Ctrl-C.
+async fn told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
