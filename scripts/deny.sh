@@ -28,4 +28,4 @@ if [ -z "$deny" ]; then
 fi
 
 # Not `advisories`: its database comes from GitHub, which not every machine reaches.
-exec "$deny" --all-features check bans licenses sources
+exec "$deny" --all-features check --hide-inclusion-graph bans licenses sources
