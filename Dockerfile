@@ -1,0 +1,45 @@
+# The service as an image: one binary, no shell, no root.
+#
+#   docker build -t verdict .
+#
+# Needs BuildKit (the default since Docker 23): its cache mounts keep the registry and the compiled
+# dependencies between builds, so that a change of ours compiles only ours.
+
+ARG RUST_VERSION=1.95
+ARG DEBIAN_CODENAME=bookworm
+ARG DEBIAN_NUMBER=12
+
+FROM rust:${RUST_VERSION}-${DEBIAN_CODENAME} AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY migrations migrations
+COPY config config
+# The binary leaves the cache mount within the same step; a mount is no part of the image.
+# The empty folder becomes the image store, owned by the account that writes to it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --bin verdict \
+ && install -D target/release/verdict /out/verdict \
+ && install -d /out/images
+
+FROM gcr.io/distroless/cc-debian${DEBIAN_NUMBER}:nonroot
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Verdict" \
+      org.opencontainers.image.description="Turns 'the user has finished real-person verification' into a durable, explainable decision" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build --chown=65532:65532 /out/images /var/lib/verdict/images
+COPY --from=build /out/verdict /usr/local/bin/verdict
+# Relative paths in the configuration (config/policy.toml) start here.
+WORKDIR /etc/verdict
+COPY config config
+USER 65532:65532
+# 8080: the API. 9464: metrics and health, not for the outside.
+EXPOSE 8080 9464
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["/usr/local/bin/verdict", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/verdict"]
+CMD ["serve"]
