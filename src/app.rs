@@ -104,10 +104,8 @@ pub async fn start(
         None => None,
         Some(parts) => Some(parts.worker(&store, &signals, &clock, &ids).await?),
     };
-    let addresses = (
-        http.as_ref().map(TcpListener::local_addr).transpose()?,
-        operations.local_addr()?,
-    );
+    let addresses =
+        (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
     let service = Service { store, signals, api, limits, http, operations, worker };
     let whole = tokio::spawn(service.run(stop.clone()));
     Ok(Running { http: addresses.0, operations: addresses.1, stop, whole })
@@ -152,7 +150,8 @@ struct Flushed<T> {
 struct WorkerParts {
     settings: crate::worker::Settings,
     provider: crate::provider::client::Settings,
-    credentials: credentials::Chain,
+    credentials: credentials::Settings,
+    environment: credentials::Environment,
     vault: Vault,
     seed: Policy,
 }
@@ -163,7 +162,8 @@ impl WorkerParts {
         Ok(Self {
             settings: config.worker()?,
             provider: config.provider()?,
-            credentials: config.credentials(environment)?,
+            credentials: config.credentials()?,
+            environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             vault: Vault::new(config.key_ring()?),
             seed,
         })
@@ -178,8 +178,9 @@ impl WorkerParts {
     ) -> anyhow::Result<Flushed<Worker>> {
         let policy = active_policy(store, self.seed, clock).await?;
         store.open_account(&self.settings.account).await?;
-        let provider = Client::new(self.provider, self.credentials, clock.clone(), ids.clone())
-            .context("configuration: provider")?;
+        let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
+            .context("the HTTP client cannot be set up")?;
+        let provider = Client::new(self.provider, Arc::new(chain), clock.clone(), ids.clone())?;
         let (completing, flushers) = store.start_completing();
         let worker = Worker {
             settings: self.settings,
@@ -232,8 +233,12 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
             Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
                 return Err(error).context("configuration: database.url");
             }
-            Err(store::Error::Refused { code, .. }) if code.starts_with("28") || code == "3D000" => {
-                bail!("configuration: database.url: Postgres refuses user, password or database (SQLSTATE {code})");
+            Err(store::Error::Refused { code, .. })
+                if code.starts_with("28") || code == "3D000" =>
+            {
+                bail!(
+                    "configuration: database.url: Postgres refuses user, password or database (SQLSTATE {code})"
+                );
             }
             Err(error) => {
                 tracing::warn!(%error, "waiting for the database");
@@ -259,7 +264,8 @@ impl Service {
         let background = CancellationToken::new();
         let Flushed { part: api, flushers: mut last } = self.api;
         let relay = tokio::spawn({
-            let (signals, store, stop) = (self.signals.clone(), self.store.clone(), background.clone());
+            let (signals, store, stop) =
+                (self.signals.clone(), self.store.clone(), background.clone());
             async move { signals.relay(&store, stop).await }
         });
         let waiting = tokio::spawn({

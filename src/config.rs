@@ -13,14 +13,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::http::callbacks::{Source, Sources};
 use crate::http::rate::RateLimit;
 use crate::http::server::Limits;
-use crate::provider::client;
+use crate::provider::{client, credentials};
 use crate::store;
 use crate::telemetry;
 use crate::vault::webhook::Secret;
@@ -424,29 +423,41 @@ impl Config {
         })
     }
 
-    /// The access key given here, if one is: (id, secret, security token).
-    pub fn access_key(&self) -> Result<Option<(String, SecretString, Option<SecretString>)>> {
+    /// Where the access key comes from: the one given here, else the vendor's chain.
+    pub fn credentials(&self) -> Result<credentials::Settings> {
         let raw = &self.provider;
-        let key_secret = secret(
-            "provider.access_key_secret",
-            &raw.access_key_secret,
-            raw.access_key_secret_file.as_deref(),
-        )?;
+        let key_secret = match (raw.access_key_secret.as_str(), &raw.access_key_secret_file) {
+            ("", None) => None,
+            // Read again after it was refused, so that a corrected file heals without a restart.
+            ("", Some(file)) => {
+                read_secret("provider.access_key_secret_file", file)?;
+                Some(credentials::Secret::File(file.clone()))
+            }
+            (value, None) => Some(credentials::Secret::Value(value.to_owned().into())),
+            (_, Some(_)) => {
+                return wrong("provider.access_key_secret", "is given twice: here and as a file");
+            }
+        };
         let token = secret(
             "provider.security_token",
             &raw.security_token,
             raw.security_token_file.as_deref(),
         )?;
-        match (raw.access_key_id.is_empty(), key_secret.is_empty()) {
-            (true, true) => Ok(None),
-            (false, false) => Ok(Some((
-                raw.access_key_id.clone(),
-                key_secret.into(),
-                (!token.is_empty()).then(|| token.into()),
-            ))),
-            (true, false) => wrong("provider.access_key_id", "is required with access_key_secret"),
-            (false, true) => wrong("provider.access_key_secret", "is required with access_key_id"),
-        }
+        let fixed = match (raw.access_key_id.is_empty(), key_secret) {
+            (true, None) => None,
+            (false, Some(access_key_secret)) => Some(credentials::Fixed {
+                access_key_id: raw.access_key_id.clone(),
+                access_key_secret,
+                security_token: (!token.is_empty()).then(|| token.into()),
+            }),
+            (true, Some(_)) => {
+                return wrong("provider.access_key_id", "is required with access_key_secret");
+            }
+            (false, None) => {
+                return wrong("provider.access_key_secret", "is required with access_key_id");
+            }
+        };
+        Ok(credentials::Settings { fixed, ..Default::default() })
     }
 
     /// The provider account's name.

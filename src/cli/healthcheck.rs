@@ -19,7 +19,8 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     }
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(64 * 1024).read_to_end(&mut answer).await?;

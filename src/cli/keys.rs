@@ -97,7 +97,12 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
         for (key, row) in keys.iter().zip(&rows) {
             let state = if key.revoked_at.is_some() { "revoked" } else { "good" };
             let since = row["created_at"].as_str().unwrap_or_default();
-            say(format_args!("{}  {state:7}  {since}  {}  {}", key.id, key.name, key.scopes.join(",")));
+            say(format_args!(
+                "{}  {state:7}  {since}  {}  {}",
+                key.id,
+                key.name,
+                key.scopes.join(",")
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

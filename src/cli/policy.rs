@@ -49,8 +49,9 @@ pub fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
                 text = std::fs::read_to_string(&evidence)
                     .map_err(|error| Usage(format!("--evidence: {}", error.kind())))?;
             }
-            let evidence: Evidence = serde_json::from_str(&text)
-                .map_err(|error| Usage(format!("--evidence: line {}: not evidence", error.line())))?;
+            let evidence: Evidence = serde_json::from_str(&text).map_err(|error| {
+                Usage(format!("--evidence: line {}: not evidence", error.line()))
+            })?;
             say(serde_json::to_string_pretty(&decide(&policy, &evidence)).context("decision")?);
             Ok(ExitCode::SUCCESS)
         }

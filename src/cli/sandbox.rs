@@ -51,6 +51,6 @@ pub async fn run(_: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> 
     let told = async {
         let _ = told_to_stop().await;
     };
-    Sandbox::new(settings, Clock::system(), Ids::random()).serve(listener, told).await?;
+    Sandbox::new(settings, Clock::system(), Ids::random()).serve(listener, told).await;
     Ok(ExitCode::SUCCESS)
 }

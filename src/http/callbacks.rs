@@ -28,7 +28,7 @@ use crate::vault::webhook::{Refusal, Secret, SignedHeaders, verify};
 /// Largest body. The documented callback has under 1 KiB; 64 times that is a mistake or an attack.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How far `webhook-timestamp` may be from our clock, both ways (Standard Webhooks: 5 minutes).
-pub const TOLERANCE: Duration = Duration::from_secs(300);
+pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
 /// Longest `webhook-id`.
 const MAX_MESSAGE_ID_CHARS: usize = 255;
 
@@ -64,7 +64,7 @@ pub async fn handler(
         signature: header(&headers, "webhook-signature")?,
     };
     let received_at = api.clock.now();
-    verify(&source.secrets, &signed, &body, received_at, TOLERANCE).map_err(
+    verify(&source.secrets, signed, &body, received_at, TOLERANCE).map_err(
         |refusal| match refusal {
             Refusal::SignatureInvalid => Problem::signature_invalid(),
             Refusal::TimestampOutOfTolerance => Problem::timestamp_out_of_tolerance(),

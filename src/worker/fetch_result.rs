@@ -59,7 +59,8 @@ pub async fn fetch_result(
     affect_account(worker, fetched.consequence.account, account).await;
 
     let at = worker.clock.now();
-    let sealed = heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
+    let sealed =
+        heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
     let sealed = match sealed.transpose() {
         Ok(sealed) => sealed,
         Err(error) => return report_unsealable(&claimed, &error),
@@ -201,11 +202,7 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
         }
         AccountEffect::Well | AccountEffect::None => Ok(()),
         AccountEffect::Pause(pause) => store.pause(account, pause).await,
-        AccountEffect::Trip(why) => {
-            // A refused token or secret may have been replaced where it came from.
-            worker.provider.forget_credentials().await;
-            trip(worker, why, at_claim).await
-        }
+        AccountEffect::Trip(why) => trip(worker, why, at_claim).await,
         AccountEffect::Fault if at_claim.breaker_open => {
             trip(worker, Breaker::Outage, at_claim).await
         }

@@ -43,7 +43,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     stage.strike().await;
     match outcome {
         Ok(true) => Ok(ExitCode::SUCCESS),
-        Ok(false) => bail!("some decisions were not the expected ones; see {}", arguments.folder.display()),
+        Ok(false) => {
+            bail!("some decisions were not the expected ones; see {}", arguments.folder.display())
+        }
         Err(error) => Err(error),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use verdict::vault::webhook::sign;
@@ -21,17 +22,41 @@ struct Scene {
 
 const SCENES: [Scene; 12] = [
     Scene { what: "passed with a strong score", biz_id: "pass-97.53", expected: "approve" },
-    Scene { what: "passed, told in the older document's form", biz_id: "strings-pass-96", expected: "approve" },
+    Scene {
+        what: "passed, told in the older document's form",
+        biz_id: "strings-pass-96",
+        expected: "approve",
+    },
     Scene { what: "passed, told in XML", biz_id: "xml-pass-95", expected: "approve" },
     Scene { what: "passed, but the score is weak", biz_id: "pass-58.2", expected: "review" },
     Scene { what: "passed, but without any score", biz_id: "pass-noscore", expected: "review" },
     Scene { what: "the card's photo is blurred", biz_id: "status-3", expected: "retry" },
-    Scene { what: "the government's photo service failed", biz_id: "status-12", expected: "review" },
+    Scene {
+        what: "the government's photo service failed",
+        biz_id: "status-12",
+        expected: "review",
+    },
     Scene { what: "the face is another one", biz_id: "status-7", expected: "reject" },
-    Scene { what: "not finished at first, then passed", biz_id: "unfinished-2-then-pass", expected: "approve" },
-    Scene { what: "throttled at first, then passed", biz_id: "throttled-2-then-pass", expected: "approve" },
-    Scene { what: "the gateway stumbles, then passed", biz_id: "html-1-then-pass", expected: "approve" },
-    Scene { what: "bad data: the provider knows no such scene", biz_id: "invalidbiz", expected: "failed" },
+    Scene {
+        what: "not finished at first, then passed",
+        biz_id: "unfinished-2-then-pass",
+        expected: "approve",
+    },
+    Scene {
+        what: "throttled at first, then passed",
+        biz_id: "throttled-2-then-pass",
+        expected: "approve",
+    },
+    Scene {
+        what: "the gateway stumbles, then passed",
+        biz_id: "html-1-then-pass",
+        expected: "approve",
+    },
+    Scene {
+        what: "bad data: the provider knows no such scene",
+        biz_id: "invalidbiz",
+        expected: "failed",
+    },
 ];
 
 /// For one scene to come to its end.
@@ -39,18 +64,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Posts all callbacks and tells the decisions as they fall; `true` if all were as expected.
 pub async fn play(stage: &Stage) -> anyhow::Result<bool> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    let client = Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let started = Instant::now();
     say(format_args!("\n{} signed callbacks go in; decisions come out:\n", SCENES.len()));
-    say(format_args!("{:>9}  {:45} {:10} {:8} reasons", "after", "what happened", "state", "outcome"));
+    say(format_args!(
+        "{:>9}  {:45} {:10} {:8} reasons",
+        "after", "what happened", "state", "outcome"
+    ));
     let mut waiting = JoinSet::new();
     for scene in &SCENES {
-        let id = post(stage, &client, scene).await?;
-        let url = format!("http://{}/v1/verifications/{id}?wait=15", stage.http);
-        let request = client.get(url).bearer_auth(&stage.api_key);
+        let callback = signed(stage, &client, scene);
+        let (client, http, key) = (client.clone(), stage.http, stage.api_key.clone());
         waiting.spawn(async move {
-            let answer = request.send().await.map_err(reqwest::Error::without_url)?;
-            anyhow::Ok((scene, answer.json::<Value>().await?))
+            let verification = answer(callback, StatusCode::ACCEPTED).await?;
+            let id = verification["id"].as_str().context("the answer has no id")?;
+            let url = format!("http://{http}/v1/verifications/{id}?wait=15");
+            anyhow::Ok((scene, answer(client.get(url).bearer_auth(key), StatusCode::OK).await?))
         });
     }
     let mut as_expected = true;
@@ -62,7 +91,7 @@ pub async fn play(stage: &Stage) -> anyhow::Result<bool> {
     Ok(as_expected)
 }
 
-async fn post(stage: &Stage, client: &reqwest::Client, scene: &Scene) -> anyhow::Result<String> {
+fn signed(stage: &Stage, client: &Client, scene: &Scene) -> RequestBuilder {
     let body = serde_json::json!({
         "biz_type": "demo", "biz_id": scene.biz_id, "reference": "demo-user",
         "client": { "audit": "AUDIT_PASS", "code": "1", "platform": "android" }
@@ -70,21 +99,21 @@ async fn post(stage: &Stage, client: &reqwest::Client, scene: &Scene) -> anyhow:
     .to_string();
     let id = format!("msg_{}", stage.ids.nonce());
     let timestamp = stage.clock.now().unix_timestamp();
-    let answer = client
+    client
         .post(format!("http://{}/v1/callbacks/app", stage.http))
         .header("content-type", "application/json")
         .header("webhook-id", &id)
         .header("webhook-timestamp", timestamp)
         .header("webhook-signature", sign(&stage.secret, &id, timestamp, body.as_bytes()))
         .body(body)
-        .send()
-        .await
-        .map_err(reqwest::Error::without_url)?;
-    if answer.status() != 202 {
-        bail!("a callback was refused: {}", answer.status());
+}
+
+async fn answer(request: RequestBuilder, expected: StatusCode) -> anyhow::Result<Value> {
+    let answer = request.send().await.map_err(reqwest::Error::without_url)?;
+    if answer.status() != expected {
+        bail!("the service answered {} instead of {expected}", answer.status());
     }
-    let verification: Value = answer.json().await?;
-    Ok(verification["id"].as_str().context("the answer has no id")?.to_owned())
+    Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 
 fn row(scene: &Scene, verification: &Value, after: Duration) -> bool {

@@ -58,7 +58,8 @@ impl Stage {
     /// Starts everything, telling what.
     pub async fn set(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
         let started = Instant::now();
-        let tell = |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
+        let tell =
+            |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         let log_file = folder.join("verdict.log");
@@ -79,9 +80,10 @@ impl Stage {
         let sandbox_stop = CancellationToken::new();
         let sandbox = {
             let settings = Settings::new("demo-key", sandbox_secret.clone().into());
-            let (sandbox, stop) = (Sandbox::new(settings, clock.clone(), ids.clone()), sandbox_stop.clone());
+            let (sandbox, stop) =
+                (Sandbox::new(settings, clock.clone(), ids.clone()), sandbox_stop.clone());
             tokio::spawn(async move {
-                let _ = sandbox.serve(listener, stop.cancelled_owned()).await;
+                sandbox.serve(listener, stop.cancelled_owned()).await;
             })
         };
         tell(format!("simulated provider on {provider}"));
@@ -90,7 +92,8 @@ impl Stage {
         let config_file = folder.join("verdict.toml");
         write_private(
             &config_file,
-            &settings(&postgres, provider, &sandbox_secret, &webhook_secret, &random_base64(&ids)).await,
+            &settings(&postgres, provider, &sandbox_secret, &webhook_secret, &random_base64(&ids))
+                .await,
         )?;
         // The demo's own file alone: a variable set for production must not reach into it.
         let config = Config::load(Some(&config_file), &Environment::new())?;

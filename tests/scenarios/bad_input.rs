@@ -1,0 +1,222 @@
+//! Bad input: each a stable problem+json, nothing stored, nothing in the log but the code.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Callback, Options, SECRET, Setting, TestApp, callback};
+use verdict::app::Role;
+
+async fn nothing_stored(app: &TestApp) {
+    let pool = app.database.pool().await;
+    let rows: i64 = sqlx::query_scalar(
+        "select (select count(*) from callbacks) + (select count(*) from verifications)",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(rows, 0);
+}
+
+async fn app() -> TestApp {
+    TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn a_signature_that_is_not_right_in_every_way_is_refused() {
+    let app = app().await;
+    let now = app.clock.now();
+    let seconds = now.unix_timestamp();
+    let good = || callback("pass-1", now);
+    let body = r#"{"biz_type":"test","biz_id":"pass-1"}"#;
+    let at = |timestamp: i64| Callback::signed_as("msg_t", body, timestamp, SECRET);
+    let signature = good().headers[3].1.clone();
+    let truncated = &signature[..signature.len() - 5];
+    let other_secret = "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=";
+    let mut tampered = good();
+    tampered.body.push(b' ');
+
+    let cases: Vec<(&str, Callback, &str)> = vec![
+        ("no signature", good().with("webhook-signature", ""), "signature-missing"),
+        ("no id", good().with("webhook-id", ""), "signature-missing"),
+        ("no timestamp", good().with("webhook-timestamp", ""), "signature-missing"),
+        ("wrong", good().with("webhook-signature", "v1,AAAA"), "signature-invalid"),
+        ("not base64", good().with("webhook-signature", "v1,%%%"), "signature-invalid"),
+        ("no version", good().with("webhook-signature", &signature[3..]), "signature-invalid"),
+        ("truncated", good().with("webhook-signature", truncated), "signature-invalid"),
+        ("signature twice", good().twice("webhook-signature"), "signature-invalid"),
+        ("id twice", good().twice("webhook-id"), "signature-invalid"),
+        ("timestamp twice", good().twice("webhook-timestamp"), "signature-invalid"),
+        ("another id", good().with("webhook-id", "msg_other"), "signature-invalid"),
+        ("another timestamp", good().with("webhook-timestamp", "1"), "signature-invalid"),
+        ("timestamp not a number", good().with("webhook-timestamp", "soon"), "signature-invalid"),
+        ("tampered body", tampered, "signature-invalid"),
+        (
+            "another secret",
+            Callback::signed_as("msg_t", body, seconds, other_secret),
+            "signature-invalid",
+        ),
+        ("stale", at(seconds - 301), "timestamp-out-of-tolerance"),
+        ("future", at(seconds + 301), "timestamp-out-of-tolerance"),
+        ("the smallest number", at(i64::MIN), "timestamp-out-of-tolerance"),
+        ("the largest number", at(i64::MAX), "timestamp-out-of-tolerance"),
+    ];
+    for (what, message, code) in cases {
+        let reply = app.post(message).await;
+        assert_eq!(reply.json["code"], code, "{what}: {reply:?}");
+        reply.assert_problem(401, code);
+    }
+    nothing_stored(&app).await;
+    // Exactly at the tolerance it is still good.
+    assert_eq!(app.post(at(seconds - 300)).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_callback_is_refused_with_every_wrong_field_named() {
+    let app = app().await;
+    let now = app.clock.now();
+    let long = "x".repeat(65);
+    for body in ["", "{", "null", "[1]", "\"text\"", "{\"biz_type\":\"a\"} trailing"] {
+        app.post(Callback::signed(body, now)).await.assert_problem(400, "malformed-json");
+    }
+    let with_id = |id: &str| serde_json::json!({ "biz_type": "test", "biz_id": id }).to_string();
+    let with_type = |id: &str| serde_json::json!({ "biz_type": id, "biz_id": "x" }).to_string();
+    let mut cases = vec![
+        ("{}".to_owned(), vec!["/biz_type", "/biz_id"]),
+        (r#"{"biz_type":1,"biz_id":[]}"#.to_owned(), vec!["/biz_type", "/biz_id"]),
+        (r#"{"biz_type":"a","biz_id":null}"#.to_owned(), vec!["/biz_id"]),
+        (
+            r#"{"biz_type":"a","biz_id":"b","occurred_at":"now","reference":7,"client":"x"}"#
+                .to_owned(),
+            vec!["/occurred_at", "/reference", "/client"],
+        ),
+    ];
+    for id in ["", &long, "two words", "a/b", "a\\b", "😀", "订单一", "line\nbreak", "\u{0}", " x"] {
+        cases.push((with_id(id), vec!["/biz_id"]));
+        cases.push((with_type(id), vec!["/biz_type"]));
+    }
+    for (body, pointers) in cases {
+        let reply = app.post(Callback::signed(&body, now)).await;
+        reply.assert_problem(422, "invalid-field");
+        let named: Vec<&str> = reply.json["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, pointers, "{body}");
+    }
+    let long_id = "m".repeat(256);
+    let message = Callback::signed_as(&long_id, &with_id("x"), now.unix_timestamp(), SECRET);
+    app.post(message).await.assert_problem(422, "invalid-field");
+    nothing_stored(&app).await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_not_json_is_refused_before_anything_else() {
+    let app = app().await;
+    let now = app.clock.now();
+    let large = format!(r#"{{"biz_type":"a","biz_id":"b","more":"{}"}}"#, "x".repeat(64 * 1024));
+    app.post(Callback::signed(&large, now)).await.assert_problem(413, "body-too-large");
+    let good = || callback("pass-1", now);
+    for message in [
+        good().with("content-type", "text/plain"),
+        good().with("content-type", ""),
+        good().with("content-type", "application/x-www-form-urlencoded"),
+        good().with("content-encoding", "gzip"),
+    ] {
+        app.post(message).await.assert_problem(415, "unsupported-media-type");
+    }
+    nothing_stored(&app).await;
+    let with_charset = good().with("content-type", "application/json; charset=utf-8");
+    assert_eq!(app.post(with_charset).await.status, 202);
+}
+
+#[tokio::test]
+async fn unknown_sources_routes_and_methods_are_problems_too() {
+    let app = app().await;
+    let mut message = callback("pass-1", app.clock.now());
+    message.source = "nobody".to_owned();
+    app.post(message).await.assert_problem(401, "unknown-source");
+
+    let http = app.http;
+    let send = |method: reqwest::Method, path: &str| {
+        let request = app.client.request(method, format!("http://{http}{path}"));
+        async move { crate::harness::Reply::read(request.send().await.unwrap()).await }
+    };
+    let reply = send(reqwest::Method::GET, "/v1/callbacks/app").await;
+    reply.assert_problem(405, "method-not-allowed");
+    assert_eq!(reply.headers["allow"], "POST");
+    send(reqwest::Method::DELETE, "/v1/verifications").await.assert_problem(405, "method-not-allowed");
+    for path in ["/", "/v1", "/v1/callbacks", "/v1/callbacks/a/b", "/admin", "/%ff", "/v1/%E8%AE%A2"] {
+        send(reqwest::Method::GET, path).await.assert_problem(404, "not-found");
+    }
+    // Metrics are not for callers.
+    send(reqwest::Method::GET, "/metrics").await.assert_problem(404, "not-found");
+    nothing_stored(&app).await;
+}
+
+#[tokio::test]
+async fn a_readers_mistakes_are_problems_with_the_right_status() {
+    let app = app().await;
+    let none = "/v1/verifications/0199b2c4-0000-7000-8000-000000000000";
+    for path in [none.to_owned(), format!("{none}/results"), format!("{none}/decisions")] {
+        app.get(&path).await.assert_problem(404, "not-found");
+    }
+    app.get("/v1/verifications/not-an-id").await.assert_problem(404, "not-found");
+    for query in ["wait=61", "wait=-1", "wait=x", "wait=1&wait=2", "what=1"] {
+        app.get(&format!("{none}?{query}")).await.assert_problem(422, "invalid-field");
+    }
+    for query in ["", "?biz_type=a", "?biz_type=a&biz_id=b&color=red"] {
+        app.get(&format!("/v1/verifications{query}")).await.assert_problem(422, "invalid-field");
+    }
+    app.get_as(none, "").await.assert_problem(401, "api-key-missing");
+    app.get_as(none, "vk_wrong").await.assert_problem(401, "api-key-invalid");
+}
+
+#[tokio::test]
+async fn a_silent_or_trickling_client_is_let_go_while_others_are_served() {
+    let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
+    let mut body_never_comes = TcpStream::connect(app.http).await.unwrap();
+    let head = "POST /v1/callbacks/app HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        content-length: 10\r\n\r\n{";
+    body_never_comes.write_all(head.as_bytes()).await.unwrap();
+    let mut preface = TcpStream::connect(app.http).await.unwrap();
+    preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let _silent = TcpStream::connect(app.http).await.unwrap();
+
+    assert_eq!(app.post(callback("pass-1", app.clock.now())).await.status, 202);
+    let mut answer = Vec::new();
+    preface.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 4") || answer.is_empty(), "{answer:?}");
+    let mut answer = String::new();
+    body_never_comes.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
+    let setting = Setting::new(Options::default()).await;
+    let process = setting.serve().await;
+    let now = time::OffsetDateTime::now_utc();
+    let marked = r#"{"biz_type":"MARK-TYPE","biz_id":"MARK ID","reference":"MARK-REFERENCE"}"#;
+    let posts = [
+        Callback::signed(marked, now),
+        Callback::signed(marked, now).with("webhook-signature", "v1,MARK"),
+        Callback::signed_as("MARK-ID", "MARK{", now.unix_timestamp(), SECRET),
+        Callback { source: "MARK-SOURCE".to_owned(), ..callback("x", now) },
+    ];
+    for message in posts {
+        assert!(process.post(&setting.client, message).await.unwrap() >= 400);
+    }
+    setting.get(process.http, "/MARK-PATH?MARK=1").await.assert_problem(404, "not-found");
+    let request = setting.client.get(format!("http://{}/v1/verifications", process.http));
+    request.bearer_auth("MARK-KEY").send().await.unwrap();
+    process.signal("TERM").await;
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(0));
+    let log = log.join("\n");
+    assert!(!log.contains("MARK"), "{log}");
+    for code in ["invalid-field", "signature-invalid", "malformed-json", "unknown-source", "not-found"] {
+        assert!(log.contains(&format!("\"code\":\"{code}\"")), "{code} is not in the log");
+    }
+}

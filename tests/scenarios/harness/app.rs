@@ -1,0 +1,230 @@
+//! The whole service in this process, with a simulated provider beside it and a clock in hand.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio::net::TcpListener;
+use verdict::app::{self, Role, Running};
+use verdict::config::{Config, Environment};
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::{ApiKeyId, Ids};
+use verdict::http::auth::Scope;
+use verdict::sandbox::{Sandbox, Settings};
+use verdict::store::Store;
+use verdict::vault::api_key;
+
+use super::caller::{Callback, Reply, SECRET, callback};
+use super::cluster::{Database, new_database};
+
+/// Where every test begins.
+const START: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub role: Role,
+    /// More configuration, TOML.
+    pub more: String,
+    pub queries_per_second: f64,
+    /// The provider's secret as configured here.
+    pub provider_secret: String,
+    pub database: Option<Database>,
+    /// Whether time stands still.
+    pub fixed_clock: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            role: Role::All,
+            more: String::new(),
+            queries_per_second: 1000.0,
+            provider_secret: "provider-secret".to_owned(),
+            database: None,
+            fixed_clock: true,
+        }
+    }
+}
+
+/// A running service and its surroundings.
+pub struct TestApp {
+    pub http: SocketAddr,
+    pub operations: SocketAddr,
+    pub database: Database,
+    pub store: Store,
+    pub provider: Sandbox,
+    pub clock: Clock,
+    pub client: reqwest::Client,
+    pub api_key: String,
+    running: Option<Running>,
+}
+
+/// A simulated provider that knows key `provider-key` with secret `provider-secret`.
+pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
+    let settings = Settings::new("provider-key", "provider-secret".to_owned().into());
+    let sandbox = Sandbox::new(settings, clock.clone(), Ids::random());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = sandbox.clone();
+    tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+    (sandbox, address)
+}
+
+/// Configuration for the service under test.
+pub fn configuration(options: &Options, database: &Database, provider: SocketAddr) -> String {
+    format!(
+        r#"
+[http]
+listen = "127.0.0.1:0"
+[operations]
+listen = "127.0.0.1:0"
+[database]
+url = "{}"
+[sources.app]
+secrets = ["{SECRET}"]
+[provider]
+endpoint = "http://{provider}"
+access_key_id = "provider-key"
+access_key_secret = "{}"
+queries_per_second = {:?}
+[[vault.keys]]
+id = "test"
+secret = "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U="
+[worker]
+unfinished_schedule_ms = [50]
+backoff_first_ms = 20
+{}
+"#,
+        database.url, options.provider_secret, options.queries_per_second, options.more
+    )
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        let clock = if options.fixed_clock { Clock::fixed(START) } else { Clock::system() };
+        let (provider, address) = provider(&clock).await;
+        Self::start_beside(options, provider, address, clock).await
+    }
+
+    /// One more service on the same database and provider.
+    pub async fn another(&self, options: Options, provider: SocketAddr) -> Self {
+        let options = Options { database: Some(self.database.clone()), ..options };
+        Self::start_beside(options, self.provider.clone(), provider, self.clock.clone()).await
+    }
+
+    pub async fn start_beside(
+        options: Options,
+        provider: Sandbox,
+        address: SocketAddr,
+        clock: Clock,
+    ) -> Self {
+        let database = match &options.database {
+            Some(database) => database.clone(),
+            None => new_database().await,
+        };
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(configuration(&options, &database, address).as_bytes()).expect("written");
+        let environment = Environment::new();
+        let config = Config::load(Some(file.path()), &environment).expect("good configuration");
+        let store = database.store();
+        let running = app::start(&config, &environment, options.role, clock.clone(), Ids::random())
+            .await
+            .expect("the service starts");
+        let api_key = make_key(&store, &Scope::ALL).await;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(90))
+            .build()
+            .expect("a client");
+        Self {
+            http: running.http.unwrap_or(running.operations),
+            operations: running.operations,
+            database,
+            store,
+            provider,
+            clock,
+            client,
+            api_key,
+            running: Some(running),
+        }
+    }
+
+    /// A graceful stop.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+            running.stopped().await;
+        }
+    }
+
+    pub async fn post(&self, callback: Callback) -> Reply {
+        let url = format!("http://{}/v1/callbacks/{}", self.http, callback.source);
+        let mut request = self.client.post(url).body(callback.body);
+        for (name, value) in callback.headers {
+            request = request.header(name, value);
+        }
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    /// Posts a good callback; its verification's id.
+    pub async fn accepted(&self, biz_id: &str) -> String {
+        let reply = self.post(callback(biz_id, self.clock.now())).await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+        reply.id()
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.get_as(path, &self.api_key).await
+    }
+
+    pub async fn get_as(&self, path: &str, key: &str) -> Reply {
+        let request = self.client.get(format!("http://{}{path}", self.http)).bearer_auth(key);
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    /// The verification once it has settled.
+    pub async fn settled(&self, id: &str) -> Value {
+        let reply = self.get(&format!("/v1/verifications/{id}?wait=30")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let state = reply.json["state"].as_str().unwrap_or("");
+        assert!(!["pending", "unfinished"].contains(&state), "not settled: {}", reply.text);
+        reply.json
+    }
+
+    /// Posts a callback and waits for the end of it.
+    pub async fn verified(&self, biz_id: &str) -> Value {
+        let id = self.accepted(biz_id).await;
+        self.settled(&id).await
+    }
+
+    pub async fn results(&self, id: &str) -> Vec<Value> {
+        let reply = self.get(&format!("/v1/verifications/{id}/results")).await;
+        reply.json["items"].as_array().unwrap_or_else(|| panic!("{reply:?}")).clone()
+    }
+
+    pub async fn decisions(&self, id: &str) -> Vec<Value> {
+        let reply = self.get(&format!("/v1/verifications/{id}/decisions")).await;
+        reply.json["items"].as_array().unwrap_or_else(|| panic!("{reply:?}")).clone()
+    }
+}
+
+/// A new API key with these scopes.
+pub async fn make_key(store: &Store, scopes: &[Scope]) -> String {
+    let key = api_key::generate().expect("randomness");
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let id: ApiKeyId = Ids::random().next(now);
+    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    store
+        .add_api_key(id, "test", &api_key::secret_digest(&key), &scopes, now)
+        .await
+        .expect("a key");
+    key
+}

@@ -1,0 +1,92 @@
+//! One private Postgres for all tests of a run, and a database of its own for each.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use verdict::postgres::{Mode, Programs, Server};
+use verdict::store::{Settings, Store};
+
+const TEMPLATE: &str = "verdict_template";
+
+/// The server lives as long as the process: it ends by itself when we do.
+static SERVER: OnceLock<Server> = OnceLock::new();
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// A migrated database nobody else uses.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub url: String,
+}
+
+impl Database {
+    /// A look into it.
+    pub async fn pool(&self) -> PgPool {
+        PgPool::connect(&self.url).await.expect("the test database answers")
+    }
+
+    /// The store on it.
+    pub fn store(&self) -> Store {
+        let url = self.url.clone().into();
+        let timeout = std::time::Duration::from_secs(10);
+        Store::new(&Settings { url, max_connections: 8, timeout }).expect("a good URL")
+    }
+
+    /// Moves the clock by which work falls due and leases end.
+    pub async fn shift_clock(&self, seconds: i64) {
+        let statement = format!(
+            "create or replace function verdict_now() returns timestamptz language sql stable
+             parallel safe return statement_timestamp() + interval '{seconds} seconds'"
+        );
+        self.pool().await.execute(AssertSqlSafe(statement)).await.expect("replace the clock");
+    }
+}
+
+fn server() -> &'static Server {
+    SERVER.get_or_init(|| {
+        // A thread and runtime of its own: tests come and go with theirs.
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let server = runtime.expect("a runtime").block_on(async {
+                let pg_bin = std::env::var_os("PG_BIN");
+                let programs = Programs::find(pg_bin.as_deref().map(Path::new))?;
+                let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+                let folder = folder.join(format!("postgres-{}", std::process::id()));
+                let server = Server::start(&programs, &folder, Mode::ThrowAway).await?;
+                prepare(&server).await.expect("the template database");
+                Ok::<_, verdict::postgres::Error>(server)
+            });
+            server.expect("a private Postgres")
+        })
+        .join()
+        .expect("the server's thread")
+    })
+}
+
+async fn prepare(server: &Server) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect(&server.url("postgres")).await?;
+    connection.execute(AssertSqlSafe(format!("create database {TEMPLATE}"))).await?;
+    connection.close().await?;
+    let url = server.url(TEMPLATE).into();
+    let timeout = std::time::Duration::from_secs(10);
+    let store = Store::new(&Settings { url, max_connections: 2, timeout }).expect("a good URL");
+    store.migrate().await.expect("migrations apply");
+    store.close().await;
+    Ok(())
+}
+
+/// Makes one.
+pub async fn new_database() -> Database {
+    let server = tokio::task::spawn_blocking(server).await.expect("the server");
+    let name = format!("t{}", NEXT.fetch_add(1, Ordering::SeqCst));
+    let mut connection =
+        PgConnection::connect(&server.url("postgres")).await.expect("the server answers");
+    connection
+        .execute(AssertSqlSafe(format!("create database {name} template {TEMPLATE}")))
+        .await
+        .expect("a new database");
+    connection.close().await.expect("closed");
+    Database { url: server.url(&name) }
+}

@@ -1,0 +1,37 @@
+//! What the scenarios stand on.
+
+mod app;
+mod caller;
+mod cluster;
+mod process;
+
+pub use app::{Options, TestApp, provider};
+pub use caller::{Callback, Reply, SECRET, callback};
+pub use cluster::{Database, new_database};
+pub use process::{Process, Setting, run_verdict};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// For anything to happen that must happen: only a failing test waits this long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `look` finds something, looking again every few milliseconds: for what no event
+/// tells, such as another process's log or a row in the database.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let watch = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, watch).await {
+        Ok(found) => found,
+        Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
+    }
+}

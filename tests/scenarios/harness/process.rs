@@ -1,0 +1,152 @@
+//! The real binary as a process of its own: to be killed, frozen, stopped and read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::app::{Options, configuration, make_key, provider};
+use super::caller::{Callback, Reply};
+use super::cluster::{Database, new_database};
+use super::eventually;
+use verdict::domain::clock::Clock;
+use verdict::http::auth::Scope;
+use verdict::sandbox::Sandbox;
+
+/// A database, a provider and a configuration that processes share.
+pub struct Setting {
+    pub database: Database,
+    pub provider: Sandbox,
+    pub provider_address: SocketAddr,
+    pub options: Options,
+    pub api_key: String,
+    pub client: reqwest::Client,
+    folder: TempDir,
+}
+
+impl Setting {
+    pub async fn new(options: Options) -> Self {
+        let database = new_database().await;
+        let (provider, provider_address) = provider(&Clock::system()).await;
+        let api_key = make_key(&database.store(), &Scope::ALL).await;
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let folder = TempDir::new().expect("a folder");
+        Self { database, provider, provider_address, options, api_key, client, folder }
+    }
+
+    /// Writes the configuration; its path.
+    pub fn config_file(&self) -> PathBuf {
+        let path = self.folder.path().join("verdict.toml");
+        let text = configuration(&self.options, &self.database, self.provider_address);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// Starts the service and waits until it serves.
+    pub async fn serve(&self) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+            .args(["serve", "--config"])
+            .arg(self.config_file())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let mut log = Vec::new();
+        let (http, operations) = loop {
+            let line = lines.next_line().await.expect("readable").expect("it says that it serves");
+            let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+            log.push(line);
+            if event["message"] == "serving" {
+                let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
+                break (address("http"), address("operations"));
+            }
+        };
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push(line);
+            }
+            log
+        });
+        Process { child, http, operations, reading }
+    }
+
+    pub async fn get(&self, at: SocketAddr, path: &str) -> Reply {
+        let request = self.client.get(format!("http://{at}{path}")).bearer_auth(&self.api_key);
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    /// Waits until nothing is pending or unfinished any more.
+    pub async fn drained(&self) {
+        let pool = self.database.pool().await;
+        eventually("the backlog drains", || async {
+            let open: i64 = sqlx::query_scalar(
+                "select count(*) from verifications where state in ('pending', 'unfinished')",
+            )
+            .fetch_one(&pool)
+            .await
+            .expect("a count");
+            (open == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A process that serves.
+pub struct Process {
+    pub child: Child,
+    pub http: SocketAddr,
+    pub operations: SocketAddr,
+    reading: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Process {
+    /// Posts a callback; `None` where no answer came.
+    pub async fn post(&self, client: &reqwest::Client, callback: Callback) -> Option<u16> {
+        let url = format!("http://{}/v1/callbacks/{}", self.http, callback.source);
+        let mut request = client.post(url).body(callback.body);
+        for (name, value) in callback.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    /// `kill -9`.
+    pub async fn kill(mut self) -> Vec<String> {
+        self.child.kill().await.expect("killed");
+        self.reading.await.expect("its log")
+    }
+
+    /// Sends a signal by name, as an orchestrator does.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("a pid").to_string();
+        let done = Command::new("kill").args(["-s", name, &pid]).status().await;
+        assert!(done.expect("kill").success());
+    }
+
+    /// Waits for its end; exit code and log.
+    pub async fn ended(mut self) -> (Option<i32>, Vec<String>) {
+        let status = self.child.wait().await.expect("its end");
+        (status.code(), self.reading.await.expect("its log"))
+    }
+}
+
+/// Runs a command of the binary: exit code, stdout, stderr.
+pub async fn run_verdict(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the binary runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}

@@ -1,0 +1,17 @@
+//! Scenarios in the users' words: real Postgres, real HTTP, real signatures, a simulated provider.
+
+mod harness;
+
+mod accepting;
+mod bad_input;
+mod configuration;
+mod crashes;
+mod deciding;
+mod demo;
+mod fetching;
+mod outages;
+mod privacy;
+mod protocol;
+mod reading;
+mod replicas;
+mod sealing;
