@@ -404,10 +404,12 @@ impl Reader<'_> {
         }
     }
 
-    /// The next word, if it is a score from 0 to 100.
+    /// The next word, if it is a score from 0 to 100, in at most six digits and dots: a part of a
+    /// UUID such as `12e1` is none.
     fn score(&mut self) -> Option<f64> {
         let word = self.words.get(self.at)?;
-        let score = word.parse::<f64>().ok().filter(|score| (0.0..=100.0).contains(score))?;
+        let plain = word.len() <= 6 && word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let score = word.parse::<f64>().ok().filter(|s| plain && (0.0..=100.0).contains(s))?;
         self.at += 1;
         Some(score)
     }
@@ -456,6 +458,8 @@ mod tests {
             ("PASS-97.5-1764-8", "pass-97.5"),
             ("status-7_20261123-001", "status-7"),
             ("quit-quit", "quit"),
+            ("pass-12e1ab34-12e1", "pass"),
+            ("pass-12e1", "pass"),
             ("xml-pass-60-run4-html", "xml-pass-60"),
         ] {
             assert_eq!(Scenario::parse(id), Scenario::parse(same), "{id}");

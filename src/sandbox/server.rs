@@ -28,7 +28,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long a client may take to say what it wants.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way may still take once we shall stop.
-const STOP_TIME: Duration = Duration::from_secs(2);
+const STOP_TIME: Duration = Duration::from_secs(1);
 
 impl Sandbox {
     /// The server, to be put into any other.
