@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_whole_name_and_is_never_root() {
-        let users = "root:x:0:0::/root:/bin/sh\npostgres2:x:9:9::/:/bin/sh\n\
+        let users = "root:x:0:0::/:/bin/sh\npostgres2:x:9:9::/:/bin/sh\n\
                      postgres:x:101:104::/var/lib/postgresql:/bin/bash\nfake:x:0:5::/:/bin/sh\n";
         let found = named(users, "postgres").expect("it is there");
         assert_eq!((found.uid, found.gid), (101, 104));

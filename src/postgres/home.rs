@@ -1,7 +1,7 @@
 //! The folder a server lives in: lock, data, socket, password and log.
 //!
 //! The caller's folder holds `lock` and, where Postgres can get there, everything else in
-//! `server/`. As root with a folder that only root can enter (below `/root`, say), the rest lives
+//! `server/`. As root with a folder that only root can enter (below root's home, say), the rest lives
 //! in `/var/tmp` instead, under a name derived from the caller's path, and `moved-to` says so.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};

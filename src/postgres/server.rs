@@ -24,6 +24,8 @@ const USER: &str = "verdict";
 const START_WITHIN: Duration = Duration::from_mins(2);
 /// How often a start is tried: somebody may take the port between our choice and Postgres' bind.
 const TRIES: u32 = 5;
+/// Before the second try; each later one waits that much longer.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Waits for our end of the pipe in a process of its own, then becomes Postgres. So Postgres has
 /// the pid we know, and ends with us however we end: even `kill -9` closes a pipe. The waiting
@@ -77,12 +79,12 @@ impl Server {
         let data = home.data();
         if data.exists() {
             same_major(programs, &data)?;
-            leftover::stop(&data).await?;
         } else {
             initialise(programs, &home, mode).await?;
         }
         let mut tries = 1;
         loop {
+            leftover::stop(&data).await?;
             let port = choose().map_err(failed("find a free port for", &data))?;
             let mut process = Process::spawn(programs, &home, mode, port)?;
             match process.ready(&home).await {
@@ -90,7 +92,10 @@ impl Server {
                     let major = programs.major();
                     return Ok(Self { process, home, password, port, major });
                 }
-                Err(Error::Ended(log)) if tries < TRIES && passes(&log) => tries += 1,
+                Err(Error::Ended(log)) if tries < TRIES && passes(&log) => {
+                    tokio::time::sleep(BETWEEN_TRIES * tries).await;
+                    tries += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -246,12 +251,14 @@ fn says_ready(postmaster_pid: &str, pid: &str) -> bool {
         && lines.nth(6).is_some_and(|state| state.trim() == "ready")
 }
 
-/// Whether a start failed for a reason that passes: the port was taken meanwhile, or processes of
-/// a server that was killed are still ending.
+/// Whether a start failed for a reason that passes: the port was taken meanwhile; processes of a
+/// server that was killed are still ending; a server whose owner was killed in the middle of its
+/// start was quicker than we.
 fn passes(log: &Path) -> bool {
     fs::read_to_string(log).is_ok_and(|text| {
         text.contains("could not create any TCP/IP sockets")
             || text.contains("pre-existing shared memory block")
+            || text.contains("lock file \"postmaster.pid\" already exists")
     })
 }
 

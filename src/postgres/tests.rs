@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 
 use super::*;
@@ -53,11 +53,14 @@ fn runs(pid: Pid) -> bool {
     test_kill_process(pid).is_ok() && !zombie
 }
 
-/// Ends when the process does; the test hangs, and so fails, if that never happens.
+/// Waits for a process to end; far longer than it takes, so that only "never" fails.
 async fn gone(pid: Pid) {
-    while runs(pid) {
-        tokio::time::sleep(leftover::LOOK).await;
-    }
+    let ended = async {
+        while runs(pid) {
+            tokio::time::sleep(leftover::LOOK).await;
+        }
+    };
+    tokio::time::timeout(leftover::GRACE * 3, ended).await.expect("the process ends");
 }
 
 #[tokio::test]
@@ -178,6 +181,35 @@ async fn a_port_taken_at_the_last_moment_is_given_up_for_another() {
 }
 
 #[tokio::test]
+async fn a_killed_server_recovers_what_was_committed() {
+    let folder = Folder::new("crash");
+    let server = start(&folder.0, Mode::Durable).await;
+    let mut client = connect(&server).await;
+    sqlx::raw_sql("create table kept (n int); insert into kept values (42)")
+        .execute(&mut client)
+        .await
+        .expect("a table");
+    kill_process(server.pid(), Signal::KILL).expect("a crash");
+    drop(server);
+
+    let server = start(&folder.0, Mode::Durable).await;
+    let kept: i32 = sqlx::query_scalar("select n from kept")
+        .fetch_one(&mut connect(&server).await)
+        .await
+        .expect("the row");
+    assert_eq!(kept, 42);
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn ctrl_c_in_the_terminal_does_not_reach_postgres_before_us() {
+    let folder = Folder::new("group");
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    assert_eq!(getpgid(Some(server.pid())), Ok(server.pid()));
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
 async fn a_dropped_server_ends_and_its_data_is_whole() {
     let folder = Folder::new("drop");
     let server = start(&folder.0, Mode::Durable).await;
@@ -206,6 +238,7 @@ async fn a_server_ends_with_its_owner_even_by_kill_9() {
     assert!(runs(server));
     owner.kill().and_then(|()| owner.wait()).expect("SIGKILL");
     gone(server).await;
+    // Its data is whole, and the folder free.
     start(&folder.0, Mode::Durable).await.stop().await.expect("the data is usable");
 }
 
