@@ -5,3 +5,9 @@
 
 pub mod signing;
 pub mod wire;
+pub mod connection;
+pub mod credentials;
+pub mod client;
+
+pub use client::{Answer, Client, Unanswered};
+pub use credentials::Credentials;

@@ -1,0 +1,204 @@
+//! The client of `DescribeVerifyResult`.
+
+mod request;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use super::connection::{self, Failure};
+use super::credentials::{self, Chain};
+use super::wire::{self, Reading};
+use crate::domain::answer::ErrorClass;
+use crate::domain::clock::Clock;
+use crate::domain::ids::Ids;
+
+/// The API's name of the call.
+pub(super) const ACTION: &str = "DescribeVerifyResult";
+/// The API's version (2017-09-12 to 2018-09-16 do not have the call).
+pub(super) const VERSION: &str = "2019-03-07";
+
+/// Which signature is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// HMAC-SHA1 over the parameters.
+    V2,
+    /// `ACS3-HMAC-SHA256` over the request.
+    V3,
+}
+
+/// How the parameters travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// In a form body, which access logs do not keep.
+    Post,
+    /// In the query.
+    Get,
+}
+
+/// Which form is asked for. Either is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The usual one.
+    Json,
+    /// The provider's default; its own FAQ advises against it.
+    Xml,
+}
+
+/// Where and how to ask.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Scheme, host and port; plain `http` only to loopback.
+    pub endpoint: Url,
+    /// `RegionId`; not sent if empty.
+    pub region: String,
+    /// Which signature.
+    pub signature: SignatureVersion,
+    /// Where the parameters go.
+    pub method: Method,
+    /// What is asked for.
+    pub format: Format,
+    /// For name resolution, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// For a whole call, its body included.
+    pub timeout: Duration,
+}
+
+/// Why there can be no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The endpoint is not one.
+    #[error("the provider's endpoint {0}")]
+    Endpoint(&'static str),
+    /// TLS could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Setup(#[source] reqwest::Error),
+}
+
+/// An answer, whatever it says. Its `Debug` shows no body.
+pub struct Answer {
+    /// HTTP status.
+    pub http_status: u16,
+    /// The very bytes: personal data.
+    pub body: Zeroizing<Vec<u8>>,
+    /// How long the provider wants to be left alone; at most 10 minutes.
+    pub retry_after: Option<Duration>,
+    /// What we made of it.
+    pub reading: Reading,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("http_status", &self.http_status)
+            .field("retry_after", &self.retry_after)
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// Nothing to sign with; nothing was sent.
+    #[error(transparent)]
+    NoCredentials(#[from] credentials::Error),
+    /// No connection; nothing was sent.
+    #[error("cannot connect to the provider")]
+    Connect,
+    /// No complete answer in time.
+    #[error("the provider did not answer in time")]
+    Timeout,
+    /// The connection ended before the answer did.
+    #[error("the connection to the provider was cut")]
+    Cut,
+    /// More than [`wire::MAX_BODY_BYTES`].
+    #[error("the provider's answer is too large")]
+    TooLarge,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Connect => Self::Connect,
+            Failure::Timeout => Self::Timeout,
+            Failure::Cut => Self::Cut,
+            Failure::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// Asks the provider.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    http: reqwest::Client,
+    credentials: Arc<Chain>,
+    clock: Clock,
+    ids: Ids,
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    pub fn new(
+        settings: Settings,
+        credentials: Arc<Chain>,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Self, ClientError> {
+        check_endpoint(&settings.endpoint).map_err(ClientError::Endpoint)?;
+        let http = connection::http_client(settings.connect_timeout, settings.timeout)
+            .map_err(ClientError::Setup)?;
+        Ok(Self { settings, http, credentials, clock, ids })
+    }
+
+    /// Asks once, with a nonce and a timestamp of its own. Safe to repeat: a read.
+    pub async fn describe_verify_result(
+        &self,
+        biz_type: &str,
+        biz_id: &str,
+    ) -> Result<Answer, Unanswered> {
+        let credentials = self.credentials.get().await?;
+        let stamp = request::Stamp { at: self.clock.now(), nonce: self.ids.nonce() };
+        let signed = request::sign(&self.settings, &credentials, &stamp, biz_type, biz_id);
+        let mut response = connection::send(signed.into_builder(&self.http)).await?;
+
+        let http_status = response.status().as_u16();
+        let retry_after = retry_after::read(response.headers(), stamp.at);
+        let body = connection::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
+        let reading = wire::read(http_status, &body);
+        if reading.outcome.as_ref().is_err_and(|error| error.class == ErrorClass::Credentials) {
+            // Perhaps only this key or token is bad: the next call looks again.
+            self.credentials.invalidate(&credentials).await;
+        }
+        Ok(Answer { http_status, body, retry_after, reading })
+    }
+}
+
+/// `https`, or `http` to this machine, and nothing but scheme, host and port.
+fn check_endpoint(endpoint: &Url) -> Result<(), &'static str> {
+    let loopback = match endpoint.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err("needs a host"),
+    };
+    match endpoint.scheme() {
+        "https" => (),
+        "http" if loopback => (),
+        "http" => return Err("must be https, unless it is on this machine"),
+        _ => return Err("must be an https URL"),
+    }
+    if !endpoint.username().is_empty() || endpoint.password().is_some() {
+        return Err("must not contain a user or a password");
+    }
+    if endpoint.path() != "/" || endpoint.query().is_some() || endpoint.fragment().is_some() {
+        return Err("must be scheme, host and port only");
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The one place where HTTP connections are made and bodies are read.
+
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response, redirect, retry};
+use zeroize::Zeroizing;
+
+/// How long an idle connection is kept: below the idle time of usual load balancers (60 s), so
+/// that it is us who hang up.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+
+/// Why there is no answer. Tells nothing of what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No connection: name, route, TLS, or a closed port. Nothing was sent.
+    #[error("cannot connect")]
+    Connect,
+    /// No answer, or not all of it, in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection ended before the answer did, or spoke something else than HTTP.
+    #[error("the connection was cut")]
+    Cut,
+    /// The answer is longer than it may be.
+    #[error("the answer is too large")]
+    TooLarge,
+}
+
+/// A client that goes where it is told and nowhere else: no redirects, no proxy of the
+/// environment, no retries of its own (each try needs a fresh nonce, and is counted), no
+/// decompression. `timeout` covers a whole call, the body included.
+pub fn http_client(
+    connect_timeout: Duration,
+    timeout: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .user_agent(concat!("verdict/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(connect_timeout)
+        .timeout(timeout)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .no_proxy()
+        .referer(false)
+        .pool_idle_timeout(POOL_IDLE)
+        .build()
+}
+
+/// Sends a request and gives the head of the answer.
+pub(super) async fn send(request: RequestBuilder) -> Result<Response, Failure> {
+    request.send().await.map_err(|error| failure(&error))
+}
+
+/// Reads a body up to `limit` bytes, into memory that is wiped.
+pub(super) async fn read_body(
+    response: &mut Response,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let announced =
+        response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced > limit {
+        return Err(Failure::TooLarge);
+    }
+    // Room for usual bodies, since growing leaves unwiped copies behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(announced.max(16 * 1024)));
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(Failure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// An error of reqwest, without its text: that one holds the URL.
+fn failure(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::Connect
+    } else if error.is_timeout() {
+        Failure::Timeout
+    } else {
+        Failure::Cut
+    }
+}

@@ -1,0 +1,139 @@
+//! Credentials in files: our settings' own, the CLI's profile, and the SDKs' ini file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{Credentials, Environment, Fixed, Miss, Secret};
+
+/// Our own settings. Who gives a key there means that key.
+pub(super) async fn fixed(fixed: Option<&Fixed>) -> Result<Credentials, Miss> {
+    let fixed = fixed.ok_or_else(|| Miss::Next("no access key is set".to_owned()))?;
+    let access_key_secret = match &fixed.access_key_secret {
+        Secret::Value(secret) => secret.clone(),
+        Secret::File(path) => secret_in(path).await?,
+    };
+    Ok(Credentials {
+        access_key_id: fixed.access_key_id.clone(),
+        access_key_secret,
+        security_token: fixed.security_token.clone(),
+        expires_at: None,
+    })
+}
+
+async fn secret_in(path: &Path) -> Result<SecretString, Miss> {
+    let stop = |what: &str| Miss::Stop(format!("the file of the access key secret {what}"));
+    let text = read(path).await.map_err(|kind| stop(&format!("cannot be read ({kind})")))?;
+    match text.trim() {
+        "" => Err(stop("is empty")),
+        secret => Ok(SecretString::from(secret)),
+    }
+}
+
+/// The content of a file, or what kind of error kept it from us.
+pub(super) async fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, std::io::ErrorKind> {
+    tokio::fs::read_to_string(path).await.map(Into::into).map_err(|error| error.kind())
+}
+
+#[derive(Deserialize)]
+struct CliConfig {
+    #[serde(default)]
+    current: String,
+    #[serde(default)]
+    profiles: Vec<CliProfile>,
+}
+
+#[derive(Deserialize)]
+struct CliProfile {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    access_key_id: String,
+    #[serde(default)]
+    access_key_secret: String,
+    #[serde(default)]
+    sts_token: String,
+}
+
+/// `~/.aliyun/config.json`: profiles of mode `AK` and `StsToken`.
+pub(super) async fn cli_profile(environment: &Environment) -> Result<Credentials, Miss> {
+    let next = |lacks: &str| Miss::Next(lacks.to_owned());
+    if environment.is_on("ALIBABA_CLOUD_CLI_PROFILE_DISABLED") {
+        return Err(next("switched off"));
+    }
+    let path = environment.in_home(".aliyun/config.json").ok_or_else(|| next("no HOME"))?;
+    let text = read(&path)
+        .await
+        .map_err(|kind| Miss::Next(format!("~/.aliyun/config.json cannot be read ({kind})")))?;
+    let config: CliConfig = serde_json::from_str(&text)
+        .map_err(|_| next("~/.aliyun/config.json is not the CLI's configuration"))?;
+    let wanted = environment.get("ALIBABA_CLOUD_PROFILE").unwrap_or(&config.current);
+    let profile = config
+        .profiles
+        .iter()
+        .find(|profile| profile.name == wanted)
+        .ok_or_else(|| next("~/.aliyun/config.json lacks the profile in use"))?;
+    let token = match profile.mode.as_str() {
+        "AK" => "",
+        "StsToken" => &profile.sts_token,
+        _ => return Err(next("the profile's mode is neither AK nor StsToken")),
+    };
+    key(&profile.access_key_id, &profile.access_key_secret, token, profile.mode == "StsToken")
+        .ok_or_else(|| next("the profile's key is incomplete"))
+}
+
+/// `~/.alibabacloud/credentials.ini`: sections of type `access_key` and `sts`.
+pub(super) async fn credentials_file(environment: &Environment) -> Result<Credentials, Miss> {
+    let next = |lacks: &str| Miss::Next(lacks.to_owned());
+    let path = environment
+        .get("ALIBABA_CLOUD_CREDENTIALS_FILE")
+        .map(Into::into)
+        .or_else(|| environment.in_home(".alibabacloud/credentials.ini"))
+        .ok_or_else(|| next("no HOME"))?;
+    let text =
+        read(&path).await.map_err(|kind| Miss::Next(format!("it cannot be read ({kind})")))?;
+    let wanted = environment.get("ALIBABA_CLOUD_PROFILE").unwrap_or("default");
+    let section = section(&text, wanted).ok_or_else(|| next("it lacks the profile in use"))?;
+    let get = |name: &str| section.get(name).copied().unwrap_or_default();
+    let temporary = match get("type") {
+        "access_key" => false,
+        "sts" => true,
+        _ => return Err(next("its type is neither access_key nor sts")),
+    };
+    let token = if temporary { get("security_token") } else { "" };
+    key(get("access_key_id"), get("access_key_secret"), token, temporary)
+        .ok_or_else(|| next("its key is incomplete"))
+}
+
+/// The entries of one section of an ini file.
+fn section<'a>(text: &'a str, wanted: &str) -> Option<BTreeMap<&'a str, &'a str>> {
+    let mut found = None;
+    let mut inside = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            inside = name.trim() == wanted;
+            if inside {
+                found.get_or_insert_with(BTreeMap::new);
+            }
+        } else if let (true, false, Some((name, value))) =
+            (inside, line.starts_with(['#', ';']), line.split_once('='))
+        {
+            found.get_or_insert_with(BTreeMap::new).insert(name.trim(), value.trim());
+        }
+    }
+    found
+}
+
+fn key(id: &str, secret: &str, token: &str, temporary: bool) -> Option<Credentials> {
+    let complete = !id.is_empty() && !secret.is_empty() && (!temporary || !token.is_empty());
+    complete.then(|| Credentials {
+        access_key_id: id.to_owned(),
+        access_key_secret: secret.into(),
+        security_token: temporary.then(|| token.into()),
+        expires_at: None,
+    })
+}
