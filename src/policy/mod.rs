@@ -38,15 +38,15 @@ pub const NO_RULE_MATCHED: &str = "no-rule-matched";
 const BUILT_IN: [(&str, &str, &str); 3] = [
     (
         EVIDENCE_MISSING,
-        "缺少判断所需的信息,需要人工审核。",
+        "缺少判断所需的信息，需要人工审核。",
         "Evidence that a rule needs is missing; a person must look.",
     ),
     (
         EVIDENCE_MALFORMED,
-        "认证结果中有无法识别的内容,需要人工审核。",
+        "认证结果中有无法识别的内容，需要人工审核。",
         "Part of the provider's answer made no sense; a person must look.",
     ),
-    (NO_RULE_MATCHED, "没有适用的规则,需要人工审核。", "No rule applies; a person must look."),
+    (NO_RULE_MATCHED, "没有适用的规则，需要人工审核。", "No rule applies; a person must look."),
 ];
 
 /// A policy that loaded without errors.

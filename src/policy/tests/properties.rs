@@ -193,7 +193,23 @@ proptest! {
         let before = decide(&policy, &evidence).outcome;
         for less in removals(&evidence) {
             let after = decide(&policy, &less).outcome;
-            // A malformed score is a fault of the answer; without it the answer is another one.
+            prop_assert!(before == Outcome::Approve || after != Outcome::Approve, "{:?}", less);
+        }
+    }
+
+    // Only the bad score itself can hide: the policy asks for "every score that is present".
+    #[test]
+    fn losing_a_good_score_never_earns_an_approval(
+        evidence in any_evidence(), which in 0_usize..3,
+    ) {
+        let policy = default_policy();
+        let mut less = evidence.clone();
+        let scores = &mut less.scores;
+        let slots = [&mut scores.authority, &mut scores.face, &mut scores.id_card_face];
+        let lost = slots.into_iter().nth(which).and_then(Option::take);
+        if lost.is_none_or(|score| (90.0..=100.0).contains(&score)) {
+            let before = decide(&policy, &evidence).outcome;
+            let after = decide(&policy, &less).outcome;
             prop_assert!(before == Outcome::Approve || after != Outcome::Approve, "{:?}", less);
         }
     }
