@@ -1,1 +1,112 @@
-//! Placeholder.
+//! Load a policy; `decide(&Policy, &Evidence) -> Decision`.
+//!
+//! A policy is a TOML text of rules with typed conditions over a closed list of evidence fields
+//! (`config/policy.toml` explains the language by example). It is checked like a program when it
+//! is loaded, and compiled, so that deciding compares numbers and looks up nothing.
+//!
+//! | File | What lives there |
+//! |---|---|
+//! | [`field`] | the evidence fields, and how each is read |
+//! | [`condition`] | compiled conditions in three-valued logic |
+//! | [`decide()`] | the decision |
+//! | `load` | from text to policy: types, spelling, examples |
+//! | `check` | from policy to findings: statuses nobody covers, approvals that must not be |
+//! | [`finding`] | what the loader has to say |
+
+pub mod condition;
+pub mod field;
+pub mod finding;
+
+mod check;
+mod decide;
+mod load;
+
+pub use decide::decide;
+pub use finding::{Finding, Severity};
+
+use crate::domain::decision::Outcome;
+use condition::Condition;
+
+/// Reason of a rule that could not be judged for want of evidence.
+pub const EVIDENCE_MISSING: &str = "evidence-missing";
+/// Reason where fields of the answer made no sense.
+pub const EVIDENCE_MALFORMED: &str = "evidence-malformed";
+/// Reason where no rule had anything to say.
+pub const NO_RULE_MATCHED: &str = "no-rule-matched";
+
+/// The reasons every policy has, with their texts in Chinese and English.
+const BUILT_IN: [(&str, &str, &str); 3] = [
+    (
+        EVIDENCE_MISSING,
+        "缺少判断所需的信息，需要人工审核。",
+        "Evidence that a rule needs is missing; a person must look.",
+    ),
+    (
+        EVIDENCE_MALFORMED,
+        "认证结果中有无法识别的内容，需要人工审核。",
+        "Part of the provider's answer made no sense; a person must look.",
+    ),
+    (NO_RULE_MATCHED, "没有适用的规则，需要人工审核。", "No rule applies; a person must look."),
+];
+
+/// A policy that loaded without errors.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    name: String,
+    text: String,
+    digest: String,
+    rules: Vec<Rule>,
+    warnings: Vec<Finding>,
+}
+
+/// One rule, compiled.
+#[derive(Clone, Debug, PartialEq)]
+struct Rule {
+    id: String,
+    reason: String,
+    outcome: Outcome,
+    zh: String,
+    en: String,
+    when: Condition,
+}
+
+impl Policy {
+    /// Loads a text: checks it, runs its examples, compiles it. The error holds everything there
+    /// is to say, warnings included, in the order of the text.
+    pub fn load(text: &str) -> Result<Self, Vec<Finding>> {
+        load::load(text)
+    }
+
+    /// What its author calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its identity: `sha256:` and the hex SHA-256 of the exact bytes of its text.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The exact text it was loaded from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What its author may want to look at.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// What to tell a person about a reason: Chinese, then English.
+    pub fn text_for(&self, reason: &str) -> Option<(&str, &str)> {
+        let built_in = BUILT_IN.iter().find(|(code, ..)| *code == reason);
+        if let Some((_, zh, en)) = built_in {
+            return Some((zh, en));
+        }
+        let rule = self.rules.iter().find(|rule| rule.reason == reason)?;
+        Some((&rule.zh, &rule.en))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! The decision, as arithmetic: policy and evidence in, outcome and reasons out.
+
+use std::cmp::Reverse;
+
+use super::condition::Truth;
+use super::field::{Field, malformed_fields};
+use super::{EVIDENCE_MALFORMED, EVIDENCE_MISSING, NO_RULE_MATCHED, Policy, Rule};
+use crate::domain::decision::{Datum, Decision, Observation, Outcome, Reason};
+use crate::domain::evidence::Evidence;
+
+/// Judges a piece of evidence. Pure and total: it cannot fail, wait or panic, and the same two
+/// always give the same decision.
+///
+/// Every rule is evaluated and the strictest outcome wins. What nobody foresaw goes to a person:
+/// a rule that cannot be judged for want of evidence, an answer with fields that make no sense,
+/// and evidence that no rule matches.
+pub fn decide(policy: &Policy, evidence: &Evidence) -> Decision {
+    let mut reasons: Vec<Reason> =
+        policy.rules.iter().filter_map(|rule| judge(rule, evidence)).collect();
+    if reasons.is_empty() {
+        reasons.push(review(NO_RULE_MATCHED, None, Vec::new()));
+    }
+    // No policy can forget this one: an answer we misread must not pass for one that lacks a field.
+    let malformed = malformed_fields(evidence);
+    if malformed > 0 {
+        reasons.push(review(EVIDENCE_MALFORMED, None, vec![saw_malformed(malformed)]));
+    }
+    reasons.sort_by(|a, b| {
+        (Reverse(a.outcome), &a.code, &a.rule).cmp(&(Reverse(b.outcome), &b.code, &b.rule))
+    });
+    let outcome = reasons.first().map_or(Outcome::Review, |strictest| strictest.outcome);
+    Decision { outcome, reasons }
+}
+
+fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
+    let read = |field: Field| field.read(evidence);
+    let truth = rule.when.judge(&read);
+    if truth == Truth::False {
+        return None;
+    }
+    let mut observed = Vec::new();
+    rule.when.witnesses(truth, &read, &mut observed);
+    let id = Some(rule.id.clone());
+    Some(match truth {
+        Truth::Unknown => review(EVIDENCE_MISSING, id, observed),
+        _ => Reason { code: rule.reason.clone(), rule: id, outcome: rule.outcome, observed },
+    })
+}
+
+fn review(code: &str, rule: Option<String>, observed: Vec<Observation>) -> Reason {
+    Reason { code: code.to_owned(), rule, outcome: Outcome::Review, observed }
+}
+
+fn saw_malformed(count: usize) -> Observation {
+    Observation {
+        field: Field::MalformedFields.name().to_owned(),
+        value: Some(Datum::Whole(i64::try_from(count).unwrap_or(i64::MAX))),
+        operator: "eq".to_owned(),
+        bound: Datum::Whole(0),
+    }
+}

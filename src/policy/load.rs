@@ -1,0 +1,191 @@
+//! From text to policy. Goes on after an error where it can, to tell everything at once.
+
+mod conditions;
+mod examples;
+mod reader;
+mod spelling;
+
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::finding::{Finding, Severity};
+use super::{BUILT_IN, Policy, Rule, check};
+use crate::domain::decision::Outcome;
+pub(super) use reader::Reader;
+use reader::{Item, quote};
+use spelling::suggest;
+
+/// Longest policy text, in bytes. The default policy takes a fiftieth of it.
+pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Longest rule id and reason, in characters.
+const MAX_CODE_CHARS: usize = 64;
+
+const TOP_KEYS: &[&str] = &["name", "rule", "example"];
+const RULE_KEYS: &[&str] = &["id", "reason", "outcome", "text", "when"];
+const TEXT_KEYS: &[&str] = &["zh", "en"];
+
+/// A rule, and where in the text it stands.
+pub(super) struct Placed {
+    pub(super) rule: Rule,
+    pub(super) span: Range<usize>,
+}
+
+/// See [`Policy::load`].
+pub(super) fn load(text: &str) -> Result<Policy, Vec<Finding>> {
+    let mut reader = Reader::new(text);
+    let policy = read(&mut reader, text);
+    let mut findings = reader.into_findings();
+    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+    match policy {
+        Some(mut policy) if !failed => {
+            policy.warnings = std::mem::take(&mut findings);
+            Ok(policy)
+        }
+        _ => Err(findings),
+    }
+}
+
+fn read(reader: &mut Reader<'_>, text: &str) -> Option<Policy> {
+    if text.len() > MAX_TEXT_BYTES {
+        return reader.error_overall("a policy is at most 256 KiB long");
+    }
+    let document = match DeTable::parse(text) {
+        Ok(document) => document.into_inner(),
+        Err(error) => {
+            return reader.error(error.span().unwrap_or(0..0), reader::not_toml(&error));
+        }
+    };
+    reader.keys(&document, TOP_KEYS, "a policy");
+    let name = reader.text(&document, "name", None, "a policy");
+    let placed = rules(reader, &document);
+    let examples = examples::parse(reader, &document);
+    // What follows judges the rules together; with one of them missing it would mislead.
+    if reader.has_errors() {
+        return None;
+    }
+    check::check(reader, &placed);
+    let policy = Policy {
+        name: name?,
+        text: text.to_owned(),
+        digest: format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes()))),
+        rules: placed.into_iter().map(|placed| placed.rule).collect(),
+        warnings: Vec::new(),
+    };
+    for example in &examples {
+        example.run(reader, &policy);
+    }
+    Some(policy)
+}
+
+fn rules(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Placed> {
+    let mut placed: Vec<Placed> = Vec::new();
+    for (item, table) in reader.tables(document, "rule") {
+        let span = item.span();
+        reader.rule = table.get("id").and_then(|id| id.get_ref().as_str()).map(str::to_owned);
+        if let Some(rule) = rule(reader, table, &span) {
+            refuse_doubles(reader, &placed, &rule, &span);
+            placed.push(Placed { rule, span });
+        }
+        reader.rule = None;
+    }
+    if placed.is_empty() && !reader.has_errors() {
+        reader.error_overall::<()>("a policy needs at least one [[rule]]");
+    }
+    placed
+}
+
+fn refuse_doubles(reader: &mut Reader<'_>, placed: &[Placed], rule: &Rule, span: &Range<usize>) {
+    if placed.iter().any(|earlier| earlier.rule.id == rule.id) {
+        reader.error::<()>(span.clone(), "another rule has the same id");
+    }
+    if let Some(earlier) = placed.iter().find(|earlier| earlier.rule.reason == rule.reason) {
+        let message = format!(
+            "the rule `{}` already gives the reason `{}`; a reason must tell which rule spoke",
+            earlier.rule.id, rule.reason
+        );
+        reader.error::<()>(span.clone(), message);
+    }
+}
+
+fn rule(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>) -> Option<Rule> {
+    reader.keys(table, RULE_KEYS, "a rule");
+    let at = Some(span.clone());
+    let id = code(reader, table, "id", at.clone());
+    let reason = code(reader, table, "reason", at.clone());
+    if let Some(code) = reason.as_deref().filter(|code| BUILT_IN.iter().any(|b| b.0 == *code)) {
+        let message = format!("the reason `{code}` is built in; choose another one");
+        reader.error::<()>(span.clone(), message);
+    }
+    let outcome = outcome(reader, table, at.clone(), "a rule");
+    let texts = texts(reader, table, span);
+    let when = match table.get("when") {
+        Some(item) => conditions::condition(reader, item, 1),
+        None => reader.error(span.clone(), "a rule needs `when`"),
+    };
+    let (zh, en) = texts?;
+    Some(Rule { id: id?, reason: reason?, outcome: outcome?, zh, en, when: when? })
+}
+
+/// A kebab-case word: what callers switch on, and what stands in metrics.
+fn code(
+    reader: &mut Reader<'_>,
+    table: &DeTable<'_>,
+    key: &str,
+    span: Option<Range<usize>>,
+) -> Option<String> {
+    let code = reader.text(table, key, span, "a rule")?;
+    let fits = code.len() <= MAX_CODE_CHARS
+        && code.split('-').all(|word| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
+    if fits {
+        return Some(code);
+    }
+    let message = format!(
+        "`{key}` must be kebab-case (a-z, 0-9, single hyphens, at most 64 characters), not {}",
+        quote(&code)
+    );
+    reader.error(reader::span_of(table, key), message)
+}
+
+fn outcome(
+    reader: &mut Reader<'_>,
+    table: &DeTable<'_>,
+    span: Option<Range<usize>>,
+    what: &str,
+) -> Option<Outcome> {
+    let text = reader.text(table, "outcome", span, what)?;
+    Outcome::parse(&text).or_else(|| {
+        let known = Outcome::ALL.map(Outcome::as_str);
+        let message = format!("there is no outcome {}{}", quote(&text), suggest(&text, &known));
+        reader.error(reader::span_of(table, "outcome"), message)
+    })
+}
+
+fn texts(
+    reader: &mut Reader<'_>,
+    table: &DeTable<'_>,
+    span: &Range<usize>,
+) -> Option<(String, String)> {
+    let Some(item) = table.get("text") else {
+        return reader.error(span.clone(), "a rule needs `text = { zh = \"…\", en = \"…\" }`");
+    };
+    let texts = table_of(reader, item, "`text` must be a table: { zh = \"…\", en = \"…\" }")?;
+    reader.keys(texts, TEXT_KEYS, "`text`");
+    let zh = reader.text(texts, "zh", Some(item.span()), "`text`");
+    let en = reader.text(texts, "en", Some(item.span()), "`text`");
+    Some((zh?, en?))
+}
+
+fn table_of<'v, 'i>(
+    reader: &mut Reader<'_>,
+    item: &'v Item<'i>,
+    otherwise: &str,
+) -> Option<&'v DeTable<'i>> {
+    match item.get_ref().as_table() {
+        Some(table) => Some(table),
+        None => reader.error(item.span(), otherwise),
+    }
+}

@@ -1,0 +1,236 @@
+//! Conditions, from TOML to their compiled form.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Item, Reader, article, quote};
+use super::spelling::suggest;
+use super::table_of;
+use crate::domain::evidence::FaceQuality;
+use crate::policy::condition::{Bound, Condition, Leaf, Operator, Test};
+use crate::policy::field::{Field, Kind};
+
+/// Deepest nesting of `all`, `any` and `not`.
+const MAX_DEPTH: usize = 32;
+
+const QUALITIES: [FaceQuality; 4] =
+    [FaceQuality::Unqualified, FaceQuality::Low, FaceQuality::Normal, FaceQuality::High];
+
+/// The vendor's table of false-accept rates, the same for all three scores.
+const NAMED_BOUNDS: [(&str, f64); 4] =
+    [("far-0.001%", 95.0), ("far-0.01%", 90.0), ("far-0.1%", 80.0), ("far-1%", 60.0)];
+
+const OPERATORS: [&str; 9] = ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
+const LEAF_KEYS: [&str; 11] =
+    ["field", "missing", "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
+const JOINTS: [&str; 3] = ["all", "any", "not"];
+
+/// Reads a condition; `depth` counts from 1.
+pub fn condition(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Option<Condition> {
+    if depth > MAX_DEPTH {
+        return reader.error(item.span(), "conditions nest at most 32 deep");
+    }
+    let table = table_of(
+        reader,
+        item,
+        "a condition is a table: { field = \"status\", eq = 1 }, { all = [ … ] }, \
+         { any = [ … ] } or { not = … }",
+    )?;
+    match JOINTS.iter().find_map(|joint| Some((*joint, table.get(*joint)?))) {
+        None => leaf(reader, table, item.span()).map(Condition::Leaf),
+        Some((joint, inner)) => {
+            if table.len() > 1 {
+                let message = format!("`{joint}` stands alone: put the rest into its list");
+                return reader.error(item.span(), message);
+            }
+            match joint {
+                "not" => Some(Condition::Not(Box::new(condition(reader, inner, depth + 1)?))),
+                "all" => parts(reader, joint, inner, depth).map(Condition::All),
+                _ => parts(reader, joint, inner, depth).map(Condition::Any),
+            }
+        }
+    }
+}
+
+fn parts(
+    reader: &mut Reader<'_>,
+    joint: &str,
+    item: &Item<'_>,
+    depth: usize,
+) -> Option<Vec<Condition>> {
+    let Some(items) = item.get_ref().as_array() else {
+        return reader.error(item.span(), format!("`{joint}` takes a list of conditions"));
+    };
+    if items.is_empty() {
+        return reader.error(item.span(), format!("`{joint}` needs at least one condition"));
+    }
+    let parts: Vec<_> = items.iter().map(|part| condition(reader, part, depth + 1)).collect();
+    parts.into_iter().collect()
+}
+
+fn leaf(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Option<Leaf> {
+    reader.keys(table, &LEAF_KEYS, "a comparison");
+    let name = reader.text(table, "field", Some(span.clone()), "a comparison");
+    let field = name.and_then(|name| field(reader, &name, super::reader::span_of(table, "field")));
+    let mut used = OPERATORS.iter().filter_map(|operator| Some((*operator, table.get(*operator)?)));
+    let (Some((operator, item)), None) = (used.next(), used.next()) else {
+        let message = format!("a comparison needs exactly one of {}", OPERATORS.join(", "));
+        return reader.error(span, message);
+    };
+    let missing = match table.get("missing") {
+        None => None,
+        Some(item) if operator == "exists" => {
+            return reader.error(item.span(), "`exists` takes no `missing`: it asks just that");
+        }
+        Some(item) => Some(flag(reader, item, "`missing`")?),
+    };
+    let field = field?;
+    let test = test(reader, field, operator, item)?;
+    Some(Leaf { field, test, missing })
+}
+
+/// The field so spelt.
+pub fn field(reader: &mut Reader<'_>, name: &str, span: Range<usize>) -> Option<Field> {
+    Field::parse(name).or_else(|| {
+        let known: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
+        let message = format!("there is no field {}{}", quote(name), suggest(name, &known));
+        reader.error(span, message)
+    })
+}
+
+fn test(reader: &mut Reader<'_>, field: Field, operator: &str, item: &Item<'_>) -> Option<Test> {
+    if !fits(operator, field.kind()) {
+        let fitting: Vec<&str> =
+            OPERATORS.into_iter().filter(|operator| fits(operator, field.kind())).collect();
+        let message = format!(
+            "`{operator}` does not fit `{}`, which holds {}; use {}",
+            field.name(),
+            holds(field.kind()),
+            fitting.join(", ")
+        );
+        return reader.error(item.span(), message);
+    }
+    let compare = match operator {
+        "exists" => return flag(reader, item, "`exists`").map(Test::Exists),
+        "in" | "not_in" => {
+            return members(reader, field, operator, item)
+                .map(|bounds| Test::Member(operator == "in", bounds));
+        }
+        "eq" => Operator::Eq,
+        "ne" => Operator::Ne,
+        "lt" => Operator::Lt,
+        "le" => Operator::Le,
+        "gt" => Operator::Gt,
+        _ => Operator::Ge,
+    };
+    bound(reader, field, item).map(|bound| Test::Compare(compare, bound))
+}
+
+/// Flags and texts have no order. Scores are measured, so that meeting one exactly, as sets ask,
+/// is chance.
+fn fits(operator: &str, kind: Kind) -> bool {
+    match operator {
+        "in" | "not_in" => !matches!(kind, Kind::Flag | Kind::Score),
+        "lt" | "le" | "gt" | "ge" => !matches!(kind, Kind::Flag | Kind::Text),
+        _ => true,
+    }
+}
+
+fn holds(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Flag => "true or false",
+        Kind::Whole => "a whole number",
+        Kind::Score => "a score from 0 to 100",
+        Kind::Quality => "a face quality",
+        Kind::Text => "a text",
+    }
+}
+
+fn members(
+    reader: &mut Reader<'_>,
+    field: Field,
+    operator: &str,
+    item: &Item<'_>,
+) -> Option<Vec<Bound>> {
+    match item.get_ref().as_array() {
+        Some(items) if !items.is_empty() => {
+            let bounds: Vec<_> = items.iter().map(|item| bound(reader, field, item)).collect();
+            bounds.into_iter().collect()
+        }
+        _ => {
+            reader.error(item.span(), format!("`{operator}` takes a list with at least one value"))
+        }
+    }
+}
+
+fn flag(reader: &mut Reader<'_>, item: &Item<'_>, what: &str) -> Option<bool> {
+    item.get_ref().as_bool().or_else(|| {
+        let message = format!("{what} must be true or false, not {}", article(item.get_ref()));
+        reader.error(item.span(), message)
+    })
+}
+
+/// Reads a value that a field could have.
+pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<Bound> {
+    match (field.kind(), item.get_ref()) {
+        (Kind::Flag, DeValue::Boolean(flag)) => Some(Bound::Flag(*flag)),
+        (Kind::Whole, DeValue::Integer(_)) => whole(reader, field, item).map(Bound::Whole),
+        (Kind::Score, DeValue::Integer(_) | DeValue::Float(_) | DeValue::String(_)) => {
+            score(reader, field, item).map(Bound::Score)
+        }
+        (Kind::Quality, DeValue::String(word)) => {
+            let quality = QUALITIES.into_iter().find(|quality| quality.as_str() == word.as_ref());
+            quality.map(Bound::Quality).or_else(|| {
+                let known = QUALITIES.map(FaceQuality::as_str);
+                let hint = suggest(word, &known);
+                let message = format!("there is no face quality {}{hint}", quote(word));
+                reader.error(item.span(), message)
+            })
+        }
+        (Kind::Text, DeValue::String(text)) => Some(Bound::Text(text.as_ref().to_owned())),
+        (kind, other) => {
+            let message =
+                format!("`{}` holds {}, not {}", field.name(), holds(kind), article(other));
+            reader.error(item.span(), message)
+        }
+    }
+}
+
+fn whole(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<i64> {
+    let number = item
+        .get_ref()
+        .as_integer()
+        .and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+    let Some(number) = number else {
+        return reader.error(item.span(), "this number is too large");
+    };
+    match field.range() {
+        Some((least, most)) if !(least..=most).contains(&number) => {
+            let message = format!("`{}` is between {least} and {most}", field.name());
+            reader.error(item.span(), message)
+        }
+        _ => Some(number),
+    }
+}
+
+fn score(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<f64> {
+    let score = match item.get_ref() {
+        DeValue::String(name) => {
+            let known = NAMED_BOUNDS.map(|(name, _)| name);
+            let named = NAMED_BOUNDS.into_iter().find(|(known, _)| known == name);
+            return named.map(|(_, score)| score).or_else(|| {
+                let message =
+                    format!("there is no bound named {}{}", quote(name), suggest(name, &known));
+                reader.error(item.span(), message)
+            });
+        }
+        DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+        _ => None,
+    };
+    score.filter(|score| (0.0..=100.0).contains(score)).or_else(|| {
+        let message = format!("`{}` is a score: its bounds lie between 0 and 100", field.name());
+        reader.error(item.span(), message)
+    })
+}

@@ -1,0 +1,151 @@
+//! The policy's own examples: evidence with the decision it must get, run at every load.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::conditions::{bound, field};
+use super::reader::{Item, Reader};
+use super::{outcome, table_of};
+use crate::domain::decision::Outcome;
+use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
+use crate::policy::condition::Bound;
+use crate::policy::field::Field;
+use crate::policy::{Policy, decide};
+
+const EXAMPLE_KEYS: &[&str] = &["name", "evidence", "outcome", "reasons"];
+
+/// One example.
+pub struct Example {
+    name: String,
+    evidence: Evidence,
+    outcome: Outcome,
+    reasons: Option<Vec<String>>,
+    span: Range<usize>,
+}
+
+/// Reads every `[[example]]`.
+pub fn parse(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Example> {
+    let tables = reader.tables(document, "example");
+    tables.into_iter().filter_map(|(item, table)| example(reader, table, item.span())).collect()
+}
+
+fn example(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Option<Example> {
+    reader.keys(table, EXAMPLE_KEYS, "an example");
+    let name = reader.text(table, "name", Some(span.clone()), "an example");
+    let outcome = outcome(reader, table, Some(span.clone()), "an example");
+    let evidence = match table.get("evidence") {
+        Some(item) => evidence(reader, item),
+        None => reader.error(span.clone(), "an example needs `evidence = { status = …, … }`"),
+    };
+    let reasons = match table.get("reasons") {
+        Some(item) => Some(reasons(reader, item)?),
+        None => None,
+    };
+    Some(Example { name: name?, evidence: evidence?, outcome: outcome?, reasons, span })
+}
+
+fn reasons(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<String>> {
+    let texts = item.get_ref().as_array().and_then(|items| {
+        items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+    });
+    texts.or_else(|| reader.error(item.span(), "`reasons` must be a list of reason codes"))
+}
+
+fn evidence(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Evidence> {
+    let table = table_of(reader, item, "`evidence` must be a table: { status = …, … }")?;
+    if table.get("status").is_none() {
+        return reader.error(item.span(), "`evidence` needs `status`: every answer has one");
+    }
+    let mut evidence = nothing();
+    for (key, item) in table {
+        let known = field(reader, key.get_ref(), key.span());
+        let value = known.and_then(|field| Some((field, bound(reader, field, item)?)));
+        if let Some((field, value)) = value
+            && let Err(why) = set(&mut evidence, field, value)
+        {
+            let message = format!("`{}` {why}", field.name());
+            reader.error::<()>(key.span(), message);
+        }
+    }
+    Some(evidence)
+}
+
+/// An answer that says nothing yet.
+fn nothing() -> Evidence {
+    Evidence {
+        verify_status: 0,
+        scores: Scores::default(),
+        face_quality: None,
+        face_mask: None,
+        images: ImagesOffered::default(),
+        name_matches: None,
+        number_matches: None,
+        card_days_left: None,
+        age_years: None,
+        biz_type: "example".to_owned(),
+        attempts: 1,
+        malformed: Vec::new(),
+    }
+}
+
+fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'static str> {
+    match (field, value) {
+        (Field::LowestScore | Field::ScoresPresent, _) => {
+            return Err("follows from the scores; give those");
+        }
+        (Field::Status, Bound::Whole(status)) => {
+            evidence.verify_status =
+                i32::try_from(status).map_err(|_| "must fit into 32 bits, as the provider's")?;
+        }
+        (Field::AuthorityScore, Bound::Score(score)) => evidence.scores.authority = Some(score),
+        (Field::FaceScore, Bound::Score(score)) => evidence.scores.face = Some(score),
+        (Field::IdCardFaceScore, Bound::Score(score)) => {
+            evidence.scores.id_card_face = Some(score);
+        }
+        (Field::MalformedFields, Bound::Whole(count)) => {
+            let count = usize::try_from(count).unwrap_or(0);
+            evidence.malformed = vec!["example".to_owned(); count];
+        }
+        (Field::FaceQuality, Bound::Quality(quality)) => evidence.face_quality = Some(quality),
+        (Field::FaceMask, Bound::Flag(flag)) => evidence.face_mask = Some(flag),
+        (Field::HasFaceImage, Bound::Flag(flag)) => evidence.images.face = flag,
+        (Field::HasCardFrontImage, Bound::Flag(flag)) => evidence.images.card_front = flag,
+        (Field::HasCardBackImage, Bound::Flag(flag)) => evidence.images.card_back = flag,
+        (Field::HasFaceGlobalImage, Bound::Flag(flag)) => evidence.images.face_global = flag,
+        (Field::NameMatches, Bound::Flag(flag)) => evidence.name_matches = Some(flag),
+        (Field::NumberMatches, Bound::Flag(flag)) => evidence.number_matches = Some(flag),
+        (Field::CardDaysLeft, Bound::Whole(days)) => evidence.card_days_left = Some(days),
+        (Field::AgeYears, Bound::Whole(years)) => evidence.age_years = Some(years),
+        (Field::BizType, Bound::Text(text)) => evidence.biz_type = text,
+        (Field::Attempts, Bound::Whole(attempts)) => evidence.attempts = attempts,
+        _ => return Err("cannot hold this"),
+    }
+    Ok(())
+}
+
+impl Example {
+    /// Complains if the policy decides otherwise than the example says.
+    pub fn run(&self, reader: &mut Reader<'_>, policy: &Policy) {
+        let decision = decide(policy, &self.evidence);
+        let mut got: Vec<&str> = decision.reasons.iter().map(|r| r.code.as_str()).collect();
+        got.sort_unstable();
+        let wanted = self.reasons.as_ref().map(|reasons| {
+            let mut wanted: Vec<&str> = reasons.iter().map(String::as_str).collect();
+            wanted.sort_unstable();
+            wanted
+        });
+        if decision.outcome == self.outcome && wanted.as_ref().is_none_or(|w| *w == got) {
+            return;
+        }
+        let wanted = wanted.map(|w| format!(" ({})", w.join(", "))).unwrap_or_default();
+        let message = format!(
+            "the example \"{}\" expects {}{wanted}, but the policy decides {} ({})",
+            self.name.escape_debug(),
+            self.outcome,
+            decision.outcome,
+            got.join(", ")
+        );
+        reader.error::<()>(self.span.clone(), message);
+    }
+}
