@@ -1,5 +1,6 @@
 //! The policy: golden cases of the default one, three-valued logic, properties, the loader.
 
+mod absence;
 mod broken;
 mod golden;
 mod properties;

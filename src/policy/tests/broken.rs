@@ -183,6 +183,12 @@ fn rules_must_be_told_apart_and_told_in_two_languages() {
 #[test]
 fn every_status_must_be_spoken_about() {
     broken("ne = 1", "not_in = [1, 9, 10]", "error: no rule speaks about status 9, 10");
+    // A rule that never looks at the status speaks of none.
+    let silent = "{ field = \"face_mask\", eq = true, missing = false }";
+    assert_eq!(
+        complaints("{ field = \"status\", ne = 1 }", silent)[0],
+        "error: no rule speaks about status 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+    );
     broken(
         "ne = 1",
         "in = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]",

@@ -85,6 +85,8 @@ fn a_score_that_is_no_number_never_approves() {
             let (outcome, codes) = decided(&evidence(1, scores));
             assert_eq!(outcome, Outcome::Review, "{scores:?}");
             assert_eq!(codes[0], EVIDENCE_MALFORMED);
+            // The good score beside it does not count as the lowest one.
+            assert!(!codes.contains(&"provider-passed".to_owned()), "{scores:?}");
         }
     }
 }

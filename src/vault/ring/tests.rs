@@ -55,6 +55,15 @@ fn a_value_moved_elsewhere_does_not_open() {
 }
 
 #[test]
+fn letters_do_not_wander_between_table_row_and_column() {
+    let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
+    // Joined without their lengths, both would read x aaaaaaaaaaaaaaaa ab.
+    let row = Uuid::from_bytes([b'a'; 16]);
+    let sealed = key.seal(&Place { table: "x", row, column: "ab" }, b"secret").unwrap();
+    assert_eq!(key.open(&Place { table: "xa", row, column: "b" }, &sealed), Err(Refused));
+}
+
+#[test]
 fn another_persons_key_opens_nothing() {
     let vault = vault(&[("k", 1)]);
     let (alices, wrapped) = vault.new_data_key(ALICE).unwrap();
