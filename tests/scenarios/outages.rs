@@ -1,0 +1,129 @@
+//! The provider fails or refuses us: nobody suffers for it, and it heals by itself.
+
+use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually};
+use verdict::sandbox::Behaviour;
+
+async fn ready(app: &TestApp) -> Reply {
+    let request = app.client.get(format!("http://{}/readyz", app.operations));
+    Reply::read(request.send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_wrong_secret_stops_the_calls_keeps_the_backlog_and_shows_in_readiness() {
+    let options = Options { provider_secret: "wrong".to_owned(), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let ids: Vec<String> = {
+        let mut ids = Vec::new();
+        for n in 0..30 {
+            ids.push(app.accepted(&format!("pass-97-u{n}")).await);
+        }
+        ids
+    };
+    let unready = eventually("readiness says so", || async {
+        let reply = ready(&app).await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert_eq!(unready.json["provider"], "credentials-refused");
+    // One after the other, and rarely: a probe each second at the most, not 30 at once.
+    let calls = app.provider.calls().len();
+    assert!(calls < 30, "{calls} calls with a wrong secret");
+    for id in &ids {
+        let verification = app.get(&format!("/v1/verifications/{id}")).await.json;
+        assert_eq!((verification["state"].as_str(), verification["decision"].is_null()), (Some("pending"), true));
+    }
+
+    // Corrected at the provider's side: it drains without a restart.
+    app.provider.set_secret("wrong".to_owned().into());
+    for id in &ids {
+        assert_eq!(app.settled(id).await["decision"]["outcome"], "approve");
+    }
+    assert_eq!(ready(&app).await.status, 200);
+    let results = app.results(&ids[0]).await;
+    assert_eq!(results[0]["error"]["class"], "credentials");
+    assert_eq!(results[0]["error"]["code"], "SignatureDoesNotMatch");
+}
+
+#[tokio::test]
+async fn a_restart_with_the_right_secret_drains_the_backlog_at_once() {
+    let mut setting = Setting::new(Options {
+        provider_secret: "wrong".to_owned(),
+        fixed_clock: false,
+        ..Options::default()
+    })
+    .await;
+    let process = setting.serve().await;
+    for n in 0..20 {
+        let message = callback(&format!("pass-97-u{n}"), time::OffsetDateTime::now_utc());
+        assert_eq!(process.post(&setting.client, message).await, Some(202));
+    }
+    eventually("readiness says so", || async {
+        (setting.get(process.operations, "/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    process.signal("TERM").await;
+    assert_eq!(process.ended().await.0, Some(0));
+
+    setting.options.provider_secret = "provider-secret".to_owned();
+    let process = setting.serve().await;
+    setting.drained().await;
+    assert_eq!(setting.get(process.operations, "/readyz").await.status, 200);
+    let pool = setting.database.pool().await;
+    let approved: i64 = sqlx::query_scalar(
+        "select count(*) from verifications v join decisions d on d.id = v.decision_id
+         where v.state = 'decided' and d.outcome = 'approve'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(approved, 20);
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_outage_opens_the_breaker_and_the_backlog_drains_when_it_is_over() {
+    let app = TestApp::start().await;
+    app.provider.fail_all(Some(Behaviour::Html { http_status: 502 }));
+    let mut ids = Vec::new();
+    for n in 0..40 {
+        ids.push(app.accepted(&format!("pass-97-u{n}")).await);
+    }
+    eventually("the breaker opens", || async {
+        (ready(&app).await.json["provider"] == "outage").then_some(())
+    })
+    .await;
+    // An outage of theirs is no reason to take us out of service.
+    assert_eq!(ready(&app).await.status, 200);
+    app.provider.fail_all(None);
+    for id in &ids {
+        let verification = app.settled(id).await;
+        assert_eq!(verification["decision"]["outcome"], "approve", "{verification}");
+    }
+    assert_eq!(ready(&app).await.json["provider"], "ok");
+}
+
+#[tokio::test]
+async fn one_verification_that_always_fails_does_not_stop_the_others() {
+    let app = TestApp::start().await;
+    let poison = app.accepted("http-500").await;
+    for n in 0..30 {
+        let verification = app.verified(&format!("pass-97-u{n}")).await;
+        assert_eq!(verification["decision"]["outcome"], "approve");
+    }
+    let state = app.get(&format!("/v1/verifications/{poison}")).await.json["state"].clone();
+    assert_eq!(state, "pending");
+}
+
+#[tokio::test]
+async fn without_any_credentials_the_work_waits() {
+    let app = TestApp::start_with(Options::default().without_access_key()).await;
+    let id = app.accepted("pass-97").await;
+    let unready = eventually("readiness says so", || async {
+        let reply = ready(&app).await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert_eq!(unready.json["provider"], "credentials-refused");
+    assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json["state"], "pending");
+    assert!(app.provider.calls().is_empty());
+}

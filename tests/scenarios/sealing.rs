@@ -1,0 +1,86 @@
+//! The raw body is kept, whatever it was, and only sealed.
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::harness::TestApp;
+use verdict::domain::ids::ResultId;
+use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
+use verdict::worker::fetch_result::body_of;
+
+fn vault() -> Vault {
+    let key = Key::parse("test", "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U=").expect("a key");
+    Vault::new(KeyRing::new(vec![key]).expect("a ring"))
+}
+
+async fn open(app: &TestApp, id: ResultId) -> String {
+    let sealed = app.store.sealed_body(id).await.unwrap().expect("it is kept");
+    let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
+    let key = vault().open_data_key(sealed.verification_id, &wrapped).expect("the key opens");
+    let body = key.open(&body_of(id), &sealed.body).expect("the body opens");
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+#[tokio::test]
+async fn every_body_can_be_opened_again_with_the_key_and_shows_nothing_without_it() {
+    let app = TestApp::start().await;
+    for (biz_id, contains) in [
+        ("pass-97", "IdCardNumber"),
+        ("garbage-1-then-pass-97", "{"),
+        ("html-1-then-pass-97", "<html"),
+        ("http-503-x1-then-pass-97", "ServiceUnavailable"),
+    ] {
+        let verification = app.verified(biz_id).await;
+        let results = app.results(verification["id"].as_str().unwrap()).await;
+        let first: Uuid = results[0]["id"].as_str().unwrap().parse().unwrap();
+        let body = open(&app, ResultId(first)).await;
+        assert!(body.to_lowercase().contains(&contains.to_lowercase()), "{biz_id}: {body}");
+        // One key per verification, whatever the number of answers.
+        let last: Uuid = results.last().unwrap()["id"].as_str().unwrap().parse().unwrap();
+        assert!(open(&app, ResultId(last)).await.contains("VerifyStatus"));
+    }
+    let pool = app.database.pool().await;
+    let keys: i64 =
+        sqlx::query_scalar("select count(*) from data_keys").fetch_one(&pool).await.unwrap();
+    assert_eq!(keys, 4);
+    for row in sqlx::query("select sealed_body from results").fetch_all(&pool).await.unwrap() {
+        let sealed: Vec<u8> = row.get("sealed_body");
+        let text = String::from_utf8_lossy(&sealed);
+        assert!(!text.contains("RequestId") && !text.contains("测试") && !text.contains("html"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_moved_to_another_row_does_not_open() {
+    let app = TestApp::start().await;
+    let a = app.verified("pass-97").await;
+    let b = app.verified("quit-1-then-pass-97").await;
+    let of = |verification: &serde_json::Value| {
+        let id = verification["decision"]["result_id"].as_str().unwrap();
+        ResultId(id.parse().unwrap())
+    };
+    let sealed = app.store.sealed_body(of(&a)).await.unwrap().unwrap();
+    let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
+    let key = vault().open_data_key(sealed.verification_id, &wrapped).unwrap();
+    assert!(key.open(&body_of(of(&a)), &sealed.body).is_ok());
+    assert!(key.open(&body_of(of(&b)), &sealed.body).is_err());
+    // Nor does the key open for another verification.
+    let other = app.store.sealed_body(of(&b)).await.unwrap().unwrap();
+    assert!(vault().open_data_key(other.verification_id, &wrapped).is_err());
+}
+
+#[tokio::test]
+async fn history_cannot_be_edited() {
+    let app = TestApp::start().await;
+    app.verified("pass-97").await;
+    let pool = app.database.pool().await;
+    for edit in [
+        "update decisions set outcome = 'reject'",
+        "update results set verify_status = 7",
+        "update policies set body = ''",
+        "update policy_activations set activated_by = 'nobody'",
+    ] {
+        let refused = sqlx::query(edit).execute(&pool).await.unwrap_err();
+        assert!(refused.to_string().contains("never edited"), "{edit}: {refused}");
+    }
+}
