@@ -119,7 +119,8 @@ fn verify_v3(
     let must = headers.keys().filter(|name| name.as_str().starts_with("x-acs-"));
     assert!(must.chain([&http::header::HOST]).all(|name| names.split(';').any(|n| n == name)));
     assert!(body.is_empty() || names.contains("content-type"));
-    let lines: String = names.split(';').map(|name| format!("{name}:{}\n", get(name))).collect();
+    let lines: Vec<_> = names.split(';').map(|name| format!("{name}:{}\n", get(name))).collect();
+    let lines = lines.concat();
     let query = canonical(&decode(uri.query().unwrap_or_default().as_bytes()));
     let request = format!("{method}\n{}\n{query}\n{lines}\n{names}\n{hash}", uri.path());
     let hash = hex::encode(digest::digest(&digest::SHA256, request.as_bytes()));

@@ -23,7 +23,9 @@ pub fn canonical_request(
     hashed_payload: &str,
 ) -> String {
     let headers = sorted(signed_headers);
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = lines.concat();
     let query = canonical_query(query);
     let names = names(&headers);
     format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hashed_payload}")

@@ -88,7 +88,6 @@ pub(super) fn score(
     let mut found = None;
     for node in spellings.iter().filter_map(|node| present(*node)) {
         let score = text(node).and_then(number).filter(|score| (0.0..=100.0).contains(score));
-        #[expect(clippy::float_cmp, reason = "two spellings of one number are the same number")]
         let agrees = score.is_some() && found.is_none_or(|first| Some(first) == score);
         if !agrees {
             malformed.push(name.to_owned());

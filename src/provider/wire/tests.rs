@@ -1,7 +1,7 @@
 //! Answers as the provider writes them, as its documents write them, and as nobody should.
 
 use proptest::prelude::*;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -72,7 +72,7 @@ fn xml_lists_cdata_attributes_and_unknown_roots_are_read() {
     // An entity of its own is not expanded, so the score is not a number.
     assert_eq!((answered.scores.face, answered.malformed), (None, vec!["face".to_owned()]));
     let material = answered.material.unwrap();
-    let videos: Vec<&str> = material.video_urls.iter().map(|url| url.expose_secret()).collect();
+    let videos: Vec<&str> = material.video_urls.iter().map(SecretString::expose_secret).collect();
     assert_eq!(videos, ["ab", "c"]);
     assert_eq!(material.face_mask, Some(true));
     assert!(material.id_card.is_none());
@@ -253,7 +253,8 @@ fn the_cards_dates_are_judged_by_chinas_calendar() {
     let card = long_term.material.unwrap().id_card.unwrap();
     assert_eq!(card.end_date.unwrap().text.expose_secret(), "长期");
     // Dates may come as numbers.
-    let number = json!({ "VerifyStatus": 1, "Material": { "IdCardInfo": { "Birth": 20001124 } } });
+    let number =
+        json!({ "VerifyStatus": 1, "Material": { "IdCardInfo": { "Birth": 20_001_124 } } });
     assert_eq!(at(&number, datetime!(2026-11-23 16:00 UTC)).age_years, Some(26));
 }
 
