@@ -267,7 +267,7 @@ mod tests {
     fn unfinished_ones_are_asked_again_on_the_schedule_and_expire_when_overdue() {
         for (polls, seconds) in [(0, 5), (1, 10), (2, 60), (9, 60)] {
             let after = consequence(&schedule(), &claimed(0, polls), Heard::Status(-1), 0.0, false);
-            assert_eq!(after.next.due_in, Some(seconds * S));
+            assert_eq!(after.next.due_in, Some(Duration::from_secs(seconds)));
             assert_eq!(after.next.state, Some(State::Unfinished));
             assert_eq!(after.next.polls, polls + 1);
         }
@@ -280,7 +280,7 @@ mod tests {
     fn waits_are_as_told_within_reason_and_backoff_is_bounded() {
         let error = AnswerError { class: ErrorClass::Throttled, code: None };
         let wait = |told: u64, failures: i32| {
-            let heard = Heard::Error(&error, Some(told * S));
+            let heard = Heard::Error(&error, Some(Duration::from_secs(told)));
             consequence(&schedule(), &claimed(failures, 0), heard, 0.999, false).next.due_in
         };
         assert_eq!(wait(7, 0), Some(7 * S));

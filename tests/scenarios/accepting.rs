@@ -101,8 +101,10 @@ async fn many_messages_about_few_verifications_on_two_replicas_are_all_kept() {
     }
     assert_eq!((count(&app, "callbacks").await, count(&app, "verifications").await), (200, 5));
     let pool = app.database.pool().await;
-    let hints: i64 =
-        sqlx::query_scalar("select sum(callbacks) from verifications").fetch_one(&pool).await.unwrap();
+    let hints: i64 = sqlx::query_scalar("select sum(callbacks) from verifications")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(hints, 200);
 }
 

@@ -90,7 +90,8 @@ async fn a_body_that_is_no_callback_is_refused_with_every_wrong_field_named() {
             vec!["/occurred_at", "/reference", "/client"],
         ),
     ];
-    for id in ["", &long, "two words", "a/b", "a\\b", "😀", "订单一", "line\nbreak", "\u{0}", " x"] {
+    for id in ["", &long, "two words", "a/b", "a\\b", "😀", "订单一", "line\nbreak", "\u{0}", " x"]
+    {
         cases.push((with_id(id), vec!["/biz_id"]));
         cases.push((with_type(id), vec!["/biz_type"]));
     }
@@ -146,8 +147,12 @@ async fn unknown_sources_routes_and_methods_are_problems_too() {
     let reply = send(reqwest::Method::GET, "/v1/callbacks/app").await;
     reply.assert_problem(405, "method-not-allowed");
     assert_eq!(reply.headers["allow"], "POST");
-    send(reqwest::Method::DELETE, "/v1/verifications").await.assert_problem(405, "method-not-allowed");
-    for path in ["/", "/v1", "/v1/callbacks", "/v1/callbacks/a/b", "/admin", "/%ff", "/v1/%E8%AE%A2"] {
+    send(reqwest::Method::DELETE, "/v1/verifications")
+        .await
+        .assert_problem(405, "method-not-allowed");
+    for path in
+        ["/", "/v1", "/v1/callbacks", "/v1/callbacks/a/b", "/admin", "/%ff", "/v1/%E8%AE%A2"]
+    {
         send(reqwest::Method::GET, path).await.assert_problem(404, "not-found");
     }
     // Metrics are not for callers.
@@ -216,7 +221,9 @@ async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
     assert_eq!(code, Some(0));
     let log = log.join("\n");
     assert!(!log.contains("MARK"), "{log}");
-    for code in ["invalid-field", "signature-invalid", "malformed-json", "unknown-source", "not-found"] {
+    for code in
+        ["invalid-field", "signature-invalid", "malformed-json", "unknown-source", "not-found"]
+    {
         assert!(log.contains(&format!("\"code\":\"{code}\"")), "{code} is not in the log");
     }
 }

@@ -7,8 +7,8 @@ async fn both_signatures_both_methods_and_both_formats_are_spoken() {
     for signature in ["v2", "v3"] {
         for method in ["POST", "GET"] {
             for format in ["JSON", "XML"] {
-                let options = Options::default();
-                let app = TestApp::start_with(options.with_provider(signature, method, format)).await;
+                let options = Options::default().with_dialect([signature, method, format]);
+                let app = TestApp::start_with(options).await;
                 let verification = app.verified("pass-97").await;
                 let decision = &verification["decision"];
                 assert_eq!(decision["outcome"], "approve", "{signature} {method} {format}");
@@ -45,7 +45,10 @@ async fn nobody_finished_before_the_deadline_so_it_expires_and_a_callback_revive
     .await;
     app.database.shift_clock(41 * 60).await;
     let verification = app.settled(&id).await;
-    assert_eq!((&verification["state"], &verification["decision"]), (&"expired".into(), &().into()));
+    assert_eq!(
+        (&verification["state"], &verification["decision"]),
+        (&"expired".into(), &().into())
+    );
     let revived = app.accepted("quit-4-then-pass-97").await;
     assert_eq!(revived, id);
     assert_eq!(app.settled(&id).await["state"], "decided");
@@ -134,8 +137,7 @@ async fn a_callback_that_comes_while_the_provider_is_asked_is_not_swallowed() {
 
 #[tokio::test]
 async fn a_scheduled_poll_counts_from_the_databases_clock() {
-    let more = String::new();
-    let app = TestApp::start_with(Options { more, ..Options::default() }.patient()).await;
+    let app = TestApp::start_with(Options::default().patient()).await;
     let id = app.accepted("unfinished-1-then-pass-97").await;
     eventually("it is unfinished", || async {
         let state = app.get(&format!("/v1/verifications/{id}")).await.json["state"].clone();

@@ -30,7 +30,10 @@ async fn a_wrong_secret_stops_the_calls_keeps_the_backlog_and_shows_in_readiness
     assert!(calls < 30, "{calls} calls with a wrong secret");
     for id in &ids {
         let verification = app.get(&format!("/v1/verifications/{id}")).await.json;
-        assert_eq!((verification["state"].as_str(), verification["decision"].is_null()), (Some("pending"), true));
+        assert_eq!(
+            (verification["state"].as_str(), verification["decision"].is_null()),
+            (Some("pending"), true)
+        );
     }
 
     // Corrected at the provider's side: it drains without a restart.

@@ -14,7 +14,9 @@ async fn a_verification_is_found_by_its_pair() {
     let found = app.get("/v1/verifications?biz_type=test&biz_id=pass-97").await;
     assert_eq!(found.json["items"][0], verification);
     assert!(found.json["next_cursor"].is_null());
-    for nothing in ["biz_type=test&biz_id=other", "biz_type=Test&biz_id=pass-97", "biz_type=%20&biz_id=x"] {
+    for nothing in
+        ["biz_type=test&biz_id=other", "biz_type=Test&biz_id=pass-97", "biz_type=%20&biz_id=x"]
+    {
         let found = app.get(&format!("/v1/verifications?{nothing}")).await;
         assert_eq!((found.status, found.json["items"].as_array().unwrap().len()), (200, 0));
     }
@@ -36,7 +38,8 @@ async fn who_waits_hears_of_the_decision_and_who_waits_in_vain_gets_what_there_i
         })
         .collect();
     let provider = crate::harness::provider(&app.clock).await;
-    let options = Options { database: Some(app.database.clone()), role: Role::Worker, ..Options::default() };
+    let options =
+        Options { database: Some(app.database.clone()), role: Role::Worker, ..Options::default() };
     let _worker = TestApp::start_beside(options, provider.0, provider.1, app.clock.clone()).await;
     for waiter in waiting {
         let reply = tokio::time::timeout(Duration::from_secs(30), waiter).await.unwrap().unwrap();
@@ -80,7 +83,15 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line() {
     let app = TestApp::start().await;
     let url = app.database.url.clone();
     let environment = [("DATABASE_URL", url.as_str())];
-    let made = ["keys", "create", "--name", "backoffice", "--scopes", "decisions:read,results:read", "--json"];
+    let made = [
+        "keys",
+        "create",
+        "--name",
+        "backoffice",
+        "--scopes",
+        "decisions:read,results:read",
+        "--json",
+    ];
     let (code, out, _) = run_verdict(&made, &environment).await;
     assert_eq!(code, 0);
     let made: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -94,7 +105,8 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line() {
     assert_eq!(run_verdict(&["keys", "revoke", id], &environment).await.0, 0);
     assert_eq!(run_verdict(&["keys", "revoke", id], &environment).await.0, 1);
     let (code, _, error) =
-        run_verdict(&["keys", "create", "--name", "x", "--scopes", "everything"], &environment).await;
+        run_verdict(&["keys", "create", "--name", "x", "--scopes", "everything"], &environment)
+            .await;
     assert_eq!(code, 2);
     assert!(error.contains("--scopes") && error.contains("decisions:read"), "{error}");
 }

@@ -30,8 +30,12 @@ pub struct Options {
     /// More configuration, TOML.
     pub more: String,
     pub queries_per_second: f64,
-    /// The provider's secret as configured here.
+    /// The provider's secret as configured here; empty: no access key at all.
     pub provider_secret: String,
+    /// Signature, method and format of calls.
+    pub dialect: [&'static str; 3],
+    /// Delays between polls of unfinished verifications, in milliseconds.
+    pub unfinished_schedule_ms: &'static str,
     pub database: Option<Database>,
     /// Whether time stands still.
     pub fixed_clock: bool,
@@ -44,9 +48,26 @@ impl Default for Options {
             more: String::new(),
             queries_per_second: 1000.0,
             provider_secret: "provider-secret".to_owned(),
+            dialect: ["v2", "POST", "JSON"],
+            unfinished_schedule_ms: "[50]",
             database: None,
             fixed_clock: true,
         }
+    }
+}
+
+impl Options {
+    pub fn with_dialect(self, dialect: [&'static str; 3]) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// Unfinished verifications are asked about every ten minutes.
+    pub fn patient(self) -> Self {
+        Self { unfinished_schedule_ms: "[600000]", ..self }
+    }
+
+    pub fn without_access_key(self) -> Self {
+        Self { provider_secret: String::new(), ..self }
     }
 }
 
@@ -76,10 +97,14 @@ pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
 
 /// Configuration for the service under test.
 pub fn configuration(options: &Options, database: &Database, provider: SocketAddr) -> String {
+    let [signature, method, format] = options.dialect;
+    let key = if options.provider_secret.is_empty() { "" } else { "provider-key" };
     format!(
         r#"
 [http]
 listen = "127.0.0.1:0"
+body_read_seconds = 1
+header_read_seconds = 2
 [operations]
 listen = "127.0.0.1:0"
 [database]
@@ -88,18 +113,25 @@ url = "{}"
 secrets = ["{SECRET}"]
 [provider]
 endpoint = "http://{provider}"
-access_key_id = "provider-key"
+signature = "{signature}"
+method = "{method}"
+format = "{format}"
+access_key_id = "{key}"
 access_key_secret = "{}"
 queries_per_second = {:?}
 [[vault.keys]]
 id = "test"
 secret = "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U="
 [worker]
-unfinished_schedule_ms = [50]
+unfinished_schedule_ms = {}
 backoff_first_ms = 20
 {}
 "#,
-        database.url, options.provider_secret, options.queries_per_second, options.more
+        database.url,
+        options.provider_secret,
+        options.queries_per_second,
+        options.unfinished_schedule_ms,
+        options.more
     )
 }
 

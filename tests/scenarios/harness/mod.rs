@@ -5,10 +5,10 @@ mod caller;
 mod cluster;
 mod process;
 
-pub use app::{Options, TestApp, provider};
+pub use app::{Options, TestApp, make_key, provider};
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, new_database};
-pub use process::{Process, Setting, run_verdict};
+pub use process::{Setting, run_verdict};
 
 use std::future::Future;
 use std::time::Duration;

@@ -137,7 +137,10 @@ impl Process {
 }
 
 /// Runs a command of the binary: exit code, stdout, stderr.
-pub async fn run_verdict(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+pub async fn run_verdict(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_verdict"))
         .args(arguments)
         .env_clear()

@@ -1,0 +1,163 @@
+//! Configuration: read whole, refused with one sentence naming the key.
+
+use std::io::Write;
+
+use crate::harness::{SECRET, new_database, run_verdict};
+
+const GOOD: &str = r#"
+[http]
+listen = "127.0.0.1:0"
+[operations]
+listen = "127.0.0.1:0"
+[database]
+url = "postgres://nobody@127.0.0.1:1/none"
+[sources.app]
+secrets = ["whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0"]
+[provider]
+access_key_id = "id"
+access_key_secret = "secret"
+[[vault.keys]]
+id = "one"
+secret = "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U="
+"#;
+
+/// Starts with this configuration; exit code and stderr.
+async fn serve(text: &str, environment: &[(&str, &str)]) -> (i32, String) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(text.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("a plain path");
+    let (code, _, error) = run_verdict(&["serve", "--config", path], environment).await;
+    (code, error)
+}
+
+#[tokio::test]
+async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
+    let change = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        GOOD.replace(from, to)
+    };
+    let provider = |line: &str| change("[provider]", &format!("[provider]\n{line}"));
+    let add = |text: &str| format!("{GOOD}{text}\n");
+    let secret = "secret = \"dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U=\"";
+    let cases: Vec<(String, &str)> = vec![
+        (add("[surprise]\nkey = 1"), "surprise"),
+        (change("[http]", "[http]\nlisten_on = 1"), "http.listen_on"),
+        (provider("endpont = \"x\""), "provider.endpont"),
+        (change("[sources.app]", "[sources.app]\nsecret = \"x\""), "sources.app.secret"),
+        (change("127.0.0.1:0\"\n[oper", "localhost\"\n[oper"), "http.listen"),
+        (change("[http]", "[http]\nmax_connections = \"many\""), "http.max_connections"),
+        (change("[http]", "[http]\nmax_connections = 0"), "http.max_connections"),
+        (change("[http]", "[http]\nbody_read_seconds = -1"), "http.body_read_seconds"),
+        (change("postgres://nobody@127.0.0.1:1/none", ""), "database.url"),
+        (change("postgres://nobody@127.0.0.1:1/none", "mysql://x"), "database.url"),
+        (change("url = \"postgres", "url_file = \"/none\"\nurl = \"postgres"), "database.url"),
+        (
+            change("url = \"postgres://nobody@127.0.0.1:1/none\"", "url_file = \"/none\""),
+            "database.url_file",
+        ),
+        (change("[sources.app]\nsecrets", "[unused]\nsecrets"), "unused"),
+        (change("whsec_dGhlc2U", "whsec_%%%%"), "sources.app.secrets[0]"),
+        (
+            change("whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0", "whsec_c2hvcnQ="),
+            "sources.app.secrets[0]",
+        ),
+        (
+            change("[sources.app]", "[sources.app]\nrequests_per_second = 0"),
+            "sources.app.requests_per_second",
+        ),
+        (provider("endpoint = \"http://cloudauth.aliyuncs.com\""), "provider.endpoint"),
+        (provider("endpoint = \"ftp://127.0.0.1\""), "provider.endpoint"),
+        (provider("endpoint = \"cloudauth\""), "provider.endpoint"),
+        (provider("signature = \"v1\""), "provider.signature"),
+        (provider("method = \"PUT\""), "provider.method"),
+        (provider("format = \"YAML\""), "provider.format"),
+        (provider("queries_per_second = 0"), "provider.queries_per_second"),
+        (provider("queries_per_second = \"fast\""), "provider.queries_per_second"),
+        (change("access_key_id = \"id\"", ""), "provider.access_key_id"),
+        (change("access_key_secret = \"secret\"", ""), "provider.access_key_secret"),
+        (
+            change("access_key_secret = \"secret\"", "access_key_secret_file = \"/none\""),
+            "provider.access_key_secret_file",
+        ),
+        (change("[[vault.keys]]\nid = \"one\"\n", ""), "provider.secret"),
+        (change(secret, "secret = \"dG9vIHNob3J0\""), "vault.keys[0]"),
+        (change(secret, "secret = \"not base64!\""), "vault.keys[0]"),
+        (change("id = \"one\"", "id = \"\""), "vault.keys"),
+        (add(&format!("[[vault.keys]]\nid = \"one\"\n{secret}")), "vault.keys"),
+        (add("[images]\nmode = \"sometimes\""), "images.mode"),
+        (add("[images]\nstore = \"ftp://x\""), "images.store"),
+        (add("[policy]\nfile = \"/none.toml\""), "policy.file"),
+        (add("[worker]\nlease_seconds = 0"), "worker.lease_seconds"),
+        (add("[worker]\nunfinished_schedule_ms = []"), "worker.unfinished_schedule_ms"),
+        (add("[worker]\nconcurrency = 0"), "worker.concurrency"),
+        (add("[callbacks]\nmax_batch = 0"), "callbacks.max_batch"),
+        (add("[log]\nformat = \"xml\""), "log.format"),
+        (add("[log]\nfilter = \"a=b=c\""), "log.filter"),
+        ("[http\n".to_owned(), "verdict"),
+    ];
+    for (text, key) in cases {
+        let (code, error) = serve(&text, &[]).await;
+        assert_eq!(code, 2, "{key}: {error}");
+        assert!(error.contains(key), "{key} is not named: {error}");
+        assert_eq!(error.trim().lines().count(), 1, "{key}: one sentence: {error}");
+        for value in ["dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
+            assert!(!error.contains(value), "{key}: a secret is told: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_does_not_hold_is_refused_at_the_start() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"name = \"x\"\n[[rule]]\nid = \"a\"\n").expect("written");
+    let text = format!("{GOOD}[policy]\nfile = {:?}\n", file.path());
+    let (code, error) = serve(&text, &[]).await;
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("policy.file"), "{error}");
+}
+
+#[tokio::test]
+async fn the_environment_wins_over_the_file_and_lists_come_with_commas() {
+    let two = format!("{SECRET},whsec_bad");
+    let (code, error) = serve(GOOD, &[("VERDICT__SOURCES__APP__SECRETS", &two)]).await;
+    assert_eq!(code, 2);
+    assert!(error.contains("sources.app.secrets[1]"), "{error}");
+    let (_, error) = serve(GOOD, &[("VERDICT__HTTP__LISTEN", "nowhere")]).await;
+    assert!(error.contains("http.listen"), "{error}");
+    let (_, error) = serve(GOOD, &[("VERDICT__HTTP__LISTNE", "127.0.0.1:0")]).await;
+    assert!(error.contains("http.listne"), "{error}");
+    let (_, error) = serve(GOOD, &[("VERDICT__VAULT__KEYS", "two:abc")]).await;
+    assert!(error.contains("vault.keys[0]"), "{error}");
+    let (_, error) = serve(GOOD, &[("DATABASE_URL", "mysql://x")]).await;
+    assert!(error.contains("database.url"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_and_an_unmigrated_database_are_told_plainly() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, error) = serve(GOOD, &[("VERDICT__HTTP__LISTEN", &address)]).await;
+    assert_eq!(code, 2);
+    assert!(error.contains("http.listen") && error.contains(&address), "{error}");
+
+    let database = new_database().await;
+    let pool = database.pool().await;
+    sqlx::query("drop table _sqlx_migrations").execute(&pool).await.unwrap();
+    let (code, error) = serve(GOOD, &[("DATABASE_URL", &database.url)]).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("verdict migrate"), "{error}");
+}
+
+#[tokio::test]
+async fn the_default_configuration_names_every_key_there_is() {
+    // What is written there loads; what it lacks would be refused as missing.
+    let environment = verdict::config::Environment::new();
+    let config = verdict::config::Config::load(None, &environment).expect("complete");
+    config.worker().expect("worker");
+    config.limits().expect("limits");
+    config.provider().expect("provider");
+    config.log().expect("log");
+    assert_eq!(config.store().unwrap_err().key, "database.url");
+    assert_eq!(config.sources().unwrap_err().key, "sources");
+    assert_eq!(config.key_ring().unwrap_err().key, "vault.keys");
+}

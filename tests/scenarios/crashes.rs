@@ -1,0 +1,162 @@
+//! Killed, stopped, frozen: what was accepted is decided, once.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::Row;
+use time::OffsetDateTime;
+
+use crate::harness::{Options, Setting, callback, eventually};
+
+/// Posts `count` callbacks from 16 clients; the ones that got a 2xx.
+async fn post_many(client: &reqwest::Client, http: SocketAddr, count: usize) -> HashSet<String> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let (next, client) = (Arc::clone(&next), client.clone());
+        clients.push(tokio::spawn(async move {
+            let mut accepted = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::SeqCst);
+                if n >= count {
+                    return accepted;
+                }
+                let biz_id = format!("pass-97-u{n}");
+                let message = callback(&biz_id, OffsetDateTime::now_utc());
+                let mut request = client.post(format!("http://{http}/v1/callbacks/app"));
+                for (name, value) in message.headers {
+                    request = request.header(name, value);
+                }
+                match request.body(message.body).send().await {
+                    Ok(answer) if answer.status() == 202 => accepted.push(biz_id),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }));
+    }
+    let mut accepted = HashSet::new();
+    for client in clients {
+        accepted.extend(client.await.expect("a client"));
+    }
+    accepted
+}
+
+/// Every one of these is decided, with one decision; no attempt has two results.
+async fn assert_decided_once(setting: &Setting, accepted: &HashSet<String>) {
+    let pool = setting.database.pool().await;
+    let rows = sqlx::query(
+        "select v.biz_id, v.state,
+            (select count(*) from decisions d where d.verification_id = v.id) as decisions,
+            (select count(*) from results r where r.verification_id = v.id) as results,
+            (select count(distinct attempt) from results r where r.verification_id = v.id) as attempts
+         from verifications v",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let mut known = HashSet::new();
+    for row in rows {
+        let biz_id: String = row.get("biz_id");
+        let numbers: [i64; 3] = ["decisions", "results", "attempts"].map(|name| row.get(name));
+        assert_eq!((row.get("state"), numbers), ("decided", [1, 1, 1]), "{biz_id}");
+        known.insert(biz_id);
+    }
+    assert!(known.is_superset(accepted), "lost: {:?}", accepted.difference(&known));
+}
+
+fn options() -> Options {
+    Options { fixed_clock: false, queries_per_second: 2000.0, ..Options::default() }
+}
+
+/// Waits until this many decisions are written.
+async fn decisions_reach(setting: &Setting, count: i64) {
+    let pool = setting.database.pool().await;
+    eventually("decisions are falling", || async {
+        let decided: i64 =
+            sqlx::query_scalar("select count(*) from decisions").fetch_one(&pool).await.unwrap();
+        (decided >= count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_500_callbacks_nothing_accepted_is_lost_or_done_twice() {
+    let setting = Setting::new(options()).await;
+    let process = setting.serve().await;
+    let posting = post_many(&setting.client, process.http, 500);
+    // The knife falls once work is well under way.
+    let (accepted, _) = tokio::join!(posting, async {
+        decisions_reach(&setting, 50).await;
+        process.kill().await
+    });
+    assert!((50..500).contains(&accepted.len()), "{} accepted", accepted.len());
+
+    let process = setting.serve().await;
+    setting.drained().await;
+    assert_decided_once(&setting, &accepted).await;
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn told_to_stop_under_load_it_drains_and_loses_nothing() {
+    let setting = Setting::new(options()).await;
+    let process = setting.serve().await;
+    let posting = post_many(&setting.client, process.http, 500);
+    let (accepted, (code, log)) = tokio::join!(posting, async {
+        decisions_reach(&setting, 50).await;
+        process.signal("TERM").await;
+        tokio::time::timeout(std::time::Duration::from_secs(20), process.ended())
+            .await
+            .expect("it ends within the drain time")
+    });
+    assert_eq!(code, Some(0));
+    assert!(log.last().is_some_and(|line| line.contains("stopped")), "{:?}", log.last());
+    // What it had begun it finished: nothing is left leased.
+    let pool = setting.database.pool().await;
+    let leased: i64 =
+        sqlx::query_scalar("select count(*) from verifications where lease_token is not null")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(leased, 0);
+
+    let process = setting.serve().await;
+    setting.drained().await;
+    assert_decided_once(&setting, &accepted).await;
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
+    let setting = Setting::new(options()).await;
+    let frozen = setting.serve().await;
+    let message = callback("slow-1500-pass-97", OffsetDateTime::now_utc());
+    assert_eq!(frozen.post(&setting.client, message).await, Some(202));
+    let pool = setting.database.pool().await;
+    eventually("the call is under way", || async {
+        (!setting.provider.calls().is_empty()).then_some(())
+    })
+    .await;
+    frozen.signal("STOP").await;
+
+    let successor = setting.serve().await;
+    setting.drained().await;
+    frozen.signal("CONT").await;
+    // Thawed, it finds its lease gone: the call is dropped, or its write is fenced off.
+    frozen.signal("TERM").await;
+    let (_, log) = frozen.ended().await;
+    assert!(
+        log.iter()
+            .any(|line| line.contains("lease lost") || line.contains("\"written\":\"fenced\"")),
+        "{log:?}"
+    );
+    let counts: (i64, i64) =
+        sqlx::query_as("select (select count(*) from results), (select count(*) from decisions)")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(counts, (1, 1));
+    successor.kill().await;
+}

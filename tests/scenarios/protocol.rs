@@ -1,0 +1,299 @@
+//! Claim, lease, fence and budget, step by step on the store, with the clock in hand.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::macros::datetime;
+use uuid::Uuid;
+
+use crate::harness::{Database, new_database};
+use verdict::domain::callback::Callback;
+use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
+use verdict::domain::verification::State;
+use verdict::store::Store;
+use verdict::store::accounts::Breaker;
+use verdict::store::callbacks::{Accepted, Incoming};
+use verdict::store::completions::{Completion, NextStep, Written};
+use verdict::store::verifications::{Claim, ClaimLimits, Claimed};
+
+const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
+const WINDOW: Duration = Duration::from_secs(2400);
+const LEASE: Duration = Duration::from_secs(5);
+
+struct Bench {
+    database: Database,
+    store: Store,
+    ids: Ids,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let database = new_database().await;
+        let store = database.store();
+        store.open_account("a").await.unwrap();
+        Self { database, store, ids: Ids::random() }
+    }
+
+    async fn accept(&self, biz_id: &str) -> Accepted {
+        let message_id = self.ids.nonce();
+        let body = serde_json::json!({ "biz_type": "t", "biz_id": biz_id }).to_string();
+        let incoming = Incoming {
+            source: "app".to_owned(),
+            message_id,
+            digest: [7; 32],
+            callback: Callback::parse(body.as_bytes()).unwrap(),
+            received_at: NOW,
+            verification_id: self.ids.next(NOW),
+        };
+        self.store.accept(vec![incoming], WINDOW).await.unwrap().remove(0)
+    }
+
+    async fn claim_at(&self, rate: f64, burst: f64, rows: i32) -> Claim {
+        let limits = ClaimLimits {
+            account: "a",
+            max_rows: rows,
+            lease: LEASE,
+            queries_per_second: rate,
+            burst,
+            probe_every: Duration::from_secs(30),
+        };
+        self.store.claim(&limits, self.ids.next(NOW)).await.unwrap()
+    }
+
+    async fn claim(&self) -> Vec<Claimed> {
+        self.claim_at(1000.0, 100.0, 100).await.rows
+    }
+
+    async fn complete(&self, claimed: &Claimed, next: NextStep) -> Written {
+        let completion = Completion {
+            verification_id: claimed.id,
+            lease_token: claimed.lease_token,
+            attempt: claimed.attempt,
+            callbacks_seen: claimed.callbacks,
+            next,
+            result: None,
+            decision: None,
+            new_data_key: None,
+            at: NOW,
+        };
+        self.store.complete(&[completion]).await.unwrap().remove(0)
+    }
+
+    async fn state(&self, id: VerificationId) -> State {
+        self.store.find(id).await.unwrap().unwrap().state
+    }
+}
+
+fn done() -> NextStep {
+    NextStep { state: Some(State::Failed), closed: false, due_in: None, failures: 0, polls: 0 }
+}
+
+#[tokio::test]
+async fn what_one_worker_holds_no_other_gets_until_the_lease_ends() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let first = bench.claim().await;
+    assert_eq!(first.len(), 1);
+    assert!(bench.claim().await.is_empty());
+    bench.database.shift_clock(4).await;
+    assert!(bench.claim().await.is_empty());
+    bench.database.shift_clock(6).await;
+    let second = bench.claim().await;
+    assert_eq!((second.len(), second[0].attempt), (1, 2));
+    assert_ne!(second[0].lease_token, first[0].lease_token);
+}
+
+#[tokio::test]
+async fn a_worker_that_overslept_changes_nothing() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let overslept = bench.claim().await.remove(0);
+    bench.database.shift_clock(6).await;
+    let owner = bench.claim().await.remove(0);
+
+    assert_eq!(bench.complete(&overslept, done()).await, Written::Fenced);
+    let held = [(overslept.id, overslept.lease_token)];
+    assert!(bench.store.renew(&held, LEASE).await.unwrap().is_empty());
+    assert_eq!(bench.store.release(&held).await.unwrap(), 0);
+    assert_eq!(bench.state(owner.id).await, State::Pending);
+    assert_eq!(bench.complete(&owner, done()).await, Written::Committed);
+    assert_eq!(bench.complete(&owner, done()).await, Written::Fenced);
+    assert_eq!(bench.state(owner.id).await, State::Failed);
+}
+
+#[tokio::test]
+async fn a_renewed_lease_lasts_and_a_released_row_is_free_at_once() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let claimed = bench.claim().await.remove(0);
+    let held = [(claimed.id, claimed.lease_token)];
+    bench.database.shift_clock(4).await;
+    assert_eq!(bench.store.renew(&held, LEASE).await.unwrap(), [claimed.id]);
+    bench.database.shift_clock(8).await;
+    assert!(bench.claim().await.is_empty());
+    assert_eq!(bench.store.release(&held).await.unwrap(), 1);
+    assert_eq!(bench.claim().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_callback_during_the_fetch_keeps_the_row_due() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let claimed = bench.claim().await.remove(0);
+    bench.accept("x").await;
+    assert_eq!(bench.complete(&claimed, done()).await, Written::Committed);
+    assert_eq!(bench.state(claimed.id).await, State::Pending);
+    let again = bench.claim().await.remove(0);
+    assert_eq!(bench.complete(&again, done()).await, Written::Committed);
+    assert!(bench.claim().await.is_empty());
+}
+
+#[tokio::test]
+async fn many_claimers_never_hold_the_same_row() {
+    let bench = Bench::new().await;
+    for n in 0..200 {
+        bench.accept(&format!("x{n}")).await;
+    }
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let (store, ids) = (bench.store.clone(), bench.ids.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut mine: Vec<(VerificationId, LeaseToken)> = Vec::new();
+            loop {
+                let limits = ClaimLimits {
+                    account: "a",
+                    max_rows: 7,
+                    lease: Duration::from_secs(600),
+                    queries_per_second: 100_000.0,
+                    burst: 10_000.0,
+                    probe_every: Duration::from_secs(30),
+                };
+                let claim = store.claim(&limits, ids.next(NOW)).await.unwrap();
+                if claim.rows.is_empty() {
+                    return mine;
+                }
+                mine.extend(claim.rows.iter().map(|row| (row.id, row.lease_token)));
+            }
+        }));
+    }
+    let mut all: Vec<Uuid> = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap().into_iter().map(|(id, _)| id.0));
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 200);
+}
+
+#[tokio::test]
+async fn the_budget_is_spent_for_exactly_what_was_taken() {
+    let bench = Bench::new().await;
+    for n in 0..10 {
+        bench.accept(&format!("x{n}")).await;
+    }
+    // Two a second, two at once: two now, then nothing until half a second has passed.
+    let claim = bench.claim_at(2.0, 2.0, 100).await;
+    assert_eq!(claim.rows.len(), 2);
+    let claim = bench.claim_at(2.0, 2.0, 100).await;
+    assert!(claim.rows.is_empty());
+    assert!(claim.wait.is_some_and(|wait| wait <= Duration::from_millis(500)));
+    bench.database.shift_clock(3).await;
+    // However long the pause was, never more than the burst.
+    assert_eq!(bench.claim_at(2.0, 2.0, 100).await.rows.len(), 2);
+    bench.database.shift_clock(4).await;
+    assert_eq!(bench.claim_at(2.0, 2.0, 1).await.rows.len(), 1);
+    assert_eq!(bench.claim_at(2.0, 2.0, 100).await.rows.len(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_claim_costs_no_budget() {
+    let bench = Bench::new().await;
+    for _ in 0..20 {
+        assert!(bench.claim_at(2.0, 2.0, 100).await.rows.is_empty());
+    }
+    bench.accept("x").await;
+    assert_eq!(bench.claim_at(2.0, 2.0, 100).await.rows.len(), 1);
+}
+
+#[tokio::test]
+async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
+    let bench = Bench::new().await;
+    for n in 0..10 {
+        bench.accept(&format!("x{n}")).await;
+    }
+    let trip = |probing| {
+        bench.store.trip(
+            "a",
+            Breaker::Credentials,
+            probing,
+            Duration::from_secs(1),
+            Duration::from_secs(30),
+        )
+    };
+    trip(false).await.unwrap();
+    // Answers to calls sent before do not push the probe away.
+    trip(false).await.unwrap();
+    trip(false).await.unwrap();
+    let claim = bench.claim_at(1000.0, 100.0, 100).await;
+    assert!(claim.rows.is_empty() && claim.breaker_open);
+    bench.database.shift_clock(2).await;
+    let claim = bench.claim_at(1000.0, 100.0, 100).await;
+    assert_eq!((claim.rows.len(), claim.breaker_open), (1, true));
+    assert!(bench.claim_at(1000.0, 100.0, 100).await.rows.is_empty(), "one probe at a time");
+    // It failed: the next one waits twice as long.
+    trip(true).await.unwrap();
+    bench.database.shift_clock(3).await;
+    assert!(bench.claim_at(1000.0, 100.0, 100).await.rows.is_empty());
+    bench.database.shift_clock(5).await;
+    assert_eq!(bench.claim_at(1000.0, 100.0, 100).await.rows.len(), 1);
+    bench.store.account_is_well("a").await.unwrap();
+    assert_eq!(bench.store.breaker("a").await.unwrap(), Breaker::Closed);
+    assert_eq!(bench.claim_at(1000.0, 100.0, 100).await.rows.len(), 8);
+}
+
+#[tokio::test]
+async fn a_throttled_account_pauses_everybody() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    bench.store.pause("a", Duration::from_secs(2)).await.unwrap();
+    let claim = bench.claim_at(1000.0, 100.0, 100).await;
+    assert!(claim.rows.is_empty() && claim.wait.is_some());
+    bench.database.shift_clock(3).await;
+    assert_eq!(bench.claim().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_begin_loses_no_later_write() {
+    let database = new_database().await;
+    let store = database.store();
+    let pool = store.pool();
+    sqlx::query("create table written (n int)").execute(pool).await.unwrap();
+    for n in 0..300 {
+        // Cancelled at another point each time, some of them just after BEGIN was sent.
+        let begin = tokio::time::timeout(Duration::from_micros(n * 7 % 900), pool.begin());
+        drop(begin.await);
+        sqlx::query("insert into written values (1)").execute(pool).await.unwrap();
+    }
+    store.close().await;
+    let other = database.pool().await;
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from written").fetch_one(&other).await.unwrap();
+    assert_eq!(kept, 300);
+}
+
+#[tokio::test]
+async fn the_store_serves_again_after_its_connections_were_cut() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let other = bench.database.pool().await;
+    for _ in 0..5 {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .execute(&other)
+        .await
+        .unwrap();
+        assert!(matches!(bench.accept("x").await, Accepted::New(_)));
+    }
+}
