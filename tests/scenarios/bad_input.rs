@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Callback, Options, SECRET, Setting, TestApp, callback};
+use crate::harness::{Callback, Options, SECRET, Setting, TestApp, callback, now};
 use verdict::app::Role;
 
 async fn nothing_stored(app: &TestApp) {
@@ -202,7 +202,7 @@ async fn a_silent_or_trickling_client_is_let_go_while_others_are_served() {
 async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
     let setting = Setting::new(Options::default()).await;
     let process = setting.serve().await;
-    let now = time::OffsetDateTime::now_utc();
+    let now = now();
     let marked = r#"{"biz_type":"MARK-TYPE","biz_id":"MARK ID","reference":"MARK-REFERENCE"}"#;
     let posts = [
         Callback::signed(marked, now),

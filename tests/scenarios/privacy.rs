@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Options, Setting, callback, run_verdict};
+use crate::harness::{Options, Setting, callback, now, run_verdict};
 
 /// Everything the simulated provider says about its invented people begins like one of these.
-const PERSON: [&str; 6] = ["测试", "000000", "某省", "公安局", "Signature=", "\\u6d4b"];
+const PERSON: [&str; 6] = ["测试", "00000019", "某省", "公安局", "Signature=", "\\u6d4b"];
 
 fn assert_clean(what: &str, text: &str, secrets: &[&str]) {
     for mark in PERSON.iter().chain(secrets) {
@@ -53,7 +53,7 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
         "error-SignatureDoesNotMatch-x1-then-pass-97",
     ];
     for biz_id in biz_ids {
-        let message = callback(biz_id, time::OffsetDateTime::now_utc());
+        let message = callback(biz_id, now());
         assert_eq!(process.post(&setting.client, message).await, Some(202));
     }
     setting.drained().await;

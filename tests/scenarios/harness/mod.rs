@@ -30,8 +30,13 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, watch).await {
-        Ok(found) => found,
-        Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
-    }
+    let Ok(found) = tokio::time::timeout(PATIENCE, watch).await else {
+        panic!("did not happen within {PATIENCE:?}: {what}")
+    };
+    found
+}
+
+/// The time of day, for scenarios with processes of their own.
+pub fn now() -> time::OffsetDateTime {
+    verdict::domain::clock::Clock::system().now()
 }
