@@ -9,6 +9,7 @@ mod bad_input;
 mod configuration;
 mod crashes;
 mod deciding;
+mod demo;
 mod fetching;
 mod outages;
 mod privacy;

@@ -3,11 +3,13 @@
 mod app;
 mod caller;
 mod cluster;
+mod privacy;
 mod process;
 
 pub use app::{Options, TestApp, make_key, provider};
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, new_database};
+pub use privacy::{assert_no_person, dump};
 pub use process::{Setting, run_verdict};
 
 use std::future::Future;
