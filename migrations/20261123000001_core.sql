@@ -166,9 +166,10 @@ create table decisions (
     outcome         text        not null check (outcome in ('approve', 'retry', 'review', 'reject')),
     reasons         jsonb       not null,
     decided_by      text        not null check (decided_by in ('policy', 'person')),
-    decided_at      timestamptz not null
+    decided_at      timestamptz not null,
+    position        bigint      generated always as identity
 );
-create index decisions_of on decisions (verification_id, id);
+create index decisions_of on decisions (verification_id, position);
 comment on table decisions is 'One decision; append-only: the newest stands';
 comment on column decisions.id is 'UUIDv7';
 comment on column decisions.verification_id is 'What was decided about';
@@ -177,7 +178,8 @@ comment on column decisions.policy_digest is 'The policy that judged, or that st
 comment on column decisions.outcome is 'The strictest outcome among the reasons';
 comment on column decisions.reasons is 'Each with code, rule, outcome, observed values and bounds';
 comment on column decisions.decided_by is 'policy or person';
-comment on column decisions.decided_at is 'When';
+comment on column decisions.decided_at is 'When, by the clock of the replica that decided';
+comment on column decisions.position is 'Order of writing: within one verification the history''s true order, whatever the replicas'' clocks say';
 
 create table accounts (
     account    text        primary key,

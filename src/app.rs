@@ -14,6 +14,7 @@ use crate::config::{Config, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
+use crate::http::callbacks::Sources;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, operations_router, router, server};
 use crate::policy::Policy;
@@ -92,10 +93,8 @@ pub async fn start(
         tracing::warn!("images.mode: this version does not fetch images yet");
     }
     let limits = config.limits()?;
-    let http = match role.accepts() {
-        true => Some(bind("http.listen", config.http_listen()?).await?),
-        false => None,
-    };
+    let http =
+        if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
@@ -128,7 +127,7 @@ fn api(
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
-        sources: Arc::new(if role.accepts() { config.sources()? } else { Default::default() }),
+        sources: Arc::new(if role.accepts() { config.sources()? } else { Sources::default() }),
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,

@@ -268,7 +268,7 @@ pub struct Backlog {
     pub oldest_seconds: f64,
 }
 
-/// verifications::claim. At most one worker holds a row; budget is spent for exactly the rows
+/// `verifications::claim`. At most one worker holds a row; budget is spent for exactly the rows
 /// taken; while the breaker is open one row at a time may probe. The account's row is locked
 /// first, so replicas draw one after the other. Judged by the database's clock alone. A claim lost
 /// in a crash of Postgres is a claim that never was, so this commit needs no fsync.

@@ -107,16 +107,13 @@ fn data_key(
     worker: &Worker,
     claimed: &Claimed,
 ) -> Result<(DataKey, Option<WrappedKey>), OpenError> {
-    match &claimed.data_key {
-        Some((key_id, bytes)) => {
-            let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
-            Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
-        }
-        None => {
-            let (key, wrapped) =
-                worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
-            Ok((key, Some(wrapped)))
-        }
+    if let Some((key_id, bytes)) = &claimed.data_key {
+        let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+        Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
+    } else {
+        let (key, wrapped) =
+            worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
+        Ok((key, Some(wrapped)))
     }
 }
 
@@ -193,19 +190,19 @@ fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDe
 
 async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: AccountAtClaim) {
     let (store, account, settings) = (&worker.store, &worker.settings.account, &worker.settings);
+    let probing = at_claim.breaker_open;
     let outcome = match effect {
-        AccountEffect::Well if at_claim.breaker_open || at_claim.faults_on_record => {
-            if at_claim.breaker_open {
-                tracing::info!("the provider answers again: calls go out");
-            }
-            store.account_is_well(account).await
-        }
+        AccountEffect::Well if probing || at_claim.faults_on_record => well(worker, probing).await,
+        // Throttled, so known and allowed.
+        AccountEffect::Pause(pause) if probing => match well(worker, probing).await {
+            Ok(()) => store.pause(account, pause).await,
+            Err(error) => Err(error),
+        },
+        AccountEffect::None if probing => store.probe_again(account, FIRST_PROBE).await,
         AccountEffect::Well | AccountEffect::None => Ok(()),
         AccountEffect::Pause(pause) => store.pause(account, pause).await,
         AccountEffect::Trip(why) => trip(worker, why, at_claim).await,
-        AccountEffect::Fault if at_claim.breaker_open => {
-            trip(worker, Breaker::Outage, at_claim).await
-        }
+        AccountEffect::Fault if probing => trip(worker, Breaker::Outage, at_claim).await,
         AccountEffect::Fault => match store.count_fault(account).await {
             Ok(faults) if faults >= settings.faults_to_open => {
                 trip(worker, Breaker::Outage, at_claim).await
@@ -217,6 +214,13 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
     if let Err(error) = outcome {
         tracing::warn!(%error, "the account's state could not be written");
     }
+}
+
+async fn well(worker: &Worker, probing: bool) -> crate::store::Result<()> {
+    if probing {
+        tracing::info!("the provider answers again: calls go out");
+    }
+    worker.store.account_is_well(&worker.settings.account).await
 }
 
 async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> crate::store::Result<()> {

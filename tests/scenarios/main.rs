@@ -1,5 +1,7 @@
 //! Scenarios in the users' words: real Postgres, real HTTP, real signatures, a simulated provider.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod harness;
 
 mod accepting;
@@ -7,6 +9,7 @@ mod bad_input;
 mod configuration;
 mod crashes;
 mod deciding;
+mod demo;
 mod fetching;
 mod outages;
 mod privacy;

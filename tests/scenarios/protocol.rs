@@ -17,7 +17,7 @@ use verdict::store::completions::{Completion, NextStep, Written};
 use verdict::store::verifications::{Claim, ClaimLimits, Claimed};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
-const WINDOW: Duration = Duration::from_secs(2400);
+const WINDOW: Duration = Duration::from_mins(40);
 const LEASE: Duration = Duration::from_secs(5);
 
 struct Bench {
@@ -163,7 +163,7 @@ async fn many_claimers_never_hold_the_same_row() {
                 let limits = ClaimLimits {
                     account: "a",
                     max_rows: 7,
-                    lease: Duration::from_secs(600),
+                    lease: Duration::from_mins(10),
                     queries_per_second: 100_000.0,
                     burst: 10_000.0,
                     probe_every: Duration::from_secs(30),

@@ -81,7 +81,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub client: reqwest::Client,
     pub api_key: String,
-    running: Option<Running>,
+    _running: Running,
 }
 
 /// A simulated provider that knows key `provider-key` with secret `provider-secret`.
@@ -185,15 +185,7 @@ impl TestApp {
             clock,
             client,
             api_key,
-            running: Some(running),
-        }
-    }
-
-    /// A graceful stop.
-    pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop();
-            running.stopped().await;
+            _running: running,
         }
     }
 
