@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, ConfigError, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
@@ -218,9 +218,10 @@ async fn active_policy(store: &Store, seed: Policy, clock: &Clock) -> anyhow::Re
     load_policy(&active.body).context("the active policy in the database")
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        anyhow::anyhow!("configuration: {key}: cannot listen on {address}: {}", error.kind())
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
+    TcpListener::bind(address).await.map_err(|error| ConfigError {
+        key: key.to_owned(),
+        problem: format!("cannot listen on {address}: {}", error.kind()),
     })
 }
 

@@ -61,8 +61,9 @@ pub(super) fn endpoint(text: &str) -> Result<url::Url> {
         "http" => return wrong(KEY, "must be https: plain http is for loopback only"),
         _ => return wrong(KEY, "must be https"),
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return wrong(KEY, "must not hold user, password or query");
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !url.username().is_empty() || url.password().is_some() || !bare {
+        return wrong(KEY, "must be scheme, host and port only");
     }
     Ok(url)
 }

@@ -45,6 +45,8 @@ pub enum Heard<'a> {
     Nothing,
     /// We have nothing to sign with.
     NoCredentials,
+    /// Not asked: the answer could not have been sealed. A key missing from the ring may come back.
+    Unsealable,
 }
 
 /// What to do about the account.
@@ -119,6 +121,7 @@ pub fn consequence(
             let trip = AccountEffect::Trip(Breaker::Credentials);
             return again(Duration::ZERO, claimed.failures, trip);
         }
+        Heard::Unsealable => return again(backoff(), failures, AccountEffect::None),
         Heard::Nothing => (ErrorClass::Transient, None),
         Heard::Error(error, told) => (error.class, told),
     };

@@ -11,6 +11,7 @@ mod crashes;
 mod deciding;
 mod demo;
 mod fetching;
+mod migrations;
 mod outages;
 mod privacy;
 mod protocol;

@@ -6,9 +6,9 @@ mod cluster;
 mod privacy;
 mod process;
 
-pub use app::{Options, TestApp, make_key, provider};
+pub use app::{Options, TestApp, make_key, provider, vault_secret};
 pub use caller::{Callback, Reply, SECRET, callback};
-pub use cluster::{Database, new_database};
+pub use cluster::{Database, empty_database, new_database};
 pub use privacy::{assert_no_person, dump};
 pub use process::{Setting, run_verdict};
 
