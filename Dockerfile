@@ -15,11 +15,13 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY migrations migrations
 COPY config config
+# touch: cargo goes by times, and the cache may hold a younger build of other sources.
 # The binary leaves the cache mount within the same step; a mount is no part of the image.
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --bin verdict \
+    --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
+    touch src/lib.rs src/main.rs \
+ && cargo build --release --locked --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images
 

@@ -50,6 +50,8 @@ pub struct Claim {
     pub rows: Vec<Claimed>,
     /// The budget or the breaker, not a lack of work, was the limit: worth trying again after this.
     pub wait: Option<Duration>,
+    /// When the next row falls due that is not due yet.
+    pub next_due: Option<Duration>,
     /// The breaker is open, and `rows` holds at most the one that probes.
     pub breaker_open: bool,
     /// Passing faults of the account on record: a good answer must clear them.
@@ -93,12 +95,17 @@ impl Store {
                     .await
             })
             .await?;
-        let Some(first) = rows.first() else {
+        let first = rows.first().ok_or(Error::Inconsistent("a claim answers with no row"))?;
+        if !first.try_get::<bool, _>("account_known")? {
             return Err(Error::Inconsistent("accounts: no row for this account"));
+        }
+        let seconds = |name: &str| -> Result<Option<Duration>> {
+            let seconds: Option<f64> = first.try_get(name)?;
+            Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))))
         };
-        let wait: Option<f64> = first.try_get("wait")?;
         Ok(Claim {
-            wait: wait.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))),
+            wait: seconds("wait")?,
+            next_due: seconds("next_due")?,
             breaker_open: first.try_get("breaker_open")?,
             faults_on_record: first.try_get("faults_on_record")?,
             rows: rows
@@ -275,10 +282,15 @@ pub struct Backlog {
 const CLAIM: &str = "
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
+), idle as (
+    -- Nothing due: nothing is locked, and so nothing is written.
+    select not exists (select from verifications
+        where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now()))
+        as is_idle
 ), account as (
     select a.*, verdict_now() as now_at,
         extract(epoch from greatest(a.spent_to, verdict_now()) - verdict_now())::float8 as ahead
-    from accounts a, durability where a.account = $1 for update of a
+    from accounts a, durability, idle where a.account = $1 and not is_idle for update of a
 ), allowance as (
     select a.*,
         case when breaker = 'closed' then greatest(0, least($2, floor($5 - ahead / $4 + 1e-6)))::int
@@ -308,13 +320,16 @@ with durability as materialized (
     from taken where a.account = $1 and taken.n > 0
 )
 select c.*, k.key_id, k.wrapped,
-    w.breaker <> 'closed' as breaker_open,
-    w.failures > 0 as faults_on_record,
+    exists (select from accounts where account = $1) as account_known,
+    (select extract(epoch from due_at - verdict_now())::float8 from verifications
+     where due_at > verdict_now() order by due_at limit 1) as next_due,
+    coalesce(w.breaker <> 'closed', false) as breaker_open,
+    coalesce(w.failures > 0, false) as faults_on_record,
     case when w.allowed >= $2 then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
          when taken.n = w.allowed then (w.ahead + (taken.n + 1 - $5) * $4)::float8
     end as wait
-from allowance w cross join taken
+from taken left join allowance w on true
 left join claimed c on true
 left join data_keys k on k.verification_id = c.id
 order by c.due_at, c.id";
