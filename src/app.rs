@@ -73,6 +73,8 @@ impl Running {
 const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
 /// For the last batches to be written once nobody adds to them.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
+/// For a last scrape.
+const OPERATIONS_DRAIN: Duration = Duration::from_secs(1);
 /// Histograms are folded this often.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -277,7 +279,7 @@ impl Service {
         let operations = tokio::spawn(server::serve(
             self.operations,
             operations_router(api.clone()),
-            self.limits.clone(),
+            server::Limits { drain: OPERATIONS_DRAIN, ..self.limits.clone() },
             background.clone(),
         ));
         let worker = self.worker.map(|Flushed { part, flushers }| {
@@ -298,9 +300,12 @@ impl Service {
         for part in [operations, relay, waiting, upkeep] {
             let _ = part.await;
         }
-        for flusher in last {
-            let _ = tokio::time::timeout(LAST_BATCHES, flusher).await;
-        }
+        let _ = tokio::time::timeout(LAST_BATCHES, async {
+            for flusher in last {
+                let _ = flusher.await;
+            }
+        })
+        .await;
         let _ = tokio::time::timeout(LAST_BATCHES, self.store.close()).await;
         tracing::info!("stopped");
     }

@@ -120,8 +120,8 @@ fn describe() {
     );
     describe_gauge!("verdict_database_connections", "Connections of this process");
     describe_counter!(
-        "verdict_unsealable_total",
-        "Fetches put off because their answer could not have been sealed"
+        "verdict_put_off_total",
+        "Fetches put off because their answer could not be sealed or written"
     );
     describe_counter!("verdict_panics_total", "Panics caught in requests");
 }

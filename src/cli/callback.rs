@@ -12,12 +12,13 @@ use super::{Context, Usage, say};
 /// What to do about callbacks.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Sign one callback and post it. Example: verdict callback send --biz-type `RPBasicTest` --biz-id order-1
+    /// Sign one callback and post it. Example: verdict callback send --biz-type demo --biz-id order-1
     Send(Send),
 }
 
 /// One callback.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "shown by --help, as text")]
 pub struct Send {
     /// Where to: the service's public address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
@@ -25,7 +26,7 @@ pub struct Send {
     /// The source's name, as in [sources.NAME].
     #[arg(long, default_value = "app")]
     source: String,
-    /// The source's secret (whsec_…), or `VERDICT_SECRET` in the environment; else the configured one.
+    /// The source's secret (whsec_…), else VERDICT_SECRET in the environment, else the configured one.
     #[arg(long)]
     secret: Option<String>,
     /// The provider's scene.

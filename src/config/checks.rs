@@ -68,9 +68,14 @@ pub(super) fn endpoint(text: &str) -> Result<url::Url> {
     Ok(url)
 }
 
+/// The path, unless it is empty: how the environment takes a file back.
+pub(super) fn given(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|path| !path.as_os_str().is_empty())
+}
+
 /// The value, or the content of the file beside it; not both.
 pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<String> {
-    match (value, file) {
+    match (value, given(file)) {
         (value, None) => Ok(value.to_owned()),
         ("", Some(file)) => Ok(read_secret(&format!("{key}_file"), file)?.trim_end().to_owned()),
         (_, Some(_)) => wrong(key, format!("is given twice: here and as {key}_file")),

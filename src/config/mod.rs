@@ -1,4 +1,4 @@
-//! Configuration: the only reader of files and environment.
+//! Configuration: the only reader of its files and of the environment handed in.
 //!
 //! Embedded defaults, then the file named by `--config`, then the environment. What is written is
 //! read whole, unknown keys refused, and turned into the `Settings` of the layers; every complaint
@@ -7,7 +7,7 @@
 mod checks;
 mod written;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,9 @@ use crate::telemetry;
 use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
-use checks::{address, at_least, endpoint, millis, one_of, read_secret, seconds, secret, source};
+use checks::{
+    address, at_least, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
+};
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -57,27 +59,12 @@ impl Config {
             })?;
             builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
         }
-        if let Some(url) = environment.get("DATABASE_URL") {
-            builder = builder
-                .set_override("database.url", url.as_str())
-                .or_else(|_| wrong("DATABASE_URL", "cannot be used"))?;
-        }
-        let ours: std::collections::HashMap<String, String> = environment
-            .iter()
-            .filter(|(name, _)| name.starts_with("VERDICT__"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        if let Some(url) = ours.get("VERDICT__DATABASE__URL") {
-            builder = builder
-                .set_override("database.url", url.as_str())
-                .or_else(|_| wrong("VERDICT__DATABASE__URL", "cannot be used"))?;
-        }
         let merged = builder
             .add_source(
                 config::Environment::with_prefix("VERDICT")
                     .prefix_separator("__")
                     .separator("__")
-                    .source(Some(ours)),
+                    .source(Some(ours(environment))),
             )
             .build()
             .or_else(|error| wrong(file_name(file), first_line(&error)))?;
@@ -209,12 +196,13 @@ impl Config {
     /// Where the access key comes from: the one given here, else the vendor's chain.
     pub fn credentials(&self) -> Result<credentials::Settings> {
         let raw = &self.provider;
-        let key_secret = match (raw.access_key_secret.as_str(), &raw.access_key_secret_file) {
+        let file = given(raw.access_key_secret_file.as_deref());
+        let key_secret = match (raw.access_key_secret.as_str(), file) {
             ("", None) => None,
             // Read again after it was refused, so that a corrected file heals without a restart.
             ("", Some(file)) => {
                 read_secret("provider.access_key_secret_file", file)?;
-                Some(credentials::Secret::File(file.clone()))
+                Some(credentials::Secret::File(file.to_owned()))
             }
             (value, None) => Some(credentials::Secret::Value(value.to_owned().into())),
             (_, Some(_)) => {
@@ -270,7 +258,10 @@ impl Config {
             account: self.account()?,
             concurrency: at_least("worker.concurrency", raw.concurrency, 1)?,
             queries_per_second,
-            lease: seconds("worker.lease_seconds", raw.lease_seconds)?.max(Duration::from_secs(1)),
+            lease: seconds(
+                "worker.lease_seconds",
+                at_least("worker.lease_seconds", raw.lease_seconds, 1.0)?,
+            )?,
             drain: self.drain()?,
             faults_to_open: at_least("worker.faults_to_open", raw.faults_to_open, 1)?,
             longest_probe: seconds("worker.longest_probe_seconds", raw.longest_probe_seconds)?,
@@ -327,6 +318,37 @@ impl Config {
         let json = one_of("log.format", &self.log.format, &[("json", true), ("text", false)])?;
         Ok(telemetry::Settings { json, filter: self.log.filter.clone() })
     }
+}
+
+/// Secrets that can be given as such or as a file.
+const EITHER_WAY: [&str; 3] = [
+    "VERDICT__DATABASE__URL",
+    "VERDICT__PROVIDER__ACCESS_KEY_SECRET",
+    "VERDICT__PROVIDER__SECURITY_TOKEN",
+];
+
+/// Our variables, with `DATABASE_URL` as one of them. One that gives a secret one way takes away
+/// what the file says the other way, so that the environment wins.
+fn ours(environment: &Environment) -> HashMap<String, String> {
+    let mut ours: HashMap<String, String> = environment
+        .iter()
+        .filter(|(name, _)| name.starts_with("VERDICT__"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if let Some(url) = environment.get("DATABASE_URL")
+        && !ours.contains_key("VERDICT__DATABASE__URL_FILE")
+    {
+        ours.entry("VERDICT__DATABASE__URL".to_owned()).or_insert_with(|| url.clone());
+    }
+    for name in EITHER_WAY {
+        let file = format!("{name}_FILE");
+        match (ours.contains_key(name), ours.contains_key(&file)) {
+            (true, false) => ours.insert(file, String::new()),
+            (false, true) => ours.insert(name.to_owned(), String::new()),
+            _ => None,
+        };
+    }
+    ours
 }
 
 fn file_name(file: Option<&Path>) -> String {

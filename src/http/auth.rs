@@ -30,7 +30,7 @@ pub enum Scope {
     VerificationsWrite,
     /// Change policies.
     PoliciesWrite,
-    /// Erase, and everything else.
+    /// Erase. It opens nothing else: every right is given by its own scope.
     Admin,
 }
 

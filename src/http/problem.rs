@@ -100,7 +100,7 @@ problems! {
     /// Our fault.
     internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Cannot commit now.
-    unavailable = SERVICE_UNAVAILABLE, "unavailable", "Nothing was accepted; try again shortly";
+    unavailable = SERVICE_UNAVAILABLE, "unavailable", "This cannot be done now; try again shortly";
 }
 
 impl Problem {

@@ -103,7 +103,7 @@ impl Store {
             let seconds: Option<f64> = first.try_get(name)?;
             Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))))
         };
-        Ok(Claim {
+        let mut claim = Claim {
             wait: seconds("wait")?,
             next_due: seconds("next_due")?,
             breaker_open: first.try_get("breaker_open")?,
@@ -113,7 +113,37 @@ impl Store {
                 .filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(None)))
                 .map(|row| claimed(row, token))
                 .collect::<Result<_>>()?,
-        })
+        };
+        self.look_again_for_keys(&mut claim.rows).await?;
+        Ok(claim)
+    }
+
+    /// A claim that waited for the account's row sees rows as they are now but joins keys as they
+    /// were when it began; a first answer may have been written in between. A second key for the
+    /// same verification would be refused, and the answer with it.
+    async fn look_again_for_keys(&self, rows: &mut [Claimed]) -> Result<()> {
+        let unsure = |row: &&mut Claimed| row.attempt > 1 && row.data_key.is_none();
+        let ids: Vec<Uuid> = rows.iter_mut().filter(unsure).map(|row| row.id.0).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<(Uuid, String, Vec<u8>)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select verification_id, key_id, wrapped from data_keys
+                     where verification_id = any($1)",
+                )
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        for (id, key_id, wrapped) in keys {
+            if let Some(row) = rows.iter_mut().find(|row| row.id.0 == id) {
+                row.data_key = Some((key_id, wrapped));
+            }
+        }
+        Ok(())
     }
 
     /// Lengthens the leases of these claims; answers with those still held.
@@ -218,8 +248,8 @@ impl Store {
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
-    /// Makes it due now, out of `failed` and `expired` too (redrive). `None`: no such one, or it
-    /// is erased.
+    /// Makes it due now, out of `failed` and `expired` too (redrive), and also when it was closed:
+    /// an operator's wish, unlike a callback, reopens it. `None`: no such one, or it is erased.
     pub async fn refetch(
         &self,
         id: VerificationId,
@@ -230,7 +260,7 @@ impl Store {
         // an erased person is never asked about again.
         self.run(|| async {
             sqlx::query(
-                "update verifications set state = 'pending', failures = 0, polls = 0,
+                "update verifications set state = 'pending', closed = false, failures = 0, polls = 0,
                      callbacks = callbacks + 1, updated_at = greatest(updated_at, $3),
                      due_at = least(due_at, verdict_now()),
                      give_up_at = verdict_now() + make_interval(secs => $2)
@@ -250,7 +280,8 @@ impl Store {
     pub async fn backlog(&self) -> Result<Backlog> {
         self.run(|| async {
             sqlx::query_as(
-                "select count(*) filter (where lease_token is null) as waiting,
+                "select count(*) filter (where lease_until is null or lease_until <= verdict_now())
+                            as waiting,
                         count(*) filter (where lease_until > verdict_now()) as leased,
                         coalesce(extract(epoch from verdict_now() - min(due_at)), 0)::float8
                             as oldest_seconds
@@ -301,7 +332,7 @@ with durability as materialized (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
     order by due_at, id
-    limit (select allowed from allowance)
+    limit coalesce((select allowed from allowance), 0)
     for update skip locked
 ), claimed as (
     update verifications v

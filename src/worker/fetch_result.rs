@@ -15,6 +15,7 @@ use crate::domain::ids::ResultId;
 use crate::domain::verification::State;
 use crate::policy;
 use crate::provider::client::{Answer, Unanswered};
+use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::completions::{Completion, NewResult, NextStep, Written};
 use crate::store::verifications::Claimed;
@@ -75,13 +76,15 @@ async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtCla
         decision: fetched.decision.clone(),
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };
-    let written = write(worker, completion).await;
-    report(claimed, &fetched, took, written);
+    match write(worker, completion).await {
+        Ok(written) => report(claimed, &fetched, took, written),
+        Err(error) => put_off(worker, claimed, &error).await,
+    }
 }
 
 /// Writes it, again and again while Postgres is away: the answer is in hand, and the lease says
-/// how long trying makes sense.
-async fn write(worker: &Worker, completion: Completion) -> Written {
+/// how long trying makes sense. An error is one that trying again will not mend.
+async fn write(worker: &Worker, completion: Completion) -> Result<Written, store::Error> {
     loop {
         match worker.completing.submit(completion.clone()).await {
             Ok(Written::Committed) => {
@@ -89,10 +92,11 @@ async fn write(worker: &Worker, completion: Completion) -> Written {
                     worker.signals.work_is_due();
                 }
                 worker.signals.something_settled();
-                return Written::Committed;
+                return Ok(Written::Committed);
             }
             // Somebody else's now, or written by a try whose answer was lost.
-            Ok(Written::Fenced) => return Written::Fenced,
+            Ok(Written::Fenced) => return Ok(Written::Fenced),
+            Err(error) if !error.is_passing() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, verification = %completion.verification_id, "not written yet");
                 tokio::time::sleep(WRITE_AGAIN).await;
@@ -119,14 +123,17 @@ fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Comple
     }
 }
 
-/// Cannot be sealed now, so it is not asked about now: a key missing from the ring may come back,
-/// and rows in this state must not stand in the way of the others.
+/// Cannot be sealed or written as it is, so it is put off: a key missing from the ring may come
+/// back, and rows in this state must not stand in the way of the others.
 async fn put_off(worker: &Worker, claimed: &Claimed, error: &(dyn std::error::Error + Sync)) {
-    tracing::error!(%error, verification = %claimed.id, "cannot seal: put off");
-    metrics::counter!("verdict_unsealable_total").increment(1);
+    tracing::error!(%error, verification = %claimed.id, "nothing can be kept: put off");
+    metrics::counter!("verdict_put_off_total").increment(1);
     let jitter = worker.ids.fraction();
     let put_off = consequence(&worker.settings.schedule, claimed, Heard::Unsealable, jitter, false);
-    write(worker, bare_completion(worker, claimed, put_off.next)).await;
+    if let Err(error) = write(worker, bare_completion(worker, claimed, put_off.next)).await {
+        // The lease runs out, and it is tried again.
+        tracing::error!(%error, verification = %claimed.id, "cannot even be put off");
+    }
 }
 
 /// Where a raw body is sealed to: it opens nowhere else.

@@ -216,6 +216,25 @@ async fn an_idle_claim_costs_no_budget() {
 }
 
 #[tokio::test]
+async fn without_the_accounts_row_nothing_is_claimed() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let pool = bench.database.pool().await;
+    sqlx::query("delete from accounts").execute(&pool).await.unwrap();
+    let limits = ClaimLimits {
+        account: "a",
+        max_rows: 10,
+        lease: LEASE,
+        queries_per_second: 10.0,
+        burst: 10.0,
+        probe_every: LEASE,
+    };
+    assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
+    bench.store.open_account("a").await.unwrap();
+    assert_eq!(bench.claim().await[0].attempt, 1);
+}
+
+#[tokio::test]
 async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
     let bench = Bench::new().await;
     for n in 0..10 {
