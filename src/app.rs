@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -86,6 +87,8 @@ pub async fn start(
     clock: Clock,
     ids: Ids,
 ) -> anyhow::Result<Running> {
+    // Before anything is counted.
+    telemetry::metrics();
     let store = Store::new(&config.store()?)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
@@ -193,6 +196,7 @@ impl WorkerParts {
             policy: Arc::new(policy),
             clock: clock.clone(),
             ids: ids.clone(),
+            faults: AtomicBool::new(false),
         };
         Ok(Flushed { part: worker, flushers })
     }

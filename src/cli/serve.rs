@@ -31,6 +31,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     telemetry::init(&config.log()?, Output::Stdout)
         .map_err(|problem| anyhow::anyhow!("configuration: log.filter: {problem}"))?;
     telemetry::metrics();
+    raise_descriptor_limit();
     let role = match arguments.role {
         RoleName::All => Role::All,
         RoleName::Api => Role::Api,
@@ -50,4 +51,15 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     running.stop();
     running.stopped().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every connection is a descriptor, and a shell's usual soft limit of 1,024 is less than
+/// `http.max_connections`: take what the hard limit gives.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

@@ -10,6 +10,7 @@ use super::written::RawSource;
 use super::{Result, wrong};
 use crate::http::callbacks::Source;
 use crate::http::rate::RateLimit;
+use crate::provider::client;
 use crate::vault::webhook::Secret;
 
 pub(super) fn source(name: &str, raw: &RawSource) -> Result<Arc<Source>> {
@@ -49,22 +50,7 @@ pub(super) fn source(name: &str, raw: &RawSource) -> Result<Arc<Source>> {
 pub(super) fn endpoint(text: &str) -> Result<url::Url> {
     const KEY: &str = "provider.endpoint";
     let Ok(url) = url::Url::parse(text) else { return wrong(KEY, "is not a URL") };
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return wrong(KEY, "has no host"),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        "http" => return wrong(KEY, "must be https: plain http is for loopback only"),
-        _ => return wrong(KEY, "must be https"),
-    }
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if !url.username().is_empty() || url.password().is_some() || !bare {
-        return wrong(KEY, "must be scheme, host and port only");
-    }
+    client::check_endpoint(&url).or_else(|problem| wrong(KEY, problem))?;
     Ok(url)
 }
 

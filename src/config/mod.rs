@@ -82,8 +82,16 @@ impl Config {
                 (Some(name), section) => format!("{section}.{name}"),
                 (None, path) => path.to_owned(),
             };
-            let problem =
-                if unknown.is_some() { "there is no such key".to_owned() } else { problem };
+            // `invalid type: string "…", expected …` quotes the value, which may be a secret.
+            let problem = match (&unknown, problem.rsplit_once("expected ")) {
+                (Some(_), _) => "there is no such key".to_owned(),
+                (None, Some((_, expected))) => {
+                    let end = expected.find(" for key ").unwrap_or(expected.len());
+                    format!("must be {}", &expected[..end])
+                }
+                (None, None) if problem.starts_with("missing field") => "is missing".to_owned(),
+                (None, None) => "is not valid".to_owned(),
+            };
             ConfigError { key, problem }
         })
     }

@@ -3,12 +3,15 @@
 use std::fmt;
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Longest `biz_type` and `biz_id`, in characters (the provider's document: `BizId` ≤ 64;
 /// `BizType` is shorter there, but not ours to judge).
 pub const MAX_KEY_CHARS: usize = 64;
+/// Years a phone can have finished in. Beyond them no clock is meant, and near the year 10,000 a
+/// time cannot even be moved to UTC.
+const YEARS: std::ops::RangeInclusive<i32> = 2000..=2100;
 /// Longest `reference`, in characters.
 pub const MAX_REFERENCE_CHARS: usize = 128;
 
@@ -114,7 +117,11 @@ impl Callback {
         let biz_type = reader.required(&members, "biz_type", "/biz_type", BizType::parse);
         let biz_id = reader.required(&members, "biz_id", "/biz_id", BizId::parse);
         let occurred_at = reader.optional(&members, "occurred_at", "/occurred_at", |text| {
-            OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")
+            OffsetDateTime::parse(text, &Rfc3339)
+                .ok()
+                .and_then(|at| at.checked_to_offset(UtcOffset::UTC))
+                .filter(|at| YEARS.contains(&at.year()))
+                .ok_or("must be an RFC 3339 time of this century")
         });
         let reference = reader.optional(&members, "reference", "/reference", |text| {
             let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
@@ -237,6 +244,15 @@ mod tests {
         );
         for id in ["", "a b", "a/b", "订单", "😀", &"x".repeat(65), "tab\\u0009"] {
             assert_eq!(pointers(&format!(r#"{{"biz_type":"a","biz_id":"{id}"}}"#)), ["/biz_id"]);
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_clock_means_is_refused_not_choked_on() {
+        for at in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "1999-12-31T23:59:59Z"]
+        {
+            let body = format!(r#"{{"biz_type":"a","biz_id":"b","occurred_at":"{at}"}}"#);
+            assert_eq!(pointers(&body), ["/occurred_at"], "{at}");
         }
     }
 

@@ -11,7 +11,7 @@ use http::header::AUTHORIZATION;
 use super::problem::Problem;
 use crate::domain::ids::ApiKeyId;
 use crate::store::Store;
-use crate::vault::api_key::secret_digest;
+use crate::vault::api_key::{self, secret_digest};
 
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +116,9 @@ impl ApiKeys {
             .map(|(_, key)| key.trim())
             .filter(|key| !key.is_empty())
             .ok_or_else(Problem::api_key_missing)?;
+        if !api_key::has_shape(presented) {
+            return Err(Problem::api_key_invalid());
+        }
         let digest = secret_digest(presented);
         let known = match self.remembered(&digest) {
             Some(known) => known,

@@ -16,6 +16,9 @@ use crate::domain::ids::RequestId;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What orchestrators and scrapers ask.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// The outermost layer.
 pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -40,15 +43,13 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
     }
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    tracing::info!(
-        request_id,
-        method,
-        route,
-        status,
-        code,
-        duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3,
-        "request"
-    );
+    let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
+    // Probes come every few seconds for ever; only their failures are worth a line.
+    if PROBES.contains(&route.as_str()) && status < 500 {
+        tracing::debug!(request_id, method, route, status, code, duration_ms, "request");
+    } else {
+        tracing::info!(request_id, method, route, status, code, duration_ms, "request");
+    }
     metrics::counter!("verdict_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.to_string(), "code" => code)
     .increment(1);

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +27,8 @@ pub struct Limits {
 
 /// After `accept` failed (out of file descriptors, say): sleep, do not die, do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A client that takes nothing for so long is let go: its slot is worth more than its answer.
+const WRITE_STALL: Duration = Duration::from_secs(20);
 /// HTTP/1.1 heads are read into this much at most; hyper answers 431 beyond.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -34,6 +37,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
     loop {
         // The slot first: what we cannot serve stays in the kernel's queue.
         let slot = tokio::select! {
@@ -49,9 +53,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         };
         match accepted {
             Ok((stream, _)) => {
-                let (router, limits, stop) = (router.clone(), limits.clone(), stop.clone());
+                let (router, limits) = (router.clone(), limits.clone());
+                let (stop, cut) = (stop.clone(), cut.clone());
                 connections.spawn(async move {
-                    serve_connection(stream, router, &limits, stop).await;
+                    tokio::select! {
+                        () = cut.cancelled() => {}
+                        () = serve_connection(stream, router, &limits, stop) => {}
+                    }
                     drop(slot);
                 });
             }
@@ -65,6 +73,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     connections.close();
     if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections cut after the drain time");
+        cut.cancel();
+        connections.wait().await;
     }
 }
 
@@ -75,11 +85,13 @@ async fn serve_connection(
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_STALL));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     // Errors here are the client's: cut, timed out, not HTTP. They say nothing worth a log line.
     tokio::select! {

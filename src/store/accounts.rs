@@ -94,7 +94,8 @@ impl Store {
     }
 
     /// Opens the breaker, or keeps it open after a failed probe (`probing`). The next probe waits
-    /// `first_probe`, doubled with every probe that failed, up to `longest`.
+    /// `first_probe`, doubled with every probe that failed, up to `longest`. `false`: it was open
+    /// already.
     pub async fn trip(
         &self,
         account: &str,
@@ -102,7 +103,7 @@ impl Store {
         probing: bool,
         first_probe: Duration,
         longest: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         // accounts::trip: answers to calls sent before it opened must not push the probe away, so
         // while it is open only a failed probe counts as another trip.
         self.once(async {
@@ -121,7 +122,7 @@ impl Store {
             .bind(probing)
             .execute(&self.pool)
             .await
-            .map(drop)
+            .map(|done| done.rows_affected() == 1)
         })
         .await
     }

@@ -47,6 +47,16 @@ pub enum Accepted {
     Mismatch,
 }
 
+impl Accepted {
+    /// What a copy of the message gets.
+    fn again(self) -> Self {
+        match self {
+            Self::New(same) | Self::Repeated(same) => Self::Repeated(same),
+            Self::Mismatch => Self::Mismatch,
+        }
+    }
+}
+
 /// Accepts callbacks in group commits.
 pub type Accepting = GroupCommit<Incoming, Accepted>;
 
@@ -66,43 +76,41 @@ impl Store {
     }
 
     /// Accepts a batch: one outcome per message, in order.
+    ///
+    /// One statement takes one message per id. Copies of it within the batch share its outcome;
+    /// other bytes under the same id go into another round, where the id is known.
     pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
-        // A message that stands twice in one batch is written once.
-        let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
-        let mut distinct: Vec<usize> = Vec::with_capacity(batch.len());
-        let mut stands_for = Vec::with_capacity(batch.len());
-        for (index, incoming) in batch.iter().enumerate() {
-            let first =
-                *first_of.entry((&incoming.source, &incoming.message_id)).or_insert_with(|| {
+        let mut outcomes: Vec<Option<Accepted>> = vec![None; batch.len()];
+        let mut waiting: Vec<usize> = (0..batch.len()).collect();
+        while !waiting.is_empty() {
+            let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
+            let mut distinct: Vec<usize> = Vec::with_capacity(waiting.len());
+            for &index in &waiting {
+                let incoming = &batch[index];
+                first_of.entry((&incoming.source, &incoming.message_id)).or_insert_with(|| {
                     distinct.push(index);
                     index
                 });
-            stands_for.push(first);
+            }
+            for (index, outcome) in self.write_accepted(&batch, &distinct, window).await? {
+                outcomes[index] = Some(outcome);
+            }
+            let mut others = Vec::new();
+            for index in waiting {
+                let incoming = &batch[index];
+                let first = first_of[&(incoming.source.as_str(), incoming.message_id.as_str())];
+                if first == index {
+                } else if batch[first].digest == incoming.digest {
+                    outcomes[index] = outcomes[first].clone().map(Accepted::again);
+                } else {
+                    others.push(index);
+                }
+            }
+            waiting = others;
         }
-        let mut outcomes: HashMap<usize, Accepted> = HashMap::new();
-        for (index, outcome) in self.write_accepted(&batch, &distinct, window).await? {
-            outcomes.insert(index, outcome);
-        }
-        batch
-            .iter()
-            .enumerate()
-            .map(|(index, incoming)| {
-                let first = stands_for[index];
-                let outcome = outcomes
-                    .get(&first)
-                    .cloned()
-                    .ok_or(Error::Inconsistent("an accepted callback has no outcome"))?;
-                Ok(match outcome {
-                    Accepted::New(same) if first != index => {
-                        if batch[first].digest == incoming.digest {
-                            Accepted::Repeated(same)
-                        } else {
-                            Accepted::Mismatch
-                        }
-                    }
-                    other => other,
-                })
-            })
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.ok_or(Error::Inconsistent("a callback has no outcome")))
             .collect()
     }
 
@@ -205,7 +213,8 @@ with incoming as (
         verdict_now(), verdict_now() + make_interval(secs => $13)
     from fresh order by biz_type, biz_id, ord
     on conflict (biz_type, biz_id) do update set
-        reference = coalesce(v.reference, excluded.reference),
+        reference = case when v.state = 'erased' then v.reference
+                         else coalesce(v.reference, excluded.reference) end,
         callbacks = v.callbacks + excluded.callbacks,
         updated_at = greatest(v.updated_at, excluded.updated_at),
         state = case when v.closed or v.state = 'erased' then v.state else 'pending' end,

@@ -91,12 +91,9 @@ impl Store {
 
     /// Writes a batch: one outcome per completion, in order.
     pub async fn complete(&self, batch: &[Completion]) -> Result<Vec<Written>> {
-        // In the order of the keys, so that two batches cannot deadlock.
-        let mut sorted: Vec<&Completion> = batch.iter().collect();
-        sorted.sort_by_key(|row| row.verification_id);
         let rows: Vec<serde_json::Value> =
-            sorted.iter().enumerate().map(|(i, row)| as_json(i + 1, row)).collect::<Result<_>>()?;
-        let bodies: Vec<&[u8]> = sorted
+            batch.iter().enumerate().map(|(i, row)| as_json(i + 1, row)).collect::<Result<_>>()?;
+        let bodies: Vec<&[u8]> = batch
             .iter()
             .map(|row| row.result.as_ref().map_or(&[][..], |result| &result.sealed_body))
             .collect();
@@ -223,6 +220,7 @@ pub struct SealedBody {
 /// `completions::complete`. `mine` is the fence: only rows whose token is still ours go on, and
 /// result, decision, data key and next step of those commit together (invariants 2 and 3). A
 /// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
+/// Rows are locked in the order in which accept touches them, so that the two cannot deadlock.
 const COMPLETE: &str = "
 with incoming as (
     select * from jsonb_to_recordset($1) as t (ord int, verification_id uuid, lease_token uuid,
@@ -230,6 +228,9 @@ with incoming as (
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text)
+), locked as materialized (
+    select v.id from incoming i join verifications v on v.id = i.verification_id
+    order by v.biz_type, v.biz_id for no key update of v
 ), mine as (
     update verifications v set
         state = case when v.callbacks > i.callbacks_seen and not i.closed then 'pending'
@@ -238,14 +239,14 @@ with incoming as (
         due_at = case when v.callbacks > i.callbacks_seen and not i.closed
                       then verdict_now()
                       else verdict_now() + make_interval(secs => i.due_in) end,
-        failures = i.failures,
-        polls = i.polls,
+        failures = case when v.callbacks > i.callbacks_seen then 0 else i.failures end,
+        polls = case when v.callbacks > i.callbacks_seen then 0 else i.polls end,
         updated_at = greatest(v.updated_at, i.at),
         result_id = coalesce(i.result_id, v.result_id),
         decision_id = coalesce(i.decision_id, v.decision_id),
         lease_token = null, lease_until = null
-    from incoming i
-    where v.id = i.verification_id and v.lease_token = i.lease_token
+    from incoming i, locked l
+    where v.id = i.verification_id and l.id = v.id and v.lease_token = i.lease_token
     returning v.id
 ), new_keys as (
     insert into data_keys (verification_id, key_id, wrapped)

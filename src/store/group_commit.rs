@@ -51,7 +51,8 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
                         if waiting.lock().await.recv_many(&mut batch, max_batch).await == 0 {
                             return;
                         }
-                        flush(batch, &*write).await;
+                        // In a task of its own: a panic costs its batch, never the flusher.
+                        let _ = tokio::spawn(flush(batch, Arc::clone(&write))).await;
                     }
                 })
             })
@@ -67,7 +68,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
     }
 }
 
-async fn flush<I, O, W, F>(batch: Vec<Waiting<I, O>>, write: &W)
+async fn flush<I, O, W, F>(batch: Vec<Waiting<I, O>>, write: Arc<W>)
 where
     I: Clone,
     W: Fn(Vec<I>) -> F,
@@ -146,6 +147,18 @@ mod tests {
             assert_eq!(task.await.unwrap(), n * 2);
         }
         assert_eq!(*sizes.lock().unwrap(), [1, 1, 30]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_batch_and_nothing_after_it() {
+        let (group, _flushers) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
+            assert!(!batch.contains(&13), "a poison item");
+            Ok(batch)
+        });
+        for _ in 0..5 {
+            assert!(group.submit(13).await.is_err());
+        }
+        assert_eq!(group.submit(14).await.unwrap(), 14);
     }
 
     #[tokio::test]

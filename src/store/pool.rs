@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use super::{Error, Result};
@@ -58,13 +59,15 @@ impl Store {
             })
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // Inside a transaction these two differ, by the time since its BEGIN.
-                    let asked = sqlx::query_scalar::<_, bool>(
-                        "select transaction_timestamp() <> statement_timestamp()",
+                    // Inside a transaction these two differ, by the time since its BEGIN. Only in
+                    // the simple protocol: in the extended one they differ always, because the
+                    // transaction begins at Bind and the statement at Execute.
+                    let asked = sqlx::raw_sql(
+                        "select transaction_timestamp() <> statement_timestamp() as inside",
                     )
                     .fetch_one(connection);
                     match tokio::time::timeout(Duration::from_secs(2), asked).await {
-                        Ok(Ok(in_transaction)) => Ok(!in_transaction),
+                        Ok(Ok(row)) => Ok(!row.try_get::<bool, _>("inside")?),
                         Ok(Err(_)) | Err(_) => Ok(false),
                     }
                 })
@@ -96,14 +99,17 @@ impl Store {
     where
         F: Future<Output = std::result::Result<T, sqlx::Error>>,
     {
-        let outcome = match tokio::time::timeout(self.timeout, statement).await {
-            Ok(outcome) => outcome.map_err(Error::from),
-            Err(_) => Err(Error::Timeout(self.timeout)),
+        let Ok(outcome) = tokio::time::timeout(self.timeout, statement).await else {
+            return Err(Error::Timeout(self.timeout));
         };
-        if let (Err(Error::Unavailable(_)), Ok(mut fault)) = (&outcome, self.last_fault.lock()) {
-            *fault = Some(Instant::now());
-        }
-        outcome
+        outcome.map_err(|error| {
+            if is_broken_connection(&error)
+                && let Ok(mut fault) = self.last_fault.lock()
+            {
+                *fault = Some(Instant::now());
+            }
+            Error::from(error)
+        })
     }
 
     /// How to open a connection outside the pool (for `LISTEN`).
@@ -129,6 +135,17 @@ impl Store {
     /// The pool itself, for tests that look into tables or misuse it on purpose.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+}
+
+/// The server went away under us, as opposed to being busy.
+fn is_broken_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(refusal) => {
+            refusal.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+        }
+        _ => false,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Claimed {
     pub callbacks: i32,
     /// The time for unfinished ones has run out.
     pub overdue: bool,
+    /// The newest answer about it refused our credentials or permission.
+    pub refused_before: bool,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
 }
@@ -154,14 +156,18 @@ impl Store {
     ) -> Result<Vec<VerificationId>> {
         let (ids, tokens) = split(held);
         // verifications::renew: only who holds the token may renew; losing it on a crash of
-        // Postgres is harmless, so it needs no fsync.
+        // Postgres is harmless, so it needs no fsync. Rows are locked in the order in which accept
+        // touches them, so that the two cannot deadlock.
         let rows: Vec<Uuid> = self
             .run(|| async {
                 sqlx::query_scalar(
                     "with durability as materialized (
                         select set_config('synchronous_commit', 'off', true)
                      ), held as (
-                        select * from unnest($1::uuid[], $2::uuid[]) as t (id, token), durability
+                        select v.id, t.token
+                        from unnest($1::uuid[], $2::uuid[]) as t (id, token), durability,
+                            verifications v
+                        where v.id = t.id order by v.biz_type, v.biz_id for no key update of v
                      )
                      update verifications v
                      set lease_until = verdict_now() + make_interval(secs => $3)
@@ -181,11 +187,16 @@ impl Store {
     /// Gives claims back without a result, due as before: for a graceful stop.
     pub async fn release(&self, held: &[(VerificationId, LeaseToken)]) -> Result<u64> {
         let (ids, tokens) = split(held);
-        // verifications::release: fenced like every write of a worker.
+        // verifications::release: fenced like every write of a worker; locks in accept's order.
         self.run(|| async {
             sqlx::query(
-                "update verifications v set lease_token = null, lease_until = null
-                 from unnest($1::uuid[], $2::uuid[]) as held (id, token)
+                "with held as (
+                    select v.id, t.token
+                    from unnest($1::uuid[], $2::uuid[]) as t (id, token), verifications v
+                    where v.id = t.id order by v.biz_type, v.biz_id for no key update of v
+                 )
+                 update verifications v set lease_token = null, lease_until = null
+                 from held
                  where v.id = held.id and v.lease_token = held.token",
             )
             .bind(&ids)
@@ -315,9 +326,9 @@ with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), idle as (
     -- Nothing due: nothing is locked, and so nothing is written.
-    select not exists (select from verifications
-        where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now()))
-        as is_idle
+    select (select id from verifications
+            where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+            order by due_at limit 1) is null as is_idle
 ), account as (
     select a.*, verdict_now() as now_at,
         extract(epoch from greatest(a.spent_to, verdict_now()) - verdict_now())::float8 as ahead
@@ -338,9 +349,10 @@ with durability as materialized (
     update verifications v
     set lease_token = $7, lease_until = verdict_now() + make_interval(secs => $3),
         attempts = v.attempts + 1
-    from next where v.id = next.id
+    -- As an array: the planner cannot know how few these are, and would scan the whole table.
+    where v.id = any (array(select id from next))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
-        v.due_at, v.give_up_at <= verdict_now() as overdue
+        v.result_id, v.due_at, v.give_up_at <= verdict_now() as overdue
 ), taken as (
     select count(*)::int as n from claimed
 ), spent as (
@@ -350,19 +362,23 @@ with durability as materialized (
                         else verdict_now() + make_interval(secs => $6) end
     from taken where a.account = $1 and taken.n > 0
 )
-select c.*, k.key_id, k.wrapped,
+select c.*, k.key_id, k.wrapped, coalesce(r.refused_before, false) as refused_before,
     exists (select from accounts where account = $1) as account_known,
     (select extract(epoch from due_at - verdict_now())::float8 from verifications
      where due_at > verdict_now() order by due_at limit 1) as next_due,
     coalesce(w.breaker <> 'closed', false) as breaker_open,
     coalesce(w.failures > 0, false) as faults_on_record,
-    case when w.allowed >= $2 then null
+    case when w.allowed >= $2 or taken.n < w.allowed then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
-         when taken.n = w.allowed then (w.ahead + (taken.n + 1 - $5) * $4)::float8
+         else (w.ahead + (taken.n + 1 - $5) * $4)::float8
     end as wait
 from taken left join allowance w on true
 left join claimed c on true
-left join data_keys k on k.verification_id = c.id
+left join lateral (
+    select key_id, wrapped from data_keys where verification_id = c.id limit 1) k on true
+left join lateral (
+    select error_class = 'credentials' as refused_before from results where id = c.result_id
+    limit 1) r on true
 order by c.due_at, c.id";
 
 macro_rules! verification_columns {
@@ -392,6 +408,7 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
         polls: row.try_get("polls")?,
         callbacks: row.try_get("callbacks")?,
         overdue: row.try_get("overdue")?,
+        refused_before: row.try_get("refused_before")?,
         data_key: key_id.zip(wrapped),
     })
 }

@@ -18,6 +18,11 @@ pub fn generate() -> Result<String, SealError> {
     Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
+/// Could be a key: what cannot need not be looked up.
+pub fn has_shape(key: &str) -> bool {
+    key.len() == PREFIX.len() + 43 && key.starts_with(PREFIX)
+}
+
 /// SHA-256 of a key as it is presented. No salt and no stretching: the key has 256 random bits,
 /// so there is nothing to guess, and lookups need the same digest every time.
 pub fn secret_digest(key: &str) -> [u8; 32] {
@@ -33,6 +38,7 @@ mod tests {
         let key = generate().unwrap();
         let rest = key.strip_prefix("vk_").unwrap();
         assert_eq!(rest.len(), 43);
+        assert!(has_shape(&key) && !has_shape(rest));
         assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
         assert_ne!(key, generate().unwrap());
     }

@@ -1,6 +1,7 @@
 //! One fetch: ask the provider, keep the answer, decide, say what comes next — one commit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ pub async fn fetch_result(
     worker: &Arc<Worker>,
     claimed: Claimed,
     account: AccountAtClaim,
-    lost: CancellationToken,
+    lost: &CancellationToken,
 ) {
     tokio::select! {
         biased;
@@ -229,8 +230,9 @@ fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDe
 async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: AccountAtClaim) {
     let (store, account, settings) = (&worker.store, &worker.settings.account, &worker.settings);
     let probing = at_claim.breaker_open;
+    let faults_on_record = at_claim.faults_on_record || worker.faults.load(Ordering::Relaxed);
     let outcome = match effect {
-        AccountEffect::Well if probing || at_claim.faults_on_record => well(worker, probing).await,
+        AccountEffect::Well if probing || faults_on_record => well(worker, probing).await,
         // Throttled, so known and allowed.
         AccountEffect::Pause(pause) if probing => match well(worker, probing).await {
             Ok(()) => store.pause(account, pause).await,
@@ -241,7 +243,7 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
         AccountEffect::Pause(pause) => store.pause(account, pause).await,
         AccountEffect::Trip(why) => trip(worker, why, at_claim).await,
         AccountEffect::Fault if probing => trip(worker, Breaker::Outage, at_claim).await,
-        AccountEffect::Fault => match store.count_fault(account).await {
+        AccountEffect::Fault => match count_fault(worker).await {
             Ok(faults) if faults >= settings.faults_to_open => {
                 trip(worker, Breaker::Outage, at_claim).await
             }
@@ -254,23 +256,32 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
     }
 }
 
-async fn well(worker: &Worker, probing: bool) -> crate::store::Result<()> {
+async fn well(worker: &Worker, probing: bool) -> store::Result<()> {
     if probing {
         tracing::info!("the provider answers again: calls go out");
     }
+    worker.faults.store(false, Ordering::Relaxed);
     worker.store.account_is_well(&worker.settings.account).await
 }
 
-async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> crate::store::Result<()> {
-    if !at_claim.breaker_open {
+async fn count_fault(worker: &Worker) -> store::Result<i32> {
+    worker.faults.store(true, Ordering::Relaxed);
+    worker.store.count_fault(&worker.settings.account).await
+}
+
+async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> store::Result<()> {
+    let (settings, probing) = (&worker.settings, at_claim.breaker_open);
+    let opened = worker
+        .store
+        .trip(&settings.account, why, probing, FIRST_PROBE, settings.longest_probe)
+        .await?;
+    if opened && !probing {
         tracing::error!(why = why.as_str(), "calls to the provider stop; the backlog is kept");
     }
-    metrics::counter!("verdict_breaker_trips_total", "why" => why.as_str()).increment(1);
-    let settings = &worker.settings;
-    worker
-        .store
-        .trip(&settings.account, why, at_claim.breaker_open, FIRST_PROBE, settings.longest_probe)
-        .await
+    if opened {
+        metrics::counter!("verdict_breaker_trips_total", "why" => why.as_str()).increment(1);
+    }
+    Ok(())
 }
 
 /// Soon enough for a hiccup; doubled with every failed probe.

@@ -27,31 +27,37 @@ struct Held {
     lost: CancellationToken,
 }
 
+/// One lease in hand. Dropped, also by a panic, it is renewed no more.
+#[derive(Debug)]
+pub struct Lease {
+    id: VerificationId,
+    token: LeaseToken,
+    /// Fires when it is lost.
+    pub lost: CancellationToken,
+    leases: Leases,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut held = self.leases.lock();
+        if held.get(&self.id).is_some_and(|lease| lease.token == self.token) {
+            held.remove(&self.id);
+        }
+    }
+}
+
 impl Leases {
     /// None yet.
     pub fn new(store: Store, length: Duration) -> Self {
         Self { store, length, held: Arc::default() }
     }
 
-    /// Takes up a lease asked for at `asked_at`; the token fires when it is lost.
-    pub fn hold(
-        &self,
-        id: VerificationId,
-        token: LeaseToken,
-        asked_at: Instant,
-    ) -> CancellationToken {
+    /// Takes up a lease asked for at `asked_at`.
+    pub fn hold(&self, id: VerificationId, token: LeaseToken, asked_at: Instant) -> Lease {
         let lost = CancellationToken::new();
         let held = Held { token, until: asked_at + self.length, lost: lost.clone() };
         self.lock().insert(id, held);
-        lost
-    }
-
-    /// Done with it, one way or the other.
-    pub fn drop_one(&self, id: VerificationId, token: LeaseToken) {
-        let mut held = self.lock();
-        if held.get(&id).is_some_and(|lease| lease.token == token) {
-            held.remove(&id);
-        }
+        Lease { id, token, lost, leases: self.clone() }
     }
 
     /// Renews at a third of the length, for ever. Where Postgres does not answer, a lease is given

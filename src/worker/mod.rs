@@ -6,6 +6,7 @@ pub mod leases;
 pub mod next_step;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -76,6 +77,8 @@ pub struct Worker {
     pub clock: Clock,
     /// Ids and jitter.
     pub ids: Ids,
+    /// This process has put a fault of the account on record since the last good answer.
+    pub faults: AtomicBool,
 }
 
 /// Shortest fallback poll, doubled by jitter: works without `NOTIFY`, `PgBouncer` included.
@@ -156,13 +159,11 @@ impl Worker {
             faults_on_record: claim.faults_on_record,
         };
         for claimed in claim.rows {
-            let (id, token) = (claimed.id, claimed.lease_token);
-            let lost = leases.hold(id, token, asked_at);
-            let (worker, leases, permit) = (Arc::clone(self), leases.clone(), permits.split(1));
+            let lease = leases.hold(claimed.id, claimed.lease_token, asked_at);
+            let (worker, permit) = (Arc::clone(self), permits.split(1));
             tasks.spawn(async move {
-                fetch_result(&worker, claimed, account, lost).await;
-                leases.drop_one(id, token);
-                drop(permit);
+                fetch_result(&worker, claimed, account, &lease.lost).await;
+                drop((lease, permit));
             });
         }
     }

@@ -1,10 +1,11 @@
-//! What an answer means for the verification and for the account: pure, one place, no strings
-//! but the error class (and two of its codes).
+//! What an answer means for the verification and for the account: pure, and the one place where
+//! it is said.
 
 use std::time::Duration;
 
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
+use crate::provider::wire::is_conclusive;
 use crate::store::accounts::Breaker;
 use crate::store::completions::NextStep;
 use crate::store::verifications::Claimed;
@@ -18,7 +19,7 @@ pub struct Schedule {
     pub backoff_first: Duration,
     /// Longest backoff.
     pub backoff_longest: Duration,
-    /// Unreadable answers in a row before it is a dead letter.
+    /// Answers in a row that are unreadable, or refusals that may pass, before it is a dead letter.
     pub unreadable_tries: i32,
     /// Passing faults in a row, of this verification alone while others succeed, before it is a
     /// dead letter.
@@ -31,6 +32,9 @@ const LONGEST_TOLD_WAIT: Duration = Duration::from_mins(10);
 /// Longest pause of the whole account after one throttled call. Throttling counts per second, so
 /// one second is what a pause can win.
 const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
+/// The oldest due row probes while calls are stopped; one that was refused makes room for the
+/// next, in case it alone is refused.
+const BEHIND_THE_OTHERS: Duration = Duration::from_secs(1);
 /// Pause of the account where the provider does not say how long.
 const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -152,18 +156,31 @@ pub fn consequence(
         ErrorClass::Clock if code.starts_with("SignatureNonce") => {
             again(backoff(), failures, AccountEffect::None)
         }
+        // Refused again although the account has been well since: its own trouble (a scene that
+        // was never saved, say), which must not stop the others.
+        ErrorClass::Credentials if claimed.refused_before && !breaker_open => {
+            again(backoff(), failures, AccountEffect::None)
+        }
         ErrorClass::Clock => {
-            again(Duration::ZERO, claimed.failures, AccountEffect::Trip(Breaker::Clock))
+            again(BEHIND_THE_OTHERS, claimed.failures, AccountEffect::Trip(Breaker::Clock))
         }
         ErrorClass::Credentials => {
-            again(Duration::ZERO, claimed.failures, AccountEffect::Trip(Breaker::Credentials))
+            again(BEHIND_THE_OTHERS, claimed.failures, AccountEffect::Trip(Breaker::Credentials))
         }
         ErrorClass::Gone => settle(State::Expired, false, 0, AccountEffect::Well),
-        ErrorClass::BadRequest => settle(State::Failed, false, failures, AccountEffect::Well),
-        ErrorClass::Unreadable if failures >= schedule.unreadable_tries && !breaker_open => {
-            settle(State::Failed, false, failures, AccountEffect::None)
+        ErrorClass::BadRequest if is_conclusive(Some(code)) => {
+            settle(State::Failed, false, failures, AccountEffect::Well)
         }
-        ErrorClass::Unreadable => again(backoff(), failures, AccountEffect::None),
+        // A page of a gateway, a code nobody knows: ten of them in a row are an outage, and then
+        // nobody is held to them.
+        ErrorClass::BadRequest | ErrorClass::Unreadable
+            if failures >= schedule.unreadable_tries && !breaker_open =>
+        {
+            settle(State::Failed, false, failures, AccountEffect::Fault)
+        }
+        ErrorClass::BadRequest | ErrorClass::Unreadable => {
+            again(backoff(), failures, AccountEffect::Fault)
+        }
     }
 }
 
@@ -213,6 +230,7 @@ mod tests {
             polls,
             callbacks: 1,
             overdue: false,
+            refused_before: false,
             data_key: None,
         }
     }
@@ -234,7 +252,7 @@ mod tests {
             for failures in 0..50 {
                 let after = after(class, "X", failures, true);
                 let settled = after.next.state.is_some_and(State::is_settled);
-                let may = matches!(class, ErrorClass::Gone | ErrorClass::BadRequest);
+                let may = class == ErrorClass::Gone;
                 assert_eq!(settled, may, "{class} after {failures} failures");
                 assert_eq!(settled, after.next.due_in.is_none());
                 assert!(!after.decide);
@@ -243,11 +261,41 @@ mod tests {
     }
 
     #[test]
-    fn credentials_stop_the_account_and_keep_the_work_as_it_is() {
-        let after = after(ErrorClass::Credentials, "SignatureDoesNotMatch", 4, false);
-        assert_eq!(after.account, AccountEffect::Trip(Breaker::Credentials));
-        assert_eq!(after.next.failures, 4);
-        assert_eq!(after.next.due_in, Some(Duration::ZERO));
+    fn credentials_stop_the_account_and_keep_the_work() {
+        for failures in [0, 4, 1000] {
+            let after = after(ErrorClass::Credentials, "SignatureDoesNotMatch", failures, false);
+            assert_eq!(after.account, AccountEffect::Trip(Breaker::Credentials));
+            assert_eq!(after.next.state, None);
+            assert!(after.next.due_in.is_some());
+        }
+    }
+
+    #[test]
+    fn one_that_is_refused_while_others_are_not_stops_nobody_else() {
+        let error =
+            AnswerError { class: ErrorClass::Credentials, code: Some("NoPermission".to_owned()) };
+        let again = Claimed { refused_before: true, ..claimed(3, 0) };
+        let of = |breaker_open| {
+            consequence(&schedule(), &again, Heard::Error(&error, None), 0.5, breaker_open).account
+        };
+        assert_eq!(of(false), AccountEffect::None);
+        // As a probe it says nothing about the others: the account stays stopped.
+        assert_eq!(of(true), AccountEffect::Trip(Breaker::Credentials));
+    }
+
+    #[test]
+    fn only_a_refusal_that_will_not_change_fails_at_once() {
+        for (code, at_once) in [
+            ("InvalidParam.InvalidBiz", true),
+            ("MissingParameter", true),
+            ("InvalidParam.RecordNotFound", false),
+            ("SomethingNew", false),
+        ] {
+            let first = after(ErrorClass::BadRequest, code, 0, false);
+            assert_eq!(first.next.state == Some(State::Failed), at_once, "{code}");
+            let last = after(ErrorClass::BadRequest, code, 2, false);
+            assert_eq!(last.next.state, Some(State::Failed), "{code}");
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         (change("127.0.0.1:0\"\n[oper", "localhost\"\n[oper"), "http.listen"),
         (change("[http]", "[http]\nmax_connections = \"many\""), "http.max_connections"),
         (change("[http]", "[http]\nmax_connections = 0"), "http.max_connections"),
+        (change("[sources.app]\nsecrets = [\"whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0\"]", "[sources]\napp = \"TELLTALE\""), "sources.app"),
+        (provider("security_token = [\"TELLTALE\"]"), "provider.security_token"),
         (change("[http]", "[http]\nbody_read_seconds = -1"), "http.body_read_seconds"),
         (change("postgres://nobody@127.0.0.1:1/none", ""), "database.url"),
         (change("postgres://nobody@127.0.0.1:1/none", "mysql://x"), "database.url"),
@@ -100,7 +102,7 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         assert_eq!(code, 2, "{key}: {error}");
         assert!(error.contains(key), "{key} is not named: {error}");
         assert_eq!(error.trim().lines().count(), 1, "{key}: one sentence: {error}");
-        for value in ["dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
+        for value in ["TELLTALE", "dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
             assert!(!error.contains(value), "{key}: a secret is told: {error}");
         }
     }

@@ -118,6 +118,46 @@ async fn one_verification_that_always_fails_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn one_that_only_the_permission_check_refuses_does_not_stop_the_account() {
+    let app = TestApp::start().await;
+    let refused = app.accepted("noperm").await;
+    eventually("it is refused", || async {
+        (!app.results(&refused).await.is_empty()).then_some(())
+    })
+    .await;
+    for n in 0..20 {
+        let verification = app.verified(&format!("pass-97-u{n}")).await;
+        assert_eq!(verification["decision"]["outcome"], "approve");
+    }
+    eventually("the account is well while that one is still refused", || async {
+        let again = app.results(&refused).await.len() >= 3;
+        (again && ready(&app).await.status == 200).then_some(())
+    })
+    .await;
+    let state = app.get(&format!("/v1/verifications/{refused}")).await.json["state"].clone();
+    assert_eq!(state, "pending");
+}
+
+#[tokio::test]
+async fn a_gateways_page_for_everybody_is_an_outage_and_nobody_fails() {
+    let app = TestApp::start().await;
+    app.provider.fail_all(Some(Behaviour::Html { http_status: 200 }));
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(app.accepted(&format!("pass-97-u{n}")).await);
+    }
+    eventually("the breaker opens", || async {
+        (ready(&app).await.json["provider"] == "outage").then_some(())
+    })
+    .await;
+    app.provider.fail_all(None);
+    for id in &ids {
+        let verification = app.settled(id).await;
+        assert_eq!(verification["decision"]["outcome"], "approve", "{verification}");
+    }
+}
+
+#[tokio::test]
 async fn without_any_credentials_the_work_waits() {
     let app = TestApp::start_with(Options::default().without_access_key()).await;
     let id = app.accepted("pass-97").await;

@@ -282,6 +282,154 @@ async fn a_throttled_account_pauses_everybody() {
 }
 
 #[tokio::test]
+async fn connections_are_used_again() {
+    let database = new_database().await;
+    let store = database.store();
+    let mut backends: Vec<i32> = Vec::new();
+    for _ in 0..50 {
+        let backend = sqlx::query_scalar("select pg_backend_pid()").fetch_one(store.pool()).await;
+        backends.push(backend.unwrap());
+    }
+    backends.sort_unstable();
+    backends.dedup();
+    assert!(backends.len() <= 8, "{} connections for 50 statements", backends.len());
+}
+
+#[tokio::test]
+async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
+    let bench = Bench::new().await;
+    let message = |digest: u8| {
+        let body = serde_json::json!({ "biz_type": "t", "biz_id": "x" }).to_string();
+        Incoming {
+            source: "app".to_owned(),
+            message_id: "msg".to_owned(),
+            digest: [digest; 32],
+            callback: Callback::parse(body.as_bytes()).unwrap(),
+            received_at: NOW,
+            verification_id: bench.ids.next(NOW),
+        }
+    };
+    let kinds = |outcomes: Vec<Accepted>| -> Vec<&str> {
+        outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Accepted::New(_) => "new",
+                Accepted::Repeated(_) => "repeated",
+                Accepted::Mismatch => "mismatch",
+            })
+            .collect()
+    };
+    let accept = |digests: &[u8]| {
+        let batch = digests.iter().map(|digest| message(*digest)).collect();
+        bench.store.accept(batch, WINDOW)
+    };
+    let first = accept(&[1, 2, 1, 2]).await.unwrap();
+    assert_eq!(kinds(first), ["new", "mismatch", "repeated", "mismatch"]);
+    let known = accept(&[2, 1, 1, 3]).await.unwrap();
+    assert_eq!(kinds(known), ["mismatch", "repeated", "repeated", "mismatch"]);
+}
+
+#[tokio::test]
+async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
+    let bench = std::sync::Arc::new(Bench::new().await);
+    for n in 0..64 {
+        bench.accept(&format!("x{n}")).await;
+    }
+    let held: Vec<(VerificationId, LeaseToken)> =
+        bench.claim().await.iter().map(|row| (row.id, row.lease_token)).collect();
+    assert_eq!(held.len(), 64);
+    let mut tasks = Vec::new();
+    for task in 0..6_usize {
+        let (bench, mut held) = (std::sync::Arc::clone(&bench), held.clone());
+        held.rotate_left(task * 11);
+        tasks.push(tokio::spawn(async move {
+            for round in 0..20 {
+                if task % 2 == 0 {
+                    assert_eq!(bench.store.renew(&held, LEASE).await.unwrap().len(), 64);
+                } else {
+                    let batch = (0..64)
+                        .map(|n| {
+                            let body = format!(
+                                r#"{{"biz_type":"t","biz_id":"x{}"}}"#,
+                                (n * 7 + round) % 64
+                            );
+                            Incoming {
+                                source: "app".to_owned(),
+                                message_id: bench.ids.nonce(),
+                                digest: [7; 32],
+                                callback: Callback::parse(body.as_bytes()).unwrap(),
+                                received_at: NOW,
+                                verification_id: bench.ids.next(NOW),
+                            }
+                        })
+                        .collect();
+                    bench.store.accept(batch, WINDOW).await.unwrap();
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let pool = bench.database.pool().await;
+    let deadlocks: i64 = sqlx::query_scalar(
+        "select deadlocks from pg_stat_database where datname = current_database()",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(deadlocks, 0);
+}
+
+#[tokio::test]
+async fn a_claim_from_a_large_backlog_reads_no_table_from_end_to_end() {
+    let bench = Bench::new().await;
+    let pool = bench.database.pool().await;
+    sqlx::query(
+        "insert into verifications (id, biz_type, biz_id, state, created_at, updated_at, due_at, give_up_at)
+         select gen_random_uuid(), 't', 'b' || n, 'pending', now(), now(),
+             verdict_now() - interval '1 minute', now() from generate_series(1, 20000) n",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    sqlx::query("analyze verifications").execute(&pool).await.unwrap();
+    let scans = || async {
+        sqlx::query("select pg_stat_force_next_flush()").execute(bench.store.pool()).await.ok();
+        let counted: Option<i64> = sqlx::query_scalar(
+            "select seq_scan from pg_stat_user_tables where relname = 'verifications'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        counted.unwrap_or(0)
+    };
+    let before = scans().await;
+    for _ in 0..8 {
+        assert_eq!(bench.claim_at(100_000.0, 100.0, 50).await.rows.len(), 50);
+    }
+    bench.store.close().await;
+    // What a session counted is told when it ends.
+    let after = crate::harness::eventually("the counts are told", || async {
+        let counted: i64 = sqlx::query_scalar(
+            "select coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'verifications'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        (counted > 0).then_some(())
+    });
+    after.await;
+    let seq_scans: i64 = sqlx::query_scalar(
+        "select seq_scan from pg_stat_user_tables where relname = 'verifications'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(seq_scans, before, "a claim scanned the whole table");
+}
+
+#[tokio::test]
 async fn a_cancelled_begin_loses_no_later_write() {
     let database = new_database().await;
     let store = database.store();

@@ -181,7 +181,7 @@ impl Client {
 }
 
 /// `https`, or `http` to this machine, and nothing but scheme, host and port.
-fn check_endpoint(endpoint: &Url) -> Result<(), &'static str> {
+pub fn check_endpoint(endpoint: &Url) -> Result<(), &'static str> {
     let loopback = match endpoint.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

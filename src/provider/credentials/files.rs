@@ -88,14 +88,17 @@ pub(super) async fn cli_profile(environment: &Environment) -> Result<Credentials
 
 /// `~/.alibabacloud/credentials.ini`: sections of type `access_key` and `sts`.
 pub(super) async fn credentials_file(environment: &Environment) -> Result<Credentials, Miss> {
-    let next = |lacks: &str| Miss::Next(lacks.to_owned());
-    let path = environment
-        .get("ALIBABA_CLOUD_CREDENTIALS_FILE")
+    let named = environment.get("ALIBABA_CLOUD_CREDENTIALS_FILE");
+    // A file that was named is meant; the usual place may well be empty.
+    let next = |lacks: &str| match named {
+        Some(_) => Miss::Stop(lacks.to_owned()),
+        None => Miss::Next(lacks.to_owned()),
+    };
+    let path = named
         .map(Into::into)
         .or_else(|| environment.in_home(".alibabacloud/credentials.ini"))
         .ok_or_else(|| next("no HOME"))?;
-    let text =
-        read(&path).await.map_err(|kind| Miss::Next(format!("it cannot be read ({kind})")))?;
+    let text = read(&path).await.map_err(|kind| next(&format!("it cannot be read ({kind})")))?;
     let wanted = environment.get("ALIBABA_CLOUD_PROFILE").unwrap_or("default");
     let section = section(&text, wanted).ok_or_else(|| next("it lacks the profile in use"))?;
     let get = |name: &str| section.get(name).copied().unwrap_or_default();

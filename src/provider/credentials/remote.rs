@@ -140,7 +140,9 @@ impl Chain {
         if self.environment.is_on("ALIBABA_CLOUD_ECS_METADATA_DISABLED") {
             return Err(Miss::Next("switched off".to_owned()));
         }
-        self.ask_metadata().await.map_err(Miss::Next)
+        // A role that was named is meant; most machines have none.
+        let named = self.environment.get("ALIBABA_CLOUD_ECS_METADATA").is_some();
+        self.ask_metadata().await.map_err(if named { Miss::Stop } else { Miss::Next })
     }
 
     async fn ask_metadata(&self) -> Result<Credentials, String> {

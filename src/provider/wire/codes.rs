@@ -91,6 +91,15 @@ pub fn classify(code: Option<&str>, http_status: u16) -> ErrorClass {
     }
 }
 
+/// The refusal is about this question alone and will not change: a code of the vendor's tables
+/// that says so. Not among them: a code nobody has told us of, which may hit every question alike,
+/// and "no such record", because a callback may come before the provider has written its own.
+pub fn is_conclusive(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        code != "InvalidParam.RecordNotFound" && by_code(code) == Some(ErrorClass::BadRequest)
+    })
+}
+
 fn by_code(code: &str) -> Option<ErrorClass> {
     let matches = |rule: &Codes| match rule {
         Is(name) => code == *name,

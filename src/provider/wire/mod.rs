@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
 
-pub use codes::classify;
+pub use codes::{classify, is_conclusive};
 pub use dates::CardDate;
 pub use material::{IdCard, Material};
 
