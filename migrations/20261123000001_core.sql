@@ -38,12 +38,12 @@ comment on table verifications is 'One (biz_type, biz_id) at the provider, and t
 comment on column verifications.id is 'UUIDv7';
 comment on column verifications.biz_type is 'The provider''s scene id';
 comment on column verifications.biz_id is 'The caller''s id of the verification task at the provider';
-comment on column verifications.reference is 'The caller''s own reference, from the first callback that carried one';
+comment on column verifications.reference is 'The caller''s own reference, from the first callback that carried one; in clear, so not the place for a name';
 comment on column verifications.state is 'pending: work due; unfinished: the provider said -1 or 0; decided; expired; failed: given up; erased';
-comment on column verifications.closed is 'The provider said 1, its only final status: never asked again';
+comment on column verifications.closed is 'The provider said 1, its only final status: no callback makes it due again';
 comment on column verifications.created_at is 'When the first callback came';
 comment on column verifications.updated_at is 'When anything last changed';
-comment on column verifications.callbacks is 'How many callbacks were accepted; one that comes during a fetch makes the row due again after it';
+comment on column verifications.callbacks is 'How many callbacks and refetches there were; one that comes during a fetch makes the row due again after it';
 comment on column verifications.attempts is 'How many times it was claimed for asking the provider';
 comment on column verifications.failures is 'Failed attempts in a row; drives the backoff';
 comment on column verifications.polls is 'Answers -1 or 0 since the last callback; drives the polling schedule';
@@ -166,9 +166,10 @@ create table decisions (
     outcome         text        not null check (outcome in ('approve', 'retry', 'review', 'reject')),
     reasons         jsonb       not null,
     decided_by      text        not null check (decided_by in ('policy', 'person')),
-    decided_at      timestamptz not null
+    decided_at      timestamptz not null,
+    position        bigint      generated always as identity
 );
-create index decisions_of on decisions (verification_id, id);
+create index decisions_of on decisions (verification_id, position);
 comment on table decisions is 'One decision; append-only: the newest stands';
 comment on column decisions.id is 'UUIDv7';
 comment on column decisions.verification_id is 'What was decided about';
@@ -177,7 +178,8 @@ comment on column decisions.policy_digest is 'The policy that judged, or that st
 comment on column decisions.outcome is 'The strictest outcome among the reasons';
 comment on column decisions.reasons is 'Each with code, rule, outcome, observed values and bounds';
 comment on column decisions.decided_by is 'policy or person';
-comment on column decisions.decided_at is 'When';
+comment on column decisions.decided_at is 'When, by the clock of the replica that decided';
+comment on column decisions.position is 'Order of writing: within one verification the history''s true order, whatever the replicas'' clocks say';
 
 create table accounts (
     account    text        primary key,

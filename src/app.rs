@@ -10,10 +10,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, ConfigError, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
+use crate::http::callbacks::Sources;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, operations_router, router, server};
 use crate::policy::Policy;
@@ -72,6 +73,8 @@ impl Running {
 const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
 /// For the last batches to be written once nobody adds to them.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
+/// For a last scrape.
+const OPERATIONS_DRAIN: Duration = Duration::from_secs(1);
 /// Histograms are folded this often.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -92,10 +95,8 @@ pub async fn start(
         tracing::warn!("images.mode: this version does not fetch images yet");
     }
     let limits = config.limits()?;
-    let http = match role.accepts() {
-        true => Some(bind("http.listen", config.http_listen()?).await?),
-        false => None,
-    };
+    let http =
+        if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
@@ -128,7 +129,7 @@ fn api(
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
-        sources: Arc::new(if role.accepts() { config.sources()? } else { Default::default() }),
+        sources: Arc::new(if role.accepts() { config.sources()? } else { Sources::default() }),
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,
@@ -219,9 +220,10 @@ async fn active_policy(store: &Store, seed: Policy, clock: &Clock) -> anyhow::Re
     load_policy(&active.body).context("the active policy in the database")
 }
 
-async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        anyhow::anyhow!("configuration: {key}: cannot listen on {address}: {}", error.kind())
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
+    TcpListener::bind(address).await.map_err(|error| ConfigError {
+        key: key.to_owned(),
+        problem: format!("cannot listen on {address}: {}", error.kind()),
     })
 }
 
@@ -277,7 +279,7 @@ impl Service {
         let operations = tokio::spawn(server::serve(
             self.operations,
             operations_router(api.clone()),
-            self.limits.clone(),
+            server::Limits { drain: OPERATIONS_DRAIN, ..self.limits.clone() },
             background.clone(),
         ));
         let worker = self.worker.map(|Flushed { part, flushers }| {
@@ -298,9 +300,12 @@ impl Service {
         for part in [operations, relay, waiting, upkeep] {
             let _ = part.await;
         }
-        for flusher in last {
-            let _ = tokio::time::timeout(LAST_BATCHES, flusher).await;
-        }
+        let _ = tokio::time::timeout(LAST_BATCHES, async {
+            for flusher in last {
+                let _ = flusher.await;
+            }
+        })
+        .await;
         let _ = tokio::time::timeout(LAST_BATCHES, self.store.close()).await;
         tracing::info!("stopped");
     }

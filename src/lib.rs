@@ -8,13 +8,13 @@
 //! | [`domain`] | plain data and its grammar: ids, callback, verification, evidence, decision, clock |
 //! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
-//! | [`store`] | all SQL, one file per table family |
+//! | [`store`] | all SQL, one file per table family; budget and breaker among it |
 //! | [`provider`] | the provider's vocabulary: signing, wire forms, error classes, credentials, client |
-//! | [`worker`] | claim loop, fetching, budget and breaker |
+//! | [`worker`] | claim loop, fetching, what an answer means |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`sandbox`] | simulated provider, as a real HTTP server |
 //! | [`postgres`] | a private Postgres for the demo and the tests |
-//! | [`config`] | the only reader of files and environment |
+//! | [`config`] | files and environment become the layers' settings |
 //! | [`telemetry`] | logs and metrics |
 //! | [`app`] | composition root: configuration, parts, running service, graceful stop |
 

@@ -99,7 +99,7 @@ fn describe() {
     describe_histogram!("verdict_provider_call_seconds", "Time of a call to the provider");
     describe_counter!(
         "verdict_fetches_total",
-        "Fetches by what became of their write: committed, fenced or unknown"
+        "Fetches by what became of their write: committed or fenced"
     );
     describe_counter!("verdict_decisions_total", "Decisions by outcome");
     describe_counter!(
@@ -120,8 +120,8 @@ fn describe() {
     );
     describe_gauge!("verdict_database_connections", "Connections of this process");
     describe_counter!(
-        "verdict_unsealable_total",
-        "Fetches not begun because the data key could not be opened"
+        "verdict_put_off_total",
+        "Fetches put off because their answer could not be sealed or written"
     );
     describe_counter!("verdict_panics_total", "Panics caught in requests");
 }

@@ -12,12 +12,13 @@ use super::{Context, Usage, say};
 /// What to do about callbacks.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Sign one callback and post it. Example: verdict callback send --biz-type RPBasicTest --biz-id order-1
+    /// Sign one callback and post it. Example: verdict callback send --biz-type demo --biz-id order-1
     Send(Send),
 }
 
 /// One callback.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::doc_markdown, reason = "shown by --help, as text")]
 pub struct Send {
     /// Where to: the service's public address.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
@@ -25,7 +26,7 @@ pub struct Send {
     /// The source's name, as in [sources.NAME].
     #[arg(long, default_value = "app")]
     source: String,
-    /// The source's secret (whsec_…), or VERDICT_SECRET in the environment; else the configured one.
+    /// The source's secret (whsec_…), else VERDICT_SECRET in the environment, else the configured one.
     #[arg(long)]
     secret: Option<String>,
     /// The provider's scene.
@@ -48,18 +49,20 @@ pub struct Send {
 /// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let Command::Send(send) = command;
-    context.quiet_log();
-    let secret = match send.secret.as_ref().or_else(|| context.environment.get("VERDICT_SECRET")) {
-        Some(text) => Secret::parse(text).map_err(|error| Usage(format!("--secret: {error}")))?,
-        None => {
-            let sources = context.config()?.sources().map_err(|_| {
-                Usage("give --secret whsec_…, or --config with this source".to_owned())
-            })?;
-            let source = sources.get(&send.source);
-            source
-                .and_then(|source| source.secrets.first().cloned())
-                .ok_or_else(|| Usage("--source: it is not configured".to_owned()))?
-        }
+    super::quiet_log();
+    let secret = if let Some(text) =
+        send.secret.as_ref().or_else(|| context.environment.get("VERDICT_SECRET"))
+    {
+        Secret::parse(text).map_err(|error| Usage(format!("--secret: {error}")))?
+    } else {
+        let sources = context
+            .config()?
+            .sources()
+            .map_err(|_| Usage("give --secret whsec_…, or --config with this source".to_owned()))?;
+        let source = sources.get(&send.source);
+        source
+            .and_then(|source| source.secrets.first().cloned())
+            .ok_or_else(|| Usage("--source: it is not configured".to_owned()))?
     };
     let now = Clock::system().now();
     let id = send.id.clone().unwrap_or_else(|| format!("msg_{}", Ids::random().nonce()));

@@ -26,7 +26,7 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         stream.take(64 * 1024).read_to_end(&mut answer).await?;
         anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = tokio::time::timeout(Duration::from_secs(5), ask)
+    let answer = tokio::time::timeout(Duration::from_secs(2), ask)
         .await
         .map_err(|_| anyhow::anyhow!("{address} does not answer"))??;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

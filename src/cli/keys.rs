@@ -41,7 +41,7 @@ pub enum Command {
 
 /// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    context.quiet_log();
+    super::quiet_log();
     match command {
         Command::Create { name, scopes, json } => create(context, &name, &scopes, json).await,
         Command::List { json } => list(context, json).await,

@@ -8,7 +8,7 @@ use super::{Context, say};
 
 /// Safe to run any number of times, and by several at once.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    context.quiet_log();
+    super::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
     store.migrate().await?;
     say("the schema is current");

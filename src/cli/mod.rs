@@ -70,12 +70,6 @@ impl Context {
         Config::load(self.config_file.as_deref(), &self.environment)
     }
 
-    /// For commands whose output is their result: logs go to stderr, warnings only.
-    fn quiet_log(&self) {
-        let settings = telemetry::Settings { json: false, filter: "warn".to_owned() };
-        let _ = telemetry::init(&settings, Output::Stderr);
-    }
-
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
         let store = Store::new(&config.store()?)?;
         store.require_current_schema().await?;
@@ -124,6 +118,12 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Callback(command) => callback::run(&context, command).await,
         Command::Healthcheck => healthcheck::run(&context).await,
     }
+}
+
+/// For commands whose output is their result: logs go to stderr, warnings only.
+fn quiet_log() {
+    let settings = telemetry::Settings { json: false, filter: "warn".to_owned() };
+    let _ = telemetry::init(&settings, Output::Stderr);
 }
 
 /// Prints one line of result; a reader that went away is no error of ours.

@@ -35,7 +35,7 @@ pub enum Command {
 /// Does it.
 pub fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check { file } => check(&read(context, file)?),
+        Command::Check { file } => Ok(check(&read(context, file)?)),
         Command::Show => {
             say(context.config()?.policy_text()?);
             Ok(ExitCode::SUCCESS)
@@ -66,20 +66,20 @@ fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
     }
 }
 
-fn check(text: &str) -> anyhow::Result<ExitCode> {
+fn check(text: &str) -> ExitCode {
     match Policy::load(text) {
         Ok(policy) => {
             for warning in policy.warnings() {
                 say(warning);
             }
             say(format_args!("{} is good: {}", policy.name(), policy.digest()));
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Err(findings) => {
             for finding in findings {
                 say(finding);
             }
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Scope {
     VerificationsWrite,
     /// Change policies.
     PoliciesWrite,
-    /// Erase, and everything else.
+    /// Erase. It opens nothing else: every right is given by its own scope.
     Admin,
 }
 
@@ -85,7 +85,7 @@ const BELIEVED_FOR: Duration = Duration::from_secs(2);
 /// Keys remembered at most; a bound, not a target.
 const REMEMBERED: usize = 1024;
 
-/// Checks keys, remembering good ones for [`BELIEVED_FOR`].
+/// Checks keys, remembering good ones for two seconds.
 #[derive(Clone, Debug)]
 pub struct ApiKeys {
     store: Store,

@@ -53,9 +53,6 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     media_type(&headers)?;
     let source = api.sources.get(&name).ok_or_else(Problem::unknown_source)?;
-    if let Some(Err(wait)) = source.rate.as_ref().map(|rate| rate.take(Instant::now())) {
-        return Err(Problem::rate_limited().retry_after(wait));
-    }
     let body = read(body, api.body_timeout).await?;
 
     let signed = SignedHeaders {
@@ -70,6 +67,10 @@ pub async fn handler(
             Refusal::TimestampOutOfTolerance => Problem::timestamp_out_of_tolerance(),
         },
     )?;
+    // After the signature: strangers must not use up a source's share.
+    if let Some(Err(wait)) = source.rate.as_ref().map(|rate| rate.take(Instant::now())) {
+        return Err(Problem::rate_limited().retry_after(wait));
+    }
     if signed.id.chars().count() > MAX_MESSAGE_ID_CHARS {
         return Err(Problem::invalid_field().field("webhook-id", "must be at most 255 characters"));
     }

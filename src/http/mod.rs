@@ -23,8 +23,8 @@ use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::{ALLOW, CACHE_CONTROL};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::ALLOW;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -103,21 +103,18 @@ fn finish(routes: Router<Api>, api: Api) -> Router {
         .with_state(api)
 }
 
-/// The framework's own refusals become problems, and nothing we say is cached.
-async fn speak_our_language(mut response: Response) -> Response {
-    if response.extensions().get::<Problem>().is_none() {
-        let problem = match response.status() {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Some(Problem::method_not_allowed().allow(response.headers().get(ALLOW).cloned()))
-            }
-            // Only a path that is not UTF-8 once decoded gets here.
-            StatusCode::BAD_REQUEST => Some(Problem::not_found()),
-            _ => None,
-        };
-        if let Some(problem) = problem {
-            response = problem.into_response();
-        }
+/// The framework's own refusals become problems.
+async fn speak_our_language(response: Response) -> Response {
+    if response.extensions().get::<Problem>().is_some() {
+        return response;
     }
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = response.headers().get(ALLOW).cloned();
+            Problem::method_not_allowed().allow(allow).into_response()
+        }
+        // Only a path that is not UTF-8 once decoded gets here.
+        StatusCode::BAD_REQUEST => Problem::not_found().into_response(),
+        _ => response,
+    }
 }

@@ -18,7 +18,10 @@ const TYPE_BASE: &str = "https://verdict.invalid/problems/";
 
 /// One refusal. Rendered by the outermost layer, which knows the request id.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -97,26 +100,33 @@ problems! {
     /// Our fault.
     internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Cannot commit now.
-    unavailable = SERVICE_UNAVAILABLE, "unavailable", "Nothing was accepted; try again shortly";
+    unavailable = SERVICE_UNAVAILABLE, "unavailable", "This cannot be done now; try again shortly";
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        let retry_after = None;
-        Self { status, code, title, detail: None, errors: Vec::new(), retry_after, allow: None }
+        Self(Box::new(Parts {
+            status,
+            code,
+            title,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+            allow: None,
+        }))
     }
 
     /// What exactly, in one sentence without values from the request.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// When to try again, rounded up to whole seconds.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.0.retry_after = Some(wait);
         self
     }
 
@@ -127,38 +137,39 @@ impl Problem {
         pointer: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        self.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self.0.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
         self
     }
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The complete response.
     pub fn render(&self, request_id: &str) -> Response {
+        let parts = &self.0;
         let document = Document {
-            r#type: format!("{TYPE_BASE}{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: self.detail.as_deref(),
+            r#type: format!("{TYPE_BASE}{}", parts.code),
+            title: parts.title,
+            status: parts.status.as_u16(),
+            code: parts.code,
+            detail: parts.detail.as_deref(),
             instance: request_id,
-            errors: &self.errors,
+            errors: &parts.errors,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = (parts.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = parts.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &parts.allow {
             headers.insert(ALLOW, allow.clone());
         }
-        if self.code.starts_with("api-key") {
+        if parts.code.starts_with("api-key") {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -167,7 +178,7 @@ impl Problem {
     /// Keeps what the router says about the methods it knows.
     #[must_use]
     pub fn allow(mut self, allow: Option<HeaderValue>) -> Self {
-        self.allow = allow;
+        self.0.allow = allow;
         self
     }
 }
@@ -175,7 +186,7 @@ impl Problem {
 impl IntoResponse for Problem {
     /// An empty response that carries the problem to the layer which renders it.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 
 use super::Api;
@@ -32,6 +33,8 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
     if let Some(problem) = &problem {
         response = problem.render(&request_id);
     }
+    // Everything we say is somebody's state at this moment.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
@@ -43,7 +46,7 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
         route,
         status,
         code,
-        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3,
         "request"
     );
     metrics::counter!("verdict_http_requests_total",

@@ -12,6 +12,9 @@ use super::problem::Problem;
 use super::view::{Page, VerificationView};
 use crate::domain::callback::{BizId, BizType};
 
+/// Largest page.
+const MAX_LIMIT: u32 = 100;
+
 /// The handler.
 pub async fn handler(
     State(api): State<Api>,
@@ -22,7 +25,11 @@ pub async fn handler(
     let mut parameters = Parameters::parse(query.as_deref())?;
     let biz_type = parameters.take("biz_type");
     let biz_id = parameters.take("biz_id");
+    let limit = parameters.take("limit");
     parameters.finish()?;
+    if limit.is_some_and(|text| !matches!(text.parse(), Ok(1..=MAX_LIMIT))) {
+        return Err(Problem::invalid_field().field("limit", "must be a whole number from 1 to 100"));
+    }
     let (Some(biz_type), Some(biz_id)) = (biz_type, biz_id) else {
         return Err(Problem::invalid_field().detail("biz_type and biz_id are both required"));
     };

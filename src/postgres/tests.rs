@@ -1,9 +1,8 @@
 //! A private server's life, with real programs: they are needed here as for every test of ours.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, getpgid, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
@@ -218,36 +217,4 @@ async fn a_dropped_server_ends_and_its_data_is_whole() {
     gone(pid).await;
     let log = std::fs::read_to_string(log).expect("the log");
     assert!(log.contains("fast shutdown"), "{log}");
-}
-
-#[tokio::test]
-async fn a_server_ends_with_its_owner_even_by_kill_9() {
-    let folder = Folder::new("killed");
-    let mut owner = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "postgres::tests::an_owner_waiting_to_be_killed"])
-        .args(["--ignored", "--nocapture"])
-        .env("OWNED_FOLDER", &folder.0)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("an owner");
-    let said = BufReader::new(owner.stdout.take().expect("its words"));
-    let number = said.lines().map_while(Result::ok).find_map(|line| {
-        line.split_once("server=").and_then(|(_, number)| number.trim().parse().ok())
-    });
-    let server = number.and_then(Pid::from_raw).expect("a server's number");
-    assert!(runs(server));
-    owner.kill().and_then(|()| owner.wait()).expect("SIGKILL");
-    gone(server).await;
-    // Its data is whole, and the folder free.
-    start(&folder.0, Mode::Durable).await.stop().await.expect("the data is usable");
-}
-
-#[tokio::test]
-#[ignore = "is run by the test above, as a process of its own"]
-async fn an_owner_waiting_to_be_killed() {
-    let Some(folder) = std::env::var_os("OWNED_FOLDER") else { return };
-    let server = start(Path::new(&folder), Mode::Durable).await;
-    let number = server.pid().as_raw_pid();
-    writeln!(std::io::stdout(), "\nserver={number}").expect("a reader");
-    std::future::pending::<()>().await;
 }

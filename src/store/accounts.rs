@@ -126,6 +126,22 @@ impl Store {
         .await
     }
 
+    /// A probe brought no verdict on the account: the next one may go soon.
+    pub async fn probe_again(&self, account: &str, wait: Duration) -> Result<()> {
+        self.once(async {
+            sqlx::query(
+                "update accounts set probe_at = verdict_now() + make_interval(secs => $2)
+                 where account = $1 and breaker <> 'closed'",
+            )
+            .bind(account)
+            .bind(wait.as_secs_f64())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
     /// Counts one passing fault; answers how many came in a row.
     pub async fn count_fault(&self, account: &str) -> Result<i32> {
         self.once(async {

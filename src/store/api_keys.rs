@@ -77,7 +77,8 @@ impl Store {
 
     /// Ends a key; `false` if there is no such key still good.
     pub async fn revoke_api_key(&self, id: ApiKeyId, now: OffsetDateTime) -> Result<bool> {
-        self.run(|| async {
+        // Not repeated: a second try would find the first one's work and call it missing.
+        self.once(async {
             sqlx::query("update api_keys set revoked_at = $2 where id = $1 and revoked_at is null")
                 .bind(id.0)
                 .bind(now)

@@ -173,7 +173,7 @@ impl Store {
     }
 }
 
-/// callbacks::accept. One statement, one commit: the message and its work are kept together or
+/// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
 /// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
 /// cannot deadlock. A known message touches nothing. `kept` has no ON CONFLICT on purpose: if
 /// another replica wins the race for a message, this whole statement is undone and tried again.

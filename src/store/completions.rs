@@ -168,7 +168,7 @@ impl Store {
                 sqlx::query(
                     "select id as decision_id, result_id, policy_digest, outcome, reasons,
                         decided_by, decided_at
-                     from decisions where verification_id = $1 order by id",
+                     from decisions where verification_id = $1 order by position",
                 )
                 .bind(id.0)
                 .fetch_all(&self.pool)
@@ -220,7 +220,7 @@ pub struct SealedBody {
     pub wrapped_key: Vec<u8>,
 }
 
-/// completions::complete. `mine` is the fence: only rows whose token is still ours go on, and
+/// `completions::complete`. `mine` is the fence: only rows whose token is still ours go on, and
 /// result, decision, data key and next step of those commit together (invariants 2 and 3). A
 /// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
 const COMPLETE: &str = "

@@ -1,7 +1,7 @@
 //! Wake-ups: at once within a process, through a coalesced `NOTIFY` between processes.
 //!
 //! A `NOTIFY` takes a database-wide lock when it commits, so there is never one per callback: a
-//! ticker sends at most one per channel and [`TICK`]. They are hints only: who misses one polls.
+//! ticker sends at most one per channel every 20 ms. They are hints only: who misses one polls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

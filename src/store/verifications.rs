@@ -50,6 +50,8 @@ pub struct Claim {
     pub rows: Vec<Claimed>,
     /// The budget or the breaker, not a lack of work, was the limit: worth trying again after this.
     pub wait: Option<Duration>,
+    /// When the next row falls due that is not due yet.
+    pub next_due: Option<Duration>,
     /// The breaker is open, and `rows` holds at most the one that probes.
     pub breaker_open: bool,
     /// Passing faults of the account on record: a good answer must clear them.
@@ -93,12 +95,17 @@ impl Store {
                     .await
             })
             .await?;
-        let Some(first) = rows.first() else {
+        let first = rows.first().ok_or(Error::Inconsistent("a claim answers with no row"))?;
+        if !first.try_get::<bool, _>("account_known")? {
             return Err(Error::Inconsistent("accounts: no row for this account"));
+        }
+        let seconds = |name: &str| -> Result<Option<Duration>> {
+            let seconds: Option<f64> = first.try_get(name)?;
+            Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))))
         };
-        let wait: Option<f64> = first.try_get("wait")?;
-        Ok(Claim {
-            wait: wait.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0))),
+        let mut claim = Claim {
+            wait: seconds("wait")?,
+            next_due: seconds("next_due")?,
             breaker_open: first.try_get("breaker_open")?,
             faults_on_record: first.try_get("faults_on_record")?,
             rows: rows
@@ -106,7 +113,37 @@ impl Store {
                 .filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(None)))
                 .map(|row| claimed(row, token))
                 .collect::<Result<_>>()?,
-        })
+        };
+        self.look_again_for_keys(&mut claim.rows).await?;
+        Ok(claim)
+    }
+
+    /// A claim that waited for the account's row sees rows as they are now but joins keys as they
+    /// were when it began; a first answer may have been written in between. A second key for the
+    /// same verification would be refused, and the answer with it.
+    async fn look_again_for_keys(&self, rows: &mut [Claimed]) -> Result<()> {
+        let unsure = |row: &&mut Claimed| row.attempt > 1 && row.data_key.is_none();
+        let ids: Vec<Uuid> = rows.iter_mut().filter(unsure).map(|row| row.id.0).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<(Uuid, String, Vec<u8>)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select verification_id, key_id, wrapped from data_keys
+                     where verification_id = any($1)",
+                )
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        for (id, key_id, wrapped) in keys {
+            if let Some(row) = rows.iter_mut().find(|row| row.id.0 == id) {
+                row.data_key = Some((key_id, wrapped));
+            }
+        }
+        Ok(())
     }
 
     /// Lengthens the leases of these claims; answers with those still held.
@@ -211,8 +248,8 @@ impl Store {
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
-    /// Makes it due now, out of `failed` and `expired` too (redrive). `None`: no such one, or it
-    /// is erased.
+    /// Makes it due now, out of `failed` and `expired` too (redrive), and also when it was closed:
+    /// an operator's wish, unlike a callback, reopens it. `None`: no such one, or it is erased.
     pub async fn refetch(
         &self,
         id: VerificationId,
@@ -223,7 +260,7 @@ impl Store {
         // an erased person is never asked about again.
         self.run(|| async {
             sqlx::query(
-                "update verifications set state = 'pending', failures = 0, polls = 0,
+                "update verifications set state = 'pending', closed = false, failures = 0, polls = 0,
                      callbacks = callbacks + 1, updated_at = greatest(updated_at, $3),
                      due_at = least(due_at, verdict_now()),
                      give_up_at = verdict_now() + make_interval(secs => $2)
@@ -243,7 +280,8 @@ impl Store {
     pub async fn backlog(&self) -> Result<Backlog> {
         self.run(|| async {
             sqlx::query_as(
-                "select count(*) filter (where lease_token is null) as waiting,
+                "select count(*) filter (where lease_until is null or lease_until <= verdict_now())
+                            as waiting,
                         count(*) filter (where lease_until > verdict_now()) as leased,
                         coalesce(extract(epoch from verdict_now() - min(due_at)), 0)::float8
                             as oldest_seconds
@@ -268,17 +306,22 @@ pub struct Backlog {
     pub oldest_seconds: f64,
 }
 
-/// verifications::claim. At most one worker holds a row; budget is spent for exactly the rows
+/// `verifications::claim`. At most one worker holds a row; budget is spent for exactly the rows
 /// taken; while the breaker is open one row at a time may probe. The account's row is locked
 /// first, so replicas draw one after the other. Judged by the database's clock alone. A claim lost
 /// in a crash of Postgres is a claim that never was, so this commit needs no fsync.
 const CLAIM: &str = "
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
+), idle as (
+    -- Nothing due: nothing is locked, and so nothing is written.
+    select not exists (select from verifications
+        where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now()))
+        as is_idle
 ), account as (
     select a.*, verdict_now() as now_at,
         extract(epoch from greatest(a.spent_to, verdict_now()) - verdict_now())::float8 as ahead
-    from accounts a, durability where a.account = $1 for update of a
+    from accounts a, durability, idle where a.account = $1 and not is_idle for update of a
 ), allowance as (
     select a.*,
         case when breaker = 'closed' then greatest(0, least($2, floor($5 - ahead / $4 + 1e-6)))::int
@@ -289,7 +332,7 @@ with durability as materialized (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
     order by due_at, id
-    limit (select allowed from allowance)
+    limit coalesce((select allowed from allowance), 0)
     for update skip locked
 ), claimed as (
     update verifications v
@@ -308,13 +351,16 @@ with durability as materialized (
     from taken where a.account = $1 and taken.n > 0
 )
 select c.*, k.key_id, k.wrapped,
-    w.breaker <> 'closed' as breaker_open,
-    w.failures > 0 as faults_on_record,
+    exists (select from accounts where account = $1) as account_known,
+    (select extract(epoch from due_at - verdict_now())::float8 from verifications
+     where due_at > verdict_now() order by due_at limit 1) as next_due,
+    coalesce(w.breaker <> 'closed', false) as breaker_open,
+    coalesce(w.failures > 0, false) as faults_on_record,
     case when w.allowed >= $2 then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
          when taken.n = w.allowed then (w.ahead + (taken.n + 1 - $5) * $4)::float8
     end as wait
-from allowance w cross join taken
+from taken left join allowance w on true
 left join claimed c on true
 left join data_keys k on k.verification_id = c.id
 order by c.due_at, c.id";

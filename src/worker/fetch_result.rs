@@ -12,10 +12,12 @@ use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::ResultId;
+use crate::domain::verification::State;
 use crate::policy;
 use crate::provider::client::{Answer, Unanswered};
+use crate::store;
 use crate::store::accounts::Breaker;
-use crate::store::completions::{Completion, NewResult, Written};
+use crate::store::completions::{Completion, NewResult, NextStep, Written};
 use crate::store::verifications::Claimed;
 use crate::vault::{DataKey, OpenError, Place, WrappedKey};
 
@@ -36,59 +38,101 @@ pub async fn fetch_result(
     account: AccountAtClaim,
     lost: CancellationToken,
 ) {
-    let started = Instant::now();
-    // The key first: what cannot be sealed must not be fetched.
-    let (key, new_key) = match data_key(worker, &claimed) {
-        Ok(keys) => keys,
-        Err(error) => return report_unsealable(&claimed, &error),
-    };
-    let heard = tokio::select! {
+    tokio::select! {
         biased;
         () = lost.cancelled() => {
-            tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: call dropped");
-            return;
+            tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
         }
-        heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id) => heard,
+        () = ask_and_write(worker, &claimed, account) => {}
+    }
+}
+
+async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtClaim) {
+    // The key first: what cannot be sealed must not be fetched.
+    let (key, new_key) = match data_key(worker, claimed) {
+        Ok(keys) => keys,
+        Err(error) => return put_off(worker, claimed, &error).await,
     };
-    let call_ms = started.elapsed().as_millis();
-    let fetched = Fetched::new(worker, &claimed, account, &heard);
-    metrics::histogram!("verdict_provider_call_seconds").record(started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    let heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id).await;
+    let took = started.elapsed();
+    let fetched = Fetched::new(worker, claimed, account, &heard);
+    metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
     metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
-
-    // Before the verification can become due again.
-    affect_account(worker, fetched.consequence.account, account).await;
-
-    let at = worker.clock.now();
     let sealed =
         heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
     let sealed = match sealed.transpose() {
         Ok(sealed) => sealed,
-        Err(error) => return report_unsealable(&claimed, &error),
+        Err(error) => return put_off(worker, claimed, &error).await,
     };
+
+    // Before the verification can become due again.
+    affect_account(worker, fetched.consequence.account, account).await;
     let completion = Completion {
-        verification_id: claimed.id,
-        lease_token: claimed.lease_token,
-        attempt: claimed.attempt,
-        callbacks_seen: claimed.callbacks,
-        next: fetched.consequence.next,
-        // Nothing is sealed where nothing came, so a new key is not needed: the next attempt
+        // Where nothing came nothing is sealed, so a new key is not needed: the next attempt
         // makes another.
         new_data_key: new_key.filter(|_| sealed.is_some()).map(|key| (key.key_id, key.bytes)),
         result: sealed.map(|sealed_body| NewResult { sealed_body, stored: fetched.result.clone() }),
         decision: fetched.decision.clone(),
-        at,
+        ..bare_completion(worker, claimed, fetched.consequence.next)
     };
-    let written = worker.completing.submit(completion).await;
-    report(&claimed, &fetched, call_ms, &written);
-    match written {
-        Ok(Written::Committed) => {
-            if fetched.consequence.next.due_in.is_some_and(|due| due.is_zero()) {
-                worker.signals.work_is_due();
+    match write(worker, completion).await {
+        Ok(written) => report(claimed, &fetched, took, written),
+        Err(error) => put_off(worker, claimed, &error).await,
+    }
+}
+
+/// Writes it, again and again while Postgres is away: the answer is in hand, and the lease says
+/// how long trying makes sense. An error is one that trying again will not mend.
+async fn write(worker: &Worker, completion: Completion) -> Result<Written, store::Error> {
+    loop {
+        match worker.completing.submit(completion.clone()).await {
+            Ok(Written::Committed) => {
+                if completion.next.due_in.is_some_and(|due| due.is_zero()) {
+                    worker.signals.work_is_due();
+                }
+                worker.signals.something_settled();
+                return Ok(Written::Committed);
             }
-            worker.signals.something_settled();
+            // Somebody else's now, or written by a try whose answer was lost.
+            Ok(Written::Fenced) => return Ok(Written::Fenced),
+            Err(error) if !error.is_passing() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, verification = %completion.verification_id, "not written yet");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
         }
-        // Somebody else's now; or unknown, and then the lease runs out and it is done again.
-        Ok(Written::Fenced) | Err(_) => {}
+    }
+}
+
+/// Between two tries to write a completion.
+const WRITE_AGAIN: Duration = Duration::from_millis(250);
+
+/// Nothing came, nothing is decided: only the next step is written.
+fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Completion {
+    Completion {
+        verification_id: claimed.id,
+        lease_token: claimed.lease_token,
+        attempt: claimed.attempt,
+        callbacks_seen: claimed.callbacks,
+        next,
+        result: None,
+        decision: None,
+        new_data_key: None,
+        at: worker.clock.now(),
+    }
+}
+
+/// Cannot be sealed or written as it is, so it is put off: a key missing from the ring may come
+/// back, and rows in this state must not stand in the way of the others.
+async fn put_off(worker: &Worker, claimed: &Claimed, error: &(dyn std::error::Error + Sync)) {
+    tracing::error!(%error, verification = %claimed.id, "nothing can be kept: put off");
+    metrics::counter!("verdict_put_off_total").increment(1);
+    let jitter = worker.ids.fraction();
+    let put_off = consequence(&worker.settings.schedule, claimed, Heard::Unsealable, jitter, false);
+    if let Err(error) = write(worker, bare_completion(worker, claimed, put_off.next)).await {
+        // The lease runs out, and it is tried again.
+        tracing::error!(%error, verification = %claimed.id, "cannot even be put off");
     }
 }
 
@@ -97,26 +141,17 @@ pub fn body_of(id: ResultId) -> Place<'static> {
     Place { table: "results", row: id.0, column: "sealed_body" }
 }
 
-/// The lease runs out and it is tried again: a key missing from the ring may come back.
-fn report_unsealable(claimed: &Claimed, error: &dyn std::error::Error) {
-    tracing::error!(%error, verification = %claimed.id, "cannot seal: nothing kept");
-    metrics::counter!("verdict_unsealable_total").increment(1);
-}
-
 fn data_key(
     worker: &Worker,
     claimed: &Claimed,
 ) -> Result<(DataKey, Option<WrappedKey>), OpenError> {
-    match &claimed.data_key {
-        Some((key_id, bytes)) => {
-            let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
-            Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
-        }
-        None => {
-            let (key, wrapped) =
-                worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
-            Ok((key, Some(wrapped)))
-        }
+    if let Some((key_id, bytes)) = &claimed.data_key {
+        let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+        Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
+    } else {
+        let (key, wrapped) =
+            worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
+        Ok((key, Some(wrapped)))
     }
 }
 
@@ -193,19 +228,19 @@ fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDe
 
 async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: AccountAtClaim) {
     let (store, account, settings) = (&worker.store, &worker.settings.account, &worker.settings);
+    let probing = at_claim.breaker_open;
     let outcome = match effect {
-        AccountEffect::Well if at_claim.breaker_open || at_claim.faults_on_record => {
-            if at_claim.breaker_open {
-                tracing::info!("the provider answers again: calls go out");
-            }
-            store.account_is_well(account).await
-        }
+        AccountEffect::Well if probing || at_claim.faults_on_record => well(worker, probing).await,
+        // Throttled, so known and allowed.
+        AccountEffect::Pause(pause) if probing => match well(worker, probing).await {
+            Ok(()) => store.pause(account, pause).await,
+            Err(error) => Err(error),
+        },
+        AccountEffect::None if probing => store.probe_again(account, FIRST_PROBE).await,
         AccountEffect::Well | AccountEffect::None => Ok(()),
         AccountEffect::Pause(pause) => store.pause(account, pause).await,
         AccountEffect::Trip(why) => trip(worker, why, at_claim).await,
-        AccountEffect::Fault if at_claim.breaker_open => {
-            trip(worker, Breaker::Outage, at_claim).await
-        }
+        AccountEffect::Fault if probing => trip(worker, Breaker::Outage, at_claim).await,
         AccountEffect::Fault => match store.count_fault(account).await {
             Ok(faults) if faults >= settings.faults_to_open => {
                 trip(worker, Breaker::Outage, at_claim).await
@@ -217,6 +252,13 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
     if let Err(error) = outcome {
         tracing::warn!(%error, "the account's state could not be written");
     }
+}
+
+async fn well(worker: &Worker, probing: bool) -> crate::store::Result<()> {
+    if probing {
+        tracing::info!("the provider answers again: calls go out");
+    }
+    worker.store.account_is_well(&worker.settings.account).await
 }
 
 async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> crate::store::Result<()> {
@@ -234,17 +276,12 @@ async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> crate:
 /// Soon enough for a hiccup; doubled with every failed probe.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 
-fn report(
-    claimed: &Claimed,
-    fetched: &Fetched,
-    call_ms: u128,
-    written: &crate::store::Result<Written>,
-) {
+fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written) {
     let outcome = fetched.decision.as_ref().map(|decision| decision.decision.outcome.as_str());
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let written = match written {
-        Ok(Written::Committed) => "committed",
-        Ok(Written::Fenced) => "fenced",
-        Err(_) => "unknown",
+        Written::Committed => "committed",
+        Written::Fenced => "fenced",
     };
     tracing::info!(
         verification = %claimed.id,
@@ -253,9 +290,9 @@ fn report(
         code = fetched.result.error.as_ref().and_then(|error| error.code.as_deref()),
         verify_status = fetched.result.evidence.as_ref().map(|evidence| evidence.verify_status),
         outcome,
-        state = fetched.consequence.next.state.map(crate::domain::verification::State::as_str),
-        again_in_ms = fetched.consequence.next.due_in.map(|due| u64::try_from(due.as_millis()).unwrap_or(u64::MAX)),
-        call_ms = u64::try_from(call_ms).unwrap_or(u64::MAX),
+        state = fetched.consequence.next.state.map(State::as_str),
+        again_in_ms = fetched.consequence.next.due_in.map(millis),
+        call_ms = millis(took),
         written,
         "fetch"
     );

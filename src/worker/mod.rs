@@ -173,7 +173,10 @@ impl Worker {
             _ if claim.rows.len() >= free => Pause::None,
             // Capped: a probe that went well reopens the budget before its time.
             Some(wait) => Pause::For(wait.min(self.jittered_poll())),
-            None => Pause::UntilDue(self.jittered_poll()),
+            None => {
+                let poll = self.jittered_poll();
+                Pause::UntilDue(claim.next_due.map_or(poll, |next_due| next_due.min(poll)))
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Schedule {
 
 /// Longest wait a provider may ask of one verification: an answer that says "in a year" is a
 /// mistake of the provider's, and must not lose ours.
-const LONGEST_TOLD_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_TOLD_WAIT: Duration = Duration::from_mins(10);
 /// Longest pause of the whole account after one throttled call. Throttling counts per second, so
 /// one second is what a pause can win.
 const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
@@ -45,6 +45,8 @@ pub enum Heard<'a> {
     Nothing,
     /// We have nothing to sign with.
     NoCredentials,
+    /// Not asked: the answer could not have been sealed. A key missing from the ring may come back.
+    Unsealable,
 }
 
 /// What to do about the account.
@@ -119,6 +121,7 @@ pub fn consequence(
             let trip = AccountEffect::Trip(Breaker::Credentials);
             return again(Duration::ZERO, claimed.failures, trip);
         }
+        Heard::Unsealable => return again(backoff(), failures, AccountEffect::None),
         Heard::Nothing => (ErrorClass::Transient, None),
         Heard::Error(error, told) => (error.class, told),
     };
@@ -171,7 +174,7 @@ fn unfinished(schedule: &Schedule, claimed: &Claimed) -> Consequence {
         next: NextStep {
             state: Some(State::Unfinished),
             closed: false,
-            due_in: Some(delay.copied().unwrap_or(Duration::from_secs(60))),
+            due_in: Some(delay.copied().unwrap_or(Duration::from_mins(1))),
             failures: 0,
             polls: claimed.polls.saturating_add(1),
         },

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Callback, Options, SECRET, Setting, TestApp, callback};
+use crate::harness::{Callback, Options, PATIENCE, SECRET, Setting, TestApp, callback, now};
 use verdict::app::Role;
 
 async fn nothing_stored(app: &TestApp) {
@@ -187,12 +187,21 @@ async fn a_silent_or_trickling_client_is_let_go_while_others_are_served() {
     body_never_comes.write_all(head.as_bytes()).await.unwrap();
     let mut preface = TcpStream::connect(app.http).await.unwrap();
     preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-    let _silent = TcpStream::connect(app.http).await.unwrap();
+    let silent = TcpStream::connect(app.http).await.unwrap();
+    let mut half_a_head = TcpStream::connect(app.http).await.unwrap();
+    half_a_head.write_all(b"GET /healthz HTTP/1.1\r\nhost:").await.unwrap();
+    let mut half_a_preface = TcpStream::connect(app.http).await.unwrap();
+    half_a_preface.write_all(b"PRI * HT").await.unwrap();
 
     assert_eq!(app.post(callback("pass-1", app.clock.now())).await.status, 202);
     let mut answer = Vec::new();
     preface.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 4") || answer.is_empty(), "{answer:?}");
+    // Each is closed by us, with or without a word.
+    for mut idle in [silent, half_a_head, half_a_preface] {
+        let closed = tokio::time::timeout(PATIENCE, idle.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok(), "an idle connection is kept");
+    }
     let mut answer = String::new();
     body_never_comes.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-timeout"), "{answer}");
@@ -202,7 +211,7 @@ async fn a_silent_or_trickling_client_is_let_go_while_others_are_served() {
 async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
     let setting = Setting::new(Options::default()).await;
     let process = setting.serve().await;
-    let now = time::OffsetDateTime::now_utc();
+    let now = now();
     let marked = r#"{"biz_type":"MARK-TYPE","biz_id":"MARK ID","reference":"MARK-REFERENCE"}"#;
     let posts = [
         Callback::signed(marked, now),

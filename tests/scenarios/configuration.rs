@@ -130,6 +130,15 @@ async fn the_environment_wins_over_the_file_and_lists_come_with_commas() {
     assert!(error.contains("vault.keys[0]"), "{error}");
     let (_, error) = serve(GOOD, &[("DATABASE_URL", "mysql://x")]).await;
     assert!(error.contains("database.url"), "{error}");
+    // Also over a file's other way of giving the same secret.
+    let by_file = GOOD
+        .replace("url = \"postgres://nobody@127.0.0.1:1/none\"", "url_file = \"/none\"")
+        .replace("access_key_secret = \"secret\"", "access_key_secret_file = \"/none\"");
+    let given = [("DATABASE_URL", "mysql://x"), ("VERDICT__PROVIDER__ACCESS_KEY_SECRET", "s")];
+    let (_, error) = serve(&by_file, &given).await;
+    assert!(error.contains("database.url: must begin"), "{error}");
+    let (_, error) = serve(GOOD, &[("VERDICT__DATABASE__URL_FILE", "/none")]).await;
+    assert!(error.contains("database.url_file: /none"), "{error}");
 }
 
 #[tokio::test]

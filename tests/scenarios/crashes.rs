@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::Row;
-use time::OffsetDateTime;
 
-use crate::harness::{Options, Setting, callback, eventually};
+use crate::harness::{Options, Setting, callback, eventually, now};
 
 /// Posts `count` callbacks from 16 clients; the ones that got a 2xx.
 async fn post_many(client: &reqwest::Client, http: SocketAddr, count: usize) -> HashSet<String> {
@@ -24,7 +23,7 @@ async fn post_many(client: &reqwest::Client, http: SocketAddr, count: usize) -> 
                     return accepted;
                 }
                 let biz_id = format!("pass-97-u{n}");
-                let message = callback(&biz_id, OffsetDateTime::now_utc());
+                let message = callback(&biz_id, now());
                 let mut request = client.post(format!("http://{http}/v1/callbacks/app"));
                 for (name, value) in message.headers {
                     request = request.header(name, value);
@@ -132,7 +131,7 @@ async fn told_to_stop_under_load_it_drains_and_loses_nothing() {
 async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
     let setting = Setting::new(options()).await;
     let frozen = setting.serve().await;
-    let message = callback("slow-1500-pass-97", OffsetDateTime::now_utc());
+    let message = callback("slow-1500-pass-97", now());
     assert_eq!(frozen.post(&setting.client, message).await, Some(202));
     let pool = setting.database.pool().await;
     eventually("the call is under way", || async {

@@ -116,6 +116,20 @@ async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_redriven() 
 }
 
 #[tokio::test]
+async fn an_operator_may_ask_again_about_a_passed_one_and_callbacks_count_again() {
+    let app = TestApp::start().await;
+    let biz_id = "pass-97-x1-then-status-7-x1-then-pass-98";
+    let passed = app.verified(biz_id).await;
+    let id = passed["id"].as_str().unwrap();
+    let url = format!("http://{}/v1/verifications/{id}/refetch", app.http);
+    app.client.post(url).bearer_auth(&app.api_key).send().await.unwrap();
+    let rejected = app.settled(id).await;
+    assert_eq!(rejected["decision"]["outcome"], "reject");
+    app.accepted(biz_id).await;
+    assert_eq!(app.settled(id).await["decision"]["outcome"], "approve");
+}
+
+#[tokio::test]
 async fn a_callback_that_comes_while_the_provider_is_asked_is_not_swallowed() {
     let app = TestApp::start().await;
     let biz_id = "slow-400-status-7-x1-then-pass-97";

@@ -1,5 +1,7 @@
 //! Scenarios in the users' words: real Postgres, real HTTP, real signatures, a simulated provider.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod harness;
 
 mod accepting;
@@ -7,7 +9,9 @@ mod bad_input;
 mod configuration;
 mod crashes;
 mod deciding;
+mod demo;
 mod fetching;
+mod migrations;
 mod outages;
 mod privacy;
 mod protocol;

@@ -1,6 +1,6 @@
 //! The provider fails or refuses us: nobody suffers for it, and it heals by itself.
 
-use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually};
+use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually, now};
 use verdict::sandbox::Behaviour;
 
 async fn ready(app: &TestApp) -> Reply {
@@ -57,7 +57,7 @@ async fn a_restart_with_the_right_secret_drains_the_backlog_at_once() {
     .await;
     let process = setting.serve().await;
     for n in 0..20 {
-        let message = callback(&format!("pass-97-u{n}"), time::OffsetDateTime::now_utc());
+        let message = callback(&format!("pass-97-u{n}"), now());
         assert_eq!(process.post(&setting.client, message).await, Some(202));
     }
     eventually("readiness says so", || async {

@@ -17,7 +17,7 @@ use verdict::store::completions::{Completion, NextStep, Written};
 use verdict::store::verifications::{Claim, ClaimLimits, Claimed};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
-const WINDOW: Duration = Duration::from_secs(2400);
+const WINDOW: Duration = Duration::from_mins(40);
 const LEASE: Duration = Duration::from_secs(5);
 
 struct Bench {
@@ -163,7 +163,7 @@ async fn many_claimers_never_hold_the_same_row() {
                 let limits = ClaimLimits {
                     account: "a",
                     max_rows: 7,
-                    lease: Duration::from_secs(600),
+                    lease: Duration::from_mins(10),
                     queries_per_second: 100_000.0,
                     burst: 10_000.0,
                     probe_every: Duration::from_secs(30),
@@ -213,6 +213,25 @@ async fn an_idle_claim_costs_no_budget() {
     }
     bench.accept("x").await;
     assert_eq!(bench.claim_at(2.0, 2.0, 100).await.rows.len(), 1);
+}
+
+#[tokio::test]
+async fn without_the_accounts_row_nothing_is_claimed() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let pool = bench.database.pool().await;
+    sqlx::query("delete from accounts").execute(&pool).await.unwrap();
+    let limits = ClaimLimits {
+        account: "a",
+        max_rows: 10,
+        lease: LEASE,
+        queries_per_second: 10.0,
+        burst: 10.0,
+        probe_every: LEASE,
+    };
+    assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
+    bench.store.open_account("a").await.unwrap();
+    assert_eq!(bench.claim().await[0].attempt, 1);
 }
 
 #[tokio::test]

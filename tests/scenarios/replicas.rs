@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::harness::{Options, Setting, callback};
+use crate::harness::{Options, Setting, callback, now};
 
 #[tokio::test]
 async fn two_replicas_keep_one_budget_and_never_fetch_the_same_at_once() {
@@ -16,7 +16,7 @@ async fn two_replicas_keep_one_budget_and_never_fetch_the_same_at_once() {
     let (one, two) = tokio::join!(setting.serve(), setting.serve());
     for n in 0..120 {
         let to = if n % 2 == 0 { &one } else { &two };
-        let message = callback(&format!("pass-97-u{n}"), time::OffsetDateTime::now_utc());
+        let message = callback(&format!("pass-97-u{n}"), now());
         assert_eq!(to.post(&setting.client, message).await, Some(202));
     }
     setting.drained().await;

@@ -3,13 +3,13 @@
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::harness::TestApp;
+use crate::harness::{Options, Setting, TestApp, callback, eventually, now, vault_secret};
 use verdict::domain::ids::ResultId;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
 use verdict::worker::fetch_result::body_of;
 
 fn vault() -> Vault {
-    let key = Key::parse("test", "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U=").expect("a key");
+    let key = Key::parse("test", &vault_secret("test")).expect("a key");
     Vault::new(KeyRing::new(vec![key]).expect("a ring"))
 }
 
@@ -83,4 +83,43 @@ async fn history_cannot_be_edited() {
         let refused = sqlx::query(edit).execute(&pool).await.unwrap_err();
         assert!(refused.to_string().contains("never edited"), "{edit}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn a_key_missing_from_the_ring_puts_its_verifications_off_and_nobody_else() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let process = setting.serve().await;
+    let message = callback("status-7-x1-then-pass-97", now());
+    assert_eq!(process.post(&setting.client, message).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+
+    // Another ring: what the old key sealed cannot be added to.
+    setting.options.vault_keys = &["other"];
+    let process = setting.serve().await;
+    for biz_id in ["status-7-x1-then-pass-97", "pass-97-new"] {
+        assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
+    let pool = setting.database.pool().await;
+    let state = |biz_id: &'static str| {
+        let pool = pool.clone();
+        async move {
+            let statement = "select state from verifications where biz_id = $1";
+            sqlx::query_scalar::<_, String>(statement).bind(biz_id).fetch_one(&pool).await.unwrap()
+        }
+    };
+    eventually("the other one is decided", || async {
+        (state("pass-97-new").await == "decided").then_some(())
+    })
+    .await;
+    assert_eq!(state("status-7-x1-then-pass-97").await, "pending");
+    assert_eq!(setting.provider.queries("status-7-x1-then-pass-97"), 1);
+    process.kill().await;
+
+    // The old key behind the new one: all is well again.
+    setting.options.vault_keys = &["other", "test"];
+    let process = setting.serve().await;
+    setting.drained().await;
+    assert_eq!(setting.provider.queries("status-7-x1-then-pass-97"), 2);
+    process.kill().await;
 }

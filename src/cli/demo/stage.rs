@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use verdict::app::{self, Role, Running};
-use verdict::config::{Config, Environment};
+use verdict::config::{Config, ConfigError, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
@@ -27,10 +27,8 @@ use verdict::vault::webhook::Secret;
 
 use crate::cli::say;
 
-/// The preferred port; another one if it is taken.
-const HTTP_PORT: u16 = 8080;
-/// The preferred port of the operations listener.
-const OPERATIONS_PORT: u16 = 9464;
+/// Of the public and the operations listener; others if one of them is taken.
+const PREFERRED_PORTS: [u16; 2] = [8080, 9464];
 const DATABASE: &str = "verdict_demo";
 
 /// Everything up and running.
@@ -90,19 +88,31 @@ impl Stage {
 
         let webhook_secret = format!("whsec_{}", random_base64(&ids));
         let config_file = folder.join("verdict.toml");
-        write_private(
-            &config_file,
-            &settings(&postgres, provider, &sandbox_secret, &webhook_secret, &random_base64(&ids))
-                .await,
-        )?;
-        // The demo's own file alone: a variable set for production must not reach into it.
-        let config = Config::load(Some(&config_file), &Environment::new())?;
+        let settings = |ports: [u16; 2]| {
+            let vault_secret = random_base64(&ids);
+            let text = settings(
+                &postgres,
+                provider,
+                &sandbox_secret,
+                &webhook_secret,
+                &vault_secret,
+                ports,
+            );
+            write_private(&config_file, &text)?;
+            // The demo's own file alone: a variable set for production must not reach into it.
+            anyhow::Ok(Config::load(Some(&config_file), &Environment::new())?)
+        };
+        let mut config = settings(PREFERRED_PORTS)?;
         let store = Store::new(&config.store()?)?;
         store.migrate().await?;
         let api_key = make_key(&store, &clock, &ids).await?;
         store.close().await;
-        let running =
-            app::start(&config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await?;
+        let mut running = serve(&config, &clock, &ids).await;
+        if running.as_ref().is_err_and(is_about_an_address) {
+            config = settings([0, 0])?;
+            running = serve(&config, &clock, &ids).await;
+        }
+        let running = running?;
         let http = running.http.context("no public listener")?;
         tell(format!("verdict on http://{http}, metrics on http://{}/metrics", running.operations));
         Ok(Self {
@@ -165,22 +175,29 @@ async fn fresh_database(postgres: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn settings(
+async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Running> {
+    app::start(config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await
+}
+
+fn is_about_an_address(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ConfigError>().is_some_and(|error| error.key.ends_with(".listen"))
+}
+
+fn settings(
     postgres: &Server,
     provider: SocketAddr,
     sandbox_secret: &str,
     webhook_secret: &str,
     vault_secret: &str,
+    [http, operations]: [u16; 2],
 ) -> String {
-    let http = free_address(HTTP_PORT).await;
-    let operations = free_address(OPERATIONS_PORT).await;
     let url = postgres.url(DATABASE);
     format!(
         r#"# Written by `verdict demo`; every secret in it is made anew at each start.
 [http]
-listen = "{http}"
+listen = "127.0.0.1:{http}"
 [operations]
-listen = "{operations}"
+listen = "127.0.0.1:{operations}"
 [database]
 url = "{url}"
 [sources.app]
@@ -197,14 +214,6 @@ secret = "{vault_secret}"
 unfinished_schedule_ms = [300, 500, 1000]
 "#
     )
-}
-
-async fn free_address(preferred: u16) -> SocketAddr {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, preferred));
-    match TcpListener::bind(address).await {
-        Ok(_) => address,
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    }
 }
 
 fn random_base64(ids: &Ids) -> String {

@@ -37,6 +37,8 @@ pub struct Options {
     /// Delays between polls of unfinished verifications, in milliseconds.
     pub unfinished_schedule_ms: &'static str,
     pub database: Option<Database>,
+    /// The key ring: ids, each with a secret of its own.
+    pub vault_keys: &'static [&'static str],
     /// Whether time stands still.
     pub fixed_clock: bool,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             dialect: ["v2", "POST", "JSON"],
             unfinished_schedule_ms: "[50]",
             database: None,
+            vault_keys: &["test"],
             fixed_clock: true,
         }
     }
@@ -81,7 +84,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub client: reqwest::Client,
     pub api_key: String,
-    running: Option<Running>,
+    _running: Running,
 }
 
 /// A simulated provider that knows key `provider-key` with secret `provider-secret`.
@@ -95,9 +98,23 @@ pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
     (sandbox, address)
 }
 
+/// The secret of the key-encryption key with this id, in base64.
+pub fn vault_secret(id: &str) -> String {
+    use base64::Engine;
+    let secret = format!("{id:-<32}");
+    base64::engine::general_purpose::STANDARD.encode(secret)
+}
+
 /// Configuration for the service under test.
 pub fn configuration(options: &Options, database: &Database, provider: SocketAddr) -> String {
     let [signature, method, format] = options.dialect;
+    let vault: String = options
+        .vault_keys
+        .iter()
+        .map(|id| {
+            ["[[vault.keys]]\nid = \"", id, "\"\nsecret = \"", &vault_secret(id), "\"\n"].concat()
+        })
+        .collect();
     let key = if options.provider_secret.is_empty() { "" } else { "provider-key" };
     format!(
         r#"
@@ -119,9 +136,7 @@ format = "{format}"
 access_key_id = "{key}"
 access_key_secret = "{}"
 queries_per_second = {:?}
-[[vault.keys]]
-id = "test"
-secret = "dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U="
+{vault}
 [worker]
 unfinished_schedule_ms = {}
 backoff_first_ms = 20
@@ -185,15 +200,7 @@ impl TestApp {
             clock,
             client,
             api_key,
-            running: Some(running),
-        }
-    }
-
-    /// A graceful stop.
-    pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop();
-            running.stopped().await;
+            _running: running,
         }
     }
 

@@ -77,14 +77,23 @@ async fn prepare(server: &Server) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Makes one.
+/// Makes a migrated one.
 pub async fn new_database() -> Database {
+    make(TEMPLATE).await
+}
+
+/// Makes one without anything in it.
+pub async fn empty_database() -> Database {
+    make("template0").await
+}
+
+async fn make(template: &str) -> Database {
     let server = tokio::task::spawn_blocking(server).await.expect("the server");
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::SeqCst));
     let mut connection =
         PgConnection::connect(&server.url("postgres")).await.expect("the server answers");
     connection
-        .execute(AssertSqlSafe(format!("create database {name} template {TEMPLATE}")))
+        .execute(AssertSqlSafe(format!("create database {name} template {template}")))
         .await
         .expect("a new database");
     connection.close().await.expect("closed");

@@ -3,11 +3,13 @@
 mod app;
 mod caller;
 mod cluster;
+mod privacy;
 mod process;
 
-pub use app::{Options, TestApp, make_key, provider};
+pub use app::{Options, TestApp, make_key, provider, vault_secret};
 pub use caller::{Callback, Reply, SECRET, callback};
-pub use cluster::{Database, new_database};
+pub use cluster::{Database, empty_database, new_database};
+pub use privacy::{assert_no_person, dump};
 pub use process::{Setting, run_verdict};
 
 use std::future::Future;
@@ -30,8 +32,13 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, watch).await {
-        Ok(found) => found,
-        Err(_) => panic!("did not happen within {PATIENCE:?}: {what}"),
-    }
+    let Ok(found) = tokio::time::timeout(PATIENCE, watch).await else {
+        panic!("did not happen within {PATIENCE:?}: {what}")
+    };
+    found
+}
+
+/// The time of day, for scenarios with processes of their own.
+pub fn now() -> time::OffsetDateTime {
+    verdict::domain::clock::Clock::system().now()
 }

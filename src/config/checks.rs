@@ -1,0 +1,124 @@
+//! Checks of single values: each complaint names its key, never the value.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::written::RawSource;
+use super::{Result, wrong};
+use crate::http::callbacks::Source;
+use crate::http::rate::RateLimit;
+use crate::vault::webhook::Secret;
+
+pub(super) fn source(name: &str, raw: &RawSource) -> Result<Arc<Source>> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+        return wrong(
+            "sources",
+            "a name must be 1 to 64 letters, digits, hyphens, dots or underscores",
+        );
+    }
+    let key = format!("sources.{name}.secrets");
+    let mut texts = raw.secrets.clone();
+    if let Some(file) = &raw.secrets_file {
+        let lines = read_secret(&format!("sources.{name}.secrets_file"), file)?;
+        texts.extend(lines.lines().map(|line| line.trim().to_owned()));
+    }
+    texts.retain(|text| !text.is_empty());
+    if texts.is_empty() {
+        return wrong(key, "at least one is required (or secrets_file)");
+    }
+    let secrets = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            Secret::parse(text).or_else(|error| wrong(format!("{key}[{index}]"), error))
+        })
+        .collect::<Result<_>>()?;
+    let rate = match raw.requests_per_second {
+        Some(0) => {
+            return wrong(format!("sources.{name}.requests_per_second"), "must be at least 1");
+        }
+        rate => rate.map(RateLimit::new),
+    };
+    Ok(Arc::new(Source { secrets, rate }))
+}
+
+pub(super) fn endpoint(text: &str) -> Result<url::Url> {
+    const KEY: &str = "provider.endpoint";
+    let Ok(url) = url::Url::parse(text) else { return wrong(KEY, "is not a URL") };
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => return wrong(KEY, "has no host"),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => return wrong(KEY, "must be https: plain http is for loopback only"),
+        _ => return wrong(KEY, "must be https"),
+    }
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !url.username().is_empty() || url.password().is_some() || !bare {
+        return wrong(KEY, "must be scheme, host and port only");
+    }
+    Ok(url)
+}
+
+/// The path, unless it is empty: how the environment takes a file back.
+pub(super) fn given(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// The value, or the content of the file beside it; not both.
+pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<String> {
+    match (value, given(file)) {
+        (value, None) => Ok(value.to_owned()),
+        ("", Some(file)) => Ok(read_secret(&format!("{key}_file"), file)?.trim_end().to_owned()),
+        (_, Some(_)) => wrong(key, format!("is given twice: here and as {key}_file")),
+    }
+}
+
+pub(super) fn read_secret(key: &str, file: &Path) -> Result<String> {
+    std::fs::read_to_string(file)
+        .or_else(|error| wrong(key, format!("{} cannot be read: {}", file.display(), error.kind())))
+}
+
+pub(super) fn address(key: &str, text: &str) -> Result<SocketAddr> {
+    text.parse().or_else(|_| wrong(key, "must be an address and a port, like 127.0.0.1:8080"))
+}
+
+pub(super) fn at_least<T: PartialOrd + fmt::Display + Copy>(
+    key: &str,
+    value: T,
+    least: T,
+) -> Result<T> {
+    if value >= least { Ok(value) } else { wrong(key, format!("must be at least {least}")) }
+}
+
+pub(super) fn seconds(key: &str, value: f64) -> Result<Duration> {
+    // Ten years: anything longer is a mistake, and would not fit a timer.
+    match Duration::try_from_secs_f64(value) {
+        Ok(duration) if value > 0.0 && value < 315_360_000.0 => Ok(duration),
+        _ => wrong(key, "must be a positive number"),
+    }
+}
+
+pub(super) fn millis(key: &str, value: u64) -> Result<Duration> {
+    match value {
+        1..=86_400_000 => Ok(Duration::from_millis(value)),
+        _ => wrong(key, "must be from 1 to 86400000"),
+    }
+}
+
+pub(super) fn one_of<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T> {
+    if let Some((_, value)) = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        Ok(*value)
+    } else {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        wrong(key, format!("must be one of {}", names.join(", ")))
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration as written: one struct per section, unknown keys refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// What is written, merged and of the right types, not yet checked. The parts are checked by the
+/// methods, so that a command asks only for what it needs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub(super) http: Http,
+    pub(super) operations: Operations,
+    pub(super) database: Database,
+    pub(super) callbacks: Callbacks,
+    #[serde(default)]
+    pub(super) sources: BTreeMap<String, RawSource>,
+    pub(super) provider: Provider,
+    pub(super) vault: RawVault,
+    pub(super) images: Images,
+    pub(super) policy: Policy,
+    pub(super) worker: Worker,
+    pub(super) log: Log,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: String,
+    pub(super) max_connections: usize,
+    pub(super) header_read_seconds: f64,
+    pub(super) body_read_seconds: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operations {
+    pub(super) listen: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Database {
+    pub(super) url: String,
+    pub(super) url_file: Option<PathBuf>,
+    pub(super) max_connections: u32,
+    pub(super) timeout_seconds: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Callbacks {
+    pub(super) max_batch: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    #[serde(default, deserialize_with = "list")]
+    pub(super) secrets: Vec<String>,
+    pub(super) secrets_file: Option<PathBuf>,
+    pub(super) requests_per_second: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Provider {
+    pub(super) endpoint: String,
+    pub(super) region: String,
+    pub(super) signature: String,
+    pub(super) method: String,
+    pub(super) format: String,
+    pub(super) access_key_id: String,
+    pub(super) access_key_secret: String,
+    pub(super) access_key_secret_file: Option<PathBuf>,
+    pub(super) security_token: String,
+    pub(super) security_token_file: Option<PathBuf>,
+    pub(super) queries_per_second: f64,
+    pub(super) account: String,
+    pub(super) connect_timeout_ms: u64,
+    pub(super) timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVault {
+    #[serde(deserialize_with = "vault_keys")]
+    pub(super) keys: Vec<RawKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKey {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) secret: String,
+    pub(super) secret_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Images {
+    pub(super) mode: String,
+    pub(super) store: String,
+    #[serde(deserialize_with = "list")]
+    pub(super) allowed_hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Worker {
+    pub(super) concurrency: usize,
+    pub(super) lease_seconds: f64,
+    pub(super) drain_seconds: f64,
+    pub(super) unfinished_minutes: f64,
+    #[serde(deserialize_with = "list")]
+    pub(super) unfinished_schedule_ms: Vec<u64>,
+    pub(super) backoff_first_ms: u64,
+    pub(super) backoff_longest_ms: u64,
+    pub(super) unreadable_tries: i32,
+    pub(super) transient_tries: i32,
+    pub(super) faults_to_open: i32,
+    pub(super) longest_probe_seconds: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: String,
+    pub(super) filter: String,
+}
+
+impl fmt::Debug for Config {
+    /// Says nothing: it holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Config")
+    }
+}
+
+/// A list; from the environment, one text with commas.
+fn list<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + FromStr,
+{
+    struct ListVisitor<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de> + FromStr> Visitor<'de> for ListVisitor<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list, or text with commas")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Vec<T>, E> {
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| item.parse().map_err(|_| E::custom("an item of the list is not valid")))
+                .collect()
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> std::result::Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_any(ListVisitor(PhantomData))
+}
+
+/// A list of tables; from the environment, one text: `id:base64,id:base64`.
+fn vault_keys<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<RawKey>, D::Error> {
+    struct KeysVisitor;
+    impl<'de> Visitor<'de> for KeysVisitor {
+        type Value = Vec<RawKey>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tables, or text of the form id:base64,id:base64")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Self::Value, E> {
+            text.split(',')
+                .filter(|item| !item.trim().is_empty())
+                .map(|item| {
+                    let (id, secret) = item
+                        .trim()
+                        .split_once(':')
+                        .ok_or_else(|| E::custom("a key is not of the form id:base64"))?;
+                    Ok(RawKey { id: id.to_owned(), secret: secret.to_owned(), secret_file: None })
+                })
+                .collect()
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut items: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while let Some(key) = items.next_element()? {
+                keys.push(key);
+            }
+            Ok(keys)
+        }
+    }
+    deserializer.deserialize_any(KeysVisitor)
+}

@@ -1,0 +1,218 @@
+//! Guards what no compiler checks: which layer may import which, who may name an I/O crate, and
+//! that files say what they are. Reads the sources as text; nothing here is run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each layer, and the layers it may import. `provider` means all of it, `provider::wire` a part.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("domain", &[]),
+    ("policy", &["domain"]),
+    ("vault", &["domain"]),
+    ("store", &["domain"]),
+    ("provider", &["domain"]),
+    ("worker", &["domain", "policy", "vault", "store", "provider"]),
+    ("http", &["domain", "policy", "vault", "store"]),
+    ("sandbox", &["domain", "provider::signing", "provider::wire"]),
+    ("postgres", &[]),
+];
+/// Also imports nothing; not a layer of its own, so the ones above may not import it either.
+const TELEMETRY: (&str, &[&str]) = ("telemetry", &[]);
+/// Put everything together, so import anything. Nobody imports them.
+const TOP: [&str; 5] = ["config", "app", "cli", "main", "lib"];
+
+/// What reaches outside the process, and the folders or files below `src` that may name it.
+const OUTSIDE: [(&[&str], &[&str]); 6] = [
+    (&["sqlx::"], &["store", "cli"]),
+    (&["axum::", "hyper::", "hyper_util::"], &["http", "sandbox"]),
+    (&["reqwest::"], &["provider", "cli"]),
+    (&["std::env::", "use std::env;"], &["cli"]),
+    // Telemetry only takes a file that was opened elsewhere.
+    (
+        &["std::fs::", "use std::fs;", "tokio::fs::"],
+        &["config", "postgres", "cli", "provider/credentials", "telemetry"],
+    ),
+    // Would hide what is named from the lines above.
+    (&["std::{"], &[]),
+];
+/// These compute and nothing else.
+const PURE: [&str; 3] = ["domain", "policy", "vault"];
+const PURE_NAMES_NOT: [&str; 2] = ["tokio::", "std::net::"];
+
+/// Lines of code a file may have, without its tests, comments and blank lines.
+const MOST_LINES: usize = 500;
+
+/// One source file, cut into what is to be judged.
+struct Source {
+    /// From the package's root, with slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The part below `src` that names the layer: `store` of `src/store/pool.rs`.
+    fn layer(&self) -> &str {
+        let below = self.path.strip_prefix("src/").unwrap_or_default();
+        below.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// Lines with their numbers, up to the tests inside the file; without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let end = self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        let lines = self.text[..end].lines().enumerate();
+        lines.map(|(n, line)| (n + 1, line)).filter(|(_, line)| {
+            let line = line.trim_start();
+            !line.is_empty() && !line.starts_with("//")
+        })
+    }
+
+    /// What the line imports from the crate, as far as it can be told from this line alone:
+    /// `store::pool` of `crate::store::pool::Settings`. `super::` chains count up to the root.
+    fn imports<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        let mut found: Vec<&str> =
+            ["crate::", "verdict::"].iter().flat_map(|root| after(line, root)).collect();
+        let depth = self.path.trim_end_matches("/mod.rs").matches('/').count();
+        let to_root = "super::".repeat(depth);
+        found.extend(after(line, &to_root).into_iter().filter(|rest| !rest.starts_with("super")));
+        found
+    }
+}
+
+/// What follows each whole-word occurrence of `start` in the line.
+fn after<'a>(line: &'a str, start: &str) -> Vec<&'a str> {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    line.match_indices(start)
+        .filter(|(at, _)| !line[..*at].ends_with(word))
+        .map(|(at, _)| &line[at + start.len()..])
+        .collect()
+}
+
+/// All `.rs` files below these folders; those that do not exist are passed over.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    for folder in folders {
+        collect(&root.join(folder), &mut paths);
+    }
+    paths.sort();
+    let read = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).expect("a readable source"),
+        path: path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/"),
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Fails with every violation, one a line.
+fn report(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn arrows_between_layers_point_one_way() {
+    let mut violations = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        let layer = source.layer();
+        if TOP.contains(&layer) {
+            continue;
+        }
+        let known = ARROWS.iter().chain([&TELEMETRY]).find(|(name, _)| *name == layer);
+        let Some((_, may)) = known else {
+            violations.push(format!("{}:1: the layer `{layer}` is not in ARROWS", source.path));
+            continue;
+        };
+        for (n, line) in source.code() {
+            for import in source.imports(line) {
+                let fits = |allowed: &str| {
+                    import.strip_prefix(allowed).is_some_and(|rest| {
+                        !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+                    })
+                };
+                if !fits(layer) && !may.iter().any(|allowed| fits(allowed)) {
+                    violations.push(format!(
+                        "{}:{n}: {layer} may not import `{import}`; one path for each layer",
+                        source.path
+                    ));
+                }
+            }
+        }
+    }
+    report(&violations);
+}
+
+#[test]
+fn only_those_layers_reach_outside_that_are_meant_to() {
+    let mut violations = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        let is_in = |place: &str| {
+            let rest = source.path.strip_prefix("src/").and_then(|path| path.strip_prefix(place));
+            rest.is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+        };
+        for (n, line) in source.code() {
+            let mut refuse = |name: &str| {
+                if !after(line, name).is_empty() {
+                    violations.push(format!("{}:{n}: `{name}` has no place here", source.path));
+                }
+            };
+            for (names, places) in OUTSIDE {
+                if !places.iter().any(|place| is_in(place)) {
+                    names.iter().copied().for_each(&mut refuse);
+                }
+            }
+            if PURE.contains(&source.layer()) {
+                PURE_NAMES_NOT.into_iter().for_each(refuse);
+            }
+        }
+    }
+    report(&violations);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_stays_short() {
+    let no_allow = ["[", "allow("].concat();
+    let mut violations = Vec::new();
+    for source in sources(&["src", "tests", "benches", "fuzz"]) {
+        if !source.text.starts_with("//! ") {
+            violations.push(format!("{}:1: must open with a `//!` line", source.path));
+        }
+        for (n, line) in source.text.lines().enumerate().filter(|(_, l)| l.contains(&no_allow)) {
+            let line = line.trim();
+            violations.push(format!("{}:{}: expect, with a reason: {line}", source.path, n + 1));
+        }
+        let lines = source.code().count();
+        if source.path.starts_with("src/") && !source.is_test() && lines > MOST_LINES {
+            let (path, most) = (&source.path, MOST_LINES);
+            violations.push(format!("{path}:{most}: {lines} lines of code, at most {most}"));
+        }
+    }
+    report(&violations);
+}
+
+#[test]
+fn the_code_map_names_every_module() {
+    let sources = sources(&["src"]);
+    let map = sources.iter().find(|source| source.path == "src/lib.rs").expect("src/lib.rs");
+    let mut modules: Vec<&str> = sources.iter().map(Source::layer).collect();
+    modules.dedup();
+    modules.retain(|module| !["lib", "main", "cli"].contains(module));
+    let unnamed = modules.iter().filter(|module| {
+        !map.text.lines().any(|line| line.starts_with(&format!("//! | [`{module}`] |")))
+    });
+    let violations: Vec<String> =
+        unnamed.map(|module| format!("src/lib.rs:1: the code map lacks `{module}`")).collect();
+    report(&violations);
+}

@@ -1,0 +1,106 @@
+//! The newcomer's first command, as it is used.
+
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::harness::{assert_no_person, dump, eventually, run_verdict};
+
+const ENVIRONMENT: [(&str, &str); 1] = [("PATH", "/usr/local/bin:/usr/bin:/bin")];
+
+/// A demo that has played its script and stays up.
+struct Demo {
+    child: Child,
+    folder: TempDir,
+    output: String,
+}
+
+impl Demo {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+            .args(["demo", "--folder"])
+            .arg(folder.path())
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the demo starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut output = String::new();
+        while let Some(line) = lines.next_line().await.expect("readable") {
+            output.push_str(&line);
+            output.push('\n');
+            if line.starts_with("It stays up") {
+                return Self { child, folder, output };
+            }
+        }
+        panic!("it ended by itself:\n{output}");
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).expect("one of its files")
+    }
+
+    /// The value of a key in its settings.
+    fn setting(&self, key: &str) -> String {
+        let settings = self.file("verdict.toml");
+        let line = settings.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+        line.split('"').nth(1).unwrap().to_owned()
+    }
+
+    fn postgres(&self) -> String {
+        let line = self.output.lines().find(|line| line.contains("Postgres")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn every_outcome_comes_as_expected_and_a_second_run_works_as_well() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a plain path");
+    for _ in 0..2 {
+        let (code, out, error) =
+            run_verdict(&["demo", "--exit", "--folder", path], &ENVIRONMENT).await;
+        assert_eq!(code, 0, "{out}{error}");
+        assert!(!out.contains("not as expected"), "{out}");
+        for expected in ["approve", "retry", "review", "reject", "failed"] {
+            assert!(out.contains(expected), "{expected} is missing:\n{out}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_leaves_nothing_of_a_person_in_output_log_or_database() {
+    let mut demo = Demo::start().await;
+    let secrets: Vec<String> = ["access_key_secret", "secret"].map(|key| demo.setting(key)).into();
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    let log = demo.file("verdict.log");
+    assert!(log.contains("\"message\":\"fetch\""));
+    let dump = dump(&demo.setting("url"));
+    assert!(dump.contains("INSERT INTO public.results"));
+    for (what, text) in [("output", &demo.output), ("log", &log), ("database", &dump)] {
+        assert_no_person(what, text, &secrets);
+    }
+    // Ctrl-C ends all of it.
+    let pid = demo.child.id().expect("a pid").to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().await.unwrap().success());
+    assert_eq!(demo.child.wait().await.unwrap().code(), Some(0));
+    assert!(TcpStream::connect(demo.postgres()).await.is_err());
+}
+
+#[tokio::test]
+async fn killed_outright_it_takes_its_postgres_along() {
+    let mut demo = Demo::start().await;
+    let address = demo.postgres();
+    assert!(TcpStream::connect(&address).await.is_ok());
+    demo.child.kill().await.expect("killed");
+    eventually("Postgres ends as well", || async {
+        TcpStream::connect(&address).await.is_err().then_some(())
+    })
+    .await;
+}
