@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves that the vendor's own SDKs work against the simulated provider, unmodified.
 #
-#   tests/sdk/run.sh                        starts `verdict sandbox` itself (built by cargo)
+#   tests/sdk/run.sh                        starts `verdict sandbox` itself: the binary VERDICT_BINARY
+#                                           names, else one built by cargo
 #   tests/sdk/run.sh 127.0.0.1:9000 ID KEY  asks one that runs already
 #
 # Needs python3 with venv, node and npm. The SDKs go to target/sdk, in the pinned versions.
@@ -24,8 +25,11 @@ if ! cmp -s "$here/package.json" "$room/node/installed.json"; then
 fi
 
 if [[ -z $address ]]; then
-    cargo build --quiet --bin verdict
-    binary=${CARGO_TARGET_DIR:-target}/debug/verdict
+    binary=${VERDICT_BINARY:-}
+    if [[ -z $binary ]]; then
+        cargo build --quiet --bin verdict
+        binary=${CARGO_TARGET_DIR:-target}/debug/verdict
+    fi
     "$binary" sandbox --listen 127.0.0.1:0 \
         --access-key-id "$key_id" --access-key-secret "$secret" >"$room/sandbox.log" 2>&1 &
     sandbox=$!

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Does the system in containers work? Builds the image, starts everything with the simulated
+# provider as a project of its own, posts callbacks, compares the decisions, kills the worker on
+# the way, looks into the logs, and removes everything it made. The exit code says it all.
+#
+#   scripts/container-check.sh
+#
+# Needs Docker with Compose, and curl. Not part of ./check, which needs no containers.
+set -eu
+cd "$(dirname "$0")/.."
+# Neither the settings nor the ports nor the volumes of a system that runs already.
+unset ALIBABA_CLOUD_ACCESS_KEY_ID COMPOSE_PROFILES
+export VERDICT_PORT=0 VERDICT_OPERATIONS_PORT=0
+project=verdict-check-$$
+
+compose() {
+    docker compose --env-file /dev/null --project-name "$project" --profile sandbox "$@"
+}
+verdict() { compose exec -T api verdict --config config/compose.toml "$@"; }
+
+fail() {
+    printf 'FAILED: %s\n' "$1" >&2
+    compose ps --all >&2 || true
+    compose logs --no-color --tail 5 api worker sandbox migrate secrets >&2 || true
+    exit 1
+}
+clean_up() { compose down --volumes --timeout 20 >/dev/null 2>&1 || true; }
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# until_true SECONDS WHAT COMMAND…
+until_true() {
+    seconds=$1 what=$2
+    shift 2
+    end=$(($(date +%s) + seconds))
+    until "$@"; do
+        [ "$(date +%s)" -lt "$end" ] || fail "$what: not within $seconds seconds"
+        sleep 0.2
+    done
+}
+
+echo '== build and start'
+compose build --quiet
+told=$(compose up --detach --no-build 2>&1) || fail "up: $told"
+api=http://$(compose port api 8080)
+operations=http://$(compose port api 9464)
+is_ready() { curl -fsS -o /dev/null "$operations/readyz" 2>/dev/null; }
+until_true 60 'the API is ready' is_ready
+
+echo '== keys and callbacks'
+key=$(verdict keys create --name check --scopes decisions:read --json |
+    sed -n 's/.*"key":"\([^"]*\)".*/\1/p')
+[ -n "$key" ] || fail 'keys create showed no key'
+refused=$(curl -sS -o /dev/null -w '%{http_code}' -X POST -H 'content-type: application/json' \
+    -d '{"biz_type":"check","biz_id":"pass"}' "$api/v1/callbacks/app")
+[ "$refused" = 401 ] || fail "an unsigned callback got $refused, not 401"
+
+verification() {
+    curl -sS -G -H "authorization: Bearer $key" --data-urlencode biz_type=check \
+        --data-urlencode "biz_id=$1" "$api/v1/verifications"
+}
+post() { verdict callback send --biz-type check --biz-id "$1" >/dev/null || fail "posting $1"; }
+# is BIZ_ID PATTERN
+is() { verification "$1" | grep -q "$2"; }
+ends() { until_true 60 "$1 shows $2" is "$1" "$2"; }
+
+post pass_1
+# By curl from this machine, as the app's backend would: the same signature.
+signed=$(verdict callback send --to "$api" --biz-type check --biz-id pass_2 --curl)
+accepted=$(sh -c "$signed -o /dev/null -w '%{http_code}'")
+[ "$accepted" = 202 ] || fail "a signed callback by curl got $accepted, not 202"
+post status-7
+post review
+post throttled-2-then-pass
+post expired
+
+echo '== decisions'
+ends pass_1 '"outcome":"approve"'
+ends pass_2 '"outcome":"approve"'
+ends status-7 '"outcome":"reject"'
+ends throttled-2-then-pass '"outcome":"approve"'
+ends expired '"state":"expired"'
+
+echo '== the worker is killed in the middle'
+for n in 1 2 3 4 5; do post "slow-1000-pass_$n"; done
+compose kill --signal KILL worker >/dev/null 2>&1
+compose start worker >/dev/null 2>&1
+for n in 1 2 3 4 5; do ends "slow-1000-pass_$n" '"outcome":"approve"'; done
+
+echo '== the database is restarted'
+compose restart postgres >/dev/null 2>&1
+until_true 60 'the API is ready again' is_ready
+post pass_3
+ends pass_3 '"outcome":"approve"'
+
+echo '== logs'
+logs=$(compose logs --no-color 2>&1)
+secret=$(compose run --rm --no-deps webhook-secret 2>/dev/null | tr -d '\r\n')
+[ -n "$secret" ] || fail 'the webhook secret cannot be shown'
+for hidden in "$key" "${secret#whsec_}" 测试; do
+    case $logs in *"$hidden"*) fail 'the logs hold a secret or a name' ;; esac
+done
+# An invented identity number: eighteen places, no place after a point.
+if printf '%s' "$logs" | grep -Eq '(^|[^0-9.])000000[0-9]{11}[0-9X]'; then
+    fail 'the logs hold an identity number'
+fi
+
+started=$(date +%s)
+compose stop worker api >/dev/null 2>&1
+echo "== stopped within $(($(date +%s) - started)) seconds; everything is as it should be"
