@@ -318,6 +318,9 @@ impl Config {
         if images.allowed_hosts.iter().any(String::is_empty) {
             return wrong("images.allowed_hosts", "a host must not be empty");
         }
+        if mode && images.store.starts_with("s3://") && images.s3.is_empty() {
+            return wrong("images.s3", "is required with an s3:// store");
+        }
         Ok(mode)
     }
 

@@ -109,6 +109,9 @@ pub(super) struct Images {
     pub(super) store: String,
     #[serde(deserialize_with = "list")]
     pub(super) allowed_hosts: Vec<String>,
+    /// Kept for the version that fetches images; nothing in it is read.
+    #[serde(default)]
+    pub(super) s3: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]

@@ -13,9 +13,10 @@ impl Parameters {
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
-                return Err(Problem::invalid_field().detail("A parameter is given twice"));
+            if parameters.contains_key(&*name) {
+                return Err(Problem::invalid_field().field(name.into_owned(), "is given twice"));
             }
+            parameters.insert(name.into_owned(), value.into_owned());
         }
         Ok(Self(parameters))
     }
@@ -27,10 +28,9 @@ impl Parameters {
 
     /// Refuses what is left: a misspelt filter must not silently answer everything.
     pub fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid_field().detail("A parameter is not known here"))
+        match self.0.into_keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Problem::invalid_field().field(name, "is not a parameter here")),
         }
     }
 }

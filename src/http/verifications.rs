@@ -30,11 +30,15 @@ pub async fn handler(
     if limit.is_some_and(|text| !matches!(text.parse(), Ok(1..=MAX_LIMIT))) {
         return Err(Problem::invalid_field().field("limit", "must be a whole number from 1 to 100"));
     }
-    let (Some(biz_type), Some(biz_id)) = (biz_type, biz_id) else {
-        return Err(Problem::invalid_field().detail("biz_type and biz_id are both required"));
+    let (Some(biz_type), Some(biz_id)) = (&biz_type, &biz_id) else {
+        let missing = [("biz_type", biz_type.is_none()), ("biz_id", biz_id.is_none())];
+        let missing = missing.into_iter().filter(|(_, is_missing)| *is_missing);
+        return Err(missing.fold(Problem::invalid_field(), |problem, (name, _)| {
+            problem.field(name, "is required")
+        }));
     };
     // A key that no callback could carry names nothing.
-    let (Ok(biz_type), Ok(biz_id)) = (BizType::parse(&biz_type), BizId::parse(&biz_id)) else {
+    let (Ok(biz_type), Ok(biz_id)) = (BizType::parse(biz_type), BizId::parse(biz_id)) else {
         return Ok(Json(Page::whole([])));
     };
     let found = api.store.find_by_key(&biz_type, &biz_id).await?;

@@ -21,9 +21,6 @@ pub enum Failure {
     /// The connection ended before the answer did, or spoke something else than HTTP.
     #[error("the connection was cut")]
     Cut,
-    /// The answer is longer than it may be.
-    #[error("the answer is too large")]
-    TooLarge,
 }
 
 /// A client that goes where it is told and nowhere else: no redirects, no proxy of the
@@ -50,23 +47,21 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Response, Failure> {
     request.send().await.map_err(|error| failure(&error))
 }
 
-/// Reads a body up to `limit` bytes, into memory that is wiped.
+/// The body, or its first `limit + 1` bytes: one too many says that there is more.
 pub(super) async fn read_body(
     response: &mut Response,
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let announced =
-        response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    if announced > limit {
-        return Err(Failure::TooLarge);
-    }
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     // Room for usual bodies, since growing leaves unwiped copies behind.
-    let mut body = Zeroizing::new(Vec::with_capacity(announced.max(16 * 1024)));
+    let room = announced.unwrap_or(0).clamp(16 * 1024, limit + 1);
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(Failure::TooLarge);
+        let wanted = (limit + 1 - body.len()).min(chunk.len());
+        body.extend_from_slice(&chunk[..wanted]);
+        if body.len() > limit {
+            break;
         }
-        body.extend_from_slice(&chunk);
     }
     Ok(body)
 }

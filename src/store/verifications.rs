@@ -39,7 +39,7 @@ pub struct Claimed {
     pub callbacks: i32,
     /// The time for unfinished ones has run out.
     pub overdue: bool,
-    /// The newest answer about it refused our credentials or permission.
+    /// The newest answer about it refused us: credentials, permission or clock.
     pub refused_before: bool,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
@@ -342,6 +342,23 @@ with durability as materialized (
 ), next as (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+        and (select breaker from allowance) = 'closed'
+    order by due_at, id
+    limit coalesce((select allowed from allowance), 0)
+    for update skip locked
+), probe as (
+    -- The newest that has not failed: the least likely to be one of those that opened the breaker,
+    -- and one that always fails must not keep the account stopped.
+    select id from verifications
+    where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+        and (select breaker from allowance) <> 'closed' and failures = 0
+    order by due_at desc, id desc
+    limit coalesce((select allowed from allowance), 0)
+    for update skip locked
+), next_best as (
+    select id from verifications
+    where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+        and (select breaker from allowance) <> 'closed' and not exists (select from probe)
     order by due_at, id
     limit coalesce((select allowed from allowance), 0)
     for update skip locked
@@ -350,7 +367,8 @@ with durability as materialized (
     set lease_token = $7, lease_until = verdict_now() + make_interval(secs => $3),
         attempts = v.attempts + 1
     -- As an array: the planner cannot know how few these are, and would scan the whole table.
-    where v.id = any (array(select id from next))
+    where v.id = any (array(select id from next union all select id from probe
+                            union all select id from next_best))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.give_up_at <= verdict_now() as overdue
 ), taken as (
@@ -377,7 +395,7 @@ left join claimed c on true
 left join lateral (
     select key_id, wrapped from data_keys where verification_id = c.id limit 1) k on true
 left join lateral (
-    select error_class = 'credentials' as refused_before from results where id = c.result_id
+    select error_class in ('credentials', 'clock') as refused_before from results where id = c.result_id
     limit 1) r on true
 order by c.due_at, c.id";
 

@@ -68,7 +68,7 @@ async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtCla
     };
 
     // Before the verification can become due again.
-    affect_account(worker, fetched.consequence.account, account).await;
+    affect_account(worker, claimed, fetched.consequence.account, account).await;
     let completion = Completion {
         // Where nothing came nothing is sealed, so a new key is not needed: the next attempt
         // makes another.
@@ -227,7 +227,12 @@ fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDe
     }
 }
 
-async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: AccountAtClaim) {
+async fn affect_account(
+    worker: &Worker,
+    claimed: &Claimed,
+    effect: AccountEffect,
+    at_claim: AccountAtClaim,
+) {
     let (store, account, settings) = (&worker.store, &worker.settings.account, &worker.settings);
     let probing = at_claim.breaker_open;
     let faults_on_record = at_claim.faults_on_record || worker.faults.load(Ordering::Relaxed);
@@ -243,6 +248,8 @@ async fn affect_account(worker: &Worker, effect: AccountEffect, at_claim: Accoun
         AccountEffect::Pause(pause) => store.pause(account, pause).await,
         AccountEffect::Trip(why) => trip(worker, why, at_claim).await,
         AccountEffect::Fault if probing => trip(worker, Breaker::Outage, at_claim).await,
+        // It has had its say: a few that always fail are not an outage.
+        AccountEffect::Fault if claimed.failures >= FAULTS_EACH => Ok(()),
         AccountEffect::Fault => match count_fault(worker).await {
             Ok(faults) if faults >= settings.faults_to_open => {
                 trip(worker, Breaker::Outage, at_claim).await
@@ -284,6 +291,8 @@ async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> store:
     Ok(())
 }
 
+/// Faults in a row that one verification may put on the account's record.
+const FAULTS_EACH: i32 = 2;
 /// Soon enough for a hiccup; doubled with every failed probe.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 

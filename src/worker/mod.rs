@@ -49,10 +49,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Calls that may go out at once after a pause: a tenth of a second's worth, at least one. It
-    /// lets a late timer catch up without ever showing the provider more than 1.1 times the rate.
+    /// Calls that may go out at once after a pause: a twentieth of a second's worth, at least one.
+    /// It lets a late timer catch up; what the provider sees in a second stays within 1.05 times
+    /// the rate, and the few calls that were on their way when the second began.
     fn burst(&self) -> f64 {
-        (self.queries_per_second / 10.0).floor().max(1.0)
+        (self.queries_per_second / 20.0).floor().max(1.0)
     }
 }
 

@@ -28,12 +28,13 @@ pub struct Schedule {
 
 /// Longest wait a provider may ask of one verification: an answer that says "in a year" is a
 /// mistake of the provider's, and must not lose ours.
-const LONGEST_TOLD_WAIT: Duration = Duration::from_mins(10);
+const LONGEST_TOLD_WAIT: Duration = Duration::from_hours(1);
 /// Longest pause of the whole account after one throttled call. Throttling counts per second, so
 /// one second is what a pause can win.
 const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
-/// The oldest due row probes while calls are stopped; one that was refused makes room for the
-/// next, in case it alone is refused.
+/// While calls are stopped rows probe one after the other, those that have not failed first; one
+/// that was refused counts as having failed (once, however often) and makes room for the next, in
+/// case it alone is refused.
 const BEHIND_THE_OTHERS: Duration = Duration::from_secs(1);
 /// Pause of the account where the provider does not say how long.
 const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
@@ -158,14 +159,21 @@ pub fn consequence(
         }
         // Refused again although the account has been well since: its own trouble (a scene that
         // was never saved, say), which must not stop the others.
-        ErrorClass::Credentials if claimed.refused_before && !breaker_open => {
+        ErrorClass::Credentials
+            if is_about_permission(code) && claimed.refused_before && !breaker_open =>
+        {
+            again(backoff(), failures, AccountEffect::None)
+        }
+        ErrorClass::Clock if claimed.failures > 1 && claimed.refused_before && !breaker_open => {
             again(backoff(), failures, AccountEffect::None)
         }
         ErrorClass::Clock => {
-            again(BEHIND_THE_OTHERS, claimed.failures, AccountEffect::Trip(Breaker::Clock))
+            let failures = claimed.failures.max(failures.min(2));
+            again(BEHIND_THE_OTHERS, failures, AccountEffect::Trip(Breaker::Clock))
         }
         ErrorClass::Credentials => {
-            again(BEHIND_THE_OTHERS, claimed.failures, AccountEffect::Trip(Breaker::Credentials))
+            let failures = claimed.failures.max(1);
+            again(BEHIND_THE_OTHERS, failures, AccountEffect::Trip(Breaker::Credentials))
         }
         ErrorClass::Gone => settle(State::Expired, false, 0, AccountEffect::Well),
         ErrorClass::BadRequest if is_conclusive(Some(code)) => {
@@ -182,6 +190,12 @@ pub fn consequence(
             again(backoff(), failures, AccountEffect::Fault)
         }
     }
+}
+
+/// Codes that may be about one scene (not saved, not granted) as well as about the account; bad
+/// keys, signatures and tokens are always about the account.
+fn is_about_permission(code: &str) -> bool {
+    code == "NoPermission" || code == "Error.NoPermissionAccess" || code.starts_with("Forbidden")
 }
 
 fn unfinished(schedule: &Schedule, claimed: &Claimed) -> Consequence {
@@ -336,6 +350,7 @@ mod tests {
         };
         assert_eq!(wait(7, 0), Some(7 * S));
         assert_eq!(wait(1_000_000, 0), Some(LONGEST_TOLD_WAIT));
+        assert_eq!(wait(3000, 0), Some(3000 * S));
         assert!(wait(0, i32::MAX).unwrap() <= 300 * S);
     }
 

@@ -47,7 +47,13 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         (change("127.0.0.1:0\"\n[oper", "localhost\"\n[oper"), "http.listen"),
         (change("[http]", "[http]\nmax_connections = \"many\""), "http.max_connections"),
         (change("[http]", "[http]\nmax_connections = 0"), "http.max_connections"),
-        (change("[sources.app]\nsecrets = [\"whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0\"]", "[sources]\napp = \"TELLTALE\""), "sources.app"),
+        (
+            change(
+                "[sources.app]\nsecrets = [\"whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0\"]",
+                "[sources]\napp = \"TELLTALE\"",
+            ),
+            "sources.app",
+        ),
         (provider("security_token = [\"TELLTALE\"]"), "provider.security_token"),
         (change("[http]", "[http]\nbody_read_seconds = -1"), "http.body_read_seconds"),
         (change("postgres://nobody@127.0.0.1:1/none", ""), "database.url"),

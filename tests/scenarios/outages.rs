@@ -139,6 +139,25 @@ async fn one_that_only_the_permission_check_refuses_does_not_stop_the_account() 
 }
 
 #[tokio::test]
+async fn some_that_always_fail_do_not_keep_a_new_one_waiting() {
+    let app = TestApp::start().await;
+    let mut poison = Vec::new();
+    for n in 0..12 {
+        poison.push(app.accepted(&format!("http-500-p{n}")).await);
+    }
+    eventually("they alone open the breaker", || async {
+        (ready(&app).await.json["provider"] == "outage").then_some(())
+    })
+    .await;
+    let verification = app.verified("pass-97").await;
+    assert_eq!(verification["decision"]["outcome"], "approve");
+    eventually("the breaker is closed again", || async {
+        (ready(&app).await.json["provider"] == "ok").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_gateways_page_for_everybody_is_an_outage_and_nobody_fails() {
     let app = TestApp::start().await;
     app.provider.fail_all(Some(Behaviour::Html { http_status: 200 }));

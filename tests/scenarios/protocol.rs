@@ -271,6 +271,29 @@ async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
 }
 
 #[tokio::test]
+async fn a_probe_is_made_with_a_row_that_has_not_failed_before() {
+    let bench = Bench::new().await;
+    for n in 0..3 {
+        bench.accept(&format!("bad{n}")).await;
+    }
+    for claimed in bench.claim().await {
+        let again = NextStep { state: None, due_in: Some(Duration::ZERO), failures: 3, ..done() };
+        assert_eq!(bench.complete(&claimed, again).await, Written::Committed);
+    }
+    bench.accept("good").await;
+    let second = Duration::from_secs(1);
+    bench.store.trip("a", Breaker::Outage, false, second, second).await.unwrap();
+    bench.database.shift_clock(2).await;
+    let probe = bench.claim().await;
+    assert_eq!((probe.len(), probe[0].biz_id.as_str()), (1, "good"));
+    // Where all have failed before, one of them has to do.
+    bench.database.shift_clock(40).await;
+    bench.complete(&probe[0], NextStep { failures: 1, ..done() }).await;
+    let probe = bench.claim().await;
+    assert_eq!((probe.len(), probe[0].biz_id.as_str()), (1, "bad0"));
+}
+
+#[tokio::test]
 async fn a_throttled_account_pauses_everybody() {
     let bench = Bench::new().await;
     bench.accept("x").await;

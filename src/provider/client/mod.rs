@@ -84,9 +84,10 @@ pub enum ClientError {
 pub struct Answer {
     /// HTTP status.
     pub http_status: u16,
-    /// The very bytes: personal data.
+    /// The very bytes: personal data. Of an answer beyond [`wire::MAX_BODY_BYTES`] only the
+    /// beginning, which is unreadable.
     pub body: Zeroizing<Vec<u8>>,
-    /// How long the provider wants to be left alone; at most 10 minutes.
+    /// How long the provider wants to be left alone; at most an hour.
     pub retry_after: Option<Duration>,
     /// What we made of it.
     pub reading: Reading,
@@ -117,9 +118,6 @@ pub enum Unanswered {
     /// The connection ended before the answer did.
     #[error("the connection to the provider was cut")]
     Cut,
-    /// More than [`wire::MAX_BODY_BYTES`].
-    #[error("the provider's answer is too large")]
-    TooLarge,
 }
 
 impl From<Failure> for Unanswered {
@@ -128,7 +126,6 @@ impl From<Failure> for Unanswered {
             Failure::Connect => Self::Connect,
             Failure::Timeout => Self::Timeout,
             Failure::Cut => Self::Cut,
-            Failure::TooLarge => Self::TooLarge,
         }
     }
 }

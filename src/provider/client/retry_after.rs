@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 /// Longest wait we let ourselves be told: a typing error must not stop the service for a day.
-const LONGEST: Duration = Duration::from_mins(10);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// `x-acs-retry-after` in milliseconds (the vendor's SDKs), or `Retry-After` in seconds or as a
 /// date (RFC 9110).

@@ -190,6 +190,9 @@ async fn ask(request: RequestBuilder) -> Result<Zeroizing<Vec<u8>>, String> {
     let status = response.status();
     let body = connection::read_body(&mut response, MAX_BYTES).await;
     let body = body.map_err(|failure| failure.to_string())?;
+    if body.len() > MAX_BYTES {
+        return Err("the answer is too large".to_owned());
+    }
     if status.is_success() {
         return Ok(body);
     }
