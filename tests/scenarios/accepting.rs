@@ -128,6 +128,21 @@ async fn any_of_several_secrets_and_any_of_several_signatures_verifies() {
 }
 
 #[tokio::test]
+async fn a_phone_with_a_broken_clock_loses_nothing_and_breaks_nothing() {
+    let app = TestApp::start().await;
+    for (n, at) in ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"].iter().enumerate() {
+        for again in 0..3 {
+            let biz_id = format!("pass-97-u{n}{again}");
+            let body =
+                serde_json::json!({ "biz_type": "test", "biz_id": biz_id, "occurred_at": at });
+            let reply = app.post(Callback::signed(&body.to_string(), app.clock.now())).await;
+            assert_eq!(reply.status, 202, "{reply:?}");
+        }
+    }
+    assert_eq!(app.verified("pass-97").await["decision"]["outcome"], "approve");
+}
+
+#[tokio::test]
 async fn a_source_that_sends_too_much_is_told_to_wait() {
     let more = format!(
         "[sources.chatty]\nsecrets = [\"{}\"]\nrequests_per_second = 3",
