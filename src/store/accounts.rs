@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::FromRow;
-
 use super::{Result, Store};
 
 /// Why no calls go out.
@@ -40,11 +38,6 @@ impl Breaker {
     }
 }
 
-#[derive(FromRow)]
-struct AccountRow {
-    breaker: String,
-}
-
 impl Store {
     /// Makes sure the account has a row, and lets an open breaker probe at once: a process that
     /// has just started may have come with better credentials.
@@ -65,15 +58,15 @@ impl Store {
 
     /// Where the breaker stands.
     pub async fn breaker(&self, account: &str) -> Result<Breaker> {
-        let row: Option<AccountRow> = self
+        let breaker: Option<String> = self
             .run(|| async {
-                sqlx::query_as("select breaker from accounts where account = $1")
+                sqlx::query_scalar("select breaker from accounts where account = $1")
                     .bind(account)
                     .fetch_optional(&self.pool)
                     .await
             })
             .await?;
-        Ok(row.map_or(Breaker::Closed, |row| Breaker::parse(&row.breaker)))
+        Ok(breaker.as_deref().map_or(Breaker::Closed, Breaker::parse))
     }
 
     /// A good answer: calls may go out again. Only called when something is on record, so the
