@@ -33,7 +33,7 @@ const WRITE_STALL: Duration = Duration::from_secs(20);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves until stopped, then lets requests under way finish. Plain HTTP/1.1: a proxy that speaks
-/// HTTP/2 with prior knowledge gets 400 at once, so there is no preface to wait for.
+/// HTTP/2 with prior knowledge is let go at once, so there is no preface to wait for.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
