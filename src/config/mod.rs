@@ -130,6 +130,7 @@ impl Config {
         Ok(Limits {
             connections: at_least("http.max_connections", self.http.max_connections, 1)?,
             header_read: seconds("http.header_read_seconds", self.http.header_read_seconds)?,
+            write_stall: seconds("http.write_stall_seconds", self.http.write_stall_seconds)?,
             drain: self.drain()?,
         })
     }

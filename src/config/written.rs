@@ -35,6 +35,7 @@ pub(super) struct Http {
     pub(super) max_connections: usize,
     pub(super) header_read_seconds: f64,
     pub(super) body_read_seconds: f64,
+    pub(super) write_stall_seconds: f64,
 }
 
 #[derive(Deserialize)]

@@ -21,14 +21,14 @@ pub struct Limits {
     /// From accepting or the last answer until the next complete head: also the keep-alive limit,
     /// so keep it above the load balancer's idle time.
     pub header_read: Duration,
+    /// A client that takes nothing for so long is let go: its slot is worth more than its answer.
+    pub write_stall: Duration,
     /// After a stop: for requests under way.
     pub drain: Duration,
 }
 
 /// After `accept` failed (out of file descriptors, say): sleep, do not die, do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A client that takes nothing for so long is let go: its slot is worth more than its answer.
-const WRITE_STALL: Duration = Duration::from_secs(20);
 /// HTTP/1.1 heads are read into this much at most; hyper answers 431 beyond.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -86,7 +86,7 @@ async fn serve_connection(
 ) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_STALL));
+    stream.set_write_timeout(Some(limits.write_stall));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)

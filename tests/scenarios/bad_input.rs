@@ -210,6 +210,17 @@ async fn a_silent_or_trickling_client_is_let_go_while_others_are_served() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_never_reads_is_let_go() {
+    let app = app().await;
+    let mut deaf = TcpStream::connect(app.http).await.unwrap();
+    let asked = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    // Once nothing fits anywhere any more this blocks, until the service cuts the connection.
+    let cut = async { while deaf.write_all(asked.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, cut).await.expect("it keeps its slot for ever");
+    assert_eq!(app.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
 async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
     let setting = Setting::new(Options::default()).await;
     let process = setting.serve().await;

@@ -122,6 +122,7 @@ pub fn configuration(options: &Options, database: &Database, provider: SocketAdd
 listen = "127.0.0.1:0"
 body_read_seconds = 1
 header_read_seconds = 2
+write_stall_seconds = 1
 [operations]
 listen = "127.0.0.1:0"
 [database]
