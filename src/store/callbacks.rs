@@ -99,11 +99,10 @@ impl Store {
             for index in waiting {
                 let incoming = &batch[index];
                 let first = first_of[&(incoming.source.as_str(), incoming.message_id.as_str())];
-                if first == index {
-                } else if batch[first].digest == incoming.digest {
-                    outcomes[index] = outcomes[first].clone().map(Accepted::again);
-                } else {
+                if batch[first].digest != incoming.digest {
                     others.push(index);
+                } else if first != index {
+                    outcomes[index] = outcomes[first].clone().map(Accepted::again);
                 }
             }
             waiting = others;

@@ -99,46 +99,49 @@ impl Store {
             .collect();
         // Fenced, so a repeat after a broken connection finds its own effect: nothing held any
         // more. What it then cannot tell apart is asked for below.
-        let written = match self.once(self.write_completions(&rows, &bodies)).await {
+        let (written, earlier) = match self.once(self.write_completions(&rows, &bodies)).await {
             Err(Error::Unavailable(_)) => {
                 let again = self.once(self.write_completions(&rows, &bodies)).await?;
-                let mut written: HashSet<Uuid> = again.into_iter().collect();
-                written.extend(self.already_written(batch).await?);
-                written
+                (again, self.already_written(batch).await?)
             }
-            outcome => outcome?.into_iter().collect(),
+            outcome => (outcome?, HashSet::new()),
         };
-        Ok(batch
+        let mut outcomes: Vec<Written> = batch
             .iter()
-            .map(|row| {
-                if written.contains(&row.verification_id.0) {
-                    Written::Committed
-                } else {
-                    Written::Fenced
-                }
+            .map(|row| match &row.result {
+                Some(result) if earlier.contains(&result.stored.id.0) => Written::Committed,
+                _ => Written::Fenced,
             })
-            .collect())
+            .collect();
+        for ord in written {
+            let place = usize::try_from(ord - 1).ok().and_then(|place| outcomes.get_mut(place));
+            *place.ok_or(Error::Inconsistent("a completion has an unknown place"))? =
+                Written::Committed;
+        }
+        Ok(outcomes)
     }
 
     async fn write_completions(
         &self,
         rows: &[serde_json::Value],
         bodies: &[&[u8]],
-    ) -> std::result::Result<Vec<Uuid>, sqlx::Error> {
+    ) -> std::result::Result<Vec<i32>, sqlx::Error> {
         sqlx::query_scalar(COMPLETE).bind(Json(rows)).bind(bodies).fetch_all(&self.pool).await
     }
 
     /// Which of these left their result behind: the first try of a repeated write had succeeded.
-    async fn already_written(&self, batch: &[Completion]) -> Result<Vec<Uuid>> {
+    async fn already_written(&self, batch: &[Completion]) -> Result<HashSet<Uuid>> {
         let ids: Vec<Uuid> =
             batch.iter().filter_map(|row| row.result.as_ref().map(|r| r.stored.id.0)).collect();
-        self.run(|| async {
-            sqlx::query_scalar("select verification_id from results where id = any($1)")
-                .bind(&ids)
-                .fetch_all(&self.pool)
-                .await
-        })
-        .await
+        let kept: Vec<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar("select id from results where id = any($1)")
+                    .bind(&ids)
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(kept.into_iter().collect())
     }
 
     /// All answers about a verification, oldest first.
@@ -217,7 +220,8 @@ pub struct SealedBody {
     pub wrapped_key: Vec<u8>,
 }
 
-/// `completions::complete`. `mine` is the fence: only rows whose token is still ours go on, and
+/// `completions::complete`. `mine` is the fence: only those whose token is still good go on (told apart by
+/// `ord`, since a batch may hold a stale completion of the same verification), and
 /// result, decision, data key and next step of those commit together (invariants 2 and 3). A
 /// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
 /// Rows are locked in the order in which accept touches them, so that the two cannot deadlock.
@@ -229,7 +233,8 @@ with incoming as (
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text)
 ), locked as materialized (
-    select v.id from incoming i join verifications v on v.id = i.verification_id
+    select v.id from verifications v
+    where v.id in (select verification_id from incoming)
     order by v.biz_type, v.biz_id for no key update of v
 ), mine as (
     update verifications v set
@@ -247,11 +252,11 @@ with incoming as (
         lease_token = null, lease_until = null
     from incoming i, locked l
     where v.id = i.verification_id and l.id = v.id and v.lease_token = i.lease_token
-    returning v.id
+    returning i.ord
 ), new_keys as (
     insert into data_keys (verification_id, key_id, wrapped)
     select i.verification_id, i.key_id, decode(i.wrapped, 'hex')
-    from incoming i join mine on mine.id = i.verification_id
+    from incoming i join mine using (ord)
     where i.key_id is not null
 ), new_results as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
@@ -263,17 +268,17 @@ with incoming as (
         (i.evidence #>> '{scores,face}')::float8,
         (i.evidence #>> '{scores,id_card_face}')::float8,
         i.evidence, i.error_class, i.error_code, ($2::bytea[])[i.ord]
-    from incoming i join mine on mine.id = i.verification_id
+    from incoming i join mine using (ord)
     where i.result_id is not null
 ), new_decisions as (
     insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
         decided_by, decided_at)
     select i.decision_id, i.verification_id, i.result_id, i.policy_digest, i.outcome, i.reasons,
         i.decided_by, i.at
-    from incoming i join mine on mine.id = i.verification_id
+    from incoming i join mine using (ord)
     where i.decision_id is not null
 )
-select id from mine";
+select ord from mine";
 
 /// `ord` is the row's place among the bodies, from 1.
 fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {

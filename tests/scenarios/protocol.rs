@@ -7,13 +7,14 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use crate::harness::{Database, new_database};
+use verdict::domain::answer::{AnswerError, ErrorClass, StoredResult};
 use verdict::domain::callback::Callback;
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::verification::State;
 use verdict::store::Store;
 use verdict::store::accounts::Breaker;
 use verdict::store::callbacks::{Accepted, Incoming};
-use verdict::store::completions::{Completion, NextStep, Written};
+use verdict::store::completions::{Completion, NewResult, NextStep, Written};
 use verdict::store::verifications::{Claim, ClaimLimits, Claimed};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
@@ -65,22 +66,26 @@ impl Bench {
     }
 
     async fn complete(&self, claimed: &Claimed, next: NextStep) -> Written {
-        let completion = Completion {
-            verification_id: claimed.id,
-            lease_token: claimed.lease_token,
-            attempt: claimed.attempt,
-            callbacks_seen: claimed.callbacks,
-            next,
-            result: None,
-            decision: None,
-            new_data_key: None,
-            at: NOW,
-        };
-        self.store.complete(&[completion]).await.unwrap().remove(0)
+        self.store.complete(&[completion(claimed, next)]).await.unwrap().remove(0)
     }
 
     async fn state(&self, id: VerificationId) -> State {
         self.store.find(id).await.unwrap().unwrap().state
+    }
+}
+
+/// Nothing came of this claim but a next step.
+fn completion(claimed: &Claimed, next: NextStep) -> Completion {
+    Completion {
+        verification_id: claimed.id,
+        lease_token: claimed.lease_token,
+        attempt: claimed.attempt,
+        callbacks_seen: claimed.callbacks,
+        next,
+        result: None,
+        decision: None,
+        new_data_key: None,
+        at: NOW,
     }
 }
 
@@ -119,6 +124,35 @@ async fn a_worker_that_overslept_changes_nothing() {
     assert_eq!(bench.complete(&owner, done()).await, Written::Committed);
     assert_eq!(bench.complete(&owner, done()).await, Written::Fenced);
     assert_eq!(bench.state(owner.id).await, State::Failed);
+}
+
+#[tokio::test]
+async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
+    let bench = Bench::new().await;
+    bench.accept("x").await;
+    let overslept = bench.claim().await.remove(0);
+    bench.database.shift_clock(6).await;
+    let owner = bench.claim().await.remove(0);
+    let answered = |claimed: &Claimed| Completion {
+        result: Some(NewResult {
+            stored: StoredResult {
+                id: bench.ids.next(NOW),
+                attempt: claimed.attempt,
+                fetched_at: NOW,
+                request_id: None,
+                http_status: 400,
+                evidence: None,
+                error: Some(AnswerError { class: ErrorClass::BadRequest, code: None }),
+            },
+            sealed_body: vec![1],
+        }),
+        ..completion(claimed, done())
+    };
+    let batch = [answered(&overslept), answered(&owner)];
+    let written = bench.store.complete(&batch).await.unwrap();
+    assert_eq!(written, [Written::Fenced, Written::Committed]);
+    let results = bench.store.results_of(owner.id).await.unwrap();
+    assert_eq!(results.iter().map(|result| result.attempt).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test]
