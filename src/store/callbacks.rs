@@ -67,7 +67,7 @@ impl Store {
         &self,
         window: Duration,
         max_batch: usize,
-    ) -> (Accepting, Vec<tokio::task::JoinHandle<()>>) {
+    ) -> (Accepting, tokio::task::JoinHandle<()>) {
         let store = self.clone();
         GroupCommit::start(max_batch, MAX_BATCH * 64, move |batch| {
             let store = store.clone();
@@ -193,7 +193,8 @@ with incoming as (
               audit, code, platform, id, ord)
 ), known as (
     select i.ord, i.digest as new_digest, c.*
-    from incoming i join callbacks c using (source, message_id)
+    from incoming i cross join lateral (
+        select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
 ), fresh as (
     select * from incoming i where not exists (select from known k where k.ord = i.ord)
 ), touched as (
@@ -239,11 +240,13 @@ with incoming as (
     select k.ord, case when k.digest = k.new_digest then 'repeated' else 'mismatch' end,
         v.id, v.biz_type, v.biz_id, k.answer_reference, k.answer_state,
         v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id
-    from known k join verifications v on v.id = k.verification_id
+    from known k cross join lateral (
+        select * from verifications where id = k.verification_id limit 1) v
 )
 select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
     d.reasons, d.decided_by, d.decided_at
-from answers a left join decisions d on d.id = a.standing_id";
+from answers a left join lateral (
+    select * from decisions where id = a.standing_id limit 1) d on true";
 
 fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize, Accepted)> {
     const NO_ROW: Error = Error::Inconsistent("an accepted callback has an unknown place");

@@ -81,7 +81,7 @@ pub type Completing = GroupCommit<Completion, Written>;
 
 impl Store {
     /// Starts the group commit for completions.
-    pub fn start_completing(&self) -> (Completing, Vec<tokio::task::JoinHandle<()>>) {
+    pub fn start_completing(&self) -> (Completing, tokio::task::JoinHandle<()>) {
         let store = self.clone();
         GroupCommit::start(MAX_BATCH, MAX_BATCH * 64, move |batch| {
             let store = store.clone();
@@ -234,7 +234,9 @@ with incoming as (
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text)
 ), locked as materialized (
     select v.id from verifications v
-    where v.id in (select verification_id from incoming)
+    -- As an array, here and below: the planner takes any join for a long one, and would walk
+    -- the whole table.
+    where v.id = any (array(select verification_id from incoming))
     order by v.biz_type, v.biz_id for no key update of v
 ), mine as (
     update verifications v set
@@ -250,8 +252,9 @@ with incoming as (
         result_id = coalesce(i.result_id, v.result_id),
         decision_id = coalesce(i.decision_id, v.decision_id),
         lease_token = null, lease_until = null
-    from incoming i, locked l
-    where v.id = i.verification_id and l.id = v.id and v.lease_token = i.lease_token
+    from incoming i
+    where v.id = any (array(select id from locked))
+        and v.id = i.verification_id and v.lease_token = i.lease_token
     returning i.ord
 ), new_keys as (
     insert into data_keys (verification_id, key_id, wrapped)

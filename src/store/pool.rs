@@ -33,10 +33,16 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: PgPool,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     timeout: Duration,
     last_fault: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Every statement here is short and goes by index, and is planned once per connection: planning
+/// `ACCEPT` anew for each batch took longer than running it. A plan made while a table was small
+/// serves when it is large, so it must not scan.
+const SESSION: &str =
+    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
 
 impl Store {
     /// Checks the URL; connects lazily, so that a service may start before its database does.
@@ -51,6 +57,9 @@ impl Store {
             .max_lifetime(None)
             .acquire_timeout(settings.timeout)
             .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            })
             .before_acquire(move |_, meta| {
                 // One broken connection means a restarted server: its siblings are broken too.
                 let fault: Option<Instant> = faults.lock().ok().and_then(|fault| *fault);
@@ -73,7 +82,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, timeout: settings.timeout, last_fault })
+        Ok(Self { pool, options: Arc::new(options), timeout: settings.timeout, last_fault })
     }
 
     /// The settings could be used; says nothing about whether Postgres is there.

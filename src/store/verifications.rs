@@ -167,11 +167,13 @@ impl Store {
                         select v.id, t.token
                         from unnest($1::uuid[], $2::uuid[]) as t (id, token), durability,
                             verifications v
-                        where v.id = t.id order by v.biz_type, v.biz_id for no key update of v
+                        where v.id = any ($1) and v.id = t.id
+                        order by v.biz_type, v.biz_id for no key update of v
                      )
                      update verifications v
                      set lease_until = verdict_now() + make_interval(secs => $3)
-                     from held where v.id = held.id and v.lease_token = held.token
+                     from held
+                     where v.id = any ($1) and v.id = held.id and v.lease_token = held.token
                      returning v.id",
                 )
                 .bind(&ids)
@@ -193,11 +195,12 @@ impl Store {
                 "with held as (
                     select v.id, t.token
                     from unnest($1::uuid[], $2::uuid[]) as t (id, token), verifications v
-                    where v.id = t.id order by v.biz_type, v.biz_id for no key update of v
+                    where v.id = any ($1) and v.id = t.id
+                    order by v.biz_type, v.biz_id for no key update of v
                  )
                  update verifications v set lease_token = null, lease_until = null
                  from held
-                 where v.id = held.id and v.lease_token = held.token",
+                 where v.id = any ($1) and v.id = held.id and v.lease_token = held.token",
             )
             .bind(&ids)
             .bind(&tokens)
