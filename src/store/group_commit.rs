@@ -1,19 +1,24 @@
 //! Group commit: one statement, one `fsync`, many callers, each with its own outcome.
 //!
-//! A flush starts at once when none is running; what arrives while one runs forms the next batch.
-//! So a lone caller waits for nobody, and under load the cost of a commit is shared. The flush runs
-//! in a task of its own: a caller that goes away cancels nothing.
+//! A flush starts at once when none is running; what arrives while one runs forms the next batch,
+//! which starts beside it once it is worth it. So a lone caller waits for nobody, and under load the
+//! cost of a commit is shared. The flush runs in a task of its own: a caller that goes away cancels
+//! nothing.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Error, Result};
 
-/// How many batches may be in flight: while one waits for its `fsync`, the next is prepared.
-const FLUSHERS: usize = 2;
+/// How many batches may be in flight: while one is executed and waits for its `fsync`, the next is
+/// prepared.
+const FLIGHTS: usize = 2;
+/// What a batch must hold to start beside another. Smaller ones wait for its end: each batch costs
+/// Postgres a hundred microseconds before its first row, ten times what one more row costs.
+const WORTH_A_FLIGHT: usize = 16;
 
 type Waiting<I, O> = (I, oneshot::Sender<Result<O>>);
 
@@ -30,34 +35,17 @@ impl<I, O> Clone for GroupCommit<I, O> {
 }
 
 impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
-    /// Starts the flushers. `write` must return one outcome per item, in order. At most `capacity`
+    /// Starts it. `write` must return one outcome per item, in order. At most `capacity`
     /// items wait; more are refused as unavailable rather than piled up in memory.
     ///
-    /// The flushers end, after the last item, when every clone is dropped.
-    pub fn start<W, F>(max_batch: usize, capacity: usize, write: W) -> (Self, Vec<JoinHandle<()>>)
+    /// The task ends, after the last item, when every clone is dropped.
+    pub fn start<W, F>(max_batch: usize, capacity: usize, write: W) -> (Self, JoinHandle<()>)
     where
         W: Fn(Vec<I>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>>> + Send + 'static,
     {
         let (queue, waiting) = mpsc::channel::<Waiting<I, O>>(capacity);
-        let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
-        let write = Arc::new(write);
-        let flushers = (0..FLUSHERS)
-            .map(|_| {
-                let (waiting, write) = (Arc::clone(&waiting), Arc::clone(&write));
-                tokio::spawn(async move {
-                    loop {
-                        let mut batch = Vec::new();
-                        if waiting.lock().await.recv_many(&mut batch, max_batch).await == 0 {
-                            return;
-                        }
-                        // In a task of its own: a panic costs its batch, never the flusher.
-                        let _ = tokio::spawn(flush(batch, Arc::clone(&write))).await;
-                    }
-                })
-            })
-            .collect();
-        (Self { queue }, flushers)
+        (Self { queue }, tokio::spawn(fly(waiting, max_batch, Arc::new(write))))
     }
 
     /// Hands one item over and waits until it is durable.
@@ -65,6 +53,36 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
         let (done, outcome) = oneshot::channel();
         self.queue.try_send((item, done)).map_err(|_| overloaded())?;
         outcome.await.unwrap_or_else(|_| Err(overloaded()))
+    }
+}
+
+/// Gathers what waits, and sends it off whenever a flight is free and worth it.
+async fn fly<I, O, W, F>(
+    mut waiting: mpsc::Receiver<Waiting<I, O>>,
+    max_batch: usize,
+    write: Arc<W>,
+) where
+    I: Clone + Send + 'static,
+    O: Send + 'static,
+    W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Vec<O>>> + Send + 'static,
+{
+    let worth_a_flight = WORTH_A_FLIGHT.min(max_batch);
+    // Each in a task of its own: a panic costs its batch, nothing after it.
+    let mut flights = JoinSet::new();
+    let mut batch = Vec::new();
+    let mut open = true;
+    while open || !batch.is_empty() || !flights.is_empty() {
+        let enough = if flights.is_empty() { 1 } else { worth_a_flight };
+        if batch.len() >= enough && flights.len() < FLIGHTS {
+            flights.spawn(flush(std::mem::take(&mut batch), Arc::clone(&write)));
+        }
+        let room = max_batch - batch.len();
+        tokio::select! {
+            biased;
+            came = waiting.recv_many(&mut batch, room), if open && room > 0 => open = came > 0,
+            Some(_) = flights.join_next() => {}
+        }
     }
 }
 
@@ -111,12 +129,11 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_arrives_during_a_flush_forms_the_next_batch() {
-        let sizes = Arc::new(Mutex::new(Vec::new()));
-        let gate = Arc::new(Semaphore::new(0));
+    /// A group whose batches wait for permits, and the sizes of those that began.
+    fn gated() -> (GroupCommit<u32, u32>, Arc<Mutex<Vec<usize>>>, Arc<Semaphore>) {
+        let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
         let (seen, held) = (Arc::clone(&sizes), Arc::clone(&gate));
-        let (group, _flushers) = GroupCommit::start(100, 100, move |batch: Vec<u32>| {
+        let (group, _) = GroupCommit::start(100, 100, move |batch: Vec<u32>| {
             let (seen, held) = (Arc::clone(&seen), Arc::clone(&held));
             async move {
                 seen.lock().unwrap().push(batch.len());
@@ -124,34 +141,57 @@ mod tests {
                 Ok(batch.into_iter().map(|n| n * 2).collect())
             }
         });
-        let submit = |n| {
-            let group = group.clone();
-            tokio::spawn(async move { group.submit(n).await.unwrap() })
-        };
-        let mut firsts = Vec::new();
-        for n in 0..FLUSHERS {
-            firsts.push(submit(u32::try_from(n).unwrap()));
-            while sizes.lock().unwrap().len() <= n {
-                tokio::task::yield_now().await;
-            }
-        }
-        let rest: Vec<_> = (10..40).map(submit).collect();
-        while group.queue.capacity() > 70 {
+        (group, sizes, gate)
+    }
+
+    fn submit(group: &GroupCommit<u32, u32>, n: u32) -> JoinHandle<u32> {
+        let group = group.clone();
+        tokio::spawn(async move { group.submit(n).await.unwrap() })
+    }
+
+    async fn until(happened: impl Fn() -> bool) {
+        while !happened() {
             tokio::task::yield_now().await;
         }
-        gate.add_permits(100);
-        for (n, task) in firsts.into_iter().enumerate() {
-            assert_eq!(task.await.unwrap(), u32::try_from(n).unwrap() * 2);
-        }
-        for (n, task) in (10..40).zip(rest) {
+    }
+
+    #[tokio::test]
+    async fn what_arrives_during_a_flush_forms_the_next_batch() {
+        let (group, sizes, gate) = gated();
+        let first = submit(&group, 1);
+        until(|| sizes.lock().unwrap().len() == 1).await;
+        let few = u32::try_from(WORTH_A_FLIGHT).unwrap() - 1;
+        let rest: Vec<_> = (0..few).map(|n| submit(&group, n)).collect();
+        // All taken from the queue, and none of them written.
+        until(|| group.queue.capacity() == 100 && rest.iter().all(|task| !task.is_finished()))
+            .await;
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap(), 2);
+        gate.add_permits(1);
+        for (n, task) in (0..few).zip(rest) {
             assert_eq!(task.await.unwrap(), n * 2);
         }
-        assert_eq!(*sizes.lock().unwrap(), [1, 1, 30]);
+        assert_eq!(*sizes.lock().unwrap(), [1, WORTH_A_FLIGHT - 1]);
+    }
+
+    #[tokio::test]
+    async fn enough_of_them_do_not_wait_for_the_flush_before() {
+        let (group, sizes, gate) = gated();
+        let first = submit(&group, 1);
+        until(|| sizes.lock().unwrap().len() == 1).await;
+        let many = u32::try_from(WORTH_A_FLIGHT).unwrap();
+        let rest: Vec<_> = (0..many).map(|n| submit(&group, n)).collect();
+        until(|| sizes.lock().unwrap().len() == 2).await;
+        assert!(!first.is_finished());
+        gate.add_permits(100);
+        for task in rest {
+            task.await.unwrap();
+        }
     }
 
     #[tokio::test]
     async fn a_panic_costs_its_batch_and_nothing_after_it() {
-        let (group, _flushers) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
+        let (group, _) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
             assert!(!batch.contains(&13), "a poison item");
             Ok(batch)
         });
@@ -163,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_refused_item_does_not_sink_the_others() {
-        let (group, _flushers) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
+        let (group, _) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
             if batch.contains(&13) {
                 return Err(Error::Refused { code: "22000".to_owned(), constraint: None });
             }
