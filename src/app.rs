@@ -17,7 +17,7 @@ use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
 use crate::http::waiting::Waiting;
-use crate::http::{Api, operations_router, router, server};
+use crate::http::{Api, Parts, operations_router, router, server};
 use crate::policy::Policy;
 use crate::provider::client::Client;
 use crate::provider::credentials;
@@ -125,30 +125,30 @@ fn api(
     stop: &CancellationToken,
 ) -> anyhow::Result<Flushed<Api>> {
     let window = config.window()?;
-    let (accepting, flushers) = store.start_accepting(window, config.max_batch()?);
-    let api = Api {
+    let (accepting, flusher) = store.start_accepting(window, config.max_batch()?);
+    let api = Parts {
         store: store.clone(),
         accepting,
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
-        sources: Arc::new(if role.accepts() { config.sources()? } else { Sources::default() }),
+        sources: if role.accepts() { config.sources()? } else { Sources::default() },
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,
         works: role.works(),
-        render_metrics: Arc::new(|| telemetry::metrics().render()),
+        render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),
         stop: stop.clone(),
     };
-    Ok(Flushed { part: api, flushers })
+    Ok(Flushed { part: api.into(), flusher })
 }
 
-/// Something that feeds a group commit, and the tasks that write its batches.
+/// Something that feeds a group commit, and the task that writes its batches.
 struct Flushed<T> {
     part: T,
-    flushers: Vec<JoinHandle<()>>,
+    flusher: JoinHandle<()>,
 }
 
 struct WorkerParts {
@@ -185,7 +185,7 @@ impl WorkerParts {
         let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
             .context("the HTTP client cannot be set up")?;
         let provider = Client::new(self.provider, Arc::new(chain), clock.clone(), ids.clone())?;
-        let (completing, flushers) = store.start_completing();
+        let (completing, flusher) = store.start_completing();
         let worker = Worker {
             settings: self.settings,
             store: store.clone(),
@@ -198,7 +198,7 @@ impl WorkerParts {
             ids: ids.clone(),
             faults: AtomicBool::new(false),
         };
-        Ok(Flushed { part: worker, flushers })
+        Ok(Flushed { part: worker, flusher })
     }
 }
 
@@ -268,7 +268,8 @@ impl Service {
     async fn run(self, stop: CancellationToken) {
         // What others lean on stops after them.
         let background = CancellationToken::new();
-        let Flushed { part: api, flushers: mut last } = self.api;
+        let Flushed { part: api, flusher } = self.api;
+        let mut last = vec![flusher];
         let relay = tokio::spawn({
             let (signals, store, stop) =
                 (self.signals.clone(), self.store.clone(), background.clone());
@@ -286,8 +287,8 @@ impl Service {
             server::Limits { drain: OPERATIONS_DRAIN, ..self.limits.clone() },
             background.clone(),
         ));
-        let worker = self.worker.map(|Flushed { part, flushers }| {
-            last.extend(flushers);
+        let worker = self.worker.map(|Flushed { part, flusher }| {
+            last.push(flusher);
             tokio::spawn(part.run(stop.clone()))
         });
         let http = self.http.map(|listener| {

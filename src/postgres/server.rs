@@ -128,6 +128,11 @@ impl Server {
         self.home.socket_folder()
     }
 
+    /// The server's first process, the parent of its others.
+    pub fn process_id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// Stops the server and waits until it is gone; what is committed stays.
     pub async fn stop(mut self) -> Result<(), Error> {
         let stopped = self.process.stop().await;

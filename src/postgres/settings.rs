@@ -10,7 +10,7 @@ use super::server::Mode;
 const ALWAYS: [(&str, &str); 14] = [
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_permissions", "0700"),
-    ("max_connections", "200"),
+    ("max_connections", "300"),
     ("jit", "off"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
