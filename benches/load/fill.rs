@@ -1,0 +1,84 @@
+//! Verifications in number, made in SQL as the service leaves them.
+
+use sqlx::Executor;
+use uuid::Uuid;
+
+use crate::stage::Database;
+
+/// Rows of one statement.
+const CHUNK: i64 = 250_000;
+
+/// The id of the `n`th decided verification, from 1.
+pub fn id(n: i64) -> Uuid {
+    let digits = format!("01900000-0000-7000-8000-{n:012}");
+    digits.parse().unwrap_or_default()
+}
+
+/// The same in SQL, of a variable named `:n`.
+pub const ID: &str = "('01900000-0000-7000-8000-' || lpad(:n::text, 12, '0'))::uuid";
+
+/// Decided verifications from the `from`th to the `to`th, each with its callback, key, answer and
+/// decision. The sealed bodies are short: they are stored apart and never read here.
+pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<()> {
+    let mut first = from;
+    while first <= to {
+        let last = to.min(first + CHUNK - 1);
+        sqlx::query(DECIDED).bind(first).bind(last).execute(&database.pool).await?;
+        first = last + 1;
+    }
+    Ok(())
+}
+
+const DECIDED: &str = "
+with n as materialized (
+    select n, ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid as id,
+        ('01900000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid as result_id,
+        ('01900000-0000-7000-a000-' || lpad(n::text, 12, '0'))::uuid as decision_id,
+        -- Serial numbers that come in no order.
+        md5(n::text) as key, timestamptz '2026-01-01' + n * interval '1 second' as at
+    from generate_series($1::bigint, $2::bigint) as n
+), verification as (
+    insert into verifications (id, biz_type, biz_id, reference, state, closed, created_at,
+        updated_at, callbacks, attempts, give_up_at, result_id, decision_id)
+    select id, 'onboarding', key, 'user-' || n, 'decided', true, at, at, 1, 1, at, result_id,
+        decision_id from n
+), callback as (
+    insert into callbacks (source, message_id, digest, verification_id, received_at,
+        answer_state, answer_attempts)
+    select 'app', 'msg_' || key, sha256(key::bytea), id, at, 'pending', 0 from n
+), key as (
+    insert into data_keys select id, 'bench', decode(repeat('ab', 60), 'hex') from n
+), result as (
+    insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
+        verify_status, authority_score, evidence, sealed_body)
+    select result_id, id, 1, at, key, 200, 1, 97.5,
+        '{\"verify_status\": 1, \"scores\": {\"authority\": 97.5}}', decode(repeat('cd', 60), 'hex')
+    from n
+)
+insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
+    decided_by, decided_at)
+select decision_id, id, result_id, 'sha256:bench', 'approve',
+    '[{\"code\": \"PROVIDER_PASSED\", \"rule\": \"passed\", \"outcome\": \"approve\", \"seen\": []}]',
+    'policy', at
+from n";
+
+/// Verifications that wait to be asked about, due now.
+pub async fn due(database: &Database, count: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into verifications (id, biz_type, biz_id, state, created_at, updated_at, callbacks,
+            due_at, give_up_at)
+         select gen_random_uuid(), 'onboarding', gen_random_uuid()::text, 'pending', now(), now(), 1,
+            now(), now() + interval '1 hour' from generate_series(1, $1::bigint)",
+    )
+    .bind(count)
+    .execute(&database.pool)
+    .await?;
+    Ok(())
+}
+
+/// As autovacuum would leave it, given time.
+pub async fn settle_down(database: &Database) -> anyhow::Result<()> {
+    database.pool.execute("vacuum analyze").await?;
+    database.pool.execute("checkpoint").await?;
+    Ok(())
+}

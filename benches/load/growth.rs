@@ -1,0 +1,123 @@
+//! Accept, claim and read at growing numbers of verifications: the curve.
+
+use std::time::{Duration, Instant};
+
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::Ids;
+use verdict::store::verifications::ClaimLimits;
+
+use crate::fill;
+use crate::load::{Callbacks, Latencies, closed_loop};
+use crate::read::get;
+use crate::stage::{Database, Stage};
+use crate::table::{self, median, millis, thousands};
+
+/// How far.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Numbers of verifications, each a row of the table.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000,10000000")]
+    sizes: Vec<i64>,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// How often each is measured; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// For accepts and reads.
+const CONNECTIONS: usize = 8;
+/// Rows of one claim, and claims of one round.
+const CLAIMED: i32 = 16;
+const CLAIMS: i64 = 200;
+
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    let database = stage.database("verdict").await?;
+    let key = database.api_key().await?;
+    let store = database.store(2)?;
+    store.open_account("default").await?;
+    let measured = Duration::from_secs(arguments.seconds);
+    let mut have = 0;
+    let mut first: Option<[f64; 3]> = None;
+    let mut rows = Vec::new();
+    for &size in &arguments.sizes {
+        fill::decided(&database, have + 1, size).await?;
+        have = size;
+        fill::settle_down(&database).await?;
+        // A new process each time: it starts on a table of this size, as after a deployment.
+        let service = stage.serve(&format!("at-{size}"), "api", &database, None, "").await?;
+        let [mut accepts, mut claims, mut reads] = [const { Vec::new() }; 3];
+        for _ in 0..arguments.rounds {
+            let callbacks = Callbacks::new()?;
+            let write = move |request: &mut Vec<u8>| callbacks.write(request);
+            let warm_up = Duration::from_secs(1);
+            let accepted = closed_loop(service.http, CONNECTIONS, warm_up, measured, 202, write);
+            accepts.push(f64::from(accepted.await?.latencies.percentile(0.5)));
+            claims.push(f64::from(claim(&database, &store).await?.percentile(0.5)));
+            let read = get(service.http, CONNECTIONS, measured, size, &key).await?;
+            reads.push(f64::from({ read }.latencies.percentile(0.5)));
+        }
+        let now = [median(&mut accepts), median(&mut claims), median(&mut reads)];
+        let then = *first.get_or_insert(now);
+        let cell = |place: usize| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "microseconds"
+            )]
+            let micros = now[place] as u32;
+            format!("{} ({:.2}×)", millis(micros), now[place] / then[place])
+        };
+        rows.push(vec![
+            thousands(size as f64),
+            cell(0),
+            cell(1),
+            cell(2),
+            format!("{} ms", service.startup.as_millis()),
+            format!("{:.1} MiB", service.peak_rss()),
+        ]);
+    }
+    table::print(
+        &[
+            "verifications",
+            "accept, p50",
+            "claim of 16, p50",
+            "GET by id, p50",
+            "start-up",
+            "peak memory",
+        ],
+        &rows,
+    );
+    Ok(())
+}
+
+/// Claims of due rows, without a worker's pauses between them.
+async fn claim(database: &Database, store: &verdict::store::Store) -> anyhow::Result<Latencies> {
+    fill::due(database, CLAIMS * i64::from(CLAIMED)).await?;
+    let (ids, clock) = (Ids::random(), Clock::system());
+    let limits = ClaimLimits {
+        account: "default",
+        max_rows: CLAIMED,
+        lease: Duration::from_secs(3600),
+        queries_per_second: 1e6,
+        burst: 1e6,
+        probe_every: Duration::from_secs(1),
+    };
+    let mut latencies = Latencies::default();
+    for _ in 0..CLAIMS {
+        let started = Instant::now();
+        let claim = store.claim(&limits, ids.next(clock.now())).await?;
+        latencies.add(started.elapsed());
+        anyhow::ensure!(claim.rows.len() == usize::try_from(CLAIMED)?, "too few claimed");
+    }
+    // Whatever else was due is none of the next round's.
+    sqlx::query(
+        "update verifications set due_at = null, lease_token = null, lease_until = null
+         where due_at is not null",
+    )
+    .execute(&database.pool)
+    .await?;
+    Ok(latencies)
+}

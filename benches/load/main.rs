@@ -1,0 +1,54 @@
+//! The load benchmarks: the real binary, a durable Postgres of their own, baselines in the same run.
+//!
+//! `cargo bench --bench load -- accept` and so on; `benches/README.md` says what each measures and
+//! what came out. Nothing here asserts a time: machines differ, ratios are for reading.
+
+#![expect(clippy::print_stdout, reason = "tables are what this program is for")]
+#![expect(clippy::cast_precision_loss, reason = "rates need no more digits than a double has")]
+
+mod accept;
+mod baseline;
+mod drain;
+mod end_to_end;
+mod fill;
+mod growth;
+mod held_snapshot;
+mod load;
+mod machine;
+mod read;
+mod stage;
+mod table;
+
+use clap::Parser;
+
+/// What to measure.
+#[derive(Debug, Parser)]
+enum Bench {
+    /// Durable accepts per second, against one-row commits and against batches of one.
+    Accept(accept::Arguments),
+    /// Callback to decision: idle latency, saturated throughput, WAL and commits.
+    EndToEnd(end_to_end::Arguments),
+    /// A backlog under a budget: how much of it three processes use.
+    Drain(drain::Arguments),
+    /// GET by id among a million, against `pgbench` on the same table.
+    Read(read::Arguments),
+    /// Accept, claim and read at growing numbers of verifications.
+    Growth(growth::Arguments),
+    /// The same load while a transaction stays open.
+    HeldSnapshot(held_snapshot::Arguments),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    // cargo adds `--bench` to whatever follows `--`.
+    let bench = Bench::parse_from(std::env::args().filter(|argument| argument != "--bench"));
+    println!("{}", machine::describe());
+    match bench {
+        Bench::Accept(arguments) => accept::run(&arguments).await,
+        Bench::EndToEnd(arguments) => end_to_end::run(&arguments).await,
+        Bench::Drain(arguments) => drain::run(&arguments).await,
+        Bench::Read(arguments) => read::run(&arguments).await,
+        Bench::Growth(arguments) => growth::run(&arguments).await,
+        Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
+    }
+}
