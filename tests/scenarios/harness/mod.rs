@@ -5,6 +5,7 @@ mod caller;
 mod cluster;
 mod privacy;
 mod process;
+pub mod protocol;
 mod proxy;
 
 pub use app::{Options, TestApp, make_key, provider, vault_secret};
