@@ -418,7 +418,7 @@ fn whatever_happens_the_database_is_as_the_model_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let steps = runtime.block_on(Steps::new());
     let mut config =
-        Config { max_shrink_iters: 1000, failure_persistence: None, ..Config::default() };
+        Config { max_shrink_iters: 300, failure_persistence: None, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         // Some six seconds.
         config.cases = 60;

@@ -43,17 +43,17 @@ use verdict::store::{Error, Result};
 /// How often a step fails: the store repeats it once, and then gives up.
 const ONCE_AND_TWICE: [usize; 2] = [1, 2];
 
-/// Loses this message as often; resolves when it has happened.
+/// Takes a step, and loses this message of it as often.
 async fn losing<T>(proxy: &Proxy, needle: &[u8], times: usize, step: impl Future<Output = T>) -> T {
     let lost: Vec<_> = (0..times).map(|_| proxy.lose_message_with(needle)).collect();
     let outcome = step.await;
-    for lost in lost {
-        lost.await.expect("the message was lost");
+    for mut lost in lost {
+        lost.try_recv().expect("the message was sent as often, and lost");
     }
     outcome
 }
 
-/// Has this message carried out as often and loses the answers.
+/// Takes a step, has this message of it carried out as often, and loses the answers.
 async fn losing_the_answer<T>(
     proxy: &Proxy,
     needle: &[u8],
@@ -62,8 +62,8 @@ async fn losing_the_answer<T>(
 ) -> T {
     let lost: Vec<_> = (0..times).map(|_| proxy.lose_answer_to(needle, READY_FOR_QUERY)).collect();
     let outcome = step.await;
-    for lost in lost {
-        lost.await.expect("the answer was lost");
+    for mut lost in lost {
+        lost.try_recv().expect("the message was sent as often, and its answer lost");
     }
     outcome
 }
