@@ -3,7 +3,7 @@
 
 use crate::harness::protocol::{Answer, Steps, assert_done, waits_for_a_lock};
 use crate::harness::{
-    Callback, Options, Proxy, Setting, TestApp, callback, eventually, new_database, now,
+    Callback, Options, PATIENCE, Proxy, Setting, TestApp, callback, eventually, new_database, now,
 };
 use verdict::app::Role;
 use verdict::sandbox::Scenario;
@@ -154,8 +154,18 @@ async fn nobody_is_woken_after_a_completion() {
     let api = TestApp::start_with(options).await;
     let id = api.accepted("pass-97").await;
     let steps = Steps::beside(&api.database).await;
-    let (settled, _) = tokio::join!(api.settled(&id), steps.fetch(Answer::Passed));
-    assert_eq!(settled["state"], "decided");
+    // Told, that is, long before his time is over and he is answered in any case.
+    let path = format!("/v1/verifications/{id}?wait=60");
+    let waits = tokio::time::timeout(PATIENCE, api.get(&path));
+    let (settled, _) = tokio::join!(waits, async {
+        // Requests that came later have been answered: the first one is waiting by now.
+        for _ in 0..5 {
+            let reply = api.get(&format!("/v1/verifications/{id}")).await;
+            assert_eq!(reply.json["state"], "pending");
+        }
+        steps.fetch(Answer::Passed).await
+    });
+    assert_eq!(settled.expect("told").json["state"], "decided");
 
     // A callback came during the fetch, so it is due again, and nobody was told.
     let database = new_database().await;
