@@ -12,6 +12,8 @@ ARG DEBIAN_NUMBER=12
 FROM rust:${RUST_VERSION}-${DEBIAN_CODENAME} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+# Not built here, but the manifest names its files, and cargo wants to see them.
+COPY benches benches
 COPY src src
 COPY migrations migrations
 COPY config config
