@@ -100,7 +100,7 @@ async fn claim(database: &Database, store: &verdict::store::Store) -> anyhow::Re
     let limits = ClaimLimits {
         account: "default",
         max_rows: CLAIMED,
-        lease: Duration::from_secs(3600),
+        lease: Duration::from_hours(1),
         queries_per_second: 1e6,
         burst: 1e6,
         probe_every: Duration::from_secs(1),

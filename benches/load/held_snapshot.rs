@@ -40,7 +40,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let mut per_minute = Vec::new();
         for _ in 0..arguments.minutes {
             let (started, mut decided) = (Instant::now(), 0);
-            while started.elapsed() < Duration::from_secs(60) {
+            while started.elapsed() < Duration::from_mins(1) {
                 post(service.http, WAVE, arguments.connections).await?;
                 settled(&database).await?;
                 decided += WAVE;

@@ -130,7 +130,7 @@ impl Database {
     /// The store on it.
     pub fn store(&self, max_connections: u32) -> anyhow::Result<Store> {
         let url = self.url.clone().into();
-        let timeout = Duration::from_secs(60);
+        let timeout = Duration::from_mins(1);
         Ok(Store::new(&Settings { url, max_connections, timeout })?)
     }
 
@@ -225,7 +225,7 @@ async fn serving(log: &PathBuf) -> anyhow::Result<SocketAddr> {
             let address = |name: &str| event[name].as_str().and_then(|text| text.parse().ok());
             return address("http").or_else(|| address("operations")).context("no address");
         }
-        if started.elapsed() > Duration::from_secs(60) {
+        if started.elapsed() > Duration::from_mins(1) {
             let _ = std::io::stderr().write_all(text.as_bytes());
             bail!("the service does not start");
         }

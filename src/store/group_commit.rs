@@ -129,8 +129,11 @@ mod tests {
 
     use super::*;
 
-    /// A group whose batches wait for permits, and the sizes of those that began.
-    fn gated() -> (GroupCommit<u32, u32>, Arc<Mutex<Vec<usize>>>, Arc<Semaphore>) {
+    /// The sizes of the batches that began.
+    type Sizes = Arc<Mutex<Vec<usize>>>;
+
+    /// A group whose batches wait for permits.
+    fn gated() -> (GroupCommit<u32, u32>, Sizes, Arc<Semaphore>) {
         let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
         let (seen, held) = (Arc::clone(&sizes), Arc::clone(&gate));
         let (group, _) = GroupCommit::start(100, 100, move |batch: Vec<u32>| {
