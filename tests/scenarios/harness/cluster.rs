@@ -1,13 +1,17 @@
 //! One private Postgres for all tests of a run, and a database of its own for each.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use url::Url;
 use verdict::postgres::{Mode, Programs, Server};
 use verdict::store::{Settings, Store};
+
+use super::proxy::Proxy;
 
 const TEMPLATE: &str = "verdict_template";
 
@@ -32,6 +36,15 @@ impl Database {
         let url = self.url.clone().into();
         let timeout = std::time::Duration::from_secs(10);
         Store::new(&Settings { url, max_connections: 8, timeout }).expect("a good URL")
+    }
+
+    /// Itself behind a network that can be told to misbehave.
+    pub async fn behind_proxy(&self) -> (Self, Proxy) {
+        let mut url = Url::parse(&self.url).expect("a URL");
+        let port = url.port().expect("a port");
+        let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+        url.set_port(Some(proxy.address().port())).expect("a port");
+        (Self { url: url.into() }, proxy)
     }
 
     /// Moves the clock by which work falls due and leases end.

@@ -5,12 +5,14 @@ mod caller;
 mod cluster;
 mod privacy;
 mod process;
+mod proxy;
 
 pub use app::{Options, TestApp, make_key, provider, vault_secret};
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
 pub use privacy::{assert_no_person, dump};
 pub use process::{Setting, run_verdict};
+pub use proxy::{Proxy, READY_FOR_QUERY};
 
 use std::future::Future;
 use std::time::Duration;
