@@ -13,7 +13,7 @@ use super::world::World;
 use crate::harness::{Callback, SECRET, now};
 
 /// Clients at once.
-pub const CLIENTS: usize = 5;
+pub const CLIENTS: usize = 8;
 /// How long a client waits for an answer before it takes the message elsewhere. Shorter than some
 /// freezes and stalls.
 const PATIENCE: Duration = Duration::from_secs(2);

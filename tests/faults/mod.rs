@@ -44,7 +44,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
 
     let world = World::new().await;
     world.start().await;
-    let watching = tokio::spawn({
+    let watchman = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.watch().await }
     });
@@ -64,9 +64,9 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
         say(&fault.to_string());
         let world = Arc::clone(&world);
         striking.spawn(async move {
-            let begun = Instant::now();
+            let struck = Instant::now();
             strikes::strike(&world, &fault).await;
-            let over = begun.elapsed().saturating_sub(fault.lasts);
+            let over = struck.elapsed().saturating_sub(fault.lasts);
             if over > Duration::from_secs(5) {
                 say(&format!("#{:<4} took {over:?} longer than it was to last", fault.number));
             }
@@ -86,7 +86,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
 
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
     let measures = measures::measures(&world, &ledger).await;
-    watching.abort();
+    watchman.abort();
     stop(&world).await;
     reckoning::processes(&mut reckoning, &world);
     say(&format!("\n{}\n{measures}", reckoning.table()));

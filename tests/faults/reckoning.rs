@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
@@ -81,6 +82,10 @@ pub async fn reckon(world: &World, ledger: &Ledger) -> Reckoning {
     let standing = standing(&mut db).await;
     accepted(&mut reckoning, &mut db, &entries, &standing).await;
     ledger_lines(&mut reckoning, ledger);
+    let lost = world.moments.lost.load(Ordering::SeqCst);
+    reckoning.count("messages and answers lost one by one on the network", lost);
+    let turned_away = world.moments.turned_away.load(Ordering::SeqCst);
+    reckoning.count("connections Postgres had no place for", turned_away);
     fences(&mut reckoning, &mut db).await;
     budget(&mut reckoning, &mut db).await;
     replay(&mut reckoning, &mut db).await;
@@ -178,11 +183,11 @@ async fn accepted(
 }
 
 fn ledger_lines(reckoning: &mut Reckoning, ledger: &Ledger) {
-    use std::sync::atomic::Ordering::SeqCst;
     let taken = |list: &std::sync::Mutex<Vec<String>>| list.lock().expect("not poisoned").clone();
-    reckoning.count("repeats of accepted messages", ledger.repeats.load(SeqCst));
-    reckoning.count("other bytes under a known id, refused", ledger.conflicts.load(SeqCst));
-    reckoning.count("clients that gave up early", ledger.gave_up_early.load(SeqCst));
+    reckoning.count("repeats of accepted messages", ledger.repeats.load(Ordering::SeqCst));
+    reckoning
+        .count("other bytes under a known id, refused", ledger.conflicts.load(Ordering::SeqCst));
+    reckoning.count("clients that gave up early", ledger.gave_up_early.load(Ordering::SeqCst));
     reckoning.zero("messages that could not be delivered", taken(&ledger.never_accepted));
     reckoning.zero("repeats answered otherwise", taken(&ledger.repeats_answered_otherwise));
     reckoning.zero("other bytes under a known id, accepted", taken(&ledger.conflicts_accepted));

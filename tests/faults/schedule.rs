@@ -52,6 +52,7 @@ impl Dice {
 pub enum Kind {
     // A process of ours.
     Kill,
+    StartDisturbed,
     Freeze,
     Terminate,
     // Postgres.
@@ -93,8 +94,9 @@ pub enum Kind {
 use Kind::*;
 
 /// Dealt like cards, so that even a short run has one of each.
-pub const DECK: [Kind; 33] = [
+pub const DECK: [Kind; 34] = [
     Kill,
+    StartDisturbed,
     Freeze,
     Terminate,
     PostgresRestartsFast,
@@ -138,6 +140,7 @@ impl Kind {
         let every = [0, 1, 2, 3];
         match self {
             Kill => (Target::Service(dice.below(SERVICES)), dice.millis(50, 1500)),
+            StartDisturbed => (Target::Service(dice.below(SERVICES)), dice.millis(200, 1000)),
             // Longer than a lease.
             Freeze => (Target::Service(dice.below(SERVICES)), dice.millis(2300, 3500)),
             Terminate => (Target::Service(dice.below(SERVICES)), dice.millis(50, 800)),

@@ -1,6 +1,7 @@
 //! How each fault is done.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
@@ -19,7 +20,7 @@ const OURS: &str = "application_name = 'verdict'";
 /// Does it, and returns when it is over.
 pub async fn strike(world: &World, fault: &Fault) {
     match fault.kind {
-        Kind::Kill => kill(world, service(world, fault), fault.lasts).await,
+        Kind::Kill | Kind::StartDisturbed => kill(world, service(world, fault), fault).await,
         Kind::Freeze => freeze(service(world, fault), fault.lasts).await,
         Kind::Terminate => terminate(service(world, fault), fault.lasts).await,
         Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
@@ -42,15 +43,31 @@ fn service<'a>(world: &'a World, fault: &Fault) -> &'a Service {
     }
 }
 
-/// `kill -9`; started again after a while.
-async fn kill(world: &World, service: &Service, down: Duration) {
+/// `kill -9`; started again after a while, with or without a network that breaks all the time.
+async fn kill(world: &World, service: &Service, fault: &Fault) {
     let mut place = service.process.lock().await;
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
     process.kill().await;
     service.move_to(None);
-    tokio::time::sleep(down).await;
-    *place = Some(service.start().await);
+    if fault.kind == Kind::Kill {
+        tokio::time::sleep(fault.lasts).await;
+        *place = Some(service.start().await);
+        return;
+    }
+    let cutting = async {
+        let began = Instant::now();
+        while began.elapsed() < fault.lasts {
+            // From 2 to 20 ms: within the few statements of a start.
+            tokio::time::sleep(fault.delay / 10).await;
+            service.database.cut();
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        process = service.start() => *place = Some(process),
+        () = cutting => {}
+    }
 }
 
 /// Still for longer than a lease, and then on as if nothing had been.
@@ -132,9 +149,11 @@ async fn exhaust(world: &World, time: Duration) {
     let held = async {
         let mut held = Vec::new();
         loop {
-            match PgConnection::connect(&url).await {
-                Ok(connection) => held.push(connection),
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            if let Ok(connection) = PgConnection::connect(&url).await {
+                held.push(connection);
+            } else {
+                world.moments.turned_away.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if held.len() == 120 {
                 let query =
@@ -205,12 +224,12 @@ async fn disturb(world: &World, fault: &Fault) {
                 proxy.stall(false);
             }
         }
-        kind => lose(proxies[0], kind, fault.lasts).await,
+        kind => lose(world, proxies[0], kind, fault.lasts).await,
     }
 }
 
 /// Loses one answer or one message, if one comes by in time.
-async fn lose(proxy: &Proxy, kind: Kind, within: Duration) {
+async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
     let lost = match kind {
         // What only these two statements bring along, among their parameters.
         Kind::AcceptanceUnanswered => proxy.lose_answer_to(b"ledger-", READY_FOR_QUERY),
@@ -219,8 +238,11 @@ async fn lose(proxy: &Proxy, kind: Kind, within: Duration) {
         Kind::StatementLost => proxy.lose_message_with(b""),
         _ => proxy.lose_answer_to(b"", b""),
     };
-    if tokio::time::timeout(within, lost).await.is_err() {
-        proxy.lose_nothing();
+    match tokio::time::timeout(within, lost).await {
+        Ok(Ok(())) => {
+            world.moments.lost.fetch_add(1, Ordering::SeqCst);
+        }
+        _ => proxy.lose_nothing(),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -102,6 +103,10 @@ pub struct Moments {
     pub kills: Mutex<Vec<(usize, OffsetDateTime)>>,
     /// Postgres takes connections again.
     pub postgres_up: Mutex<Vec<OffsetDateTime>>,
+    /// Messages and answers the network has swallowed one by one.
+    pub lost: AtomicUsize,
+    /// Connections refused for want of a place.
+    pub turned_away: AtomicUsize,
 }
 
 pub struct World {
