@@ -159,3 +159,24 @@ async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
     assert_eq!(counts, (1, 1));
     successor.kill().await;
 }
+
+#[tokio::test]
+async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
+    let mut setting = Setting::new(options()).await;
+    let (database, proxy) = setting.database.behind_proxy().await;
+    setting.database = database;
+    // Each of these is lost as often as a statement is tried.
+    let mut lost = Vec::new();
+    for statement in ["_sqlx_migrations", "verdict.policies", "insert into accounts"] {
+        for _ in 0..2 {
+            lost.push(proxy.lose_message_with(statement.as_bytes()));
+        }
+    }
+    let process = setting.serve().await;
+    for lost in lost {
+        lost.await.expect("the network has lost it");
+    }
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+}
