@@ -31,7 +31,7 @@ pub enum Prescribed {
 use Prescribed::{Decided, Expired, Failed};
 
 /// What is asked of the simulated provider, and what must come of it under the default policy.
-const SCRIPTS: [(&str, Prescribed); 30] = [
+const SCRIPTS: [(&str, Prescribed); 33] = [
     ("pass-97", Decided("approve")),
     ("pass-97", Decided("approve")),
     ("pass-97", Decided("approve")),
@@ -54,7 +54,11 @@ const SCRIPTS: [(&str, Prescribed); 30] = [
     ("empty-1-then-pass-97", Decided("approve")),
     ("torn-1-then-cut-1-then-pass-97", Decided("approve")),
     ("nostatus-1-then-status-7", Decided("reject")),
+    // So that there is always something under way to be struck.
     ("slow-300-pass-97", Decided("approve")),
+    ("slow-500-status-7-12", Decided("reject")),
+    ("slow-800-pass-88", Decided("review")),
+    ("slow-1500-quit-1-then-pass-97", Decided("approve")),
     // Longer than a lease: it has to be renewed.
     ("slow-2500-pass-97", Decided("approve")),
     ("strings-pass-97", Decided("approve")),

@@ -1,7 +1,7 @@
 //! What is measured beside the promises: how long things took to heal. Nothing here is asserted,
 //! because other faults may be under way at the same time, and the machine may be slow.
 
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::ledger::Ledger;
@@ -12,11 +12,14 @@ pub async fn measures(world: &World, ledger: &Ledger) -> String {
     let mut db = world.admin().await;
     let mut claimed = Vec::new();
     let mut done = Vec::new();
+    let mut passed_over = 0;
     let kills = world.moments.kills.lock().expect("not poisoned").clone();
     for (service, at) in kills {
-        let (again, written) = after_kill(&mut db, service, at).await;
-        claimed.extend(again);
-        done.extend(written);
+        for work in after_kill(&mut db, service, at).await {
+            claimed.push(work.claimed);
+            done.extend(work.written);
+            passed_over = passed_over.max(work.passed_over);
+        }
     }
     let accepted = ledger.accepted.lock().expect("not poisoned").clone();
     let ups = world.moments.postgres_up.lock().expect("not poisoned").clone();
@@ -41,6 +44,7 @@ pub async fn measures(world: &World, ledger: &Ledger) -> String {
     [
         row("a killed worker's work: claimed again", claimed),
         row("a killed worker's work: done", done),
+        format!("  {:<50} at most {passed_over} times\n", "and passed over by later work"),
         row("Postgres up again: first callback accepted", serving),
         row("a callback accepted", accepting),
         format!(
@@ -52,14 +56,20 @@ pub async fn measures(world: &World, ledger: &Ledger) -> String {
     .concat()
 }
 
-/// Of what the process held when it was killed: how long until somebody claimed it again, and
-/// until it was written.
-async fn after_kill(
-    db: &mut PgConnection,
-    service: usize,
-    at: OffsetDateTime,
-) -> (Vec<f64>, Vec<f64>) {
-    let rows = sqlx::query(
+/// What became of one lease that its holder took to the grave.
+#[derive(sqlx::FromRow)]
+struct Orphan {
+    /// Seconds until somebody claimed it again,
+    claimed: f64,
+    /// and until it was written.
+    written: Option<f64>,
+    /// How many were claimed before it although they had become due after it. (Until the lease and
+    /// the wait between two looks are over, all may be.) Else it waited for its turn in a backlog.
+    passed_over: i64,
+}
+
+async fn after_kill(db: &mut PgConnection, service: usize, at: OffsetDateTime) -> Vec<Orphan> {
+    sqlx::query_as(
         "with last as (
              select distinct on (verification_id) * from lease_log where at <= $1
              order by verification_id, id desc
@@ -67,7 +77,10 @@ async fn after_kill(
              select * from last where event = 'claimed' and service = $2
          )
          select extract(epoch from claim.at - $1)::float8 as claimed,
-             extract(epoch from written.at - $1)::float8 as written
+             extract(epoch from written.at - $1)::float8 as written,
+             (select count(*) from lease_log l where l.event = 'claimed' and not l.probe
+                 and l.at > $1 + interval '3 s' and l.at < claim.at - interval '1 s'
+                 and l.due_at > held.due_at) as passed_over
          from held
          join lateral (select * from lease_log l where l.verification_id = held.verification_id
              and l.id > held.id order by l.id limit 1) after on after.event = 'overtaken'
@@ -81,9 +94,7 @@ async fn after_kill(
     .bind(i32::try_from(service).unwrap())
     .fetch_all(db)
     .await
-    .unwrap();
-    let claimed = rows.iter().map(|row| row.get("claimed")).collect();
-    (claimed, rows.iter().filter_map(|row| row.get("written")).collect())
+    .unwrap()
 }
 
 fn row(what: &str, mut seconds: Vec<f64>) -> String {

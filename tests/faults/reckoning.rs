@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 use verdict::domain::evidence::Evidence;
@@ -12,6 +13,7 @@ use verdict::policy::{Policy, decide};
 use verdict::provider::wire;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
 use verdict::worker::fetch_result::body_of;
+use zeroize::Zeroizing;
 
 use super::ledger::{Entry, Ledger, Prescribed};
 use super::world::{BURST, QUERIES_PER_SECOND, World};
@@ -82,8 +84,14 @@ pub async fn reckon(world: &World, ledger: &Ledger) -> Reckoning {
     let standing = standing(&mut db).await;
     accepted(&mut reckoning, &mut db, &entries, &standing).await;
     ledger_lines(&mut reckoning, ledger);
+    let fenced = world.troubles.fenced.load(Ordering::SeqCst);
+    reckoning.count("completions fenced off, by the logs", fenced);
+    let dropped = world.troubles.dropped.load(Ordering::SeqCst);
+    reckoning.count("calls dropped because their lease was lost, by the logs", dropped);
     let lost = world.moments.lost.load(Ordering::SeqCst);
     reckoning.count("messages and answers lost one by one on the network", lost);
+    let held = world.moments.held.load(Ordering::SeqCst);
+    reckoning.count("writes that arrived after their sender's death", held);
     let turned_away = world.moments.turned_away.load(Ordering::SeqCst);
     reckoning.count("connections Postgres had no place for", turned_away);
     fences(&mut reckoning, &mut db).await;
@@ -111,7 +119,7 @@ async fn standing(db: &mut PgConnection) -> HashMap<Uuid, Standing> {
     .fetch_all(db)
     .await
     .unwrap();
-    let read = |row: &sqlx::postgres::PgRow| Standing {
+    let read = |row: &PgRow| Standing {
         id: row.get("id"),
         biz_id: row.get("biz_id"),
         state: row.get("state"),
@@ -294,52 +302,68 @@ async fn replay(reckoning: &mut Reckoning, db: &mut PgConnection) {
         .into_iter()
         .map(|(digest, text)| (digest, Policy::load(&text).expect("it loads")))
         .collect();
-    let rows = sqlx::query(
-        "select r.*, v.biz_type, k.key_id, k.wrapped, d.outcome, d.reasons, d.policy_digest
-         from results r join verifications v on v.id = r.verification_id
-         left join data_keys k on k.verification_id = r.verification_id
-         left join decisions d on d.result_id = r.id",
-    )
-    .fetch_all(db)
-    .await
-    .unwrap();
+    let mut after = Uuid::nil();
     let (mut decided_otherwise, mut unopened, mut read_otherwise) =
         (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        let id = ResultId(row.get("id"));
-        let stored: Option<serde_json::Value> = row.get("evidence");
-        let evidence: Option<Evidence> =
-            stored.clone().map(|json| serde_json::from_value(json).expect("evidence"));
-        if let Some(outcome) = row.get::<Option<&str>, _>("outcome") {
-            let policy = &policies[row.get::<&str, _>("policy_digest")];
-            let again = decide(policy, evidence.as_ref().expect("a decision has evidence"));
-            let reasons = serde_json::to_value(&again.reasons).unwrap();
-            if (again.outcome.as_str(), &reasons) != (outcome, &row.get("reasons")) {
-                decided_otherwise.push(id.to_string());
+    loop {
+        // Page by page: a long run leaves hundreds of megabytes of bodies.
+        let rows = sqlx::query(
+            "select r.*, v.biz_type, k.key_id, k.wrapped, d.outcome, d.reasons, d.policy_digest
+             from results r join verifications v on v.id = r.verification_id
+             left join data_keys k on k.verification_id = r.verification_id
+             left join decisions d on d.result_id = r.id
+             where r.id > $1 order by r.id limit 1000",
+        )
+        .bind(after)
+        .fetch_all(&mut *db)
+        .await
+        .unwrap();
+        let Some(last) = rows.last() else { break };
+        after = last.get("id");
+        for row in &rows {
+            let id = row.get::<Uuid, _>("id").to_string();
+            if !decided_again(row, &policies) {
+                decided_otherwise.push(id.clone());
             }
-        }
-        let opened = row.get::<Option<String>, _>("key_id").and_then(|key_id| {
-            let wrapped = WrappedKey { key_id, bytes: row.get("wrapped") };
-            let of = VerificationId(row.get("verification_id"));
-            let key = vault.open_data_key(of, &wrapped).ok()?;
-            key.open(&body_of(id), row.get("sealed_body")).ok()
-        });
-        let Some(body) = opened else {
-            unopened.push(id.to_string());
-            continue;
-        };
-        let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
-        let again = wire::read(http_status, &body).outcome.ok().map(|answered| {
-            let attempt: i32 = row.get("attempt");
-            answered.evidence(row.get("biz_type"), attempt.into(), row.get("fetched_at"))
-        });
-        if again.map(|evidence| serde_json::to_value(evidence).unwrap()) != stored {
-            read_otherwise.push(id.to_string());
+            match opened(row, &vault) {
+                None => unopened.push(id),
+                Some(body) if !read_again(row, &body) => read_otherwise.push(id),
+                Some(_) => {}
+            }
         }
     }
     reckoning.zero("decisions that differ from a replay", decided_otherwise);
     reckoning.zero("sealed bodies that do not open", unopened);
     reckoning.zero("evidence that differs from its sealed body", read_otherwise);
+}
+
+/// The decision about this result, if there is one, comes out the same.
+fn decided_again(row: &PgRow, policies: &HashMap<String, Policy>) -> bool {
+    let Some(outcome) = row.get::<Option<&str>, _>("outcome") else { return true };
+    let evidence: serde_json::Value = row.get("evidence");
+    let evidence: Evidence = serde_json::from_value(evidence).expect("evidence");
+    let again = decide(&policies[row.get::<&str, _>("policy_digest")], &evidence);
+    let reasons = serde_json::to_value(&again.reasons).unwrap();
+    (again.outcome.as_str(), reasons) == (outcome, row.get("reasons"))
+}
+
+fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
+    let key_id = row.get::<Option<String>, _>("key_id")?;
+    let wrapped = WrappedKey { key_id, bytes: row.get("wrapped") };
+    let key = vault.open_data_key(VerificationId(row.get("verification_id")), &wrapped).ok()?;
+    key.open(&body_of(ResultId(row.get("id"))), row.get("sealed_body")).ok()
+}
+
+/// The body still says what was understood of it.
+fn read_again(row: &PgRow, body: &[u8]) -> bool {
+    let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
+    let again = wire::read(http_status, body).outcome.ok().map(|answered| {
+        let attempt: i32 = row.get("attempt");
+        let evidence =
+            answered.evidence(row.get("biz_type"), attempt.into(), row.get("fetched_at"));
+        serde_json::to_value(evidence).unwrap()
+    });
+    again == row.get::<Option<serde_json::Value>, _>("evidence")
 }
 
 /// What the API says of each verification is what the database says.

@@ -71,6 +71,8 @@ pub enum Kind {
     CompletionUnanswered,
     StatementUnanswered,
     StatementLost,
+    AcceptanceOutlivesItsSender,
+    CompletionOutlivesItsSender,
     // The network before the provider.
     ProviderCut,
     ProviderRefused,
@@ -94,7 +96,7 @@ pub enum Kind {
 use Kind::*;
 
 /// Dealt like cards, so that even a short run has one of each.
-pub const DECK: [Kind; 34] = [
+pub const DECK: [Kind; 36] = [
     Kill,
     StartDisturbed,
     Freeze,
@@ -113,6 +115,8 @@ pub const DECK: [Kind; 34] = [
     CompletionUnanswered,
     StatementUnanswered,
     StatementLost,
+    AcceptanceOutlivesItsSender,
+    CompletionOutlivesItsSender,
     ProviderCut,
     ProviderRefused,
     ProviderDelayed,
@@ -154,14 +158,23 @@ impl Kind {
             DatabaseCut => (network(dice, &every), Duration::ZERO),
             DatabaseRefused => (network(dice, &every), dice.millis(100, 1500)),
             DatabaseDelayed => (network(dice, &every), dice.millis(500, 2500)),
-            // Some longer than a lease and than the wait for a statement.
-            DatabaseStalled => (network(dice, &every), dice.millis(300, 3000)),
+            // Half of them longer than a lease and than the wait for a statement: what was sent
+            // before arrives when its sender has long lost it.
+            DatabaseStalled if dice.percent(50) => {
+                (Target::Service(dice.one_of(&WORKERS)), dice.millis(2500, 4000))
+            }
+            DatabaseStalled => (network(dice, &every), dice.millis(300, 2000)),
             AcceptanceUnanswered => (Target::Service(dice.below(3)), dice.millis(1000, 2000)),
             CompletionUnanswered => {
                 (Target::Service(dice.one_of(&WORKERS)), dice.millis(1000, 2000))
             }
             StatementUnanswered | StatementLost => {
                 (Target::Service(dice.below(SERVICES)), dice.millis(1000, 2000))
+            }
+            // So late that others have done it by then.
+            AcceptanceOutlivesItsSender => (Target::Service(dice.below(3)), dice.millis(200, 3000)),
+            CompletionOutlivesItsSender => {
+                (Target::Service(dice.one_of(&WORKERS)), dice.millis(2500, 4000))
             }
             ProviderCut => (network(dice, &WORKERS), Duration::ZERO),
             ProviderRefused | ProviderStalled => (network(dice, &WORKERS), dice.millis(200, 2500)),

@@ -17,11 +17,19 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// The service's own connections.
 const OURS: &str = "application_name = 'verdict'";
 
+/// What only the statement that accepts brings along, among its parameters: our message ids.
+const ACCEPTANCE: &[u8] = b"ledger-";
+/// And only the one that completes.
+const COMPLETION: &[u8] = b"\"callbacks_seen\":";
+
 /// Does it, and returns when it is over.
 pub async fn strike(world: &World, fault: &Fault) {
     match fault.kind {
         Kind::Kill | Kind::StartDisturbed => kill(world, service(world, fault), fault).await,
-        Kind::Freeze => freeze(service(world, fault), fault.lasts).await,
+        Kind::AcceptanceOutlivesItsSender | Kind::CompletionOutlivesItsSender => {
+            outlive(world, service(world, fault), fault).await;
+        }
+        Kind::Freeze => freeze(world, service(world, fault), fault.lasts).await,
         Kind::Terminate => terminate(service(world, fault), fault.lasts).await,
         Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
         Kind::PostgresRestartsImmediately => world.restart_postgres(true, fault.lasts).await,
@@ -46,6 +54,7 @@ fn service<'a>(world: &'a World, fault: &Fault) -> &'a Service {
 /// `kill -9`; started again after a while, with or without a network that breaks all the time.
 async fn kill(world: &World, service: &Service, fault: &Fault) {
     let mut place = service.process.lock().await;
+    world.until_it_works(service).await;
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
     process.kill().await;
@@ -70,9 +79,31 @@ async fn kill(world: &World, service: &Service, fault: &Fault) {
     }
 }
 
+/// The network holds a write until its sender is dead and others have done its work; then it
+/// arrives.
+async fn outlive(world: &World, service: &Service, fault: &Fault) {
+    let needle = match fault.kind {
+        Kind::AcceptanceOutlivesItsSender => ACCEPTANCE,
+        _ => COMPLETION,
+    };
+    let mut place = service.process.lock().await;
+    let held = service.database.hold_message_with(needle, fault.lasts);
+    if !matches!(tokio::time::timeout(fault.lasts, held).await, Ok(Ok(()))) {
+        service.database.lose_nothing();
+        return;
+    }
+    world.moments.held.fetch_add(1, Ordering::SeqCst);
+    let mut process = place.take().expect("it runs");
+    world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
+    process.kill().await;
+    service.move_to(None);
+    *place = Some(service.start().await);
+}
+
 /// Still for longer than a lease, and then on as if nothing had been.
-async fn freeze(service: &Service, time: Duration) {
+async fn freeze(world: &World, service: &Service, time: Duration) {
     let place = service.process.lock().await;
+    world.until_it_works(service).await;
     let process = place.as_ref().expect("it runs");
     process.signal(Signal::STOP);
     tokio::time::sleep(time).await;

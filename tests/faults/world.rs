@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -40,10 +40,12 @@ create table lease_log (
     verification_id uuid not null,
     attempt integer not null,
     event text not null check (event in ('claimed', 'ended', 'overtaken')),
+    due_at timestamptz,
     service integer,
     probe boolean,
     transaction xid not null default pg_current_xact_id()::xid
 );
+create index on lease_log (verification_id, id);
 create function note_lease() returns trigger language plpgsql as $$
 begin
     if old.lease_token is not null then
@@ -52,8 +54,8 @@ begin
                 case when new.lease_token is null then 'ended' else 'overtaken' end);
     end if;
     if new.lease_token is not null then
-        insert into lease_log (verification_id, attempt, event, service, probe)
-        values (new.id, new.attempts, 'claimed', current_setting('harness.service', true)::int,
+        insert into lease_log (verification_id, attempt, event, due_at, service, probe)
+        values (new.id, new.attempts, 'claimed', new.due_at, current_setting('harness.service', true)::int,
                 (select breaker <> 'closed' from accounts limit 1));
     end if;
     return null;
@@ -70,6 +72,10 @@ pub struct Troubles {
     pub bad_stops: Mutex<Vec<String>>,
     pub panics: Mutex<Vec<String>>,
     pub persons: Mutex<Vec<String>>,
+    /// Not a trouble but the cure: completions refused because their lease was lost.
+    pub fenced: AtomicUsize,
+    /// The same, noticed before anything was written.
+    pub dropped: AtomicUsize,
 }
 
 impl Troubles {
@@ -86,6 +92,12 @@ impl Troubles {
 
     /// The line itself is not repeated where it may hold a person.
     pub fn judge_log(&self, line: &str) {
+        if line.contains("\"written\":\"fenced\"") {
+            self.fenced.fetch_add(1, Ordering::SeqCst);
+        }
+        if line.contains("lease lost: dropped") {
+            self.dropped.fetch_add(1, Ordering::SeqCst);
+        }
         match never_in_logs(line) {
             None => {}
             Some(what) if what.starts_with("a panic") => {
@@ -105,6 +117,8 @@ pub struct Moments {
     pub postgres_up: Mutex<Vec<OffsetDateTime>>,
     /// Messages and answers the network has swallowed one by one.
     pub lost: AtomicUsize,
+    /// Writes the network has held until their sender was dead.
+    pub held: AtomicUsize,
     /// Connections refused for want of a place.
     pub turned_away: AtomicUsize,
 }
@@ -238,6 +252,30 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("Postgres does not answer any more")
+    }
+
+    /// Waits until this process has a lease in hand, for a little while.
+    pub async fn until_it_works(&self, service: &Service) {
+        if service.role == "api" {
+            return;
+        }
+        let mut db = self.admin().await;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            let busy = sqlx::query_scalar(
+                "select exists (select from verifications v where lease_token is not null and $1 =
+                     (select service from lease_log l where l.verification_id = v.id
+                      order by l.id desc limit 1))",
+            )
+            .bind(i32::try_from(service.number).expect("a small number"))
+            .fetch_one(&mut db)
+            .await;
+            // It may be restarting at this moment.
+            if busy.unwrap_or(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Takes every lasting fault of the network and the provider away.
