@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sqlx::Row;
 
@@ -179,4 +180,22 @@ async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
     setting.drained().await;
     process.kill().await;
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_is_slow_is_not_taken_for_a_lost_lease() {
+    let more = "lease_seconds = 1".to_owned();
+    let mut setting = Setting::new(Options { more, ..options() }).await;
+    let (database, proxy) = setting.database.behind_proxy().await;
+    setting.database = database;
+    let process = setting.serve().await;
+    // Several renewals find the lease gone meanwhile: the completion itself has ended it.
+    let held = proxy.hold_answer_to(b"\"callbacks_seen\":", Duration::from_millis(1500));
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    held.await.expect("it is written");
+    setting.drained().await;
+    process.signal("TERM").await;
+    let (_, log) = process.ended().await;
+    let says = |what: &str| log.iter().any(|line| line.contains(what));
+    assert!(says("\"written\":\"committed\"") && !says("lease lost"), "{log:?}");
 }

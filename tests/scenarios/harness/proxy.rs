@@ -57,12 +57,14 @@ enum Does {
     Hold(Duration),
     /// Its answer is lost, which ends with these bytes.
     LoseAnswer(Vec<u8>),
+    /// Its answer arrives that much later.
+    HoldAnswer(Duration),
 }
 
-/// The answer on its way back gets lost.
-struct Losing {
-    until: Vec<u8>,
-    sprung: oneshot::Sender<()>,
+/// What awaits an answer on its way back.
+enum Answer {
+    Lose { until: Vec<u8>, sprung: oneshot::Sender<()> },
+    Hold { by: Duration, sprung: oneshot::Sender<()> },
 }
 
 impl Proxy {
@@ -128,6 +130,12 @@ impl Proxy {
     /// lives. Resolves when it is on its way.
     pub fn hold_message_with(&self, needle: &[u8], by: Duration) -> oneshot::Receiver<()> {
         self.trap(needle, Does::Hold(by))
+    }
+
+    /// The answer to the next message that holds `needle` arrives so much later. Resolves when it
+    /// has come this far.
+    pub fn hold_answer_to(&self, needle: &[u8], by: Duration) -> oneshot::Receiver<()> {
+        self.trap(needle, Does::HoldAnswer(by))
     }
 
     /// Takes away what [`Self::lose_answer_to`] and its like still wait for.
@@ -220,11 +228,11 @@ async fn serve(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     // Set by the one direction, obeyed by the other.
-    let losing: Mutex<Option<Losing>> = Mutex::default();
+    let answer: Mutex<Option<Answer>> = Mutex::default();
     // An error on either side ends both; an orderly end of one direction leaves the other open.
     tokio::try_join!(
-        there(from_client, to_server, shared, &losing),
-        back(from_server, to_client, shared, &losing),
+        there(from_client, to_server, shared, &answer),
+        back(from_server, to_client, shared, &answer),
     )?;
     Ok(())
 }
@@ -234,7 +242,7 @@ async fn there(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     shared: &Shared,
-    losing: &Mutex<Option<Losing>>,
+    answer: &Mutex<Option<Answer>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -254,8 +262,10 @@ async fn there(
                     tokio::time::sleep(by).await;
                 }
                 Does::LoseAnswer(until) => {
-                    let losing_now = Losing { until, sprung: trap.sprung };
-                    *losing.lock().unwrap_or_else(PoisonError::into_inner) = Some(losing_now);
+                    awaited(answer).replace(Answer::Lose { until, sprung: trap.sprung });
+                }
+                Does::HoldAnswer(by) => {
+                    awaited(answer).replace(Answer::Hold { by, sprung: trap.sprung });
                 }
             }
         }
@@ -269,28 +279,39 @@ async fn back(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     shared: &Shared,
-    losing: &Mutex<Option<Losing>>,
+    answer: &Mutex<Option<Answer>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut lost = Vec::new();
     loop {
         let n = from.read(&mut buffer).await?;
-        let now = losing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(now) = now else {
-            if n == 0 {
-                return to.shutdown().await;
+        let awaited_now = awaited(answer).take();
+        match awaited_now {
+            Some(Answer::Lose { until, sprung }) => {
+                lost.extend_from_slice(&buffer[..n]);
+                if n == 0 || holds(&lost, &until) {
+                    let _ = sprung.send(());
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                awaited(answer).replace(Answer::Lose { until, sprung });
+                continue;
             }
-            shared.passage().await;
-            to.write_all(&buffer[..n]).await?;
-            continue;
-        };
-        lost.extend_from_slice(&buffer[..n]);
-        if n == 0 || holds(&lost, &now.until) {
-            let _ = now.sprung.send(());
-            return Err(io::ErrorKind::ConnectionReset.into());
+            Some(Answer::Hold { by, sprung }) => {
+                let _ = sprung.send(());
+                tokio::time::sleep(by).await;
+            }
+            None => {}
         }
-        *losing.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        shared.passage().await;
+        to.write_all(&buffer[..n]).await?;
     }
+}
+
+fn awaited(answer: &Mutex<Option<Answer>>) -> std::sync::MutexGuard<'_, Option<Answer>> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn holds(text: &[u8], needle: &[u8]) -> bool {
