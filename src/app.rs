@@ -72,6 +72,8 @@ impl Running {
 
 /// For Postgres to answer when the service starts before it.
 const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
+/// Between two tries.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// For the last batches to be written once nobody adds to them.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
 /// For a last scrape.
@@ -103,7 +105,7 @@ pub async fn start(
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
-    store.require_current_schema().await?;
+    outlasting(|| store.require_current_schema()).await?;
     let worker = match parts {
         None => None,
         Some(parts) => Some(parts.worker(&store, &signals, &clock, &ids).await?),
@@ -181,7 +183,7 @@ impl WorkerParts {
         ids: &Ids,
     ) -> anyhow::Result<Flushed<Worker>> {
         let policy = active_policy(store, self.seed, clock).await?;
-        store.open_account(&self.settings.account).await?;
+        outlasting(|| store.open_account(&self.settings.account)).await?;
         let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
             .context("the HTTP client cannot be set up")?;
         let provider = Client::new(self.provider, Arc::new(chain), clock.clone(), ids.clone())?;
@@ -212,11 +214,15 @@ pub fn load_policy(text: &str) -> anyhow::Result<Policy> {
 
 /// The database's active policy; the configured one seeds an empty database.
 async fn active_policy(store: &Store, seed: Policy, clock: &Clock) -> anyhow::Result<Policy> {
-    if store.seed_policy(seed.digest(), seed.name(), seed.text(), clock.now()).await? {
+    let now = clock.now();
+    let sow = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
+    if outlasting(sow).await? {
         tracing::info!(policy = seed.digest(), "policy seeded and activated");
         return Ok(seed);
     }
-    let Some(active) = store.active_policy().await? else { bail!("no policy is active") };
+    let Some(active) = outlasting(|| store.active_policy()).await? else {
+        bail!("no policy is active")
+    };
     if active.digest == seed.digest() {
         return Ok(seed);
     }
@@ -229,6 +235,24 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError
         key: key.to_owned(),
         problem: format!("cannot listen on {address}: {}", error.kind()),
     })
+}
+
+/// A database that goes away in the middle of the start is waited for as well: a process that
+/// ends for it would only be started again, perhaps later each time.
+async fn outlasting<T, F>(ask: impl Fn() -> F) -> store::Result<T>
+where
+    F: Future<Output = store::Result<T>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.is_passing() && started.elapsed() < WAIT_FOR_DATABASE => {
+                tracing::warn!(%error, "waiting for the database");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
@@ -248,7 +272,7 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
             }
             Err(error) => {
                 tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
     }

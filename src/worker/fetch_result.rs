@@ -31,31 +31,37 @@ pub struct AccountAtClaim {
     pub faults_on_record: bool,
 }
 
-/// Asks about one claimed verification and writes what came of it. Ends early, writing nothing,
-/// when the lease is lost.
+/// Asks about one claimed verification and writes what came of it. Does not go on asking, nor
+/// trying to write, when the lease is lost.
 pub async fn fetch_result(
     worker: &Arc<Worker>,
     claimed: Claimed,
     account: AccountAtClaim,
     lost: &CancellationToken,
 ) {
-    tokio::select! {
-        biased;
-        () = lost.cancelled() => {
-            tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
-        }
-        () = ask_and_write(worker, &claimed, account) => {}
+    if ask_and_write(worker, &claimed, account, lost).await.is_none() {
+        tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
     }
 }
 
-async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtClaim) {
+/// `None`: the lease was lost on the way.
+async fn ask_and_write(
+    worker: &Worker,
+    claimed: &Claimed,
+    account: AccountAtClaim,
+    lost: &CancellationToken,
+) -> Option<()> {
     // The key first: what cannot be sealed must not be fetched.
     let (key, new_key) = match data_key(worker, claimed) {
         Ok(keys) => keys,
-        Err(error) => return put_off(worker, claimed, &error).await,
+        Err(error) => return put_off(worker, claimed, &error, lost).await,
     };
     let started = Instant::now();
-    let heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id).await;
+    let heard = tokio::select! {
+        biased;
+        () = lost.cancelled() => return None,
+        heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id) => heard,
+    };
     let took = started.elapsed();
     let fetched = Fetched::new(worker, claimed, account, &heard);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
@@ -64,7 +70,7 @@ async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtCla
         heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
     let sealed = match sealed.transpose() {
         Ok(sealed) => sealed,
-        Err(error) => return put_off(worker, claimed, &error).await,
+        Err(error) => return put_off(worker, claimed, &error, lost).await,
     };
 
     // Before the verification can become due again.
@@ -77,33 +83,45 @@ async fn ask_and_write(worker: &Worker, claimed: &Claimed, account: AccountAtCla
         decision: fetched.decision.clone(),
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };
-    match write(worker, completion).await {
-        Ok(written) => report(claimed, &fetched, took, written),
-        Err(error) => put_off(worker, claimed, &error).await,
+    match write(worker, completion, lost).await {
+        Ok(written) => {
+            report(claimed, &fetched, took, written?);
+            Some(())
+        }
+        Err(error) => put_off(worker, claimed, &error, lost).await,
     }
 }
 
 /// Writes it, again and again while Postgres is away: the answer is in hand, and the lease says
-/// how long trying makes sense. An error is one that trying again will not mend.
-async fn write(worker: &Worker, completion: Completion) -> Result<Written, store::Error> {
-    loop {
+/// how long trying makes sense; `None` when it is lost. An error is one that trying again will not
+/// mend.
+///
+/// A try under way is not broken off: the fence judges it, and a lease may well be gone because
+/// that very try has ended it.
+async fn write(
+    worker: &Worker,
+    completion: Completion,
+    lost: &CancellationToken,
+) -> Result<Option<Written>, store::Error> {
+    while !lost.is_cancelled() {
         match worker.completing.submit(completion.clone()).await {
             Ok(Written::Committed) => {
                 if completion.next.due_in.is_some_and(|due| due.is_zero()) {
                     worker.signals.work_is_due();
                 }
                 worker.signals.something_settled();
-                return Ok(Written::Committed);
+                return Ok(Some(Written::Committed));
             }
             // Somebody else's now, or written by a try whose answer was lost.
-            Ok(Written::Fenced) => return Ok(Written::Fenced),
+            Ok(Written::Fenced) => return Ok(Some(Written::Fenced)),
             Err(error) if !error.is_passing() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, verification = %completion.verification_id, "not written yet");
-                tokio::time::sleep(WRITE_AGAIN).await;
+                let _ = tokio::time::timeout(WRITE_AGAIN, lost.cancelled()).await;
             }
         }
     }
+    Ok(None)
 }
 
 /// Between two tries to write a completion.
@@ -126,14 +144,23 @@ fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Comple
 
 /// Cannot be sealed or written as it is, so it is put off: a key missing from the ring may come
 /// back, and rows in this state must not stand in the way of the others.
-async fn put_off(worker: &Worker, claimed: &Claimed, error: &(dyn std::error::Error + Sync)) {
+async fn put_off(
+    worker: &Worker,
+    claimed: &Claimed,
+    error: &(dyn std::error::Error + Sync),
+    lost: &CancellationToken,
+) -> Option<()> {
     tracing::error!(%error, verification = %claimed.id, "nothing can be kept: put off");
     metrics::counter!("verdict_put_off_total").increment(1);
     let jitter = worker.ids.fraction();
     let put_off = consequence(&worker.settings.schedule, claimed, Heard::Unsealable, jitter, false);
-    if let Err(error) = write(worker, bare_completion(worker, claimed, put_off.next)).await {
-        // The lease runs out, and it is tried again.
-        tracing::error!(%error, verification = %claimed.id, "cannot even be put off");
+    match write(worker, bare_completion(worker, claimed, put_off.next), lost).await {
+        Ok(written) => written.map(drop),
+        Err(error) => {
+            // The lease runs out, and it is tried again.
+            tracing::error!(%error, verification = %claimed.id, "cannot even be put off");
+            Some(())
+        }
     }
 }
 

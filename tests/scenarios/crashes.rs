@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sqlx::Row;
 
@@ -158,4 +159,43 @@ async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
             .unwrap();
     assert_eq!(counts, (1, 1));
     successor.kill().await;
+}
+
+#[tokio::test]
+async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
+    let mut setting = Setting::new(options()).await;
+    let (database, proxy) = setting.database.behind_proxy().await;
+    setting.database = database;
+    // Each of these is lost as often as a statement is tried.
+    let mut lost = Vec::new();
+    for statement in ["_sqlx_migrations", "verdict.policies", "insert into accounts"] {
+        for _ in 0..2 {
+            lost.push(proxy.lose_message_with(statement.as_bytes()));
+        }
+    }
+    let process = setting.serve().await;
+    for lost in lost {
+        lost.await.expect("the network has lost it");
+    }
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_is_slow_is_not_taken_for_a_lost_lease() {
+    let more = "lease_seconds = 1".to_owned();
+    let mut setting = Setting::new(Options { more, ..options() }).await;
+    let (database, proxy) = setting.database.behind_proxy().await;
+    setting.database = database;
+    let process = setting.serve().await;
+    // Several renewals find the lease gone meanwhile: the completion itself has ended it.
+    let held = proxy.hold_answer_to(b"\"callbacks_seen\":", Duration::from_millis(1500));
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    held.await.expect("it is written");
+    setting.drained().await;
+    process.signal("TERM").await;
+    let (_, log) = process.ended().await;
+    let says = |what: &str| log.iter().any(|line| line.contains(what));
+    assert!(says("\"written\":\"committed\"") && !says("lease lost"), "{log:?}");
 }

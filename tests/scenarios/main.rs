@@ -10,6 +10,8 @@ mod configuration;
 mod crashes;
 mod deciding;
 mod demo;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod fetching;
 mod migrations;
 mod outages;

@@ -11,7 +11,7 @@ mod proxy;
 pub use app::{Options, TestApp, make_key, provider, vault_secret};
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
-pub use privacy::{assert_no_person, dump};
+pub use privacy::{assert_no_person, dump, person_in};
 pub use process::{Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
 

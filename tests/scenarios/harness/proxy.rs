@@ -45,9 +45,26 @@ struct Rules {
 struct Trap {
     /// Found in what the client sends.
     needle: Vec<u8>,
-    /// Where the answer ends; `None`: the message itself is to be lost.
-    until: Option<Vec<u8>>,
+    does: Does,
     sprung: oneshot::Sender<()>,
+}
+
+/// What becomes of the message.
+enum Does {
+    /// It is lost.
+    Lose,
+    /// It arrives that much later, even if its sender is gone by then.
+    Hold(Duration),
+    /// Its answer is lost, which ends with these bytes.
+    LoseAnswer(Vec<u8>),
+    /// Its answer arrives that much later.
+    HoldAnswer(Duration),
+}
+
+/// What awaits an answer on its way back.
+enum Answer {
+    Lose { until: Vec<u8>, sprung: oneshot::Sender<()> },
+    Hold { by: Duration, sprung: oneshot::Sender<()> },
 }
 
 impl Proxy {
@@ -101,22 +118,34 @@ impl Proxy {
     /// and with `until` (empty: its first bytes), and then the connection is reset. So what was
     /// asked has happened, and who asked does not know. Resolves when it has happened.
     pub fn lose_answer_to(&self, needle: &[u8], until: &[u8]) -> oneshot::Receiver<()> {
-        self.trap(needle, Some(until.to_vec()))
+        self.trap(needle, Does::LoseAnswer(until.to_vec()))
     }
 
     /// The next message that holds `needle` is lost, and the connection with it.
     pub fn lose_message_with(&self, needle: &[u8]) -> oneshot::Receiver<()> {
-        self.trap(needle, None)
+        self.trap(needle, Does::Lose)
     }
 
-    /// Takes away what [`Self::lose_answer_to`] and [`Self::lose_message_with`] still wait for.
+    /// The next message that holds `needle` arrives so much later, whether or not its sender still
+    /// lives. Resolves when it is on its way.
+    pub fn hold_message_with(&self, needle: &[u8], by: Duration) -> oneshot::Receiver<()> {
+        self.trap(needle, Does::Hold(by))
+    }
+
+    /// The answer to the next message that holds `needle` arrives so much later. Resolves when it
+    /// has come this far.
+    pub fn hold_answer_to(&self, needle: &[u8], by: Duration) -> oneshot::Receiver<()> {
+        self.trap(needle, Does::HoldAnswer(by))
+    }
+
+    /// Takes away what [`Self::lose_answer_to`] and its like still wait for.
     pub fn lose_nothing(&self) {
         self.shared.traps().clear();
     }
 
-    fn trap(&self, needle: &[u8], until: Option<Vec<u8>>) -> oneshot::Receiver<()> {
+    fn trap(&self, needle: &[u8], does: Does) -> oneshot::Receiver<()> {
         let (sprung, receiver) = oneshot::channel();
-        self.shared.traps().push(Trap { needle: needle.to_vec(), until, sprung });
+        self.shared.traps().push(Trap { needle: needle.to_vec(), does, sprung });
         receiver
     }
 }
@@ -199,11 +228,11 @@ async fn serve(
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     // Set by the one direction, obeyed by the other.
-    let losing: Mutex<Option<Trap>> = Mutex::default();
+    let answer: Mutex<Option<Answer>> = Mutex::default();
     // An error on either side ends both; an orderly end of one direction leaves the other open.
     tokio::try_join!(
-        there(from_client, to_server, shared, &losing),
-        back(from_server, to_client, shared, &losing),
+        there(from_client, to_server, shared, &answer),
+        back(from_server, to_client, shared, &answer),
     )?;
     Ok(())
 }
@@ -213,7 +242,7 @@ async fn there(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     shared: &Shared,
-    losing: &Mutex<Option<Trap>>,
+    answer: &Mutex<Option<Answer>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -222,13 +251,23 @@ async fn there(
             return to.shutdown().await;
         }
         let chunk = &buffer[..n];
-        match shared.trap_for(chunk) {
-            Some(trap) if trap.until.is_none() => {
-                let _ = trap.sprung.send(());
-                return Err(io::ErrorKind::ConnectionReset.into());
+        if let Some(trap) = shared.trap_for(chunk) {
+            match trap.does {
+                Does::Lose => {
+                    let _ = trap.sprung.send(());
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                Does::Hold(by) => {
+                    let _ = trap.sprung.send(());
+                    tokio::time::sleep(by).await;
+                }
+                Does::LoseAnswer(until) => {
+                    awaited(answer).replace(Answer::Lose { until, sprung: trap.sprung });
+                }
+                Does::HoldAnswer(by) => {
+                    awaited(answer).replace(Answer::Hold { by, sprung: trap.sprung });
+                }
             }
-            Some(trap) => *losing.lock().unwrap_or_else(PoisonError::into_inner) = Some(trap),
-            None => {}
         }
         shared.passage().await;
         to.write_all(chunk).await?;
@@ -240,28 +279,39 @@ async fn back(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     shared: &Shared,
-    losing: &Mutex<Option<Trap>>,
+    answer: &Mutex<Option<Answer>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut lost = Vec::new();
     loop {
         let n = from.read(&mut buffer).await?;
-        let trap = losing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(trap) = trap else {
-            if n == 0 {
-                return to.shutdown().await;
+        let awaited_now = awaited(answer).take();
+        match awaited_now {
+            Some(Answer::Lose { until, sprung }) => {
+                lost.extend_from_slice(&buffer[..n]);
+                if n == 0 || holds(&lost, &until) {
+                    let _ = sprung.send(());
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                awaited(answer).replace(Answer::Lose { until, sprung });
+                continue;
             }
-            shared.passage().await;
-            to.write_all(&buffer[..n]).await?;
-            continue;
-        };
-        lost.extend_from_slice(&buffer[..n]);
-        if n == 0 || trap.until.as_deref().is_none_or(|until| holds(&lost, until)) {
-            let _ = trap.sprung.send(());
-            return Err(io::ErrorKind::ConnectionReset.into());
+            Some(Answer::Hold { by, sprung }) => {
+                let _ = sprung.send(());
+                tokio::time::sleep(by).await;
+            }
+            None => {}
         }
-        *losing.lock().unwrap_or_else(PoisonError::into_inner) = Some(trap);
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        shared.passage().await;
+        to.write_all(&buffer[..n]).await?;
     }
+}
+
+fn awaited(answer: &Mutex<Option<Answer>>) -> std::sync::MutexGuard<'_, Option<Answer>> {
+    answer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn holds(text: &[u8], needle: &[u8]) -> bool {
@@ -275,7 +325,7 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     use super::*;
-    use crate::harness::{Proxy, READY_FOR_QUERY, new_database};
+    use crate::harness::{Proxy, READY_FOR_QUERY, eventually, new_database};
 
     /// Answers each line with `re: ` and the line; remembers them all.
     async fn echo() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -374,6 +424,20 @@ mod tests {
         proxy.lose_nothing();
         assert!(Talk::with(&proxy).await.say("four").await.is_some());
         assert_eq!(*heard.lock().unwrap(), ["one", "two", "four"]);
+    }
+
+    #[tokio::test]
+    async fn a_held_message_arrives_after_its_sender_is_gone() {
+        let (upstream, heard) = echo().await;
+        let proxy = Proxy::start(upstream).await;
+        let held = proxy.hold_message_with(b"one", Duration::from_millis(100));
+        let mut talk = Talk::with(&proxy).await;
+        talk.0.write_all(b"one\n").await.unwrap();
+        held.await.unwrap();
+        drop(talk);
+        assert!(heard.lock().unwrap().is_empty(), "not yet");
+        eventually("it arrives", || async { (*heard.lock().unwrap() == ["one"]).then_some(()) })
+            .await;
     }
 
     #[tokio::test]

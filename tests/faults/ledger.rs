@@ -1,0 +1,277 @@
+//! The outside ledger: clients that post callbacks as real senders do, again until they are
+//! accepted, and remember every 2xx. It knows nothing but what it was answered.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use super::schedule::Dice;
+use super::world::World;
+use crate::harness::{Callback, SECRET, now};
+
+/// Clients at once.
+pub const CLIENTS: usize = 8;
+/// How long a client waits for an answer before it takes the message elsewhere. Shorter than some
+/// freezes and stalls.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client goes on with one message: by then something is broken for good.
+const STUBBORN: Duration = Duration::from_secs(90);
+
+/// What a verification must come to, whatever happens on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prescribed {
+    Decided(&'static str),
+    Expired,
+    Failed,
+}
+
+use Prescribed::{Decided, Expired, Failed};
+
+/// What is asked of the simulated provider, and what must come of it under the default policy.
+const SCRIPTS: [(&str, Prescribed); 33] = [
+    ("pass-97", Decided("approve")),
+    ("pass-97", Decided("approve")),
+    ("pass-97", Decided("approve")),
+    ("pass-90", Decided("approve")),
+    ("pass-89.99", Decided("review")),
+    ("pass-noscore", Decided("review")),
+    ("scores-97-96-91", Decided("approve")),
+    ("status-2", Decided("reject")),
+    ("status-3", Decided("retry")),
+    ("status-7-99", Decided("reject")),
+    ("status-12", Decided("review")),
+    ("status-42", Decided("review")),
+    ("quit-1-then-pass-97", Decided("approve")),
+    ("review-1-then-status-2", Decided("reject")),
+    ("quit-2-then-review-1-then-status-7", Decided("reject")),
+    ("throttled-1-then-pass-97", Decided("approve")),
+    ("http-503-x1-then-pass-97", Decided("approve")),
+    ("html-1-then-status-3", Decided("retry")),
+    ("garbage-1-then-pass-97", Decided("approve")),
+    ("empty-1-then-pass-97", Decided("approve")),
+    ("torn-1-then-cut-1-then-pass-97", Decided("approve")),
+    ("nostatus-1-then-status-7", Decided("reject")),
+    // So that there is always something under way to be struck.
+    ("slow-300-pass-97", Decided("approve")),
+    ("slow-500-status-7-12", Decided("reject")),
+    ("slow-800-pass-88", Decided("review")),
+    ("slow-1500-quit-1-then-pass-97", Decided("approve")),
+    // Longer than a lease: it has to be renewed.
+    ("slow-2500-pass-97", Decided("approve")),
+    ("strings-pass-97", Decided("approve")),
+    ("xml-data-pass-97", Decided("approve")),
+    ("envelope-extra-status-7", Decided("reject")),
+    ("badscore-pass-97", Decided("review")),
+    ("expired", Expired),
+    ("invalidbiz", Failed),
+];
+
+/// One accepted message.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub message_id: String,
+    pub body: String,
+    pub biz_id: String,
+    pub prescribed: Prescribed,
+    /// The answer, to the letter.
+    pub answer: String,
+    pub verification: String,
+}
+
+impl Entry {
+    pub fn digest(&self) -> Vec<u8> {
+        Sha256::digest(&self.body).to_vec()
+    }
+}
+
+/// A message to be accepted.
+struct Message {
+    id: String,
+    body: String,
+    biz_id: String,
+    prescribed: Prescribed,
+}
+
+/// Everything clients have seen.
+#[derive(Default)]
+pub struct Ledger {
+    pub entries: Mutex<Vec<Entry>>,
+    /// When each 2xx came, and how long it took from when the message was sent that time.
+    pub accepted: Mutex<Vec<(OffsetDateTime, Duration)>>,
+    pub repeats: AtomicUsize,
+    pub repeats_answered_otherwise: Mutex<Vec<String>>,
+    pub conflicts: AtomicUsize,
+    pub conflicts_accepted: Mutex<Vec<String>>,
+    pub gave_up_early: AtomicUsize,
+    /// Neither an acceptance nor an honest "not now".
+    pub odd_answers: Mutex<Vec<String>>,
+    pub never_accepted: Mutex<Vec<String>>,
+    next: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+impl Ledger {
+    /// No new messages; those begun are carried to their end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// One client, until stopped.
+    pub async fn post(self: Arc<Self>, world: Arc<World>, dice: Dice) {
+        let mut client = Client {
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(PATIENCE)
+                .build()
+                .expect("a client"),
+            dice,
+            world,
+            ledger: self,
+        };
+        while !client.ledger.stopping.load(Ordering::SeqCst) {
+            client.act().await;
+            let pause = client.dice.millis(20, 250);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn message(&self, biz_id: String, prescribed: Prescribed) -> Message {
+        let n = self.next.fetch_add(1, Ordering::SeqCst);
+        let body =
+            serde_json::json!({ "biz_type": "test", "biz_id": biz_id, "reference": n.to_string() });
+        Message { id: format!("ledger-{n}"), body: body.to_string(), biz_id, prescribed }
+    }
+}
+
+struct Client {
+    http: reqwest::Client,
+    dice: Dice,
+    world: Arc<World>,
+    ledger: Arc<Ledger>,
+}
+
+impl Client {
+    async fn act(&mut self) {
+        let known = {
+            let entries = self.ledger.entries.lock().expect("not poisoned");
+            (!entries.is_empty()).then(|| entries[self.dice.below(entries.len())].clone())
+        };
+        match (self.dice.below(100), known) {
+            (0..10, Some(entry)) => self.repeat(&entry).await,
+            (10..15, Some(entry)) => self.contradict(&entry).await,
+            (15..25, Some(entry)) => {
+                let message = self.ledger.message(entry.biz_id, entry.prescribed);
+                self.deliver(message).await;
+            }
+            (25..32, _) => {
+                let message = self.new_message();
+                self.give_up_early(&message).await;
+                self.deliver(message).await;
+            }
+            _ => {
+                let message = self.new_message();
+                self.deliver(message).await;
+            }
+        }
+    }
+
+    fn new_message(&mut self) -> Message {
+        let (script, prescribed) = self.dice.one_of(&SCRIPTS);
+        let n = self.ledger.next.fetch_add(1, Ordering::SeqCst);
+        // The underscore ends the script.
+        self.ledger.message(format!("{script}_{n}"), prescribed)
+    }
+
+    /// Sends it, anywhere and again, until it is accepted.
+    async fn deliver(&mut self, message: Message) {
+        let began = Instant::now();
+        while began.elapsed() < STUBBORN {
+            let sent = Instant::now();
+            match self.send(&message.id, &message.body).await {
+                Some((202, answer)) => {
+                    let accepted = (now(), sent.elapsed());
+                    self.ledger.accepted.lock().expect("not poisoned").push(accepted);
+                    let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+                    let entry = Entry {
+                        message_id: message.id,
+                        body: message.body,
+                        biz_id: message.biz_id,
+                        prescribed: message.prescribed,
+                        verification: json["id"].as_str().unwrap_or_default().to_owned(),
+                        answer,
+                    };
+                    self.ledger.entries.lock().expect("not poisoned").push(entry);
+                    return;
+                }
+                other => self.judge("a new message", other),
+            }
+            let pause = self.dice.millis(10, 100);
+            tokio::time::sleep(pause).await;
+        }
+        self.ledger.never_accepted.lock().expect("not poisoned").push(message.id);
+    }
+
+    /// The same message again, through whatever process.
+    async fn repeat(&mut self, entry: &Entry) {
+        match self.send(&entry.message_id, &entry.body).await {
+            Some((202, answer)) => {
+                let accepted = (now(), Duration::ZERO);
+                self.ledger.accepted.lock().expect("not poisoned").push(accepted);
+                self.ledger.repeats.fetch_add(1, Ordering::SeqCst);
+                if answer != entry.answer {
+                    let what = format!("{}: {} but then {answer}", entry.message_id, entry.answer);
+                    self.ledger.repeats_answered_otherwise.lock().expect("not poisoned").push(what);
+                }
+            }
+            other => self.judge("a repeat", other),
+        }
+    }
+
+    /// Other bytes under a known id.
+    async fn contradict(&mut self, entry: &Entry) {
+        let body = entry.body.replace("\"test\"", "\"text\"");
+        match self.send(&entry.message_id, &body).await {
+            Some((409, _)) => {
+                self.ledger.conflicts.fetch_add(1, Ordering::SeqCst);
+            }
+            Some((202, answer)) => {
+                let what = format!("{}: {answer}", entry.message_id);
+                self.ledger.conflicts_accepted.lock().expect("not poisoned").push(what);
+            }
+            other => self.judge("a contradiction", other),
+        }
+    }
+
+    /// Hangs up before there is an answer.
+    async fn give_up_early(&mut self, message: &Message) {
+        let at_most = self.dice.millis(0, 12);
+        let sending = self.send(&message.id, &message.body);
+        if tokio::time::timeout(at_most, sending).await.is_err() {
+            self.ledger.gave_up_early.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Status and body, or nothing where no answer came.
+    async fn send(&mut self, id: &str, body: &str) -> Option<(u16, String)> {
+        let service = &self.world.services[self.dice.below(3)];
+        let address = service.address()?;
+        let signed = Callback::signed_as(id, body, now().unix_timestamp(), SECRET);
+        let mut request = self.http.post(format!("http://{address}/v1/callbacks/app"));
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.body(signed.body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    fn judge(&self, what: &str, answer: Option<(u16, String)>) {
+        if let Some((status, text)) = answer.filter(|(status, _)| *status != 503) {
+            let mut odd = self.ledger.odd_answers.lock().expect("not poisoned");
+            odd.push(format!("{what} got {status}: {text}"));
+        }
+    }
+}

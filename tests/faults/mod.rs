@@ -1,0 +1,130 @@
+//! The fault harness: an outside ledger posts callbacks to several real processes and remembers
+//! every 2xx, while a seeded schedule of faults strikes processes, Postgres, the network and the
+//! provider; at the end everything is reconciled.
+//!
+//! The short form runs with the other scenarios, with one fault of each kind. The long form:
+//!
+//! ```sh
+//! FAULTS=1000 SEED=7 cargo test --locked --test scenarios faults:: -- --nocapture
+//! ```
+//!
+//! The same seed draws the same faults at the same times; what they meet is up to the machine.
+
+mod ledger;
+mod measures;
+mod reckoning;
+mod schedule;
+mod service;
+mod strikes;
+mod world;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use ledger::{CLIENTS, Ledger};
+use schedule::{DECK, Dice};
+use world::World;
+
+/// For the backlog to drain once nothing disturbs it any more; and as much again for every second
+/// of faults, because a budget may have a lot to catch up with.
+const DRAIN_WITHIN: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong() {
+    let number = |name: &str, default: u64| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number")),
+        Err(_) => default,
+    };
+    let seed = number("SEED", 1);
+    let count = usize::try_from(number("FAULTS", DECK.len() as u64)).expect("a number");
+    let faults = schedule::draw(seed, count);
+    say(&format!("{count} faults, seed {seed}; again: FAULTS={count} SEED={seed}"));
+
+    let world = World::new().await;
+    world.start().await;
+    let watchman = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.watch().await }
+    });
+    let ledger = Arc::new(Ledger::default());
+    let mut clients = JoinSet::new();
+    // Not the schedule's own numbers.
+    let mut source = Dice::new(!seed);
+    for _ in 0..CLIENTS {
+        let dice = source.another();
+        clients.spawn(Arc::clone(&ledger).post(Arc::clone(&world), dice));
+    }
+
+    let began = Instant::now();
+    let mut striking = JoinSet::new();
+    for fault in faults {
+        tokio::time::sleep(fault.at.saturating_sub(began.elapsed())).await;
+        say(&fault.to_string());
+        let world = Arc::clone(&world);
+        striking.spawn(async move {
+            let struck = Instant::now();
+            strikes::strike(&world, &fault).await;
+            let over = struck.elapsed().saturating_sub(fault.lasts);
+            if over > Duration::from_secs(5) {
+                say(&format!("#{:<4} took {over:?} longer than it was to last", fault.number));
+            }
+        });
+    }
+    while let Some(struck) = striking.join_next().await {
+        struck.expect("a fault is done");
+    }
+    world.heal();
+    say(&format!("          +{:8.3} s  all healed", began.elapsed().as_secs_f64()));
+    ledger.stop();
+    while let Some(client) = clients.join_next().await {
+        client.expect("a client");
+    }
+    drained(&world, DRAIN_WITHIN + began.elapsed()).await;
+    say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
+
+    let mut reckoning = reckoning::reckon(&world, &ledger).await;
+    let measures = measures::measures(&world, &ledger).await;
+    watchman.abort();
+    stop(&world).await;
+    reckoning::processes(&mut reckoning, &world);
+    say(&format!("\n{}\n{measures}", reckoning.table()));
+    world.end().await;
+    assert_eq!(reckoning.broken(), 0, "promises broken; again: FAULTS={count} SEED={seed}");
+}
+
+/// Waits until nothing is due, leased or unfinished any more; what is then still open, the
+/// reckoning tells.
+async fn drained(world: &World, within: Duration) {
+    let began = Instant::now();
+    let mut db = world.admin().await;
+    while began.elapsed() < within {
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from verifications
+             where state in ('pending', 'unfinished') or lease_token is not null",
+        )
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+        if open == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Tells every process to stop, and sees that it does.
+async fn stop(world: &World) {
+    for service in &world.services {
+        if let Some(mut process) = service.process.lock().await.take() {
+            process.signal(rustix::process::Signal::TERM);
+            strikes::stopped(service, &mut process).await;
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a failed run must be had again: seed and schedule")]
+fn say(line: &str) {
+    println!("{line}");
+}

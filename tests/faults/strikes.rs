@@ -1,0 +1,301 @@
+//! How each fault is done.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, PgConnection};
+use verdict::sandbox::Behaviour;
+
+use super::schedule::{Fault, Kind, Target};
+use super::service::Service;
+use super::world::World;
+use crate::harness::{Proxy, READY_FOR_QUERY, now};
+
+/// For a process to end after SIGTERM: calls, batches and the pool have 2, 5 and 5 s.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// The service's own connections.
+const OURS: &str = "application_name = 'verdict'";
+
+/// What only the statement that accepts brings along, among its parameters: our message ids.
+const ACCEPTANCE: &[u8] = b"ledger-";
+/// And only the one that completes.
+const COMPLETION: &[u8] = b"\"callbacks_seen\":";
+
+/// Does it, and returns when it is over.
+pub async fn strike(world: &World, fault: &Fault) {
+    match fault.kind {
+        Kind::Kill | Kind::StartDisturbed => kill(world, service(world, fault), fault).await,
+        Kind::AcceptanceOutlivesItsSender | Kind::CompletionOutlivesItsSender => {
+            outlive(world, service(world, fault), fault).await;
+        }
+        Kind::Freeze => freeze(world, service(world, fault), fault.lasts).await,
+        Kind::Terminate => terminate(service(world, fault), fault.lasts).await,
+        Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
+        Kind::PostgresRestartsImmediately => world.restart_postgres(true, fault.lasts).await,
+        Kind::BackendCrashes => crash_a_backend(world).await,
+        Kind::AllBackendsTerminated => terminate_backends(world, "").await,
+        Kind::BackendTerminated => {
+            terminate_backends(world, " order by random() limit 1").await;
+        }
+        Kind::ConnectionsExhausted => exhaust(world, fault.lasts).await,
+        _ if fault.target == Target::Provider => misbehave(world, fault).await,
+        _ => disturb(world, fault).await,
+    }
+}
+
+fn service<'a>(world: &'a World, fault: &Fault) -> &'a Service {
+    match fault.target {
+        Target::Service(number) => &world.services[number],
+        _ => panic!("{fault} has no process"),
+    }
+}
+
+/// `kill -9`; started again after a while, with or without a network that breaks all the time.
+async fn kill(world: &World, service: &Service, fault: &Fault) {
+    let mut place = service.process.lock().await;
+    world.until_it_works(service).await;
+    let mut process = place.take().expect("it runs");
+    world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
+    process.kill().await;
+    service.move_to(None);
+    if fault.kind == Kind::Kill {
+        tokio::time::sleep(fault.lasts).await;
+        *place = Some(service.start().await);
+        return;
+    }
+    let cutting = async {
+        let began = Instant::now();
+        while began.elapsed() < fault.lasts {
+            // From 2 to 20 ms: within the few statements of a start.
+            tokio::time::sleep(fault.delay / 10).await;
+            service.database.cut();
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        process = service.start() => *place = Some(process),
+        () = cutting => {}
+    }
+}
+
+/// The network holds a write until its sender is dead and others have done its work; then it
+/// arrives.
+async fn outlive(world: &World, service: &Service, fault: &Fault) {
+    let needle = match fault.kind {
+        Kind::AcceptanceOutlivesItsSender => ACCEPTANCE,
+        _ => COMPLETION,
+    };
+    let mut place = service.process.lock().await;
+    let held = service.database.hold_message_with(needle, fault.lasts);
+    if !matches!(tokio::time::timeout(fault.lasts, held).await, Ok(Ok(()))) {
+        service.database.lose_nothing();
+        return;
+    }
+    world.moments.held.fetch_add(1, Ordering::SeqCst);
+    let mut process = place.take().expect("it runs");
+    world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
+    process.kill().await;
+    service.move_to(None);
+    *place = Some(service.start().await);
+}
+
+/// Still for longer than a lease, and then on as if nothing had been.
+async fn freeze(world: &World, service: &Service, time: Duration) {
+    let place = service.process.lock().await;
+    world.until_it_works(service).await;
+    let process = place.as_ref().expect("it runs");
+    process.signal(Signal::STOP);
+    tokio::time::sleep(time).await;
+    process.signal(Signal::CONT);
+}
+
+/// As an orchestrator ends a process.
+async fn terminate(service: &Service, down: Duration) {
+    let mut place = service.process.lock().await;
+    let mut process = place.take().expect("it runs");
+    process.signal(Signal::TERM);
+    stopped(service, &mut process).await;
+    tokio::time::sleep(down).await;
+    *place = Some(service.start().await);
+}
+
+/// Waits for the end of a process that was told to; one that is late or complains is a trouble.
+pub async fn stopped(service: &Service, process: &mut super::service::Process) {
+    match tokio::time::timeout(STOP_WITHIN, process.wait()).await {
+        Ok(Some(status)) if status.success() => {}
+        Ok(status) => {
+            let how = format!("{status:?}");
+            service.troubles.stopped_badly(service.number, &how, &process.said());
+        }
+        Err(_) => {
+            process.kill().await;
+            let how = format!("still there after {STOP_WITHIN:?}");
+            service.troubles.stopped_badly(service.number, &how, &process.said());
+        }
+    }
+    service.move_to(None);
+}
+
+/// A backend dies oddly; Postgres ends all others and recovers.
+async fn crash_a_backend(world: &World) {
+    // Not while it is down anyway.
+    let mut admin = world.admin().await;
+    let place = world.postgres.lock().await;
+    let query = format!("select pid from pg_stat_activity where {OURS} limit 1");
+    let pid: Option<i32> = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+        .fetch_optional(&mut admin)
+        .await
+        .ok()
+        .flatten();
+    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let _ = kill_process(pid, Signal::KILL);
+    drop(admin);
+    let url = place.as_ref().expect("it runs").url("postgres");
+    loop {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let Ok(mut connection) = PgConnection::connect(&url).await else { continue };
+        // The old server may still be letting people in.
+        if sqlx::query("select 1").execute(&mut connection).await.is_ok() {
+            break;
+        }
+    }
+    world.postgres_is_up();
+}
+
+async fn terminate_backends(world: &World, which: &str) {
+    let mut admin = world.admin().await;
+    let query = format!(
+        "select pg_terminate_backend(pid)
+         from (select pid from pg_stat_activity where {OURS}{which}) as ours"
+    );
+    // It may be restarting at this moment, which is a fault as well.
+    let _ = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
+}
+
+/// Somebody else takes every connection there is, ours included.
+async fn exhaust(world: &World, time: Duration) {
+    let mut admin = world.admin().await;
+    let url = world.database_url().await;
+    let held = async {
+        let mut held = Vec::new();
+        loop {
+            if let Ok(connection) = PgConnection::connect(&url).await {
+                held.push(connection);
+            } else {
+                world.moments.turned_away.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if held.len() == 120 {
+                let query =
+                    format!("select pg_terminate_backend(pid) from pg_stat_activity where {OURS}");
+                let _ = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
+            }
+        }
+    };
+    // Takes a second to fill up.
+    let _ = tokio::time::timeout(Duration::from_secs(1) + time, held).await;
+}
+
+/// Everything about the network.
+async fn disturb(world: &World, fault: &Fault) {
+    let is_database = matches!(
+        fault.kind,
+        Kind::DatabaseCut
+            | Kind::DatabaseRefused
+            | Kind::DatabaseDelayed
+            | Kind::DatabaseStalled
+            | Kind::AcceptanceUnanswered
+            | Kind::CompletionUnanswered
+            | Kind::StatementUnanswered
+            | Kind::StatementLost
+    );
+    let proxies: Vec<&Proxy> = world
+        .services
+        .iter()
+        .filter(|service| match fault.target {
+            Target::Service(number) => service.number == number,
+            _ => true,
+        })
+        .map(|service| if is_database { &service.database } else { &service.provider })
+        .collect();
+    match fault.kind {
+        Kind::DatabaseCut | Kind::ProviderCut => {
+            for proxy in &proxies {
+                proxy.cut();
+            }
+        }
+        Kind::DatabaseRefused | Kind::ProviderRefused => {
+            for proxy in &proxies {
+                proxy.refuse(true);
+            }
+            for proxy in &proxies {
+                proxy.cut();
+            }
+            tokio::time::sleep(fault.lasts).await;
+            for proxy in &proxies {
+                proxy.refuse(false);
+            }
+        }
+        Kind::DatabaseDelayed | Kind::ProviderDelayed => {
+            for proxy in &proxies {
+                proxy.delay(fault.delay);
+            }
+            tokio::time::sleep(fault.lasts).await;
+            for proxy in &proxies {
+                proxy.delay(Duration::ZERO);
+            }
+        }
+        Kind::DatabaseStalled | Kind::ProviderStalled => {
+            for proxy in &proxies {
+                proxy.stall(true);
+            }
+            tokio::time::sleep(fault.lasts).await;
+            for proxy in &proxies {
+                proxy.stall(false);
+            }
+        }
+        kind => lose(world, proxies[0], kind, fault.lasts).await,
+    }
+}
+
+/// Loses one answer or one message, if one comes by in time.
+async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
+    let lost = match kind {
+        // What only these two statements bring along, among their parameters.
+        Kind::AcceptanceUnanswered => proxy.lose_answer_to(b"ledger-", READY_FOR_QUERY),
+        Kind::CompletionUnanswered => proxy.lose_answer_to(b"\"callbacks_seen\":", READY_FOR_QUERY),
+        Kind::StatementUnanswered => proxy.lose_answer_to(b"", READY_FOR_QUERY),
+        Kind::StatementLost => proxy.lose_message_with(b""),
+        _ => proxy.lose_answer_to(b"", b""),
+    };
+    match tokio::time::timeout(within, lost).await {
+        Ok(Ok(())) => {
+            world.moments.lost.fetch_add(1, Ordering::SeqCst);
+        }
+        _ => proxy.lose_nothing(),
+    }
+}
+
+/// Everything about the provider.
+async fn misbehave(world: &World, fault: &Fault) {
+    let behaviour = match fault.kind {
+        Kind::ProviderThrottles => Behaviour::error("Throttling.User"),
+        Kind::ProviderFails => Behaviour::http(503),
+        Kind::ProviderShowsAPage => Behaviour::Html { http_status: 200 },
+        Kind::ProviderTalksGarbage => Behaviour::Garbage,
+        Kind::ProviderIsEmpty => Behaviour::Empty,
+        Kind::ProviderForgetsTheStatus => Behaviour::NoStatus,
+        Kind::ProviderBreaksOff => Behaviour::Torn,
+        Kind::ProviderHangsUp => Behaviour::Cut,
+        Kind::ProviderSaysUnfinished => Behaviour::status(-1),
+        Kind::ProviderSaysUnderReview => Behaviour::status(0),
+        Kind::ProviderRefusesUs => Behaviour::error("InvalidAccessKeyId.NotFound"),
+        kind => panic!("{kind:?} is not the provider's"),
+    };
+    // One after the other: it can only behave in one way.
+    let _mine = world.behaviour.lock().await;
+    world.provider.fail_all(Some(behaviour));
+    tokio::time::sleep(fault.lasts).await;
+    world.provider.fail_all(None);
+}

@@ -1,0 +1,368 @@
+//! Everything that can break, and what stands between: a Postgres of its own in durable mode,
+//! four processes, a simulated provider, and a network of our own before each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use url::Url;
+use verdict::domain::clock::Clock;
+use verdict::http::auth::Scope;
+use verdict::postgres::{Mode, Programs, Server};
+use verdict::sandbox::Sandbox;
+use verdict::store::{Settings, Store};
+
+use super::service::{Service, never_in_logs};
+use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
+
+/// Calls per second of the account: enough to drain what the clients post, little enough that
+/// every backlog after a fault runs into it.
+pub const QUERIES_PER_SECOND: f64 = 100.0;
+/// Calls at once, as `worker::Settings::burst` has it: a twentieth of a second's budget.
+pub const BURST: f64 = 5.0;
+const DATABASE: &str = "faults";
+
+/// Writes down, inside the transactions themselves, who got which lease when and in which
+/// transaction it ended: what claims and completions are judged by. The budget is judged here and
+/// not by when calls reach the provider, because a claim is the grant, and the network we disturb
+/// may bunch the calls at will. `judged_at` is the clock by which the claim itself was judged.
+const LEASE_LOG: &str = "
+create table lease_log (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default clock_timestamp(),
+    judged_at timestamptz not null default verdict_now(),
+    verification_id uuid not null,
+    attempt integer not null,
+    event text not null check (event in ('claimed', 'ended', 'overtaken')),
+    due_at timestamptz,
+    service integer,
+    probe boolean,
+    transaction xid not null default pg_current_xact_id()::xid
+);
+create index on lease_log (verification_id, id);
+create function note_lease() returns trigger language plpgsql as $$
+begin
+    if old.lease_token is not null then
+        insert into lease_log (verification_id, attempt, event)
+        values (old.id, old.attempts,
+                case when new.lease_token is null then 'ended' else 'overtaken' end);
+    end if;
+    if new.lease_token is not null then
+        insert into lease_log (verification_id, attempt, event, due_at, service, probe)
+        values (new.id, new.attempts, 'claimed', new.due_at, current_setting('harness.service', true)::int,
+                (select breaker <> 'closed' from accounts limit 1));
+    end if;
+    return null;
+end $$;
+create trigger note_lease after update on verifications
+    for each row when (old.lease_token is distinct from new.lease_token)
+    execute function note_lease();
+";
+
+/// What must not be, as it is noticed.
+#[derive(Default)]
+pub struct Troubles {
+    pub exits: Mutex<Vec<String>>,
+    pub bad_stops: Mutex<Vec<String>>,
+    pub panics: Mutex<Vec<String>>,
+    pub persons: Mutex<Vec<String>>,
+    /// Not a trouble but the cure: completions refused because their lease was lost.
+    pub fenced: AtomicUsize,
+    /// The same, noticed before anything was written.
+    pub dropped: AtomicUsize,
+}
+
+impl Troubles {
+    /// A process ended and nobody had asked it to.
+    pub fn exited(&self, service: usize, when: &str, status: Option<ExitStatus>, said: &str) {
+        let what = format!("service {service} ended {when}: {status:?}\n    {said}");
+        self.exits.lock().expect("not poisoned").push(what);
+    }
+
+    pub fn stopped_badly(&self, service: usize, how: &str, said: &str) {
+        let what = format!("service {service}, told to stop: {how}\n    {said}");
+        self.bad_stops.lock().expect("not poisoned").push(what);
+    }
+
+    /// The line itself is not repeated where it may hold a person.
+    pub fn judge_log(&self, line: &str) {
+        if line.contains("\"written\":\"fenced\"") {
+            self.fenced.fetch_add(1, Ordering::SeqCst);
+        }
+        if line.contains("lease lost: dropped") {
+            self.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+        match never_in_logs(line) {
+            None => {}
+            Some(what) if what.starts_with("a panic") => {
+                self.panics.lock().expect("not poisoned").push(line.to_owned());
+            }
+            Some(what) => self.persons.lock().expect("not poisoned").push(what.to_owned()),
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Default)]
+pub struct Moments {
+    /// A process was killed.
+    pub kills: Mutex<Vec<(usize, OffsetDateTime)>>,
+    /// Postgres takes connections again.
+    pub postgres_up: Mutex<Vec<OffsetDateTime>>,
+    /// Messages and answers the network has swallowed one by one.
+    pub lost: AtomicUsize,
+    /// Writes the network has held until their sender was dead.
+    pub held: AtomicUsize,
+    /// Connections refused for want of a place.
+    pub turned_away: AtomicUsize,
+}
+
+pub struct World {
+    programs: Programs,
+    folder: PathBuf,
+    /// Locked while Postgres is down.
+    pub postgres: tokio::sync::Mutex<Option<Server>>,
+    pub services: Vec<Arc<Service>>,
+    pub provider: Sandbox,
+    /// Held by the fault that decides how the provider behaves.
+    pub behaviour: tokio::sync::Mutex<()>,
+    pub api_key: String,
+    pub troubles: Arc<Troubles>,
+    pub moments: Moments,
+    _configurations: TempDir,
+}
+
+impl World {
+    pub async fn new() -> Arc<Self> {
+        let pg_bin = std::env::var_os("PG_BIN");
+        let programs = Programs::find(pg_bin.as_deref().map(Path::new)).expect("Postgres");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let folder = folder.join(format!("faults-{}", std::process::id()));
+        let server = Server::start(&programs, &folder, Mode::Durable).await.expect("Postgres");
+        let api_key = prepare(&server).await;
+        let (sandbox, provider_address) = provider(&Clock::system()).await;
+
+        let configurations = TempDir::new().expect("a folder");
+        let troubles = Arc::new(Troubles::default());
+        let mut services = Vec::new();
+        for (number, role) in ["all", "all", "api", "worker"].into_iter().enumerate() {
+            let database = Proxy::start(loopback(server.port())).await;
+            let provider = Proxy::start(provider_address).await;
+            let config = configurations.path().join(format!("service-{number}.toml"));
+            let url = through(&server.url(DATABASE), &database, number);
+            std::fs::write(&config, configuration(&url, provider.address())).expect("written");
+            services.push(Arc::new(Service {
+                number,
+                role,
+                database,
+                provider,
+                config,
+                http: RwLock::default(),
+                process: tokio::sync::Mutex::default(),
+                troubles: Arc::clone(&troubles),
+            }));
+        }
+        Arc::new(Self {
+            programs,
+            folder,
+            postgres: tokio::sync::Mutex::new(Some(server)),
+            services,
+            provider: sandbox,
+            behaviour: tokio::sync::Mutex::default(),
+            api_key,
+            troubles,
+            moments: Moments::default(),
+            _configurations: configurations,
+        })
+    }
+
+    /// Starts all services.
+    pub async fn start(&self) {
+        for service in &self.services {
+            let process = service.start().await;
+            *service.process.lock().await = Some(process);
+        }
+    }
+
+    /// Looks after the processes for ever: who ends by himself is noted, and started again.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            for service in &self.services {
+                // Locked: somebody is busy with it.
+                let Ok(mut place) = service.process.try_lock() else { continue };
+                let Some(status) = place.as_mut().and_then(super::service::Process::ended) else {
+                    continue;
+                };
+                let mut process = place.take().expect("it was there");
+                process.wait().await;
+                let said = process.said();
+                self.troubles.exited(service.number, "by itself", Some(status), &said);
+                service.move_to(None);
+                *place = Some(service.start().await);
+            }
+        }
+    }
+
+    /// Stops Postgres as told, waits, starts it again, on another port, and leads everybody there.
+    pub async fn restart_postgres(&self, immediately: bool, down: Duration) {
+        let mut place = self.postgres.lock().await;
+        let server = place.take().expect("it runs");
+        if immediately {
+            let data = server.log_path().with_file_name("data");
+            let text = std::fs::read_to_string(data.join("postmaster.pid")).expect("its pid");
+            let pid = text.lines().next().and_then(|pid| pid.trim().parse().ok());
+            let pid = pid.and_then(rustix::process::Pid::from_raw).expect("its pid");
+            rustix::process::kill_process(pid, rustix::process::Signal::QUIT).expect("signalled");
+        }
+        server.stop().await.expect("it stops");
+        tokio::time::sleep(down).await;
+        let server = Server::start(&self.programs, &self.folder, Mode::Durable).await;
+        let server = server.expect("it starts again");
+        for service in &self.services {
+            service.database.lead_to(loopback(server.port()));
+        }
+        *place = Some(server);
+        drop(place);
+        self.postgres_is_up();
+    }
+
+    pub fn postgres_is_up(&self) {
+        self.moments.postgres_up.lock().expect("not poisoned").push(now());
+    }
+
+    /// Where the database is now, past every proxy.
+    pub async fn database_url(&self) -> String {
+        self.postgres.lock().await.as_ref().expect("it runs").url(DATABASE)
+    }
+
+    /// A connection past every proxy; waits until there is one.
+    pub async fn admin(&self) -> PgConnection {
+        for _ in 0..1000 {
+            let url = self.database_url().await;
+            if let Ok(connection) = PgConnection::connect(&url).await {
+                return connection;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("Postgres does not answer any more")
+    }
+
+    /// Waits until this process has a lease in hand, for a little while.
+    pub async fn until_it_works(&self, service: &Service) {
+        if service.role == "api" {
+            return;
+        }
+        let mut db = self.admin().await;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            let busy = sqlx::query_scalar(
+                "select exists (select from verifications v where lease_token is not null and $1 =
+                     (select service from lease_log l where l.verification_id = v.id
+                      order by l.id desc limit 1))",
+            )
+            .bind(i32::try_from(service.number).expect("a small number"))
+            .fetch_one(&mut db)
+            .await;
+            // It may be restarting at this moment.
+            if busy.unwrap_or(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Takes every lasting fault of the network and the provider away.
+    pub fn heal(&self) {
+        self.provider.fail_all(None);
+        for service in &self.services {
+            for proxy in [&service.database, &service.provider] {
+                proxy.refuse(false);
+                proxy.stall(false);
+                proxy.delay(Duration::ZERO);
+                proxy.lose_nothing();
+            }
+        }
+    }
+
+    pub async fn end(&self) {
+        if let Some(server) = self.postgres.lock().await.take() {
+            server.stop().await.expect("it stops");
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// The way to the database that leads through the proxy and says who comes.
+fn through(url: &str, proxy: &Proxy, service: usize) -> String {
+    let mut url = Url::parse(url).expect("a URL");
+    url.set_port(Some(proxy.address().port())).expect("a port");
+    url.query_pairs_mut().append_pair("options[harness.service]", &service.to_string());
+    url.into()
+}
+
+async fn prepare(server: &Server) -> String {
+    let mut connection = PgConnection::connect(&server.url("postgres")).await.expect("connected");
+    connection.execute("create database faults").await.expect("a database");
+    connection.close().await.expect("closed");
+    let url = server.url(DATABASE);
+    let timeout = Duration::from_secs(10);
+    let settings = Settings { url: url.clone().into(), max_connections: 2, timeout };
+    let store = Store::new(&settings).expect("a good URL");
+    store.migrate().await.expect("migrations apply");
+    let api_key = make_key(&store, &Scope::ALL).await;
+    store.close().await;
+    let mut connection = PgConnection::connect(&url).await.expect("connected");
+    connection.execute(sqlx::raw_sql(LEASE_LOG)).await.expect("the lease log");
+    connection.close().await.expect("closed");
+    api_key
+}
+
+/// Short leases and backoffs make the run quick. A verification may fail as often as it likes,
+/// because here all that fails is our doing: who is given up is a finding.
+fn configuration(database: &str, provider: SocketAddr) -> String {
+    format!(
+        r#"
+[http]
+listen = "127.0.0.1:0"
+[operations]
+listen = "127.0.0.1:0"
+[database]
+url = "{database}"
+max_connections = 8
+timeout_seconds = 2
+[sources.app]
+secrets = ["{SECRET}"]
+[provider]
+endpoint = "http://{provider}"
+access_key_id = "provider-key"
+access_key_secret = "provider-secret"
+queries_per_second = {QUERIES_PER_SECOND:?}
+connect_timeout_ms = 1000
+timeout_ms = 4000
+[[vault.keys]]
+id = "test"
+secret = "{}"
+[worker]
+lease_seconds = 2
+drain_seconds = 2
+unfinished_schedule_ms = [100, 200, 400]
+backoff_first_ms = 20
+backoff_longest_ms = 1000
+unreadable_tries = 1000000
+transient_tries = 1000000
+longest_probe_seconds = 1
+"#,
+        vault_secret("test")
+    )
+}
