@@ -58,7 +58,8 @@ with n as materialized (
 insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
     decided_by, decided_at)
 select decision_id, id, result_id, 'sha256:bench', 'approve',
-    '[{\"code\": \"PROVIDER_PASSED\", \"rule\": \"passed\", \"outcome\": \"approve\", \"seen\": []}]',
+    '[{\"code\": \"provider-passed\", \"rule\": \"passed\", \"outcome\": \"approve\", \"observed\":
+        [{\"field\": \"verify_status\", \"value\": 1, \"operator\": \"eq\", \"bound\": 1}]}]',
     'policy', at
 from n";
 
