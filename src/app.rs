@@ -128,9 +128,12 @@ fn api(
 ) -> anyhow::Result<Flushed<Api>> {
     let window = config.window()?;
     let (accepting, flusher) = store.start_accepting(window, config.max_batch()?);
+    // Nothing is lost when it is dropped with the runtime: it only reads.
+    let (finding, _) = store.start_finding();
     let api = Parts {
         store: store.clone(),
         accepting,
+        finding,
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),

@@ -34,6 +34,7 @@ use crate::domain::ids::Ids;
 use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
+use crate::store::verifications::Finding;
 use auth::ApiKeys;
 use callbacks::Sources;
 use problem::Problem;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub store: Store,
     /// Group commit of callbacks.
     pub accepting: Accepting,
+    /// Lookups of verifications.
+    pub finding: Finding,
     /// Wake-ups.
     pub signals: Signals,
     /// Long polls.

@@ -3,7 +3,7 @@
 //! A flush starts at once when none is running; what arrives while one runs forms the next batch,
 //! which starts beside it once it is worth it. So a lone caller waits for nobody, and under load the
 //! cost of a commit is shared. The flush runs in a task of its own: a caller that goes away cancels
-//! nothing.
+//! nothing. Reads use it too: what is shared then is the connection and the query.
 
 use std::future::Future;
 use std::sync::Arc;

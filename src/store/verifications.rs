@@ -4,6 +4,7 @@
 //! token. A worker that was killed loses its lease when it runs out; one that was frozen finds its
 //! token gone and changes nothing.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
@@ -12,12 +13,22 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::group_commit::GroupCommit;
 use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
 use crate::domain::ids::{DecisionId, LeaseToken, ResultId, VerificationId};
 use crate::domain::verification::{State, Verification};
 
+macro_rules! verification_columns {
+    () => {
+        "select v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at,
+            v.attempts, d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
+            d.decided_by, d.decided_at
+         from verifications v left join lateral (
+            select * from decisions where id = v.decision_id limit 1) d on true"
+    };
+}
 /// One leased verification: everything needed to ask about it without another look.
 #[derive(Clone, Debug)]
 pub struct Claimed {
@@ -77,7 +88,42 @@ pub struct ClaimLimits<'a> {
     pub probe_every: Duration,
 }
 
+/// Looks verifications up, many with one query: a query of its own for each costs a connection
+/// taken, checked and given back, which was most of the CPU of a read.
+pub type Finding = GroupCommit<VerificationId, Option<Verification>>;
+
+/// Most lookups of one query.
+const MAX_LOOKUPS: usize = 128;
+
 impl Store {
+    /// Starts the lookups. A lookup's query always begins after it was asked for, so who reads
+    /// after a write sees it.
+    pub fn start_finding(&self) -> (Finding, tokio::task::JoinHandle<()>) {
+        let store = self.clone();
+        GroupCommit::start(MAX_LOOKUPS, MAX_LOOKUPS * 64, move |ids| {
+            let store = store.clone();
+            async move { store.find_all(&ids).await }
+        })
+    }
+
+    /// Each with its standing decision, in the order asked for.
+    pub async fn find_all(&self, ids: &[VerificationId]) -> Result<Vec<Option<Verification>>> {
+        let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = self
+            .run(|| async {
+                sqlx::query(concat!(verification_columns!(), " where v.id = any ($1)"))
+                    .bind(&keys)
+                    .fetch_all(&self.pool)
+                    .await
+            })
+            .await?;
+        let found: HashMap<VerificationId, Verification> = rows
+            .iter()
+            .map(|row| verification(row).map(|found| (found.id, found)))
+            .collect::<Result<_>>()?;
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
     /// Claims due rows and spends budget for exactly those, in one statement: a row in hand is a
     /// call allowed now. `token` must be fresh.
     pub async fn claim(&self, limits: &ClaimLimits<'_>, token: LeaseToken) -> Result<Claim> {
@@ -401,16 +447,6 @@ left join lateral (
     select error_class in ('credentials', 'clock') as refused_before from results where id = c.result_id
     limit 1) r on true
 order by c.due_at, c.id";
-
-macro_rules! verification_columns {
-    () => {
-        "select v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at,
-            v.attempts, d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
-            d.decided_by, d.decided_at
-         from verifications v left join decisions d on d.id = v.decision_id"
-    };
-}
-use verification_columns;
 
 fn split(held: &[(VerificationId, LeaseToken)]) -> (Vec<Uuid>, Vec<Uuid>) {
     held.iter().map(|(id, token)| (id.0, token.0)).unzip()
