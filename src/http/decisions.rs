@@ -20,7 +20,7 @@ pub async fn handler(
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     let decisions = api.store.decisions_of(id).await?;
     if decisions.is_empty() {
-        api.finding.submit(id).await?.ok_or_else(Problem::not_found)?;
+        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     Ok(Json(Page::whole(decisions.into_iter().map(ExplainedDecisionView::from))))
 }

@@ -21,7 +21,7 @@ pub async fn handler(
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     let results = api.store.results_of(id).await?;
     if results.is_empty() {
-        api.finding.submit(id).await?.ok_or_else(Problem::not_found)?;
+        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     Ok(Json(Page::whole(results.into_iter().map(ResultView::from))))
 }

@@ -42,14 +42,14 @@ pub async fn handler(
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
 
     let mut waiter = (!wait.is_zero()).then(|| api.waiting.enter(id));
-    let mut found = api.finding.submit(id).await?.ok_or_else(Problem::not_found)?;
+    let mut found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     if let Some(waiter) = waiter.as_mut().filter(|_| !found.state.is_settled()) {
         tokio::select! {
             () = waiter.wait(wait) => {}
             // A stop answers with what there is.
             () = api.stop.cancelled() => {}
         }
-        found = api.finding.submit(id).await?.ok_or_else(Problem::not_found)?;
+        found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     Ok(Json(found.into()))
 }

@@ -90,7 +90,7 @@ pub struct ClaimLimits<'a> {
 
 /// Looks verifications up, many with one query: a query of its own for each costs a connection
 /// taken, checked and given back, which was most of the CPU of a read.
-pub type Finding = GroupCommit<VerificationId, Option<Verification>>;
+pub type Finding = GroupCommit<VerificationId, Result<Option<Verification>>>;
 
 /// Most lookups of one query.
 const MAX_LOOKUPS: usize = 128;
@@ -106,8 +106,12 @@ impl Store {
         })
     }
 
-    /// Each with its standing decision, in the order asked for.
-    pub async fn find_all(&self, ids: &[VerificationId]) -> Result<Vec<Option<Verification>>> {
+    /// Each with its standing decision, in the order asked for. A row that makes no sense is an
+    /// error for its own reader only.
+    pub async fn find_all(
+        &self,
+        ids: &[VerificationId],
+    ) -> Result<Vec<Result<Option<Verification>>>> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows = self
             .run(|| async {
@@ -117,11 +121,9 @@ impl Store {
                     .await
             })
             .await?;
-        let found: HashMap<VerificationId, Verification> = rows
-            .iter()
-            .map(|row| verification(row).map(|found| (found.id, found)))
-            .collect::<Result<_>>()?;
-        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+        let found: HashMap<Uuid, &PgRow> =
+            rows.iter().map(|row| Ok((row.try_get("id")?, row))).collect::<Result<_>>()?;
+        Ok(ids.iter().map(|id| found.get(&id.0).map(|row| verification(row)).transpose()).collect())
     }
 
     /// Claims due rows and spends budget for exactly those, in one statement: a row in hand is a
