@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
-use verdict::store::verifications::ClaimLimits;
+use verdict::store::claims::ClaimLimits;
 
 use crate::fill;
 use crate::load::{Callbacks, Latencies, closed_loop};

@@ -97,27 +97,17 @@ impl Store {
             .iter()
             .map(|row| row.result.as_ref().map_or(&[][..], |result| &result.sealed_body))
             .collect();
-        // Fenced, so a repeat after a broken connection finds its own effect: nothing held any
-        // more. What it then cannot tell apart is asked for below.
-        let (written, earlier) = match self.once(self.write_completions(&rows, &bodies)).await {
-            Err(Error::Unavailable(_)) => {
-                let again = self.once(self.write_completions(&rows, &bodies)).await?;
-                (again, self.already_written(batch).await?)
-            }
-            outcome => (outcome?, HashSet::new()),
+        let written = match self.once(self.write_completions(&rows, &bodies)).await {
+            Err(Error::Unavailable(_)) => self.once(self.write_completions(&rows, &bodies)).await?,
+            outcome => outcome?,
         };
-        let mut outcomes: Vec<Written> = batch
-            .iter()
-            .map(|row| match &row.result {
-                Some(result) if earlier.contains(&result.stored.id.0) => Written::Committed,
-                _ => Written::Fenced,
-            })
-            .collect();
+        let mut outcomes = vec![Written::Fenced; batch.len()];
         for ord in written {
             let place = usize::try_from(ord - 1).ok().and_then(|place| outcomes.get_mut(place));
             *place.ok_or(Error::Inconsistent("a completion has an unknown place"))? =
                 Written::Committed;
         }
+        self.recognise_earlier_tries(batch, &mut outcomes).await?;
         Ok(outcomes)
     }
 
@@ -129,19 +119,39 @@ impl Store {
         sqlx::query_scalar(COMPLETE).bind(Json(rows)).bind(bodies).fetch_all(&self.pool).await
     }
 
-    /// Which of these left their result behind: the first try of a repeated write had succeeded.
-    async fn already_written(&self, batch: &[Completion]) -> Result<HashSet<Uuid>> {
-        let ids: Vec<Uuid> =
-            batch.iter().filter_map(|row| row.result.as_ref().map(|r| r.stored.id.0)).collect();
-        let kept: Vec<Uuid> = self
+    /// A repeat after a lost answer finds nothing held any more, here or one try later in the
+    /// worker, and looks fenced. If its result is kept, the earlier try had succeeded.
+    async fn recognise_earlier_tries(
+        &self,
+        batch: &[Completion],
+        outcomes: &mut [Written],
+    ) -> Result<()> {
+        let result_of = |row: &Completion| row.result.as_ref().map(|result| result.stored.id.0);
+        let unsure: Vec<Uuid> = batch
+            .iter()
+            .zip(&*outcomes)
+            .filter(|(_, outcome)| **outcome == Written::Fenced)
+            .filter_map(|(row, _)| result_of(row))
+            .collect();
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let kept: HashSet<Uuid> = self
             .run(|| async {
                 sqlx::query_scalar("select id from results where id = any($1)")
-                    .bind(&ids)
+                    .bind(&unsure)
                     .fetch_all(&self.pool)
                     .await
             })
-            .await?;
-        Ok(kept.into_iter().collect())
+            .await?
+            .into_iter()
+            .collect();
+        for (row, outcome) in batch.iter().zip(outcomes) {
+            if result_of(row).is_some_and(|id| kept.contains(&id)) {
+                *outcome = Written::Committed;
+            }
+        }
+        Ok(())
     }
 
     /// All answers about a verification, oldest first.

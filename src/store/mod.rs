@@ -9,6 +9,7 @@ mod schema;
 pub mod accounts;
 pub mod api_keys;
 pub mod callbacks;
+pub mod claims;
 pub mod completions;
 pub mod group_commit;
 pub mod policies;

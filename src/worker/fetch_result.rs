@@ -18,8 +18,8 @@ use crate::policy;
 use crate::provider::client::{Answer, Unanswered};
 use crate::store;
 use crate::store::accounts::Breaker;
+use crate::store::claims::Claimed;
 use crate::store::completions::{Completion, NewResult, NextStep, Written};
-use crate::store::verifications::Claimed;
 use crate::vault::{DataKey, OpenError, Place, WrappedKey};
 
 /// What was known about the account when the call went out.

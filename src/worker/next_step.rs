@@ -7,8 +7,8 @@ use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
 use crate::provider::wire::is_conclusive;
 use crate::store::accounts::Breaker;
+use crate::store::claims::Claimed;
 use crate::store::completions::NextStep;
-use crate::store::verifications::Claimed;
 
 /// When to ask again.
 #[derive(Clone, Debug)]

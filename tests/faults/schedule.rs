@@ -47,9 +47,23 @@ impl Dice {
     }
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+/// The kinds, named once: as a type and as a deck.
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        /// What goes wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            $($kind),*
+        }
+
+        use Kind::*;
+
+        /// Dealt like cards, so that even a short run has one of each.
+        pub const DECK: &[Kind] = &[$($kind),*];
+    };
+}
+
+kinds! {
     // A process of ours.
     Kill,
     StartDisturbed,
@@ -92,48 +106,6 @@ pub enum Kind {
     ProviderSaysUnderReview,
     ProviderRefusesUs,
 }
-
-use Kind::*;
-
-/// Dealt like cards, so that even a short run has one of each.
-pub const DECK: [Kind; 36] = [
-    Kill,
-    StartDisturbed,
-    Freeze,
-    Terminate,
-    PostgresRestartsFast,
-    PostgresRestartsImmediately,
-    BackendCrashes,
-    AllBackendsTerminated,
-    BackendTerminated,
-    ConnectionsExhausted,
-    DatabaseCut,
-    DatabaseRefused,
-    DatabaseDelayed,
-    DatabaseStalled,
-    AcceptanceUnanswered,
-    CompletionUnanswered,
-    StatementUnanswered,
-    StatementLost,
-    AcceptanceOutlivesItsSender,
-    CompletionOutlivesItsSender,
-    ProviderCut,
-    ProviderRefused,
-    ProviderDelayed,
-    ProviderStalled,
-    ProviderUnanswered,
-    ProviderThrottles,
-    ProviderFails,
-    ProviderShowsAPage,
-    ProviderTalksGarbage,
-    ProviderIsEmpty,
-    ProviderForgetsTheStatus,
-    ProviderBreaksOff,
-    ProviderHangsUp,
-    ProviderSaysUnfinished,
-    ProviderSaysUnderReview,
-    ProviderRefusesUs,
-];
 
 impl Kind {
     /// Whom it can strike, and for how many milliseconds.

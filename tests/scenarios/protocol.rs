@@ -14,8 +14,8 @@ use verdict::domain::verification::State;
 use verdict::store::Store;
 use verdict::store::accounts::Breaker;
 use verdict::store::callbacks::{Accepted, Incoming};
+use verdict::store::claims::{Claim, ClaimLimits, Claimed};
 use verdict::store::completions::{Completion, NewResult, NextStep, Written};
-use verdict::store::verifications::{Claim, ClaimLimits, Claimed};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
 const WINDOW: Duration = Duration::from_mins(40);

@@ -3,7 +3,7 @@
 //!
 //! A failure prints the shortest sequence that shows it. `PROPTEST_CASES=2000` plays more of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -15,8 +15,8 @@ use crate::harness::protocol::{Answer, LEASE, Message, START, Steps, WINDOW, hel
 use verdict::domain::ids::LeaseToken;
 use verdict::domain::verification::{State, Verification};
 use verdict::store::callbacks::Accepted;
+use verdict::store::claims::Claimed;
 use verdict::store::completions::{Completion, Written};
-use verdict::store::verifications::Claimed;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -135,6 +135,8 @@ struct Model {
     ids: BTreeMap<String, Uuid>,
     accepted: Vec<(Message, Verification)>,
     workers: [Worker; WORKERS],
+    /// Results that are kept.
+    results: BTreeSet<Uuid>,
     spent: i64,
 }
 
@@ -262,7 +264,12 @@ impl Model {
         for (completion, written) in batch.iter().zip(written) {
             let row = self.rows.get_mut(&completion.verification_id.0).unwrap();
             if !row.is_held_with(completion.lease_token) {
-                prop_assert_eq!(written, Written::Fenced);
+                let left_a_result = completion
+                    .result
+                    .as_ref()
+                    .is_some_and(|result| self.results.contains(&result.stored.id.0));
+                let expected = if left_a_result { Written::Committed } else { Written::Fenced };
+                prop_assert_eq!(written, expected);
                 continue;
             }
             prop_assert_eq!(written, Written::Committed);
@@ -280,6 +287,7 @@ impl Model {
                 row.due = next.due_in.map(|due_in| now + due_in.as_secs_f64());
             }
             row.results += i64::from(completion.result.is_some());
+            self.results.extend(completion.result.as_ref().map(|result| result.stored.id.0));
             row.decisions += i64::from(completion.decision.is_some());
             row.has_key |= completion.new_data_key.is_some();
         }
