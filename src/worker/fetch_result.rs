@@ -112,7 +112,8 @@ async fn write(
                 worker.signals.something_settled();
                 return Ok(Some(Written::Committed));
             }
-            // Somebody else's now, or written by a try whose answer was lost.
+            // Somebody else's now, or, without a result to be known by, written by a try whose
+            // answer was lost.
             Ok(Written::Fenced) => return Ok(Some(Written::Fenced)),
             Err(error) if !error.is_passing() => return Err(error),
             Err(error) => {
