@@ -104,6 +104,7 @@ async fn claim(database: &Database, store: &verdict::store::Store) -> anyhow::Re
         queries_per_second: 1e6,
         burst: 1e6,
         probe_every: Duration::from_secs(1),
+        due_since: None,
     };
     let mut latencies = Latencies::default();
     for _ in 0..CLAIMS {

@@ -1,4 +1,4 @@
-//! The provider account's shared state: budget and breaker, in one row that all replicas use.
+//! The provider account's shared state, which all replicas use: its breaker and its budget.
 
 use std::time::Duration;
 
@@ -43,8 +43,15 @@ impl Store {
     /// has just started may have come with better credentials.
     pub async fn open_account(&self, account: &str) -> Result<()> {
         self.run(|| async {
+            // accounts::open_account: one budget row for each account, whoever comes first; the
+            // account's row is made last, so that one without a budget cannot be seen.
             sqlx::query(
-                "insert into accounts (account) values ($1)
+                "with budget as (
+                    insert into budgets (account)
+                    select $1 where not exists (select from budgets where account = $1)
+                    on conflict do nothing
+                 )
+                 insert into accounts (account) values ($1)
                  on conflict (account) do update set probe_at = verdict_now(), trips = 0
                  where accounts.breaker <> 'closed'",
             )
@@ -154,9 +161,11 @@ impl Store {
     pub async fn pause(&self, account: &str, pause: Duration) -> Result<()> {
         self.run(|| async {
             sqlx::query(
-                "update accounts
-                 set spent_to = greatest(spent_to, verdict_now() + make_interval(secs => $2))
-                 where account = $1",
+                "update budgets
+                 set draws = draws + 1,
+                     spent_to = greatest(spent_to, verdict_now() + make_interval(secs => $2))
+                 where account = $1
+                     and draws >= (select max(draws) from budgets where account = $1)",
             )
             .bind(account)
             .bind(pause.as_secs_f64())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Error, Result, Store};
@@ -53,6 +54,9 @@ pub struct Claim {
     pub breaker_open: bool,
     /// Passing faults of the account on record: a good answer must clear them.
     pub faults_on_record: bool,
+    /// All that fell due between `due_since` and this is in somebody's hands; but for what was
+    /// being written at that moment. `None`: nobody looked.
+    pub seen_to: Option<OffsetDateTime>,
 }
 
 /// Limits of one claim.
@@ -70,6 +74,8 @@ pub struct ClaimLimits<'a> {
     pub burst: f64,
     /// Distance of two probes while the breaker is open.
     pub probe_every: Duration,
+    /// Looks at what fell due since then, by the database's clock; `None`: at everything due.
+    pub due_since: Option<OffsetDateTime>,
 }
 
 impl Store {
@@ -88,6 +94,7 @@ impl Store {
                     .bind(limits.burst)
                     .bind(limits.probe_every.as_secs_f64())
                     .bind(token.0)
+                    .bind(limits.due_since)
                     .fetch_all(&self.pool)
                     .await
             })
@@ -105,6 +112,7 @@ impl Store {
             next_due: seconds("next_due")?,
             breaker_open: first.try_get("breaker_open")?,
             faults_on_record: first.try_get("faults_on_record")?,
+            seen_to: first.try_get("seen_to")?,
             rows: rows
                 .iter()
                 .filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(None)))
@@ -240,18 +248,27 @@ pub struct Backlog {
 /// taken; while the breaker is open one row at a time may probe. The account's row is locked
 /// first, so replicas draw one after the other. Judged by the database's clock alone. A claim lost
 /// in a crash of Postgres is a claim that never was, so this commit needs no fsync.
+///
+/// Written for a database in which nothing dead can be removed: `$8` keeps the looks for due work
+/// off the dead entries of all work done before, and the budget's row is found from the newest end
+/// of its key (`>=`, so that the row a wait for the lock has brought up to date still fits).
 const CLAIM: &str = "
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), idle as (
     -- Nothing due: nothing is locked, and so nothing is written.
     select (select id from verifications
-            where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+            where due_at >= coalesce($8::timestamptz, '-infinity') and due_at <= verdict_now()
+                and (lease_until is null or lease_until <= verdict_now())
             order by due_at limit 1) is null as is_idle
+), newest as (
+    select draws from budgets where account = $1 order by draws desc limit 1
 ), account as (
-    select a.*, verdict_now() as now_at,
-        extract(epoch from greatest(a.spent_to, verdict_now()) - verdict_now())::float8 as ahead
-    from accounts a, durability, idle where a.account = $1 and not is_idle for update of a
+    select a.*, b.spent_to, verdict_now() as now_at,
+        extract(epoch from greatest(b.spent_to, verdict_now()) - verdict_now())::float8 as ahead
+    from accounts a, budgets b, durability, idle
+    where a.account = $1 and b.account = $1 and b.draws >= (select draws from newest) and not is_idle
+    for update of a, b
 ), allowance as (
     select a.*,
         case when breaker = 'closed' then greatest(0, least($2, floor($5 - ahead / $4 + 1e-6)))::int
@@ -260,7 +277,8 @@ with durability as materialized (
     from account a
 ), next as (
     select id from verifications
-    where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
+    where due_at >= coalesce($8::timestamptz, '-infinity') and due_at <= verdict_now()
+        and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from allowance) = 'closed'
     order by due_at, id
     limit coalesce((select allowed from allowance), 0)
@@ -291,16 +309,20 @@ with durability as materialized (
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.give_up_at <= verdict_now() as overdue
 ), taken as (
-    select count(*)::int as n from claimed
+    select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
-    update accounts a
-    set spent_to = greatest(a.spent_to, verdict_now()) + make_interval(secs => taken.n * $4),
-        probe_at = case when a.breaker = 'closed' then a.probe_at
-                        else verdict_now() + make_interval(secs => $6) end
-    from taken where a.account = $1 and taken.n > 0
+    update budgets b
+    set draws = b.draws + 1,
+        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => taken.n * $4)
+    from taken
+    where b.account = $1 and b.draws >= (select draws from newest) and taken.n > 0
+), probed as (
+    update accounts a set probe_at = verdict_now() + make_interval(secs => $6)
+    from taken where a.account = $1 and a.breaker <> 'closed' and taken.n > 0
 )
 select c.*, k.key_id, k.wrapped, coalesce(r.refused_before, false) as refused_before,
-    exists (select from accounts where account = $1) as account_known,
+    exists (select from accounts where account = $1) and exists (select from newest)
+        as account_known,
     (select extract(epoch from due_at - verdict_now())::float8 from verifications
      where due_at > verdict_now() order by due_at limit 1) as next_due,
     coalesce(w.breaker <> 'closed', false) as breaker_open,
@@ -308,7 +330,10 @@ select c.*, k.key_id, k.wrapped, coalesce(r.refused_before, false) as refused_be
     case when w.allowed >= $2 or taken.n < w.allowed then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
          else (w.ahead + (taken.n + 1 - $5) * $4)::float8
-    end as wait
+    end as wait,
+    case when w.breaker is null or w.breaker = 'closed' and taken.n < w.allowed then verdict_now()
+         when w.breaker = 'closed' then taken.latest
+    end as seen_to
 from taken left join allowance w on true
 left join claimed c on true
 left join lateral (

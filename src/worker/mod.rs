@@ -2,6 +2,7 @@
 //! gracefully.
 
 pub mod fetch_result;
+mod horizon;
 pub mod leases;
 pub mod next_step;
 
@@ -24,6 +25,7 @@ use crate::store::completions::Completing;
 use crate::store::signals::Signals;
 use crate::vault::Vault;
 use fetch_result::{AccountAtClaim, fetch_result};
+use horizon::Horizon;
 use leases::Leases;
 use next_step::Schedule;
 
@@ -113,9 +115,10 @@ impl Worker {
         stop: &CancellationToken,
     ) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency));
+        let mut horizon = Horizon::new(Instant::now());
         while let Some(permits) = free_slots(&slots, self.settings.concurrency, stop).await {
             let free = permits.num_permits();
-            let pause = match self.claim(free).await {
+            let pause = match self.claim(free, &mut horizon).await {
                 Ok((claim, asked_at)) => {
                     let pause = self.pause_after(&claim, free);
                     self.start(claim, asked_at, permits, leases, tasks);
@@ -133,8 +136,13 @@ impl Worker {
         }
     }
 
-    async fn claim(&self, free: usize) -> crate::store::Result<(Claim, Instant)> {
+    async fn claim(
+        &self,
+        free: usize,
+        horizon: &mut Horizon,
+    ) -> crate::store::Result<(Claim, Instant)> {
         let asked_at = Instant::now();
+        let (look, due_since) = horizon.look(asked_at);
         let limits = ClaimLimits {
             account: &self.settings.account,
             max_rows: i32::try_from(free).unwrap_or(i32::MAX),
@@ -142,9 +150,12 @@ impl Worker {
             queries_per_second: self.settings.queries_per_second,
             burst: self.settings.burst(),
             probe_every: self.settings.longest_probe,
+            due_since,
         };
         let token = self.ids.next(self.clock.now());
-        Ok((self.store.claim(&limits, token).await?, asked_at))
+        let claim = self.store.claim(&limits, token).await?;
+        horizon.looked(look, asked_at, Instant::now(), claim.seen_to);
+        Ok((claim, asked_at))
     }
 
     fn start(

@@ -57,6 +57,7 @@ impl Bench {
             queries_per_second: rate,
             burst,
             probe_every: Duration::from_secs(30),
+            due_since: None,
         };
         self.store.claim(&limits, self.ids.next(NOW)).await.unwrap()
     }
@@ -201,6 +202,7 @@ async fn many_claimers_never_hold_the_same_row() {
                     queries_per_second: 100_000.0,
                     burst: 10_000.0,
                     probe_every: Duration::from_secs(30),
+                    due_since: None,
                 };
                 let claim = store.claim(&limits, ids.next(NOW)).await.unwrap();
                 if claim.rows.is_empty() {
@@ -262,6 +264,7 @@ async fn without_the_accounts_row_nothing_is_claimed() {
         queries_per_second: 10.0,
         burst: 10.0,
         probe_every: LEASE,
+        due_since: None,
     };
     assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
     bench.store.open_account("a").await.unwrap();

@@ -204,6 +204,7 @@ impl Steps {
             queries_per_second: RATE,
             burst: self.ahead().await + f64::from(budget),
             probe_every: LEASE,
+            due_since: None,
         };
         Ok(self.store.claim(&limits, token).await?.rows)
     }
@@ -219,8 +220,8 @@ impl Steps {
     /// How far ahead of the clock the budget is spent, in calls.
     async fn ahead(&self) -> f64 {
         let ahead: f64 = sqlx::query_scalar(
-            "select extract(epoch from spent_to - verdict_now())::float8 from accounts
-             where account = 'a'",
+            "select extract(epoch from spent_to - verdict_now())::float8 from budgets
+             where account = 'a' order by draws desc limit 1",
         )
         .fetch_one(&self.look)
         .await
