@@ -177,7 +177,56 @@ impl Store {
                     .await
             })
             .await?;
-        rows.iter().map(|row| outcome(row, batch, distinct)).collect()
+        let mut outcomes: Vec<(usize, Accepted)> =
+            rows.iter().map(|row| outcome(row, batch, distinct)).collect::<Result<_>>()?;
+        self.look_again_for_decisions(&rows, &mut outcomes).await?;
+        Ok(outcomes)
+    }
+
+    /// A message that waited for a completion of the same verification sees that row as it is now,
+    /// but other tables as they were when the statement began: a decision that is named and not
+    /// found was written in between. A repeat would find it, and the first answer must be the same.
+    async fn look_again_for_decisions(
+        &self,
+        rows: &[PgRow],
+        outcomes: &mut [(usize, Accepted)],
+    ) -> Result<()> {
+        let mut unseen: Vec<(usize, Uuid)> = Vec::new();
+        for (place, row) in rows.iter().enumerate() {
+            let standing: Option<Uuid> = row.try_get("standing_id")?;
+            let found: Option<Uuid> = row.try_get("decision_id")?;
+            if let (Some(standing), None) = (standing, found) {
+                unseen.push((place, standing));
+            }
+        }
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = unseen.iter().map(|(_, id)| *id).collect();
+        let decisions = self
+            .run(|| async {
+                sqlx::query(
+                    "select id as decision_id, result_id, policy_digest, outcome, reasons,
+                        decided_by, decided_at
+                     from decisions where id = any ($1)",
+                )
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        for row in &decisions {
+            let decision = decision_of(row, "outcome")?;
+            let id: Uuid = row.try_get("decision_id")?;
+            for (place, _) in unseen.iter().filter(|(_, standing)| *standing == id) {
+                if let Accepted::New(verification) | Accepted::Repeated(verification) =
+                    &mut outcomes[*place].1
+                {
+                    verification.decision.clone_from(&decision);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -50,6 +50,16 @@ impl Bench {
     }
 
     async fn claim_at(&self, rate: f64, burst: f64, rows: i32) -> Claim {
+        self.claim_since(None, rate, burst, rows).await
+    }
+
+    async fn claim_since(
+        &self,
+        due_since: Option<OffsetDateTime>,
+        rate: f64,
+        burst: f64,
+        rows: i32,
+    ) -> Claim {
         let limits = ClaimLimits {
             account: "a",
             max_rows: rows,
@@ -57,7 +67,7 @@ impl Bench {
             queries_per_second: rate,
             burst,
             probe_every: Duration::from_secs(30),
-            due_since: None,
+            due_since,
         };
         self.store.claim(&limits, self.ids.next(NOW)).await.unwrap()
     }
@@ -523,4 +533,34 @@ async fn the_store_serves_again_after_its_connections_were_cut() {
         .unwrap();
         assert!(matches!(bench.accept("x").await, Accepted::New(_)));
     }
+}
+
+#[tokio::test]
+async fn a_claim_looks_from_where_it_is_told_and_says_how_far_it_has_seen() {
+    let bench = Bench::new().await;
+    for biz_id in ["a", "b", "c"] {
+        bench.accept(biz_id).await;
+    }
+    let pool = bench.database.pool().await;
+    let due: Vec<OffsetDateTime> =
+        sqlx::query_scalar("select due_at from verifications order by due_at")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+    // Cut short by its hands: seen to the last one taken, and whatever is older is left alone.
+    let cut = bench.claim_since(Some(due[1]), 1000.0, 100.0, 1).await;
+    assert_eq!((cut.rows[0].biz_id.as_str(), cut.seen_to), ("b", Some(due[1])));
+    // Everything taken: seen to the present.
+    let rest = bench.claim_since(cut.seen_to, 1000.0, 100.0, 100).await;
+    assert_eq!((rest.rows[0].biz_id.as_str(), rest.rows.len()), ("c", 1));
+    assert!(rest.seen_to.unwrap() > due[2]);
+    // Nothing since: seen to the present too.
+    let none = bench.claim_since(rest.seen_to, 1000.0, 100.0, 100).await;
+    assert!(none.rows.is_empty() && none.seen_to > rest.seen_to);
+    // A look at everything finds what was passed over.
+    assert_eq!(bench.claim().await[0].biz_id, "a");
+    // Without budget nobody looked.
+    bench.accept("d").await;
+    bench.store.pause("a", Duration::from_mins(1)).await.unwrap();
+    assert_eq!(bench.claim_at(1000.0, 1.0, 100).await.seen_to, None);
 }

@@ -202,6 +202,52 @@ async fn nothing_came_of_the_claim(steps: &Steps, message: Message, answer: Veri
 }
 
 #[tokio::test]
+async fn a_message_that_waited_for_a_decision_is_told_of_it_at_once_and_again() {
+    let steps = Arc::new(Steps::new().await);
+    let first = steps.message("x");
+    let told_first = steps.accept_new(&first).await;
+    let claimed = steps.claim(1).await.unwrap().remove(0);
+    let answer = steps.answered(&claimed, Answer::Passed);
+    let decision = answer.decision.clone().unwrap();
+    // A completion that has written everything and not committed yet.
+    let mut blocker = steps.look.begin().await.unwrap();
+    assert_eq!(steps.complete(&[answer]).await.unwrap(), [Written::Committed]);
+    sqlx::query("update verifications set decision_id = null, closed = false, state = 'pending'")
+        .execute(&steps.look)
+        .await
+        .unwrap();
+    let kept: String = sqlx::query_scalar("select to_jsonb(d)::text from decisions d")
+        .fetch_one(&steps.look)
+        .await
+        .unwrap();
+    sqlx::query("delete from decisions").execute(&steps.look).await.unwrap();
+    sqlx::query(
+        "insert into decisions overriding system value
+         select * from jsonb_populate_record(null::decisions, $1::jsonb)",
+    )
+    .bind(kept)
+    .execute(&mut *blocker)
+    .await
+    .unwrap();
+    sqlx::query("update verifications set decision_id = $1, closed = true, state = 'decided'")
+        .bind(decision.id.0)
+        .execute(&mut *blocker)
+        .await
+        .unwrap();
+
+    let second = steps.message("x");
+    let (sender, message) = (Arc::clone(&steps), second.clone());
+    let accepting =
+        tokio::spawn(async move { sender.accept(std::slice::from_ref(&message)).await });
+    waits_for_a_lock(&steps.look).await;
+    blocker.commit().await.unwrap();
+    let told = accepting.await.unwrap().unwrap().remove(0);
+    let Accepted::New(told_second) = told else { panic!("not new: {told:?}") };
+    assert_eq!(told_second.decision.as_ref().map(|told| told.id), Some(decision.id));
+    steps.assert_done(&[(first, told_first), (second, told_second)]).await;
+}
+
+#[tokio::test]
 async fn a_claim_comes_to_nothing() {
     let (steps, proxy) = Steps::behind_proxy().await;
     let message = steps.message("x");

@@ -130,7 +130,8 @@ impl Steps {
         self.look
             .execute(
                 "delete from decisions; delete from results; delete from data_keys;
-                 delete from callbacks; delete from verifications; delete from accounts",
+                 delete from callbacks; delete from verifications; delete from accounts;
+                 delete from budgets",
             )
             .await
             .expect("emptied");
