@@ -64,12 +64,18 @@ pub struct Callbacks {
     secret: Secret,
     clock: Clock,
     ids: Ids,
+    script: &'static str,
 }
 
 impl Callbacks {
     pub fn new() -> anyhow::Result<Self> {
+        Self::about("")
+    }
+
+    /// About verifications whose `biz_id` begins so: the simulated provider's script.
+    pub fn about(script: &'static str) -> anyhow::Result<Self> {
         let secret = Secret::parse(SECRET)?;
-        Ok(Self { secret, clock: Clock::system(), ids: Ids::random() })
+        Ok(Self { secret, clock: Clock::system(), ids: Ids::random(), script })
     }
 
     /// One request. The ids are random, as serial numbers with check digits or UUIDs are: the
@@ -78,8 +84,9 @@ impl Callbacks {
         use std::io::Write;
         let nonce = self.ids.nonce();
         let body = format!(
-            r#"{{"biz_type":"onboarding","biz_id":"{nonce}","reference":"user-{}","client":{{"audit":"AUDIT_PASS","code":0,"platform":"android"}}}}"#,
-            &nonce[..12]
+            r#"{{"biz_type":"onboarding","biz_id":"{script}{nonce}","reference":"user-{}","client":{{"audit":"AUDIT_PASS","code":0,"platform":"android"}}}}"#,
+            &nonce[..12],
+            script = self.script,
         );
         let id = format!("msg_{nonce}");
         let timestamp = self.clock.now().unix_timestamp();

@@ -16,6 +16,7 @@ mod held_snapshot;
 mod load;
 mod machine;
 mod read;
+mod recovery;
 mod stage;
 mod table;
 
@@ -36,6 +37,8 @@ enum Bench {
     Growth(growth::Arguments),
     /// The same load while a transaction stays open.
     HeldSnapshot(held_snapshot::Arguments),
+    /// A killed worker and a restarted Postgres: how long until the work goes on.
+    Recovery(recovery::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,5 +53,6 @@ async fn main() -> anyhow::Result<()> {
         Bench::Read(arguments) => read::run(&arguments).await,
         Bench::Growth(arguments) => growth::run(&arguments).await,
         Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
+        Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }
 }

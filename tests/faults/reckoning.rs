@@ -16,7 +16,7 @@ use verdict::worker::fetch_result::body_of;
 use zeroize::Zeroizing;
 
 use super::ledger::{Entry, Ledger, Prescribed};
-use super::world::{BURST, QUERIES_PER_SECOND, World};
+use super::world::{BURST, GRANTED_PER_SECOND, World};
 use crate::harness::vault_secret;
 
 /// Examples shown of each kind of violation.
@@ -277,7 +277,7 @@ async fn budget(reckoning: &mut Reckoning, db: &mut PgConnection) {
     let mut broken = Vec::new();
     let mut k = 0.0;
     for (at, probe) in &claims {
-        let f = k - QUERIES_PER_SECOND * at;
+        let f = k - GRANTED_PER_SECOND * at;
         lowest = lowest.min(f);
         let above = f - lowest + 1.0 - BURST;
         // A microsecond of rounding each is less than that.

@@ -24,8 +24,9 @@ use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
 /// Calls per second of the account: enough to drain what the clients post, little enough that
 /// every backlog after a fault runs into it.
 pub const QUERIES_PER_SECOND: f64 = 100.0;
-/// Calls at once, as `worker::Settings::burst` has it: a twentieth of a second's budget.
-pub const BURST: f64 = 5.0;
+/// What is granted of them, and calls at once, as `worker::Settings::pace` has it.
+pub const GRANTED_PER_SECOND: f64 = 95.5;
+pub const BURST: f64 = 2.0;
 const DATABASE: &str = "faults";
 
 /// Writes down, inside the transactions themselves, who got which lease when and in which
