@@ -23,7 +23,7 @@ use crate::provider::client::Client;
 use crate::provider::credentials;
 use crate::store::Store;
 use crate::store::signals::Signals;
-use crate::vault::Vault;
+use crate::vault::{AuditSeal, DataKey, PersonIndex, Vault, WrappedKey, installation};
 use crate::worker::Worker;
 use crate::{store, telemetry};
 
@@ -141,6 +141,7 @@ fn api(
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,
+        vault: vault_of(config, role)?,
         works: role.works(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
@@ -173,7 +174,7 @@ impl WorkerParts {
             provider: config.provider()?,
             credentials: config.credentials()?,
             environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-            vault: Vault::new(config.key_ring()?),
+            vault: vault(config)?,
             seed,
         })
     }
@@ -185,6 +186,17 @@ impl WorkerParts {
         clock: &Clock,
         ids: &Ids,
     ) -> anyhow::Result<Flushed<Worker>> {
+        let now = clock.now();
+        outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
+        for id in outlasting(|| store.vault_keys_in_use()).await? {
+            if !self.vault.ring().has(&id) {
+                bail!(
+                    "configuration: vault.keys: the key {id} is missing, and data needs it: put it back behind the primary one, then run `verdict vault rotate`"
+                );
+            }
+        }
+        let persons = named_key(&self.vault, store, installation::PERSON_INDEX, now).await?;
+        let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
         let policy = active_policy(store, self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
         let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
@@ -198,6 +210,8 @@ impl WorkerParts {
             signals: signals.clone(),
             provider,
             vault: Arc::new(self.vault),
+            persons: PersonIndex::new(persons),
+            audit_seal: AuditSeal::new(audit),
             policy: Arc::new(policy),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -205,6 +219,54 @@ impl WorkerParts {
         };
         Ok(Flushed { part: worker, flusher })
     }
+}
+
+/// The vault as configured.
+pub fn vault(config: &Config) -> anyhow::Result<Vault> {
+    Ok(Vault::new(config.key_ring()?))
+}
+
+/// A process that only accepts and answers may do without keys: it shows nobody's data then.
+fn vault_of(config: &Config, role: Role) -> anyhow::Result<Option<Arc<Vault>>> {
+    if role == Role::Api && !config.has_vault_keys() {
+        return Ok(None);
+    }
+    vault(config).map(|vault| Some(Arc::new(vault)))
+}
+
+/// The blind index of this installation's persons.
+pub async fn person_index(config: &Config, store: &Store) -> anyhow::Result<PersonIndex> {
+    let now = Clock::system().now();
+    let key = named_key(&vault(config)?, store, installation::PERSON_INDEX, now).await?;
+    Ok(PersonIndex::new(key))
+}
+
+/// What signs this installation's checkpoints of the audit; `None` where no keys are configured or
+/// none was ever made.
+pub async fn audit_seal(config: &Config, store: &Store) -> anyhow::Result<Option<AuditSeal>> {
+    if !config.has_vault_keys() {
+        return Ok(None);
+    }
+    let Some((key_id, bytes)) = store.find_named_key(installation::AUDIT).await? else {
+        return Ok(None);
+    };
+    let key = vault(config)?.open_named_key(installation::AUDIT, &WrappedKey { key_id, bytes })?;
+    Ok(Some(AuditSeal::new(key)))
+}
+
+/// A key of the installation, made if there is none yet.
+async fn named_key(
+    vault: &Vault,
+    store: &Store,
+    name: &str,
+    now: time::OffsetDateTime,
+) -> anyhow::Result<DataKey> {
+    let (_, new) = vault.new_named_key(name)?;
+    let candidate = (new.key_id.as_str(), &new.bytes[..]);
+    let (key_id, bytes) = outlasting(|| store.named_key(name, candidate, now)).await?;
+    vault
+        .open_named_key(name, &WrappedKey { key_id, bytes })
+        .with_context(|| format!("configuration: vault.keys: the installation's key {name}"))
 }
 
 /// Loads a policy text; the error lists every finding.

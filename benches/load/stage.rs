@@ -11,13 +11,13 @@ use anyhow::{Context, bail};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
-use time::OffsetDateTime;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::http::auth::Scope;
 use verdict::postgres::{Mode, Programs, Server};
+use verdict::store::audit::Doing;
 use verdict::store::{Settings, Store};
 use verdict::vault::api_key;
 
@@ -147,7 +147,7 @@ impl Database {
                 "bench",
                 &api_key::secret_digest(&key),
                 &scopes,
-                OffsetDateTime::UNIX_EPOCH,
+                &Doing { actor: "cli:bench".to_owned(), purpose: None, at: now },
             )
             .await?;
         Ok(key)

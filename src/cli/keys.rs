@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use time::format_description::well_known::Rfc3339;
-use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
 use verdict::vault::api_key;
@@ -69,10 +68,10 @@ async fn create(
         }
     }
     let store = context.migrated_store(&context.config()?).await?;
-    let now = Clock::system().now();
-    let id: ApiKeyId = Ids::random().next(now);
+    let doing = context.doing(None);
+    let id: ApiKeyId = Ids::random().next(doing.at);
     let key = api_key::generate()?;
-    store.add_api_key(id, name, &api_key::secret_digest(&key), &parsed, now).await?;
+    store.add_api_key(id, name, &api_key::secret_digest(&key), &parsed, &doing).await?;
     if json {
         say(serde_json::json!({ "id": id, "key": key }));
     } else {
@@ -111,7 +110,7 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
 async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let id: ApiKeyId = id.parse().map_err(|_| Usage("this is not a key's id".to_owned()))?;
     let store = context.migrated_store(&context.config()?).await?;
-    if store.revoke_api_key(id, Clock::system().now()).await? {
+    if store.revoke_api_key(id, &context.doing(None)).await? {
         say("revoked");
         Ok(ExitCode::SUCCESS)
     } else {

@@ -2,14 +2,17 @@
 //!
 //! Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (usage or configuration).
 
+mod audit;
 mod callback;
 mod demo;
+mod erase;
 mod healthcheck;
 mod keys;
 mod migrate;
 mod policy;
 mod sandbox;
 mod serve;
+mod vault;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use verdict::config::{Config, ConfigError, Environment};
+use verdict::domain::clock::Clock;
 use verdict::store::Store;
+use verdict::store::audit::Doing;
 use verdict::telemetry::{self, Output};
 
 /// Turns "the user has finished real-person verification" into a durable, explainable decision.
@@ -47,6 +52,14 @@ enum Command {
     /// API keys of internal callers.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Forget a person, by verification or by identity number.
+    Erase(erase::Arguments),
+    /// Who read, erased or changed what, and whether that record is whole.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// The vault's keys: which are needed, and rotation.
+    #[command(subcommand)]
+    Vault(vault::Command),
     /// Sign and post callbacks.
     #[command(subcommand)]
     Callback(callback::Command),
@@ -68,6 +81,13 @@ struct Context {
 impl Context {
     fn config(&self) -> Result<Config, ConfigError> {
         Config::load(self.config_file.as_deref(), &self.environment)
+    }
+
+    /// Who is at the terminal, and when, for the audit.
+    fn doing(&self, purpose: Option<&str>) -> Doing {
+        let user = self.environment.get("USER").map_or("unknown", String::as_str);
+        let purpose = purpose.map(ToOwned::to_owned);
+        Doing { actor: format!("cli:{user}"), purpose, at: Clock::system().now() }
     }
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
@@ -116,6 +136,9 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Policy(command) => policy::run(&context, command),
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Callback(command) => callback::run(&context, command).await,
+        Command::Erase(arguments) => erase::run(&context, &arguments).await,
+        Command::Audit(command) => audit::run(&context, command).await,
+        Command::Vault(command) => vault::run(&context, &command).await,
         Command::Healthcheck => healthcheck::run(&context).await,
     }
 }

@@ -160,6 +160,11 @@ impl Config {
         self.sources.iter().map(|(name, raw)| Ok((name.clone(), source(name, raw)?))).collect()
     }
 
+    /// Whether any key of the vault is configured.
+    pub fn has_vault_keys(&self) -> bool {
+        !self.vault.keys.is_empty()
+    }
+
     /// The key ring.
     pub fn key_ring(&self) -> Result<KeyRing> {
         if self.vault.keys.is_empty() {

@@ -5,6 +5,7 @@
 //! Nothing here does I/O; time and randomness come in through [`clock`] and [`ids`].
 
 pub mod answer;
+pub mod audit;
 pub mod callback;
 pub mod clock;
 pub mod decision;

@@ -91,6 +91,7 @@ pub async fn handler(
         }
         Accepted::Repeated(verification) => (verification, "repeated"),
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
+        Accepted::Erased => return Err(Problem::erased()),
     };
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
     let location = HeaderValue::from_str(&format!("/v1/verifications/{}", verification.id))

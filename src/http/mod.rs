@@ -4,6 +4,7 @@ pub mod auth;
 pub mod callbacks;
 mod decisions;
 mod health;
+mod material;
 mod parameters;
 pub mod problem;
 pub mod rate;
@@ -35,6 +36,7 @@ use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
 use crate::store::verifications::Finding;
+use crate::vault::Vault;
 use auth::ApiKeys;
 use callbacks::Sources;
 use problem::Problem;
@@ -81,6 +83,8 @@ pub struct Parts {
     pub body_timeout: Duration,
     /// The provider account, for readiness.
     pub account: String,
+    /// Opens what is sealed; `None`: this process has no keys.
+    pub vault: Option<Arc<Vault>>,
     /// This process also fetches.
     pub works: bool,
     /// Renders the metrics.
@@ -101,6 +105,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/verifications/{id}", get(verification::handler))
         .route("/v1/verifications/{id}/results", get(results::handler))
         .route("/v1/verifications/{id}/decisions", get(decisions::handler))
+        .route("/v1/verifications/{id}/material", get(material::read).delete(material::erase))
         .route("/v1/verifications/{id}/refetch", post(refetch::handler))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready));

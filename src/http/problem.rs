@@ -85,6 +85,12 @@ problems! {
     not_found = NOT_FOUND, "not-found", "There is nothing here";
     /// The route knows other methods.
     method_not_allowed = METHOD_NOT_ALLOWED, "method-not-allowed", "This resource does not know this method";
+    /// The provider has said nothing of the person.
+    no_material = NOT_FOUND, "no-material", "There is no personal data about this verification";
+    /// The person was forgotten.
+    erased = GONE, "erased", "The person's data was erased; nothing more is accepted or shown";
+    /// Why, is not said.
+    purpose_missing = BAD_REQUEST, "purpose-missing", "Send Verdict-Purpose: why this is done; it is recorded";
     /// The body did not come in time.
     request_timeout = REQUEST_TIMEOUT, "request-timeout", "The body did not arrive in time";
     /// The message id was used for other bytes.

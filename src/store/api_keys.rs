@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit::Doing;
 use super::{Result, Store};
 use crate::domain::ids::ApiKeyId;
 
@@ -23,25 +24,32 @@ pub struct ApiKey {
 }
 
 impl Store {
-    /// Adds a key.
+    /// Adds a key, on record.
     pub async fn add_api_key(
         &self,
         id: ApiKeyId,
         name: &str,
         digest: &[u8; 32],
         scopes: &[&str],
-        now: OffsetDateTime,
+        doing: &Doing,
     ) -> Result<()> {
         self.run(|| async {
             sqlx::query(
-                "insert into api_keys (id, name, digest, scopes, created_at)
-                 values ($1, $2, $3, $4, $5) on conflict (id) do nothing",
+                "with added as (
+                    insert into api_keys (id, name, digest, scopes, created_at)
+                    values ($1, $2, $3, $4, $5) on conflict (id) do nothing returning id
+                 )
+                 insert into audit (at, actor, action, subject, details)
+                 select $5, $6, 'api-key.create', id,
+                    json_build_object('name', $2::text, 'scopes', $4::text[])::text
+                 from added",
             )
             .bind(id.0)
             .bind(name)
             .bind(&digest[..])
             .bind(scopes)
-            .bind(now)
+            .bind(doing.at)
+            .bind(&doing.actor)
             .execute(&self.pool)
             .await
             .map(drop)
@@ -75,16 +83,24 @@ impl Store {
         .await
     }
 
-    /// Ends a key; `false` if there is no such key still good.
-    pub async fn revoke_api_key(&self, id: ApiKeyId, now: OffsetDateTime) -> Result<bool> {
+    /// Ends a key, on record; `false` if there is no such key still good.
+    pub async fn revoke_api_key(&self, id: ApiKeyId, doing: &Doing) -> Result<bool> {
         // Not repeated: a second try would find the first one's work and call it missing.
         self.once(async {
-            sqlx::query("update api_keys set revoked_at = $2 where id = $1 and revoked_at is null")
-                .bind(id.0)
-                .bind(now)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
+            sqlx::query(
+                "with revoked as (
+                    update api_keys set revoked_at = $2 where id = $1 and revoked_at is null
+                    returning id
+                 )
+                 insert into audit (at, actor, action, subject)
+                 select $2, $3, 'api-key.revoke', id from revoked",
+            )
+            .bind(id.0)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected() == 1)
         })
         .await
     }

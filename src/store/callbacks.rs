@@ -45,6 +45,8 @@ pub enum Accepted {
     Repeated(Verification),
     /// The same id with other bytes.
     Mismatch,
+    /// The person was forgotten: nothing was kept.
+    Erased,
 }
 
 impl Accepted {
@@ -53,6 +55,7 @@ impl Accepted {
         match self {
             Self::New(same) | Self::Repeated(same) => Self::Repeated(same),
             Self::Mismatch => Self::Mismatch,
+            Self::Erased => Self::Erased,
         }
     }
 }
@@ -268,8 +271,9 @@ with incoming as (
     on conflict (biz_type, biz_id) do update set
         reference = case when v.state = 'erased' then v.reference
                          else coalesce(v.reference, excluded.reference) end,
-        callbacks = v.callbacks + excluded.callbacks,
-        updated_at = greatest(v.updated_at, excluded.updated_at),
+        callbacks = v.callbacks + case when v.state = 'erased' then 0 else excluded.callbacks end,
+        updated_at = case when v.state = 'erased' then v.updated_at
+                          else greatest(v.updated_at, excluded.updated_at) end,
         state = case when v.closed or v.state = 'erased' then v.state else 'pending' end,
         due_at = case when v.closed or v.state = 'erased' then v.due_at
                       else least(v.due_at, excluded.due_at) end,
@@ -284,13 +288,15 @@ with incoming as (
     select f.source, f.message_id, f.digest, t.id, f.received_at, f.occurred_at,
         f.audit, f.code, f.platform, t.state, t.attempts, t.reference, t.decision_id
     from fresh f join touched t using (biz_type, biz_id)
+    where t.state <> 'erased'
     order by f.source, f.message_id
 ), answers as (
-    select f.ord, 'new' as outcome, t.id, t.biz_type, t.biz_id, t.reference, t.state,
+    select f.ord, case when t.state = 'erased' then 'erased' else 'new' end as outcome, t.id, t.biz_type, t.biz_id, t.reference, t.state,
         t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id
     from fresh f join touched t using (biz_type, biz_id)
     union all
-    select k.ord, case when k.digest = k.new_digest then 'repeated' else 'mismatch' end,
+    select k.ord, case when v.state = 'erased' then 'erased'
+            when k.digest = k.new_digest then 'repeated' else 'mismatch' end,
         v.id, v.biz_type, v.biz_id, k.answer_reference, k.answer_state,
         v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id
     from known k cross join lateral (
@@ -308,6 +314,9 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
     let kind: &str = row.try_get("outcome")?;
     if kind == "mismatch" {
         return Ok((*index, Accepted::Mismatch));
+    }
+    if kind == "erased" {
+        return Ok((*index, Accepted::Erased));
     }
     let callback = &batch[*index].callback;
     let verification = Verification {

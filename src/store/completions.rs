@@ -65,6 +65,17 @@ pub struct NewResult {
     pub stored: StoredResult,
     /// The raw body, sealed.
     pub sealed_body: Vec<u8>,
+    /// What it says of the person, if it does.
+    pub material: Option<NewMaterial>,
+}
+
+/// The person in one answer.
+#[derive(Clone, Debug)]
+pub struct NewMaterial {
+    /// The document, sealed.
+    pub sealed: Vec<u8>,
+    /// Blind index of the person, if there is a number.
+    pub person: Option<[u8; 32]>,
 }
 
 /// What became of a completion.
@@ -97,8 +108,13 @@ impl Store {
             .iter()
             .map(|row| row.result.as_ref().map_or(&[][..], |result| &result.sealed_body))
             .collect();
-        let written = match self.once(self.write_completions(&rows, &bodies)).await {
-            Err(Error::Unavailable(_)) => self.once(self.write_completions(&rows, &bodies)).await?,
+        let material: Vec<Option<&[u8]>> = batch
+            .iter()
+            .map(|row| Some(&row.result.as_ref()?.material.as_ref()?.sealed[..]))
+            .collect();
+        let write = || self.once(self.write_completions(&rows, &bodies, &material));
+        let written = match write().await {
+            Err(Error::Unavailable(_)) => write().await?,
             outcome => outcome?,
         };
         let mut outcomes = vec![Written::Fenced; batch.len()];
@@ -115,8 +131,14 @@ impl Store {
         &self,
         rows: &[serde_json::Value],
         bodies: &[&[u8]],
+        material: &[Option<&[u8]>],
     ) -> std::result::Result<Vec<i32>, sqlx::Error> {
-        sqlx::query_scalar(COMPLETE).bind(Json(rows)).bind(bodies).fetch_all(&self.pool).await
+        sqlx::query_scalar(COMPLETE)
+            .bind(Json(rows))
+            .bind(bodies)
+            .bind(material)
+            .fetch_all(&self.pool)
+            .await
     }
 
     /// A repeat after a lost answer finds nothing held any more, here or one try later in the
@@ -241,7 +263,7 @@ with incoming as (
         attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
-        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text)
+        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text)
 ), locked as materialized (
     select v.id from verifications v
     -- As an array, here and below: the planner takes any join for a long one, and would walk
@@ -283,6 +305,11 @@ with incoming as (
         i.evidence, i.error_class, i.error_code, ($2::bytea[])[i.ord]
     from incoming i join mine using (ord)
     where i.result_id is not null
+), new_material as (
+    insert into material (result_id, verification_id, sealed, person)
+    select i.result_id, i.verification_id, ($3::bytea[])[i.ord], decode(i.person, 'hex')
+    from incoming i join mine using (ord)
+    where ($3::bytea[])[i.ord] is not null
 ), new_decisions as (
     insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
         decided_by, decided_at)
@@ -301,6 +328,7 @@ fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
     };
     let result = row.result.as_ref().map(|result| &result.stored);
     let decision = row.decision.as_ref();
+    let material = row.result.as_ref().and_then(|result| result.material.as_ref());
     Ok(serde_json::json!({
         "ord": ord,
         "verification_id": row.verification_id,
@@ -327,6 +355,7 @@ fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
         "decided_by": decision.map(|d| d.by),
         "key_id": row.new_data_key.as_ref().map(|(id, _)| id),
         "wrapped": row.new_data_key.as_ref().map(|(_, wrapped)| hex::encode(wrapped)),
+        "person": material.and_then(|material| material.person).map(hex::encode),
     }))
 }
 

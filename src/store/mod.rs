@@ -8,12 +8,15 @@ mod pool;
 mod schema;
 pub mod accounts;
 pub mod api_keys;
+pub mod audit;
 pub mod callbacks;
 pub mod claims;
 pub mod completions;
 pub mod group_commit;
+pub mod material;
 pub mod policies;
 pub mod signals;
+pub mod vault_keys;
 pub mod verifications;
 
 pub use pool::{Settings, Store};

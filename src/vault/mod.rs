@@ -5,16 +5,19 @@
 //! | [`seal`] | data keys, and the sealed form of one value in one place |
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
+//! | [`installation`] | keys of the installation: blind index of persons, checkpoints of the audit |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
 //! source, the one exception to "randomness comes in through `domain::ids`".
 
 pub mod api_key;
+pub mod installation;
 pub mod ring;
 pub mod seal;
 pub mod webhook;
 
+pub use installation::{AuditSeal, PersonIndex};
 pub use ring::{Key, KeyError, KeyRing, OpenError, Vault, WrappedKey};
 pub use seal::{DataKey, Place, Refused, SealError};
 pub use webhook::{Refusal, Secret, SecretError, SignedHeaders};

@@ -112,6 +112,11 @@ impl KeyRing {
         &self.primary.id
     }
 
+    /// Whether it holds this key.
+    pub fn has(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
     fn find(&self, id: &str) -> Option<&Key> {
         std::iter::once(&self.primary).chain(&self.others).find(|key| key.id == id)
     }
@@ -146,8 +151,30 @@ impl Vault {
     /// A fresh data key for one verification, with the form to keep of it.
     pub fn new_data_key(&self, id: VerificationId) -> Result<(DataKey, WrappedKey), SealError> {
         let key = DataKey::generate()?;
-        let wrapped = self.wrap(id, &key)?;
+        let wrapped = self.wrap(&Whose::Verification(id), &key)?;
         Ok((key, wrapped))
+    }
+
+    /// A fresh key of the installation, with the form to keep of it.
+    pub fn new_named_key(&self, name: &str) -> Result<(DataKey, WrappedKey), SealError> {
+        let key = DataKey::generate()?;
+        let wrapped = self.wrap(&Whose::Installation(name), &key)?;
+        Ok((key, wrapped))
+    }
+
+    /// A key of the installation.
+    pub fn open_named_key(&self, name: &str, wrapped: &WrappedKey) -> Result<DataKey, OpenError> {
+        self.unwrap_key(&Whose::Installation(name), wrapped)
+    }
+
+    /// Id of the key that wraps.
+    pub fn primary_id(&self) -> &str {
+        self.ring.primary_id()
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
     }
 
     /// The data key of one verification.
@@ -156,11 +183,15 @@ impl Vault {
         id: VerificationId,
         wrapped: &WrappedKey,
     ) -> Result<DataKey, OpenError> {
+        self.unwrap_key(&Whose::Verification(id), wrapped)
+    }
+
+    fn unwrap_key(&self, whose: &Whose<'_>, wrapped: &WrappedKey) -> Result<DataKey, OpenError> {
         let key = self
             .ring
             .find(&wrapped.key_id)
             .ok_or_else(|| OpenError::UnknownKey(wrapped.key_id.clone()))?;
-        let opened = seal::open(&key.secret, &label(id, &key.id), &wrapped.bytes)
+        let opened = seal::open(&key.secret, &whose.label(&key.id), &wrapped.bytes)
             .map_err(|_| OpenError::Refused)?;
         let mut bytes = KeyBytes::default();
         if opened.len() != KEY_LEN {
@@ -185,18 +216,46 @@ impl Vault {
             return Ok(None);
         }
         let key = self.open_data_key(id, wrapped)?;
-        Ok(Some(self.wrap(id, &key)?))
+        Ok(Some(self.wrap(&Whose::Verification(id), &key)?))
     }
 
-    fn wrap(&self, id: VerificationId, key: &DataKey) -> Result<WrappedKey, SealError> {
+    /// The same for a key of the installation.
+    pub fn rewrap_named(
+        &self,
+        name: &str,
+        wrapped: &WrappedKey,
+    ) -> Result<Option<WrappedKey>, OpenError> {
+        if self.is_current(wrapped) {
+            return Ok(None);
+        }
+        let key = self.open_named_key(name, wrapped)?;
+        Ok(Some(self.wrap(&Whose::Installation(name), &key)?))
+    }
+
+    fn wrap(&self, whose: &Whose<'_>, key: &DataKey) -> Result<WrappedKey, SealError> {
         let primary = &self.ring.primary;
-        let bytes = seal::seal(&primary.secret, &label(id, &primary.id), key.0.as_slice())?;
+        let bytes = seal::seal(&primary.secret, &whose.label(&primary.id), key.0.as_slice())?;
         Ok(WrappedKey { key_id: primary.id.clone(), bytes })
     }
 }
 
-fn label(id: VerificationId, key_id: &str) -> Vec<u8> {
-    seal::label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()])
+/// Whose a wrapped key is: it opens for nobody else.
+enum Whose<'a> {
+    Verification(VerificationId),
+    Installation(&'a str),
+}
+
+impl Whose<'_> {
+    fn label(&self, key_id: &str) -> Vec<u8> {
+        match self {
+            Self::Verification(id) => {
+                seal::label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()])
+            }
+            Self::Installation(name) => {
+                seal::label(&[b"named-key", name.as_bytes(), key_id.as_bytes()])
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
 use super::next_step::{AccountEffect, Consequence, Heard, consequence};
+use super::{Worker, material};
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::Evidence;
@@ -68,9 +68,16 @@ async fn ask_and_write(
     metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
     let sealed =
         heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
-    let sealed = match sealed.transpose() {
-        Ok(sealed) => sealed,
-        Err(error) => return put_off(worker, claimed, &error, lost).await,
+    let material = heard
+        .as_ref()
+        .ok()
+        .and_then(|answer| answer.reading.outcome.as_ref().ok()?.material.as_ref())
+        .map(|material| material::seal(material, fetched.result.id, &key, &worker.persons));
+    let (sealed, material) = match (sealed.transpose(), material.transpose()) {
+        (Ok(sealed), Ok(material)) => (sealed, material),
+        (Err(error), _) | (_, Err(error)) => {
+            return put_off(worker, claimed, &error, lost).await;
+        }
     };
 
     // Before the verification can become due again.
@@ -79,7 +86,11 @@ async fn ask_and_write(
         // Where nothing came nothing is sealed, so a new key is not needed: the next attempt
         // makes another.
         new_data_key: new_key.filter(|_| sealed.is_some()).map(|key| (key.key_id, key.bytes)),
-        result: sealed.map(|sealed_body| NewResult { sealed_body, stored: fetched.result.clone() }),
+        result: sealed.map(|sealed_body| NewResult {
+            sealed_body,
+            material,
+            stored: fetched.result.clone(),
+        }),
         decision: fetched.decision.clone(),
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };

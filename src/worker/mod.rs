@@ -3,8 +3,10 @@
 
 pub mod fetch_result;
 mod horizon;
+pub mod material;
 pub mod leases;
 pub mod next_step;
+mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +25,7 @@ use crate::store::Store;
 use crate::store::claims::{Claim, ClaimLimits};
 use crate::store::completions::Completing;
 use crate::store::signals::Signals;
-use crate::vault::Vault;
+use crate::vault::{AuditSeal, PersonIndex, Vault};
 use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::Horizon;
 use leases::Leases;
@@ -75,6 +77,10 @@ pub struct Worker {
     pub provider: Client,
     /// Seals bodies.
     pub vault: Arc<Vault>,
+    /// Finds a person's verifications again.
+    pub persons: PersonIndex,
+    /// Signs checkpoints of the audit.
+    pub audit_seal: AuditSeal,
     /// Decides.
     pub policy: Arc<Policy>,
     /// Business time.
@@ -97,6 +103,7 @@ impl Worker {
         tokio::select! {
             () = worker.claim_until_stopped(&leases, &tasks, &stop) => {}
             () = leases.keep_renewing() => {}
+            () = worker.keep_up() => {}
         }
         tasks.close();
         tokio::select! {

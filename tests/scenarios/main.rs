@@ -13,6 +13,7 @@ mod demo;
 #[path = "../faults/mod.rs"]
 mod faults;
 mod fetching;
+mod guarding;
 mod migrations;
 mod outages;
 mod privacy;

@@ -156,6 +156,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
                 error: Some(AnswerError { class: ErrorClass::BadRequest, code: None }),
             },
             sealed_body: vec![1],
+            material: None,
         }),
         ..completion(claimed, done())
     };
@@ -385,7 +386,7 @@ async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
             .map(|outcome| match outcome {
                 Accepted::New(_) => "new",
                 Accepted::Repeated(_) => "repeated",
-                Accepted::Mismatch => "mismatch",
+                Accepted::Mismatch | Accepted::Erased => "mismatch",
             })
             .collect()
     };

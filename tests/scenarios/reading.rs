@@ -6,6 +6,7 @@ use crate::harness::{Options, Reply, TestApp, make_key, run_verdict};
 use verdict::app::Role;
 use verdict::domain::ids::ApiKeyId;
 use verdict::http::auth::Scope;
+use verdict::store::audit::Doing;
 
 #[tokio::test]
 async fn a_verification_is_found_by_its_pair() {
@@ -71,7 +72,8 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
 
     let keys = app.store.list_api_keys().await.unwrap();
     let id = keys.iter().find(|key| key.scopes == ["admin"]).expect("the admin's key").id;
-    assert!(app.store.revoke_api_key(ApiKeyId(id), app.clock.now()).await.unwrap());
+    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    assert!(app.store.revoke_api_key(ApiKeyId(id), &doing).await.unwrap());
     crate::harness::eventually("the revoked key is refused", || async {
         let reply = app.get_as("/v1/verifications?biz_type=a&biz_id=b", &admin).await;
         (reply.json["code"] == "api-key-invalid").then_some(())

@@ -94,13 +94,22 @@ async fn a_key_missing_from_the_ring_puts_its_verifications_off_and_nobody_else(
     setting.drained().await;
     process.kill().await;
 
-    // Another ring: what the old key sealed cannot be added to.
+    // Another ring: what the old key sealed cannot be added to, so it does not even start.
     setting.options.vault_keys = &["other"];
+    let (code, _, error) = setting.run(&["serve"], "").await;
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("vault.keys: the key test is missing"), "{error}");
+    // Unless somebody has said that nothing needs the key.
+    let pool = setting.database.pool().await;
+    sqlx::query("update vault_keys set retired_at = now() where key_id = 'test'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("delete from named_keys").execute(&pool).await.unwrap();
     let process = setting.serve().await;
     for biz_id in ["status-7-x1-then-pass-97", "pass-97-new"] {
         assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
     }
-    let pool = setting.database.pool().await;
     let state = |biz_id: &'static str| {
         let pool = pool.clone();
         async move {

@@ -21,6 +21,7 @@ use verdict::http::auth::Scope;
 use verdict::postgres::{Mode, Programs, Server};
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
+use verdict::store::audit::Doing;
 use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
 use verdict::vault::webhook::Secret;
@@ -234,6 +235,7 @@ async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<Str
     let scopes =
         [Scope::DecisionsRead, Scope::ResultsRead, Scope::VerificationsWrite].map(Scope::as_str);
     let digest = api_key::secret_digest(&key);
-    store.add_api_key(id, "demo", &digest, &scopes, clock.now()).await?;
+    let doing = Doing { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
+    store.add_api_key(id, "demo", &digest, &scopes, &doing).await?;
     Ok(key)
 }

@@ -15,6 +15,7 @@ use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
+use verdict::store::audit::Doing;
 use verdict::vault::api_key;
 
 use super::caller::{Callback, Reply, SECRET, callback};
@@ -262,8 +263,9 @@ pub async fn make_key(store: &Store, scopes: &[Scope]) -> String {
     let now = OffsetDateTime::UNIX_EPOCH;
     let id: ApiKeyId = Ids::random().next(now);
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: now };
     store
-        .add_api_key(id, "test", &api_key::secret_digest(&key), &scopes, now)
+        .add_api_key(id, "test", &api_key::secret_digest(&key), &scopes, &doing)
         .await
         .expect("a key");
     key

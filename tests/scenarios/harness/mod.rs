@@ -12,7 +12,7 @@ pub use app::{Options, TestApp, make_key, provider, vault_secret};
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
 pub use privacy::{assert_no_person, dump, person_in};
-pub use process::{Setting, run_verdict};
+pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
 
 use std::future::Future;

@@ -81,6 +81,47 @@ impl Setting {
         Reply::read(request.send().await.expect("an answer")).await
     }
 
+    /// A request with the key that may do everything, and these headers.
+    pub async fn ask(
+        &self,
+        method: &str,
+        at: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Reply {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request =
+            self.client.request(method, format!("http://{at}{path}")).bearer_auth(&self.api_key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    /// Runs a command of the binary with this configuration and input: exit code, stdout, stderr.
+    pub async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        use tokio::io::AsyncWriteExt;
+        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config_file())
+            .env_clear()
+            .env("USER", "tester")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("stdin");
+        // One that does not read its input may have ended already.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
     /// Waits until nothing is pending or unfinished any more.
     pub async fn drained(&self) {
         let pool = self.database.pool().await;

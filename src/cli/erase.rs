@@ -1,0 +1,70 @@
+//! `verdict erase`: forgets a person, by verification or by identity number.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use time::format_description::well_known::Rfc3339;
+use verdict::app;
+use verdict::domain::ids::VerificationId;
+use zeroize::Zeroizing;
+
+use super::{Context, Usage, say};
+
+/// Whom to forget.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: verdict erase --person --purpose 'request 4711' < number.txt")]
+pub struct Arguments {
+    /// This verification.
+    #[arg(long, conflicts_with = "person", required_unless_present = "person")]
+    verification: Option<VerificationId>,
+    /// All verifications of the person whose identity number is on standard input (not on the
+    /// command line: others on this machine can read that).
+    #[arg(long)]
+    person: bool,
+    /// Why; kept in the audit. No name, no number.
+    #[arg(long)]
+    purpose: String,
+}
+
+/// Longest identity number read, in bytes.
+const MAX_NUMBER_BYTES: u64 = 1024;
+
+/// Does it; a receipt a line.
+pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    super::quiet_log();
+    let purpose = arguments.purpose.trim();
+    if purpose.is_empty() || purpose.chars().count() > 200 || purpose.chars().any(char::is_control)
+    {
+        return Err(Usage("--purpose must be 1 to 200 printable characters".to_owned()).into());
+    }
+    let config = context.config()?;
+    let store = context.migrated_store(&config).await?;
+    let ids = if let Some(id) = arguments.verification {
+        vec![id]
+    } else {
+        let mut number = Zeroizing::new(String::new());
+        std::io::stdin().take(MAX_NUMBER_BYTES).read_to_string(&mut number)?;
+        let persons = app::person_index(&config, &store).await?;
+        let person = persons
+            .digest(&number)
+            .ok_or_else(|| Usage("there is no number on standard input".to_owned()))?;
+        store.verifications_of_person(&person).await?
+    };
+    let doing = context.doing(Some(purpose));
+    for id in &ids {
+        let Some(receipt) = store.erase(*id, &doing).await? else {
+            anyhow::bail!("there is no verification {id}");
+        };
+        say(serde_json::json!({
+            "verification_id": receipt.verification_id,
+            "requested_at": receipt.requested_at.format(&Rfc3339)?,
+            "completed_at": receipt.completed_at.map(|at| at.format(&Rfc3339)).transpose()?,
+            "destroyed": { "data_keys": receipt.data_keys, "answers": receipt.answers,
+                "material": receipt.material, "callbacks": receipt.callbacks },
+        }));
+    }
+    if ids.is_empty() {
+        anyhow::bail!("nothing is kept of this person");
+    }
+    Ok(ExitCode::SUCCESS)
+}

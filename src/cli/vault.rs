@@ -1,0 +1,97 @@
+//! `verdict vault`: which keys are needed, and putting all data keys under the primary one.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use uuid::Uuid;
+use verdict::app;
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::VerificationId;
+use verdict::vault::WrappedKey;
+
+use super::{Context, say};
+
+/// What to do about the vault's keys.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Name the keys that data needs, and say which of them are configured.
+    Status,
+    /// Rewrap every data key under the first of vault.keys, while services run. Give every service
+    /// both keys first, the new one in front; when this is done the old one can go.
+    Rotate,
+}
+
+/// Data keys rewrapped by one statement.
+const BATCH: i64 = 500;
+
+/// Does it.
+pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
+    super::quiet_log();
+    match command {
+        Command::Status => status(context).await,
+        Command::Rotate => rotate(context).await,
+    }
+}
+
+async fn status(context: &Context) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let store = context.migrated_store(&config).await?;
+    let ring = config.key_ring()?;
+    let mut code = ExitCode::SUCCESS;
+    for id in store.vault_keys_in_use().await? {
+        let here = match (id == ring.primary_id(), ring.has(&id)) {
+            (true, _) => "primary",
+            (false, true) => "configured, needed until a rotation",
+            (false, false) => {
+                code = ExitCode::FAILURE;
+                "MISSING from vault.keys, and data needs it"
+            }
+        };
+        say(format_args!("{id}  {here}"));
+    }
+    Ok(code)
+}
+
+async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let store = context.migrated_store(&config).await?;
+    let vault = app::vault(&config)?;
+    let primary = vault.primary_id().to_owned();
+    let clock = Clock::system();
+    store.use_vault_key(&primary, clock.now()).await?;
+    for (name, key_id, wrapped) in store.named_keys().await? {
+        let old = WrappedKey { key_id, bytes: wrapped };
+        if let Some(new) = vault.rewrap_named(&name, &old)? {
+            store.replace_named_key(&name, &old.bytes, (&new.key_id, &new.bytes)).await?;
+        }
+    }
+    let (mut after, mut seen, mut rewrapped) = (Uuid::nil(), 0_u64, 0_u64);
+    loop {
+        let (keys, last) = store.data_keys_to_rewrap(&primary, after, BATCH).await?;
+        let Some(last) = last else { break };
+        after = last;
+        let mut new = Vec::with_capacity(keys.len());
+        for key in keys {
+            let id = VerificationId(key.verification_id);
+            let old = WrappedKey { key_id: key.key_id, bytes: key.wrapped };
+            if let Some(wrapped) = vault.rewrap(id, &old)? {
+                new.push((key.verification_id, wrapped.bytes));
+            }
+        }
+        if !new.is_empty() {
+            rewrapped += store.replace_data_keys(&primary, &new).await?;
+        }
+        seen += BATCH.unsigned_abs();
+        let _ = write!(std::io::stderr(), "\r{rewrapped} rewrapped of about {seen} looked at");
+    }
+    let _ = writeln!(std::io::stderr());
+    let retired = store.retire_vault_keys(&primary, clock.now()).await?;
+    let details =
+        serde_json::json!({ "primary": primary, "rewrapped": rewrapped, "retired": retired });
+    store.record(&context.doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
+    say(format_args!("{rewrapped} data keys rewrapped under {primary}"));
+    for id in retired {
+        say(format_args!("{id} is no longer needed"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,140 @@
+//! `GET /v1/verifications/{id}/material`: the person's data, recorded before it is shown; `DELETE`:
+//! the person is forgotten.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::Api;
+use super::auth::{Caller, Scope};
+use super::problem::Problem;
+use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::verification::State as Standing;
+use crate::store::audit::Doing;
+use crate::store::material::Receipt;
+use crate::vault::{Place, WrappedKey};
+
+/// Why the caller wants it; kept in the audit.
+const PURPOSE: &str = "verdict-purpose";
+/// Longest purpose, in characters.
+const MAX_PURPOSE_CHARS: usize = 200;
+
+#[derive(Serialize)]
+struct MaterialView {
+    verification_id: VerificationId,
+    result_id: ResultId,
+    #[serde(with = "time::serde::rfc3339")]
+    fetched_at: OffsetDateTime,
+    #[serde(flatten)]
+    person: Value,
+}
+
+#[derive(Serialize)]
+struct ReceiptView {
+    verification_id: VerificationId,
+    #[serde(with = "time::serde::rfc3339")]
+    requested_at: OffsetDateTime,
+    /// `null`: a worker still has to.
+    #[serde(with = "time::serde::rfc3339::option")]
+    completed_at: Option<OffsetDateTime>,
+    destroyed: DestroyedView,
+}
+
+#[derive(Serialize)]
+struct DestroyedView {
+    data_keys: i32,
+    answers: i32,
+    material: i32,
+    callbacks: i32,
+}
+
+/// Reads it.
+pub async fn read(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = api.keys.require(&headers, Scope::MaterialRead).await?;
+    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let doing = doing(&api, &caller, &headers)?;
+    let vault = api.vault.as_ref().ok_or_else(|| {
+        Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
+    })?;
+    let Some(sealed) = api.store.read_material(id, &doing).await? else {
+        let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        return Err(match found.state {
+            Standing::Erased => Problem::erased(),
+            _ => Problem::no_material(),
+        });
+    };
+    let result_id = ResultId(sealed.result_id);
+    let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped };
+    let place = Place { table: "material", row: sealed.result_id, column: "sealed" };
+    let person = vault
+        .open_data_key(id, &wrapped)
+        .map_err(|error| error.to_string())
+        .and_then(|key| key.open(&place, &sealed.sealed).map_err(|error| error.to_string()))
+        .and_then(|text| serde_json::from_slice(&text).map_err(|_| "not a document".to_owned()))
+        .map_err(|error| {
+            tracing::error!(error, verification = %id, "material does not open");
+            Problem::internal()
+        })?;
+    metrics::counter!("verdict_material_reads_total").increment(1);
+    let fetched_at = sealed.fetched_at;
+    let view = MaterialView { verification_id: id, result_id, fetched_at, person };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}
+
+/// Forgets the person.
+pub async fn erase(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = api.keys.require(&headers, Scope::Admin).await?;
+    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let doing = doing(&api, &caller, &headers)?;
+    let receipt = api.store.erase(id, &doing).await?.ok_or_else(Problem::not_found)?;
+    api.signals.something_settled();
+    metrics::counter!("verdict_erasures_total").increment(1);
+    Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(receipt))).into_response())
+}
+
+fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
+    let purpose = headers
+        .get(PURPOSE)
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .map(str::trim)
+        .filter(|purpose| !purpose.is_empty())
+        .ok_or_else(Problem::purpose_missing)?;
+    if purpose.chars().count() > MAX_PURPOSE_CHARS || purpose.chars().any(char::is_control) {
+        return Err(Problem::invalid_field()
+            .field("Verdict-Purpose", "must be at most 200 printable characters"));
+    }
+    Ok(Doing {
+        actor: format!("key:{}", caller.key_id),
+        purpose: Some(purpose.to_owned()),
+        at: api.clock.now(),
+    })
+}
+
+impl From<Receipt> for ReceiptView {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            verification_id: VerificationId(receipt.verification_id),
+            requested_at: receipt.requested_at,
+            completed_at: receipt.completed_at,
+            destroyed: DestroyedView {
+                data_keys: receipt.data_keys,
+                answers: receipt.answers,
+                material: receipt.material,
+                callbacks: receipt.callbacks,
+            },
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The audit chain: who read, erased or changed what. Rows are chained by a trigger of the
+//! database; here they are read back and checkpointed.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Result, Store};
+
+/// Who does something that is recorded, and why.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// `key:` and an API key's id, `cli:` and a user, or `service`.
+    pub actor: String,
+    /// As the caller said; nothing of a person.
+    pub purpose: Option<String>,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// One row of the chain.
+#[derive(Clone, Debug, FromRow)]
+pub struct AuditRow {
+    /// From 1, without gaps.
+    pub position: i64,
+    /// When it was done.
+    pub at: OffsetDateTime,
+    /// Who did it.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// To whom or what.
+    pub subject: Option<Uuid>,
+    /// Why.
+    pub purpose: Option<String>,
+    /// More, as JSON text.
+    pub details: Option<String>,
+    /// Digest of the row before.
+    pub previous: Vec<u8>,
+    /// Digest of this row.
+    pub digest: Vec<u8>,
+}
+
+/// The end of the chain at some moment, under a key.
+#[derive(Clone, Debug, FromRow)]
+pub struct AuditCheckpoint {
+    /// Position of the newest row then.
+    pub position: i64,
+    /// When.
+    pub at: OffsetDateTime,
+    /// Its digest.
+    pub digest: Vec<u8>,
+    /// Over all of that.
+    pub mac: Vec<u8>,
+}
+
+impl Store {
+    /// Adds one row. What is done to rows of ours is recorded by the statement that does it; this
+    /// is for what is done elsewhere.
+    pub async fn record(
+        &self,
+        doing: &Doing,
+        action: &str,
+        subject: Option<Uuid>,
+        details: Option<&str>,
+    ) -> Result<()> {
+        self.once(async {
+            sqlx::query(
+                "insert into audit (at, actor, action, subject, purpose, details)
+                 values ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(action)
+            .bind(subject)
+            .bind(&doing.purpose)
+            .bind(details)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// The rows after a position, in order, at most `limit`; those about one subject only, if one
+    /// is named.
+    pub async fn audit_after(
+        &self,
+        position: i64,
+        subject: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<AuditRow>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select position, at, actor, action, subject, purpose, details, previous, digest
+                 from audit where position > $1 and ($2::uuid is null or subject = $2)
+                 order by position limit $3",
+            )
+            .bind(position)
+            .bind(subject)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Position and digest of the newest row, as the chain's head says.
+    pub async fn audit_head(&self) -> Result<(i64, Vec<u8>)> {
+        self.run(|| async {
+            sqlx::query_as("select position, digest from audit_head").fetch_one(&self.pool).await
+        })
+        .await
+    }
+
+    /// The newest checkpoint's position; 0 if there is none.
+    pub async fn audit_checkpointed_to(&self) -> Result<i64> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select coalesce((select position from audit_checkpoints
+                                  order by position desc limit 1), 0)",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Keeps a checkpoint; several processes may make the same.
+    pub async fn add_audit_checkpoint(&self, checkpoint: &AuditCheckpoint) -> Result<()> {
+        self.run(|| async {
+            sqlx::query(
+                "insert into audit_checkpoints (position, at, digest, mac)
+                 values ($1, $2, $3, $4) on conflict (position) do nothing",
+            )
+            .bind(checkpoint.position)
+            .bind(checkpoint.at)
+            .bind(&checkpoint.digest)
+            .bind(&checkpoint.mac)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// The checkpoints after a position, in order, at most `limit`.
+    pub async fn audit_checkpoints_after(
+        &self,
+        position: i64,
+        limit: i64,
+    ) -> Result<Vec<AuditCheckpoint>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select position, at, digest, mac from audit_checkpoints
+                 where position > $1 order by position limit $2",
+            )
+            .bind(position)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+}

@@ -1,0 +1,209 @@
+//! The person's data: reading it, recorded, and forgetting it.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::audit::Doing;
+use super::{Result, Store};
+use crate::domain::ids::VerificationId;
+
+/// What an answer said of the person, sealed, with the wrapped key that opens it.
+#[derive(Clone, Debug, FromRow)]
+pub struct SealedMaterial {
+    /// The answer it came with.
+    pub result_id: Uuid,
+    /// When that answer had come.
+    pub fetched_at: OffsetDateTime,
+    /// Ciphertext.
+    pub sealed: Vec<u8>,
+    /// Which key wraps the data key.
+    pub key_id: String,
+    /// The wrapped data key.
+    pub wrapped: Vec<u8>,
+}
+
+/// What was destroyed, and when.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Receipt {
+    /// Whose.
+    pub verification_id: Uuid,
+    /// From then on nothing was written about the person.
+    pub requested_at: OffsetDateTime,
+    /// `None`: a worker still has to.
+    pub completed_at: Option<OffsetDateTime>,
+    /// Wrapped data keys destroyed.
+    pub data_keys: i32,
+    /// Sealed answers made unreadable by that.
+    pub answers: i32,
+    /// Rows of material deleted.
+    pub material: i32,
+    /// Callbacks redacted.
+    pub callbacks: i32,
+}
+
+impl Store {
+    /// The newest material of a verification; that it was read is recorded by the same statement.
+    pub async fn read_material(
+        &self,
+        id: VerificationId,
+        doing: &Doing,
+    ) -> Result<Option<SealedMaterial>> {
+        // material::read: no row leaves the database unless its reading is on record.
+        self.once(async {
+            sqlx::query_as(
+                "with wanted as (
+                    select m.result_id, r.fetched_at, m.sealed, k.key_id, k.wrapped
+                    from (select * from material where verification_id = $1
+                          order by verification_id desc, result_id desc limit 1) m
+                    join results r on r.id = m.result_id
+                    join data_keys k on k.verification_id = $1
+                 ), recorded as (
+                    insert into audit (at, actor, action, subject, purpose, details)
+                    select $2, $3, 'material.read', $1, $4,
+                        json_build_object('result', result_id)::text
+                    from wanted returning 1
+                 )
+                 select wanted.* from wanted, recorded",
+            )
+            .bind(id.0)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Forgets the person of one verification: the receipt, the same one if it was done before;
+    /// `None` if there is no such verification.
+    ///
+    /// In two statements, because what a completion commits while the first waits for it is seen
+    /// by the second only. After the first nothing can be added any more; if the second does not
+    /// come, [`Store::finish_erasures`] does it.
+    pub async fn erase(&self, id: VerificationId, doing: &Doing) -> Result<Option<Receipt>> {
+        // material::begin_erasure: takes the lease away from whoever is asking about it, so that
+        // no key, answer or material can be added.
+        let begun: bool = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "with erased as (
+                        update verifications
+                        set state = 'erased', closed = true, due_at = null, lease_token = null,
+                            lease_until = null, reference = null, updated_at = greatest(updated_at, $2)
+                        where id = $1 and state <> 'erased' returning id
+                     ), intent as (
+                        insert into erasures (verification_id, requested_at, requested_by, purpose)
+                        select id, $2, $3, coalesce($4, '') from erased
+                     ), recorded as (
+                        insert into audit (at, actor, action, subject, purpose)
+                        select $2, $3, 'verification.erase', id, $4 from erased
+                     )
+                     select exists (select from erased) or exists (select from verifications where id = $1)",
+                )
+                .bind(id.0)
+                .bind(doing.at)
+                .bind(&doing.actor)
+                .bind(&doing.purpose)
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        if !begun {
+            return Ok(None);
+        }
+        self.finish_erasure(id.0, doing.at).await?;
+        self.receipt(id).await
+    }
+
+    /// Carries out erasures that were begun and not finished; answers how many.
+    pub async fn finish_erasures(&self, now: OffsetDateTime) -> Result<usize> {
+        let open: Vec<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select verification_id from erasures where completed_at is null
+                     order by requested_at limit 100",
+                )
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        for id in &open {
+            self.finish_erasure(*id, now).await?;
+        }
+        Ok(open.len())
+    }
+
+    async fn finish_erasure(&self, id: Uuid, now: OffsetDateTime) -> Result<()> {
+        // material::finish_erasure: all or nothing, and once: the receipt tells what this
+        // statement destroyed.
+        self.run(|| async {
+            sqlx::query(
+                "with open as (
+                    select verification_id as id from erasures
+                    where verification_id = $1 and completed_at is null for update
+                 ), keys as (
+                    delete from data_keys where verification_id = (select id from open) returning 1
+                 ), persons as (
+                    delete from material where verification_id = (select id from open) returning 1
+                 ), redacted as (
+                    update callbacks
+                    set occurred_at = null, hint_audit = null, hint_code = null,
+                        hint_platform = null, answer_reference = null
+                    where verification_id = (select id from open) returning 1
+                 ), receipt as (
+                    update erasures
+                    set completed_at = $2,
+                        data_keys = (select count(*) from keys),
+                        material = (select count(*) from persons),
+                        callbacks = (select count(*) from redacted),
+                        answers = (select count(*) from results where verification_id = $1)
+                    where verification_id = (select id from open)
+                    returning verification_id, data_keys, answers, material, callbacks
+                 )
+                 insert into audit (at, actor, action, subject, details)
+                 select $2, 'service', 'verification.erased', verification_id,
+                    json_build_object('data_keys', data_keys, 'answers', answers,
+                        'material', material, 'callbacks', callbacks)::text
+                 from receipt",
+            )
+            .bind(id)
+            .bind(now)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// What was destroyed of a verification.
+    pub async fn receipt(&self, id: VerificationId) -> Result<Option<Receipt>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select verification_id, requested_at, completed_at, data_keys, answers, material,
+                    callbacks
+                 from erasures where verification_id = $1",
+            )
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// All verifications with material of the person with this blind index.
+    pub async fn verifications_of_person(&self, person: &[u8; 32]) -> Result<Vec<VerificationId>> {
+        let ids: Vec<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select distinct verification_id from material where person = $1 order by 1",
+                )
+                .bind(&person[..])
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(ids.into_iter().map(VerificationId).collect())
+    }
+}

@@ -1,0 +1,110 @@
+//! Keys of the installation: the blind index of persons, and the audit's checkpoints.
+//!
+//! Made once at random and kept wrapped by the key ring, so that neither is in the configuration,
+//! and neither changes when key-encryption keys are rotated.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::seal::DataKey;
+
+/// Name of the key under the blind index.
+pub const PERSON_INDEX: &str = "person-index";
+/// Name of the key under the audit's checkpoints.
+pub const AUDIT: &str = "audit";
+
+/// Finds all verifications of a person without keeping the identity number readable: numbers have
+/// so few digits that a plain digest could be tried out, a keyed one cannot without the key.
+pub struct PersonIndex(DataKey);
+
+impl PersonIndex {
+    /// Under the key named [`PERSON_INDEX`].
+    pub fn new(key: DataKey) -> Self {
+        Self(key)
+    }
+
+    /// Of an identity number: HMAC-SHA-256 of its letters and digits, the check character `X`
+    /// written large. `None` if there are none.
+    pub fn digest(&self, number: &str) -> Option<[u8; 32]> {
+        let plain: zeroize::Zeroizing<String> = zeroize::Zeroizing::new(
+            number
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .collect::<String>()
+                .to_ascii_uppercase(),
+        );
+        (!plain.is_empty()).then(|| mac(&self.0, &[b"person", plain.as_bytes()]))
+    }
+}
+
+impl fmt::Debug for PersonIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PersonIndex(..)")
+    }
+}
+
+/// Signs the audit's checkpoints: who can write the database but has no key cannot make one.
+pub struct AuditSeal(DataKey);
+
+impl AuditSeal {
+    /// Under the key named [`AUDIT`].
+    pub fn new(key: DataKey) -> Self {
+        Self(key)
+    }
+
+    /// Over a checkpoint: position, microseconds since 1970, digest.
+    pub fn sign(&self, position: i64, at_micros: i64, digest: &[u8]) -> [u8; 32] {
+        mac(&self.0, &[b"checkpoint", &position.to_be_bytes(), &at_micros.to_be_bytes(), digest])
+    }
+
+    /// In constant time.
+    pub fn verifies(&self, position: i64, at_micros: i64, digest: &[u8], mac: &[u8]) -> bool {
+        self.sign(position, at_micros, digest)[..].ct_eq(mac).into()
+    }
+}
+
+impl fmt::Debug for AuditSeal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditSeal(..)")
+    }
+}
+
+fn mac(key: &DataKey, parts: &[&[u8]]) -> [u8; 32] {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104 §3)")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.0.as_slice()).expect("any key length");
+    mac.update(&super::seal::label(parts));
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_however_it_is_written_and_another_is_not() {
+        let index = PersonIndex::new(DataKey::generate().unwrap());
+        let digest = index.digest("00000019000101001X");
+        assert!(digest.is_some());
+        assert_eq!(digest, index.digest(" 000000 19000101 001x "));
+        assert_ne!(digest, index.digest("000000190001010011"));
+        assert_ne!(
+            digest,
+            PersonIndex::new(DataKey::generate().unwrap()).digest("00000019000101001X")
+        );
+        assert_eq!(index.digest(" - "), None);
+    }
+
+    #[test]
+    fn a_checkpoint_verifies_only_as_it_was_made() {
+        let seal = AuditSeal::new(DataKey::generate().unwrap());
+        let mac = seal.sign(7, 1_000, b"digest");
+        assert!(seal.verifies(7, 1_000, b"digest", &mac));
+        assert!(!seal.verifies(8, 1_000, b"digest", &mac));
+        assert!(!seal.verifies(7, 1_001, b"digest", &mac));
+        assert!(!seal.verifies(7, 1_000, b"Digest", &mac));
+        assert!(!seal.verifies(7, 1_000, b"digest", &mac[..31]));
+    }
+}

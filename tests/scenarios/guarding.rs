@@ -1,0 +1,388 @@
+//! The person's data: shown to who may see it and says why, forgotten when asked, and a record of
+//! both that cannot be changed unnoticed.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::harness::protocol::{Answer, START, Steps, waits_for_a_lock};
+use crate::harness::{Options, Setting, TestApp, callback, dump, eventually, make_key, now};
+use verdict::domain::ids::VerificationId;
+use verdict::http::auth::Scope;
+use verdict::store::audit::Doing;
+use verdict::store::completions::Written;
+
+const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
+
+fn doing() -> Doing {
+    Doing { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
+}
+
+async fn one<T>(pool: &PgPool, statement: &'static str) -> T
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
+}
+
+/// A process with its decided verification.
+async fn decided(setting: &Setting, biz_id: &str) -> (crate::harness::Process, String) {
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    setting.drained().await;
+    let path = format!("/v1/verifications?biz_type=test&biz_id={biz_id}");
+    let found = setting.get(process.http, &path).await;
+    let id = found.json["items"][0]["id"].as_str().unwrap().to_owned();
+    (process, id)
+}
+
+#[tokio::test]
+async fn the_person_is_shown_to_who_may_see_it_and_says_why_and_that_is_on_record() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (process, id) = decided(&setting, "pass-97-longterm").await;
+    let path = format!("/v1/verifications/{id}/material");
+    let shown = setting.ask("GET", process.http, &path, &[WHY]).await;
+    assert_eq!(shown.status, 200, "{shown:?}");
+    assert!(shown.json["name"].as_str().unwrap().starts_with("测试"));
+    assert!(shown.json["number"].as_str().unwrap().starts_with("00000019"));
+    let card = &shown.json["id_card"];
+    assert_eq!(card["end_date"], serde_json::json!({ "text": "长期", "date": null }));
+    let (text, date) = (&card["birth"]["text"], &card["birth"]["date"]);
+    assert_eq!(date.as_str().unwrap().replace('-', ""), text.as_str().unwrap().replace('-', ""));
+    assert_eq!(date.as_str().unwrap().len(), 10);
+    assert!(!shown.text.contains("http"), "links to images are not material");
+    assert_eq!(shown.headers["cache-control"], "no-store");
+
+    let pool = setting.database.pool().await;
+    let recorded: String = one(
+        &pool,
+        "select concat_ws(' ', action, subject::text, purpose) from audit
+         where actor like 'key:%' and details like '%result%'",
+    )
+    .await;
+    assert_eq!(recorded, format!("material.read {id} appeal 4711"));
+
+    // Nothing is shown, and nothing recorded, without purpose, scope or material.
+    let silent = setting.ask("GET", process.http, &path, &[]).await;
+    assert_eq!((silent.status, silent.json["code"].as_str()), (400, Some("purpose-missing")));
+    let long = "w".repeat(201);
+    let long = setting.ask("GET", process.http, &path, &[("verdict-purpose", &long)]).await;
+    assert_eq!((long.status, long.json["code"].as_str()), (422, Some("invalid-field")));
+    let all_but: Vec<Scope> =
+        Scope::ALL.into_iter().filter(|scope| *scope != Scope::MaterialRead).collect();
+    let key = make_key(&setting.database.store(), &all_but).await;
+    let request = setting.client.get(format!("http://{}{path}", process.http)).bearer_auth(&key);
+    assert_eq!(request.header(WHY.0, WHY.1).send().await.unwrap().status().as_u16(), 403);
+    let unknown = format!("/v1/verifications/{}/material", uuid::Uuid::nil());
+    let unknown = setting.ask("GET", process.http, &unknown, &[WHY]).await;
+    assert_eq!((unknown.status, unknown.json["code"].as_str()), (404, Some("not-found")));
+    assert_eq!(
+        one::<i64>(&pool, "select count(*) from audit where action = 'material.read'").await,
+        1
+    );
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn where_the_provider_said_nothing_of_the_person_there_is_no_material() {
+    let app = TestApp::start().await;
+    let verification = app.verified("pass-97-nomaterial").await;
+    let path = format!("/v1/verifications/{}/material", verification["id"].as_str().unwrap());
+    let request = app.client.get(format!("http://{}{path}", app.http)).bearer_auth(&app.api_key);
+    let reply = request.header(WHY.0, WHY.1).send().await.unwrap();
+    assert_eq!(reply.status().as_u16(), 404);
+    assert!(reply.text().await.unwrap().contains("no-material"));
+}
+
+#[tokio::test]
+async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_went() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let process = setting.serve().await;
+    let body = serde_json::json!({ "biz_type": "test", "biz_id": "status-7-x1-then-pass-97",
+        "reference": "somebody-8812", "client": { "audit": "AUDIT_PASS", "platform": "ios" } });
+    let first = crate::harness::Callback::signed(&body.to_string(), now());
+    for message in [first.clone(), callback("status-7-x1-then-pass-97", now())] {
+        assert_eq!(process.post(&setting.client, message).await, Some(202));
+        setting.drained().await;
+    }
+    let found = "/v1/verifications?biz_type=test&biz_id=status-7-x1-then-pass-97";
+    let found = setting.get(process.http, found).await;
+    let id = found.json["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/verifications/{id}/material");
+    assert!(dump(&setting.database.url).contains("somebody-8812"));
+
+    let silent = setting.ask("DELETE", process.http, &path, &[]).await;
+    assert_eq!((silent.status, silent.json["code"].as_str()), (400, Some("purpose-missing")));
+    let receipt = setting.ask("DELETE", process.http, &path, &[WHY]).await;
+    assert_eq!(receipt.status, 202, "{receipt:?}");
+    let destroyed = &receipt.json["destroyed"];
+    assert_eq!(
+        *destroyed,
+        serde_json::json!({ "data_keys": 1, "answers": 2, "material": 2, "callbacks": 2 })
+    );
+    assert!(receipt.json["completed_at"].is_string());
+    let again = setting.ask("DELETE", process.http, &path, &[WHY]).await;
+    assert_eq!((again.status, &again.json), (202, &receipt.json), "the same receipt");
+
+    // Nobody is shown anything, nothing more is taken.
+    let shown = setting.ask("GET", process.http, &path, &[WHY]).await;
+    assert_eq!((shown.status, shown.json["code"].as_str()), (410, Some("erased")));
+    for message in [first, callback("status-7-x1-then-pass-97", now())] {
+        assert_eq!(process.post(&setting.client, message).await, Some(410));
+    }
+    let refetch = format!("/v1/verifications/{id}/refetch");
+    setting.ask("POST", process.http, &refetch, &[]).await;
+    let view = setting.get(process.http, &format!("/v1/verifications/{id}")).await;
+    assert_eq!(
+        (view.json["state"].as_str(), view.json["reference"].as_str()),
+        (Some("erased"), None)
+    );
+    let dump = dump(&setting.database.url);
+    assert!(!dump.contains("somebody-8812") && !dump.contains("AUDIT_PASS"));
+    let pool = setting.database.pool().await;
+    for table in ["data_keys", "material"] {
+        let count = format!("select count(*) from {table}");
+        let left: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&pool).await.unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+    assert_eq!(one::<i64>(&pool, "select count(*) from callbacks").await, 2);
+    let (code, said, error) = setting.run(&["audit", "verify"], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("3 rows"), "{said}");
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_the_erasure_is_not_written() {
+    let steps = Steps::new().await;
+    let message = steps.message("x");
+    let told = steps.accept_new(&message).await;
+    let claimed = steps.claim(1).await.unwrap().remove(0);
+    let receipt = steps.store.erase(told.id, &doing()).await.unwrap().unwrap();
+    assert!(receipt.completed_at.is_some());
+    let late = steps.answered(&claimed, Answer::Passed);
+    assert_eq!(steps.complete(&[late]).await.unwrap(), [Written::Fenced]);
+    for count in ["select count(*) from data_keys", "select count(*) from results"] {
+        assert_eq!(one::<i64>(&steps.look, count).await, 0, "{count}");
+    }
+    steps.advance(3600).await;
+    assert!(steps.claim(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_is_written_while_the_erasure_waits_is_destroyed_too() {
+    let steps = Arc::new(Steps::new().await);
+    let message = steps.message("x");
+    let told = steps.accept_new(&message).await;
+    // A completion that has written its key and not committed yet.
+    let mut completion = steps.look.begin().await.unwrap();
+    sqlx::query("update verifications set attempts = 1").execute(&mut *completion).await.unwrap();
+    sqlx::query("insert into data_keys values ($1, 'test', '\\x01')")
+        .bind(told.id.0)
+        .execute(&mut *completion)
+        .await
+        .unwrap();
+    let eraser = Arc::clone(&steps);
+    let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing()).await });
+    waits_for_a_lock(&steps.look).await;
+    completion.commit().await.unwrap();
+    assert_eq!(erasing.await.unwrap().unwrap().unwrap().data_keys, 1);
+    assert_eq!(one::<i64>(&steps.look, "select count(*) from data_keys").await, 0);
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_cut_short_is_finished_by_a_worker() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (process, id) = decided(&setting, "pass-97").await;
+    process.kill().await;
+    let pool = setting.database.pool().await;
+    // As the first of the two steps leaves it.
+    for step in [
+        "update verifications set state = 'erased', closed = true, reference = null",
+        "insert into erasures (verification_id, requested_at, requested_by, purpose)
+         select id, now(), 'cli:tester', 'asked to' from verifications",
+    ] {
+        sqlx::query(step).execute(&pool).await.unwrap();
+    }
+    let process = setting.serve().await;
+    eventually("a worker finishes it", || async {
+        let open: i64 =
+            one(&pool, "select count(*) from erasures where completed_at is null").await;
+        (open == 0).then_some(())
+    })
+    .await;
+    assert_eq!(one::<i64>(&pool, "select count(*) from data_keys").await, 0);
+    let id: VerificationId = id.parse().unwrap();
+    let receipt = setting.database.store().receipt(id).await.unwrap().unwrap();
+    assert_eq!((receipt.data_keys, receipt.material), (1, 1));
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_person_is_forgotten_by_number_in_every_verification() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let process = setting.serve().await;
+    for biz_id in ["pass-97-person-5-a", "status-7-person-5-b", "pass-97-person-6"] {
+        assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
+    setting.drained().await;
+    let found = "/v1/verifications?biz_type=test&biz_id=pass-97-person-5-a";
+    let found = setting.get(process.http, found).await;
+    let id = found.json["items"][0]["id"].as_str().unwrap();
+    let path = format!("/v1/verifications/{id}/material");
+    let shown = setting.ask("GET", process.http, &path, &[WHY]).await;
+    let number = format!(" {}\n", shown.json["number"].as_str().unwrap());
+
+    let erase = ["erase", "--person", "--purpose", "request 4711"];
+    let (code, receipts, error) = setting.run(&erase, &number).await;
+    assert_eq!((code, receipts.lines().count()), (0, 2), "{error}");
+    assert!(!receipts.contains(number.trim()) && !error.contains(number.trim()));
+    let pool = setting.database.pool().await;
+    let erased = "select string_agg(biz_id, ' ' order by biz_id) from verifications
+                  where state = 'erased'";
+    assert_eq!(one::<String>(&pool, erased).await, "pass-97-person-5-a status-7-person-5-b");
+    let (code, _, error) = setting.run(&erase, &number).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("nothing is kept of this person"), "{error}");
+    assert_eq!(setting.run(&erase, "\n").await.0, 2);
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named() {
+    // Row 1 is about the API key.
+    let cases = [
+        ("update audit set purpose = 'other' where position = 4", "row 4 was changed"),
+        (
+            "update audit set at = at + interval '1 microsecond' where position = 4",
+            "row 4 was changed",
+        ),
+        ("delete from audit where position = 4", "after row 3 comes row 5"),
+        ("delete from audit where position = 6", "the newest rows are missing"),
+        (
+            "update audit set position = -position where position in (4, 5);
+             update audit set position = 9 + position where position < 0",
+            "row 4 was changed",
+        ),
+        (
+            "insert into audit select 7, at, actor, action, subject, purpose, details, previous, digest
+             from audit where position = 6",
+            "row 7 was changed",
+        ),
+        // Even with the digest made good, the next row does not continue it.
+        (
+            "update audit set purpose = 'other' where position = 4;
+             update audit a set digest = verdict_audit_digest(a) where position = 4",
+            "row 5 does not continue",
+        ),
+        ("delete from audit", "the newest rows are missing"),
+    ];
+    for (change, says) in cases {
+        let setting = Setting::new(Options::default()).await;
+        let store = setting.database.store();
+        for n in 0..5 {
+            let subject = (n % 2 == 0).then(uuid::Uuid::nil);
+            let details = (n > 2).then_some("{\"n\": \"一\"}");
+            store.record(&doing(), "test", subject, details).await.unwrap();
+        }
+        let (code, said, error) = setting.run(&["audit", "verify"], "").await;
+        assert_eq!(code, 0, "{error}");
+        assert!(said.starts_with("whole: 6 rows"), "{said}");
+
+        let pool = setting.database.pool().await;
+        if !change.starts_with("insert") {
+            assert!(sqlx::raw_sql(AssertSqlSafe(change)).execute(&pool).await.is_err(), "{change}");
+        }
+        // Somebody who may do everything in the database.
+        let forced = format!("alter table audit disable trigger all; {change}");
+        sqlx::raw_sql(AssertSqlSafe(forced)).execute(&pool).await.unwrap();
+        let (code, _, error) = setting.run(&["audit", "verify"], "").await;
+        assert_eq!(code, 1, "{change}");
+        assert!(error.contains(says), "{change}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_export_by_itself() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (process, id) = decided(&setting, "pass-97").await;
+    let path = format!("/v1/verifications/{id}/material");
+    assert_eq!(setting.ask("GET", process.http, &path, &[WHY]).await.status, 200);
+    process.kill().await;
+    let process = setting.serve().await;
+    let pool = setting.database.pool().await;
+    eventually("a checkpoint is made", || async {
+        let newest = "select coalesce(max(position), 0) from audit_checkpoints";
+        (one::<i64>(&pool, newest).await == 2).then_some(())
+    })
+    .await;
+    process.kill().await;
+    let (code, said, error) = setting.run(&["audit", "verify"], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("2 rows, ") && said.contains(" checkpoints;"), "{said}");
+
+    // The export is checked without a database.
+    let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &export).unwrap();
+    let name = file.path().to_str().unwrap();
+    let verify = ["audit", "verify", "--file", name];
+    assert_eq!(crate::harness::run_verdict(&verify, &[]).await.0, 0);
+    std::fs::write(file.path(), export.replace("appeal 4711", "appeal 4712")).unwrap();
+    let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
+    assert_eq!(code, 1);
+    assert!(error.contains("row 2 was changed"), "{error}");
+
+    // A superuser writes the whole chain anew, head included.
+    let anew = "alter table audit disable trigger all;
+        update audit set purpose = 'none' where position = 2;
+        update audit a set digest = verdict_audit_digest(a) where position = 2;
+        update audit_head set digest = (select digest from audit where position = 2)";
+    sqlx::raw_sql(anew).execute(&pool).await.unwrap();
+    let (code, _, error) = setting.run(&["audit", "verify"], "").await;
+    assert_eq!(code, 1);
+    assert!(error.contains("the chain was written anew"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_are_rotated_while_the_service_serves() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (process, old) = decided(&setting, "pass-97").await;
+    process.kill().await;
+    setting.options.vault_keys = &["new", "test"];
+    let process = setting.serve().await;
+    let read = |id: String| {
+        let (setting, at) = (&setting, process.http);
+        async move {
+            let path = format!("/v1/verifications/{id}/material");
+            setting.ask("GET", at, &path, &[WHY]).await.status
+        }
+    };
+    // Callbacks and readings go on meanwhile; none fails.
+    let rotating = setting.run(&["vault", "rotate"], "");
+    let serving = async {
+        for n in 0..50 {
+            let message = callback(&format!("pass-97-u{n}"), now());
+            assert_eq!(process.post(&setting.client, message).await, Some(202));
+            assert_eq!(read(old.clone()).await, 200);
+        }
+    };
+    let ((code, said, error), ()) = tokio::join!(rotating, serving);
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("under new") && said.contains("test is no longer needed"), "{said}");
+    setting.drained().await;
+    process.kill().await;
+
+    let pool = setting.database.pool().await;
+    let left = "select count(*) from data_keys where key_id <> 'new'";
+    assert_eq!(one::<i64>(&pool, left).await, 0);
+    assert_eq!(one::<i64>(&pool, "select count(*) from data_keys").await, 51);
+    // The old key can go: it starts, and opens what the old key had wrapped.
+    setting.options.vault_keys = &["new"];
+    let process = setting.serve().await;
+    let path = format!("/v1/verifications/{old}/material");
+    assert_eq!(setting.ask("GET", process.http, &path, &[WHY]).await.status, 200);
+    let (code, said, _) = setting.run(&["vault", "status"], "").await;
+    assert_eq!((code, said.trim()), (0, "new  primary"));
+    process.kill().await;
+}
