@@ -74,7 +74,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "posted in",
             "all decided in",
             "per second",
-            "WAL besides bodies, each",
+            "WAL besides what is sealed, each",
             "of it full pages",
             "commits each",
             "CPU µs each: client + service + Postgres + provider",
@@ -91,7 +91,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ]],
     );
     println!(
-        "Service: serving after {} ms, peak memory {:.1} MiB. Sealed body: {:.0} B each.",
+        "Service: serving after {} ms, peak memory {:.1} MiB. Sealed: {:.0} B each.",
         service.startup.as_millis(),
         service.peak_rss(),
         each(after.bodies - before.bodies)
@@ -187,7 +187,8 @@ impl Written {
             "select (pg_current_wal_insert_lsn() - '0/0')::float8,
                 (select wal_fpi::float8 from pg_stat_wal),
                 (select xact_commit::float8 from pg_stat_database where datname = current_database()),
-                (select coalesce(sum(octet_length(sealed_body)), 0)::float8 from results)",
+                (select coalesce(sum(octet_length(sealed_body)), 0)::float8 from results)
+                    + (select coalesce(sum(octet_length(sealed)), 0)::float8 from material)",
         )
         .fetch_one(&database.pool)
         .await?;

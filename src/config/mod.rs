@@ -286,6 +286,11 @@ impl Config {
                 unreadable_tries: at_least("worker.unreadable_tries", raw.unreadable_tries, 1)?,
                 transient_tries: at_least("worker.transient_tries", raw.transient_tries, 1)?,
             },
+            keep_persons: match self.retention.person_days {
+                0 => None,
+                days @ 1..=36_500 => Some(Duration::from_hours(24 * u64::from(days))),
+                _ => return wrong("retention.person_days", "must be from 0 to 36500"),
+            },
         })
     }
 

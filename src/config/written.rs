@@ -23,6 +23,7 @@ pub struct Config {
     pub(super) provider: Provider,
     pub(super) vault: RawVault,
     pub(super) images: Images,
+    pub(super) retention: Retention,
     pub(super) policy: Policy,
     pub(super) worker: Worker,
     pub(super) log: Log,
@@ -113,6 +114,12 @@ pub(super) struct Images {
     /// Kept for the version that fetches images; nothing in it is read.
     #[serde(default)]
     pub(super) s3: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retention {
+    pub(super) person_days: u32,
 }
 
 #[derive(Deserialize)]

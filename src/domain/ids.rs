@@ -111,6 +111,12 @@ impl Ids {
     }
 }
 
+/// Not later than any id that was made at that moment or after it, whatever is identified.
+pub fn earliest(at: OffsetDateTime) -> Uuid {
+    let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}
+
 fn split_mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -131,6 +137,8 @@ mod tests {
         let later: VerificationId = ids.next(now + time::Duration::milliseconds(1));
         assert_ne!(a, b);
         assert!(a < later && b < later);
+        assert!(earliest(now) <= a.0 && earliest(now) <= b.0 && earliest(now) > Uuid::nil());
+        assert!(a.0 < earliest(now + time::Duration::milliseconds(1)));
         assert_eq!(a.0.get_version_num(), 7);
         assert!((0.0..1.0).contains(&ids.fraction()));
         assert_eq!(Ids::random().nonce().len(), 32);

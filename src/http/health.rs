@@ -69,6 +69,17 @@ pub async fn metrics(State(api): State<Api>) -> Response {
                 .set(u8::from(breaker == why));
         }
     }
+    if let (Some(vault), Ok(needed)) = (&api.vault, api.store.vault_keys_in_use().await) {
+        for key_id in vault.ring().ids() {
+            let needs = u8::from(needed.iter().any(|id| id == key_id));
+            metrics::gauge!("verdict_vault_key_needed", "key_id" => key_id.to_owned(), "configured" => "yes")
+                .set(needs);
+        }
+        for key_id in needed.into_iter().filter(|id| !vault.ring().has(id)) {
+            metrics::gauge!("verdict_vault_key_needed", "key_id" => key_id, "configured" => "no")
+                .set(1);
+        }
+    }
     let text = (api.render_metrics)();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

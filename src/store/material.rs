@@ -192,6 +192,35 @@ impl Store {
         .await
     }
 
+    /// Verifications from before a moment about which nothing was said since, and which are not
+    /// erased: of the next `limit` after `after`, up to `end`, in the order of their ids. Answers
+    /// where it stopped; `None` at the end.
+    pub async fn older_than(
+        &self,
+        moment: OffsetDateTime,
+        end: Uuid,
+        after: Uuid,
+        limit: i64,
+    ) -> Result<(Vec<VerificationId>, Option<Uuid>)> {
+        let rows: Vec<(Uuid, bool)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select id, state <> 'erased' and updated_at < $1 from verifications
+                     where id > $3 and id < $2 order by id limit $4",
+                )
+                .bind(moment)
+                .bind(end)
+                .bind(after)
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        let last = rows.last().map(|(id, _)| *id);
+        let old = rows.iter().filter(|(_, old)| *old).map(|(id, _)| VerificationId(*id));
+        Ok((old.collect(), last))
+    }
+
     /// All verifications with material of the person with this blind index.
     pub async fn verifications_of_person(&self, person: &[u8; 32]) -> Result<Vec<VerificationId>> {
         let ids: Vec<Uuid> = self

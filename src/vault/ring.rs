@@ -112,6 +112,11 @@ impl KeyRing {
         &self.primary.id
     }
 
+    /// Ids of all keys, the primary one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.primary).chain(&self.others).map(Key::id)
+    }
+
     /// Whether it holds this key.
     pub fn has(&self, id: &str) -> bool {
         self.find(id).is_some()

@@ -6,6 +6,7 @@ mod horizon;
 pub mod material;
 pub mod leases;
 pub mod next_step;
+mod retention;
 mod upkeep;
 
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub longest_probe: Duration,
     /// When to ask again.
     pub schedule: Schedule,
+    /// How long a person's data is kept; `None`: until somebody erases it.
+    pub keep_persons: Option<Duration>,
 }
 
 impl Settings {
@@ -273,6 +276,7 @@ mod tests {
                 unreadable_tries: 1,
                 transient_tries: 1,
             },
+            keep_persons: None,
         }
     }
 }

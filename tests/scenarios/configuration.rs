@@ -41,6 +41,7 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
     let secret = "secret = \"dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U=\"";
     let cases: Vec<(String, &str)> = vec![
         (add("[surprise]\nkey = 1"), "surprise"),
+        (add("[retention]\nperson_days = 40000"), "retention.person_days"),
         (change("[http]", "[http]\nlisten_on = 1"), "http.listen_on"),
         (provider("endpont = \"x\""), "provider.endpont"),
         (change("[sources.app]", "[sources.app]\nsecret = \"x\""), "sources.app.secret"),

@@ -219,6 +219,43 @@ async fn an_erasure_that_was_cut_short_is_finished_by_a_worker() {
 }
 
 #[tokio::test]
+async fn persons_are_forgotten_when_their_time_is_over() {
+    const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+    let options =
+        || Options { more: "[retention]\nperson_days = 180".to_owned(), ..Options::default() };
+    let clock = verdict::domain::clock::Clock::fixed(START);
+    let (provider, address) = crate::harness::provider(&clock).await;
+    let app = TestApp::start_beside(options(), provider, address, clock).await;
+    let old = app.verified("pass-97").await;
+    let spared = app.verified("status-7").await;
+    app.clock.advance(100 * DAY);
+    let young = app.verified("pass-98").await;
+    // Somebody tries again: that counts from then on.
+    app.verified("status-7").await;
+    app.clock.advance(81 * DAY);
+    // A worker's first round comes with its start.
+    let _another = app.another(options(), address).await;
+    let state = |of: &serde_json::Value| {
+        let path = format!("/v1/verifications/{}", of["id"].as_str().unwrap());
+        let app = &app;
+        async move { app.get(&path).await.json["state"].as_str().unwrap().to_owned() }
+    };
+    eventually("the old one is forgotten", || async {
+        (state(&old).await == "erased").then_some(())
+    })
+    .await;
+    assert_eq!((state(&spared).await, state(&young).await), ("decided".into(), "decided".into()));
+    let id: VerificationId = old["id"].as_str().unwrap().parse().unwrap();
+    eventually("the receipt", || async {
+        app.store.receipt(id).await.unwrap().filter(|receipt| receipt.completed_at.is_some())
+    })
+    .await;
+    let pool = app.database.pool().await;
+    let why = "select purpose from audit where action = 'verification.erase'";
+    assert_eq!(one::<String>(&pool, why).await, "retention.person_days");
+}
+
+#[tokio::test]
 async fn a_person_is_forgotten_by_number_in_every_verification() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
@@ -382,6 +419,9 @@ async fn keys_are_rotated_while_the_service_serves() {
     let process = setting.serve().await;
     let path = format!("/v1/verifications/{old}/material");
     assert_eq!(setting.ask("GET", process.http, &path, &[WHY]).await.status, 200);
+    let metrics = setting.get(process.operations, "/metrics").await.text;
+    let needed = r#"verdict_vault_key_needed{key_id="new",configured="yes"} 1"#;
+    assert!(metrics.contains(needed), "{metrics}");
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
     assert_eq!((code, said.trim()), (0, "new  primary"));
     process.kill().await;

@@ -23,4 +23,5 @@ mod protocol_steps;
 mod protocol_workers;
 mod reading;
 mod replicas;
+mod roles;
 mod sealing;

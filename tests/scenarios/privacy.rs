@@ -29,6 +29,29 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
         assert_eq!(process.post(&setting.client, message).await, Some(202));
     }
     setting.drained().await;
+    // The person is shown to one caller, refused to another, and forgotten: on record each time.
+    let found = setting.get(process.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
+    let id = found.json["items"][0]["id"].as_str().expect("its id").to_owned();
+    let path = format!("/v1/verifications/{id}/material");
+    let why = ("verdict-purpose", "appeal 4711");
+    let shown = setting.ask("GET", process.http, &path, &[why]).await;
+    assert!(crate::harness::person_in(&shown.text, &[]).is_some(), "the person is shown");
+    let number = shown.json["number"].as_str().expect("the number").to_owned();
+    let refused = setting.ask("GET", process.http, &path, &[]).await;
+    let (_, erased, complaints) =
+        setting.run(&["erase", "--person", "--purpose", "request 12"], &number).await;
+    let (_, audit, _) = setting.run(&["audit", "list", "--json"], "").await;
+    let gone = setting.ask("GET", process.http, &path, &[why]).await;
+    for (what, text) in [
+        ("a refusal", &refused.text),
+        ("the receipts", &erased),
+        ("what a command says", &complaints),
+        ("the audit", &audit),
+        ("what is said of somebody forgotten", &gone.text),
+    ] {
+        assert_no_person(what, text, &[&setting.api_key]);
+    }
+    assert!(audit.contains("material.read") && erased.contains("\"data_keys\":1"));
     let metrics = setting.get(process.operations, "/metrics").await;
     process.signal("TERM").await;
     let (code, log) = process.ended().await;

@@ -21,9 +21,37 @@ pub fn assert_no_person(what: &str, text: &str, secrets: &[&str]) {
 /// The mark of a person, or the secret, that stands in the text, and where.
 pub fn person_in(text: &str, secrets: &[&str]) -> Option<(String, usize)> {
     let plain = PERSON.iter().chain(secrets).map(|mark| (*mark).to_owned());
-    // Nor as bytes in hex, which is how a dump shows a bytea.
+    // Nor as bytes in hex, which is how a dump shows a bytea; nor as in URLs; nor in base64.
     let bytes = ["测试", "IdCardNumber", "FaceImageUrl"].into_iter().map(hex::encode);
-    plain.chain(bytes).find_map(|mark| text.find(&mark).map(|at| (mark, at)))
+    let percent = ["%E6%B5%8B", "%e6%b5%8b"].map(ToOwned::to_owned);
+    let base64 = ["测试", "00000019"].into_iter().flat_map(in_base64);
+    let marks = plain.chain(bytes).chain(percent).chain(base64);
+    marks.into_iter().find_map(|mark| text.find(&mark).map(|at| (mark, at)))
+}
+
+/// What of a mark's base64 form does not depend on what stands before and after it, for each of
+/// the three ways in which it may fall.
+fn in_base64(mark: &str) -> [String; 3] {
+    use base64::Engine;
+    [0, 1, 2].map(|before| {
+        let bytes = [&[0; 2][..before], mark.as_bytes()].concat();
+        let text = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        text[(before * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
+    })
+}
+
+#[test]
+fn a_person_is_found_however_it_is_written() {
+    use base64::Engine;
+    for before in ["", "x", "xy", "xyz"] {
+        let text = format!("{before}测试甲 00000019000101");
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&text);
+        assert!(person_in(&base64, &[]).is_some(), "{base64}");
+    }
+    for text in ["a=%E6%B5%8B%E8%AF%95", r"\u6d4b\u8bd5", "x\\xe6b58be8af95", "000000190001"] {
+        assert!(person_in(text, &[]).is_some(), "{text}");
+    }
+    assert_eq!(person_in("nobody", &["secret"]), None);
 }
 
 /// The whole database as text, by Postgres' own program.

@@ -12,6 +12,7 @@ use super::app::{Options, configuration, make_key, provider};
 use super::caller::{Callback, Reply};
 use super::cluster::{Database, new_database};
 use super::eventually;
+use verdict::app::Role;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
 use verdict::sandbox::Sandbox;
@@ -47,8 +48,13 @@ impl Setting {
 
     /// Starts the service and waits until it serves.
     pub async fn serve(&self) -> Process {
+        let role = match self.options.role {
+            Role::All => "all",
+            Role::Api => "api",
+            Role::Worker => "worker",
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
-            .args(["serve", "--config"])
+            .args(["serve", "--role", role, "--config"])
             .arg(self.config_file())
             .env_clear()
             .stdout(Stdio::piped())
@@ -63,8 +69,10 @@ impl Setting {
             let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
             log.push(line);
             if event["message"] == "serving" {
-                let address = |name: &str| event[name].as_str().unwrap().parse().unwrap();
-                break (address("http"), address("operations"));
+                let address = |name: &str| event[name].as_str().map(|at| at.parse().unwrap());
+                let operations = address("operations").expect("an address");
+                // A worker serves nothing else.
+                break (address("http").unwrap_or(operations), operations);
             }
         };
         let reading = tokio::spawn(async move {

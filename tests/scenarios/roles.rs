@@ -1,0 +1,190 @@
+//! Least privilege: each kind of process works with the database role made for it, and that role
+//! can do nothing else.
+
+use std::path::Path;
+
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Row};
+use url::Url;
+use verdict::app::Role;
+
+use crate::harness::{Database, Options, Setting, callback, now};
+
+const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
+
+/// Lays out the roles, and makes a user with these; the database as this user sees it.
+async fn user(owner: &Database, roles: &str) -> Database {
+    let pool = owner.pool().await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/roles.sql");
+    let script = std::fs::read_to_string(script).expect("the script");
+    // Twice: it may be run any number of times.
+    for _ in 0..2 {
+        sqlx::raw_sql(AssertSqlSafe(script.clone())).execute(&pool).await.expect("roles");
+    }
+    let name = format!("user_{}", uuid::Uuid::new_v4().simple());
+    let create = format!("create role {name} login password 'only-here' in role {roles}");
+    sqlx::raw_sql(AssertSqlSafe(create)).execute(&pool).await.expect("a user");
+    let mut url = Url::parse(&owner.url).expect("a URL");
+    url.set_username(&name).expect("a user");
+    url.set_password(Some("only-here")).expect("a password");
+    Database { url: url.into() }
+}
+
+#[tokio::test]
+async fn api_and_worker_do_all_their_work_with_their_own_roles() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let owner = setting.database.clone();
+    setting.database = user(&owner, "verdict_worker").await;
+    setting.options.role = Role::Worker;
+    let worker = setting.serve().await;
+    setting.database = user(&owner, "verdict_api").await;
+    setting.options.role = Role::Api;
+    let api = setting.serve().await;
+    let biz_ids = [
+        "pass-97",
+        "status-7",
+        "throttled-1-then-pass-97",
+        "quit-1-then-pass-96",
+        "error-Forbidden.RAM-x1-then-pass-97",
+        "http-503-x2-then-pass-97",
+    ];
+    for biz_id in biz_ids {
+        assert_eq!(api.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
+    setting.drained().await;
+    let found = setting.get(api.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
+    let id = found.json["items"][0]["id"].as_str().unwrap();
+    assert_eq!(found.json["items"][0]["state"], "decided");
+    let path = format!("/v1/verifications/{id}");
+    for more in ["", "/results", "/decisions"] {
+        assert_eq!(setting.get(api.http, &format!("{path}{more}")).await.status, 200, "{more}");
+    }
+    let material = format!("{path}/material");
+    assert_eq!(setting.ask("GET", api.http, &material, &[WHY]).await.status, 200);
+    let refetch = format!("{path}/refetch");
+    assert_eq!(setting.ask("POST", api.http, &refetch, &[]).await.status, 202);
+    let receipt = setting.ask("DELETE", api.http, &material, &[WHY]).await;
+    assert_eq!((receipt.status, &receipt.json["destroyed"]["data_keys"]), (202, &1.into()));
+    assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
+
+    // What one process began another finishes, and signs the audit's end.
+    let pool = owner.pool().await;
+    sqlx::query(
+        "with erased as (update verifications set state = 'erased', closed = true, due_at = null
+                         where biz_id = 'status-7' returning id)
+         insert into erasures (verification_id, requested_at, requested_by, purpose)
+         select id, now(), 'cli:tester', 'asked to' from erased",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    worker.kill().await;
+    setting.database = user(&owner, "verdict_worker").await;
+    setting.options.role = Role::Worker;
+    let worker = setting.serve().await;
+    crate::harness::eventually("it is finished and signed", || async {
+        let row = sqlx::query(
+            "select (select count(*) from erasures where completed_at is null) as open,
+                (select coalesce(max(position), 0) from audit_checkpoints)
+                    = (select position from audit_head) as signed",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        (row.get::<i64, _>("open") == 0 && row.get::<bool, _>("signed")).then_some(())
+    })
+    .await;
+    for process in [worker, api] {
+        let log = process.kill().await.join("\n");
+        assert!(!log.contains("42501"), "something was refused: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_only_takes_callbacks_can_see_nobody() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let owner = setting.database.clone();
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+
+    setting.database = user(&owner, "verdict_ingest").await;
+    setting.options = Options { role: Role::Api, vault_keys: &[], ..setting.options };
+    let ingest = setting.serve().await;
+    for _ in 0..2 {
+        let message = callback("pass-98", now());
+        assert_eq!(ingest.post(&setting.client, message).await, Some(202));
+    }
+    let found = setting.get(ingest.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
+    let id = found.json["items"][0]["id"].as_str().unwrap();
+    let path = format!("/v1/verifications/{id}/material");
+    let shown = setting.ask("GET", ingest.http, &path, &[WHY]).await;
+    assert_eq!((shown.status, shown.json["code"].as_str()), (503, Some("unavailable")));
+    ingest.kill().await;
+}
+
+#[tokio::test]
+async fn what_a_role_is_not_for_it_cannot_do() {
+    let setting = Setting::new(Options::default()).await;
+    let refused: [(&str, &[&str]); 4] = [
+        (
+            "verdict_ingest",
+            &[
+                "select * from material",
+                "select * from data_keys",
+                "select sealed_body from results",
+                "select evidence from results",
+                "insert into decisions (id) select id from decisions",
+                "update callbacks set hint_code = 1",
+                "insert into audit (at, actor, action) values (now(), 'x', 'x')",
+            ],
+        ),
+        (
+            "verdict_api",
+            &[
+                "select sealed_body from results",
+                "insert into results select * from results",
+                "insert into decisions (id) select id from decisions",
+                "update data_keys set key_id = ''",
+                "update audit_head set position = 0",
+                "delete from verifications",
+                "insert into api_keys select * from api_keys",
+            ],
+        ),
+        (
+            "verdict_worker",
+            &[
+                "select sealed from material",
+                "select sealed_body from results",
+                "select * from api_keys",
+                "insert into callbacks select * from callbacks",
+                "update audit_head set position = 0",
+                "delete from results",
+            ],
+        ),
+        (
+            "verdict_reader",
+            &[
+                "select sealed from material",
+                "select person from material",
+                "select * from data_keys",
+                "select * from named_keys",
+                "select digest from api_keys",
+                "select sealed_body from results",
+                "update verifications set state = 'decided'",
+                "delete from audit",
+            ],
+        ),
+    ];
+    for (role, statements) in refused {
+        let pool: PgPool = user(&setting.database, role).await.pool().await;
+        for statement in statements {
+            let error = sqlx::query(*statement).execute(&pool).await.unwrap_err();
+            let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+            assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}");
+        }
+        let allowed = "select count(*) from decisions";
+        sqlx::query(allowed).execute(&pool).await.unwrap_or_else(|_| panic!("{role}: {allowed}"));
+    }
+}
