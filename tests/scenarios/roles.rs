@@ -21,7 +21,7 @@ async fn user(owner: &Database, roles: &str) -> Database {
     for _ in 0..2 {
         sqlx::raw_sql(AssertSqlSafe(script.clone())).execute(&pool).await.expect("roles");
     }
-    let name = format!("user_{}", uuid::Uuid::new_v4().simple());
+    let name = format!("user_{}", verdict::domain::ids::Ids::random().nonce());
     let create = format!("create role {name} login password 'only-here' in role {roles}");
     sqlx::raw_sql(AssertSqlSafe(create)).execute(&pool).await.expect("a user");
     let mut url = Url::parse(&owner.url).expect("a URL");
