@@ -187,7 +187,6 @@ impl WorkerParts {
         ids: &Ids,
     ) -> anyhow::Result<Flushed<Worker>> {
         let now = clock.now();
-        outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         for id in outlasting(|| store.vault_keys_in_use()).await? {
             if !self.vault.ring().has(&id) {
                 bail!(
@@ -195,6 +194,8 @@ impl WorkerParts {
                 );
             }
         }
+        // Only now: a process that was refused has wrapped nothing, and its key is not needed.
+        outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         let persons = named_key(&self.vault, store, installation::PERSON_INDEX, now).await?;
         let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
         let policy = active_policy(store, self.seed, clock).await?;

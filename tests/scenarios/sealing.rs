@@ -99,6 +99,8 @@ async fn a_key_missing_from_the_ring_puts_its_verifications_off_and_nobody_else(
     let (code, _, error) = setting.run(&["serve"], "").await;
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("vault.keys: the key test is missing"), "{error}");
+    let (code, needed, _) = setting.run(&["vault", "status"], "").await;
+    assert_eq!((code, needed.lines().count()), (1, 1), "a refused key is not needed: {needed}");
     // Unless somebody has said that nothing needs the key.
     let pool = setting.database.pool().await;
     sqlx::query("update vault_keys set retired_at = now() where key_id = 'test'")
