@@ -48,6 +48,10 @@ grant select (id, verification_id, attempt, fetched_at, request_id, http_status,
     authority_score, face_score, id_card_face_score, evidence, error_class, error_code)
     on results to verdict_api, verdict_worker, verdict_reader;
 grant select, delete on material, data_keys to verdict_api;
+grant select on images to verdict_api;
+-- Giving up what was to be archived, having what is kept deleted: links stay unread.
+grant select (id, kind, verification_id, due_at, deadline, asked_again_at), insert, delete,
+    update (due_at) on tasks to verdict_api;
 grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference) on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;
@@ -60,8 +64,10 @@ grant insert on results to verdict_worker;
 grant select, insert on decisions, policies, policy_activations to verdict_worker;
 grant select, insert, delete on data_keys to verdict_worker;
 grant insert, delete, select (result_id, verification_id) on material to verdict_worker;
-grant select (verification_id) on callbacks to verdict_worker;
+grant delete, select (verification_id) on callbacks to verdict_worker;
 grant select, update on erasures to verdict_worker;
+grant select, insert, update, delete on tasks to verdict_worker;
+grant select, insert, delete on images to verdict_worker;
 grant select on audit_head to verdict_worker;
 grant select, insert on audit_checkpoints, named_keys to verdict_worker;
 grant select, insert, update on vault_keys to verdict_worker;

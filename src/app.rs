@@ -11,13 +11,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, Environment};
+use crate::config::{self, Config, ConfigError, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, Parts, operations_router, router, server};
+use crate::images::{Archive, Downloader};
 use crate::policy::Policy;
 use crate::provider::client::Client;
 use crate::provider::credentials;
@@ -25,6 +26,7 @@ use crate::store::Store;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, DataKey, PersonIndex, Vault, WrappedKey, installation};
 use crate::worker::Worker;
+use crate::worker::archiving::Images;
 use crate::{store, telemetry};
 
 /// What a process does.
@@ -94,21 +96,23 @@ pub async fn start(
     let store = Store::new(&config.store()?)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
-    let api = api(config, role, &store, &signals, &clock, &ids, &stop)?;
+    let mut api = api(config, role, &store, &signals, &clock, &ids, &stop)?;
     let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
-    if config.images_not_done()? {
-        tracing::warn!("images.mode: this version does not fetch images yet");
-    }
     let limits = config.limits()?;
+    let images = config.images()?;
     let http =
         if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
     outlasting(|| store.require_current_schema()).await?;
+    // Last, for it makes a folder where there is none.
+    let archive = archive_of(&images)?;
+    api.part.archive.clone_from(&archive);
+    let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
     let worker = match parts {
         None => None,
-        Some(parts) => Some(parts.worker(&store, &signals, &clock, &ids).await?),
+        Some(parts) => Some(parts.worker(archive, &store, &signals, &clock, &ids).await?),
     };
     let addresses =
         (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
@@ -125,12 +129,12 @@ fn api(
     clock: &Clock,
     ids: &Ids,
     stop: &CancellationToken,
-) -> anyhow::Result<Flushed<Api>> {
+) -> anyhow::Result<Flushed<Parts>> {
     let window = config.window()?;
     let (accepting, flusher) = store.start_accepting(window, config.max_batch()?);
     // Nothing is lost when it is dropped with the runtime: it only reads.
     let (finding, _) = store.start_finding();
-    let api = Parts {
+    let part = Parts {
         store: store.clone(),
         accepting,
         finding,
@@ -142,13 +146,14 @@ fn api(
         body_timeout: config.body_timeout()?,
         account: config.account()?,
         vault: vault_of(config, role)?,
+        archive: None,
         works: role.works(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),
         stop: stop.clone(),
     };
-    Ok(Flushed { part: api.into(), flusher })
+    Ok(Flushed { part, flusher })
 }
 
 /// Something that feeds a group commit, and the task that writes its batches.
@@ -163,6 +168,7 @@ struct WorkerParts {
     credentials: credentials::Settings,
     environment: credentials::Environment,
     vault: Vault,
+    images: Images,
     seed: Policy,
 }
 
@@ -175,12 +181,14 @@ impl WorkerParts {
             credentials: config.credentials()?,
             environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             vault: vault(config)?,
+            images: worker_images(config)?,
             seed,
         })
     }
 
     async fn worker(
         self,
+        archive: Option<Archive>,
         store: &Store,
         signals: &Signals,
         clock: &Clock,
@@ -212,6 +220,7 @@ impl WorkerParts {
             provider,
             vault: Arc::new(self.vault),
             persons: PersonIndex::new(persons),
+            images: Images { archive, ..self.images },
             audit_seal: AuditSeal::new(audit),
             policy: Arc::new(policy),
             clock: clock.clone(),
@@ -219,6 +228,34 @@ impl WorkerParts {
             faults: AtomicBool::new(false),
         };
         Ok(Flushed { part: worker, flusher })
+    }
+}
+
+fn worker_images(config: &Config) -> anyhow::Result<Images> {
+    let images = config.images()?;
+    let downloader =
+        Downloader::new(images.download.clone()).context("the HTTP client cannot be set up")?;
+    Ok(Images {
+        archive: None,
+        mode: images.mode,
+        scenes: images.scenes,
+        concurrency: images.concurrency,
+        downloader,
+    })
+}
+
+/// The object store. Where nothing is archived any more it may be gone too; while it is there,
+/// images from before can be shown and deleted.
+fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
+    if !images.archives() && images.store.is_missing() {
+        return Ok(None);
+    }
+    match Archive::open(&images.store) {
+        Ok(archive) => Ok(Some(archive)),
+        Err(_) if !images.archives() => Ok(None),
+        Err(error) => {
+            Err(ConfigError { key: "images.store".to_owned(), problem: error.to_string() })
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
 //! | [`store`] | all SQL, one file per table family; budget and breaker among it |
 //! | [`provider`] | the provider's vocabulary: signing, wire forms, error classes, credentials, client |
-//! | [`worker`] | claim loop, fetching, what an answer means |
+//! | [`images`] | guarded download, what bytes are, the object store |
+//! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`sandbox`] | simulated provider, as a real HTTP server |
 //! | [`postgres`] | a private Postgres for the demo and the tests |
@@ -23,6 +24,7 @@ pub mod policy;
 pub mod vault;
 pub mod store;
 pub mod provider;
+pub mod images;
 pub mod worker;
 pub mod http;
 pub mod sandbox;

@@ -123,5 +123,22 @@ fn describe() {
         "verdict_put_off_total",
         "Fetches put off because their answer could not be sealed or written"
     );
+    describe_gauge!(
+        "verdict_tasks",
+        "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000"
+    );
+    describe_gauge!(
+        "verdict_image_time_left_seconds",
+        "Until the nearest deadline of links that are not followed yet; below 0 it is over, NaN: there are none"
+    );
+    describe_counter!("verdict_images_total", "Images by what became of them");
+    describe_counter!("verdict_image_downloads_total", "Links followed, by outcome");
+    describe_histogram!("verdict_images_kept_seconds", "From an answer to its last image kept");
+    describe_counter!("verdict_image_reads_total", "Images shown");
+    describe_gauge!("verdict_persons_with_faces", "Persons whose faces are kept");
+    describe_gauge!(
+        "verdict_persons_alarm",
+        "1 when the faces of at least so many persons are kept"
+    );
     describe_counter!("verdict_panics_total", "Panics caught in requests");
 }

@@ -13,6 +13,7 @@ mod end_to_end;
 mod fill;
 mod growth;
 mod held_snapshot;
+mod images;
 mod load;
 mod machine;
 mod read;
@@ -37,6 +38,8 @@ enum Bench {
     Growth(growth::Arguments),
     /// The same load while a transaction stays open.
     HeldSnapshot(held_snapshot::Arguments),
+    /// Images whose links die within seconds, from a slow host, under a throttling provider.
+    Images(images::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
     Recovery(recovery::Arguments),
 }
@@ -53,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Read(arguments) => read::run(&arguments).await,
         Bench::Growth(arguments) => growth::run(&arguments).await,
         Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
+        Bench::Images(arguments) => images::run(&arguments).await,
         Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }
 }

@@ -104,9 +104,15 @@ impl Stage {
 
     /// Starts the simulated provider, without latency or limit.
     pub async fn provider(&self) -> anyhow::Result<Provider> {
+        self.provider_with(&[]).await
+    }
+
+    /// Starts it with these arguments as well.
+    pub async fn provider_with(&self, more: &[String]) -> anyhow::Result<Provider> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
             .args(["sandbox", "--listen", "127.0.0.1:0"])
             .args(["--access-key-id", "provider-key", "--access-key-secret", "provider-secret"])
+            .args(more)
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -190,7 +196,9 @@ impl Provider {
     }
 }
 
+/// Images are left alone unless `more` says what is done with them.
 fn configuration(database: &str, provider: SocketAddr, more: &str) -> String {
+    let images = if more.contains("[images]") { "" } else { "[images]\nmode = \"off\"" };
     format!(
         r#"
 [http]
@@ -201,6 +209,7 @@ listen = "127.0.0.1:0"
 url = "{database}"
 [sources.app]
 secrets = ["{SECRET}"]
+{images}
 [[vault.keys]]
 id = "bench"
 secret = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="

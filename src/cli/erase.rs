@@ -60,7 +60,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
             "requested_at": receipt.requested_at.format(&Rfc3339)?,
             "completed_at": receipt.completed_at.map(|at| at.format(&Rfc3339)).transpose()?,
             "destroyed": { "data_keys": receipt.data_keys, "answers": receipt.answers,
-                "material": receipt.material, "callbacks": receipt.callbacks },
+                "material": receipt.material, "callbacks": receipt.callbacks,
+                "images": receipt.images },
         }));
     }
     if ids.is_empty() {

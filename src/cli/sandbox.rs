@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Delay every answer by this many milliseconds.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
+    /// Delay every image by this many milliseconds.
+    #[arg(long, default_value_t = 0)]
+    image_latency_ms: u64,
     /// Image links live this many seconds (the provider's live 300).
     #[arg(long, default_value_t = 300)]
     image_seconds: u64,
@@ -46,6 +49,7 @@ pub async fn run(_: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> 
     settings.queries_per_second =
         (arguments.queries_per_second > 0).then_some(arguments.queries_per_second);
     settings.latency = Duration::from_millis(arguments.latency_ms);
+    settings.image_latency = Duration::from_millis(arguments.image_latency_ms);
     settings.image_ttl = Duration::from_secs(arguments.image_seconds);
     say(format_args!("sandbox listening on http://{}", listener.local_addr()?));
     let told = async {

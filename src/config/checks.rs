@@ -93,6 +93,15 @@ pub(super) fn seconds(key: &str, value: f64) -> Result<Duration> {
     }
 }
 
+/// Zero is for ever.
+pub(super) fn days(key: &str, value: u32) -> Result<Option<Duration>> {
+    match value {
+        0 => Ok(None),
+        days @ 1..=36_500 => Ok(Some(Duration::from_hours(24 * u64::from(days)))),
+        _ => wrong(key, "must be from 0 to 36500"),
+    }
+}
+
 pub(super) fn millis(key: &str, value: u64) -> Result<Duration> {
     match value {
         1..=86_400_000 => Ok(Duration::from_millis(value)),

@@ -5,6 +5,7 @@
 //! names its key.
 
 mod checks;
+mod images;
 mod written;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,8 +23,9 @@ use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
 use checks::{
-    address, at_least, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
+    address, at_least, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
 };
+pub use images::Images;
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -286,11 +288,9 @@ impl Config {
                 unreadable_tries: at_least("worker.unreadable_tries", raw.unreadable_tries, 1)?,
                 transient_tries: at_least("worker.transient_tries", raw.transient_tries, 1)?,
             },
-            keep_persons: match self.retention.person_days {
-                0 => None,
-                days @ 1..=36_500 => Some(Duration::from_hours(24 * u64::from(days))),
-                _ => return wrong("retention.person_days", "must be from 0 to 36500"),
-            },
+            keep_persons: days("retention.person_days", self.retention.person_days)?,
+            keep_images: days("retention.images_days", self.retention.images_days)?,
+            keep_callbacks: days("retention.callbacks_days", self.retention.callbacks_days)?,
         })
     }
 
@@ -313,26 +313,6 @@ impl Config {
         std::fs::read_to_string(file).or_else(|error| {
             wrong("policy.file", format!("{} cannot be read: {}", file.display(), error.kind()))
         })
-    }
-
-    /// What is configured about images but not done by this version.
-    pub fn images_not_done(&self) -> Result<bool> {
-        let images = &self.images;
-        let mode = one_of(
-            "images.mode",
-            &images.mode,
-            &[("archive", true), ("digest", true), ("off", false)],
-        )?;
-        if !images.store.starts_with("file://") && !images.store.starts_with("s3://") {
-            return wrong("images.store", "must begin with file:// or s3://");
-        }
-        if images.allowed_hosts.iter().any(String::is_empty) {
-            return wrong("images.allowed_hosts", "a host must not be empty");
-        }
-        if mode && images.store.starts_with("s3://") && images.s3.is_empty() {
-            return wrong("images.s3", "is required with an s3:// store");
-        }
-        Ok(mode)
     }
 
     /// How to log.

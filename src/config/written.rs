@@ -111,15 +111,42 @@ pub(super) struct Images {
     pub(super) store: String,
     #[serde(deserialize_with = "list")]
     pub(super) allowed_hosts: Vec<String>,
-    /// Kept for the version that fetches images; nothing in it is read.
+    /// By scene, in place of `mode`.
     #[serde(default)]
-    pub(super) s3: BTreeMap<String, String>,
+    pub(super) scenes: BTreeMap<String, String>,
+    pub(super) concurrency: usize,
+    pub(super) max_bytes: usize,
+    pub(super) timeout_ms: u64,
+    pub(super) s3: Option<S3>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct S3 {
+    pub(super) endpoint: String,
+    #[serde(default)]
+    pub(super) region: String,
+    pub(super) access_key_id: String,
+    #[serde(default)]
+    pub(super) access_key_secret: String,
+    pub(super) access_key_secret_file: Option<PathBuf>,
+    #[serde(default = "yes")]
+    pub(super) virtual_hosted: bool,
+    #[serde(default = "yes")]
+    pub(super) conditional_put: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the keys say their unit")]
 pub(super) struct Retention {
     pub(super) person_days: u32,
+    pub(super) images_days: u32,
+    pub(super) callbacks_days: u32,
 }
 
 #[derive(Deserialize)]

@@ -11,4 +11,5 @@ pub mod clock;
 pub mod decision;
 pub mod evidence;
 pub mod ids;
+pub mod image;
 pub mod verification;

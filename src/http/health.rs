@@ -63,6 +63,13 @@ pub async fn metrics(State(api): State<Api>) -> Response {
         metrics::gauge!("verdict_due", "held" => "yes").set(count(backlog.leased));
         metrics::gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
     }
+    if let Ok(tasks) = api.store.task_backlog().await {
+        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        metrics::gauge!("verdict_tasks", "kind" => "archive").set(count(tasks.archive));
+        metrics::gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
+        metrics::gauge!("verdict_image_time_left_seconds")
+            .set(tasks.nearest_deadline.unwrap_or(f64::NAN));
+    }
     if let Ok(breaker) = api.store.breaker(&api.account).await {
         for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
             metrics::gauge!("verdict_breaker_open", "why" => why.as_str())

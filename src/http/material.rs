@@ -51,6 +51,7 @@ struct DestroyedView {
     answers: i32,
     material: i32,
     callbacks: i32,
+    images: i32,
 }
 
 /// Reads it.
@@ -101,11 +102,13 @@ pub async fn erase(
     let doing = doing(&api, &caller, &headers)?;
     let receipt = api.store.erase(id, &doing).await?.ok_or_else(Problem::not_found)?;
     api.signals.something_settled();
+    api.signals.task_is_due();
     metrics::counter!("verdict_erasures_total").increment(1);
     Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(receipt))).into_response())
 }
 
-fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
+/// Who asks, and why: what goes on record.
+pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
     let purpose = headers
         .get(PURPOSE)
         .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -134,6 +137,7 @@ impl From<Receipt> for ReceiptView {
                 answers: receipt.answers,
                 material: receipt.material,
                 callbacks: receipt.callbacks,
+                images: receipt.images,
             },
         }
     }

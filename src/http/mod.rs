@@ -4,6 +4,7 @@ pub mod auth;
 pub mod callbacks;
 mod decisions;
 mod health;
+mod images;
 mod material;
 mod parameters;
 pub mod problem;
@@ -32,6 +33,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::images::archive::Archive;
 use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
@@ -85,6 +87,8 @@ pub struct Parts {
     pub account: String,
     /// Opens what is sealed; `None`: this process has no keys.
     pub vault: Option<Arc<Vault>>,
+    /// Where images are; `None`: this process has no store.
+    pub archive: Option<Archive>,
     /// This process also fetches.
     pub works: bool,
     /// Renders the metrics.
@@ -106,6 +110,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/verifications/{id}/results", get(results::handler))
         .route("/v1/verifications/{id}/decisions", get(decisions::handler))
         .route("/v1/verifications/{id}/material", get(material::read).delete(material::erase))
+        .route("/v1/verifications/{id}/images", get(images::list))
+        .route("/v1/verifications/{id}/images/{kind}", get(images::read))
         .route("/v1/verifications/{id}/refetch", post(refetch::handler))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready));

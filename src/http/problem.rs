@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -29,6 +29,7 @@ struct Parts {
     errors: Vec<FieldProblem>,
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
+    length: Option<usize>,
 }
 
 /// One wrong member of the request.
@@ -87,6 +88,10 @@ problems! {
     method_not_allowed = METHOD_NOT_ALLOWED, "method-not-allowed", "This resource does not know this method";
     /// The provider has said nothing of the person.
     no_material = NOT_FOUND, "no-material", "There is no personal data about this verification";
+    /// No such image is kept.
+    no_image = NOT_FOUND, "no-image", "No such image of this verification is kept";
+    /// A range beyond the image.
+    range_not_satisfiable = RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "The range lies outside the image";
     /// The person was forgotten.
     erased = GONE, "erased", "The person's data was erased; nothing more is accepted or shown";
     /// Why, is not said.
@@ -119,6 +124,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             allow: None,
+            length: None,
         }))
     }
 
@@ -175,10 +181,21 @@ impl Problem {
         if let Some(allow) = &parts.allow {
             headers.insert(ALLOW, allow.clone());
         }
+        if let Some(Ok(range)) = parts.length.map(|n| HeaderValue::try_from(format!("bytes */{n}")))
+        {
+            headers.insert(CONTENT_RANGE, range);
+        }
         if parts.code.starts_with("api-key") {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+
+    /// How long it is of which a range was asked.
+    #[must_use]
+    pub fn of_length(mut self, length: usize) -> Self {
+        self.0.length = Some(length);
+        self
     }
 
     /// Keeps what the router says about the methods it knows.

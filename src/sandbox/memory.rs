@@ -46,6 +46,8 @@ pub struct Memory {
     pub secret: SecretString,
     /// What everybody gets instead of an answer.
     pub outage: Option<Behaviour>,
+    /// What everybody gets instead of an image: an HTTP status.
+    pub image_outage: Option<u16>,
     /// Scenarios set by hand, by `biz_id`.
     pub scenarios: HashMap<String, Scenario>,
     calls: VecDeque<Call>,
@@ -63,6 +65,7 @@ impl Memory {
         Self {
             secret,
             outage: None,
+            image_outage: None,
             scenarios: HashMap::new(),
             calls: VecDeque::new(),
             progress: HashMap::new(),

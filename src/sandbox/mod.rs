@@ -57,6 +57,8 @@ pub struct Settings {
     pub public_base_url: Option<Url>,
     /// How long every answer takes.
     pub latency: Duration,
+    /// How long every image takes.
+    pub image_latency: Duration,
 }
 
 impl Settings {
@@ -71,6 +73,7 @@ impl Settings {
             token_ttl: Duration::from_mins(30),
             public_base_url: None,
             latency: Duration::ZERO,
+            image_latency: Duration::ZERO,
         }
     }
 }
@@ -120,6 +123,11 @@ impl Sandbox {
     /// advance meanwhile.
     pub fn fail_all(&self, behaviour: Option<Behaviour>) {
         self.memory().outage = behaviour;
+    }
+
+    /// The host of images is in trouble: it answers with this HTTP status; `None` ends it.
+    pub fn fail_images(&self, status: Option<u16>) {
+        self.memory().image_outage = status;
     }
 
     /// The secret was rotated: the old one is refused from now on.

@@ -116,6 +116,11 @@ async fn image(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    tokio::time::sleep(sandbox.0.settings.image_latency).await;
+    let outage = sandbox.memory().image_outage;
+    if let Some(status) = outage {
+        return response(status, "text/plain", "scripted by the sandbox\n");
+    }
     let query = pairs(query.unwrap_or_default().as_bytes());
     match sandbox.0.links.open(&kind, &token, &query, sandbox.0.clock.now()) {
         Ok((content_type, bytes)) => response(200, content_type, bytes),

@@ -233,6 +233,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Deletes the callbacks of these verifications; answers how many there were.
+    pub async fn delete_callbacks_of(&self, ids: &[VerificationId]) -> Result<usize> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        // callbacks::delete: for the retention clock. A message as old as that is refused for its
+        // timestamp before anybody looks whether it is known.
+        let deleted = self
+            .run(|| async {
+                sqlx::query("delete from callbacks where verification_id = any ($1)")
+                    .bind(&ids)
+                    .execute(&self.pool)
+                    .await
+            })
+            .await?;
+        Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
 /// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
 /// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
 /// cannot deadlock. A known message touches nothing. `kept` has no ON CONFLICT on purpose: if

@@ -37,8 +37,22 @@ pub struct Claimed {
     pub overdue: bool,
     /// The newest answer about it refused us: credentials, permission or clock.
     pub refused_before: bool,
+    /// What it is asked for.
+    pub wanted: Wanted,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
+}
+
+/// What a verification is asked about for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An answer.
+    Answer,
+    /// Links that live: nobody waits for an answer.
+    Links {
+        /// The provider has said 1 before.
+        closed: bool,
+    },
 }
 
 /// What one attempt to claim brought.
@@ -307,7 +321,8 @@ with durability as materialized (
     where v.id = any (array(select id from next union all select id from probe
                             union all select id from next_best))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
-        v.result_id, v.due_at, v.give_up_at <= verdict_now() as overdue
+        v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
+        v.state not in ('pending', 'unfinished') as quiet
 ), taken as (
     select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
@@ -361,6 +376,11 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
         callbacks: row.try_get("callbacks")?,
         overdue: row.try_get("overdue")?,
         refused_before: row.try_get("refused_before")?,
+        wanted: if row.try_get("quiet")? {
+            Wanted::Links { closed: row.try_get("closed")? }
+        } else {
+            Wanted::Answer
+        },
         data_key: key_id.zip(wrapped),
     })
 }

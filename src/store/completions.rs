@@ -67,6 +67,8 @@ pub struct NewResult {
     pub sealed_body: Vec<u8>,
     /// What it says of the person, if it does.
     pub material: Option<NewMaterial>,
+    /// Where its images are, sealed; `None`: there are none, or they are left alone.
+    pub links: Option<Vec<u8>>,
 }
 
 /// The person in one answer.
@@ -112,7 +114,9 @@ impl Store {
             .iter()
             .map(|row| Some(&row.result.as_ref()?.material.as_ref()?.sealed[..]))
             .collect();
-        let write = || self.once(self.write_completions(&rows, &bodies, &material));
+        let links: Vec<Option<&[u8]>> =
+            batch.iter().map(|row| row.result.as_ref()?.links.as_deref()).collect();
+        let write = || self.once(self.write_completions(&rows, &bodies, &material, &links));
         let written = match write().await {
             Err(Error::Unavailable(_)) => write().await?,
             outcome => outcome?,
@@ -132,11 +136,13 @@ impl Store {
         rows: &[serde_json::Value],
         bodies: &[&[u8]],
         material: &[Option<&[u8]>],
+        links: &[Option<&[u8]>],
     ) -> std::result::Result<Vec<i32>, sqlx::Error> {
         sqlx::query_scalar(COMPLETE)
             .bind(Json(rows))
             .bind(bodies)
             .bind(material)
+            .bind(links)
             .fetch_all(&self.pool)
             .await
     }
@@ -310,6 +316,15 @@ with incoming as (
     select i.result_id, i.verification_id, ($3::bytea[])[i.ord], decode(i.person, 'hex')
     from incoming i join mine using (ord)
     where ($3::bytea[])[i.ord] is not null
+), new_tasks as (
+    -- The links live for 5 minutes from the answer (the provider's document).
+    insert into tasks (id, kind, verification_id, links, person, minted, created_at, deadline, due_at)
+    select i.result_id, 'archive', i.verification_id, ($4::bytea[])[i.ord], decode(i.person, 'hex'),
+        coalesce((select max(minted) + 1 from tasks
+                  where verification_id = i.verification_id and asked_again_at is not null), 0),
+        verdict_now(), verdict_now() + interval '5 minutes', verdict_now()
+    from incoming i join mine using (ord)
+    where ($4::bytea[])[i.ord] is not null
 ), new_decisions as (
     insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
         decided_by, decided_at)

@@ -40,6 +40,8 @@ pub struct Receipt {
     pub material: i32,
     /// Callbacks redacted.
     pub callbacks: i32,
+    /// Objects deleted from the object store.
+    pub images: i32,
 }
 
 impl Store {
@@ -117,12 +119,14 @@ impl Store {
         self.receipt(id).await
     }
 
-    /// Carries out erasures that were begun and not finished; answers how many.
+    /// Destroys what was to be destroyed by erasures that were cut short; answers how many. Objects
+    /// in the object store have tasks of their own.
     pub async fn finish_erasures(&self, now: OffsetDateTime) -> Result<usize> {
         let open: Vec<Uuid> = self
             .run(|| async {
                 sqlx::query_scalar(
-                    "select verification_id from erasures where completed_at is null
+                    "select verification_id from erasures
+                     where completed_at is null and unreadable_at is null
                      order by requested_at limit 100",
                 )
                 .fetch_all(&self.pool)
@@ -142,7 +146,8 @@ impl Store {
             sqlx::query(
                 "with open as (
                     select verification_id as id from erasures
-                    where verification_id = $1 and completed_at is null for update
+                    where verification_id = $1 and completed_at is null and unreadable_at is null
+                    for update
                  ), keys as (
                     delete from data_keys where verification_id = (select id from open) returning 1
                  ), persons as (
@@ -152,9 +157,23 @@ impl Store {
                     set occurred_at = null, hint_audit = null, hint_code = null,
                         hint_platform = null, answer_reference = null
                     where verification_id = (select id from open) returning 1
+                 ), given_up as (
+                    delete from tasks
+                    where verification_id = (select id from open) and kind = 'archive' returning 1
+                 ), follow_up as (
+                    -- Ciphertext that nothing opens any more. Whoever was archiving at this moment
+                    -- finds its task gone and removes what it has put there.
+                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+                    select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
+                    from open
+                    where exists (select from given_up)
+                        or exists (select from images where verification_id = open.id)
+                    on conflict (id) do update set due_at = verdict_now()
+                    returning 1
                  ), receipt as (
                     update erasures
-                    set completed_at = $2,
+                    set unreadable_at = $2,
+                        completed_at = case when exists (select from follow_up) then null else $2 end,
                         data_keys = (select count(*) from keys),
                         material = (select count(*) from persons),
                         callbacks = (select count(*) from redacted),
@@ -182,7 +201,7 @@ impl Store {
         self.run(|| async {
             sqlx::query_as(
                 "select verification_id, requested_at, completed_at, data_keys, answers, material,
-                    callbacks
+                    callbacks, images
                  from erasures where verification_id = $1",
             )
             .bind(id.0)

@@ -13,9 +13,11 @@ pub mod callbacks;
 pub mod claims;
 pub mod completions;
 pub mod group_commit;
+pub mod images;
 pub mod material;
 pub mod policies;
 pub mod signals;
+pub mod tasks;
 pub mod vault_keys;
 pub mod verifications;
 

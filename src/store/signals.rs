@@ -27,6 +27,7 @@ pub struct Signals(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     due: Notify,
+    task: Notify,
     settled: watch::Sender<u64>,
     tell: Notify,
     tell_due: AtomicBool,
@@ -37,6 +38,7 @@ impl Default for Signals {
     fn default() -> Self {
         Self(Arc::new(Inner {
             due: Notify::new(),
+            task: Notify::new(),
             settled: watch::Sender::new(0),
             tell: Notify::new(),
             tell_due: AtomicBool::new(false),
@@ -51,6 +53,16 @@ impl Signals {
         self.0.due.notify_one();
         self.0.tell_due.store(true, Ordering::Release);
         self.0.tell.notify_one();
+    }
+
+    /// Follow-up work has been committed that is due now. Other processes poll for it.
+    pub fn task_is_due(&self) {
+        self.0.task.notify_one();
+    }
+
+    /// Waits for follow-up work, as [`Self::due`] does for verifications.
+    pub async fn task(&self) {
+        self.0.task.notified().await;
     }
 
     /// A verification has changed its state, committed.

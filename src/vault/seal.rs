@@ -50,6 +50,7 @@ impl Place<'_> {
 }
 
 /// Seals and opens everything of one verification.
+#[derive(Clone)]
 pub struct DataKey(pub(super) KeyBytes);
 
 impl DataKey {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::next_step::{AccountEffect, Consequence, Heard, consequence};
-use super::{Worker, material};
+use super::{Worker, links, material};
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::Evidence;
@@ -16,6 +16,7 @@ use crate::domain::ids::ResultId;
 use crate::domain::verification::State;
 use crate::policy;
 use crate::provider::client::{Answer, Unanswered};
+use crate::provider::wire::Material;
 use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::claims::Claimed;
@@ -68,17 +69,18 @@ async fn ask_and_write(
     metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
     let sealed =
         heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
-    let material = heard
-        .as_ref()
-        .ok()
-        .and_then(|answer| answer.reading.outcome.as_ref().ok()?.material.as_ref())
-        .map(|material| material::seal(material, fetched.result.id, &key, &worker.persons));
-    let (sealed, material) = match (sealed.transpose(), material.transpose()) {
-        (Ok(sealed), Ok(material)) => (sealed, material),
-        (Err(error), _) | (_, Err(error)) => {
-            return put_off(worker, claimed, &error, lost).await;
-        }
-    };
+    let said = person_in(&heard);
+    let material =
+        said.map(|material| material::seal(material, fetched.result.id, &key, &worker.persons));
+    let mode = worker.images.mode_of(&claimed.biz_type);
+    let links = said.map(|material| links::seal(material, fetched.result.id, &key, mode));
+    let (sealed, material, links) =
+        match (sealed.transpose(), material.transpose(), links.transpose()) {
+            (Ok(sealed), Ok(material), Ok(links)) => (sealed, material, links.flatten()),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                return put_off(worker, claimed, &error, lost).await;
+            }
+        };
 
     // Before the verification can become due again.
     affect_account(worker, claimed, fetched.consequence.account, account).await;
@@ -89,6 +91,7 @@ async fn ask_and_write(
         result: sealed.map(|sealed_body| NewResult {
             sealed_body,
             material,
+            links,
             stored: fetched.result.clone(),
         }),
         decision: fetched.decision.clone(),
@@ -119,6 +122,9 @@ async fn write(
             Ok(Written::Committed) => {
                 if completion.next.due_in.is_some_and(|due| due.is_zero()) {
                     worker.signals.work_is_due();
+                }
+                if completion.result.as_ref().is_some_and(|result| result.links.is_some()) {
+                    worker.signals.task_is_due();
                 }
                 worker.signals.something_settled();
                 return Ok(Some(Written::Committed));
@@ -193,6 +199,11 @@ fn data_key(
             worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
         Ok((key, Some(wrapped)))
     }
+}
+
+/// What an answer says of the person.
+fn person_in(heard: &Result<Answer, Unanswered>) -> Option<&Material> {
+    heard.as_ref().ok()?.reading.outcome.as_ref().ok()?.material.as_ref()
 }
 
 /// Everything that follows from the answer, before anything is written.

@@ -6,21 +6,32 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::domain::ids::{LeaseToken, VerificationId};
-use crate::store::Store;
+use crate::store::{self, Store};
+
+/// What leases are held on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Verifications to ask about.
+    Verifications,
+    /// Follow-up work.
+    Tasks,
+}
 
 /// Clones share the leases.
 #[derive(Clone, Debug)]
 pub struct Leases {
     store: Store,
+    on: Held,
     /// How long one lasts, by the database's clock.
     length: Duration,
-    held: Arc<Mutex<HashMap<VerificationId, Held>>>,
+    held: Arc<Mutex<HashMap<Uuid, Ends>>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Ends {
     token: LeaseToken,
     /// Before this, by our monotonic clock, it certainly lasts.
     until: Instant,
@@ -30,7 +41,7 @@ struct Held {
 /// One lease in hand. Dropped, also by a panic, it is renewed no more.
 #[derive(Debug)]
 pub struct Lease {
-    id: VerificationId,
+    id: Uuid,
     token: LeaseToken,
     /// Fires when it is lost.
     pub lost: CancellationToken,
@@ -48,14 +59,14 @@ impl Drop for Lease {
 
 impl Leases {
     /// None yet.
-    pub fn new(store: Store, length: Duration) -> Self {
-        Self { store, length, held: Arc::default() }
+    pub fn new(store: Store, on: Held, length: Duration) -> Self {
+        Self { store, on, length, held: Arc::default() }
     }
 
     /// Takes up a lease asked for at `asked_at`.
-    pub fn hold(&self, id: VerificationId, token: LeaseToken, asked_at: Instant) -> Lease {
+    pub fn hold(&self, id: Uuid, token: LeaseToken, asked_at: Instant) -> Lease {
         let lost = CancellationToken::new();
-        let held = Held { token, until: asked_at + self.length, lost: lost.clone() };
+        let held = Ends { token, until: asked_at + self.length, lost: lost.clone() };
         self.lock().insert(id, held);
         Lease { id, token, lost, leases: self.clone() }
     }
@@ -71,7 +82,7 @@ impl Leases {
             if mine.is_empty() {
                 continue;
             }
-            match tokio::time::timeout(every, self.store.renew(&mine, self.length)).await {
+            match tokio::time::timeout(every, self.renew(&mine)).await {
                 Ok(Ok(renewed)) => self.settle(&mine, &renewed, asked_at),
                 Ok(Err(error)) => tracing::warn!(%error, leases = mine.len(), "leases not renewed"),
                 Err(_) => tracing::warn!(leases = mine.len(), "leases not renewed in time"),
@@ -90,22 +101,34 @@ impl Leases {
         if mine.is_empty() {
             return;
         }
-        match self.store.release(&mine).await {
+        match self.release(&mine).await {
             Ok(released) => tracing::info!(released, "leases given back"),
             Err(error) => tracing::warn!(%error, leases = mine.len(), "leases left to run out"),
         }
     }
 
-    fn tokens(&self) -> Vec<(VerificationId, LeaseToken)> {
+    async fn renew(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<Vec<Uuid>> {
+        match self.on {
+            Held::Verifications => {
+                let renewed = self.store.renew(&verifications(mine), self.length).await?;
+                Ok(renewed.into_iter().map(|id| id.0).collect())
+            }
+            Held::Tasks => self.store.renew_tasks(mine, self.length).await,
+        }
+    }
+
+    async fn release(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<u64> {
+        match self.on {
+            Held::Verifications => self.store.release(&verifications(mine)).await,
+            Held::Tasks => self.store.release_tasks(mine).await,
+        }
+    }
+
+    fn tokens(&self) -> Vec<(Uuid, LeaseToken)> {
         self.lock().iter().map(|(id, held)| (*id, held.token)).collect()
     }
 
-    fn settle(
-        &self,
-        asked: &[(VerificationId, LeaseToken)],
-        renewed: &[VerificationId],
-        asked_at: Instant,
-    ) {
+    fn settle(&self, asked: &[(Uuid, LeaseToken)], renewed: &[Uuid], asked_at: Instant) {
         let mut held = self.lock();
         for (id, token) in asked {
             let Some(lease) = held.get_mut(id).filter(|lease| lease.token == *token) else {
@@ -125,7 +148,11 @@ impl Leases {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<VerificationId, Held>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Ends>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn verifications(mine: &[(Uuid, LeaseToken)]) -> Vec<(VerificationId, LeaseToken)> {
+    mine.iter().map(|(id, token)| (VerificationId(*id), *token)).collect()
 }

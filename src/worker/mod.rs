@@ -1,12 +1,15 @@
 //! The claim loop: takes due work under leases, within the account's budget, and lets go of it
 //! gracefully.
 
+pub mod archiving;
 pub mod fetch_result;
 mod horizon;
-pub mod material;
 pub mod leases;
+pub mod links;
+pub mod material;
 pub mod next_step;
 mod retention;
+mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -27,9 +30,10 @@ use crate::store::claims::{Claim, ClaimLimits};
 use crate::store::completions::Completing;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, PersonIndex, Vault};
+use archiving::Images;
 use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::Horizon;
-use leases::Leases;
+use leases::{Held, Leases};
 use next_step::Schedule;
 
 /// How the worker works.
@@ -53,6 +57,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// How long a person's data is kept; `None`: until somebody erases it.
     pub keep_persons: Option<Duration>,
+    /// How long images are kept; `None`: as long as the person.
+    pub keep_images: Option<Duration>,
+    /// How long callbacks of settled verifications are kept; `None`: for ever.
+    pub keep_callbacks: Option<Duration>,
 }
 
 impl Settings {
@@ -82,6 +90,8 @@ pub struct Worker {
     pub vault: Arc<Vault>,
     /// Finds a person's verifications again.
     pub persons: PersonIndex,
+    /// Fetches and keeps images.
+    pub images: Images,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
     /// Decides.
@@ -101,22 +111,31 @@ impl Worker {
     /// Works until stopped, then lets calls under way finish and gives the rest back.
     pub async fn run(self, stop: CancellationToken) {
         let worker = Arc::new(self);
-        let leases = Leases::new(worker.store.clone(), worker.settings.lease);
+        let new_leases = |on| Leases::new(worker.store.clone(), on, worker.settings.lease);
+        let (leases, on_tasks) = (new_leases(Held::Verifications), new_leases(Held::Tasks));
         let tasks = TaskTracker::new();
         tokio::select! {
-            () = worker.claim_until_stopped(&leases, &tasks, &stop) => {}
+            () = async {
+                tokio::join!(
+                    worker.claim_until_stopped(&leases, &tasks, &stop),
+                    worker.work_on_tasks_until_stopped(&on_tasks, &tasks, &stop),
+                );
+            } => {}
             () = leases.keep_renewing() => {}
+            () = on_tasks.keep_renewing() => {}
             () = worker.keep_up() => {}
         }
         tasks.close();
         tokio::select! {
             () = tasks.wait() => {}
             () = leases.keep_renewing() => {}
+            () = on_tasks.keep_renewing() => {}
             () = tokio::time::sleep(worker.settings.drain) => {
                 tracing::warn!(calls = tasks.len(), "calls still under way after the drain time");
             }
         }
         leases.release_all().await;
+        on_tasks.release_all().await;
     }
 
     async fn claim_until_stopped(
@@ -183,7 +202,7 @@ impl Worker {
             faults_on_record: claim.faults_on_record,
         };
         for claimed in claim.rows {
-            let lease = leases.hold(claimed.id, claimed.lease_token, asked_at);
+            let lease = leases.hold(claimed.id.0, claimed.lease_token, asked_at);
             let (worker, permit) = (Arc::clone(self), permits.split(1));
             tasks.spawn(async move {
                 fetch_result(&worker, claimed, account, &lease.lost).await;
@@ -277,6 +296,8 @@ mod tests {
                 transient_tries: 1,
             },
             keep_persons: None,
+            keep_images: None,
+            keep_callbacks: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
 use crate::provider::wire::is_conclusive;
 use crate::store::accounts::Breaker;
-use crate::store::claims::Claimed;
+use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;
 
 /// When to ask again.
@@ -83,6 +83,36 @@ pub struct Consequence {
 /// Draws the consequence. `jitter` is in `[0, 1)`; `breaker_open` says that the account was
 /// already suspected when the call went out: then nothing is held against the verification.
 pub fn consequence(
+    schedule: &Schedule,
+    claimed: &Claimed,
+    heard: Heard<'_>,
+    jitter: f64,
+    breaker_open: bool,
+) -> Consequence {
+    let drawn = awaited(schedule, claimed, heard, jitter, breaker_open);
+    match claimed.wanted {
+        Wanted::Answer => drawn,
+        Wanted::Links { closed } => quietly(claimed.overdue, closed, heard, drawn),
+    }
+}
+
+/// Asked for links that live, not for an answer: who was decided stays decided. Where the provider
+/// may still change its mind, what it says now counts all the same.
+fn quietly(overdue: bool, closed: bool, heard: Heard<'_>, drawn: Consequence) -> Consequence {
+    match heard {
+        Heard::Status(-1 | 0) if overdue => {}
+        Heard::Status(_) if !closed => return drawn,
+        _ => {}
+    }
+    let due_in = match heard {
+        Heard::Status(_) => None,
+        _ => drawn.next.due_in,
+    };
+    let next = NextStep { state: None, closed, due_in, ..drawn.next };
+    Consequence { next, decide: false, ..drawn }
+}
+
+fn awaited(
     schedule: &Schedule,
     claimed: &Claimed,
     heard: Heard<'_>,
@@ -245,6 +275,7 @@ mod tests {
             callbacks: 1,
             overdue: false,
             refused_before: false,
+            wanted: Wanted::Answer,
             data_key: None,
         }
     }
@@ -362,5 +393,40 @@ mod tests {
             assert!(after.decide);
             assert_eq!(after.account, AccountEffect::Well);
         }
+    }
+
+    #[test]
+    fn asking_for_links_changes_nothing_about_who_was_decided() {
+        let gone = AnswerError { class: ErrorClass::Gone, code: Some("DataExpired".to_owned()) };
+        let fault = AnswerError { class: ErrorClass::Transient, code: None };
+        for closed in [true, false] {
+            let quiet =
+                Claimed { wanted: Wanted::Links { closed }, overdue: true, ..claimed(0, 0) };
+            let heard = [
+                (Heard::Error(&gone, None), false),
+                (Heard::Status(-1), false),
+                (Heard::Error(&fault, None), true),
+                (Heard::Nothing, true),
+                (Heard::NoCredentials, true),
+            ];
+            for (heard, again) in heard {
+                let drawn = consequence(&schedule(), &quiet, heard, 0.5, false);
+                assert_eq!((drawn.next.state, drawn.next.closed), (None, closed), "{heard:?}");
+                assert_eq!(
+                    (drawn.next.due_in.is_some(), drawn.decide),
+                    (again, false),
+                    "{heard:?}"
+                );
+            }
+        }
+        let closed = Claimed { wanted: Wanted::Links { closed: true }, ..claimed(0, 0) };
+        for status in [1, 7] {
+            let drawn = consequence(&schedule(), &closed, Heard::Status(status), 0.5, false);
+            assert!(drawn.next.state.is_none() && drawn.next.closed && !drawn.decide);
+        }
+        // Somebody who had failed has passed meanwhile.
+        let open = Claimed { wanted: Wanted::Links { closed: false }, ..claimed(0, 0) };
+        let drawn = consequence(&schedule(), &open, Heard::Status(1), 0.5, false);
+        assert!(drawn.next.state == Some(State::Decided) && drawn.next.closed && drawn.decide);
     }
 }

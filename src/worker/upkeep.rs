@@ -1,12 +1,27 @@
 //! What has to be done now and then, by any worker: erasures that were begun and not finished,
-//! persons whose time is over, checkpoints of the audit.
+//! what is older than its retention allows, the count of persons, checkpoints of the audit.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Worker;
 use super::retention::Retention;
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
+
+/// Persons with kept faces at which an alarm goes off, and the legal threshold itself.
+const PERSONS_ALARMS: [i64; 3] = [80_000, 95_000, 100_000];
+/// Distance of two counts: they go through an index with an entry for every face.
+const COUNT_EVERY: Duration = Duration::from_mins(1);
+
+/// The newest count of persons.
+#[derive(Debug, Default)]
+struct Persons {
+    counted_at: Option<Instant>,
+    /// The highest alarm that was logged.
+    said: i64,
+}
 
 /// Distance of two rounds.
 const EVERY: Duration = Duration::from_secs(10);
@@ -16,24 +31,45 @@ impl Worker {
     /// result.
     pub(super) async fn keep_up(&self) {
         let mut retention = Retention::default();
+        let mut persons = Persons::default();
         loop {
-            if let Err(error) = self.upkeep(&mut retention).await {
+            if let Err(error) = self.upkeep(&mut retention, &mut persons).await {
                 tracing::warn!(%error, "upkeep put off");
             }
             tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
         }
     }
 
-    async fn upkeep(&self, retention: &mut Retention) -> store::Result<()> {
+    async fn upkeep(&self, retention: &mut Retention, persons: &mut Persons) -> store::Result<()> {
         let finished = self.store.finish_erasures(self.clock.now()).await?;
         if finished > 0 {
+            self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
-        let forgotten = self.retain(retention).await?;
-        if forgotten > 0 {
-            tracing::info!(forgotten, "persons forgotten: their time is over");
-        }
+        self.retain(retention).await?;
+        self.count_persons(persons).await?;
         self.checkpoint_audit().await
+    }
+
+    /// Whoever keeps the faces of 100,000 persons has to register as one who does (the measures on
+    /// face recognition of 2025, article 15): alarms go off before that.
+    async fn count_persons(&self, persons: &mut Persons) -> store::Result<()> {
+        if persons.counted_at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return Ok(());
+        }
+        let count = self.store.persons_with_faces().await?;
+        persons.counted_at = Some(Instant::now());
+        metrics::gauge!("verdict_persons_with_faces").set(u32::try_from(count).unwrap_or(u32::MAX));
+        for threshold in PERSONS_ALARMS {
+            let reached = count >= threshold;
+            metrics::gauge!("verdict_persons_alarm", "threshold" => threshold.to_string())
+                .set(u8::from(reached));
+            if reached && persons.said < threshold {
+                tracing::error!(count, threshold, "faces of very many persons are kept");
+                persons.said = threshold;
+            }
+        }
+        Ok(())
     }
 
     /// The chain's end, under a key that the database does not hold in the clear. It is logged

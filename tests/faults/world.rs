@@ -351,6 +351,8 @@ access_key_secret = "provider-secret"
 queries_per_second = {QUERIES_PER_SECOND:?}
 connect_timeout_ms = 1000
 timeout_ms = 4000
+[images]
+mode = "off"
 [[vault.keys]]
 id = "test"
 secret = "{}"

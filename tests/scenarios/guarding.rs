@@ -118,7 +118,8 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
     let destroyed = &receipt.json["destroyed"];
     assert_eq!(
         *destroyed,
-        serde_json::json!({ "data_keys": 1, "answers": 2, "material": 2, "callbacks": 2 })
+        serde_json::json!({ "data_keys": 1, "answers": 2, "material": 2, "callbacks": 2,
+            "images": 0 })
     );
     assert!(receipt.json["completed_at"].is_string());
     let again = setting.ask("DELETE", process.http, &path, &[WHY]).await;

@@ -14,6 +14,7 @@ mod demo;
 mod faults;
 mod fetching;
 mod guarding;
+mod images;
 mod migrations;
 mod outages;
 mod privacy;

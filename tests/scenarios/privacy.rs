@@ -1,11 +1,16 @@
 //! Nothing of a person, and no secret, in logs, metrics or a dump of the database.
 
-use crate::harness::{Options, Setting, assert_no_person, callback, dump, now};
+use std::path::Path;
+
+use crate::harness::{Options, Setting, assert_no_person, callback, dump, eventually, now};
 
 #[tokio::test]
 async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
     let more = "[log]\nfilter = \"trace\"".to_owned();
-    let setting = Setting::new(Options { more, fixed_clock: false, ..Options::default() }).await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let images = format!("store = \"file://{}\"", folder.path().display());
+    let options = Options { more, images, fixed_clock: false, ..Options::default() };
+    let setting = Setting::new(options).await;
     let process = setting.serve().await;
     let biz_ids = [
         "pass-97",
@@ -23,12 +28,20 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
         "envelope-pass-96",
         "error200-NoSuchCode-x1-then-pass-97",
         "error-SignatureDoesNotMatch-x1-then-pass-97",
+        "pass-97-deadimages",
     ];
     for biz_id in biz_ids {
         let message = callback(biz_id, now());
         assert_eq!(process.post(&setting.client, message).await, Some(202));
     }
     setting.drained().await;
+    let pool = setting.database.pool().await;
+    eventually("the images are settled, but for those that are asked for again", || async {
+        let count = "select count(*) from tasks where minted = 0 and asked_again_at is null";
+        let open: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.expect("a count");
+        (open == 0).then_some(())
+    })
+    .await;
     // The person is shown to one caller, refused to another, and forgotten: on record each time.
     let found = setting.get(process.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
     let id = found.json["items"][0]["id"].as_str().expect("its id").to_owned();
@@ -36,6 +49,10 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
     let why = ("verdict-purpose", "appeal 4711");
     let shown = setting.ask("GET", process.http, &path, &[why]).await;
     assert!(crate::harness::person_in(&shown.text, &[]).is_some(), "the person is shown");
+    let face = format!("/v1/verifications/{id}/images/face");
+    let face = setting.ask("GET", process.http, &face, &[why]).await;
+    assert!((face.status, face.text.contains("JFIF")) == (200, true), "the face is shown");
+    let listed = setting.get(process.http, &format!("/v1/verifications/{id}/images")).await;
     let number = shown.json["number"].as_str().expect("the number").to_owned();
     let refused = setting.ask("GET", process.http, &path, &[]).await;
     let (_, erased, complaints) =
@@ -47,6 +64,7 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
         ("the receipts", &erased),
         ("what a command says", &complaints),
         ("the audit", &audit),
+        ("the list of images", &listed.text),
         ("what is said of somebody forgotten", &gone.text),
     ] {
         assert_no_person(what, text, &[&setting.api_key]);
@@ -61,7 +79,28 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
     assert!(log.contains("\"message\":\"fetch\""), "the log is there");
     assert_no_person("the log", &log, &secrets);
     assert_no_person("the metrics", &metrics.text, &secrets);
+    let kept = everything_below(folder.path());
+    assert!(kept.len() > 10_000, "the object store is there");
+    assert_no_person("the object store", &kept, &secrets);
+    for mark in ["JFIF", "IHDR"] {
+        assert!(!kept.contains(mark), "the object store holds an image in the clear");
+    }
     let dump = dump(&setting.database.url);
     assert!(dump.contains("INSERT INTO public.results"), "the dump is there");
     assert_no_person("the dump", &dump, &secrets);
+}
+
+/// Names and contents of all files.
+fn everything_below(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            all += &everything_below(&path);
+        } else {
+            all += &path.to_string_lossy();
+            all += &String::from_utf8_lossy(&std::fs::read(&path).expect("a file"));
+        }
+    }
+    all
 }

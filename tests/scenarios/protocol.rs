@@ -157,6 +157,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
             },
             sealed_body: vec![1],
             material: None,
+            links: None,
         }),
         ..completion(claimed, done())
     };

@@ -32,7 +32,10 @@ async fn user(owner: &Database, roles: &str) -> Database {
 
 #[tokio::test]
 async fn api_and_worker_do_all_their_work_with_their_own_roles() {
-    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let images = format!("store = \"file://{}\"", folder.path().display());
+    let options = Options { images, fixed_clock: false, ..Options::default() };
+    let mut setting = Setting::new(options).await;
     let owner = setting.database.clone();
     setting.database = user(&owner, "verdict_worker").await;
     setting.options.role = Role::Worker;
@@ -61,11 +64,24 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     }
     let material = format!("{path}/material");
     assert_eq!(setting.ask("GET", api.http, &material, &[WHY]).await.status, 200);
+    let face = format!("{path}/images/face");
+    crate::harness::eventually("the face is kept", || async {
+        let shown = setting.ask("GET", api.http, &face, &[WHY]).await;
+        (shown.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(setting.get(api.http, &format!("{path}/images")).await.status, 200);
     let refetch = format!("{path}/refetch");
     assert_eq!(setting.ask("POST", api.http, &refetch, &[]).await.status, 202);
     let receipt = setting.ask("DELETE", api.http, &material, &[WHY]).await;
     assert_eq!((receipt.status, &receipt.json["destroyed"]["data_keys"]), (202, &1.into()));
     assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
+
+    let id: verdict::domain::ids::VerificationId = id.parse().unwrap();
+    crate::harness::eventually("the erasure is complete", || async {
+        owner.store().receipt(id).await.unwrap().and_then(|receipt| receipt.completed_at)
+    })
+    .await;
 
     // What one process began another finishes, and signs the audit's end.
     let pool = owner.pool().await;

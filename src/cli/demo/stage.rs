@@ -97,6 +97,7 @@ impl Stage {
                 &sandbox_secret,
                 &webhook_secret,
                 &vault_secret,
+                &folder.join("images"),
                 ports,
             );
             write_private(&config_file, &text)?;
@@ -144,6 +145,7 @@ Try it:
   {program} --config {config} callback send --to http://{http} --biz-type demo --biz-id pass-99-me --curl
   curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications?biz_type=demo&biz_id=status-7-me'
   curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications/<id>/decisions'
+  curl -sS -H 'authorization: Bearer {key}' -H 'verdict-purpose: looking around' -o face.jpg 'http://{http}/v1/verifications/<id>/images/face'
   curl -sS http://{}/metrics
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
 throttled-3-then-pass, http-503 … (README has the table). Log: {}",
@@ -190,9 +192,10 @@ fn settings(
     sandbox_secret: &str,
     webhook_secret: &str,
     vault_secret: &str,
+    images: &Path,
     [http, operations]: [u16; 2],
 ) -> String {
-    let url = postgres.url(DATABASE);
+    let (url, images) = (postgres.url(DATABASE), images.display());
     format!(
         r#"# Written by `verdict demo`; every secret in it is made anew at each start.
 [http]
@@ -211,6 +214,8 @@ queries_per_second = 50
 [[vault.keys]]
 id = "demo"
 secret = "{vault_secret}"
+[images]
+store = "file://{images}"
 [worker]
 unfinished_schedule_ms = [300, 500, 1000]
 "#
@@ -233,7 +238,8 @@ async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<Str
     let key = api_key::generate()?;
     let id: ApiKeyId = ids.next(clock.now());
     let scopes =
-        [Scope::DecisionsRead, Scope::ResultsRead, Scope::VerificationsWrite].map(Scope::as_str);
+        [Scope::DecisionsRead, Scope::ResultsRead, Scope::ImagesRead, Scope::VerificationsWrite]
+            .map(Scope::as_str);
     let digest = api_key::secret_digest(&key);
     let doing = Doing { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
     store.add_api_key(id, "demo", &digest, &scopes, &doing).await?;

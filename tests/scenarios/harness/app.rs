@@ -40,6 +40,8 @@ pub struct Options {
     pub database: Option<Database>,
     /// The key ring: ids, each with a secret of its own.
     pub vault_keys: &'static [&'static str],
+    /// The section about images.
+    pub images: String,
     /// Whether time stands still.
     pub fixed_clock: bool,
 }
@@ -55,6 +57,7 @@ impl Default for Options {
             unfinished_schedule_ms: "[50]",
             database: None,
             vault_keys: &["test"],
+            images: "mode = \"off\"".to_owned(),
             fixed_clock: true,
         }
     }
@@ -90,7 +93,13 @@ pub struct TestApp {
 
 /// A simulated provider that knows key `provider-key` with secret `provider-secret`.
 pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
+    slow_images(clock, Duration::ZERO).await
+}
+
+/// One whose images take that long.
+pub async fn slow_images(clock: &Clock, image_latency: Duration) -> (Sandbox, SocketAddr) {
     let settings = Settings::new("provider-key", "provider-secret".to_owned().into());
+    let settings = Settings { image_latency, ..settings };
     let sandbox = Sandbox::new(settings, clock.clone(), Ids::random());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -139,6 +148,8 @@ access_key_id = "{key}"
 access_key_secret = "{}"
 queries_per_second = {:?}
 {vault}
+[images]
+{}
 [worker]
 unfinished_schedule_ms = {}
 backoff_first_ms = 20
@@ -147,6 +158,7 @@ backoff_first_ms = 20
         database.url,
         options.provider_secret,
         options.queries_per_second,
+        options.images,
         options.unfinished_schedule_ms,
         options.more
     )

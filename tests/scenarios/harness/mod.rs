@@ -1,6 +1,7 @@
 //! What the scenarios stand on.
 
 mod app;
+mod buckets;
 mod caller;
 mod cluster;
 mod privacy;
@@ -8,7 +9,8 @@ mod process;
 pub mod protocol;
 mod proxy;
 
-pub use app::{Options, TestApp, make_key, provider, vault_secret};
+pub use app::{Options, TestApp, make_key, provider, slow_images, vault_secret};
+pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
 pub use privacy::{assert_no_person, dump, person_in};

@@ -280,6 +280,7 @@ impl Steps {
             },
             sealed_body: sealed_body(claimed),
             material: None,
+            links: None,
         });
         let new_data_key = (result.is_some() && claimed.data_key.is_none()).then(|| {
             let (_, wrapped) = self.vault.new_data_key(claimed.id).expect("a data key");

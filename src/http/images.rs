@@ -1,0 +1,222 @@
+//! `GET /v1/verifications/{id}/images`: which there are; `…/images/{kind}`: one of them, recorded
+//! before it is shown.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::Api;
+use super::auth::Scope;
+use super::material::doing;
+use super::problem::Problem;
+use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::image::ImageKind;
+use crate::domain::verification::State as Standing;
+use crate::images::archive::ImageId;
+use crate::store::images::ImageRow;
+use crate::vault::WrappedKey;
+
+#[derive(Serialize)]
+struct ListView {
+    items: Vec<ImageView>,
+}
+
+#[derive(Serialize)]
+struct ImageView {
+    result_id: ResultId,
+    kind: String,
+    state: String,
+    reason: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    settled_at: Option<OffsetDateTime>,
+    content_type: Option<String>,
+    bytes: Option<i32>,
+    sha256: Option<String>,
+}
+
+/// Which images there are, and what became of them: nothing that shows anybody.
+pub async fn list(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::ImagesRead).await?;
+    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    let rows = api.store.images_of(id).await?;
+    Ok(Json(ListView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
+}
+
+/// The newest of its kind.
+pub async fn read(
+    State(api): State<Api>,
+    Path((id, kind)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
+    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let kind: ImageKind = kind.parse().map_err(|_| Problem::not_found())?;
+    let doing = doing(&api, &caller, &headers)?;
+    let (Some(vault), Some(archive)) = (&api.vault, &api.archive) else {
+        return Err(Problem::unavailable().detail(
+            "This process has no vault.keys or no images.store; another one may serve it",
+        ));
+    };
+    let Some(found) = api.store.read_image(id, kind, &doing).await? else {
+        let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        return Err(match found.state {
+            Standing::Erased => Problem::erased(),
+            _ => Problem::no_image(),
+        });
+    };
+    let image = ImageId { verification: id, result: ResultId(found.result_id), kind };
+    let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
+    let sealed = archive.get(&image).await.map_err(|error| {
+        tracing::warn!(%error, verification = %id, "an image cannot be read");
+        Problem::unavailable().detail("The object store does not answer")
+    })?;
+    let opened = sealed
+        .ok_or_else(|| "the object store does not have it".to_owned())
+        .and_then(|sealed| {
+            let key = vault.open_data_key(id, &wrapped).map_err(|error| error.to_string())?;
+            image.with_place(|place| key.open(place, &sealed)).map_err(|error| error.to_string())
+        })
+        .map_err(|error| {
+            tracing::error!(error, verification = %id, "an image does not open");
+            Problem::internal()
+        })?;
+    metrics::counter!("verdict_image_reads_total").increment(1);
+    let etag = format!("\"{}\"", hex::encode(&found.sha256));
+    // Its bytes are wiped with their last reader.
+    let bytes = Bytes::from_owner(opened);
+    respond(&headers, &etag, &found.content_type, bytes)
+}
+
+/// The answer to a conditional or partial request (RFC 9110, 13 and 14).
+fn respond(
+    asked: &HeaderMap,
+    etag: &str,
+    content_type: &str,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let known = |tag: &str| {
+        tag.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    };
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
+    let whole = bytes.len();
+    let (status, bytes, range) = if text(IF_NONE_MATCH).is_some_and(known) {
+        (StatusCode::NOT_MODIFIED, Bytes::new(), None)
+    } else {
+        let wanted = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|tag| tag == etag));
+        match wanted.map_or(Part::Whole, |range| part(range, whole)) {
+            Part::Whole => (StatusCode::OK, bytes, None),
+            Part::Of(from, to) => {
+                let range = format!("bytes {from}-{}/{whole}", to - 1);
+                (StatusCode::PARTIAL_CONTENT, bytes.slice(from..to), Some(range))
+            }
+            Part::Outside => return Err(Problem::range_not_satisfiable().of_length(whole)),
+        }
+    };
+    let mut response = (status, Body::from(bytes)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(ETAG, value(etag)?);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status != StatusCode::NOT_MODIFIED {
+        headers.insert(CONTENT_TYPE, value(content_type)?);
+    }
+    if let Some(range) = range {
+        headers.insert(CONTENT_RANGE, value(&range)?);
+    }
+    // Whatever it is, a browser shows it as nothing but an image, and runs nothing in it.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
+    Ok(response)
+}
+
+/// What a `Range` asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// All: no range, several, or one we do not read; a server may answer with everything.
+    Whole,
+    /// From, and up to, not included.
+    Of(usize, usize),
+    /// Nothing that there is.
+    Outside,
+}
+
+fn part(range: &str, length: usize) -> Part {
+    let Some((from, to)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+    else {
+        return Part::Whole;
+    };
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(usize::MAX))
+    };
+    let (from, to) = (from.trim(), to.trim());
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if from > to => Part::Whole,
+        (Some(from), Some(_)) if from >= length => Part::Outside,
+        (Some(from), Some(to)) => Part::Of(from, to.saturating_add(1).min(length)),
+        (Some(from), None) if to.is_empty() && from >= length => Part::Outside,
+        (Some(from), None) if to.is_empty() => Part::Of(from, length),
+        (None, Some(0)) if from.is_empty() => Part::Outside,
+        (None, Some(last)) if from.is_empty() => Part::Of(length.saturating_sub(last), length),
+        _ => Part::Whole,
+    }
+}
+
+impl From<ImageRow> for ImageView {
+    fn from(row: ImageRow) -> Self {
+        Self {
+            result_id: ResultId(row.result_id),
+            kind: row.kind,
+            state: row.state,
+            reason: row.reason,
+            settled_at: row.settled_at,
+            content_type: row.content_type,
+            bytes: row.bytes,
+            sha256: row.sha256.map(hex::encode),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_has_it() {
+        for (range, wanted) in [
+            ("bytes=0-0", Part::Of(0, 1)),
+            ("bytes=2-4", Part::Of(2, 5)),
+            ("bytes=2-", Part::Of(2, 10)),
+            ("bytes=2-99999999999999999999999", Part::Of(2, 10)),
+            ("bytes=-3", Part::Of(7, 10)),
+            ("bytes=-30", Part::Of(0, 10)),
+            ("bytes=10-", Part::Outside),
+            ("bytes=10-12", Part::Outside),
+            ("bytes=-0", Part::Outside),
+            ("bytes=5-4", Part::Whole),
+            ("bytes=0-1,3-4", Part::Whole),
+            ("bytes=a-b", Part::Whole),
+            ("bytes=12-x", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("lines=0-1", Part::Whole),
+        ] {
+            assert_eq!(part(range, 10), wanted, "{range}");
+        }
+    }
+}

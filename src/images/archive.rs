@@ -1,0 +1,277 @@
+//! The object store: where sealed images are, by file or by S3.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    ClientOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::image::ImageKind;
+use crate::vault::Place;
+
+/// Where objects are kept.
+#[derive(Clone, Debug)]
+pub enum Settings {
+    /// `file://`: a folder, for one machine or a shared file system.
+    Folder(PathBuf),
+    /// `s3://`: anything that speaks S3, Alibaba OSS among it.
+    S3(S3),
+}
+
+impl Settings {
+    /// A folder that is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Folder(folder) if !folder.exists())
+    }
+}
+
+/// An S3-compatible store.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// Bucket.
+    pub bucket: String,
+    /// Before every object's name; may be empty.
+    pub prefix: String,
+    /// `https://oss-cn-hangzhou.aliyuncs.com`; plain `http` only to loopback.
+    pub endpoint: String,
+    /// Region.
+    pub region: String,
+    /// Access key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub access_key_secret: SecretString,
+    /// `bucket.endpoint` instead of `endpoint/bucket`; OSS knows only that.
+    pub virtual_hosted: bool,
+    /// The store knows `If-None-Match: *` on a put. Without it a repeated put writes the same
+    /// image again.
+    pub conditional_put: bool,
+}
+
+/// For one request to the store, its repeats included.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the store did not do. Its own words may hold paths and keys of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArchiveError {
+    /// It cannot be used as configured.
+    #[error("the object store cannot be used as configured")]
+    Setup,
+    /// It did not answer in time.
+    #[error("the object store did not answer in time")]
+    Timeout,
+    /// It refused or failed.
+    #[error("the object store failed ({0})")]
+    Failed(&'static str),
+}
+
+/// What a put did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// Written.
+    New,
+    /// Something was there already: an earlier try got this far.
+    Already,
+}
+
+/// Which image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageId {
+    /// Whose.
+    pub verification: VerificationId,
+    /// The answer that had the link.
+    pub result: ResultId,
+    /// Which of its images.
+    pub kind: ImageKind,
+}
+
+impl ImageId {
+    /// Where it is sealed to: moved anywhere else it does not open.
+    pub fn with_place<T>(&self, using: impl FnOnce(&Place<'_>) -> T) -> T {
+        let column = self.kind.to_string();
+        using(&Place { table: "images", row: self.result.0, column: &column })
+    }
+}
+
+/// The store of sealed images.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// Where the objects are files.
+    root: Option<PathBuf>,
+}
+
+impl Archive {
+    /// Opens it; a folder is made if need be, a bucket is not asked.
+    pub fn open(settings: &Settings) -> Result<Self, ArchiveError> {
+        match settings {
+            Settings::Folder(folder) => {
+                std::fs::create_dir_all(folder).map_err(|_| ArchiveError::Setup)?;
+                let objects = LocalFileSystem::new_with_prefix(folder)
+                    .map_err(|_| ArchiveError::Setup)?
+                    .with_automatic_cleanup(true)
+                    .with_fsync(true);
+                let root = Some(folder.clone());
+                Ok(Self { objects: Arc::new(objects), prefix: Path::default(), root })
+            }
+            Settings::S3(s3) => {
+                let conditional = if s3.conditional_put {
+                    S3ConditionalPut::ETagMatch
+                } else {
+                    S3ConditionalPut::Disabled
+                };
+                let plain = s3.endpoint.starts_with("http://");
+                let objects = AmazonS3Builder::new()
+                    .with_bucket_name(&s3.bucket)
+                    .with_endpoint(&s3.endpoint)
+                    .with_region(&s3.region)
+                    .with_access_key_id(&s3.access_key_id)
+                    .with_secret_access_key(s3.access_key_secret.expose_secret())
+                    .with_virtual_hosted_style_request(s3.virtual_hosted)
+                    .with_conditional_put(conditional)
+                    .with_disable_tagging(true)
+                    .with_disable_bulk_delete(true)
+                    .with_allow_http(plain)
+                    .with_client_options(
+                        ClientOptions::new().with_allow_http(plain).with_timeout(TIMEOUT),
+                    )
+                    // What failed comes again with its task.
+                    .with_retry(RetryConfig {
+                        max_retries: 1,
+                        retry_timeout: TIMEOUT,
+                        ..RetryConfig::default()
+                    })
+                    .build()
+                    .map_err(|_| ArchiveError::Setup)?;
+                Ok(Self {
+                    objects: Arc::new(objects),
+                    prefix: Path::from(s3.prefix.as_str()),
+                    root: None,
+                })
+            }
+        }
+    }
+
+    fn folder(&self, verification: VerificationId) -> Path {
+        self.prefix.clone().join(verification.to_string())
+    }
+
+    fn name(&self, image: &ImageId) -> Path {
+        self.folder(image.verification).join(image.result.to_string()).join(image.kind.to_string())
+    }
+
+    /// Keeps sealed bytes, unless something is kept there already.
+    pub async fn put(&self, image: &ImageId, sealed: Vec<u8>) -> Result<Put, ArchiveError> {
+        let name = self.name(image);
+        let put = async {
+            let create = self.objects.put_opts(
+                &name,
+                Bytes::from(sealed.clone()).into(),
+                PutMode::Create.into(),
+            );
+            match create.await {
+                // A store that cannot say "only if absent".
+                Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
+                    self.objects.put(&name, Bytes::from(sealed).into()).await
+                }
+                outcome => outcome,
+            }
+        };
+        match within(put).await {
+            Ok(_) => Ok(Put::New),
+            Err(Failure::Store(
+                StoreError::AlreadyExists { .. } | StoreError::Precondition { .. },
+            )) => Ok(Put::Already),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The sealed bytes; `None` if there are none.
+    pub async fn get(&self, image: &ImageId) -> Result<Option<Bytes>, ArchiveError> {
+        let name = self.name(image);
+        let got = async { self.objects.get(&name).await?.bytes().await };
+        match within(got).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Failure::Store(StoreError::NotFound { .. })) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Deletes one image; it need not be there.
+    pub async fn delete(&self, image: &ImageId) -> Result<(), ArchiveError> {
+        let name = self.name(image);
+        match within(self.objects.delete(&name)).await {
+            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. })) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Deletes everything of a verification; answers how many objects.
+    pub async fn delete_all(&self, verification: VerificationId) -> Result<usize, ArchiveError> {
+        let folder = self.folder(verification);
+        let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
+        let names: Vec<Path> = within(list.take(1000).try_collect()).await?;
+        let mut deleted = 0;
+        for name in &names {
+            match within(self.objects.delete(name)).await {
+                Ok(()) => deleted += 1,
+                Err(Failure::Store(StoreError::NotFound { .. })) => {}
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        if let Some(root) = &self.root {
+            // What a killed process had begun to write is no object and on no list.
+            match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ArchiveError::Failed("a folder cannot be removed"));
+                }
+                _ => {}
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Whether it answers at all.
+    pub async fn answers(&self) -> Result<(), ArchiveError> {
+        let nobody = self.folder(VerificationId(uuid::Uuid::nil()));
+        let _: Vec<_> = within(self.objects.list(Some(&nobody)).take(1).try_collect()).await?;
+        Ok(())
+    }
+}
+
+enum Failure {
+    Store(StoreError),
+    Timeout,
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Failure::Store(error)),
+        Err(_) => Err(Failure::Timeout),
+    }
+}
+
+impl From<Failure> for ArchiveError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Timeout => Self::Timeout,
+            Failure::Store(error) => Self::Failed(match error {
+                StoreError::NotFound { .. } => "not found",
+                StoreError::PermissionDenied { .. } => "permission denied",
+                StoreError::Unauthenticated { .. } => "not authenticated",
+                StoreError::Generic { .. } => "no connection, or an unexpected answer",
+                _ => "unexpected",
+            }),
+        }
+    }
+}

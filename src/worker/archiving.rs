@@ -1,0 +1,315 @@
+//! One result's images: fetched before their links die, sealed with the person's key, kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Worker;
+use super::links::{self, Links};
+use super::tasks::{backoff, millis};
+use crate::domain::ids::ResultId;
+use crate::domain::image::{ImageKind, ImageMode};
+use crate::images::archive::{ArchiveError, ImageId, Put};
+use crate::images::{Archive, Downloader, Missed, Picture};
+use crate::store::images::{Fate, SettledImage};
+use crate::store::tasks::{AskedAgain, Task, Then, Work};
+use crate::vault::{DataKey, WrappedKey};
+
+/// What a worker needs for images.
+#[derive(Debug)]
+pub struct Images {
+    /// What is done with the images of a scene that is not named.
+    pub mode: ImageMode,
+    /// What is done with those of a scene.
+    pub scenes: BTreeMap<String, ImageMode>,
+    /// Results whose images are fetched at once by this process.
+    pub concurrency: usize,
+    /// Follows links.
+    pub downloader: Downloader,
+    /// The object store; `None`: nothing is archived.
+    pub archive: Option<Archive>,
+}
+
+impl Images {
+    /// What is done with the images of that scene.
+    pub fn mode_of(&self, biz_type: &str) -> ImageMode {
+        self.scenes.get(biz_type).copied().unwrap_or(self.mode)
+    }
+}
+
+/// After so many times of asking again, this long until the next; after the last, images are lost.
+/// A host of images may be away for hours; the provider keeps them for 180 days.
+const ASK_AGAIN_AFTER: [Duration; 9] = [
+    Duration::ZERO,
+    Duration::from_secs(10),
+    Duration::from_mins(1),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
+    Duration::from_hours(6),
+    Duration::from_hours(24),
+    Duration::from_hours(24),
+    Duration::from_hours(24),
+];
+/// Between two looks at what came of asking again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// An object store that is away is no reason to use links up.
+const STORE_AWAY: Duration = Duration::from_secs(10);
+/// From this size on bytes are sealed off the threads that serve everybody else.
+const LARGE: usize = 64 * 1024;
+
+/// Archives what the task's links lead to. An error puts the task off as a whole.
+pub(super) async fn archive(worker: &Worker, task: &Task) -> anyhow::Result<()> {
+    let (images, then) = follow_links(worker, task).await?;
+    settle(worker, task, images, then).await
+}
+
+/// What became of the images, and what follows.
+async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<SettledImage>, Then)> {
+    let Work::Archive { result, links, data_key, expired, minted, settled, asked_again, .. } =
+        &task.work
+    else {
+        anyhow::bail!("not a task about images");
+    };
+    // Its person was forgotten a moment ago; what is left of the work goes with that.
+    let Some((key_id, bytes)) = data_key else { return Ok((Vec::new(), Then::Done)) };
+    let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+    let key = worker.vault.open_data_key(task.verification, &wrapped)?;
+    let mut links =
+        links::open(links, *result, &key).ok_or_else(|| anyhow::anyhow!("links do not open"))?;
+    links.links.retain(|(kind, _)| !settled.contains(&kind.to_string()));
+    if *asked_again {
+        return Ok(match worker.store.asked_again(task).await? {
+            AskedAgain::Followed => (Vec::new(), Then::Done),
+            AskedAgain::Waiting => (Vec::new(), Then::Again(LOOK_AGAIN)),
+            AskedAgain::InVain => (all_lost(&links, "no-new-links"), Then::Done),
+        });
+    }
+    // Links are used, and new ones asked for, only while what they lead to can be kept.
+    if let Some(archive) = &worker.images.archive
+        && links.keep
+        && (task.failures > 0 || *expired)
+        && let Err(error) = archive.answers().await
+    {
+        let verification = task.verification;
+        tracing::warn!(%error, %verification, "images wait for the object store");
+        return Ok((Vec::new(), Then::Again(STORE_AWAY)));
+    }
+    let fetched =
+        if *expired { vec![Fetched::Dead] } else { fetch_all(worker, task, &key, &links).await? };
+    let dead = fetched.iter().any(|image| matches!(image, Fetched::Dead));
+    let passing = fetched.iter().any(|image| matches!(image, Fetched::Passing));
+    let mut images: Vec<SettledImage> = fetched.into_iter().filter_map(Fetched::settled).collect();
+    if dead {
+        // The new links lead to all of them, so what was kept is kept twice, under two answers.
+        let asked = usize::try_from(*minted).unwrap_or(usize::MAX);
+        if let Some(wait) = ASK_AGAIN_AFTER.get(asked) {
+            return Ok((images, Then::AskAgain(*wait)));
+        }
+        links.links.retain(|(kind, _)| !images.iter().any(|image| image.kind == *kind));
+        images.extend(all_lost(&links, "link-dead"));
+        return Ok((images, Then::Done));
+    }
+    let again = Then::Again(backoff(task.failures, worker.ids.fraction()));
+    Ok((images, if passing { again } else { Then::Done }))
+}
+
+fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {
+    links.links.iter().map(|(kind, _)| lost(*kind, reason)).collect()
+}
+
+/// What came of one link.
+enum Fetched {
+    Settled(SettledImage),
+    Dead,
+    Passing,
+}
+
+impl Fetched {
+    fn settled(self) -> Option<SettledImage> {
+        match self {
+            Self::Settled(image) => Some(image),
+            Self::Dead | Self::Passing => None,
+        }
+    }
+}
+
+/// All of them at once: they share one deadline.
+async fn fetch_all(
+    worker: &Worker,
+    task: &Task,
+    key: &DataKey,
+    links: &Links,
+) -> anyhow::Result<Vec<Fetched>> {
+    let keep = links.keep;
+    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, keep, *kind, link));
+    futures_util::future::try_join_all(all).await
+}
+
+async fn fetch(
+    worker: &Worker,
+    task: &Task,
+    key: &DataKey,
+    kept: bool,
+    kind: ImageKind,
+    link: &SecretString,
+) -> anyhow::Result<Fetched> {
+    let outcome = match worker.images.downloader.fetch(link).await {
+        Ok(picture) => {
+            let image = match &worker.images.archive {
+                Some(archive) if kept => keep(archive, task, key, kind, picture).await?,
+                Some(_) | None => digested(kind, &picture),
+            };
+            (Fetched::Settled(image), "fetched")
+        }
+        Err(Missed::Dead) => (Fetched::Dead, "link-dead"),
+        Err(Missed::Passing(why)) => (Fetched::Passing, why),
+        Err(Missed::Never(why)) => (Fetched::Settled(lost(kind, why)), why),
+    };
+    metrics::counter!("verdict_image_downloads_total", "outcome" => outcome.1).increment(1);
+    Ok(outcome.0)
+}
+
+fn digested(kind: ImageKind, picture: &Picture) -> SettledImage {
+    settled(kind, Fate::Digested, picture.format.media_type(), &picture.bytes, None)
+}
+
+/// Seals it and puts it where it stays.
+async fn keep(
+    archive: &Archive,
+    task: &Task,
+    key: &DataKey,
+    kind: ImageKind,
+    picture: Picture,
+) -> anyhow::Result<SettledImage> {
+    let Work::Archive { result, person, .. } = &task.work else {
+        anyhow::bail!("not a task about images");
+    };
+    let image = ImageId { verification: task.verification, result: *result, kind };
+    let media_type = picture.format.media_type();
+    let (sealed, clear) = seal(key, &image, picture.bytes).await?;
+    let clear = match archive.put(&image, sealed).await? {
+        Put::New => clear,
+        // A worker got this far before and could not say so. What is kept counts.
+        // A worker got this far before and could not say so. What is kept counts.
+        Put::Already => {
+            let Some(kept) = already_kept(archive, &image, key).await? else {
+                // Not what we seal: put it away, so that the next try can keep the image.
+                archive.delete(&image).await?;
+                anyhow::bail!("what the object store held for an image does not open");
+            };
+            kept
+        }
+    };
+    let person = kind
+        .shows_a_face()
+        .then(|| person.clone().unwrap_or_else(|| task.verification.0.as_bytes().to_vec()));
+    Ok(settled(kind, Fate::Archived, media_type, &clear, person))
+}
+
+async fn already_kept(
+    archive: &Archive,
+    image: &ImageId,
+    key: &DataKey,
+) -> Result<Option<Zeroizing<Vec<u8>>>, ArchiveError> {
+    let kept = archive.get(image).await?;
+    Ok(kept.and_then(|sealed| image.with_place(|place| key.open(place, &sealed).ok())))
+}
+
+async fn seal(
+    key: &DataKey,
+    image: &ImageId,
+    bytes: Zeroizing<Vec<u8>>,
+) -> anyhow::Result<(Vec<u8>, Zeroizing<Vec<u8>>)> {
+    if bytes.len() < LARGE {
+        let sealed = image.with_place(|place| key.seal(place, &bytes))?;
+        return Ok((sealed, bytes));
+    }
+    let (key, image) = (key.clone(), *image);
+    let sealing = tokio::task::spawn_blocking(move || {
+        image.with_place(|place| key.seal(place, &bytes)).map(|sealed| (sealed, bytes))
+    });
+    Ok(sealing.await??)
+}
+
+fn settled(
+    kind: ImageKind,
+    fate: Fate,
+    content_type: &'static str,
+    bytes: &[u8],
+    person: Option<Vec<u8>>,
+) -> SettledImage {
+    SettledImage {
+        kind,
+        fate,
+        content_type: Some(content_type),
+        bytes: i32::try_from(bytes.len()).ok(),
+        sha256: Some(Sha256::digest(bytes).into()),
+        person,
+    }
+}
+
+fn lost(kind: ImageKind, reason: &'static str) -> SettledImage {
+    let fate = Fate::Lost(reason);
+    SettledImage { kind, fate, content_type: None, bytes: None, sha256: None, person: None }
+}
+
+async fn settle(
+    worker: &Worker,
+    task: &Task,
+    images: Vec<SettledImage>,
+    then: Then,
+) -> anyhow::Result<()> {
+    let held = worker.store.settle_images(task, &images, then, worker.clock.now()).await?;
+    if !held {
+        return clean_up(worker, task, &images).await;
+    }
+    if matches!(then, Then::AskAgain(wait) if wait.is_zero()) {
+        worker.signals.work_is_due();
+    }
+    let count = |state: &str| images.iter().filter(|image| image.fate.state() == state).count();
+    let reason = images.iter().find_map(|image| image.fate.reason());
+    let (then, again_in) = match then {
+        Then::Done => ("done", None),
+        Then::Again(wait) => ("again", Some(wait)),
+        Then::AskAgain(wait) => ("ask-again", Some(wait)),
+    };
+    tracing::info!(
+        verification = %task.verification,
+        archived = count("archived"),
+        digested = count("digest"),
+        lost = count("lost"),
+        reason,
+        then,
+        again_in_ms = again_in.map(millis),
+        age_ms = millis(task.age),
+        "images"
+    );
+    for image in &images {
+        let state = image.fate.state();
+        metrics::counter!("verdict_images_total", "state" => state).increment(1);
+    }
+    if then == "done" && count("lost") == 0 && !images.is_empty() {
+        metrics::histogram!("verdict_images_kept_seconds").record(task.age.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Somebody else's now, or nobody's. What was put for a person who was forgotten meanwhile goes
+/// again; a successor's image stays.
+async fn clean_up(worker: &Worker, task: &Task, images: &[SettledImage]) -> anyhow::Result<()> {
+    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+    let (Some(archive), Work::Archive { result, .. }) = (&worker.images.archive, &task.work) else {
+        return Ok(());
+    };
+    if !worker.store.is_erased(task.verification).await? {
+        return Ok(());
+    }
+    for image in images.iter().filter(|image| image.fate == Fate::Archived) {
+        let (verification, result): (_, ResultId) = (task.verification, *result);
+        archive.delete(&ImageId { verification, result, kind: image.kind }).await?;
+    }
+    Ok(())
+}

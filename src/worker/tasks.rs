@@ -1,0 +1,109 @@
+//! The loop of follow-up work: takes due tasks under leases, nearest deadline first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::leases::Leases;
+use super::{Worker, archiving, free_slots};
+use crate::store::tasks::{Task, Work};
+
+/// After a task failed as a whole: at most, and at first.
+const BACKOFF: (Duration, Duration) = (Duration::from_mins(1), Duration::from_millis(250));
+
+impl Worker {
+    pub(super) async fn work_on_tasks_until_stopped(
+        self: &Arc<Self>,
+        leases: &Leases,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let hands = self.images.concurrency;
+        let slots = Arc::new(Semaphore::new(hands));
+        while let Some(mut permits) = free_slots(&slots, hands, stop).await {
+            let asked_at = Instant::now();
+            let token = self.ids.next(self.clock.now());
+            let free = permits.num_permits();
+            let rest = match self.store.claim_tasks(free, self.settings.lease, token).await {
+                Ok(claim) => {
+                    let all = claim.tasks.len() >= free;
+                    for task in claim.tasks {
+                        let lease = leases.hold(task.id, task.lease_token, asked_at);
+                        let (worker, permit) = (Arc::clone(self), permits.split(1));
+                        tasks.spawn(async move {
+                            worker.work_on(&task, &lease.lost).await;
+                            drop((lease, permit));
+                        });
+                    }
+                    if all { Duration::ZERO } else { claim.next_due.unwrap_or(Duration::MAX) }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot claim tasks");
+                    Duration::MAX
+                }
+            };
+            drop(permits);
+            let rest = rest.min(self.jittered_poll());
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(rest) => {}
+                () = self.signals.task() => {}
+            }
+        }
+    }
+
+    /// Does it, unless its lease is lost on the way.
+    async fn work_on(&self, task: &Task, lost: &CancellationToken) {
+        let done = async {
+            match &task.work {
+                Work::Archive { .. } => archiving::archive(self, task).await,
+                Work::DeleteImages => self.delete_images(task).await,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = lost.cancelled() => {
+                tracing::warn!(verification = %task.verification, "lease of a task lost: dropped");
+                return;
+            }
+            outcome = done => outcome,
+        };
+        if let Err(error) = outcome {
+            let wait = backoff(task.failures, self.ids.fraction());
+            tracing::warn!(
+                error = %error, verification = %task.verification, again_in_ms = millis(wait),
+                "a task failed"
+            );
+            // Where even that fails the lease runs out, and it is tried again.
+            if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
+                tracing::warn!(%error, verification = %task.verification, "a task is not put off");
+            }
+        }
+    }
+
+    async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
+        let archive = self.images.archive.as_ref().ok_or_else(|| {
+            anyhow::anyhow!("images are to be deleted and no images.store is configured")
+        })?;
+        let objects = archive.delete_all(task.verification).await?;
+        if self.store.images_deleted(task, objects, self.clock.now()).await? {
+            tracing::info!(verification = %task.verification, objects, "images deleted");
+        }
+        Ok(())
+    }
+}
+
+/// Full jitter below a delay that doubles with every failure in a row.
+pub(super) fn backoff(failures: i32, jitter: f64) -> Duration {
+    let (most, first) = BACKOFF;
+    let ceiling = (first * 2_u32.pow(failures.clamp(0, 16).unsigned_abs())).min(most);
+    ceiling.mul_f64(jitter).max(first / 4)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

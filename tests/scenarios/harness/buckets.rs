@@ -1,0 +1,116 @@
+//! A store that speaks as much S3 as images need, in memory: put if absent, get, delete, list.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+
+type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
+
+/// The store; paths are `/bucket/name`.
+#[derive(Clone, Default)]
+pub struct Buckets(Objects);
+
+impl Buckets {
+    /// Serves until the process ends.
+    pub async fn start() -> (Self, SocketAddr) {
+        let buckets = Self::default();
+        let router = Router::new().fallback(answer).with_state(buckets.0.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum_serve(listener, router).await });
+        (buckets, address)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().expect("objects").keys().cloned().collect()
+    }
+
+    pub fn holds(&self, text: &[u8]) -> bool {
+        let objects = self.0.lock().expect("objects");
+        objects.values().any(|object| object.windows(text.len()).any(|part| part == text))
+    }
+}
+
+async fn axum_serve(listener: TcpListener, router: Router) {
+    use hyper_util::rt::TokioIo;
+    use hyper_util::service::TowerToHyperService;
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service),
+        );
+    }
+}
+
+async fn answer(State(objects): State<Objects>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+    if !signed.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 Credential=bucket-key/")) {
+        return (403, "<Error><Code>AccessDenied</Code></Error>").into_response_with_status();
+    }
+    let body = to_bytes(body, 1 << 24).await.expect("a body");
+    let name = head.uri.path().to_owned();
+    let mut objects = objects.lock().expect("objects");
+    match head.method.as_str() {
+        "PUT" if head.headers.contains_key("if-none-match") && objects.contains_key(&name) => {
+            (412, "<Error><Code>PreconditionFailed</Code></Error>").into_response_with_status()
+        }
+        "PUT" => {
+            objects.insert(name, body);
+            ([("etag", "\"1\"")], "").into_response()
+        }
+        "DELETE" => {
+            objects.remove(&name);
+            (204, "").into_response_with_status()
+        }
+        "GET" if head.uri.query().is_some_and(|query| query.contains("list-type=2")) => {
+            list(&objects, head.uri.path(), head.uri.query().unwrap_or_default()).into_response()
+        }
+        "GET" => match objects.get(&name) {
+            Some(object) => {
+                let date = "Tue, 24 Nov 2026 08:00:00 GMT";
+                ([("etag", "\"1\""), ("last-modified", date)], object.clone()).into_response()
+            }
+            None => (404, "<Error><Code>NoSuchKey</Code></Error>").into_response_with_status(),
+        },
+        _ => (405, "").into_response_with_status(),
+    }
+}
+
+fn list(objects: &BTreeMap<String, Bytes>, bucket: &str, query: &str) -> String {
+    let query = url::form_urlencoded::parse(query.as_bytes());
+    let prefix = query.into_owned().find(|(name, _)| name == "prefix").map(|(_, value)| value);
+    let below = format!("{}/", bucket.trim_end_matches('/'));
+    let mut items = String::new();
+    for (name, object) in objects {
+        let Some(key) = name.strip_prefix(&below) else { continue };
+        if key.starts_with(prefix.as_deref().unwrap_or_default()) {
+            let size = object.len();
+            let _ = write!(
+                items,
+                "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>1</ETag>\
+                 <LastModified>2026-11-24T08:00:00.000Z</LastModified></Contents>"
+            );
+        }
+    }
+    format!("<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>")
+}
+
+trait WithStatus {
+    fn into_response_with_status(self) -> Response;
+}
+
+impl WithStatus for (u16, &'static str) {
+    fn into_response_with_status(self) -> Response {
+        let status = axum::http::StatusCode::from_u16(self.0).expect("a status");
+        (status, self.1).into_response()
+    }
+}
