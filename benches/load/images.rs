@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 100)]
     queries_per_second: u32,
     /// Answers whose images are fetched at once.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 64)]
     concurrency: u32,
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::format::Format;
@@ -31,6 +32,8 @@ pub struct Settings {
 
 /// An image in hand.
 pub struct Picture {
+    /// Its share of the memory that downloads may take.
+    _room: OwnedSemaphorePermit,
     /// What it is.
     pub format: Format,
     /// All of it; wiped when dropped.
@@ -59,10 +62,17 @@ pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
 /// What a lookup answers.
 pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
+/// Bytes of images that may be in memory at once, their sealed forms not counted: many small ones
+/// or few large ones.
+const ROOM: usize = 32 * 1024 * 1024;
+/// What room is counted in.
+const UNIT: usize = 1024;
+
 /// Follows links.
 #[derive(Debug)]
 pub struct Downloader {
     settings: Settings,
+    room: Arc<Semaphore>,
     http: reqwest::Client,
 }
 
@@ -86,7 +96,8 @@ impl Downloader {
             .http1_only()
             .dns_resolver(Arc::new(resolver))
             .build()?;
-        Ok(Self { settings, http })
+        let room = Arc::new(Semaphore::new(ROOM.max(settings.max_bytes).div_ceil(UNIT)));
+        Ok(Self { settings, room, http })
     }
 
     /// Fetches one image. The link is a secret: whoever has it needs no key.
@@ -111,6 +122,11 @@ impl Downloader {
         if announced.is_some_and(|length| length > limit) {
             return Err(Missed::Never("too-large"));
         }
+        // One that does not say how long it is may be as long as any.
+        let wanted = announced.unwrap_or(limit).max(1).div_ceil(UNIT);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
+        let room = room.map_err(|_| Missed::Passing("no-room"))?;
         // Growing leaves unwiped copies behind; a length that is a lie costs a moment's memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limit).min(limit)));
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
@@ -120,7 +136,7 @@ impl Downloader {
             bytes.extend_from_slice(&chunk);
         }
         let format = Format::of(&bytes).ok_or(Missed::Never("not-an-image"))?;
-        Ok(Picture { format, bytes })
+        Ok(Picture { _room: room, format, bytes })
     }
 }
 

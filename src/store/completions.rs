@@ -67,8 +67,9 @@ pub struct NewResult {
     pub sealed_body: Vec<u8>,
     /// What it says of the person, if it does.
     pub material: Option<NewMaterial>,
-    /// Where its images are, sealed; `None`: there are none, or they are left alone.
-    pub links: Option<Vec<u8>>,
+    /// Where its images are, sealed, and how long those links live; `None`: there are none, or
+    /// they are left alone.
+    pub links: Option<(Vec<u8>, Duration)>,
 }
 
 /// The person in one answer.
@@ -115,7 +116,7 @@ impl Store {
             .map(|row| Some(&row.result.as_ref()?.material.as_ref()?.sealed[..]))
             .collect();
         let links: Vec<Option<&[u8]>> =
-            batch.iter().map(|row| row.result.as_ref()?.links.as_deref()).collect();
+            batch.iter().map(|row| Some(&links_of(row)?.0[..])).collect();
         let write = || self.once(self.write_completions(&rows, &bodies, &material, &links));
         let written = match write().await {
             Err(Error::Unavailable(_)) => write().await?,
@@ -269,7 +270,8 @@ with incoming as (
         attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
-        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text)
+        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text,
+        links_live float8)
 ), locked as materialized (
     select v.id from verifications v
     -- As an array, here and below: the planner takes any join for a long one, and would walk
@@ -317,12 +319,11 @@ with incoming as (
     from incoming i join mine using (ord)
     where ($3::bytea[])[i.ord] is not null
 ), new_tasks as (
-    -- The links live for 5 minutes from the answer (the provider's document).
     insert into tasks (id, kind, verification_id, links, person, minted, created_at, deadline, due_at)
     select i.result_id, 'archive', i.verification_id, ($4::bytea[])[i.ord], decode(i.person, 'hex'),
         coalesce((select max(minted) + 1 from tasks
                   where verification_id = i.verification_id and asked_again_at is not null), 0),
-        verdict_now(), verdict_now() + interval '5 minutes', verdict_now()
+        verdict_now(), verdict_now() + make_interval(secs => i.links_live), verdict_now()
     from incoming i join mine using (ord)
     where ($4::bytea[])[i.ord] is not null
 ), new_decisions as (
@@ -334,6 +335,10 @@ with incoming as (
     where i.decision_id is not null
 )
 select ord from mine";
+
+fn links_of(row: &Completion) -> Option<&(Vec<u8>, Duration)> {
+    row.result.as_ref()?.links.as_ref()
+}
 
 /// `ord` is the row's place among the bodies, from 1.
 fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
@@ -370,6 +375,7 @@ fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
         "decided_by": decision.map(|d| d.by),
         "key_id": row.new_data_key.as_ref().map(|(id, _)| id),
         "wrapped": row.new_data_key.as_ref().map(|(_, wrapped)| hex::encode(wrapped)),
+        "links_live": links_of(row).map(|(_, live)| live.as_secs_f64()),
         "person": material.and_then(|material| material.person).map(hex::encode),
     }))
 }

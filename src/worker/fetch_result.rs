@@ -73,7 +73,8 @@ async fn ask_and_write(
     let material =
         said.map(|material| material::seal(material, fetched.result.id, &key, &worker.persons));
     let mode = worker.images.mode_of(&claimed.biz_type);
-    let links = said.map(|material| links::seal(material, fetched.result.id, &key, mode));
+    let links = said
+        .map(|material| links::seal(material, fetched.result.id, &key, mode, worker.clock.now()));
     let (sealed, material, links) =
         match (sealed.transpose(), material.transpose(), links.transpose()) {
             (Ok(sealed), Ok(material), Ok(links)) => (sealed, material, links.flatten()),
@@ -91,7 +92,7 @@ async fn ask_and_write(
         result: sealed.map(|sealed_body| NewResult {
             sealed_body,
             material,
-            links,
+            links: links.map(|links| (links.sealed, links.live)),
             stored: fetched.result.clone(),
         }),
         decision: fetched.decision.clone(),
