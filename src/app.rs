@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -237,6 +237,7 @@ fn worker_images(config: &Config) -> anyhow::Result<Images> {
         Downloader::new(images.download.clone()).context("the HTTP client cannot be set up")?;
     Ok(Images {
         archive: None,
+        took_micros: AtomicU64::new(0),
         mode: images.mode,
         scenes: images.scenes,
         concurrency: images.concurrency,

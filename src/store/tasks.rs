@@ -91,11 +91,13 @@ pub struct TaskBacklog {
 }
 
 impl Store {
-    /// Claims due tasks. `token` must be fresh.
+    /// Claims due tasks. `token` must be fresh; `takes` is how long following links takes these
+    /// days: links that will die sooner count as dead, unless newer ones would not live longer.
     pub async fn claim_tasks(
         &self,
         most: usize,
         lease: Duration,
+        takes: Duration,
         token: LeaseToken,
     ) -> Result<TaskClaim> {
         // tasks::claim: at most one worker holds a task, judged by the database's clock; where
@@ -125,7 +127,10 @@ impl Store {
                      )
                      select c.id, c.kind, c.verification_id, c.links, c.person, c.minted,
                         c.failures, c.asked_again_at is not null as asked_again,
-                        c.deadline <= verdict_now() as expired,
+                        c.deadline <= verdict_now()
+                            or c.deadline <= verdict_now() + make_interval(secs => $5)
+                            and c.created_at < verdict_now() - make_interval(secs => $5)
+                            as expired,
                         extract(epoch from verdict_now() - c.created_at)::float8 as age,
                         k.key_id, k.wrapped,
                         array(select kind from images where result_id = c.id) as settled,
@@ -141,6 +146,7 @@ impl Store {
                 .bind(lease.as_secs_f64())
                 .bind(token.0)
                 .bind(WINDOW)
+                .bind(takes.as_secs_f64())
                 .fetch_all(&self.pool)
                 .await
             })

@@ -1,10 +1,12 @@
 //! One result's images: fetched before their links die, sealed with the person's key, kept.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::Worker;
@@ -31,9 +33,23 @@ pub struct Images {
     pub downloader: Downloader,
     /// The object store; `None`: nothing is archived.
     pub archive: Option<Archive>,
+    /// How long following an answer's links took of late: a moving average, in microseconds.
+    pub took_micros: AtomicU64,
 }
 
 impl Images {
+    /// How long following an answer's links takes these days.
+    pub(super) fn takes(&self) -> Duration {
+        Duration::from_micros(self.took_micros.load(Ordering::Relaxed))
+    }
+
+    fn took(&self, time: Duration) {
+        let (before, now) = (self.takes(), time.min(LONGEST_TAKEN));
+        let micros = (before * 7 + now).as_micros() / 8;
+        // Lost updates do no harm to an average.
+        self.took_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// What is done with the images of that scene.
     pub fn mode_of(&self, biz_type: &str) -> ImageMode {
         self.scenes.get(biz_type).copied().unwrap_or(self.mode)
@@ -57,6 +73,8 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// An object store that is away is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
+/// Nothing that takes longer is held against links.
+const LONGEST_TAKEN: Duration = Duration::from_secs(20);
 /// From this size on bytes are sealed off the threads that serve everybody else.
 const LARGE: usize = 64 * 1024;
 
@@ -145,7 +163,10 @@ async fn fetch_all(
 ) -> anyhow::Result<Vec<Fetched>> {
     let keep = links.keep;
     let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, keep, *kind, link));
-    futures_util::future::try_join_all(all).await
+    let started = Instant::now();
+    let fetched = futures_util::future::try_join_all(all).await;
+    worker.images.took(started.elapsed());
+    fetched
 }
 
 async fn fetch(

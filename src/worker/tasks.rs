@@ -28,7 +28,8 @@ impl Worker {
             let asked_at = Instant::now();
             let token = self.ids.next(self.clock.now());
             let free = permits.num_permits();
-            let rest = match self.store.claim_tasks(free, self.settings.lease, token).await {
+            let (lease, takes) = (self.settings.lease, self.images.takes());
+            let rest = match self.store.claim_tasks(free, lease, takes, token).await {
                 Ok(claim) => {
                     let all = claim.tasks.len() >= free;
                     for task in claim.tasks {
