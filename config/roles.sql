@@ -75,3 +75,10 @@ grant select, insert, update on vault_keys to verdict_worker;
 -- Looking.
 grant select on verifications, callbacks, decisions, policies, policy_activations, accounts,
     budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys to verdict_reader;
+
+-- Policies over time.
+grant select, insert on policies, policy_activations, backtests to verdict_api;
+grant select on shadow_decisions to verdict_api, verdict_reader;
+grant insert on shadow_decisions to verdict_worker;
+grant select, update on backtests to verdict_worker;
+grant select on backtests, images to verdict_reader;

@@ -16,6 +16,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
+use crate::http::texts::Texts;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
@@ -27,6 +28,7 @@ use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, DataKey, PersonIndex, Vault, WrappedKey, installation};
 use crate::worker::Worker;
 use crate::worker::archiving::Images;
+use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
 
 /// What a process does.
@@ -147,6 +149,7 @@ fn api(
         account: config.account()?,
         vault: vault_of(config, role)?,
         archive: None,
+        texts: Texts::default(),
         works: role.works(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
@@ -206,7 +209,7 @@ impl WorkerParts {
         outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         let persons = named_key(&self.vault, store, installation::PERSON_INDEX, now).await?;
         let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
-        let policy = active_policy(store, self.seed, clock).await?;
+        let policies = policies_in_use(store, &self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
         let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
             .context("the HTTP client cannot be set up")?;
@@ -222,7 +225,7 @@ impl WorkerParts {
             persons: PersonIndex::new(persons),
             images: Images { archive, ..self.images },
             audit_seal: AuditSeal::new(audit),
-            policy: Arc::new(policy),
+            policies: Current::new(policies),
             clock: clock.clone(),
             ids: ids.clone(),
             faults: AtomicBool::new(false),
@@ -316,22 +319,21 @@ pub fn load_policy(text: &str) -> anyhow::Result<Policy> {
     })
 }
 
-/// The database's active policy; the configured one seeds an empty database.
-async fn active_policy(store: &Store, seed: Policy, clock: &Clock) -> anyhow::Result<Policy> {
+/// The database's policies; the configured one seeds an empty database.
+async fn policies_in_use(store: &Store, seed: &Policy, clock: &Clock) -> anyhow::Result<Policies> {
     let now = clock.now();
     let sow = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
     if outlasting(sow).await? {
         tracing::info!(policy = seed.digest(), "policy seeded and activated");
-        return Ok(seed);
     }
-    let Some(active) = outlasting(|| store.active_policy()).await? else {
-        bail!("no policy is active")
+    let Some(policies) = outlasting(|| Policies::load(store)).await? else {
+        bail!("no policy is active that this version can compile")
     };
-    if active.digest == seed.digest() {
-        return Ok(seed);
+    let active = policies.general().digest();
+    if active != seed.digest() {
+        tracing::info!(policy = active, "the database's active policy is used");
     }
-    tracing::info!(policy = active.digest, "the database's active policy is used");
-    load_policy(&active.body).context("the active policy in the database")
+    Ok(policies)
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {

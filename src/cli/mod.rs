@@ -46,7 +46,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the simulated provider.
     Sandbox(sandbox::Arguments),
-    /// Look at policies.
+    /// Policies: check, try, activate, and look at the past with them.
     #[command(subcommand)]
     Policy(policy::Command),
     /// API keys of internal callers.
@@ -133,7 +133,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Migrate => migrate::run(&context).await,
         Command::Demo(arguments) => demo::run(&context, &arguments).await,
         Command::Sandbox(arguments) => sandbox::run(&context, arguments).await,
-        Command::Policy(command) => policy::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command).await,
         Command::Keys(command) => keys::run(&context, command).await,
         Command::Callback(command) => callback::run(&context, command).await,
         Command::Erase(arguments) => erase::run(&context, &arguments).await,

@@ -1,13 +1,18 @@
-//! `verdict policy`: checks a policy file, shows one, tries one on a case.
+//! `verdict policy`: checks, tries, adds and activates policies, and looks at the past with them.
+
+mod past;
 
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use time::format_description::well_known::Rfc3339;
 use verdict::app::load_policy;
 use verdict::domain::evidence::Evidence;
-use verdict::policy::{Policy, decide};
+use verdict::policy::{Policy, decide, render};
+use verdict::store::Store;
+use verdict::store::policies::Use;
 
 use super::{Context, Usage, say};
 
@@ -19,8 +24,11 @@ pub enum Command {
         /// The file; the configured one if not given.
         file: Option<PathBuf>,
     },
-    /// Print the policy that seeds an empty database.
-    Show,
+    /// Print a policy: the one with that digest, or the one that seeds an empty database.
+    Show {
+        /// `sha256:…`, or its beginning.
+        digest: Option<String>,
+    },
     /// Decide one case. Example: verdict policy try --evidence case.json (as in `evidence` of /results)
     Try {
         /// The policy; the configured one if not given.
@@ -30,32 +38,122 @@ pub enum Command {
         #[arg(long)]
         evidence: PathBuf,
     },
+    /// Policies in the database, and where they decide.
+    List,
+    /// Which policy was used when, newest first.
+    History,
+    /// Add a checked file to the database; it decides nothing yet. Prints its digest.
+    Add {
+        /// The file.
+        file: PathBuf,
+    },
+    /// What differs between two policies, line by line.
+    Diff {
+        /// A file, or the digest of a policy in the database.
+        old: String,
+        /// The same.
+        new: String,
+    },
+    /// Have a policy decide from now on. Example: verdict policy activate sha256:3897… --purpose 'CR 12'
+    Activate(Change),
+    /// Have a policy decide beside the active one.
+    Shadow(Change),
+    /// End a shadow.
+    EndShadow(Scene),
+    /// Make the shadow the active policy.
+    Promote(Scene),
+    /// Activate again what was active before.
+    Rollback(Scene),
+    /// What the shadow makes of live traffic, against what counts.
+    Compare {
+        /// `sha256:…`, or its beginning.
+        digest: String,
+    },
+    /// Try a policy on the decisions of the past. Example: verdict policy backtest candidate.toml --since 2026-10-01
+    Backtest(past::BacktestArguments),
+    /// Decide the past once more with its own policies, and see that nothing differs.
+    Replay(past::RangeArguments),
+    /// Decide standing decisions anew with the policies active now; the old ones stay as history.
+    Redecide(past::RangeArguments),
+    /// Scores over time, what a threshold means, and what moving it flips.
+    Calibrate(past::CalibrateArguments),
+}
+
+/// A policy, and where.
+#[derive(Debug, clap::Args)]
+pub struct Change {
+    /// `sha256:…`, or its beginning.
+    digest: String,
+    #[command(flatten)]
+    scene: Scene,
+}
+
+/// Where, and why.
+#[derive(Debug, clap::Args)]
+pub struct Scene {
+    /// Only for this `biz_type`; else for all that have no policy of their own.
+    #[arg(long)]
+    biz_type: Option<String>,
+    /// Why; kept in the audit.
+    #[arg(long)]
+    purpose: Option<String>,
+}
+
+impl Scene {
+    fn name(&self) -> &str {
+        self.biz_type.as_deref().unwrap_or_default()
+    }
 }
 
 /// Does it.
-pub fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    super::quiet_log();
     match command {
-        Command::Check { file } => Ok(check(&read(context, file)?)),
-        Command::Show => {
-            say(context.config()?.policy_text()?);
-            Ok(ExitCode::SUCCESS)
+        Command::Check { file } => {
+            let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());
+            return Ok(check(&read(context, file)?, &name));
         }
-        Command::Try { policy, evidence } => {
-            let policy = load_policy(&read(context, policy)?)?;
-            let mut text = String::new();
-            if evidence.as_os_str() == "-" {
-                std::io::stdin().read_to_string(&mut text)?;
-            } else {
-                text = std::fs::read_to_string(&evidence)
-                    .map_err(|error| Usage(format!("--evidence: {}", error.kind())))?;
-            }
-            let evidence: Evidence = serde_json::from_str(&text).map_err(|error| {
-                Usage(format!("--evidence: line {}: not evidence", error.line()))
-            })?;
-            say(serde_json::to_string_pretty(&decide(&policy, &evidence)).context("decision")?);
-            Ok(ExitCode::SUCCESS)
+        Command::Show { digest: None } => say(context.config()?.policy_text()?),
+        Command::Show { digest: Some(digest) } => {
+            let store = open(context).await?;
+            let digest = whole_digest(&store, &digest).await?;
+            say(text_of(&store, &digest).await?);
         }
+        Command::Try { policy, evidence } => try_one(context, policy, &evidence)?,
+        Command::List => list(&open(context).await?).await?,
+        Command::History => history(&open(context).await?).await?,
+        Command::Add { file } => add(context, file).await?,
+        Command::Diff { old, new } => {
+            let (old, new) = (either(context, &old).await?, either(context, &new).await?);
+            return Ok(diff(&old, &new));
+        }
+        Command::Activate(change) => use_policy(context, Use::Active, &change).await?,
+        Command::Shadow(change) => use_policy(context, Use::Shadow, &change).await?,
+        Command::EndShadow(scene) => {
+            let (store, doing) = (open(context).await?, context.doing(scene.purpose.as_deref()));
+            store.use_policy(Use::Shadow, scene.name(), None, &doing).await?;
+        }
+        Command::Promote(scene) => {
+            let (store, doing) = (open(context).await?, context.doing(scene.purpose.as_deref()));
+            let Some(digest) = store.promote_shadow(scene.name(), &doing).await? else {
+                bail!("there is no shadow to promote");
+            };
+            say(format_args!("active: {digest}"));
+        }
+        Command::Rollback(scene) => {
+            let (store, doing) = (open(context).await?, context.doing(scene.purpose.as_deref()));
+            let Some(digest) = store.roll_back_policy(scene.name(), &doing).await? else {
+                bail!("there is nothing to go back to");
+            };
+            say(format_args!("active: {digest}"));
+        }
+        Command::Compare { digest } => compare(&open(context).await?, &digest).await?,
+        Command::Backtest(arguments) => past::backtest(context, arguments).await?,
+        Command::Replay(arguments) => return past::replay(context, arguments).await,
+        Command::Redecide(arguments) => past::redecide(context, arguments).await?,
+        Command::Calibrate(arguments) => past::calibrate(context, arguments).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
@@ -66,20 +164,161 @@ fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
     }
 }
 
-fn check(text: &str) -> ExitCode {
-    match Policy::load(text) {
-        Ok(policy) => {
-            for warning in policy.warnings() {
-                say(warning);
-            }
-            say(format_args!("{} is good: {}", policy.name(), policy.digest()));
-            ExitCode::SUCCESS
-        }
-        Err(findings) => {
-            for finding in findings {
-                say(finding);
-            }
-            ExitCode::FAILURE
+async fn open(context: &Context) -> anyhow::Result<Store> {
+    context.migrated_store(&context.config()?).await
+}
+
+/// A digest may be cut short as long as it is clear which is meant.
+async fn whole_digest(store: &Store, start: &str) -> anyhow::Result<String> {
+    let digests = store.policies().await?.into_iter().map(|policy| policy.digest);
+    let start = start.strip_prefix("sha256:").unwrap_or(start);
+    let fits =
+        |digest: &String| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(start));
+    let mut fitting = digests.filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(digest), None) if !start.is_empty() => Ok(digest),
+        (Some(_), _) => bail!("several policies begin like that: say more of the digest"),
+        (None, _) => bail!("there is no such policy: see `verdict policy list`"),
+    }
+}
+
+async fn text_of(store: &Store, digest: &str) -> anyhow::Result<String> {
+    Ok(store.policy_text(digest).await?.context("the policy is gone")?.body)
+}
+
+/// A file, or the digest of a policy in the database.
+async fn either(context: &Context, what: &str) -> anyhow::Result<String> {
+    if std::path::Path::new(what).exists() {
+        return read(context, Some(what.into()));
+    }
+    let store = open(context).await?;
+    let digest = whole_digest(&store, what).await?;
+    text_of(&store, &digest).await
+}
+
+fn check(text: &str, name: &str) -> ExitCode {
+    let (findings, good) = match Policy::load(text) {
+        Ok(policy) => (policy.warnings().to_vec(), Some(policy)),
+        Err(findings) => (findings, None),
+    };
+    if !findings.is_empty() {
+        say(render(&findings, text, name).trim_end());
+    }
+    let Some(policy) = good else { return ExitCode::FAILURE };
+    say(format_args!("{} is good: {}", policy.name(), policy.digest()));
+    ExitCode::SUCCESS
+}
+
+fn try_one(
+    context: &Context,
+    policy: Option<PathBuf>,
+    evidence: &std::path::Path,
+) -> anyhow::Result<()> {
+    let policy = load_policy(&read(context, policy)?)?;
+    let mut text = String::new();
+    if evidence.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(evidence)
+            .map_err(|error| Usage(format!("--evidence: {}", error.kind())))?;
+    }
+    let evidence: Evidence = serde_json::from_str(&text)
+        .map_err(|error| Usage(format!("--evidence: line {}: not evidence", error.line())))?;
+    let decision = decide(&policy, &evidence);
+    let mut shown = serde_json::to_value(&decision).context("decision")?;
+    for (reason, view) in
+        decision.reasons.iter().zip(shown["reasons"].as_array_mut().into_iter().flatten())
+    {
+        if let Some((zh, en)) = policy.text_for(&reason.code) {
+            view["text"] = serde_json::json!({ "zh": zh, "en": en });
         }
     }
+    say(serde_json::to_string_pretty(&shown).context("decision")?);
+    Ok(())
+}
+
+async fn list(store: &Store) -> anyhow::Result<()> {
+    let in_use = store.policies_in_use().await?;
+    for policy in store.policies().await? {
+        let uses: Vec<String> = in_use
+            .iter()
+            .filter(|used| used.digest == policy.digest)
+            .map(|used| match used.biz_type.as_str() {
+                "" => used.kind.clone(),
+                scene => format!("{} for {scene}", used.kind),
+            })
+            .collect();
+        let added = policy.added_at.format(&Rfc3339)?;
+        say(format_args!("{}  {added}  {}  {}", policy.digest, policy.name, uses.join(", ")));
+    }
+    Ok(())
+}
+
+async fn history(store: &Store) -> anyhow::Result<()> {
+    for change in store.activations().await? {
+        let scene = if change.biz_type.is_empty() { "all scenes" } else { &change.biz_type };
+        let digest = change.digest.as_deref().unwrap_or("none");
+        let at = change.activated_at.format(&Rfc3339)?;
+        say(format_args!("{at}  {}  {scene}  {digest}  by {}", change.kind, change.activated_by));
+    }
+    Ok(())
+}
+
+async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
+    let text = read(context, Some(file))?;
+    let policy = load_policy(&text)?;
+    let store = open(context).await?;
+    store.add_policy(policy.digest(), policy.name(), &text, &context.doing(None)).await?;
+    say(policy.digest());
+    Ok(())
+}
+
+async fn use_policy(context: &Context, kind: Use, change: &Change) -> anyhow::Result<()> {
+    let store = open(context).await?;
+    let digest = whole_digest(&store, &change.digest).await?;
+    let doing = context.doing(change.scene.purpose.as_deref());
+    store.use_policy(kind, change.scene.name(), Some(&digest), &doing).await?;
+    say(format_args!("{}: {digest}", kind.as_str()));
+    Ok(())
+}
+
+async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
+    let digest = whole_digest(store, digest).await?;
+    for count in store.shadow_counts(&digest).await? {
+        let mark = if count.active_outcome == count.outcome { " " } else { "*" };
+        say(format_args!(
+            "{mark} {:>8} → {:<8} {}",
+            count.active_outcome, count.outcome, count.count
+        ));
+    }
+    Ok(())
+}
+
+/// Lines of one and not of the other, by the longest common sequence; exit code 1 where they differ.
+fn diff(old: &str, new: &str) -> ExitCode {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    // How much two tails have in common.
+    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
+    for (i, left) in old.iter().enumerate().rev() {
+        for (j, right) in new.iter().enumerate().rev() {
+            common[i][j] = if left == right {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut differ) = (0, 0, false);
+    while i < old.len() || j < new.len() {
+        if i < old.len() && j < new.len() && old[i] == new[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j == new.len() || i < old.len() && common[i + 1][j] >= common[i][j + 1] {
+            say(format_args!("{:>5} - {}", i + 1, old[i]));
+            (i, differ) = (i + 1, true);
+        } else {
+            say(format_args!("{:>5} + {}", j + 1, new[j]));
+            (j, differ) = (j + 1, true);
+        }
+    }
+    if differ { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -22,5 +22,10 @@ pub async fn handler(
     if decisions.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
-    Ok(Json(Page::whole(decisions.into_iter().map(ExplainedDecisionView::from))))
+    let mut views = Vec::with_capacity(decisions.len());
+    for decision in decisions {
+        let policy = api.texts.policy(&api.store, &decision.policy).await?;
+        views.push(ExplainedDecisionView::new(decision, policy.as_deref()));
+    }
+    Ok(Json(Page::whole(views)))
 }

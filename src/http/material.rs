@@ -109,21 +109,27 @@ pub async fn erase(
 
 /// Who asks, and why: what goes on record.
 pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
+    let purpose = purpose(headers)?.ok_or_else(Problem::purpose_missing)?;
+    Ok(Doing {
+        actor: format!("key:{}", caller.key_id),
+        purpose: Some(purpose),
+        at: api.clock.now(),
+    })
+}
+
+/// What the caller says why, if anything.
+pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let purpose = headers
         .get(PURPOSE)
         .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
         .map(str::trim)
-        .filter(|purpose| !purpose.is_empty())
-        .ok_or_else(Problem::purpose_missing)?;
+        .filter(|purpose| !purpose.is_empty());
+    let Some(purpose) = purpose else { return Ok(None) };
     if purpose.chars().count() > MAX_PURPOSE_CHARS || purpose.chars().any(char::is_control) {
         return Err(Problem::invalid_field()
             .field("Verdict-Purpose", "must be at most 200 printable characters"));
     }
-    Ok(Doing {
-        actor: format!("key:{}", caller.key_id),
-        purpose: Some(purpose.to_owned()),
-        at: api.clock.now(),
-    })
+    Ok(Some(purpose.to_owned()))
 }
 
 impl From<Receipt> for ReceiptView {

@@ -7,12 +7,14 @@ mod health;
 mod images;
 mod material;
 mod parameters;
+mod policies;
 pub mod problem;
 pub mod rate;
 mod refetch;
 mod request;
 mod results;
 pub mod server;
+pub mod texts;
 mod verification;
 mod verifications;
 mod view;
@@ -42,6 +44,7 @@ use crate::vault::Vault;
 use auth::ApiKeys;
 use callbacks::Sources;
 use problem::Problem;
+use texts::Texts;
 use waiting::Waiting;
 
 /// What handlers work with. Every layer around a handler clones it with each request, so it is
@@ -89,6 +92,8 @@ pub struct Parts {
     pub vault: Option<Arc<Vault>>,
     /// Where images are; `None`: this process has no store.
     pub archive: Option<Archive>,
+    /// Texts for people.
+    pub texts: Texts,
     /// This process also fetches.
     pub works: bool,
     /// Renders the metrics.
@@ -112,6 +117,15 @@ pub fn router(api: Api) -> Router {
         .route("/v1/verifications/{id}/material", get(material::read).delete(material::erase))
         .route("/v1/verifications/{id}/images", get(images::list))
         .route("/v1/verifications/{id}/images/{kind}", get(images::read))
+        .route("/v1/policies", get(policies::list).post(policies::add))
+        .route("/v1/policies/rollback", post(policies::roll_back))
+        .route("/v1/policies/promote", post(policies::promote))
+        .route("/v1/policies/shadow", axum::routing::delete(policies::end_shadow))
+        .route("/v1/policies/{digest}", get(policies::text))
+        .route("/v1/policies/{digest}/activate", post(policies::activate))
+        .route("/v1/policies/{digest}/shadow", get(policies::compared).post(policies::shadow))
+        .route("/v1/policies/{digest}/backtests", post(policies::backtest))
+        .route("/v1/backtests/{id}", get(policies::backtested))
         .route("/v1/verifications/{id}/refetch", post(refetch::handler))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready));

@@ -104,6 +104,10 @@ problems! {
     body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is larger than 64 KiB";
     /// Not JSON, or encoded.
     unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send application/json without a content encoding";
+    /// A policy with errors.
+    policy_refused = UNPROCESSABLE_ENTITY, "policy-refused", "The policy has errors";
+    /// Nothing to roll back to, or no shadow to promote.
+    nothing_to_change = CONFLICT, "nothing-to-change", "There is nothing to go back to, or no shadow to promote";
     /// Members or parameters are wrong.
     invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
     /// Too many requests.

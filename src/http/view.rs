@@ -8,6 +8,7 @@ use crate::domain::decision::{DecidedBy, Observation, Outcome, StoredDecision};
 use crate::domain::evidence::{Evidence, Scores};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::Verification;
+use crate::policy::Policy;
 
 /// A page of things.
 #[derive(Debug, Serialize)]
@@ -103,17 +104,29 @@ struct ReasonView {
     code: String,
     rule: Option<String>,
     outcome: Outcome,
+    /// For support staff; nothing of a person.
+    text: Option<TextView>,
     observed: Vec<Observation>,
 }
 
-impl From<StoredDecision> for ExplainedDecisionView {
-    fn from(of: StoredDecision) -> Self {
+#[derive(Debug, Serialize)]
+struct TextView {
+    zh: String,
+    en: String,
+}
+
+impl ExplainedDecisionView {
+    /// With the texts of the policy that decided.
+    pub fn new(of: StoredDecision, policy: Option<&Policy>) -> Self {
         let decision = DecisionView::from(&of);
         let explanation = of
             .decision
             .reasons
             .into_iter()
             .map(|reason| ReasonView {
+                text: policy
+                    .and_then(|policy| policy.text_for(&reason.code))
+                    .map(|(zh, en)| TextView { zh: zh.to_owned(), en: en.to_owned() }),
                 code: reason.code,
                 rule: reason.rule,
                 outcome: reason.outcome,

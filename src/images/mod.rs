@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`guard`] | which links may be followed, and which addresses may be connected to |
 //! | [`download`] | following one link, within limits |
-//! | [`format`] | what the bytes are, by themselves |
+//! | [`mod@format`] | what the bytes are, by themselves |
 //! | [`archive`] | the object store |
 //!
 //! A link comes from outside, through an answer that a phone had a hand in: whoever can put a link

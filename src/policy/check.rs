@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::Rule;
 use super::condition::{Bound, Test, Truth};
+use super::contradiction::{contradiction, implied};
 use super::field::{Field, Reading, Value};
 use super::load::{Placed, Reader};
 use crate::domain::decision::Outcome;
@@ -26,8 +27,20 @@ pub fn check(reader: &mut Reader<'_>, placed: &[Placed]) {
     coverage(reader, &rules, &statuses);
     for Placed { rule, span } in placed {
         reader.rule = Some(rule.id.clone());
-        if !statuses.iter().any(|status| can_match(rule, *status)) {
+        if let Some(excluded) = contradiction(&rule.when) {
+            reader.error::<()>(span.clone(), format!("this rule can never match: {excluded}"));
+        } else if !statuses.iter().any(|status| can_match(rule, *status)) {
             reader.warn(span.clone(), "this rule can never match, whatever the status");
+        }
+        let stricter = |other: &&Rule| {
+            other.id != rule.id && other.outcome > rule.outcome && implied(&other.when, &rule.when)
+        };
+        if let Some(other) = rules.iter().copied().find(stricter) {
+            let message = format!(
+                "this rule never decides: `{}` is stricter and matches whenever it does",
+                other.id
+            );
+            reader.warn(span.clone(), message);
         }
         if rule.outcome == Outcome::Approve {
             approval(reader, placed, rule, &statuses);

@@ -47,6 +47,11 @@ pub(super) fn load(text: &str) -> Result<Policy, Vec<Finding>> {
     }
 }
 
+/// See [`Policy::load_stored`].
+pub(super) fn load_stored(text: &str) -> Option<Policy> {
+    read(&mut Reader::new(text), text)
+}
+
 fn read(reader: &mut Reader<'_>, text: &str) -> Option<Policy> {
     if text.len() > MAX_TEXT_BYTES {
         return reader.error_overall("a policy is at most 256 KiB long");

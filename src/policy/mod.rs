@@ -11,18 +11,28 @@
 //! | [`decide()`] | the decision |
 //! | `load` | from text to policy: types, spelling, examples |
 //! | `check` | from policy to findings: statuses nobody covers, approvals that must not be |
+//! | `contradiction` | conditions that can never hold, rules that say no more than another |
+//! | [`render()`] | findings as a compiler prints them |
 //! | [`finding`] | what the loader has to say |
+//! | [`compare`], [`report`] | another policy on the same cases, as numbers and as a page |
+//! | [`calibration`] | scores over time, the vendor's table, drift |
 
+pub mod calibration;
+pub mod compare;
 pub mod condition;
 pub mod field;
 pub mod finding;
+pub mod report;
 
 mod check;
+mod contradiction;
 mod decide;
 mod load;
+mod render;
 
 pub use decide::decide;
 pub use finding::{Finding, Severity};
+pub use render::render;
 
 use crate::domain::decision::Outcome;
 use condition::Condition;
@@ -75,6 +85,26 @@ impl Policy {
     /// is to say, warnings included, in the order of the text.
     pub fn load(text: &str) -> Result<Self, Vec<Finding>> {
         load::load(text)
+    }
+
+    /// Compiles a text that was loaded before, perhaps by an older version that complained about
+    /// less: decisions of the past must be made once more as they were. `None` if it is none.
+    pub fn load_stored(text: &str) -> Option<Self> {
+        load::load_stored(text)
+    }
+
+    /// Bounds of its comparisons of scores.
+    pub fn score_bounds(&self) -> Vec<f64> {
+        let mut bounds: Vec<f64> = Vec::new();
+        for leaf in self.rules.iter().flat_map(|rule| rule.when.leaves()) {
+            if let condition::Test::Compare(_, condition::Bound::Score(bound)) = leaf.test
+                && !bounds.contains(&bound)
+            {
+                bounds.push(bound);
+            }
+        }
+        bounds.sort_by(f64::total_cmp);
+        bounds
     }
 
     /// What its author calls it.

@@ -12,7 +12,7 @@ use super::group_commit::GroupCommit;
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
 use crate::domain::answer::{AnswerError, ErrorClass, StoredResult};
-use crate::domain::decision::{DecidedBy, StoredDecision};
+use crate::domain::decision::{DecidedBy, Decision, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
 use crate::domain::verification::State;
@@ -37,10 +37,21 @@ pub struct Completion {
     pub result: Option<NewResult>,
     /// The decision, if the answer allowed one.
     pub decision: Option<StoredDecision>,
+    /// What a policy in shadow makes of the same answer.
+    pub shadow: Option<ShadowDecision>,
     /// A data key made for this verification just now (id of the wrapping key, bytes).
     pub new_data_key: Option<(String, Vec<u8>)>,
     /// When.
     pub at: OffsetDateTime,
+}
+
+/// What a policy in shadow decided, beside the decision that counts.
+#[derive(Clone, Debug)]
+pub struct ShadowDecision {
+    /// Its digest.
+    pub policy: String,
+    /// What it would have decided.
+    pub decision: Decision,
 }
 
 /// Where the verification goes from here.
@@ -271,7 +282,7 @@ with incoming as (
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text,
-        links_live float8)
+        links_live float8, shadow_policy text, shadow_outcome text, shadow_reasons jsonb)
 ), locked as materialized (
     select v.id from verifications v
     -- As an array, here and below: the planner takes any join for a long one, and would walk
@@ -333,6 +344,13 @@ with incoming as (
         i.decided_by, i.at
     from incoming i join mine using (ord)
     where i.decision_id is not null
+), new_shadows as (
+    insert into shadow_decisions (decision_id, verification_id, policy_digest, active_digest,
+        active_outcome, outcome, reasons, decided_at)
+    select i.decision_id, i.verification_id, i.shadow_policy, i.policy_digest, i.outcome,
+        i.shadow_outcome, i.shadow_reasons, i.at
+    from incoming i join mine using (ord)
+    where i.shadow_policy is not null
 )
 select ord from mine";
 
@@ -375,6 +393,9 @@ fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
         "decided_by": decision.map(|d| d.by),
         "key_id": row.new_data_key.as_ref().map(|(id, _)| id),
         "wrapped": row.new_data_key.as_ref().map(|(_, wrapped)| hex::encode(wrapped)),
+        "shadow_policy": row.shadow.as_ref().map(|shadow| &shadow.policy),
+        "shadow_outcome": row.shadow.as_ref().map(|shadow| shadow.decision.outcome),
+        "shadow_reasons": row.shadow.as_ref().map(|shadow| &shadow.decision.reasons),
         "links_live": links_of(row).map(|(_, live)| live.as_secs_f64()),
         "person": material.and_then(|material| material.person).map(hex::encode),
     }))

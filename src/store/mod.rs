@@ -13,6 +13,7 @@ pub mod callbacks;
 pub mod claims;
 pub mod completions;
 pub mod group_commit;
+pub mod history;
 pub mod images;
 pub mod material;
 pub mod policies;

@@ -1,8 +1,9 @@
-//! Policy texts by digest, and which one is active.
+//! Policy texts by digest, which one is active where, and which one runs beside it.
 
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
+use super::audit::Doing;
 use super::{Result, Store};
 
 /// One policy text.
@@ -12,6 +13,77 @@ pub struct PolicyText {
     pub digest: String,
     /// TOML.
     pub body: String,
+}
+
+/// One policy, without its text.
+#[derive(Clone, Debug, FromRow)]
+pub struct PolicyRow {
+    /// `sha256:…` of the text.
+    pub digest: String,
+    /// What it calls itself.
+    pub name: String,
+    /// When it was added.
+    pub added_at: OffsetDateTime,
+}
+
+/// What a policy is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Use {
+    /// It decides.
+    Active,
+    /// It decides beside, for comparison.
+    Shadow,
+}
+
+impl Use {
+    /// The stable spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// One change of what is used.
+#[derive(Clone, Debug, FromRow)]
+pub struct Activation {
+    /// Order of the changes.
+    pub id: i64,
+    /// The policy; `None`: none from here on.
+    pub digest: Option<String>,
+    /// When.
+    pub activated_at: OffsetDateTime,
+    /// By whom.
+    pub activated_by: String,
+    /// `active` or `shadow`.
+    pub kind: String,
+    /// For this scene; empty: for all that have none of their own.
+    pub biz_type: String,
+}
+
+/// One policy in use.
+#[derive(Clone, Debug, FromRow)]
+pub struct InUse {
+    /// `active` or `shadow`.
+    pub kind: String,
+    /// For this scene; empty: for all that have none of their own.
+    pub biz_type: String,
+    /// `sha256:…` of the text.
+    pub digest: String,
+    /// TOML.
+    pub body: String,
+}
+
+/// How often a shadow and the active policy came to which outcomes.
+#[derive(Clone, Debug, FromRow)]
+pub struct ShadowCount {
+    /// What counted.
+    pub active_outcome: String,
+    /// What the shadow made of it.
+    pub outcome: String,
+    /// How often.
+    pub count: i64,
 }
 
 impl Store {
@@ -50,12 +122,236 @@ impl Store {
         .await
     }
 
-    /// The active policy.
+    /// Adds a policy text that was checked; `false`: it was there already.
+    pub async fn add_policy(
+        &self,
+        digest: &str,
+        name: &str,
+        body: &str,
+        doing: &Doing,
+    ) -> Result<bool> {
+        // policies::add: a text is added once, and who added it is on record.
+        self.run(|| async {
+            sqlx::query_scalar(
+                "with added as (
+                    insert into policies (digest, name, body, added_at) values ($1, $2, $3, $4)
+                    on conflict (digest) do nothing returning 1
+                 ), recorded as (
+                    insert into audit (at, actor, action, purpose, details)
+                    select $4, $5, 'policy.add', $6, json_build_object('policy', $1::text)::text
+                    from added
+                 )
+                 select exists (select from added)",
+            )
+            .bind(digest)
+            .bind(name)
+            .bind(body)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Has a policy used from now on, or, for shadows and scenes, none. `false`: there is no such
+    /// policy, nothing was changed.
+    pub async fn use_policy(
+        &self,
+        kind: Use,
+        biz_type: &str,
+        digest: Option<&str>,
+        doing: &Doing,
+    ) -> Result<bool> {
+        // policies::use: what decides and the record of who wanted it change together.
+        self.once(async {
+            sqlx::query_scalar(
+                "with known as (
+                    select $1::text as digest
+                    where $1::text is null or exists (select from policies where digest = $1)
+                 ), activated as (
+                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
+                    select digest, $2, $3, $4, $5 from known returning 1
+                 ), recorded as (
+                    insert into audit (at, actor, action, purpose, details)
+                    select $2, $3, 'policy.' || $4::text, $6,
+                        json_build_object('policy', $1::text, 'biz_type', $5::text)::text
+                    from activated
+                 )
+                 select exists (select from activated)",
+            )
+            .bind(digest)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(kind.as_str())
+            .bind(biz_type)
+            .bind(&doing.purpose)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Makes the shadow of a scene the active policy, and ends the shadow; the digest. `None`:
+    /// there is no shadow.
+    pub async fn promote_shadow(&self, biz_type: &str, doing: &Doing) -> Result<Option<String>> {
+        // policies::promote: both changes and the record in one statement.
+        self.once(async {
+            sqlx::query_scalar(
+                "with shadow as (
+                    select digest from (
+                        select digest from policy_activations
+                        where kind = 'shadow' and biz_type = $1 order by id desc limit 1) newest
+                    where digest is not null
+                 ), changed as (
+                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
+                    select digest, $2, $3, 'active', $1 from shadow
+                    union all select null, $2, $3, 'shadow', $1 from shadow
+                 ), recorded as (
+                    insert into audit (at, actor, action, purpose, details)
+                    select $2, $3, 'policy.promote', $4,
+                        json_build_object('policy', digest, 'biz_type', $1::text)::text
+                    from shadow
+                 )
+                 select digest from shadow",
+            )
+            .bind(biz_type)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Activates again what was active in a scene before the policy that is now; its digest.
+    /// `None`: there was nothing before.
+    pub async fn roll_back_policy(&self, biz_type: &str, doing: &Doing) -> Result<Option<String>> {
+        // policies::roll_back: a scene that had no policy of its own has none again.
+        let changed: Option<Option<String>> = self
+            .once(async {
+                sqlx::query_scalar(
+                    "with now_active as (
+                        select id, digest from policy_activations
+                        where kind = 'active' and biz_type = $1 order by id desc limit 1
+                     ), before as (
+                        select a.digest from policy_activations a, now_active n
+                        where a.kind = 'active' and a.biz_type = $1 and a.id < n.id
+                            and a.digest is distinct from n.digest
+                        order by a.id desc limit 1
+                     ), target as (
+                        select digest from before
+                        union all
+                        select null from now_active
+                        where $1 <> '' and digest is not null and not exists (select from before)
+                     ), changed as (
+                        insert into policy_activations
+                            (digest, activated_at, activated_by, kind, biz_type)
+                        select digest, $2, $3, 'active', $1 from target
+                     ), recorded as (
+                        insert into audit (at, actor, action, purpose, details)
+                        select $2, $3, 'policy.rollback', $4,
+                            json_build_object('policy', digest, 'biz_type', $1::text)::text
+                        from target
+                     )
+                     select digest from target",
+                )
+                .bind(biz_type)
+                .bind(doing.at)
+                .bind(&doing.actor)
+                .bind(&doing.purpose)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(changed.map(Option::unwrap_or_default))
+    }
+
+    /// The newest change of what is used; 0 if there was none.
+    pub async fn newest_activation(&self) -> Result<i64> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select coalesce((select id from policy_activations order by id desc limit 1), 0)",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Every policy in use.
+    pub async fn policies_in_use(&self) -> Result<Vec<InUse>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select a.kind, a.biz_type, p.digest, p.body from (
+                    select distinct on (kind, biz_type) kind, biz_type, digest
+                    from policy_activations order by kind, biz_type, id desc) a
+                 join policies p on p.digest = a.digest",
+            )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The text of one.
+    pub async fn policy_text(&self, digest: &str) -> Result<Option<PolicyText>> {
+        self.run(|| async {
+            sqlx::query_as("select digest, body from policies where digest = $1")
+                .bind(digest)
+                .fetch_optional(&self.pool)
+                .await
+        })
+        .await
+    }
+
+    /// All policies, newest first.
+    pub async fn policies(&self) -> Result<Vec<PolicyRow>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select digest, name, added_at from policies order by added_at desc, digest",
+            )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Which policy was used when, newest first.
+    pub async fn activations(&self) -> Result<Vec<Activation>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select id, digest, activated_at, activated_by, kind, biz_type
+                 from policy_activations order by id desc limit 1000",
+            )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// How a policy's shadow decisions compare with those that counted.
+    pub async fn shadow_counts(&self, digest: &str) -> Result<Vec<ShadowCount>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select active_outcome, outcome, count(*) as count from shadow_decisions
+                 where policy_digest = $1 group by 1, 2 order by 1, 2",
+            )
+            .bind(digest)
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The active policy of scenes that have none of their own.
     pub async fn active_policy(&self) -> Result<Option<PolicyText>> {
         self.run(|| async {
             sqlx::query_as(
                 "select p.digest, p.body from policy_activations a join policies p using (digest)
-                 order by a.id desc limit 1",
+                 where a.kind = 'active' and a.biz_type = '' order by a.id desc limit 1",
             )
             .fetch_optional(&self.pool)
             .await

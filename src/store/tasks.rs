@@ -39,6 +39,8 @@ pub enum Work {
     },
     /// Remove everything of the verification from the object store.
     DeleteImages,
+    /// Go on with a backtest.
+    Backtest,
 }
 
 /// One leased task.
@@ -459,6 +461,7 @@ fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
             asked_again: row.try_get("asked_again")?,
         },
         "delete-images" => Work::DeleteImages,
+        "backtest" => Work::Backtest,
         _ => return Err(Error::Inconsistent("tasks.kind")),
     };
     let age: f64 = row.try_get("age")?;

@@ -14,13 +14,13 @@ use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::ResultId;
 use crate::domain::verification::State;
-use crate::policy;
+use crate::policy::{self, Policy};
 use crate::provider::client::{Answer, Unanswered};
 use crate::provider::wire::Material;
 use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::claims::Claimed;
-use crate::store::completions::{Completion, NewResult, NextStep, Written};
+use crate::store::completions::{Completion, NewResult, NextStep, ShadowDecision, Written};
 use crate::vault::{DataKey, OpenError, Place, WrappedKey};
 
 /// What was known about the account when the call went out.
@@ -96,6 +96,7 @@ async fn ask_and_write(
             stored: fetched.result.clone(),
         }),
         decision: fetched.decision.clone(),
+        shadow: fetched.shadow.clone(),
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };
     match write(worker, completion, lost).await {
@@ -156,6 +157,7 @@ fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Comple
         next,
         result: None,
         decision: None,
+        shadow: None,
         new_data_key: None,
         at: worker.clock.now(),
     }
@@ -213,6 +215,7 @@ struct Fetched {
     consequence: Consequence,
     result: StoredResult,
     decision: Option<StoredDecision>,
+    shadow: Option<ShadowDecision>,
 }
 
 impl Fetched {
@@ -257,24 +260,36 @@ impl Fetched {
         let jitter = worker.ids.fraction();
         let consequence =
             consequence(&worker.settings.schedule, claimed, said, jitter, account.breaker_open);
-        let decision = result
-            .evidence
-            .as_ref()
-            .filter(|_| consequence.decide)
-            .map(|evidence| decide(worker, result.id, evidence));
-        Self { class, consequence, result, decision }
+        let evidence = result.evidence.as_ref().filter(|_| consequence.decide);
+        // Both by what is in use at this moment.
+        let policies = worker.policies.get();
+        let decision = evidence.map(|evidence| {
+            decide(worker, policies.active(&claimed.biz_type), result.id, evidence)
+        });
+        let shadow = evidence.zip(policies.shadow(&claimed.biz_type)).map(|(evidence, policy)| {
+            ShadowDecision {
+                policy: policy.digest().to_owned(),
+                decision: policy::decide(policy, evidence),
+            }
+        });
+        Self { class, consequence, result, decision, shadow }
     }
 }
 
-fn decide(worker: &Worker, result_id: ResultId, evidence: &Evidence) -> StoredDecision {
+fn decide(
+    worker: &Worker,
+    policy: &Policy,
+    result_id: ResultId,
+    evidence: &Evidence,
+) -> StoredDecision {
     let now = worker.clock.now();
     StoredDecision {
         id: worker.ids.next(now),
         result_id,
-        policy: worker.policy.digest().to_owned(),
+        policy: policy.digest().to_owned(),
         by: DecidedBy::Policy,
         decided_at: now,
-        decision: policy::decide(&worker.policy, evidence),
+        decision: policy::decide(policy, evidence),
     }
 }
 
@@ -370,5 +385,9 @@ fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written
     metrics::counter!("verdict_fetches_total", "written" => written).increment(1);
     if let (Some(outcome), "committed") = (outcome, written) {
         metrics::counter!("verdict_decisions_total", "outcome" => outcome).increment(1);
+        if let Some(shadow) = &fetched.shadow {
+            let agrees = if shadow.decision.outcome.as_str() == outcome { "yes" } else { "no" };
+            metrics::counter!("verdict_shadow_decisions_total", "agrees" => agrees).increment(1);
+        }
     }
 }

@@ -2,12 +2,15 @@
 //! gracefully.
 
 pub mod archiving;
+mod backtesting;
 pub mod fetch_result;
+pub mod history;
 mod horizon;
 pub mod leases;
 pub mod links;
 pub mod material;
 pub mod next_step;
+pub mod policies;
 mod retention;
 mod tasks;
 mod upkeep;
@@ -23,7 +26,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
-use crate::policy::Policy;
 use crate::provider::client::Client;
 use crate::store::Store;
 use crate::store::claims::{Claim, ClaimLimits};
@@ -35,6 +37,7 @@ use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::Horizon;
 use leases::{Held, Leases};
 use next_step::Schedule;
+use policies::Current;
 
 /// How the worker works.
 #[derive(Clone, Debug)]
@@ -94,8 +97,8 @@ pub struct Worker {
     pub images: Images,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
-    /// Decides.
-    pub policy: Arc<Policy>,
+    /// What decides.
+    pub policies: Current,
     /// Business time.
     pub clock: Clock,
     /// Ids and jitter.
@@ -124,6 +127,7 @@ impl Worker {
             () = leases.keep_renewing() => {}
             () = on_tasks.keep_renewing() => {}
             () = worker.keep_up() => {}
+            () = worker.follow_activations() => {}
         }
         tasks.close();
         tokio::select! {

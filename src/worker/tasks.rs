@@ -63,6 +63,7 @@ impl Worker {
             match &task.work {
                 Work::Archive { .. } => archiving::archive(self, task).await,
                 Work::DeleteImages => self.delete_images(task).await,
+                Work::Backtest => self.go_on_with_backtest(task).await,
             }
         };
         let outcome = tokio::select! {

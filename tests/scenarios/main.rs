@@ -17,6 +17,7 @@ mod guarding;
 mod images;
 mod migrations;
 mod outages;
+mod policies;
 mod privacy;
 mod protocol;
 mod protocol_model;

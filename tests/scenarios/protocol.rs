@@ -95,6 +95,7 @@ fn completion(claimed: &Claimed, next: NextStep) -> Completion {
         next,
         result: None,
         decision: None,
+        shadow: None,
         new_data_key: None,
         at: NOW,
     }

@@ -240,7 +240,7 @@ fn what_is_allowed_but_odd_is_a_warning() {
     let lenient = GOOD.replace("ge = \"far-0.01%\"", "ge = \"far-0.01%\", missing = true");
     let dead = "[[rule]]\nid = \"dead\"\nreason = \"dead\"\noutcome = \"reject\"\n\
                 text = { zh = \"无\", en = \"none\" }\nwhen = { all = [{ field = \"status\", lt = 1 }, \
-                { field = \"status\", gt = 1 }] }\n";
+                { not = { field = \"status\", lt = 1 } }] }\n";
     let policy = Policy::load(&format!("{lenient}{dead}")).unwrap();
     let warnings: Vec<String> = policy.warnings().iter().map(Finding::to_string).collect();
     assert_eq!(

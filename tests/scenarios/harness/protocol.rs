@@ -293,6 +293,7 @@ impl Steps {
             callbacks_seen: claimed.callbacks,
             next: after.next,
             decision,
+            shadow: None,
             new_data_key,
             result,
             at: START,

@@ -1,0 +1,338 @@
+//! `verdict policy backtest`, `replay`, `redecide` and `calibrate`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use verdict::app::load_policy;
+use verdict::domain::clock::Clock;
+use verdict::domain::decision::Outcome;
+use verdict::domain::ids::Ids;
+use verdict::policy::Policy;
+use verdict::policy::calibration::{FalseAccepts, between, false_accepts, stability};
+use verdict::policy::compare::Comparison;
+use verdict::policy::report;
+use verdict::worker::history::{self, Backtest, Range};
+use verdict::worker::policies::Policies;
+
+use super::{either, open};
+use crate::cli::{Context, Usage, say};
+
+/// Flips that a report lists.
+const LISTED: usize = 1000;
+
+/// Which part of the past.
+#[derive(Debug, clap::Args)]
+pub struct RangeArguments {
+    /// From this day or time on: 2026-10-01 or 2026-10-01T00:00:00Z.
+    #[arg(long)]
+    since: Option<String>,
+    /// Up to this day or time, not included.
+    #[arg(long)]
+    until: Option<String>,
+    /// Only this scene.
+    #[arg(long)]
+    biz_type: Option<String>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl RangeArguments {
+    fn range(&self) -> anyhow::Result<Range> {
+        Ok(Range {
+            since: self.since.as_deref().map(|text| moment("--since", text)).transpose()?,
+            until: self.until.as_deref().map(|text| moment("--until", text)).transpose()?,
+            biz_type: self.biz_type.clone(),
+        })
+    }
+}
+
+/// What to try, and where to write it.
+#[derive(Debug, clap::Args)]
+pub struct BacktestArguments {
+    /// A file, or the digest of a policy in the database.
+    candidate: String,
+    #[command(flatten)]
+    range: RangeArguments,
+    /// Also writes a page with pictures.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also writes every flipped verification, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    flips: Option<PathBuf>,
+}
+
+/// What to look at.
+#[derive(Debug, clap::Args)]
+pub struct CalibrateArguments {
+    #[command(flatten)]
+    range: RangeArguments,
+    /// A threshold to judge.
+    #[arg(long, default_value_t = 90.0)]
+    threshold: f64,
+    /// Where it might be moved to.
+    #[arg(long)]
+    moved_to: Option<f64>,
+}
+
+fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    OffsetDateTime::parse(&whole, &Rfc3339)
+        .map_err(|_| Usage(format!("{name} must be a day or a time: 2026-10-01")).into())
+}
+
+pub(super) async fn backtest(
+    context: &Context,
+    arguments: BacktestArguments,
+) -> anyhow::Result<()> {
+    let text = either(context, &arguments.candidate).await?;
+    // One in the database was checked when it was added; a file is checked now.
+    let candidate = match load_policy(&text) {
+        Ok(policy) => policy,
+        Err(error) => Policy::load_stored(&text)
+            .filter(|policy| policy.digest() == arguments.candidate)
+            .ok_or(error)?,
+    };
+    let store = open(context).await?;
+    let mut progress = Progress::new(store.decisions_roughly().await?);
+    let mut written = match &arguments.flips {
+        Some(file) => Some(std::io::BufWriter::new(
+            std::fs::File::create(file).with_context(|| file.display().to_string())?,
+        )),
+        None => None,
+    };
+    let mut listed = Vec::new();
+    let mut failed = None;
+    let mut backtest = Backtest::new(&store, &candidate, arguments.range.range()?);
+    backtest
+        .run(|comparison, flips| {
+            progress.at(comparison.decisions);
+            if let Some(file) = &mut written {
+                for flip in &flips {
+                    let line = serde_json::json!({ "verification": flip.verification,
+                        "old": flip.old, "new": flip.new, "reason": flip.reason });
+                    if let Err(error) = writeln!(file, "{line}") {
+                        failed = Some(error);
+                        return false;
+                    }
+                }
+            }
+            let room = LISTED.saturating_sub(listed.len());
+            listed.extend(flips.into_iter().take(room));
+            true
+        })
+        .await?;
+    progress.done();
+    if let Some(error) = failed {
+        return Err(error).context("--flips");
+    }
+    if let Some(mut file) = written {
+        file.flush().context("--flips")?;
+    }
+    let comparison = &backtest.comparison;
+    if let Some(file) = &arguments.html {
+        let title = format!("Backtest of {} ({})", candidate.name(), candidate.digest());
+        let page = report::html(&title, comparison, &candidate.score_bounds(), &listed);
+        std::fs::write(file, page).with_context(|| file.display().to_string())?;
+    }
+    if arguments.range.json {
+        say(serde_json::to_string_pretty(comparison)?);
+    } else {
+        print_comparison(comparison, progress.rate(comparison.decisions));
+    }
+    Ok(())
+}
+
+fn print_comparison(comparison: &Comparison, rate: f64) {
+    say(format_args!(
+        "{} decisions, {} with another outcome; {rate:.0} a second",
+        comparison.decisions, comparison.flips
+    ));
+    let names = Outcome::ALL.map(|outcome| format!("{outcome:>10}"));
+    say(format_args!("{:>10}{}   (rows: old, columns: new)", "", names.concat()));
+    for (row, name) in comparison.matrix.iter().zip(&names) {
+        let [approve, retry, review, reject] = row;
+        say(format_args!("{name}{approve:>10}{retry:>10}{review:>10}{reject:>10}"));
+    }
+    let mut kinds: Vec<_> = comparison.kinds.iter().collect();
+    kinds.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    for (kind, count) in kinds {
+        say(format_args!("{count:>10}  {kind}"));
+    }
+}
+
+pub(super) async fn replay(
+    context: &Context,
+    arguments: RangeArguments,
+) -> anyhow::Result<ExitCode> {
+    let store = open(context).await?;
+    let mut progress = Progress::new(store.decisions_roughly().await?);
+    let replayed =
+        history::replay(&store, &arguments.range()?, |decisions| progress.at(decisions)).await?;
+    progress.done();
+    if arguments.json {
+        say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
+            "differences": replayed.differences, "different": replayed.different }));
+    } else {
+        say(format_args!(
+            "{} decisions of {} policies made once more: {} differ",
+            replayed.decisions, replayed.policies, replayed.differences
+        ));
+        for id in &replayed.different {
+            say(format_args!("  decision {id}"));
+        }
+    }
+    Ok(if replayed.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(super) async fn redecide(context: &Context, arguments: RangeArguments) -> anyhow::Result<()> {
+    let store = open(context).await?;
+    let policies = Policies::load(&store).await?.context("no policy is active")?;
+    let range = arguments.range()?;
+    let details = serde_json::json!({ "policy": policies.general().digest(),
+        "since": arguments.since, "until": arguments.until, "biz_type": arguments.biz_type });
+    store.record(&context.doing(None), "policy.redecide", None, Some(&details.to_string())).await?;
+    let mut progress = Progress::new(store.decisions_roughly().await?);
+    let (clock, ids) = (Clock::system(), Ids::random());
+    let done = history::decide_anew(&store, &policies, &range, (&clock, &ids), |done| {
+        progress.at(done.looked_at);
+    })
+    .await?;
+    progress.done();
+    if arguments.json {
+        say(serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
+            "overtaken": done.overtaken }));
+    } else {
+        say(format_args!(
+            "{} standing decisions: {} decided anew, {} as before, {} decided by somebody else meanwhile",
+            done.looked_at, done.new, done.same, done.overtaken
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn calibrate(
+    context: &Context,
+    arguments: CalibrateArguments,
+) -> anyhow::Result<()> {
+    let Some(rate) = false_accepts(arguments.threshold) else {
+        return Err(Usage("--threshold must be from 0 to 100".to_owned()).into());
+    };
+    let store = open(context).await?;
+    let mut progress = Progress::new(store.decisions_roughly().await?);
+    let calibration =
+        history::calibrate(&store, &arguments.range.range()?, None, |seen| progress.at(seen))
+            .await?;
+    progress.done();
+    if arguments.range.json {
+        let items: Vec<_> = calibration
+            .histograms
+            .iter()
+            .map(|(group, histogram)| serde_json::json!({ "group": group, "histogram": histogram }))
+            .collect();
+        say(serde_json::json!({ "answers": calibration.answers, "threshold": arguments.threshold,
+            "false_accepts": rate, "histograms": items }));
+        return Ok(());
+    }
+    say(format_args!("{} answers", calibration.answers));
+    for score in ["authority", "face", "id_card_face"] {
+        let passed = calibration.sum(|group| group.score == score && group.status == 1);
+        let failed = calibration.sum(|group| group.score == score && group.status > 1);
+        if passed.iter().chain(&failed).all(|count| *count == 0) {
+            continue;
+        }
+        say(format_args!("\n{score}: passed (status 1) and not passed, by ten points"));
+        for from in (0..=90).step_by(10) {
+            let to = if from == 90 { 101 } else { from + 10 };
+            let sum = |histogram: &[u64]| histogram[from..to].iter().sum::<u64>();
+            say(format_args!("  {from:>3}… {:>10} {:>10}", sum(&passed), sum(&failed)));
+        }
+        if let Some(moved) = arguments.moved_to {
+            let flips = between(&passed, arguments.threshold, moved);
+            say(format_args!(
+                "  {flips} of those who passed lie between {} and {moved} (whole points)",
+                arguments.threshold
+            ));
+        }
+        let weeks: std::collections::BTreeSet<&String> =
+            calibration.histograms.keys().map(|group| &group.week).collect();
+        for (before, now) in weeks.iter().zip(weeks.iter().skip(1)) {
+            let of = |week: &String| calibration.sum(|g| g.score == score && g.week == *week);
+            if let Some(psi) = stability(&of(before), &of(now)) {
+                let mark = if psi >= 0.25 { "  drift" } else { "" };
+                say(format_args!("  week of {before} to {now}: PSI {psi:.3}{mark}"));
+            }
+        }
+    }
+    say("");
+    say_rate(arguments.threshold, rate);
+    if let Some((moved, rate)) = arguments.moved_to.and_then(|to| Some((to, false_accepts(to)?))) {
+        say_rate(moved, rate);
+    }
+    say(
+        "By the vendor's table, for comparisons with somebody else's face; how many such comparisons\n\
+         there are nobody knows. Between its lines the logarithm is taken to be linear; beyond them\n\
+         nothing is known.",
+    );
+    Ok(())
+}
+
+fn say_rate(threshold: f64, rate: FalseAccepts) {
+    let million = 1e6;
+    match rate {
+        FalseAccepts::Rate(rate) => say(format_args!(
+            "threshold {threshold}: about {:.0} of a million impostors would reach it",
+            rate * million
+        )),
+        FalseAccepts::Below(rate) => say(format_args!(
+            "threshold {threshold}: fewer than {:.0} of a million impostors would reach it",
+            rate * million
+        )),
+        FalseAccepts::Above(rate) => say(format_args!(
+            "threshold {threshold}: more than {:.0} of a million impostors would reach it",
+            rate * million
+        )),
+    }
+}
+
+/// A bar on the terminal, if there is one.
+struct Progress {
+    total: u64,
+    started: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(roughly: i64) -> Self {
+        let total = u64::try_from(roughly).unwrap_or(0);
+        Self { total, started: Instant::now(), shown: std::io::stderr().is_terminal() }
+    }
+
+    fn at(&mut self, done: u64) {
+        const WIDTH: u64 = 30;
+        if !self.shown {
+            return;
+        }
+        let full = (done.min(self.total) * WIDTH).checked_div(self.total).unwrap_or(0);
+        let bar: String = (0..WIDTH).map(|n| if n < full { '█' } else { '·' }).collect();
+        let rate = self.rate(done);
+        let _ = write!(std::io::stderr(), "\r{bar} {done} ({rate:.0}/s) ");
+    }
+
+    fn rate(&self, done: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "for reading")]
+        let done = done as f64;
+        done / self.started.elapsed().as_secs_f64().max(0.001)
+    }
+
+    fn done(&self) {
+        if self.shown {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Findings as the best compilers print them: the line, and carets under what is meant.
+
+use std::fmt::Write;
+
+use super::finding::{Finding, Severity};
+
+/// Longest piece of a line that is shown, in columns.
+const MOST_COLUMNS: usize = 100;
+/// Columns kept before the span where a line is cut.
+const BEFORE: usize = 40;
+
+/// All findings about a text; `file` is what the text is called.
+pub fn render(findings: &[Finding], text: &str, file: &str) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        one(&mut out, finding, text, file);
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let plural = |n: usize, what: &str| match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    };
+    let _ = match (errors, warnings) {
+        (0, 0) => Ok(()),
+        (errors, 0) => writeln!(out, "{}", plural(errors, "error")),
+        (0, warnings) => writeln!(out, "{}", plural(warnings, "warning")),
+        (errors, warnings) => {
+            writeln!(out, "{}, {}", plural(errors, "error"), plural(warnings, "warning"))
+        }
+    };
+    out
+}
+
+fn one(out: &mut String, finding: &Finding, text: &str, file: &str) {
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let _ = writeln!(out, "{severity}: {}", finding.message);
+    let span = finding.span.as_ref();
+    if let (Some(line), Some(span)) = (finding.line, span.filter(|s| text.get(..s.start).is_some()))
+    {
+        let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let source = text[start..end].trim_end_matches('\r');
+        let within = |at: usize| at.saturating_sub(start).min(source.len());
+        // A span over several lines shows its first.
+        let (from, to) = (within(span.start), within(span.end.max(span.start + 1)));
+        let (Some(before), Some(meant)) = (source.get(..from), source.get(from..to)) else {
+            return;
+        };
+        let after = source.get(to..).unwrap_or_default();
+        let column = before.chars().count() + 1;
+        let gutter = " ".repeat(line.to_string().len());
+        let (before, meant, after) = cut(before, meant, after);
+        let carets = "^".repeat(columns(&meant).max(1));
+        let _ = writeln!(out, "{gutter}--> {file}:{line}:{column}");
+        let _ = writeln!(out, "{gutter} |");
+        let _ = writeln!(out, "{line} | {before}{meant}{after}");
+        let _ = writeln!(out, "{gutter} | {}{carets}", " ".repeat(columns(&before)));
+    }
+    if let Some(rule) = &finding.rule {
+        let _ = writeln!(out, "  = in rule `{rule}`");
+    }
+    out.push('\n');
+}
+
+/// A long line around its span, without anything that could upset a terminal.
+fn cut(before: &str, meant: &str, after: &str) -> (String, String, String) {
+    let (mut before, meant, mut after) = (plain(before), plain(meant), plain(after));
+    if columns(&before) + columns(&meant) + columns(&after) <= MOST_COLUMNS {
+        return (before, meant, after);
+    }
+    if columns(&before) > BEFORE {
+        let kept: Vec<char> = before.chars().rev().take(BEFORE - 1).collect();
+        before = std::iter::once('…').chain(kept.into_iter().rev()).collect();
+    }
+    let meant = shorten(&meant, MOST_COLUMNS - BEFORE);
+    let room = MOST_COLUMNS.saturating_sub(columns(&before) + columns(&meant));
+    after = shorten(&after, room.max(1));
+    (before, meant, after)
+}
+
+fn shorten(text: &str, room: usize) -> String {
+    if columns(text) <= room {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for char in text.chars() {
+        if columns(&kept) + width(char) + 1 > room {
+            break;
+        }
+        kept.push(char);
+    }
+    kept + "…"
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for char in text.chars() {
+        match char {
+            '\t' => plain.push(' '),
+            char if char.is_control() => plain.extend(char.escape_default()),
+            char => plain.push(char),
+        }
+    }
+    plain
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
+}
+
+/// Chinese, Japanese and Korean characters, and their punctuation, take two columns.
+fn width(char: char) -> usize {
+    let wide = matches!(u32::from(char),
+        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe4f
+        | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x20000..=0x3fffd);
+    if wide { 2 } else { 1 }
+}

@@ -1,0 +1,122 @@
+//! The policies in use, as the database says at this moment: activations reach every process
+//! within a second.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::Worker;
+use crate::policy::Policy;
+use crate::store::policies::{InUse, Use};
+use crate::store::{self, Store};
+
+/// Between two looks whether something was activated: one row by the end of an index.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// What decides, and what decides beside it.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    newest_activation: i64,
+    general: Arc<Policy>,
+    scenes: HashMap<String, Arc<Policy>>,
+    shadows: HashMap<String, Arc<Policy>>,
+}
+
+impl Policies {
+    /// One policy for everything.
+    pub fn only(policy: Policy) -> Self {
+        Self {
+            newest_activation: 0,
+            general: Arc::new(policy),
+            scenes: HashMap::new(),
+            shadows: HashMap::new(),
+        }
+    }
+
+    /// As the database says; `None` where none is active, or one cannot be compiled by this
+    /// version, which the log then tells.
+    pub async fn load(store: &Store) -> store::Result<Option<Self>> {
+        let newest_activation = store.newest_activation().await?;
+        let in_use = store.policies_in_use().await?;
+        let mut policies = Vec::with_capacity(in_use.len());
+        for InUse { kind, biz_type, digest, body } in in_use {
+            let Some(policy) = Policy::load_stored(&body) else {
+                tracing::error!(policy = digest, "this version cannot compile a policy in use");
+                return Ok(None);
+            };
+            policies.push((kind, biz_type, Arc::new(policy)));
+        }
+        let of = |wanted: Use| -> HashMap<String, Arc<Policy>> {
+            let fitting = policies.iter().filter(|(kind, ..)| kind == wanted.as_str());
+            fitting.map(|(_, scene, policy)| (scene.clone(), Arc::clone(policy))).collect()
+        };
+        let (mut scenes, shadows) = (of(Use::Active), of(Use::Shadow));
+        let general = scenes.remove("");
+        Ok(general.map(|general| Self { newest_activation, general, scenes, shadows }))
+    }
+
+    /// What decides in that scene.
+    pub fn active(&self, biz_type: &str) -> &Arc<Policy> {
+        self.scenes.get(biz_type).unwrap_or(&self.general)
+    }
+
+    /// What decides beside it.
+    pub fn shadow(&self, biz_type: &str) -> Option<&Arc<Policy>> {
+        self.shadows.get(biz_type).or_else(|| self.shadows.get(""))
+    }
+
+    /// What decides where a scene has no policy of its own.
+    pub fn general(&self) -> &Arc<Policy> {
+        &self.general
+    }
+}
+
+/// The present ones; clones of what is read stay as they are.
+#[derive(Debug)]
+pub struct Current(RwLock<Arc<Policies>>);
+
+impl Current {
+    /// To begin with.
+    pub fn new(policies: Policies) -> Self {
+        Self(RwLock::new(Arc::new(policies)))
+    }
+
+    /// At this moment.
+    pub fn get(&self) -> Arc<Policies> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, policies: Policies) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+    }
+}
+
+impl Worker {
+    /// Looks for activations, for ever. Where the database or a text does not serve, what was
+    /// active stays.
+    pub(super) async fn follow_activations(&self) {
+        let mut refused = 0;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let before = self.policies.get().newest_activation;
+            let outcome = match self.store.newest_activation().await {
+                Ok(newest) if newest == before || newest == refused => continue,
+                Ok(newest) => Policies::load(&self.store).await.map(|loaded| (newest, loaded)),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok((_, Some(policies))) => {
+                    let active = policies.general.digest();
+                    tracing::info!(policy = active, "policies as activated");
+                    self.policies.set(policies);
+                }
+                Ok((newest, None)) => {
+                    tracing::error!("an activation cannot be followed: what was active stays");
+                    metrics::counter!("verdict_activations_refused_total").increment(1);
+                    refused = newest;
+                }
+                Err(error) => tracing::debug!(%error, "no look at the activations"),
+            }
+        }
+    }
+}

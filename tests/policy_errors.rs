@@ -1,0 +1,127 @@
+//! Broken policies, each with exactly what `verdict policy check` prints about it: the table is
+//! `policy_errors.txt`; after a wanted change, `UPDATE=1 cargo test --test policy_errors` writes it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use verdict::policy::{Policy, render};
+
+/// A small good policy, broken in one place at a time.
+const GOOD: &str = r#"name = "small"
+[[rule]]
+id = "passed"
+reason = "fine"
+outcome = "approve"
+text = { zh = "好", en = "fine" }
+when = { all = [{ field = "status", eq = 1 }, { field = "lowest_score", ge = 90.0 }] }
+[[rule]]
+id = "others"
+reason = "look"
+outcome = "review"
+text = { zh = "看看这个人", en = "look" }
+when = { field = "status", ne = 1 }
+[[example]]
+name = "seven"
+evidence = { status = 7, authority_score = 30.0 }
+outcome = "review"
+reasons = ["look"]
+"#;
+
+const SCORE: &str = r#"{ field = "lowest_score", ge = 90.0 }"#;
+const OTHERS: &str = r#"when = { field = "status", ne = 1 }"#;
+
+/// What is replaced, and by what.
+const BROKEN: &[(&str, &str)] = &[
+    ("name = \"small\"", "nam = \"small\""),
+    ("name = \"small\"", "name = \"small\"\nversion = 3"),
+    ("name = \"small\"", "name = small"),
+    ("name = \"small\"", "name = \"\""),
+    ("id = \"passed\"\n", ""),
+    ("id = \"passed\"", "id = \"Passed!\""),
+    ("id = \"others\"", "id = \"passed\""),
+    ("reason = \"look\"", "reason = \"fine\""),
+    ("reason = \"fine\"", "reason = \"evidence-missing\""),
+    ("outcome = \"approve\"", "outcome = \"aprove\""),
+    ("outcome = \"approve\"", "outcome = 1"),
+    ("text = { zh = \"看看这个人\", en = \"look\" }", "text = { zh = \"看看这个人\" }"),
+    (
+        "text = { zh = \"看看这个人\", en = \"look\" }",
+        "text = { zh = \"看看这个人\", en = \"look\", fr = \"voir\" }",
+    ),
+    ("text = { zh = \"好\", en = \"fine\" }", "text = \"fine\""),
+    (OTHERS, ""),
+    (SCORE, r#"{ field = "lowst_score", ge = 90.0 }"#),
+    (SCORE, r#"{ field = "lowest_score", gte = 90.0 }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = "far-0.02%" }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = 190.0 }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = -1 }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = true }"#),
+    (SCORE, r#"{ field = "lowest_score" }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = 90.0, lt = 95.0 }"#),
+    (SCORE, r#"{ field = "face_quality", ge = "GOOD" }"#),
+    (SCORE, r#"{ field = "face_mask", lt = true }"#),
+    (SCORE, r#"{ field = "face_mask", eq = "no" }"#),
+    (SCORE, r#"{ field = "age_years", ge = 18.5 }"#),
+    (SCORE, r#"{ field = "age_years", ge = 1000 }"#),
+    (SCORE, r#"{ field = "scores_present", in = [] }"#),
+    (SCORE, r#"{ field = "lowest_score", ge = 90.0, missing = "yes" }"#),
+    (SCORE, "{ any = [] }"),
+    (SCORE, r#"{ not = [ { field = "face_mask", eq = true } ] }"#),
+    (SCORE, "{ field = \"lowest_score\", ge = 90.0 }, { field = \"lowest_score\", lt = 60.0 }"),
+    (SCORE, "{ field = \"lowest_score\", gt = 90.0 }, { field = \"lowest_score\", le = 90.0 }"),
+    (SCORE, "{ field = \"age_years\", gt = 17 }, { field = \"age_years\", lt = 18 }"),
+    (SCORE, "{ field = \"scores_present\", in = [1, 2] }, { field = \"scores_present\", eq = 3 }"),
+    (SCORE, "{ field = \"face_mask\", eq = true }, { field = \"face_mask\", ne = true }"),
+    (
+        SCORE,
+        "{ field = \"face_quality\", ge = \"HIGH\" }, { field = \"face_quality\", lt = \"LOW\" }",
+    ),
+    (SCORE, "{ field = \"face_score\", exists = false }, { field = \"face_score\", ge = 80.0 }"),
+    (SCORE, "{ field = \"biz_type\", eq = \"a\" }, { field = \"biz_type\", eq = \"b\" }"),
+    (SCORE, "{ field = \"status\", eq = 2 }"),
+    ("{ field = \"status\", eq = 1 }, ", ""),
+    (OTHERS, "when = { field = \"status\", in = [2, 3] }"),
+    (OTHERS, "when = { field = \"status\", in = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] }"),
+    ("outcome = \"review\"\nreasons", "outcome = \"reject\"\nreasons"),
+    ("status = 7, ", ""),
+    ("authority_score = 30.0", "lowest_score = 30.0"),
+    ("[[rule]]\nid = \"others\"", "[rule]\nid = \"others\""),
+    ("evidence = { status = 7", "evidence = { status = 7,, "),
+];
+
+#[test]
+fn every_broken_policy_gets_exactly_these_words() {
+    assert!(Policy::load(GOOD).is_ok_and(|policy| policy.warnings().is_empty()));
+    let mut said = String::new();
+    for (from, to) in BROKEN {
+        assert_eq!(GOOD.matches(from).count(), 1, "{from:?} must stand in the good policy once");
+        let text = GOOD.replace(from, to);
+        let findings = Policy::load(&text).expect_err(to);
+        let _ = write!(said, "──── {} → {}\n\n", from.escape_debug(), to.escape_debug());
+        let _ = writeln!(said, "{}", render(&findings, &text, "small.toml"));
+    }
+    for (what, text) in [("nothing", String::new()), ("too long", " ".repeat(300_000))] {
+        let findings = Policy::load(&text).expect_err(what);
+        let _ = write!(said, "──── {what}\n\n{}\n", render(&findings, &text, "small.toml"));
+    }
+    // What is allowed, but odd.
+    let stricter = GOOD.replace(
+        "[[example]]",
+        "[[rule]]\nid = \"shadowed\"\nreason = \"never\"\noutcome = \"retry\"\n\
+         text = { zh = \"无\", en = \"never\" }\n\
+         when = { all = [{ field = \"status\", ne = 1 }, { field = \"face_mask\", eq = true, missing = false }] }\n\
+         [[example]]",
+    );
+    let policy = Policy::load(&stricter).expect("only warnings");
+    let _ = write!(said, "──── odd\n\n{}", render(policy.warnings(), &stricter, "small.toml"));
+
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy_errors.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&table, &said).expect("written");
+    }
+    let known = std::fs::read_to_string(&table).unwrap_or_default();
+    for (n, (known, said)) in known.lines().zip(said.lines()).enumerate() {
+        assert_eq!(known, said, "line {} of policy_errors.txt", n + 1);
+    }
+    assert_eq!(known.lines().count(), said.lines().count(), "policy_errors.txt has other lines");
+}
