@@ -134,6 +134,18 @@ fn describe() {
     describe_counter!("verdict_images_total", "Images by what became of them");
     describe_counter!("verdict_image_downloads_total", "Links followed, by outcome");
     describe_histogram!("verdict_images_kept_seconds", "From an answer to its last image kept");
+    describe_counter!(
+        "verdict_shadow_decisions_total",
+        "Decisions of a policy in shadow, by whether they agree with what counts"
+    );
+    describe_counter!(
+        "verdict_activations_refused_total",
+        "Activations that this version could not follow"
+    );
+    describe_gauge!(
+        "verdict_score_drift_psi",
+        "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare"
+    );
     describe_counter!("verdict_image_reads_total", "Images shown");
     describe_gauge!("verdict_persons_with_faces", "Persons whose faces are kept");
     describe_gauge!(

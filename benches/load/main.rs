@@ -7,6 +7,7 @@
 #![expect(clippy::cast_precision_loss, reason = "rates need no more digits than a double has")]
 
 mod accept;
+mod backtest;
 mod baseline;
 mod drain;
 mod end_to_end;
@@ -38,6 +39,8 @@ enum Bench {
     Growth(growth::Arguments),
     /// The same load while a transaction stays open.
     HeldSnapshot(held_snapshot::Arguments),
+    /// Backtest and replay of a million decisions, alone and while accepting goes on.
+    Backtest(backtest::Arguments),
     /// Images whose links die within seconds, from a slow host, under a throttling provider.
     Images(images::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
@@ -56,6 +59,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Read(arguments) => read::run(&arguments).await,
         Bench::Growth(arguments) => growth::run(&arguments).await,
         Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
+        Bench::Backtest(arguments) => backtest::run(&arguments).await,
         Bench::Images(arguments) => images::run(&arguments).await,
         Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }

@@ -62,6 +62,11 @@ impl Stage {
         Ok(database)
     }
 
+    /// The configuration that a service was started with.
+    pub fn config_file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.toml"))
+    }
+
     /// A checkpoint, so that none falls into what is measured because of what was before.
     pub async fn checkpoint(&self) -> anyhow::Result<()> {
         let mut connection = PgConnection::connect(&self.server.url("postgres")).await?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
+use super::history::{Range, calibrate};
 use super::retention::Retention;
+use crate::policy::calibration::{Calibration, stability};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
 
@@ -14,6 +16,20 @@ use crate::store::audit::AuditCheckpoint;
 const PERSONS_ALARMS: [i64; 3] = [80_000, 95_000, 100_000];
 /// Distance of two counts: they go through an index with an entry for every face.
 const COUNT_EVERY: Duration = Duration::from_mins(1);
+
+/// What is done less often than a round.
+#[derive(Debug, Default)]
+struct Pace {
+    persons: Persons,
+    drift: Option<Instant>,
+}
+
+/// Scores of the last week are compared with those of four weeks before it.
+const DRIFT_NOW: Duration = Duration::from_hours(7 * 24);
+const DRIFT_BEFORE: Duration = Duration::from_hours(28 * 24);
+/// Distance of two comparisons, and the most answers that one looks at in each period.
+const DRIFT_EVERY: Duration = Duration::from_hours(1);
+const DRIFT_ANSWERS: u64 = 50_000;
 
 /// The newest count of persons.
 #[derive(Debug, Default)]
@@ -31,23 +47,24 @@ impl Worker {
     /// result.
     pub(super) async fn keep_up(&self) {
         let mut retention = Retention::default();
-        let mut persons = Persons::default();
+        let mut pace = Pace::default();
         loop {
-            if let Err(error) = self.upkeep(&mut retention, &mut persons).await {
+            if let Err(error) = self.upkeep(&mut retention, &mut pace).await {
                 tracing::warn!(%error, "upkeep put off");
             }
             tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
         }
     }
 
-    async fn upkeep(&self, retention: &mut Retention, persons: &mut Persons) -> store::Result<()> {
+    async fn upkeep(&self, retention: &mut Retention, pace: &mut Pace) -> store::Result<()> {
         let finished = self.store.finish_erasures(self.clock.now()).await?;
         if finished > 0 {
             self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
         self.retain(retention).await?;
-        self.count_persons(persons).await?;
+        self.count_persons(&mut pace.persons).await?;
+        self.look_for_drift(&mut pace.drift).await?;
         self.checkpoint_audit().await
     }
 
@@ -68,6 +85,31 @@ impl Worker {
                 tracing::error!(count, threshold, "faces of very many persons are kept");
                 persons.said = threshold;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether scores are distributed as they were: a provider's new model, another kind of customer
+    /// and an attack all show here first.
+    async fn look_for_drift(&self, last: &mut Option<Instant>) -> store::Result<()> {
+        if last.is_some_and(|at| at.elapsed() < DRIFT_EVERY) {
+            return Ok(());
+        }
+        *last = Some(Instant::now());
+        let now = self.clock.now();
+        let ago = |time: Duration| now.checked_sub(time.try_into().ok()?);
+        let (Some(week), Some(before)) = (ago(DRIFT_NOW), ago(DRIFT_NOW + DRIFT_BEFORE)) else {
+            return Ok(());
+        };
+        let range = |since, until| Range { since: Some(since), until, biz_type: None };
+        let look =
+            |range| async move { calibrate(&self.store, &range, Some(DRIFT_ANSWERS), drop).await };
+        let (before, now) =
+            (look(range(before, Some(week))).await?, look(range(week, None)).await?);
+        for score in ["authority", "face", "id_card_face"] {
+            let of = |calibration: &Calibration| calibration.sum(|group| group.score == score);
+            let psi = stability(&of(&before), &of(&now)).unwrap_or(f64::NAN);
+            metrics::gauge!("verdict_score_drift_psi", "score" => score).set(psi);
         }
         Ok(())
     }
