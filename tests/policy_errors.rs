@@ -79,6 +79,10 @@ const BROKEN: &[(&str, &str)] = &[
     (SCORE, "{ field = \"face_score\", exists = false }, { field = \"face_score\", ge = 80.0 }"),
     (SCORE, "{ field = \"biz_type\", eq = \"a\" }, { field = \"biz_type\", eq = \"b\" }"),
     (SCORE, "{ field = \"status\", eq = 2 }"),
+    (
+        SCORE,
+        "{ any = [{ all = [{ field = \"face_score\", lt = 1 }, { field = \"face_score\", gt = 2 }] }] }",
+    ),
     ("{ field = \"status\", eq = 1 }, ", ""),
     (OTHERS, "when = { field = \"status\", in = [2, 3] }"),
     (OTHERS, "when = { field = \"status\", in = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] }"),
@@ -112,8 +116,12 @@ fn every_broken_policy_gets_exactly_these_words() {
          when = { all = [{ field = \"status\", ne = 1 }, { field = \"face_mask\", eq = true, missing = false }] }\n\
          [[example]]",
     );
-    let policy = Policy::load(&stricter).expect("only warnings");
-    let _ = write!(said, "──── odd\n\n{}", render(policy.warnings(), &stricter, "small.toml"));
+    let dead = "{ any = [{ field = \"face_mask\", eq = false }, \
+                { all = [{ field = \"face_score\", lt = 1 }, { field = \"face_score\", gt = 2 }] }] }";
+    for odd in [stricter, GOOD.replace(SCORE, &format!("{SCORE}, {dead}"))] {
+        let policy = Policy::load(&odd).expect("only warnings");
+        let _ = writeln!(said, "──── odd\n\n{}", render(policy.warnings(), &odd, "small.toml"));
+    }
 
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy_errors.txt");
     if std::env::var_os("UPDATE").is_some() {

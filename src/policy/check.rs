@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::Rule;
 use super::condition::{Bound, Test, Truth};
-use super::contradiction::{contradiction, implied};
+use super::contradiction::{contradiction, dead_part, implied};
 use super::field::{Field, Reading, Value};
 use super::load::{Placed, Reader};
 use crate::domain::decision::Outcome;
@@ -32,12 +32,17 @@ pub fn check(reader: &mut Reader<'_>, placed: &[Placed]) {
         } else if !statuses.iter().any(|status| can_match(rule, *status)) {
             reader.warn(span.clone(), "this rule can never match, whatever the status");
         }
+        if contradiction(&rule.when).is_none()
+            && let Some(excluded) = dead_part(&rule.when)
+        {
+            reader.warn(span.clone(), format!("part of this rule can never hold: {excluded}"));
+        }
         let stricter = |other: &&Rule| {
             other.id != rule.id && other.outcome > rule.outcome && implied(&other.when, &rule.when)
         };
         if let Some(other) = rules.iter().copied().find(stricter) {
             let message = format!(
-                "this rule never decides: `{}` is stricter and matches whenever it does",
+                "this rule cannot decide: whenever it matches, the stricter `{}` matches too",
                 other.id
             );
             reader.warn(span.clone(), message);

@@ -8,17 +8,31 @@
 use super::condition::{Bound, Condition, Leaf, Operator, Test};
 use super::field::{Field, Kind, rank};
 
-/// Two comparisons that exclude each other, in words.
+/// Why a condition can never hold: two comparisons that exclude each other, in words.
 pub fn contradiction(condition: &Condition) -> Option<String> {
     let mut leaves = Vec::new();
     flatten(condition, &mut leaves);
-    if let Some(found) = leaves_exclude(&leaves) {
-        return Some(found);
-    }
-    match condition {
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().find_map(contradiction),
+    leaves_exclude(&leaves).or_else(|| match condition {
+        Condition::All(parts) => parts.iter().find_map(contradiction),
+        // Each of them has to be impossible.
+        Condition::Any(parts) => {
+            let all: Option<Vec<String>> = parts.iter().map(contradiction).collect();
+            all?.into_iter().next()
+        }
         // Of a contrary: what is never true is always false, which is odd, but no contradiction.
         Condition::Leaf(_) | Condition::Not(_) => None,
+    })
+}
+
+/// Why one part of a condition, which may hold without it, can never hold.
+pub fn dead_part(condition: &Condition) -> Option<String> {
+    match condition {
+        Condition::Leaf(_) => None,
+        Condition::All(parts) => parts.iter().find_map(dead_part),
+        Condition::Any(parts) => {
+            parts.iter().find_map(|part| contradiction(part).or_else(|| dead_part(part)))
+        }
+        Condition::Not(part) => contradiction(part).or_else(|| dead_part(part)),
     }
 }
 
@@ -89,12 +103,12 @@ struct Values {
 
 impl Values {
     fn of(field: Field) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "ranges of at most a million")]
-        let (low, high) = match (field.kind(), field.range()) {
-            (Kind::Score, _) => (0.0, 100.0),
-            (Kind::Quality, _) => (0.0, 3.0),
-            (Kind::Flag, _) => (0.0, 1.0),
-            (_, Some((low, high))) => (low as f64, high as f64),
+        // Only what evidence really keeps to: other ranges are what makes sense to write.
+        let (low, high) = match field.kind() {
+            Kind::Score => (0.0, 100.0),
+            Kind::Quality => (0.0, 3.0),
+            Kind::Flag => (0.0, 1.0),
+            Kind::Whole if field == Field::ScoresPresent => (0.0, 3.0),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
         let whole = field.kind() != Kind::Score;

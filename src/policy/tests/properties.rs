@@ -132,6 +132,34 @@ fn is_plain(rule: &Rule) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_called_contradictory_never_holds(
+        parts in prop::collection::vec(condition(), 1..4), evidence in any_evidence(),
+    ) {
+        let condition = Condition::All(parts);
+        if contradiction::contradiction(&condition).is_some() {
+            let truth = condition.judge(&|field: Field| field.read(&evidence));
+            prop_assert_ne!(truth, condition::Truth::True, "{:?}", condition);
+        }
+    }
+
+    #[test]
+    fn what_is_called_implied_holds_with_what_implies_it(
+        parts in prop::collection::vec(leaf(), 1..4), more in leaf(), evidence in any_evidence(),
+    ) {
+        let weaker = Condition::All(parts.clone());
+        let stronger = Condition::All(parts.into_iter().chain([more]).collect());
+        prop_assert!(contradiction::implied(&weaker, &stronger));
+        let judge = |condition: &Condition| condition.judge(&|field: Field| field.read(&evidence));
+        if judge(&stronger) == condition::Truth::True {
+            prop_assert_eq!(judge(&weaker), condition::Truth::True);
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn the_order_of_rules_does_not_matter(
         rules in rules(0..6).prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
