@@ -421,6 +421,6 @@ impl Store {
 }
 
 /// Longest time one page may reasonably take: pages are sized for far less.
-pub const PAGE: i64 = 5000;
+pub const PAGE: i64 = 1000;
 /// Between two notes of how far a backtest has come.
 pub const NOTE_EVERY: Duration = Duration::from_secs(2);

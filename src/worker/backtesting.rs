@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
-use super::history::{Backtest, Range};
+use super::history::{Backtest, Pace, Range};
 use crate::policy::Policy;
 use crate::policy::compare::Comparison;
 use crate::store::history::NOTE_EVERY;
@@ -33,8 +33,8 @@ impl Worker {
             let comparison: Comparison = serde_json::from_value(run.comparison.0.clone())?;
             let range = Range { since: run.since, until: None, biz_type: run.biz_type.clone() };
             let started = Instant::now();
-            let mut backtest =
-                Backtest::new(&self.store, &candidate, range).resume(run.after, comparison);
+            let mut backtest = Backtest::new(&self.store, &candidate, range, Pace::Polite)
+                .resume(run.after, comparison);
             let mut over = true;
             backtest
                 .run(|_, _| {

@@ -2,8 +2,10 @@
 //! differs, deciding it anew, and looking at its scores.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::policies::Policies;
@@ -16,6 +18,26 @@ use crate::policy::report::Flip;
 use crate::policy::{Policy, decide};
 use crate::store::history::{PAGE, Past, Standing};
 use crate::store::{self, Store};
+
+/// How much of the machine it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Rests three times as long as it works: those who serve hardly notice.
+    Polite,
+    /// All there is.
+    Full,
+}
+
+impl Pace {
+    async fn rest(self, worked: Instant) {
+        if self == Self::Polite {
+            tokio::time::sleep((worked.elapsed() * 3).min(LONGEST_REST)).await;
+        }
+    }
+}
+
+/// However slow a page was.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Which part of the past.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +71,7 @@ pub struct Backtest<'a> {
     store: &'a Store,
     candidate: &'a Policy,
     range: Range,
+    pace: Pace,
     /// The last decision seen.
     pub after: Uuid,
     /// What came of it so far.
@@ -57,9 +80,9 @@ pub struct Backtest<'a> {
 
 impl<'a> Backtest<'a> {
     /// From the beginning of a range.
-    pub fn new(store: &'a Store, candidate: &'a Policy, range: Range) -> Self {
+    pub fn new(store: &'a Store, candidate: &'a Policy, range: Range, pace: Pace) -> Self {
         let after = range.start();
-        Self { store, candidate, range, after, comparison: Comparison::default() }
+        Self { store, candidate, range, pace, after, comparison: Comparison::default() }
     }
 
     /// From where an earlier one stopped.
@@ -77,6 +100,7 @@ impl<'a> Backtest<'a> {
         // The next page comes while this one is decided.
         let mut next = self.fetch(self.after).await?;
         while let Some((page, end)) = next {
+            let worked = Instant::now();
             let over = self.range.is_over(end);
             let (fetched, flips) = tokio::join!(
                 async { if over { Ok(None) } else { self.store_fetch(end).await } },
@@ -100,6 +124,7 @@ impl<'a> Backtest<'a> {
                 return Ok(());
             }
             next = fetched?;
+            self.pace.rest(worked).await;
         }
         Ok(())
     }
@@ -161,16 +186,18 @@ pub struct Replayed {
 pub async fn replay(
     store: &Store,
     range: &Range,
+    pace: Pace,
     mut tell: impl FnMut(u64),
 ) -> store::Result<Replayed> {
     let mut policies: HashMap<String, Option<Policy>> = HashMap::new();
     let mut replayed = Replayed::default();
     let mut after = range.start();
     loop {
-        let page = store.past_in_full_after(after, PAGE).await?;
-        let Some(last) = page.last() else { break };
+        let worked = Instant::now();
+        let batch = store.past_in_full_after(after, PAGE).await?;
+        let Some(last) = batch.last() else { break };
         after = last.id;
-        for past in &page {
+        for past in &batch {
             if range.is_over(past.id) || !range.fits(&past.evidence.biz_type) {
                 continue;
             }
@@ -196,6 +223,7 @@ pub async fn replay(
             }
         }
         tell(replayed.decisions);
+        pace.rest(worked).await;
         if range.is_over(after) {
             break;
         }
@@ -224,18 +252,19 @@ pub async fn decide_anew(
     store: &Store,
     policies: &Policies,
     range: &Range,
-    (clock, ids): (&Clock, &Ids),
+    (clock, ids, pace): (&Clock, &Ids, Pace),
     mut tell: impl FnMut(&DecidedAnew),
 ) -> store::Result<DecidedAnew> {
     let mut done = DecidedAnew::default();
     let mut after = range.start();
     loop {
-        let (page, last) = store.standing_after(after, 500).await?;
+        let worked = Instant::now();
+        let (batch, last) = store.standing_after(after, 500).await?;
         let Some(last) = last else { break };
         after = last;
         let now = clock.now();
         let mut new = Vec::new();
-        for standing in page {
+        for standing in batch {
             if range.is_over(standing.verification.0) || !range.fits(&standing.evidence.biz_type) {
                 continue;
             }
@@ -251,6 +280,7 @@ pub async fn decide_anew(
             done.overtaken += u64::try_from(new.len()).unwrap_or(0).saturating_sub(written);
         }
         tell(&done);
+        pace.rest(worked).await;
         if range.is_over(after) {
             break;
         }
@@ -288,20 +318,23 @@ pub async fn calibrate(
     store: &Store,
     range: &Range,
     most: Option<u64>,
+    pace: Pace,
     mut tell: impl FnMut(u64),
 ) -> store::Result<Calibration> {
     let mut calibration = Calibration::default();
     let mut after = range.start();
     loop {
-        let page = store.answers_after(after, PAGE).await?;
-        let Some(last) = page.last() else { break };
+        let worked = Instant::now();
+        let batch = store.answers_after(after, PAGE).await?;
+        let Some(last) = batch.last() else { break };
         after = last.id;
-        for answer in &page {
+        for answer in &batch {
             if !range.is_over(answer.id) && range.fits(&answer.evidence.biz_type) {
                 calibration.add(&answer.evidence, answer.fetched_at.date());
             }
         }
         tell(calibration.answers);
+        pace.rest(worked).await;
         if range.is_over(after) || most.is_some_and(|most| calibration.answers >= most) {
             break;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
-use super::history::{Range, calibrate};
+use super::history::{Pace, Range, calibrate};
 use super::retention::Retention;
 use crate::policy::calibration::{Calibration, stability};
 use crate::store;
@@ -19,7 +19,7 @@ const COUNT_EVERY: Duration = Duration::from_mins(1);
 
 /// What is done less often than a round.
 #[derive(Debug, Default)]
-struct Pace {
+struct Rarely {
     persons: Persons,
     drift: Option<Instant>,
 }
@@ -47,24 +47,24 @@ impl Worker {
     /// result.
     pub(super) async fn keep_up(&self) {
         let mut retention = Retention::default();
-        let mut pace = Pace::default();
+        let mut rarely = Rarely::default();
         loop {
-            if let Err(error) = self.upkeep(&mut retention, &mut pace).await {
+            if let Err(error) = self.upkeep(&mut retention, &mut rarely).await {
                 tracing::warn!(%error, "upkeep put off");
             }
             tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
         }
     }
 
-    async fn upkeep(&self, retention: &mut Retention, pace: &mut Pace) -> store::Result<()> {
+    async fn upkeep(&self, retention: &mut Retention, rarely: &mut Rarely) -> store::Result<()> {
         let finished = self.store.finish_erasures(self.clock.now()).await?;
         if finished > 0 {
             self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
         self.retain(retention).await?;
-        self.count_persons(&mut pace.persons).await?;
-        self.look_for_drift(&mut pace.drift).await?;
+        self.count_persons(&mut rarely.persons).await?;
+        self.look_for_drift(&mut rarely.drift).await?;
         self.checkpoint_audit().await
     }
 
@@ -102,8 +102,9 @@ impl Worker {
             return Ok(());
         };
         let range = |since, until| Range { since: Some(since), until, biz_type: None };
-        let look =
-            |range| async move { calibrate(&self.store, &range, Some(DRIFT_ANSWERS), drop).await };
+        let look = |range| async move {
+            calibrate(&self.store, &range, Some(DRIFT_ANSWERS), Pace::Polite, drop).await
+        };
         let (before, now) =
             (look(range(before, Some(week))).await?, look(range(week, None)).await?);
         for score in ["authority", "face", "id_card_face"] {

@@ -16,7 +16,7 @@ use verdict::policy::Policy;
 use verdict::policy::calibration::{FalseAccepts, between, false_accepts, stability};
 use verdict::policy::compare::Comparison;
 use verdict::policy::report;
-use verdict::worker::history::{self, Backtest, Range};
+use verdict::worker::history::{self, Backtest, Pace, Range};
 use verdict::worker::policies::Policies;
 
 use super::{either, open};
@@ -40,9 +40,16 @@ pub struct RangeArguments {
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// As fast as it goes; else it rests most of the time, for the sake of those who serve.
+    #[arg(long)]
+    full_speed: bool,
 }
 
 impl RangeArguments {
+    fn pace(&self) -> Pace {
+        if self.full_speed { Pace::Full } else { Pace::Polite }
+    }
+
     fn range(&self) -> anyhow::Result<Range> {
         Ok(Range {
             since: self.since.as_deref().map(|text| moment("--since", text)).transpose()?,
@@ -108,7 +115,8 @@ pub(super) async fn backtest(
     };
     let mut listed = Vec::new();
     let mut failed = None;
-    let mut backtest = Backtest::new(&store, &candidate, arguments.range.range()?);
+    let mut backtest =
+        Backtest::new(&store, &candidate, arguments.range.range()?, arguments.range.pace());
     backtest
         .run(|comparison, flips| {
             progress.at(comparison.decisions);
@@ -172,8 +180,10 @@ pub(super) async fn replay(
 ) -> anyhow::Result<ExitCode> {
     let store = open(context).await?;
     let mut progress = Progress::new(store.decisions_roughly().await?);
-    let replayed =
-        history::replay(&store, &arguments.range()?, |decisions| progress.at(decisions)).await?;
+    let replayed = history::replay(&store, &arguments.range()?, arguments.pace(), |decisions| {
+        progress.at(decisions)
+    })
+    .await?;
     progress.done();
     if arguments.json {
         say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
@@ -199,10 +209,11 @@ pub(super) async fn redecide(context: &Context, arguments: RangeArguments) -> an
     store.record(&context.doing(None), "policy.redecide", None, Some(&details.to_string())).await?;
     let mut progress = Progress::new(store.decisions_roughly().await?);
     let (clock, ids) = (Clock::system(), Ids::random());
-    let done = history::decide_anew(&store, &policies, &range, (&clock, &ids), |done| {
-        progress.at(done.looked_at);
-    })
-    .await?;
+    let done =
+        history::decide_anew(&store, &policies, &range, (&clock, &ids, arguments.pace()), |done| {
+            progress.at(done.looked_at);
+        })
+        .await?;
     progress.done();
     if arguments.json {
         say(serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
@@ -225,9 +236,14 @@ pub(super) async fn calibrate(
     };
     let store = open(context).await?;
     let mut progress = Progress::new(store.decisions_roughly().await?);
-    let calibration =
-        history::calibrate(&store, &arguments.range.range()?, None, |seen| progress.at(seen))
-            .await?;
+    let calibration = history::calibrate(
+        &store,
+        &arguments.range.range()?,
+        None,
+        arguments.range.pace(),
+        |seen| progress.at(seen),
+    )
+    .await?;
     progress.done();
     if arguments.range.json {
         let items: Vec<_> = calibration
