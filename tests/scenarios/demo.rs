@@ -22,8 +22,9 @@ impl Demo {
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
-            .args(["demo", "--folder"])
-            .arg(folder.path())
+            // As the newcomer does: a folder below where one is.
+            .args(["demo", "--folder", "here"])
+            .current_dir(folder.path())
             .env_clear()
             .envs(ENVIRONMENT)
             .stdout(Stdio::piped())

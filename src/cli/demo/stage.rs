@@ -61,6 +61,8 @@ impl Stage {
             |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        // Of an earlier demo, whose database and keys are gone.
+        let _ = fs::remove_dir_all(folder.join("images"));
         let log_file = folder.join("verdict.log");
         let log = telemetry::Settings { json: true, filter: "info".to_owned() };
         telemetry::init(&log, Output::File(fs::File::create(&log_file)?))
@@ -97,7 +99,7 @@ impl Stage {
                 &sandbox_secret,
                 &webhook_secret,
                 &vault_secret,
-                &folder.join("images"),
+                &std::path::absolute(folder.join("images"))?,
                 ports,
             );
             write_private(&config_file, &text)?;

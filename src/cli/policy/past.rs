@@ -181,7 +181,7 @@ pub(super) async fn replay(
     let store = open(context).await?;
     let mut progress = Progress::new(store.decisions_roughly().await?);
     let replayed = history::replay(&store, &arguments.range()?, arguments.pace(), |decisions| {
-        progress.at(decisions)
+        progress.at(decisions);
     })
     .await?;
     progress.done();
