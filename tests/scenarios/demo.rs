@@ -12,6 +12,8 @@ use crate::harness::{assert_no_person, dump, eventually, run_verdict};
 const ENVIRONMENT: [(&str, &str); 1] = [("PATH", "/usr/local/bin:/usr/bin:/bin")];
 
 /// A demo that has played its script and stays up.
+const FOLDER: &str = "here";
+
 struct Demo {
     child: Child,
     folder: TempDir,
@@ -23,7 +25,7 @@ impl Demo {
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
             // As the newcomer does: a folder below where one is.
-            .args(["demo", "--folder", "here"])
+            .args(["demo", "--folder", FOLDER])
             .current_dir(folder.path())
             .env_clear()
             .envs(ENVIRONMENT)
@@ -44,7 +46,7 @@ impl Demo {
     }
 
     fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(name)).expect("one of its files")
+        std::fs::read_to_string(self.folder.path().join(FOLDER).join(name)).expect("one of its files")
     }
 
     /// The value of a key in its settings.
