@@ -76,6 +76,12 @@ grant select, insert, update on vault_keys to verdict_worker;
 grant select on verifications, callbacks, decisions, policies, policy_activations, accounts,
     budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys to verdict_reader;
 
+-- Verdicts of persons, and the decisions they make. Analysts see them without notes.
+grant select, insert on reviews to verdict_api;
+grant insert on decisions to verdict_api;
+grant select (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
+    on reviews to verdict_reader;
+
 -- Policies over time.
 grant select, insert on policies, policy_activations, backtests to verdict_api;
 grant select on shadow_decisions to verdict_api, verdict_reader;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, ConfigError, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
 use crate::http::texts::Texts;
@@ -98,7 +99,7 @@ pub async fn start(
     let store = Store::new(&config.store()?)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
-    let mut api = api(config, role, &store, &signals, &clock, &ids, &stop)?;
+    let mut api = api(config, environment, role, &store, &signals, &clock, &ids, &stop)?;
     let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
     let limits = config.limits()?;
     let images = config.images()?;
@@ -123,8 +124,10 @@ pub async fn start(
     Ok(Running { http: addresses.0, operations: addresses.1, stop, whole })
 }
 
+#[expect(clippy::too_many_arguments, reason = "what an API is made of")]
 fn api(
     config: &Config,
+    environment: &Environment,
     role: Role,
     store: &Store,
     signals: &Signals,
@@ -149,6 +152,12 @@ fn api(
         account: config.account()?,
         vault: vault_of(config, role)?,
         archive: None,
+        starter: if role.accepts() {
+            Some(starter(config, environment, clock, ids)?)
+        } else {
+            None
+        },
+        four_eyes: config.four_eyes()?,
         texts: Texts::default(),
         works: role.works(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
@@ -163,6 +172,42 @@ fn api(
 struct Flushed<T> {
     part: T,
     flusher: JoinHandle<()>,
+}
+
+/// Has the provider start verifications. A process without credentials finds out when it is asked
+/// to, and says so: it can accept callbacks all the same.
+fn starter(
+    config: &Config,
+    environment: &Environment,
+    clock: &Clock,
+    ids: &Ids,
+) -> anyhow::Result<Starter> {
+    let client = Arc::new(client(
+        config.provider()?,
+        config.credentials()?,
+        environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+        clock,
+        ids,
+    )?);
+    Ok(Arc::new(move |starting| {
+        let client = Arc::clone(&client);
+        Box::pin(async move {
+            let started = client.describe_verify_token(&starting).await?;
+            Ok((starting, started))
+        })
+    }))
+}
+
+fn client(
+    settings: crate::provider::client::Settings,
+    credentials: credentials::Settings,
+    environment: credentials::Environment,
+    clock: &Clock,
+    ids: &Ids,
+) -> anyhow::Result<Client> {
+    let chain = credentials::Chain::new(credentials, environment, clock.clone())
+        .context("the HTTP client cannot be set up")?;
+    Ok(Client::new(settings, Arc::new(chain), clock.clone(), ids.clone())?)
 }
 
 struct WorkerParts {
@@ -211,9 +256,7 @@ impl WorkerParts {
         let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
         let policies = policies_in_use(store, &self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
-        let chain = credentials::Chain::new(self.credentials, self.environment, clock.clone())
-            .context("the HTTP client cannot be set up")?;
-        let provider = Client::new(self.provider, Arc::new(chain), clock.clone(), ids.clone())?;
+        let provider = client(self.provider, self.credentials, self.environment, clock, ids)?;
         let (completing, flusher) = store.start_completing();
         let worker = Worker {
             settings: self.settings,

@@ -9,7 +9,9 @@ mod erase;
 mod healthcheck;
 mod keys;
 mod migrate;
+mod openapi;
 mod policy;
+mod redrive;
 mod sandbox;
 mod serve;
 mod vault;
@@ -60,6 +62,11 @@ enum Command {
     /// The vault's keys: which are needed, and rotation.
     #[command(subcommand)]
     Vault(vault::Command),
+    /// Ask the provider again about verifications that were given up.
+    Redrive(redrive::Arguments),
+    /// Print the description of the API (OpenAPI 3.1).
+    #[command(after_help = "Example:\n  verdict openapi > openapi.json")]
+    Openapi,
     /// Sign and post callbacks.
     #[command(subcommand)]
     Callback(callback::Command),
@@ -139,6 +146,8 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Erase(arguments) => erase::run(&context, &arguments).await,
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Vault(command) => vault::run(&context, &command).await,
+        Command::Redrive(arguments) => redrive::run(&context, arguments).await,
+        Command::Openapi => openapi::run(),
         Command::Healthcheck => healthcheck::run(&context).await,
     }
 }

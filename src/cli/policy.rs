@@ -2,6 +2,8 @@
 
 mod past;
 
+pub(super) use past::moment;
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;

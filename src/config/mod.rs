@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::domain::review::FourEyes;
 use crate::http::callbacks::Sources;
 use crate::http::server::Limits;
 use crate::provider::{client, credentials};
@@ -302,6 +303,15 @@ impl Config {
     /// After a stop.
     pub fn drain(&self) -> Result<Duration> {
         seconds("worker.drain_seconds", self.worker.drain_seconds)
+    }
+
+    /// Which verdicts of persons need another's.
+    pub fn four_eyes(&self) -> Result<FourEyes> {
+        one_of(
+            "reviews.four_eyes",
+            &self.reviews.four_eyes,
+            &[("off", FourEyes::Off), ("approvals", FourEyes::Approvals), ("all", FourEyes::All)],
+        )
     }
 
     /// The policy text that seeds an empty database.

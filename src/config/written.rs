@@ -25,6 +25,7 @@ pub struct Config {
     pub(super) images: Images,
     pub(super) retention: Retention,
     pub(super) policy: Policy,
+    pub(super) reviews: Reviews,
     pub(super) worker: Worker,
     pub(super) log: Log,
 }
@@ -86,6 +87,12 @@ pub(super) struct Provider {
     pub(super) account: String,
     pub(super) connect_timeout_ms: u64,
     pub(super) timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reviews {
+    pub(super) four_eyes: String,
 }
 
 #[derive(Deserialize)]

@@ -4,12 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::evidence::Evidence;
 use super::ids::ResultId;
 
 /// What an error of the provider means for us. Classes, not strings, decide what happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {
     /// Too many calls: wait as told, then ask again.
@@ -66,7 +67,7 @@ impl fmt::Display for ErrorClass {
 }
 
 /// An answer that carries no verification status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerError {
     /// What it means.
     pub class: ErrorClass,

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
+
+use super::members::{FieldError, Members};
 
 /// Longest `biz_type` and `biz_id`, in characters (the provider's document: `BizId` ≤ 64;
 /// `BizType` is shorter there, but not ours to judge).
@@ -98,35 +100,23 @@ pub enum CallbackError {
     Invalid(Vec<FieldError>),
 }
 
-/// One wrong member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// JSON pointer (RFC 6901).
-    pub pointer: &'static str,
-    /// What is wrong with it; never its value.
-    pub detail: &'static str,
-}
-
 impl Callback {
     /// Reads a body. Unknown members are ignored; all wrong ones are told at once.
     pub fn parse(body: &[u8]) -> Result<Self, CallbackError> {
         let Ok(Value::Object(members)) = serde_json::from_slice(body) else {
             return Err(CallbackError::Malformed);
         };
-        let mut reader = Reader { errors: Vec::new() };
-        let biz_type = reader.required(&members, "biz_type", "/biz_type", BizType::parse);
-        let biz_id = reader.required(&members, "biz_id", "/biz_id", BizId::parse);
-        let occurred_at = reader.optional(&members, "occurred_at", "/occurred_at", |text| {
+        let mut reader = Members::of(&members);
+        let biz_type = reader.required("/biz_type", BizType::parse);
+        let biz_id = reader.required("/biz_id", BizId::parse);
+        let occurred_at = reader.optional("/occurred_at", |text| {
             let at =
                 OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
             // A phone whose clock was reset says 1970: no hint, but no reason to lose the callback.
             Ok(at.checked_to_offset(UtcOffset::UTC).filter(|at| YEARS.contains(&at.year())))
         });
-        let reference = reader.optional(&members, "reference", "/reference", |text| {
-            let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
-            fits.then(|| text.to_owned()).ok_or("must be at most 128 characters, none of them NUL")
-        });
-        let hint = reader.hint(members.get("client"));
+        let reference = reader.optional("/reference", parse_reference);
+        let hint = read_hint(&mut reader);
         match (biz_type, biz_id) {
             (Some(biz_type), Some(biz_id)) if reader.errors.is_empty() => {
                 let occurred_at = occurred_at.flatten();
@@ -137,75 +127,38 @@ impl Callback {
     }
 }
 
-struct Reader {
-    errors: Vec<FieldError>,
+/// What callers may call their own; it is given back as it is.
+pub(super) fn parse_reference(text: &str) -> Result<String, &'static str> {
+    let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
+    fits.then(|| text.to_owned()).ok_or("must be at most 128 characters, none of them NUL")
 }
 
-impl Reader {
-    fn fail<T>(&mut self, pointer: &'static str, detail: &'static str) -> Option<T> {
-        self.errors.push(FieldError { pointer, detail });
-        None
-    }
-
-    fn required<T>(
-        &mut self,
-        members: &Map<String, Value>,
-        name: &str,
-        pointer: &'static str,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Option<T> {
-        if matches!(members.get(name), None | Some(Value::Null)) {
-            return self.fail(pointer, "is required");
+fn read_hint(outer: &mut Members<'_>) -> Hint {
+    const AUDITS: [&str; 5] =
+        ["AUDIT_PASS", "AUDIT_FAIL", "AUDIT_NOT", "AUDIT_IN_AUDIT", "AUDIT_EXCEPTION"];
+    const PLATFORMS: [&str; 4] = ["android", "ios", "h5", "mini-program"];
+    let mut client = match outer.get("client") {
+        None | Some(Value::Null) => return Hint::default(),
+        Some(Value::Object(members)) => Members::of(members),
+        Some(_) => {
+            outer.fail::<()>("/client", "must be an object");
+            return Hint::default();
         }
-        self.optional(members, name, pointer, parse)
-    }
-
-    fn optional<T>(
-        &mut self,
-        members: &Map<String, Value>,
-        name: &str,
-        pointer: &'static str,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Option<T> {
-        match members.get(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => match parse(text) {
-                Ok(value) => Some(value),
-                Err(detail) => self.fail(pointer, detail),
-            },
-            Some(_) => self.fail(pointer, "must be a string"),
-        }
-    }
-
-    fn hint(&mut self, client: Option<&Value>) -> Hint {
-        const AUDITS: [&str; 5] =
-            ["AUDIT_PASS", "AUDIT_FAIL", "AUDIT_NOT", "AUDIT_IN_AUDIT", "AUDIT_EXCEPTION"];
-        const PLATFORMS: [&str; 4] = ["android", "ios", "h5", "mini-program"];
-        let members = match client {
-            None | Some(Value::Null) => return Hint::default(),
-            Some(Value::Object(members)) => members,
-            Some(_) => {
-                self.errors.push(FieldError { pointer: "/client", detail: "must be an object" });
-                return Hint::default();
-            }
-        };
-        let word = |text: &str, known: &[&'static str]| {
-            known.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
-        };
-        // The SDK's generations spell these differently and send code as text or number; what we
-        // do not know is no reason to lose the callback.
-        let audit = self.optional(members, "audit", "/client/audit", |t| Ok(word(t, &AUDITS)));
-        let platform =
-            self.optional(members, "platform", "/client/platform", |t| Ok(word(t, &PLATFORMS)));
-        let code = match members.get("code") {
-            Some(Value::Number(number)) => number.as_i64().and_then(|n| i32::try_from(n).ok()),
-            _ => self
-                .optional(members, "code", "/client/code", |t| Ok(t.trim().parse().ok()))
-                .flatten(),
-        };
-        self.optional(members, "message", "/client/message", |_| Ok(()));
-        Hint { audit: audit.flatten(), code, platform: platform.flatten() }
-    }
+    };
+    let word = |text: &str, known: &[&'static str]| {
+        known.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
+    };
+    // The SDK's generations spell these differently and send code as text or number; what we do
+    // not know is no reason to lose the callback.
+    let audit = client.optional("/client/audit", |text| Ok(word(text, &AUDITS)));
+    let platform = client.optional("/client/platform", |text| Ok(word(text, &PLATFORMS)));
+    let code = match client.get("code") {
+        Some(Value::Number(number)) => number.as_i64().and_then(|n| i32::try_from(n).ok()),
+        _ => client.optional("/client/code", |text| Ok(text.trim().parse().ok())).flatten(),
+    };
+    client.optional("/client/message", |_| Ok(()));
+    outer.errors.append(&mut client.errors);
+    Hint { audit: audit.flatten(), code, platform: platform.flatten() }
 }
 
 #[cfg(test)]

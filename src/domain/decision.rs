@@ -4,11 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::ids::{DecisionId, ResultId};
 
 /// The outcome of a decision, mildest first: where several rules match, the strictest stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The person is who they say.
@@ -56,6 +59,19 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
 }
 
+impl Decision {
+    /// The codes of its reasons, each once, strictest first.
+    pub fn codes(&self) -> Vec<String> {
+        let mut codes: Vec<String> = Vec::new();
+        for reason in &self.reasons {
+            if !codes.contains(&reason.code) {
+                codes.push(reason.code.clone());
+            }
+        }
+        codes
+    }
+}
+
 /// One rule that matched, or could not be judged for want of evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
@@ -70,7 +86,7 @@ pub struct Reason {
 }
 
 /// One comparison a rule made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Observation {
     /// The evidence field, as the policy spells it.
     pub field: String,
@@ -83,8 +99,9 @@ pub struct Observation {
 }
 
 /// A value in an observation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(no_recursion)]
 pub enum Datum {
     /// A yes or no.
     Flag(bool),
@@ -99,7 +116,7 @@ pub enum Datum {
 }
 
 /// Who decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DecidedBy {
     /// The active policy.

@@ -1,9 +1,10 @@
 //! What the provider's answer says about a verification, without the person: the policy's input.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One answer as evidence. Absent stays absent (`None`): never a default, never a guess.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
     /// `VerifyStatus`: −1 and 0 unfinished, 1 passed, 2 and above not passed.
     pub verify_status: i32,
@@ -42,7 +43,7 @@ impl Evidence {
 
 /// Comparison scores, each 0 to 100. References, never verdicts: the provider's own document
 /// says that the status combines them with other checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Scores {
     /// Live face against the government photo (`AuthorityComparisionScore`, either spelling).
     pub authority: Option<f64>,
@@ -60,7 +61,7 @@ impl Scores {
 }
 
 /// The provider's grading of the face image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum FaceQuality {
     /// Not usable.
@@ -86,7 +87,7 @@ impl FaceQuality {
 }
 
 /// Which images the answer linked to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent facts, one per image kind")]
 pub struct ImagesOffered {
     /// The face.

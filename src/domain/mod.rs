@@ -12,4 +12,8 @@ pub mod decision;
 pub mod evidence;
 pub mod ids;
 pub mod image;
+pub mod members;
+pub mod review;
+pub mod starting;
+pub mod timeline;
 pub mod verification;

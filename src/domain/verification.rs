@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::callback::{BizId, BizType};
 use super::decision::StoredDecision;
 use super::ids::VerificationId;
 
 /// Where a verification stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Work is due, no usable answer yet.
     Pending,

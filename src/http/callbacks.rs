@@ -5,19 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::Api;
+use super::body;
+use super::openapi::{SignatureHeaders, SourcePath};
 use super::problem::Problem;
 use super::rate::RateLimit;
 use super::view::VerificationView;
@@ -25,8 +27,6 @@ use crate::domain::callback::Callback;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::vault::webhook::{Refusal, Secret, SignedHeaders, verify};
 
-/// Largest body. The documented callback has under 1 KiB; 64 times that is a mistake or an attack.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How far `webhook-timestamp` may be from our clock, both ways (Standard Webhooks: 5 minutes).
 pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
 /// Longest `webhook-id`.
@@ -44,16 +44,66 @@ pub struct Source {
 /// By the name in the path.
 pub type Sources = BTreeMap<String, Arc<Source>>;
 
-/// The handler.
+/// What the app's backend sends. Unknown members are ignored; what the phone said decides nothing.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `domain::callback` reads")]
+pub(super) struct CallbackRequest {
+    /// The scene.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_type: String,
+    /// The id of the task at the provider.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_id: String,
+    /// When the phone finished.
+    #[schema(format = DateTime)]
+    occurred_at: Option<String>,
+    /// Your own, given back as it is; no name or number of a person. The first one stays.
+    #[schema(max_length = 128)]
+    reference: Option<String>,
+    /// What the SDK on the phone said.
+    client: Option<ClientRequest>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `domain::callback` reads")]
+pub(super) struct ClientRequest {
+    /// `AUDIT_PASS` and the like.
+    audit: Option<String>,
+    /// As the SDK said it.
+    code: Option<ClientCode>,
+    /// `android`, `ios`, `h5` or `mini-program`.
+    platform: Option<String>,
+    /// Not kept.
+    message: Option<String>,
+}
+
+/// Generations of the SDK differ.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what `domain::callback` reads")]
+pub(super) enum ClientCode {
+    Text(String),
+    Number(f64),
+}
+
+/// Takes the message that a user has finished. The answer comes after message and work are on disk.
+/// The same message again gets the same answer.
+#[utoipa::path(
+    post, path = "/v1/callbacks/{source}", operation_id = "post-callback", tag = "callbacks",
+    params(SourcePath, SignatureHeaders),
+    request_body = CallbackRequest,
+    responses((status = 202, body = VerificationView, headers(("Location" = String)))),
+    security(("webhook-signature" = [])),
+)]
 pub async fn handler(
     State(api): State<Api>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    media_type(&headers)?;
+    body::must_be_json(&headers)?;
     let source = api.sources.get(&name).ok_or_else(Problem::unknown_source)?;
-    let body = read(body, api.body_timeout).await?;
+    let body = body::read(&api, body).await?;
 
     let signed = SignedHeaders {
         id: header(&headers, "webhook-id")?,
@@ -98,32 +148,6 @@ pub async fn handler(
         .map_err(|_| Problem::internal())?;
     let body = Json(VerificationView::from(verification));
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response())
-}
-
-fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let essence = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded || !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
-        return Err(Problem::unsupported_media_type());
-    }
-    Ok(())
-}
-
-async fn read(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(at_most, Limited::new(body, MAX_BODY_BYTES).collect()).await {
-        Err(_) => Err(Problem::request_timeout()),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::body_too_large()),
-        // The client cut the connection, or its framing is broken; there may be nobody to tell.
-        Ok(Err(_)) => Err(Problem::malformed_json()),
-    }
 }
 
 /// Exactly one value of visible ASCII; a second one would leave open which was signed.

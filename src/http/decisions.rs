@@ -1,21 +1,27 @@
 //! `GET /v1/verifications/{id}/decisions`: the history, oldest first, each with what its rules saw.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use http::HeaderMap;
 
 use super::Api;
 use super::auth::Scope;
+use super::conditional;
+use super::openapi::{IfNoneMatch, VerificationPath};
 use super::problem::Problem;
 use super::view::{ExplainedDecisionView, Page};
 use crate::domain::ids::VerificationId;
 
-/// The handler.
+/// Every decision, oldest first, each with what its rules saw; the last one stands.
+#[utoipa::path(get, path = "/v1/verifications/{id}/decisions", operation_id = "list-decisions", tag = "verifications",
+    params(VerificationPath, IfNoneMatch),
+    responses((status = 200, body = Page<ExplainedDecisionView>, headers(("ETag" = String))), (status = 304, description = "As it was")),
+    security(("api-key" = ["decisions:read"])))]
 pub async fn handler(
     State(api): State<Api>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Json<Page<ExplainedDecisionView>>, Problem> {
+) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::DecisionsRead).await?;
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     let decisions = api.store.decisions_of(id).await?;
@@ -27,5 +33,5 @@ pub async fn handler(
         let policy = api.texts.policy(&api.store, &decision.policy).await?;
         views.push(ExplainedDecisionView::new(decision, policy.as_deref()));
     }
-    Ok(Json(Page::whole(views)))
+    conditional::answer(&headers, &Page::whole(views))
 }

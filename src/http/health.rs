@@ -6,18 +6,28 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::store::accounts::Breaker;
 
 /// The process lives.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "is-alive", tag = "health",
+    responses((status = 200, body = Liveness)),
+)]
 pub async fn live() -> Response {
-    Json(serde_json::json!({ "status": "ok" })).into_response()
+    Json(Liveness { status: "ok" }).into_response()
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Liveness {
+    status: &'static str,
 }
 
 /// What a readiness probe and the person on call get to see.
-#[derive(Serialize)]
-struct Readiness {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
     status: &'static str,
     database: &'static str,
     schema: String,
@@ -28,6 +38,13 @@ struct Readiness {
 /// Fit to serve: database, migrations, and, where this process works, the provider's account. A
 /// process that only accepts stays ready while the provider's credentials are refused: callbacks
 /// are durable all the same.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "is-ready", tag = "health",
+    responses(
+        (status = 200, body = Readiness),
+        (status = 503, description = "Not fit to serve now", body = Readiness),
+    ),
+)]
 pub async fn ready(State(api): State<Api>) -> Response {
     let schema = api.store.schema_state().await;
     let breaker = api.store.breaker(&api.account).await.unwrap_or(Breaker::Closed);

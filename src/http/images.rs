@@ -13,10 +13,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Scope;
+use super::conditional::names;
 use super::material::doing;
+use super::openapi::{IfNoneMatch, ImagePath, RangeHeader, RequiredPurpose, VerificationPath};
 use super::problem::Problem;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
@@ -25,13 +28,14 @@ use crate::images::archive::ImageId;
 use crate::store::images::ImageRow;
 use crate::vault::WrappedKey;
 
-#[derive(Serialize)]
-struct ListView {
+/// Images of one verification.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ImagesView {
     items: Vec<ImageView>,
 }
 
-#[derive(Serialize)]
-struct ImageView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ImageView {
     result_id: ResultId,
     kind: String,
     state: String,
@@ -44,6 +48,12 @@ struct ImageView {
 }
 
 /// Which images there are, and what became of them: nothing that shows anybody.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}/images", operation_id = "list-images", tag = "person",
+    params(VerificationPath),
+    responses((status = 200, body = ImagesView)),
+    security(("api-key" = ["images:read"])),
+)]
 pub async fn list(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -53,10 +63,22 @@ pub async fn list(
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     let rows = api.store.images_of(id).await?;
-    Ok(Json(ListView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
+    Ok(Json(ImagesView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
 }
 
-/// The newest of its kind.
+/// The newest image of its kind, whole or in part. That it was read, by whom and why, is on record.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}/images/{kind}", operation_id = "read-image", tag = "person",
+    params(ImagePath, RequiredPurpose, IfNoneMatch, RangeHeader),
+    responses(
+        (status = 200, description = "The image", content(
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (Vec<u8> = "video/mp4"))),
+        (status = 206, description = "The part that was asked for", content(
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (Vec<u8> = "video/mp4"))),
+        (status = 304, description = "As it was"),
+    ),
+    security(("api-key" = ["images:read"])),
+)]
 pub async fn read(
     State(api): State<Api>,
     Path((id, kind)): Path<(String, String)>,
@@ -109,12 +131,9 @@ fn respond(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let known = |tag: &str| {
-        tag.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-    };
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
     let whole = bytes.len();
-    let (status, bytes, range) = if text(IF_NONE_MATCH).is_some_and(known) {
+    let (status, bytes, range) = if names(asked, IF_NONE_MATCH, etag) {
         (StatusCode::NOT_MODIFIED, Bytes::new(), None)
     } else {
         let wanted = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|tag| tag == etag));

@@ -9,9 +9,11 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::{Caller, Scope};
+use super::openapi::{RequiredPurpose, VerificationPath};
 use super::problem::Problem;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::verification::State as Standing;
@@ -24,18 +26,56 @@ const PURPOSE: &str = "verdict-purpose";
 /// Longest purpose, in characters.
 const MAX_PURPOSE_CHARS: usize = 200;
 
-#[derive(Serialize)]
-struct MaterialView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct MaterialView {
     verification_id: VerificationId,
     result_id: ResultId,
     #[serde(with = "time::serde::rfc3339")]
     fetched_at: OffsetDateTime,
     #[serde(flatten)]
+    #[schema(value_type = PersonView)]
     person: Value,
 }
 
-#[derive(Serialize)]
-struct ReceiptView {
+/// What an answer says of the person; anything may be `null`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the worker has sealed")]
+pub(super) struct PersonView {
+    name: Option<String>,
+    number: Option<String>,
+    face_mask: Option<bool>,
+    /// `UNQUALIFIED`, `LOW`, `NORMAL` or `HIGH`.
+    face_quality: Option<String>,
+    id_card: Option<CardView>,
+}
+
+/// What was read from the card's photos.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the worker has sealed")]
+pub(super) struct CardView {
+    name: Option<String>,
+    number: Option<String>,
+    nationality: Option<String>,
+    sex: Option<String>,
+    address: Option<String>,
+    authority: Option<String>,
+    birth: Option<DateView>,
+    start_date: Option<DateView>,
+    end_date: Option<DateView>,
+}
+
+/// A date beside the text it was read from.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the worker has sealed")]
+pub(super) struct DateView {
+    text: String,
+    /// `null`: the text is no date (长期, or misread).
+    #[schema(format = Date)]
+    date: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReceiptView {
     verification_id: VerificationId,
     #[serde(with = "time::serde::rfc3339")]
     requested_at: OffsetDateTime,
@@ -45,8 +85,8 @@ struct ReceiptView {
     destroyed: DestroyedView,
 }
 
-#[derive(Serialize)]
-struct DestroyedView {
+#[derive(Serialize, ToSchema)]
+pub(super) struct DestroyedView {
     data_keys: i32,
     answers: i32,
     material: i32,
@@ -54,7 +94,14 @@ struct DestroyedView {
     images: i32,
 }
 
-/// Reads it.
+/// The person's data of the newest answer that had any. That it was read, by whom and why, is on
+/// record.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}/material", operation_id = "read-material", tag = "person",
+    params(VerificationPath, RequiredPurpose),
+    responses((status = 200, body = MaterialView)),
+    security(("api-key" = ["material:read"])),
+)]
 pub async fn read(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -91,7 +138,14 @@ pub async fn read(
     Ok(([(CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 
-/// Forgets the person.
+/// Forgets the person: the key is destroyed, and with it everything sealed; the receipt says what
+/// went. Asked again, it answers with the same receipt.
+#[utoipa::path(
+    delete, path = "/v1/verifications/{id}/material", operation_id = "erase-person", tag = "person",
+    params(VerificationPath, RequiredPurpose),
+    responses((status = 202, body = ReceiptView)),
+    security(("api-key" = ["admin"])),
+)]
 pub async fn erase(
     State(api): State<Api>,
     Path(id): Path<String>,

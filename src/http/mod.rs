@@ -1,11 +1,15 @@
 //! The HTTP contract: router, problem+json, auth, one file per endpoint.
 
 pub mod auth;
+mod body;
 pub mod callbacks;
+mod conditional;
+mod cursor;
 mod decisions;
 mod health;
 mod images;
 mod material;
+mod openapi;
 mod parameters;
 mod policies;
 pub mod problem;
@@ -13,8 +17,10 @@ pub mod rate;
 mod refetch;
 mod request;
 mod results;
+mod reviews;
 pub mod server;
 pub mod texts;
+mod timeline;
 mod verification;
 mod verifications;
 mod view;
@@ -27,14 +33,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::ALLOW;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::domain::review::FourEyes;
+use crate::domain::starting::Starter;
 use crate::images::archive::Archive;
 use crate::store::Store;
 use crate::store::callbacks::Accepting;
@@ -92,6 +102,10 @@ pub struct Parts {
     pub vault: Option<Arc<Vault>>,
     /// Where images are; `None`: this process has no store.
     pub archive: Option<Archive>,
+    /// Has the provider start verifications; `None`: this process does not.
+    pub starter: Option<Starter>,
+    /// Which verdicts of persons need another's.
+    pub four_eyes: FourEyes,
     /// Texts for people.
     pub texts: Texts,
     /// This process also fetches.
@@ -108,28 +122,43 @@ pub struct Parts {
 
 /// The public listener.
 pub fn router(api: Api) -> Router {
-    let routes = Router::new()
-        .route("/v1/callbacks/{source}", post(callbacks::handler))
-        .route("/v1/verifications", get(verifications::handler))
-        .route("/v1/verifications/{id}", get(verification::handler))
-        .route("/v1/verifications/{id}/results", get(results::handler))
-        .route("/v1/verifications/{id}/decisions", get(decisions::handler))
-        .route("/v1/verifications/{id}/material", get(material::read).delete(material::erase))
-        .route("/v1/verifications/{id}/images", get(images::list))
-        .route("/v1/verifications/{id}/images/{kind}", get(images::read))
-        .route("/v1/policies", get(policies::list).post(policies::add))
-        .route("/v1/policies/rollback", post(policies::roll_back))
-        .route("/v1/policies/promote", post(policies::promote))
-        .route("/v1/policies/shadow", axum::routing::delete(policies::end_shadow))
-        .route("/v1/policies/{digest}", get(policies::text))
-        .route("/v1/policies/{digest}/activate", post(policies::activate))
-        .route("/v1/policies/{digest}/shadow", get(policies::compared).post(policies::shadow))
-        .route("/v1/policies/{digest}/backtests", post(policies::backtest))
-        .route("/v1/backtests/{id}", get(policies::backtested))
-        .route("/v1/verifications/{id}/refetch", post(refetch::handler))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready));
-    finish(routes, api)
+    let (routes, described) = described_routes().split_for_parts();
+    let document = Arc::new(openapi::document(described));
+    let routes = routes.route("/openapi.json", get(move || openapi::serve(document.clone())));
+    finish(routes.merge(openapi::docs().with_state(())), api)
+}
+
+/// The description of the API (OpenAPI 3.1).
+pub fn description() -> serde_json::Value {
+    openapi::document(described_routes().split_for_parts().1)
+}
+
+/// Each handler says itself where it is; see [`openapi`].
+fn described_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(callbacks::handler))
+        .routes(routes!(verifications::list, verifications::start))
+        .routes(routes!(verification::handler))
+        .routes(routes!(results::handler))
+        .routes(routes!(decisions::handler))
+        .routes(routes!(timeline::handler))
+        .routes(routes!(refetch::one))
+        .routes(routes!(refetch::many))
+        .routes(routes!(reviews::list, reviews::give))
+        .routes(routes!(material::read, material::erase))
+        .routes(routes!(images::list))
+        .routes(routes!(images::read))
+        .routes(routes!(policies::list, policies::add))
+        .routes(routes!(policies::roll_back))
+        .routes(routes!(policies::promote))
+        .routes(routes!(policies::end_shadow))
+        .routes(routes!(policies::text))
+        .routes(routes!(policies::activate))
+        .routes(routes!(policies::compared, policies::shadow))
+        .routes(routes!(policies::backtest))
+        .routes(routes!(policies::backtested))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
 }
 
 /// The operations listener: for the scraper and the orchestrator, not for callers.

@@ -10,7 +10,8 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::domain::callback::{CallbackError, FieldError};
+use crate::domain::callback::CallbackError;
+use crate::domain::members::FieldError;
 use crate::store;
 
 /// What a problem's `type` begins with; the stable code follows.
@@ -101,13 +102,21 @@ problems! {
     /// The message id was used for other bytes.
     idempotency_mismatch = CONFLICT, "idempotency-mismatch", "This webhook-id was already used for another body";
     /// Too many bytes.
-    body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is larger than 64 KiB";
+    body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
     /// Not JSON, or encoded.
     unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send application/json without a content encoding";
     /// A policy with errors.
     policy_refused = UNPROCESSABLE_ENTITY, "policy-refused", "The policy has errors";
     /// Nothing to roll back to, or no shadow to promote.
     nothing_to_change = CONFLICT, "nothing-to-change", "There is nothing to go back to, or no shadow to promote";
+    /// Nothing was decided yet that a person could look at.
+    nothing_to_review = CONFLICT, "nothing-to-review", "There is no decision about this verification yet";
+    /// Another decision stands than the one that was looked at.
+    decision_changed = PRECONDITION_FAILED, "decision-changed", "Another decision stands by now: look again";
+    /// The provider will not start this verification.
+    provider_refused = UNPROCESSABLE_ENTITY, "provider-refused", "The provider refuses to start this verification";
+    /// The provider does not answer, or not to us.
+    provider_unavailable = SERVICE_UNAVAILABLE, "provider-unavailable", "The provider cannot be asked now; try again shortly";
     /// Members or parameters are wrong.
     invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
     /// Too many requests.
@@ -157,6 +166,35 @@ impl Problem {
         self
     }
 
+    /// HTTP status.
+    pub fn status(&self) -> u16 {
+        self.0.status.as_u16()
+    }
+
+    /// One sentence, the same for every refusal with this code.
+    pub fn title(&self) -> &'static str {
+        self.0.title
+    }
+
+    /// As it looks, with an invented request id.
+    pub fn example(&self) -> serde_json::Value {
+        serde_json::to_value(self.document("01a20a60-ab14-716e-b2d7-1c1f7a7d1ac0"))
+            .unwrap_or_default()
+    }
+
+    fn document<'a>(&'a self, request_id: &'a str) -> Document<'a> {
+        let parts = &self.0;
+        Document {
+            r#type: format!("{TYPE_BASE}{}", parts.code),
+            title: parts.title,
+            status: parts.status.as_u16(),
+            code: parts.code,
+            detail: parts.detail.as_deref(),
+            instance: request_id,
+            errors: &parts.errors,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.0.code
@@ -165,15 +203,7 @@ impl Problem {
     /// The complete response.
     pub fn render(&self, request_id: &str) -> Response {
         let parts = &self.0;
-        let document = Document {
-            r#type: format!("{TYPE_BASE}{}", parts.code),
-            title: parts.title,
-            status: parts.status.as_u16(),
-            code: parts.code,
-            detail: parts.detail.as_deref(),
-            instance: request_id,
-            errors: &parts.errors,
-        };
+        let document = self.document(request_id);
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = (parts.status, body).into_response();
         let headers = response.headers_mut();
@@ -235,11 +265,15 @@ impl From<CallbackError> for Problem {
     fn from(error: CallbackError) -> Self {
         match error {
             CallbackError::Malformed => Self::malformed_json(),
-            CallbackError::Invalid(errors) => errors
-                .into_iter()
-                .fold(Self::invalid_field(), |problem, FieldError { pointer, detail }| {
-                    problem.field(pointer, detail)
-                }),
+            CallbackError::Invalid(errors) => errors.into(),
         }
+    }
+}
+
+impl From<Vec<FieldError>> for Problem {
+    fn from(errors: Vec<FieldError>) -> Self {
+        errors.into_iter().fold(Self::invalid_field(), |problem, FieldError { pointer, detail }| {
+            problem.field(pointer, detail)
+        })
     }
 }

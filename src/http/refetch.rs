@@ -1,26 +1,131 @@
-//! `POST /v1/verifications/{id}/refetch`: makes it due now, also out of `failed` (redrive).
+//! `POST /v1/verifications/{id}/refetch`: makes one due now, also out of `failed` (redrive);
+//! `POST /v1/verifications/refetch`: many that were given up.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
-use super::auth::Scope;
+use super::auth::{Caller, Scope};
+use super::body;
+use super::material::purpose;
+use super::openapi::{Purpose, VerificationPath};
 use super::problem::Problem;
+use super::verifications::parse_time;
 use super::view::VerificationView;
+use crate::domain::callback::BizType;
 use crate::domain::ids::VerificationId;
+use crate::domain::members::Members;
+use crate::domain::verification::State as Standing;
+use crate::store::audit::Doing;
+use crate::store::listing::{Filter, MOST_REDRIVEN};
 
-/// The handler.
-pub async fn handler(
+/// Asks the provider about one again, whatever came of it before.
+#[utoipa::path(
+    post, path = "/v1/verifications/{id}/refetch", operation_id = "refetch-verification",
+    tag = "verifications", params(VerificationPath, Purpose),
+    responses((status = 202, body = VerificationView)),
+    security(("api-key" = ["verifications:write"])),
+)]
+pub async fn one(
     State(api): State<Api>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<(StatusCode, Json<VerificationView>), Problem> {
+) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
+    let doing = doing(&api, &caller, &headers)?;
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
-    let found =
-        api.store.refetch(id, api.window, api.clock.now()).await?.ok_or_else(Problem::not_found)?;
+    let found = api.store.refetch(id, api.window, &doing).await?.ok_or_else(Problem::not_found)?;
     api.signals.work_is_due();
     tracing::info!(verification = %id, key = %caller.key_id, "refetch");
-    Ok((StatusCode::ACCEPTED, Json(found.into())))
+    Ok((StatusCode::ACCEPTED, Json(VerificationView::from(found))).into_response())
+}
+
+/// Which of those that were given up are asked about again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads by hand")]
+pub(super) struct RedriveRequest {
+    /// `failed` or `expired`.
+    #[schema(pattern = "^(failed|expired)$")]
+    state: String,
+    /// Of this scene.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_type: Option<String>,
+    /// Whose newest answer had this code of the provider's.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]
+    error_code: Option<String>,
+    /// First heard of then or later.
+    #[schema(format = DateTime)]
+    created_after: Option<String>,
+    /// First heard of before then.
+    #[schema(format = DateTime)]
+    created_before: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RedrivenView {
+    /// How many were made due.
+    #[schema(minimum = 0, maximum = 500)]
+    redriven: usize,
+    /// There may be more: ask again.
+    more: bool,
+}
+
+/// Asks the provider again about up to 500 verifications that were given up, oldest first. Each is
+/// put on record.
+#[utoipa::path(
+    post, path = "/v1/verifications/refetch", operation_id = "refetch-verifications",
+    tag = "verifications", params(Purpose),
+    request_body = RedriveRequest,
+    responses((status = 202, body = RedrivenView)),
+    security(("api-key" = ["verifications:write"])),
+)]
+pub async fn many(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
+    let members = body::object(&api, &headers, body).await?;
+    let doing = doing(&api, &caller, &headers)?;
+    let mut reader = Members::of(&members);
+    let time = |text: &str| parse_time(text).ok_or("must be a time, like 2026-11-23T09:30:00Z");
+    let filter = Filter {
+        state: reader.required("/state", |text| match text {
+            "failed" => Ok(Standing::Failed),
+            "expired" => Ok(Standing::Expired),
+            _ => Err("must be failed or expired"),
+        }),
+        biz_type: reader.optional("/biz_type", BizType::parse),
+        error_code: reader.optional("/error_code", |text| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let good = (1..=64).contains(&text.len()) && text.bytes().all(fits);
+            good.then(|| text.to_owned()).ok_or("must be a code of the provider's")
+        }),
+        created_after: reader.optional("/created_after", time),
+        created_before: reader.optional("/created_before", time),
+        ..Filter::default()
+    };
+    reader.only(&["state", "biz_type", "error_code", "created_after", "created_before"]);
+    if !reader.errors.is_empty() {
+        return Err(reader.errors.into());
+    }
+    let redriven = api.store.redrive(&filter, api.window, &doing).await?.len();
+    api.signals.work_is_due();
+    tracing::info!(redriven, key = %caller.key_id, "refetch of many");
+    let more = i64::try_from(redriven).is_ok_and(|redriven| redriven >= MOST_REDRIVEN);
+    Ok((StatusCode::ACCEPTED, Json(RedrivenView { redriven, more })).into_response())
+}
+
+fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
+    Ok(Doing {
+        actor: format!("key:{}", caller.key_id),
+        purpose: purpose(headers)?,
+        at: api.clock.now(),
+    })
 }

@@ -36,8 +36,11 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
     if let Some(problem) = &problem {
         response = problem.render(&request_id);
     }
-    // Everything we say is somebody's state at this moment.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Everything we say is somebody's state at this moment; what may be kept says so itself.
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert_with(|| HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
 use http::HeaderMap;
+use utoipa::IntoParams;
 
 use super::Api;
 use super::auth::Scope;
+use super::conditional;
+use super::openapi::{IfNoneMatch, VerificationPath};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::view::VerificationView;
@@ -17,13 +20,32 @@ use crate::domain::ids::VerificationId;
 /// Longest wait, in seconds: below the idle limits of common load balancers.
 const MAX_WAIT_SECONDS: u64 = 60;
 
-/// The handler.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the handler reads by hand")]
+pub(super) struct Wait {
+    /// Seconds to wait for it to settle: it answers as soon as it is decided, expired or failed,
+    /// or with what there is when the time is over.
+    #[param(minimum = 0, maximum = 60, required = false)]
+    wait: u64,
+}
+
+/// One verification with its standing decision.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}", operation_id = "get-verification", tag = "verifications",
+    params(VerificationPath, Wait, IfNoneMatch),
+    responses(
+        (status = 200, body = VerificationView, headers(("ETag" = String))),
+        (status = 304, description = "As it was"),
+    ),
+    security(("api-key" = ["decisions:read"])),
+)]
 pub async fn handler(
     State(api): State<Api>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Json<VerificationView>, Problem> {
+) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
     let wait = parameters.take("wait");
@@ -51,5 +73,5 @@ pub async fn handler(
         }
         found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
-    Ok(Json(found.into()))
+    conditional::answer(&headers, &VerificationView::from(found))
 }

@@ -1,46 +1,298 @@
-//! `GET /v1/verifications?biz_type=…&biz_id=…`: the verification of this pair, as a list of one
-//! or none.
+//! `GET /v1/verifications`: lists, newest first; `POST`: starts one at the provider.
+
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::auth::Scope;
+use super::material::purpose;
+use super::openapi::IfNoneMatch;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::view::{Page, VerificationView};
-use crate::domain::callback::{BizId, BizType};
+use super::{body, conditional, cursor};
+use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
+use crate::domain::decision::Outcome;
+use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};
+use crate::domain::verification::State as Standing;
+use crate::store::audit::Doing;
+use crate::store::listing::Filter;
 
-/// Largest page.
-const MAX_LIMIT: u32 = 100;
+/// Largest page, and the usual one.
+const MAX_LIMIT: i64 = 100;
+const USUAL_LIMIT: i64 = 50;
 
-/// The handler.
-pub async fn handler(
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the handler reads by hand")]
+pub(super) struct ListParameters {
+    /// Of this scene.
+    #[param(required = false)]
+    biz_type: String,
+    /// With this id of the task.
+    #[param(required = false)]
+    biz_id: String,
+    /// With this reference of yours.
+    #[param(required = false)]
+    reference: String,
+    /// That stand so.
+    #[param(inline, required = false)]
+    state: Standing,
+    /// Whose standing decision is this.
+    #[param(inline, required = false)]
+    outcome: Outcome,
+    /// First heard of then or later.
+    #[param(required = false)]
+    created_after: OffsetDateTime,
+    /// First heard of before then.
+    #[param(required = false)]
+    created_before: OffsetDateTime,
+    /// Most items of one answer.
+    #[param(minimum = 1, maximum = 100, required = false)]
+    limit: i64,
+    /// `next_cursor` of the answer before, with the same filters.
+    #[param(required = false)]
+    cursor: String,
+}
+
+/// A filter, or that nothing can fit: a key that no callback could carry names nothing.
+pub(super) enum Narrowed {
+    To(Filter),
+    ToNothing,
+}
+
+/// Lists verifications, newest first.
+#[utoipa::path(
+    get, path = "/v1/verifications", operation_id = "list-verifications", tag = "verifications",
+    params(ListParameters, IfNoneMatch),
+    responses(
+        (status = 200, body = Page<VerificationView>, headers(("ETag" = String))),
+        (status = 304, description = "As it was"),
+    ),
+    security(("api-key" = ["decisions:read"])),
+)]
+pub async fn list(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Json<Page<VerificationView>>, Problem> {
+) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
-    let biz_type = parameters.take("biz_type");
-    let biz_id = parameters.take("biz_id");
-    let limit = parameters.take("limit");
+    let limit = match parameters.take("limit") {
+        None => USUAL_LIMIT,
+        Some(text) => {
+            text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n)).ok_or_else(|| {
+                Problem::invalid_field().field("limit", "must be a whole number from 1 to 100")
+            })?
+        }
+    };
+    let after = parameters.take("cursor");
+    let narrowed = filter(&mut parameters)?;
     parameters.finish()?;
-    if limit.is_some_and(|text| !matches!(text.parse(), Ok(1..=MAX_LIMIT))) {
-        return Err(Problem::invalid_field().field("limit", "must be a whole number from 1 to 100"));
+    let Narrowed::To(filter) = narrowed else {
+        return conditional::answer(&headers, &Page::<VerificationView>::whole([]));
+    };
+    let before = match after {
+        None => None,
+        Some(text) => Some(cursor::read(&text, &filter).ok_or_else(|| {
+            Problem::invalid_field()
+                .field("cursor", "must be the next_cursor of a list with the same filters")
+        })?),
+    };
+    // One more tells whether there is more.
+    let mut found = api.store.list(&filter, before, limit + 1).await?;
+    let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if more {
+        found.pop();
     }
-    let (Some(biz_type), Some(biz_id)) = (&biz_type, &biz_id) else {
-        let missing = [("biz_type", biz_type.is_none()), ("biz_id", biz_id.is_none())];
-        let missing = missing.into_iter().filter(|(_, is_missing)| *is_missing);
-        return Err(missing.fold(Problem::invalid_field(), |problem, (name, _)| {
-            problem.field(name, "is required")
+    let last = found.last().filter(|_| more);
+    let next_cursor = last.map(|last| cursor::after(last.id, &filter));
+    let items = found.into_iter().map(VerificationView::from).collect();
+    conditional::answer(&headers, &Page { items, next_cursor })
+}
+
+/// Reads the filters out of the parameters.
+fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
+    let mut wrong: Vec<(&'static str, &'static str)> = Vec::new();
+    let state = parameters.take("state").and_then(|text| {
+        let state = Standing::parse(&text);
+        if state.is_none() {
+            wrong
+                .push(("state", "must be pending, unfinished, decided, expired, failed or erased"));
+        }
+        state
+    });
+    let outcome = parameters.take("outcome").and_then(|text| {
+        let outcome = Outcome::parse(&text);
+        if outcome.is_none() {
+            wrong.push(("outcome", "must be approve, retry, review or reject"));
+        }
+        outcome
+    });
+    let mut time = |name: &'static str| {
+        let text = parameters.take(name)?;
+        let time = parse_time(&text);
+        if time.is_none() {
+            wrong.push((name, "must be a time, like 2026-11-23T09:30:00Z"));
+        }
+        time
+    };
+    let (created_after, created_before) = (time("created_after"), time("created_before"));
+    let reference = parameters.take("reference");
+    if !wrong.is_empty() {
+        let wrong = wrong.into_iter();
+        return Err(wrong.fold(Problem::invalid_field(), |problem, (name, detail)| {
+            problem.field(name, detail)
         }));
+    }
+    let (biz_type, biz_id) = (parameters.take("biz_type"), parameters.take("biz_id"));
+    let biz_type = biz_type.map(|text| BizType::parse(&text)).transpose();
+    let biz_id = biz_id.map(|text| BizId::parse(&text)).transpose();
+    let (Ok(biz_type), Ok(biz_id)) = (biz_type, biz_id) else { return Ok(Narrowed::ToNothing) };
+    let none_has =
+        |text: &String| text.chars().count() > MAX_REFERENCE_CHARS || text.contains('\0');
+    if reference.as_ref().is_some_and(none_has) {
+        return Ok(Narrowed::ToNothing);
+    }
+    Ok(Narrowed::To(Filter {
+        biz_type,
+        biz_id,
+        reference,
+        state,
+        outcome,
+        created_after,
+        created_before,
+        error_code: None,
+    }))
+}
+
+/// A time that a database can hold, too.
+pub(super) fn parse_time(text: &str) -> Option<OffsetDateTime> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let time = time.checked_to_offset(time::UtcOffset::UTC)?;
+    (1970..=9998).contains(&time.year()).then_some(time)
+}
+
+/// What the phone needs to go on.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StartedView {
+    verification: VerificationView,
+    /// The provider's token for the phone; it opens the verification, so keep it from logs.
+    token: String,
+    /// Of the old H5 scheme only.
+    page_url: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    token_expires_at: OffsetDateTime,
+}
+
+/// A verification to be started. All but the first three is handed through to the provider and
+/// kept nowhere; which of it a scene needs is the provider's to say.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads by hand")]
+pub(super) struct StartRequest {
+    /// The scene.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_type: String,
+    /// The id of the task; one that was passed cannot be started again.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_id: String,
+    /// Your own; no name or number of a person.
+    #[schema(max_length = 128)]
+    reference: Option<String>,
+    #[schema(min_length = 1, max_length = 128)]
+    name: Option<String>,
+    #[schema(min_length = 1, max_length = 32)]
+    id_card_number: Option<String>,
+    #[schema(min_length = 1, max_length = 2048)]
+    id_card_front_image_url: Option<String>,
+    #[schema(min_length = 1, max_length = 2048)]
+    id_card_back_image_url: Option<String>,
+    #[schema(min_length = 1, max_length = 2048)]
+    face_retained_image_url: Option<String>,
+    #[schema(min_length = 1, max_length = 128)]
+    user_id: Option<String>,
+    #[schema(min_length = 1, max_length = 64)]
+    user_ip: Option<String>,
+    #[schema(min_length = 1, max_length = 32)]
+    user_phone_number: Option<String>,
+    #[schema(min_length = 1, max_length = 2048)]
+    passed_redirect_url: Option<String>,
+    #[schema(min_length = 1, max_length = 2048)]
+    failed_redirect_url: Option<String>,
+}
+
+/// Starts a verification at the provider and answers with what the phone needs. Nothing that says
+/// who the person is is kept. If no callback comes, the verification is looked at once when its
+/// token has died.
+#[utoipa::path(
+    post, path = "/v1/verifications", operation_id = "start-verification", tag = "verifications",
+    request_body = StartRequest,
+    responses((status = 201, body = StartedView, headers(("Location" = String)))),
+    security(("api-key" = ["verifications:write"])),
+)]
+pub async fn start(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
+    let members = body::object(&api, &headers, body).await?;
+    let starting = Starting::parse(&members)?;
+    let purpose = purpose(&headers)?;
+    let Some(starter) = &api.starter else {
+        return Err(Problem::unavailable().detail("This process starts no verifications"));
     };
-    // A key that no callback could carry names nothing.
-    let (Ok(biz_type), Ok(biz_id)) = (BizType::parse(biz_type), BizId::parse(biz_id)) else {
-        return Ok(Json(Page::whole([])));
+    // Only now: a provider that was asked has a task that nobody else can start.
+    let erased = api.store.find_by_key(&starting.biz_type, &starting.biz_id).await?;
+    if erased.is_some_and(|known| known.state == Standing::Erased) {
+        return Err(Problem::erased());
+    }
+    let (starting, started) = starter(starting).await.map_err(|refusal| match refusal {
+        NotStarted::Refused(code) => with_code(Problem::provider_refused(), code),
+        NotStarted::Unavailable { wait, code } => with_code(
+            Problem::provider_unavailable().retry_after(wait.unwrap_or(Duration::from_secs(1))),
+            code,
+        ),
+    })?;
+    let now = api.clock.now();
+    let doing = Doing { actor: format!("key:{}", caller.key_id), purpose, at: now };
+    let verification = api
+        .store
+        .started(
+            api.ids.next(now),
+            &starting.biz_type,
+            &starting.biz_id,
+            starting.reference.as_deref(),
+            TOKEN_LIVES,
+            &doing,
+        )
+        .await?
+        .ok_or_else(Problem::erased)?;
+    let location = format!("/v1/verifications/{}", verification.id);
+    let view = StartedView {
+        verification: verification.into(),
+        token: started.token.to_string(),
+        page_url: started.page_url,
+        token_expires_at: now + TOKEN_LIVES,
     };
-    let found = api.store.find_by_key(&biz_type, &biz_id).await?;
-    Ok(Json(Page::whole(found.map(VerificationView::from))))
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)).into_response())
+}
+
+/// The provider's codes are words of a closed alphabet, and what its support desk asks for.
+fn with_code(problem: Problem, code: Option<String>) -> Problem {
+    match code {
+        Some(code) => problem.detail(format!("The provider's code is {code}")),
+        None => problem,
+    }
 }

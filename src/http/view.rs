@@ -2,16 +2,17 @@
 
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use crate::domain::answer::{AnswerError, StoredResult};
 use crate::domain::decision::{DecidedBy, Observation, Outcome, StoredDecision};
 use crate::domain::evidence::{Evidence, Scores};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
-use crate::domain::verification::Verification;
+use crate::domain::verification::{State, Verification};
 use crate::policy::Policy;
 
 /// A page of things.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// Oldest first in histories, newest first in lists.
     pub items: Vec<T>,
@@ -27,13 +28,13 @@ impl<T> Page<T> {
 }
 
 /// A verification with its standing decision.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationView {
     id: VerificationId,
     biz_type: String,
     biz_id: String,
     reference: Option<String>,
-    state: &'static str,
+    state: State,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -49,7 +50,7 @@ impl From<Verification> for VerificationView {
             biz_type: of.biz_type.as_str().to_owned(),
             biz_id: of.biz_id.as_str().to_owned(),
             reference: of.reference,
-            state: of.state.as_str(),
+            state: of.state,
             created_at: of.created_at,
             updated_at: of.updated_at,
             attempts: of.attempts,
@@ -59,7 +60,7 @@ impl From<Verification> for VerificationView {
 }
 
 /// A decision: what, why (as codes), by whom.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DecisionView {
     id: DecisionId,
     outcome: Outcome,
@@ -73,16 +74,10 @@ pub struct DecisionView {
 
 impl From<&StoredDecision> for DecisionView {
     fn from(of: &StoredDecision) -> Self {
-        let mut reasons: Vec<String> = Vec::new();
-        for reason in &of.decision.reasons {
-            if !reasons.contains(&reason.code) {
-                reasons.push(reason.code.clone());
-            }
-        }
         Self {
             id: of.id,
             outcome: of.decision.outcome,
-            reasons,
+            reasons: of.decision.codes(),
             by: of.by,
             policy: of.policy.clone(),
             result_id: of.result_id,
@@ -92,14 +87,14 @@ impl From<&StoredDecision> for DecisionView {
 }
 
 /// A decision in the history: with what each rule saw.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ExplainedDecisionView {
     #[serde(flatten)]
     decision: DecisionView,
     explanation: Vec<ReasonView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ReasonView {
     code: String,
     rule: Option<String>,
@@ -109,7 +104,7 @@ struct ReasonView {
     observed: Vec<Observation>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TextView {
     zh: String,
     en: String,
@@ -138,7 +133,7 @@ impl ExplainedDecisionView {
 }
 
 /// One answer of the provider, without personal data.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ResultView {
     id: ResultId,
     attempt: i32,

@@ -104,7 +104,8 @@ pub struct Backtest {
 
 impl Store {
     /// The next decisions by policies after an id, with their evidence. Where answers were decided
-    /// upon again, only the newest decision about each counts.
+    /// upon again, only the newest decision of a policy about each counts: what a person made of it
+    /// says nothing about policies.
     pub async fn past_after(&self, after: Uuid, limit: i64) -> Result<Vec<Past>> {
         let rows = self
             .run(|| async {
@@ -117,7 +118,8 @@ impl Store {
                         select evidence, fetched_at from results where id = d.result_id limit 1) r
                      where not exists (
                         select from decisions n where n.verification_id = d.verification_id
-                            and n.position > d.position and n.result_id = d.result_id)
+                            and n.position > d.position and n.result_id = d.result_id
+                            and n.decided_by = 'policy')
                      order by d.id",
                 )
                 .bind(after)

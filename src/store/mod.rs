@@ -15,10 +15,13 @@ pub mod completions;
 pub mod group_commit;
 pub mod history;
 pub mod images;
+pub mod listing;
 pub mod material;
 pub mod policies;
+pub mod reviews;
 pub mod signals;
 pub mod tasks;
+pub mod timeline;
 pub mod vault_keys;
 pub mod verifications;
 

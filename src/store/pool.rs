@@ -33,7 +33,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: PgPool,
-    options: Arc<PgConnectOptions>,
+    pub(super) options: Arc<PgConnectOptions>,
     timeout: Duration,
     last_fault: Arc<Mutex<Option<Instant>>>,
 }

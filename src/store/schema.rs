@@ -1,13 +1,25 @@
 //! Migrations: embedded, forward-only, run by `verdict migrate`.
+//!
+//! One process migrates at a time. The lock is tried, never waited for in the database: an index
+//! that is built concurrently waits for every statement under way, so one that waits for the lock
+//! would be waited for in turn.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use sqlx::migrate::Migrator;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
 
 use super::{Error, Result, Store};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// Names the lock among the advisory locks of a database: "verdict" in ASCII.
+const LOCK: i64 = 0x0076_6572_6469_6374;
+/// Between two tries to get it.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// How the database's schema relates to this binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +55,24 @@ impl Store {
             SchemaState::Current => return Ok(()),
             SchemaState::Behind => {}
         }
-        MIGRATOR.run(&self.pool).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error)
-            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error.into(),
+        // A connection of its own, which takes the lock along when it ends.
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut connection)
+            .await?
+        {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        let migrator = Migrator {
+            locking: false,
+            ..Migrator::with_migrations(MIGRATOR.iter().cloned().collect())
+        };
+        migrator.run(&mut connection).await.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
             _ => Error::Schema(SchemaState::Different),
-        })
+        })?;
+        connection.close().await.map_err(Error::from)
     }
 
     /// Compares the applied migrations with the embedded ones.

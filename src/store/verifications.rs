@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit::Doing;
 use super::group_commit::GroupCommit;
 use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType};
@@ -16,15 +16,27 @@ use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecisi
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::{State, Verification};
 
-macro_rules! verification_columns {
+macro_rules! columns {
     () => {
-        "select v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at,
-            v.attempts, d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
-            d.decided_by, d.decided_at
-         from verifications v left join lateral (
-            select * from decisions where id = v.decision_id limit 1) d on true"
+        "v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at, v.attempts,
+         d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons, d.decided_by,
+         d.decided_at"
     };
 }
+
+macro_rules! verification_columns {
+    () => {
+        concat!(
+            "select ",
+            columns!(),
+            " from verifications v left join lateral (
+                select * from decisions where id = v.decision_id limit 1) d on true"
+        )
+    };
+}
+
+/// What [`verification`] reads, of a verification `v` and its decision `d`.
+pub(super) const COLUMNS: &str = columns!();
 
 /// Looks verifications up, many with one query: a query of its own for each costs a connection
 /// taken, checked and given back, which was most of the CPU of a read.
@@ -121,30 +133,97 @@ impl Store {
         &self,
         id: VerificationId,
         window: Duration,
-        now: OffsetDateTime,
+        doing: &Doing,
     ) -> Result<Option<Verification>> {
         // verifications::refetch: counts as a hint, so that a fetch under way does not swallow it;
-        // an erased person is never asked about again.
+        // an erased person is never asked about again. Who wished it is on record.
         self.run(|| async {
             sqlx::query(
-                "update verifications set state = 'pending', closed = false, failures = 0, polls = 0,
-                     callbacks = callbacks + 1, updated_at = greatest(updated_at, $3),
-                     due_at = least(due_at, verdict_now()),
-                     give_up_at = verdict_now() + make_interval(secs => $2)
-                 where id = $1 and state <> 'erased'",
+                "with wished as (
+                    update verifications set state = 'pending', closed = false, failures = 0,
+                        polls = 0, callbacks = callbacks + 1,
+                        updated_at = greatest(updated_at, $3),
+                        due_at = least(due_at, verdict_now()),
+                        give_up_at = verdict_now() + make_interval(secs => $2)
+                    where id = $1 and state <> 'erased' returning id
+                 )
+                 insert into audit (at, actor, action, subject, purpose)
+                 select $3, $4, 'verification.refetch', id, $5 from wished",
             )
             .bind(id.0)
             .bind(window.as_secs_f64())
-            .bind(now)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
             .execute(&self.pool)
             .await
         })
         .await?;
         Ok(self.find(id).await?.filter(|found| found.state != State::Erased))
     }
+
+    /// A verification that the provider has started. Nothing is due now; if no callback comes, it
+    /// is asked about once when the provider's token has died (`token_lives`), so that a callback
+    /// that was lost on its way costs time and not the verification. One that is known keeps its
+    /// place and is looked at then as well, unless it is closed. `None`: it is erased.
+    pub async fn started(
+        &self,
+        id: VerificationId,
+        biz_type: &BizType,
+        biz_id: &BizId,
+        reference: Option<&str>,
+        token_lives: Duration,
+        doing: &Doing,
+    ) -> Result<Option<Verification>> {
+        // verifications::started: what is due earlier stays so; nothing is closed or reopened.
+        let id: Option<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "with started as (
+                        insert into verifications as v (id, biz_type, biz_id, reference, state,
+                            created_at, updated_at, due_at, give_up_at)
+                        values ($1, $2, $3, $4, 'unfinished', $5, $5,
+                            verdict_now() + make_interval(secs => $6),
+                            verdict_now() + make_interval(secs => $6))
+                        on conflict (biz_type, biz_id) do update set
+                            reference = coalesce(v.reference, excluded.reference),
+                            updated_at = greatest(v.updated_at, excluded.updated_at),
+                            state = case when v.closed or v.state = 'pending' then v.state
+                                         else 'unfinished' end,
+                            due_at = case when v.closed then v.due_at
+                                          else least(v.due_at, excluded.due_at) end,
+                            give_up_at = greatest(v.give_up_at, excluded.give_up_at),
+                            failures = case when v.closed then v.failures else 0 end,
+                            polls = case when v.closed then v.polls else 0 end
+                        where v.state <> 'erased'
+                        returning id
+                     ), recorded as (
+                        insert into audit (at, actor, action, subject, purpose)
+                        select $5, $7, 'verification.start', id, $8 from started
+                     )
+                     select id from started",
+                )
+                .bind(id.0)
+                .bind(biz_type.as_str())
+                .bind(biz_id.as_str())
+                .bind(reference)
+                .bind(doing.at)
+                .bind(token_lives.as_secs_f64())
+                .bind(&doing.actor)
+                .bind(&doing.purpose)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        match id {
+            None => Ok(None),
+            Some(id) => self.find(VerificationId(id)).await,
+        }
+    }
 }
 
-fn verification(row: &PgRow) -> Result<Verification> {
+/// A row of [`COLUMNS`].
+pub(super) fn verification(row: &PgRow) -> Result<Verification> {
     Ok(Verification {
         id: VerificationId(row.try_get("id")?),
         biz_type: BizType::parse(row.try_get("biz_type")?)

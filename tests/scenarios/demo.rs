@@ -46,7 +46,8 @@ impl Demo {
     }
 
     fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(FOLDER).join(name)).expect("one of its files")
+        std::fs::read_to_string(self.folder.path().join(FOLDER).join(name))
+            .expect("one of its files")
     }
 
     /// The value of a key in its settings.

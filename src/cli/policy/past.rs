@@ -87,7 +87,7 @@ pub struct CalibrateArguments {
     moved_to: Option<f64>,
 }
 
-fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
+pub(in crate::cli) fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     OffsetDateTime::parse(&whole, &Rfc3339)
         .map_err(|_| Usage(format!("{name} must be a day or a time: 2026-10-01")).into())

@@ -1,4 +1,4 @@
-//! The client of `DescribeVerifyResult`.
+//! The client of `DescribeVerifyResult`, and of `DescribeVerifyToken`, which starts one.
 
 mod request;
 mod retry_after;
@@ -14,12 +14,14 @@ use zeroize::Zeroizing;
 use super::connection::{self, Failure};
 use super::credentials::{self, Chain};
 use super::wire::{self, Reading};
-use crate::domain::answer::ErrorClass;
+use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::domain::starting::{NotStarted, Started, Starting};
 
-/// The API's name of the call.
-pub(super) const ACTION: &str = "DescribeVerifyResult";
+/// The API's names of the calls.
+pub(super) const RESULT: &str = "DescribeVerifyResult";
+const TOKEN: &str = "DescribeVerifyToken";
 /// The API's version (2017-09-12 to 2018-09-16 do not have the call).
 pub(super) const VERSION: &str = "2019-03-07";
 
@@ -160,21 +162,77 @@ impl Client {
         biz_type: &str,
         biz_id: &str,
     ) -> Result<Answer, Unanswered> {
+        let params = request::pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
+        let called = self.call(self.settings.method, RESULT, params).await?;
+        let reading = wire::read(called.http_status, &called.body);
+        self.look_at(reading.outcome.as_ref().err(), &called).await;
+        let Called { http_status, retry_after, body, .. } = called;
+        Ok(Answer { http_status, body, retry_after, reading })
+    }
+
+    /// Has the provider start a verification. Always in a form body: what is handed through names
+    /// the person, and URLs are logged along the way.
+    pub async fn describe_verify_token(&self, starting: &Starting) -> Result<Started, NotStarted> {
+        let mut params = request::pairs(&[
+            ("BizType", starting.biz_type.as_str()),
+            ("BizId", starting.biz_id.as_str()),
+        ]);
+        params.extend(
+            starting
+                .handed_through
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_str().to_owned())),
+        );
+        let called = self.call(Method::Post, TOKEN, params).await.map_err(|error| {
+            tracing::warn!(%error, "a verification could not be started");
+            NotStarted::Unavailable { wait: None, code: None }
+        })?;
+        let reading = wire::read_token(called.http_status, &called.body);
+        self.look_at(reading.as_ref().err(), &called).await;
+        reading.map_err(|error| {
+            tracing::warn!(
+                class = error.class.as_str(),
+                code = error.code,
+                "a verification was not started"
+            );
+            match error.class {
+                ErrorClass::BadRequest | ErrorClass::Gone => NotStarted::Refused(error.code),
+                _ => NotStarted::Unavailable { wait: called.retry_after, code: error.code },
+            }
+        })
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        action: &str,
+        params: Vec<(String, String)>,
+    ) -> Result<Called, Unanswered> {
         let credentials = self.credentials.get().await?;
         let stamp = request::Stamp { at: self.clock.now(), nonce: self.ids.nonce() };
-        let signed = request::sign(&self.settings, &credentials, &stamp, biz_type, biz_id);
+        let settings = Settings { method, ..self.settings.clone() };
+        let signed = request::sign(&settings, &credentials, &stamp, action, params);
         let mut response = connection::send(signed.into_builder(&self.http)).await?;
 
         let http_status = response.status().as_u16();
         let retry_after = retry_after::read(response.headers(), stamp.at);
         let body = connection::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
-        let reading = wire::read(http_status, &body);
-        if reading.outcome.as_ref().is_err_and(|error| error.class == ErrorClass::Credentials) {
-            // Perhaps only this key or token is bad: the next call looks again.
-            self.credentials.invalidate(&credentials).await;
-        }
-        Ok(Answer { http_status, body, retry_after, reading })
+        Ok(Called { http_status, body, retry_after, credentials })
     }
+
+    /// Perhaps only this key or token is bad: the next call looks again.
+    async fn look_at(&self, error: Option<&AnswerError>, called: &Called) {
+        if error.is_some_and(|error| error.class == ErrorClass::Credentials) {
+            self.credentials.invalidate(&called.credentials).await;
+        }
+    }
+}
+
+struct Called {
+    http_status: u16,
+    body: Zeroizing<Vec<u8>>,
+    retry_after: Option<Duration>,
+    credentials: Arc<credentials::Credentials>,
 }
 
 /// `https`, or `http` to this machine, and nothing but scheme, host and port.

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use url::Url;
 
-use super::{ACTION, Format, Method, Settings, SignatureVersion, VERSION};
+use super::{Format, Method, Settings, SignatureVersion, VERSION};
 use crate::provider::credentials::Credentials;
 use crate::provider::signing::{canonical_query, v2, v3};
 
@@ -54,16 +54,15 @@ pub(super) fn sign(
     settings: &Settings,
     credentials: &Credentials,
     stamp: &Stamp,
-    biz_type: &str,
-    biz_id: &str,
+    action: &str,
+    mut params: Vec<(String, String)>,
 ) -> Signed {
-    let mut params = pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
     if !settings.region.is_empty() {
         params.extend(pairs(&[("RegionId", settings.region.as_str())]));
     }
     match settings.signature {
-        SignatureVersion::V2 => sign_v2(settings, credentials, stamp, params),
-        SignatureVersion::V3 => sign_v3(settings, credentials, stamp, &params),
+        SignatureVersion::V2 => sign_v2(settings, credentials, stamp, action, params),
+        SignatureVersion::V3 => sign_v3(settings, credentials, stamp, action, &params),
     }
 }
 
@@ -71,10 +70,11 @@ fn sign_v2(
     settings: &Settings,
     credentials: &Credentials,
     stamp: &Stamp,
+    action: &str,
     mut params: Vec<(String, String)>,
 ) -> Signed {
     params.extend(pairs(&[
-        ("Action", ACTION),
+        ("Action", action),
         ("Version", VERSION),
         ("Format", format_name(settings.format)),
         ("AccessKeyId", &credentials.access_key_id),
@@ -101,12 +101,13 @@ fn sign_v3(
     settings: &Settings,
     credentials: &Credentials,
     stamp: &Stamp,
+    action: &str,
     params: &[(String, String)],
 ) -> Signed {
     let (url, body) = place(settings, params);
     let hash = v3::hash(body.as_deref().unwrap_or_default().as_bytes());
     let mut headers = pairs(&[
-        ("x-acs-action", ACTION),
+        ("x-acs-action", action),
         ("x-acs-version", VERSION),
         ("x-acs-date", &stamp.timestamp()),
         ("x-acs-signature-nonce", &stamp.nonce),
@@ -179,6 +180,7 @@ const fn accept(format: Format) -> &'static str {
     }
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+/// Parameters or headers.
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

@@ -16,9 +16,11 @@ mod xml;
 mod tests;
 
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
+use crate::domain::starting::Started;
 
 pub use codes::{classify, is_conclusive};
 pub use dates::CardDate;
@@ -86,6 +88,20 @@ pub fn read(http_status: u16, body: &[u8]) -> Reading {
         Status::Absent => Err(error(near_root(&root, "Code"), http_status)),
     };
     Reading { request_id, outcome }
+}
+
+/// Reads an answer of `DescribeVerifyToken`: a token, or why there is none.
+pub fn read_token(http_status: u16, body: &[u8]) -> Result<Started, AnswerError> {
+    let Some(root) = parse(body) else { return Err(error(None, http_status)) };
+    let holders = holders(&root);
+    let text = |name| holders.iter().find_map(|holder| fields::text(holder.member(name)?));
+    match text("VerifyToken") {
+        Some(token) => Ok(Started {
+            token: Zeroizing::new(token.to_owned()),
+            page_url: text("VerifyPageUrl").map(ToOwned::to_owned),
+        }),
+        None => Err(error(near_root(&root, "Code"), http_status)),
+    }
 }
 
 fn error(code: Option<String>, http_status: u16) -> AnswerError {

@@ -1,0 +1,3 @@
+-- no-transaction
+-- Lists by outcome, newest verification first.
+create index concurrently decisions_by_outcome on decisions (outcome, verification_id);

@@ -1,0 +1,96 @@
+//! `verdict redrive`: asks the provider again about verifications that were given up.
+
+use std::process::ExitCode;
+
+use verdict::domain::callback::BizType;
+use verdict::domain::verification::State;
+use verdict::store::listing::Filter;
+
+use super::policy::moment;
+use super::{Context, Usage, say};
+
+/// Which ones.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  verdict redrive --state failed --error-code NoPermission --dry-run
+  verdict redrive --state failed --error-code NoPermission --purpose 'scene saved, ticket 12'")]
+pub struct Arguments {
+    /// Those that are `failed`, or those that are `expired`.
+    #[arg(long, value_name = "STATE", value_parser = ["failed", "expired"])]
+    state: String,
+    /// Only of this scene.
+    #[arg(long)]
+    biz_type: Option<String>,
+    /// Only those whose newest answer had this code of the provider's.
+    #[arg(long, value_name = "CODE")]
+    error_code: Option<String>,
+    /// Only those first heard of since then: a day (2026-11-01) or a time.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those first heard of before then.
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// Says how many there are, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Why; kept in the audit.
+    #[arg(long)]
+    purpose: Option<String>,
+    /// Print { "redriven" }.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Counted up to here by `--dry-run`.
+const MOST_COUNTED: i64 = 1_000_000;
+
+/// Does it, 500 at a time; interrupted, it can be started again.
+pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    super::quiet_log();
+    let biz_type = arguments
+        .biz_type
+        .as_deref()
+        .map(BizType::parse)
+        .transpose()
+        .map_err(|problem| Usage(format!("--biz-type {problem}")))?;
+    let filter = Filter {
+        state: State::parse(&arguments.state),
+        biz_type,
+        error_code: arguments.error_code,
+        created_after: arguments
+            .since
+            .as_deref()
+            .map(|text| moment("--since", text))
+            .transpose()?,
+        created_before: arguments
+            .before
+            .as_deref()
+            .map(|text| moment("--before", text))
+            .transpose()?,
+        ..Filter::default()
+    };
+    let config = context.config()?;
+    let window = config.window()?;
+    let store = context.migrated_store(&config).await?;
+    let doing = context.doing(arguments.purpose.as_deref());
+    let redriven = if arguments.dry_run {
+        store.would_redrive(&filter, doing.at, MOST_COUNTED).await?
+    } else {
+        let mut redriven = 0;
+        loop {
+            let some = store.redrive(&filter, window, &doing).await?.len();
+            redriven += i64::try_from(some)?;
+            if some == 0 {
+                break redriven;
+            }
+        }
+    };
+    if arguments.json {
+        say(serde_json::json!({ "redriven": redriven, "dry_run": arguments.dry_run }));
+    } else if arguments.dry_run {
+        say(format_args!("{redriven} would be asked about again"));
+    } else {
+        say(format_args!("{redriven} are asked about again"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

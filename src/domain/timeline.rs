@@ -1,0 +1,140 @@
+//! Everything that happened to one verification, causes before effects.
+//!
+//! Times come from the clocks of several replicas, of phones and of the database, so they alone
+//! can put an answer before the callback that caused it. Here an event is never earlier than what
+//! caused it; within that, times decide.
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::answer::StoredResult;
+use super::decision::StoredDecision;
+use super::review::StoredReview;
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When, by the clock of whoever wrote it.
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A callback was accepted.
+    CallbackAccepted(AcceptedCallback),
+    /// The provider answered.
+    ProviderAnswered(StoredResult),
+    /// The policy decided, or a person.
+    Decided(StoredDecision),
+    /// An image needs no more work.
+    ImageSettled(SettledImage),
+    /// A person gave a verdict.
+    Reviewed(StoredReview),
+    /// Somebody did something that is on record.
+    Recorded(Recorded),
+}
+
+/// One accepted message.
+#[derive(Clone, Debug)]
+pub struct AcceptedCallback {
+    /// The configured source.
+    pub source: String,
+    /// Its `webhook-id`.
+    pub message_id: String,
+    /// When the phone finished, as it claims.
+    pub occurred_at: Option<OffsetDateTime>,
+    /// The SDK's audit word.
+    pub audit: Option<String>,
+    /// The SDK's numeric code.
+    pub code: Option<i32>,
+    /// The phone's platform.
+    pub platform: Option<String>,
+}
+
+/// What became of one image.
+#[derive(Clone, Debug)]
+pub struct SettledImage {
+    /// The answer that had its link.
+    pub result: Uuid,
+    /// Which.
+    pub kind: String,
+    /// `archived`, `digest`, `lost`.
+    pub state: String,
+    /// Why it was lost.
+    pub reason: Option<String>,
+}
+
+/// One row of the audit about this verification, without its purpose.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What was done, of the audit's closed list.
+    pub action: String,
+    /// By whom: a key's id, a user of the command line, or the service.
+    pub actor: String,
+    /// Its place in the audit.
+    pub position: i64,
+}
+
+impl What {
+    /// Where times are equal: causes first.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::CallbackAccepted(_) => 0,
+            Self::ProviderAnswered(_) => 1,
+            Self::Reviewed(_) => 2,
+            Self::Decided(_) => 3,
+            Self::ImageSettled(_) => 4,
+            Self::Recorded(_) => 5,
+        }
+    }
+}
+
+/// Puts events in order. Each kind comes in its own true order (callbacks by their arrival, answers
+/// by attempt, decisions by the order of writing, reviews by id, the audit by position); in the
+/// answer that order stands, an answer follows some callback or record, a decision its answer and
+/// the reviews that made it, an image its answer.
+pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
+    let first_cause = events
+        .iter()
+        .filter(|event| matches!(event.what, What::CallbackAccepted(_) | What::Recorded(_)))
+        .map(|event| event.at)
+        .min();
+    // The earliest moment at which each could have happened, given what came before it.
+    let mut answered: HashMap<Uuid, OffsetDateTime> = HashMap::new();
+    let mut reviewed: HashMap<Uuid, OffsetDateTime> = HashMap::new();
+    let mut newest: HashMap<u8, OffsetDateTime> = HashMap::new();
+    let mut kinds: Vec<(usize, Event)> = events.into_iter().enumerate().collect();
+    kinds.sort_by_key(|(place, event)| (event.what.rank(), *place));
+    let mut placed: Vec<(OffsetDateTime, u8, usize, Event)> = Vec::with_capacity(kinds.len());
+    for (place, event) in kinds {
+        let rank = event.what.rank();
+        let cause = match &event.what {
+            What::CallbackAccepted(_) | What::Recorded(_) => None,
+            What::ProviderAnswered(_) => first_cause,
+            What::Reviewed(_) => None,
+            What::Decided(decision) => {
+                let answer = answered.get(&decision.result_id.0).copied();
+                answer.max(reviewed.get(&decision.id.0).copied())
+            }
+            What::ImageSettled(image) => answered.get(&image.result).copied(),
+        };
+        let at = [Some(event.at), cause, newest.get(&rank).copied()].into_iter().flatten().max();
+        let at = at.unwrap_or(event.at);
+        newest.insert(rank, at);
+        match &event.what {
+            What::ProviderAnswered(result) => drop(answered.insert(result.id.0, at)),
+            What::Reviewed(StoredReview { decision: Some(decision), .. }) => {
+                reviewed.insert(decision.0, at);
+            }
+            _ => {}
+        }
+        placed.push((at, rank, place, event));
+    }
+    placed.sort_by_key(|(at, rank, place, _)| (*at, *rank, *place));
+    placed.into_iter().map(|(.., event)| event).collect()
+}

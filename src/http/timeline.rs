@@ -1,0 +1,159 @@
+//! `GET /v1/verifications/{id}/timeline`: everything that happened, causes before effects.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Api;
+use super::auth::Scope;
+use super::conditional;
+use super::openapi::{IfNoneMatch, VerificationPath};
+use super::problem::Problem;
+use crate::domain::answer::AnswerError;
+use crate::domain::decision::{DecidedBy, Outcome};
+use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
+use crate::domain::timeline::{Event, What, in_causal_order};
+
+/// What happened to one verification.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TimelineView {
+    verification_id: VerificationId,
+    /// Causes before effects; of callbacks and records the newest 500.
+    items: Vec<EventView>,
+}
+
+/// One thing that happened.
+#[derive(Serialize, ToSchema)]
+struct EventView {
+    /// By the clock of whoever wrote it; the order of the list is the one that holds.
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    #[serde(flatten)]
+    what: WhatView,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum WhatView {
+    /// The app's backend said the user has finished: a hint.
+    CallbackAccepted {
+        source: String,
+        message_id: String,
+        #[serde(with = "time::serde::rfc3339::option")]
+        occurred_at: Option<OffsetDateTime>,
+        audit: Option<String>,
+        code: Option<i32>,
+        platform: Option<String>,
+    },
+    /// The provider answered, or refused.
+    ProviderAnswered {
+        result_id: ResultId,
+        attempt: i32,
+        request_id: Option<String>,
+        http_status: u16,
+        verify_status: Option<i32>,
+        error: Option<AnswerError>,
+    },
+    /// The policy decided, or a person.
+    Decided {
+        decision_id: DecisionId,
+        result_id: ResultId,
+        outcome: Outcome,
+        reasons: Vec<String>,
+        by: DecidedBy,
+        policy: String,
+    },
+    /// A person gave a verdict; without a decision another has to agree.
+    Reviewed {
+        review_id: ReviewId,
+        about: DecisionId,
+        outcome: Outcome,
+        reason: String,
+        reviewer: String,
+        decision_id: Option<DecisionId>,
+    },
+    /// An image was kept, looked at, or lost.
+    ImageSettled { result_id: Uuid, kind: String, state: String, reason: Option<String> },
+    /// Something was done that the audit holds: reading, asking again, erasing …
+    Recorded { action: String, actor: String, audit_position: i64 },
+}
+
+/// Everything that happened, causes before effects.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}/timeline", operation_id = "get-timeline",
+    tag = "verifications", params(VerificationPath, IfNoneMatch),
+    responses(
+        (status = 200, body = TimelineView, headers(("ETag" = String))),
+        (status = 304, description = "As it was"),
+    ),
+    security(("api-key" = ["results:read"])),
+)]
+pub async fn handler(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::ResultsRead).await?;
+    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let events = api.store.events_of(id).await?;
+    if events.is_empty() {
+        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    }
+    let items = in_causal_order(events).into_iter().map(EventView::from).collect();
+    conditional::answer(&headers, &TimelineView { verification_id: id, items })
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        let what = match event.what {
+            What::CallbackAccepted(of) => WhatView::CallbackAccepted {
+                source: of.source,
+                message_id: of.message_id,
+                occurred_at: of.occurred_at,
+                audit: of.audit,
+                code: of.code,
+                platform: of.platform,
+            },
+            What::ProviderAnswered(of) => WhatView::ProviderAnswered {
+                result_id: of.id,
+                attempt: of.attempt,
+                request_id: of.request_id,
+                http_status: of.http_status,
+                verify_status: of.evidence.map(|evidence| evidence.verify_status),
+                error: of.error,
+            },
+            What::Decided(of) => WhatView::Decided {
+                decision_id: of.id,
+                result_id: of.result_id,
+                outcome: of.decision.outcome,
+                reasons: of.decision.codes(),
+                by: of.by,
+                policy: of.policy,
+            },
+            What::Reviewed(of) => WhatView::Reviewed {
+                review_id: of.id,
+                about: of.about,
+                outcome: of.outcome,
+                reason: of.reason,
+                reviewer: of.reviewer,
+                decision_id: of.decision,
+            },
+            What::ImageSettled(of) => WhatView::ImageSettled {
+                result_id: of.result,
+                kind: of.kind,
+                state: of.state,
+                reason: of.reason,
+            },
+            What::Recorded(of) => WhatView::Recorded {
+                action: of.action,
+                actor: of.actor,
+                audit_position: of.position,
+            },
+        };
+        Self { at: event.at, what }
+    }
+}

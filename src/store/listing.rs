@@ -1,0 +1,190 @@
+//! Lists of verifications, newest first, and making many due again.
+//!
+//! Statements are put together from the filters that are there: each combination is planned on its
+//! own and walks an index that begins with one of them, in the order of ids, from the cursor on.
+//! What was inserted meanwhile is newer than the cursor and moves nothing.
+
+use std::time::Duration;
+
+use sqlx::postgres::Postgres;
+use sqlx::{QueryBuilder, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::audit::Doing;
+use super::verifications::{COLUMNS, verification};
+use super::{Result, Store};
+use crate::domain::callback::{BizId, BizType};
+use crate::domain::decision::Outcome;
+use crate::domain::ids::{VerificationId, earliest};
+use crate::domain::verification::{State, Verification};
+
+/// What a list is narrowed to; everything may be absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Scene.
+    pub biz_type: Option<BizType>,
+    /// Task.
+    pub biz_id: Option<BizId>,
+    /// The caller's own reference.
+    pub reference: Option<String>,
+    /// Where it stands.
+    pub state: Option<State>,
+    /// Of the standing decision.
+    pub outcome: Option<Outcome>,
+    /// First callback at that moment or later.
+    pub created_after: Option<OffsetDateTime>,
+    /// First callback before that moment.
+    pub created_before: Option<OffsetDateTime>,
+    /// The provider's code in the newest answer.
+    pub error_code: Option<String>,
+}
+
+/// Most that one call makes due again: its rows stay locked meanwhile, and each is put on record.
+pub const MOST_REDRIVEN: i64 = 500;
+
+impl Store {
+    /// The next verifications before a cursor, newest first.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<VerificationId>,
+        limit: i64,
+    ) -> Result<Vec<Verification>> {
+        let rows = self
+            .run(|| async {
+                let mut query = QueryBuilder::<Postgres>::new("");
+                if filter.outcome.is_some() {
+                    // Walks decisions_by_outcome; those that stand no more are passed over.
+                    query.push("select ").push(COLUMNS).push(
+                        " from decisions d cross join lateral (
+                            select * from verifications
+                            where id = d.verification_id and decision_id = d.id limit 1) v
+                          where true",
+                    );
+                    narrow(&mut query, filter, "d.verification_id");
+                    if let Some(before) = before {
+                        query.push(" and d.verification_id < ").push_bind(before.0);
+                    }
+                    query.push(" order by d.verification_id desc limit ").push_bind(limit);
+                } else {
+                    query.push("select ").push(COLUMNS).push(
+                        " from verifications v left join lateral (
+                            select * from decisions where id = v.decision_id limit 1) d on true
+                          where true",
+                    );
+                    narrow(&mut query, filter, "v.id");
+                    if let Some(before) = before {
+                        query.push(" and v.id < ").push_bind(before.0);
+                    }
+                    query.push(" order by v.id desc limit ").push_bind(limit);
+                }
+                query.build().fetch_all(&self.pool).await
+            })
+            .await?;
+        rows.iter().map(verification).collect()
+    }
+
+    /// How many a redrive at that moment would make due, counted up to `most`.
+    pub async fn would_redrive(
+        &self,
+        filter: &Filter,
+        at: OffsetDateTime,
+        most: i64,
+    ) -> Result<i64> {
+        self.run(|| async {
+            let mut query = QueryBuilder::<Postgres>::new("select count(*) from (");
+            given_up(&mut query, filter, at, most);
+            query.push(") as chosen");
+            query.build_query_scalar().fetch_one(&self.pool).await
+        })
+        .await
+    }
+
+    /// Makes verifications due again that were given up (`failed`, `expired`), oldest first, at
+    /// most [`MOST_REDRIVEN`]; answers which. Those that were given up after `doing.at` are left
+    /// alone: whoever goes on until none is left must come to an end.
+    pub async fn redrive(
+        &self,
+        filter: &Filter,
+        window: Duration,
+        doing: &Doing,
+    ) -> Result<Vec<VerificationId>> {
+        // listing::redrive: locked in the order in which accepting locks, so that the two cannot
+        // deadlock; whoever changed its state meanwhile is left alone. Repeated, it finds others.
+        let rows = self
+            .once(async {
+                let mut query = QueryBuilder::<Postgres>::new("with chosen as materialized (");
+                given_up(&mut query, filter, doing.at, MOST_REDRIVEN);
+                query.push(
+                    "), locked as materialized (
+                        select id from verifications where id = any (array(select id from chosen))
+                            and state in ('failed', 'expired')
+                        order by biz_type, biz_id for no key update
+                     ), redriven as (
+                        update verifications set state = 'pending', closed = false, failures = 0,
+                            polls = 0, callbacks = callbacks + 1, due_at = verdict_now(),
+                            updated_at = greatest(updated_at, ",
+                );
+                query.push_bind(doing.at);
+                query.push("), give_up_at = verdict_now() + make_interval(secs => ");
+                query.push_bind(window.as_secs_f64());
+                query.push(
+                    ") where id = any (array(select id from locked)) returning id
+                     ), recorded as (
+                        insert into audit (at, actor, action, subject, purpose)
+                        select ",
+                );
+                query.push_bind(doing.at).push("::timestamptz, ");
+                query.push_bind(&doing.actor).push("::text, 'verification.refetch', id, ");
+                query.push_bind(&doing.purpose);
+                query.push("::text from redriven) select id from redriven");
+                query.build().fetch_all(&self.pool).await
+            })
+            .await?;
+        rows.iter().map(|row| Ok(VerificationId(row.try_get("id")?))).collect()
+    }
+}
+
+/// Those given up that fit, oldest first.
+fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateTime, most: i64) {
+    query.push("select v.id from verifications v where v.updated_at <= ").push_bind(at);
+    narrow(query, filter, "v.id");
+    if let Some(code) = &filter.error_code {
+        query.push(
+            " and exists (select from results r where r.id = v.result_id and r.error_code = ",
+        );
+        query.push_bind(code).push(")");
+    }
+    query.push(" order by v.id limit ").push_bind(most);
+}
+
+/// States and outcomes are words of our own and stand in the text: an index over some of the
+/// states is not considered for a parameter.
+fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, id: &str) {
+    if let Some(biz_type) = &filter.biz_type {
+        query.push(" and v.biz_type = ").push_bind(biz_type.as_str());
+    }
+    if let Some(biz_id) = &filter.biz_id {
+        query.push(" and v.biz_id = ").push_bind(biz_id.as_str());
+    }
+    if let Some(reference) = &filter.reference {
+        query.push(" and v.reference = ").push_bind(reference);
+    }
+    if let Some(state) = filter.state {
+        query.push(" and v.state = '").push(state.as_str()).push("'");
+    }
+    if let Some(outcome) = filter.outcome {
+        query.push(" and d.outcome = '").push(outcome.as_str()).push("'");
+    }
+    // Ids begin with the time they were made at, to the millisecond: the walk begins there.
+    if let Some(after) = filter.created_after {
+        query.push(" and ").push(id).push(" >= ").push_bind(earliest(after));
+        query.push(" and v.created_at >= ").push_bind(after);
+    }
+    if let Some(before) = filter.created_before {
+        let end: Uuid = earliest(before + time::Duration::milliseconds(1));
+        query.push(" and ").push(id).push(" < ").push_bind(end);
+        query.push(" and v.created_at < ").push_bind(before);
+    }
+}
