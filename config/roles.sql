@@ -78,7 +78,8 @@ grant select on verifications, callbacks, decisions, policies, policy_activation
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
 grant select, insert on reviews to verdict_api;
-grant insert on decisions to verdict_api;
+grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)
+    to verdict_api;
 grant select (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
     on reviews to verdict_reader;
 

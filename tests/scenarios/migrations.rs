@@ -17,9 +17,10 @@ async fn every_migration_applies_to_tables_that_hold_rows() {
         assert!(!migration.migration_type.is_down_migration(), "forward only");
         connection.execute(migration.sql.clone()).await.unwrap();
         let rows = root.join(format!("tests/fixtures/migrations/{}.sql", migration.version));
-        let rows = std::fs::read_to_string(&rows)
-            .unwrap_or_else(|_| panic!("sample rows are missing: {}", rows.display()));
-        connection.execute(AssertSqlSafe(rows)).await.unwrap();
+        // One that makes no table or column needs none; a table without is found below.
+        if let Ok(rows) = std::fs::read_to_string(&rows) {
+            connection.execute(AssertSqlSafe(rows)).await.unwrap();
+        }
     }
     let empty: Vec<String> = sqlx::query_scalar(
         "select relname::text from pg_class c
