@@ -12,4 +12,5 @@ pub mod decision;
 pub mod evidence;
 pub mod ids;
 pub mod image;
+pub mod trace;
 pub mod verification;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
+use axum::{Extension, Json};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,9 @@ use super::problem::Problem;
 use super::rate::RateLimit;
 use super::view::VerificationView;
 use crate::domain::callback::Callback;
+use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
+use crate::traces;
 use crate::vault::webhook::{Refusal, Secret, SignedHeaders, verify};
 
 /// Largest body. The documented callback has under 1 KiB; 64 times that is a mistake or an attack.
@@ -48,6 +50,7 @@ pub type Sources = BTreeMap<String, Arc<Source>>;
 pub async fn handler(
     State(api): State<Api>,
     Path(name): Path<String>,
+    trace: Option<Extension<TraceParent>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -83,6 +86,7 @@ pub async fn handler(
         callback,
         received_at,
         verification_id: api.ids.next(received_at),
+        trace: trace.map(|Extension(trace)| trace),
     };
     let (verification, kind) = match api.accepting.submit(incoming).await? {
         Accepted::New(verification) => {
@@ -93,6 +97,7 @@ pub async fn handler(
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
     };
+    traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
     let location = HeaderValue::from_str(&format!("/v1/verifications/{}", verification.id))
         .map_err(|_| Problem::internal())?;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, VerificationId};
+use crate::domain::trace::TraceParent;
 
 /// One leased verification: everything needed to ask about it without another look.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Claimed {
     pub wanted: Wanted,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
+    /// The request that made it due, where requests are traced.
+    pub trace: Option<TraceParent>,
 }
 
 /// What a verification is asked about for.
@@ -322,7 +325,7 @@ with durability as materialized (
                             union all select id from next_best))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
-        v.state not in ('pending', 'unfinished') as quiet
+        v.state not in ('pending', 'unfinished') as quiet, v.trace_parent
 ), taken as (
     select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
@@ -382,5 +385,11 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
             Wanted::Answer
         },
         data_key: key_id.zip(wrapped),
+        trace: trace_of(row)?,
     })
+}
+
+/// One that cannot be read is none: no work fails for a trace.
+pub(super) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>> {
+    Ok(row.try_get::<Option<&str>, _>("trace_parent")?.and_then(TraceParent::parse))
 }

@@ -8,9 +8,11 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::claims::trace_of;
 use super::images::SettledImage;
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
+use crate::domain::trace::TraceParent;
 
 /// Due tasks among which the nearest deadlines are looked for.
 const WINDOW: i64 = 512;
@@ -56,6 +58,8 @@ pub struct Task {
     pub failures: i32,
     /// How long ago the work arose.
     pub age: Duration,
+    /// The request at the beginning of it, where requests are traced.
+    pub trace: Option<TraceParent>,
     /// What to do.
     pub work: Work,
 }
@@ -134,7 +138,7 @@ impl Store {
                             and c.created_at < verdict_now() - make_interval(secs => $5)
                             as expired,
                         extract(epoch from verdict_now() - c.created_at)::float8 as age,
-                        k.key_id, k.wrapped,
+                        k.key_id, k.wrapped, v.trace_parent,
                         array(select kind from images where result_id = c.id) as settled,
                         (select extract(epoch from due_at - verdict_now())::float8 from tasks
                          where due_at > verdict_now() order by due_at limit 1) as next_due
@@ -142,6 +146,9 @@ impl Store {
                      left join lateral (
                         select key_id, wrapped from data_keys
                         where verification_id = c.verification_id limit 1) k on true
+                     left join lateral (
+                        select trace_parent from verifications
+                        where id = c.verification_id limit 1) v on true
                      order by c.deadline, c.id",
                 )
                 .bind(i64::try_from(most).unwrap_or(i64::MAX))
@@ -471,6 +478,7 @@ fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
         lease_token,
         failures: row.try_get("failures")?,
         age: Duration::from_secs_f64(age.max(0.0)),
+        trace: trace_of(row)?,
         work,
     })
 }
