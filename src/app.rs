@@ -151,6 +151,7 @@ fn api(
         archive: None,
         texts: Texts::default(),
         works: role.works(),
+        looks: crate::http::metrics::Looks::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),

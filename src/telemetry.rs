@@ -108,6 +108,12 @@ where
     }
 }
 
+/// What was built, as the builder says.
+const REVISION: &str = match option_env!("VERDICT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// The process's metrics. Installed at the first call.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -124,6 +130,9 @@ pub fn metrics() -> &'static PrometheusHandle {
         // Another recorder is there already only if a test brought one.
         let _ = ::metrics::set_global_recorder(recorder);
         metrics::describe();
+        ::metrics::gauge!("verdict_build_info",
+            "version" => env!("CARGO_PKG_VERSION"), "revision" => REVISION)
+        .set(1);
         handle
     })
 }

@@ -23,7 +23,8 @@ use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
 use checks::{
-    address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
+    address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
+    secret, source,
 };
 pub use images::Images;
 pub use written::Config;

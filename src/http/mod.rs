@@ -6,6 +6,7 @@ mod decisions;
 mod health;
 mod images;
 mod material;
+pub mod metrics;
 mod parameters;
 mod policies;
 pub mod problem;
@@ -96,6 +97,8 @@ pub struct Parts {
     pub texts: Texts,
     /// This process also fetches.
     pub works: bool,
+    /// When it looks into the database for its metrics.
+    pub looks: metrics::Looks,
     /// Renders the metrics.
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Business time.
@@ -137,7 +140,7 @@ pub fn operations_router(api: Api) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/metrics", get(metrics::handler));
     finish(routes, api)
 }
 

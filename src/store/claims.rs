@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -230,35 +230,6 @@ impl Store {
         })
         .await
     }
-
-    /// How many rows are due, and for how long the oldest has been.
-    pub async fn backlog(&self) -> Result<Backlog> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select count(*) filter (where lease_until is null or lease_until <= verdict_now())
-                            as waiting,
-                        count(*) filter (where lease_until > verdict_now()) as leased,
-                        coalesce(extract(epoch from verdict_now() - min(due_at)), 0)::float8
-                            as oldest_seconds
-                 from (select due_at, lease_token, lease_until from verifications
-                       where due_at <= verdict_now() order by due_at limit 10000) as due",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
-    }
-}
-
-/// Due work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub struct Backlog {
-    /// Due and in nobody's hands.
-    pub waiting: i64,
-    /// Due and leased.
-    pub leased: i64,
-    /// Age of the oldest due row.
-    pub oldest_seconds: f64,
 }
 
 /// `claims::claim`. At most one worker holds a row; budget is spent for exactly the rows

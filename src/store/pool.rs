@@ -136,6 +136,11 @@ impl Store {
         (self.pool.size(), self.pool.num_idle())
     }
 
+    /// Most connections there may be.
+    pub fn max_connections(&self) -> u32 {
+        self.pool.options().get_max_connections()
+    }
+
     /// Waits for running statements and closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::FromRow;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
@@ -82,18 +81,6 @@ pub enum Then {
     Again(Duration),
     /// The provider is asked again after this, for links that live.
     AskAgain(Duration),
-}
-
-/// Tasks there are, for the metrics.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub struct TaskBacklog {
-    /// Images still to be archived: results with links.
-    pub archive: i64,
-    /// Verifications whose objects are to be deleted.
-    pub delete: i64,
-    /// Time until the nearest deadline, in seconds; negative: past it. Of links that were not
-    /// asked for again.
-    pub nearest_deadline: Option<f64>,
 }
 
 impl Store {
@@ -413,23 +400,6 @@ impl Store {
                 "select coalesce((select state = 'erased' from verifications where id = $1), true)",
             )
             .bind(id.0)
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
-    }
-
-    /// How much there is to do; counts stop at 10,000.
-    pub async fn task_backlog(&self) -> Result<TaskBacklog> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select count(*) filter (where kind = 'archive') as archive,
-                    count(*) filter (where kind = 'delete-images') as delete,
-                    extract(epoch from min(deadline) filter
-                        (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
-                        as nearest_deadline
-                 from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) t",
-            )
             .fetch_one(&self.pool)
             .await
         })

@@ -70,11 +70,7 @@ pub const METRICS: &[Metric] = &[
         &["held"],
         "Verifications due now, in a worker's hands or not; counted up to 10,000",
     ),
-    gauge(
-        "verdict_oldest_due_seconds",
-        &[],
-        "How long the oldest due verification has been due",
-    ),
+    gauge("verdict_oldest_due_seconds", &[], "How long the oldest due verification has been due"),
     gauge(
         "verdict_leases",
         &["kind"],
