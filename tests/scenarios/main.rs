@@ -16,6 +16,7 @@ mod fetching;
 mod guarding;
 mod images;
 mod migrations;
+mod observing;
 mod outages;
 mod policies;
 mod privacy;
