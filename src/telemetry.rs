@@ -79,7 +79,7 @@ pub fn init_with_traces(
 /// What is logged. Spans are not: they are made for the export alone.
 fn filter(directives: &str) -> Result<EnvFilter, String> {
     let mut filter =
-        EnvFilter::try_new(directives).map_err(|_| "is not a log filter".to_owned())?;
+        EnvFilter::try_new(directives).map_err(|_| "log.filter: is not a log filter".to_owned())?;
     let never = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
     for directive in never.into_iter().chain([format!("{}=off", traces::TARGET)]) {
         if let Ok(directive) = directive.parse() {

@@ -16,7 +16,7 @@ use crate::domain::ids::VerificationId;
 use crate::domain::trace::TraceParent;
 
 /// The target of all spans, and of nothing else: what is exported is told by it.
-pub const TARGET: &str = "verdict::span";
+pub const TARGET: &str = "verdict_span";
 
 /// One request. `caller` is the span it is part of, if the caller says so.
 pub fn request(

@@ -52,7 +52,9 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
-        let cannot = |error: &dyn fmt::Display| format!("traces cannot be exported: {error}");
+        let cannot = |error: &dyn fmt::Display| {
+            format!("traces.endpoint: traces cannot be exported: {error}")
+        };
         let client = client().map_err(|error| cannot(&error))?;
         let sending = opentelemetry_otlp::SpanExporter::builder()
             .with_http()

@@ -104,7 +104,7 @@ async fn a_callback_with_its_fetch_and_its_decision_is_one_trace_across_processe
     let traces: BTreeSet<&[u8]> = others.iter().map(|span| &span.trace_id[..]).collect();
     assert_eq!(traces.len(), 2, "the third callback and the refusal: {:?}", names(&others));
     assert_eq!(attribute(named(&others, "decide"), "verdict.outcome"), "reject");
-    let refusal = others.iter().find(|span| attribute(span, "verdict.code") != "").unwrap();
+    let refusal = others.iter().find(|span| !attribute(span, "verdict.code").is_empty()).unwrap();
     assert_eq!(attribute(refusal, "verdict.code"), "signature-missing");
 
     let documented = documented("| Span | Kind | Attributes |");
