@@ -206,3 +206,68 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         self.sending.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use opentelemetry::trace::{Span as _, Tracer as _};
+
+    use super::*;
+
+    /// A collector that takes nothing until it is told to.
+    #[derive(Debug)]
+    struct Stuck {
+        until: Mutex<Receiver<()>>,
+        took: Arc<AtomicUsize>,
+    }
+
+    impl SpanExporter for Stuck {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            // Closed: it takes everything from now on.
+            let _ = self.until.lock().unwrap().recv();
+            self.took.fetch_add(batch.len(), Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_slow_collector_does_not_take_is_bounded_and_counted() {
+        const SPANS: usize = QUEUE + 3 * BATCH;
+        let (go, until) = channel();
+        let took = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let exporter = Counted {
+            sending: Stuck { until: Mutex::new(until), took: Arc::clone(&took) },
+            waiting: Arc::clone(&waiting),
+            failing: AtomicBool::new(false),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(BATCH)
+            .build();
+        let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(Bounded { batches, waiting: Arc::clone(&waiting) })
+            .build();
+        let tracer = provider.tracer("test");
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            for _ in 0..SPANS {
+                tracer.start("span").end();
+            }
+        });
+        assert!(waiting.load(Ordering::Relaxed) <= QUEUE);
+        drop(go);
+        provider.shutdown_with_timeout(Duration::from_secs(10)).unwrap();
+        let text = handle.render();
+        let line = text.lines().find(|line| line.starts_with("verdict_traces_dropped_total "));
+        let counted: usize = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        // One batch may have been on its way.
+        assert!((2 * BATCH..=3 * BATCH).contains(&counted), "{counted}");
+        assert_eq!(took.load(Ordering::Relaxed) + counted, SPANS);
+    }
+}
