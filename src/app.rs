@@ -160,6 +160,7 @@ fn api(
         four_eyes: config.four_eyes()?,
         texts: Texts::default(),
         works: role.works(),
+        looks: crate::http::metrics::Looks::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),

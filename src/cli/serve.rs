@@ -28,9 +28,11 @@ enum RoleName {
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
-    telemetry::init(&config.log()?, Output::Stdout)
-        .map_err(|problem| anyhow::anyhow!("configuration: log.filter: {problem}"))?;
+    let export = config.traces()?;
+    // Before anything is counted.
     telemetry::metrics();
+    let traces = telemetry::init_with_traces(&config.log()?, Output::Stdout, export.as_ref())
+        .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
     raise_descriptor_limit();
     let role = match arguments.role {
         RoleName::All => Role::All,
@@ -50,6 +52,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     told.await??;
     running.stop();
     running.stopped().await;
+    traces.flush().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,7 +24,8 @@ use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
 use checks::{
-    address, at_least, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
+    address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
+    secret, source,
 };
 pub use images::Images;
 pub use written::Config;
@@ -329,6 +330,19 @@ impl Config {
     pub fn log(&self) -> Result<telemetry::Settings> {
         let json = one_of("log.format", &self.log.format, &[("json", true), ("text", false)])?;
         Ok(telemetry::Settings { json, filter: self.log.filter.clone() })
+    }
+
+    /// Where traces are exported to; `None`: nowhere.
+    pub fn traces(&self) -> Result<Option<telemetry::export::Settings>> {
+        let raw = &self.traces;
+        if !(0.0..=1.0).contains(&raw.sample) {
+            return wrong("traces.sample", "must be from 0 to 1");
+        }
+        if raw.endpoint.is_empty() {
+            return Ok(None);
+        }
+        let endpoint = collector(&raw.endpoint)?;
+        Ok(Some(telemetry::export::Settings { endpoint, sample: raw.sample }))
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Config {
     pub(super) reviews: Reviews,
     pub(super) worker: Worker,
     pub(super) log: Log,
+    pub(super) traces: Traces,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +185,13 @@ pub(super) struct Worker {
 pub(super) struct Log {
     pub(super) format: String,
     pub(super) filter: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Traces {
+    pub(super) endpoint: String,
+    pub(super) sample: f64,
 }
 
 impl fmt::Debug for Config {

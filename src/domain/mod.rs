@@ -16,4 +16,5 @@ pub mod members;
 pub mod review;
 pub mod starting;
 pub mod timeline;
+pub mod trace;
 pub mod verification;

@@ -119,9 +119,8 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     for (place, event) in kinds {
         let rank = event.what.rank();
         let cause = match &event.what {
-            What::CallbackAccepted(_) | What::Recorded(_) => None,
+            What::CallbackAccepted(_) | What::Recorded(_) | What::Reviewed(_) => None,
             What::ProviderAnswered(_) => first_cause,
-            What::Reviewed(_) => None,
             What::Decided(decision) => {
                 let answer = answered.get(&decision.result_id.0).copied();
                 answer.max(reviewed.get(&decision.id.0).copied())

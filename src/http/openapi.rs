@@ -3,8 +3,6 @@
 //!
 //! What a handler can refuse is listed here by operation; a test holds that against what it does.
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -128,13 +126,15 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" => of_one(vec![P::invalid_field()]),
+        "get-verification" | "refetch-verification" | "get-backtest" => {
+            of_one(vec![P::invalid_field()])
+        }
         "list-verifications" => vec![P::invalid_field()],
         "start-verification" => {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
-        "list-results" | "list-decisions" | "get-timeline" | "list-images" => of_one(vec![]),
-        "refetch-verification" => of_one(vec![P::invalid_field()]),
+        "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
+        | "compare-shadow" => of_one(vec![]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),
@@ -151,10 +151,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             P::invalid_field(),
             P::policy_refused(),
         ],
-        "get-policy" | "compare-shadow" => of_one(vec![]),
-        "get-backtest" => of_one(vec![P::invalid_field()]),
-        "activate-policy" | "shadow-policy" | "start-backtest" => of_one(body()),
-        "end-shadow" => of_one(body()),
+        "activate-policy" | "shadow-policy" | "end-shadow" | "start-backtest" => of_one(body()),
         "roll-back-policy" | "promote-shadow" => [body(), vec![P::nothing_to_change()]].concat(),
         _ => Vec::new(),
     }
@@ -286,11 +283,6 @@ fn refusal(problems: &[Problem]) -> Value {
     }
     with_request_id(&mut response);
     response
-}
-
-/// `GET /openapi.json`.
-pub async fn serve(document: std::sync::Arc<Value>) -> Response {
-    Json(&*document).into_response()
 }
 
 /// `/docs`: everything it needs comes from here.

@@ -250,7 +250,7 @@ pub async fn start(
     let members = body::object(&api, &headers, body).await?;
     let starting = Starting::parse(&members)?;
     let purpose = purpose(&headers)?;
-    let Some(starter) = &api.starter else {
+    let Some(ask) = &api.starter else {
         return Err(Problem::unavailable().detail("This process starts no verifications"));
     };
     // Only now: a provider that was asked has a task that nobody else can start.
@@ -258,7 +258,7 @@ pub async fn start(
     if erased.is_some_and(|known| known.state == Standing::Erased) {
         return Err(Problem::erased());
     }
-    let (starting, started) = starter(starting).await.map_err(|refusal| match refusal {
+    let (starting, started) = ask(starting).await.map_err(|refusal| match refusal {
         NotStarted::Refused(code) => with_code(Problem::provider_refused(), code),
         NotStarted::Unavailable { wait, code } => with_code(
             Problem::provider_unavailable().retry_after(wait.unwrap_or(Duration::from_secs(1))),

@@ -16,6 +16,7 @@ pub mod group_commit;
 pub mod history;
 pub mod images;
 pub mod listing;
+pub mod looks;
 pub mod material;
 pub mod policies;
 pub mod reviews;

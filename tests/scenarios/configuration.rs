@@ -102,6 +102,10 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         (add("[callbacks]\nmax_batch = 0"), "callbacks.max_batch"),
         (add("[log]\nformat = \"xml\""), "log.format"),
         (add("[log]\nfilter = \"a=b=c\""), "log.filter"),
+        (add("[traces]\nendpoint = \"collector:4318\""), "traces.endpoint"),
+        (add("[traces]\nendpoint = \"ftp://127.0.0.1/v1/traces\""), "traces.endpoint"),
+        (add("[traces]\nendpoint = \"http://me:TELLTALE@127.0.0.1:4318\""), "traces.endpoint"),
+        (add("[traces]\nsample = 1.5"), "traces.sample"),
         ("[http\n".to_owned(), "verdict"),
     ];
     for (text, key) in cases {

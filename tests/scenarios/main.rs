@@ -17,6 +17,7 @@ mod guarding;
 mod images;
 mod listing;
 mod migrations;
+mod observing;
 mod outages;
 mod policies;
 mod privacy;

@@ -52,6 +52,22 @@ async fn every_table_and_column_says_what_it_is() {
 }
 
 #[tokio::test]
+async fn what_a_claim_or_a_renewal_writes_is_in_no_index() {
+    let pool = new_database().await.pool().await;
+    let indexes: Vec<String> = sqlx::query_scalar(
+        "select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'verifications'::regclass",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert!(indexes.len() > 2, "{indexes:?}");
+    for column in ["lease_token", "lease_until", "attempts"] {
+        let touched = indexes.iter().find(|index| index.contains(column));
+        assert_eq!(touched, None, "updates of {column} would not be heap-only");
+    }
+}
+
+#[tokio::test]
 async fn migrating_twice_or_by_several_at_once_is_harmless() {
     let database = empty_database().await;
     let environment = [("DATABASE_URL", database.url.as_str())];
