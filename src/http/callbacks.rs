@@ -15,6 +15,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -57,10 +58,9 @@ pub(super) struct CallbackRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_id: String,
     /// When the phone finished.
-    #[schema(format = DateTime)]
-    occurred_at: Option<String>,
+    occurred_at: Option<OffsetDateTime>,
     /// Your own, given back as it is; no name or number of a person. The first one stays.
-    #[schema(max_length = 128)]
+    #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
     /// What the SDK on the phone said.
     client: Option<ClientRequest>,

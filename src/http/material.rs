@@ -70,8 +70,7 @@ pub(super) struct CardView {
 pub(super) struct DateView {
     text: String,
     /// `null`: the text is no date (长期, or misread).
-    #[schema(format = Date)]
-    date: Option<String>,
+    date: Option<time::Date>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -173,15 +172,17 @@ pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<D
 
 /// What the caller says why, if anything.
 pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let purpose = headers
-        .get(PURPOSE)
-        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-        .map(str::trim)
-        .filter(|purpose| !purpose.is_empty());
-    let Some(purpose) = purpose else { return Ok(None) };
+    let wrong = || {
+        Problem::invalid_field()
+            .field("Verdict-Purpose", "must be at most 200 printable characters in UTF-8")
+    };
+    let Some(value) = headers.get(PURPOSE) else { return Ok(None) };
+    let purpose = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong())?.trim();
+    if purpose.is_empty() {
+        return Ok(None);
+    }
     if purpose.chars().count() > MAX_PURPOSE_CHARS || purpose.chars().any(char::is_control) {
-        return Err(Problem::invalid_field()
-            .field("Verdict-Purpose", "must be at most 200 printable characters"));
+        return Err(wrong());
     }
     Ok(Some(purpose.to_owned()))
 }

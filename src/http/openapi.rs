@@ -87,13 +87,13 @@ headers_and_paths! {
     /// Why.
     Purpose in Header {
         /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", required = false, max_length = 200)]
+        #[param(rename = "Verdict-Purpose", required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
         purpose: String,
     }
     /// Why, and not without.
     RequiredPurpose in Header {
         /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200)]
+        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
         purpose: String,
     }
 }
@@ -230,6 +230,18 @@ pub fn document(described: OpenApi) -> Value {
             },
         },
     });
+    // A whole number is a number too, so more than one of these may fit.
+    let datum = &mut document["components"]["schemas"]["Datum"];
+    if let Some(kinds) = datum.as_object_mut().and_then(|datum| datum.remove("oneOf")) {
+        datum["anyOf"] = kinds;
+    }
+    // What we answer has all its members, `null` where there is nothing to tell; but for a backtest
+    // that has only begun.
+    for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+        if !name.ends_with("Request") && !["Problem", "ComparisonView"].contains(&name.as_str()) {
+            require_all(schema);
+        }
+    }
     let mut paths = std::mem::take(&mut document["paths"]);
     let mut shared = Map::new();
     let operations = paths.as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -254,6 +266,18 @@ pub fn document(described: OpenApi) -> Value {
     document["paths"] = paths;
     document["components"]["responses"] = shared.into();
     document
+}
+
+fn require_all(schema: &mut Value) {
+    if let Some(properties) = schema["properties"].as_object() {
+        let names: Vec<Value> = properties.keys().map(|name| json!(name)).collect();
+        schema["required"] = names.into();
+    }
+    for combined in ["allOf", "oneOf", "anyOf"] {
+        if let Some(parts) = schema.get_mut(combined).and_then(Value::as_array_mut) {
+            parts.iter_mut().for_each(require_all);
+        }
+    }
 }
 
 fn with_request_id(response: &mut Value) {

@@ -160,8 +160,7 @@ pub(super) struct BacktestRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_type: Option<String>,
     /// Left out: everything there is.
-    #[schema(format = DateTime)]
-    since: Option<String>,
+    since: Option<OffsetDateTime>,
 }
 
 /// The scene of a body that may be left out; empty: all scenes without a policy of their own.

@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::datetime;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -176,11 +177,14 @@ fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
     }))
 }
 
-/// A time that a database can hold, too.
+/// A time as somebody would look for it; what lies beyond the years a database can hold, in any
+/// offset, is the last of them: "before 9999" means no limit.
 pub(super) fn parse_time(text: &str) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let time = time.checked_to_offset(time::UtcOffset::UTC)?;
-    (1970..=9998).contains(&time.year()).then_some(time)
+    let last = datetime!(9998-12-31 23:59:59 UTC);
+    let first = datetime!(0001-01-01 0:00 UTC);
+    let utc = time.checked_to_offset(time::UtcOffset::UTC);
+    Some(utc.unwrap_or(if time.year() > 0 { last } else { first }).clamp(first, last))
 }
 
 /// What the phone needs to go on.
@@ -208,27 +212,27 @@ pub(super) struct StartRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_id: String,
     /// Your own; no name or number of a person.
-    #[schema(max_length = 128)]
+    #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00]*$")]
     name: Option<String>,
-    #[schema(min_length = 1, max_length = 32)]
+    #[schema(min_length = 1, max_length = 32, pattern = r"^[^\x00]*$")]
     id_card_number: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     id_card_front_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     id_card_back_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     face_retained_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00]*$")]
     user_id: Option<String>,
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00]*$")]
     user_ip: Option<String>,
-    #[schema(min_length = 1, max_length = 32)]
+    #[schema(min_length = 1, max_length = 32, pattern = r"^[^\x00]*$")]
     user_phone_number: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     passed_redirect_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     failed_redirect_url: Option<String>,
 }
 

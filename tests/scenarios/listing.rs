@@ -84,6 +84,7 @@ async fn a_list_is_narrowed_by_what_is_known_of_a_verification_newest_first() {
         ),
         ("outcome=approve&created_before=2026-11-23T09:31:00Z", &["pass-97-a"]),
         ("biz_id=pass-97-a", &["pass-97-a"]),
+        ("created_after=0000-01-01T00:00:00Z&created_before=9999-12-31T23:59:59-23:59", &all),
     ] {
         assert_eq!(app.walked(filters).await, wanted, "{filters}");
     }
@@ -114,7 +115,7 @@ async fn wrong_filters_are_named() {
         ("state=done", &["state"][..]),
         ("outcome=maybe&state=x", &["state", "outcome"]),
         ("created_after=yesterday", &["created_after"]),
-        ("created_before=9999-12-31T23:59:59-23:59", &["created_before"]),
+        ("created_before=2026-11-31T00:00:00Z", &["created_before"]),
         ("limit=0", &["limit"]),
         ("limit=101", &["limit"]),
         ("cursor=abc", &["cursor"]),

@@ -22,6 +22,7 @@ fn milder() -> String {
 async fn send(app: &TestApp, method: &str, path: &str, body: impl Into<String>) -> Reply {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = app.client.request(method, format!("http://{}{path}", app.http));
+    let request = request.header("content-type", "application/json");
     let request = request.bearer_auth(&app.api_key).body(body.into());
     Reply::read(request.send().await.unwrap()).await
 }
