@@ -107,7 +107,7 @@ pub async fn start(
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
-    outlasting(|| store.require_current_schema()).await?;
+    outlasting(|| store.require_fit_schema()).await?;
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
     api.part.archive.clone_from(&archive);

@@ -92,7 +92,7 @@ impl Context {
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
         let store = Store::new(&config.store()?)?;
-        store.require_current_schema().await?;
+        store.require_fit_schema().await?;
         Ok(store)
     }
 }
