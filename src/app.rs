@@ -1,6 +1,8 @@
 //! The composition root: configuration becomes parts, parts become a running service, and a stop
 //! takes it down in an order that loses nothing.
 
+mod reload;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +19,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
+use crate::http::sources::CurrentSources;
 use crate::http::texts::Texts;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, Parts, operations_router, router, server};
@@ -30,6 +34,7 @@ use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
+use reload::Reload;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +48,13 @@ pub enum Role {
 }
 
 impl Role {
-    fn accepts(self) -> bool {
+    /// It takes callbacks and answers callers.
+    pub fn accepts(self) -> bool {
         self != Self::Worker
     }
-    fn works(self) -> bool {
+
+    /// It fetches and decides.
+    pub fn works(self) -> bool {
         self != Self::Api
     }
 }
@@ -59,10 +67,16 @@ pub struct Running {
     /// Where metrics and health are served.
     pub operations: SocketAddr,
     stop: CancellationToken,
+    look: Arc<Notify>,
     whole: JoinHandle<()>,
 }
 
 impl Running {
+    /// Has it look at its configuration now, instead of at the next look.
+    pub fn reload(&self) {
+        self.look.notify_one();
+    }
+
     /// Tells it to stop; [`Self::stopped`] waits for it.
     pub fn stop(&self) {
         self.stop.cancel();
@@ -118,9 +132,11 @@ pub async fn start(
     };
     let addresses =
         (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
-    let service = Service { store, signals, api, limits, http, operations, worker };
+    let look = Arc::new(Notify::new());
+    let reload = Reload::new(config, environment, role, Arc::clone(&look));
+    let service = Service { store, signals, api, limits, http, operations, worker, reload };
     let whole = tokio::spawn(service.run(stop.clone()));
-    Ok(Running { http: addresses.0, operations: addresses.1, stop, whole })
+    Ok(Running { http: addresses.0, operations: addresses.1, stop, look, whole })
 }
 
 fn api(
@@ -143,7 +159,11 @@ fn api(
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
-        sources: if role.accepts() { config.sources()? } else { Sources::default() },
+        sources: CurrentSources::new(if role.accepts() {
+            config.sources()?
+        } else {
+            Sources::default()
+        }),
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,
@@ -392,6 +412,7 @@ struct Service {
     http: Option<TcpListener>,
     operations: TcpListener,
     worker: Option<Flushed<Worker>>,
+    reload: Reload,
 }
 
 impl Service {
@@ -410,6 +431,7 @@ impl Service {
             async move { api.waiting.serve(api.store.clone(), api.signals.clone(), stop).await }
         });
         let upkeep = tokio::spawn(keep_metrics(background.clone()));
+        let reload = tokio::spawn(self.reload.run(api.clone(), background.clone()));
         // Health and metrics answer until the end.
         let operations = tokio::spawn(server::serve(
             self.operations,
@@ -432,7 +454,7 @@ impl Service {
             let _ = part.await;
         }
         background.cancel();
-        for part in [operations, relay, waiting, upkeep] {
+        for part in [operations, relay, waiting, upkeep, reload] {
             let _ = part.await;
         }
         let _ = tokio::time::timeout(LAST_BATCHES, async {

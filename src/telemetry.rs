@@ -33,6 +33,11 @@ pub enum Output {
 /// These print URLs and headers when asked to be talkative; ours may hold signatures.
 const NEVER_TALKATIVE: [&str; 5] = ["hyper", "hyper_util", "reqwest", "rustls", "h2"];
 
+/// Whether it is a log filter.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|_| "is not a log filter".to_owned())
+}
+
 /// Starts logging, once per process.
 pub fn init(settings: &Settings, output: Output) -> Result<(), String> {
     let mut filter =
@@ -151,6 +156,10 @@ fn describe() {
     describe_gauge!(
         "verdict_persons_alarm",
         "1 when the faces of at least so many persons are kept"
+    );
+    describe_counter!(
+        "verdict_config_reloads_total",
+        "Changed configurations that were taken over while serving (applied), or refused for something wrong in them"
     );
     describe_counter!("verdict_panics_total", "Panics caught in requests");
 }

@@ -4,8 +4,10 @@
 //! read whole, unknown keys refused, and turned into the `Settings` of the layers; every complaint
 //! names its key.
 
+mod changes;
 mod checks;
 mod images;
+mod whole;
 mod written;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +27,7 @@ use crate::worker::next_step::Schedule;
 use checks::{
     address, at_least, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
 };
+pub use changes::Watched;
 pub use images::Images;
 pub use written::Config;
 
@@ -70,7 +73,8 @@ impl Config {
             )
             .build()
             .or_else(|error| wrong(file_name(file), first_line(&error)))?;
-        serde_path_to_error::deserialize(merged).map_err(|error| {
+        let written = changes::digests(&merged);
+        let config: Result<Self> = serde_path_to_error::deserialize(merged).map_err(|error| {
             let path = error.path().to_string();
             let problem = first_line(error.inner());
             // An unknown key is named in the message; its path is that of its section.
@@ -95,7 +99,8 @@ impl Config {
                 (None, None) => "is not valid".to_owned(),
             };
             ConfigError { key, problem }
-        })
+        });
+        Ok(Self { file: file.map(ToOwned::to_owned), written, ..config? })
     }
 
     /// Where Postgres is.
@@ -115,6 +120,11 @@ impl Config {
         };
         store::Store::check(&settings).or_else(|_| wrong("database.url", "cannot be parsed"))?;
         Ok(settings)
+    }
+
+    /// Connections to Postgres of one process.
+    pub fn max_connections(&self) -> u32 {
+        self.database.max_connections
     }
 
     /// Where callbacks and the API are served.

@@ -14,6 +14,7 @@ mod refetch;
 mod request;
 mod results;
 pub mod server;
+pub mod sources;
 pub mod texts;
 mod verification;
 mod verifications;
@@ -42,8 +43,8 @@ use crate::store::signals::Signals;
 use crate::store::verifications::Finding;
 use crate::vault::Vault;
 use auth::ApiKeys;
-use callbacks::Sources;
 use problem::Problem;
+use sources::CurrentSources;
 use texts::Texts;
 use waiting::Waiting;
 
@@ -81,7 +82,7 @@ pub struct Parts {
     /// Internal callers.
     pub keys: ApiKeys,
     /// Who may post callbacks.
-    pub sources: Sources,
+    pub sources: CurrentSources,
     /// How long an unfinished verification is asked about after its last callback.
     pub window: Duration,
     /// For a request's body to arrive.

@@ -15,6 +15,7 @@ pub mod completions;
 pub mod group_commit;
 pub mod history;
 pub mod images;
+pub mod inspection;
 pub mod material;
 pub mod policies;
 pub mod signals;

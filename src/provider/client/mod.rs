@@ -8,6 +8,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{DATE, HeaderMap};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -89,6 +92,8 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
     /// How long the provider wants to be left alone; at most an hour.
     pub retry_after: Option<Duration>,
+    /// What time it was there, by the header `Date`.
+    pub date: Option<OffsetDateTime>,
     /// What we made of it.
     pub reading: Reading,
 }
@@ -167,14 +172,19 @@ impl Client {
 
         let http_status = response.status().as_u16();
         let retry_after = retry_after::read(response.headers(), stamp.at);
+        let date = date(response.headers());
         let body = connection::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
         let reading = wire::read(http_status, &body);
         if reading.outcome.as_ref().is_err_and(|error| error.class == ErrorClass::Credentials) {
             // Perhaps only this key or token is bad: the next call looks again.
             self.credentials.invalidate(&credentials).await;
         }
-        Ok(Answer { http_status, body, retry_after, reading })
+        Ok(Answer { http_status, body, retry_after, date, reading })
     }
+}
+
+fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()
 }
 
 /// `https`, or `http` to this machine, and nothing but scheme, host and port.
