@@ -13,7 +13,9 @@ use super::{Context, Usage, say};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Sign one callback and post it.
-    #[command(after_help = "Example: verdict callback send --biz-type demo --biz-id order-1 --curl")]
+    #[command(
+        after_help = "Example: verdict callback send --biz-type demo --biz-id order-1 --curl"
+    )]
     Send(Send),
 }
 

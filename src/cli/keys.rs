@@ -13,7 +13,9 @@ use super::{Context, Usage, say};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Make a key; it is shown once.
-    #[command(after_help = "Example: verdict keys create --name backoffice --scopes decisions:read,results:read")]
+    #[command(
+        after_help = "Example: verdict keys create --name backoffice --scopes decisions:read,results:read"
+    )]
     Create {
         /// Who will hold it.
         #[arg(long)]

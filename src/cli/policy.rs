@@ -32,7 +32,9 @@ pub enum Command {
         digest: Option<String>,
     },
     /// Decide one case.
-    #[command(after_help = "Example: verdict policy try --policy candidate.toml --evidence case.json")]
+    #[command(
+        after_help = "Example: verdict policy try --policy candidate.toml --evidence case.json"
+    )]
     Try {
         /// The policy; the configured one if not given.
         #[arg(long)]
@@ -62,7 +64,9 @@ pub enum Command {
         new: String,
     },
     /// Have a policy decide from now on.
-    #[command(after_help = "Example: verdict policy activate sha256:3897 --purpose 'CR 12: fewer reviews'")]
+    #[command(
+        after_help = "Example: verdict policy activate sha256:3897 --purpose 'CR 12: fewer reviews'"
+    )]
     Activate(Change),
     /// Have a policy decide beside the active one.
     #[command(after_help = "Example: verdict policy shadow sha256:3897 --biz-type onboarding")]
@@ -83,7 +87,9 @@ pub enum Command {
         digest: String,
     },
     /// Try a policy on the decisions of the past.
-    #[command(after_help = "Example: verdict policy backtest candidate.toml --since 2026-10-01 --html report.html")]
+    #[command(
+        after_help = "Example: verdict policy backtest candidate.toml --since 2026-10-01 --html report.html"
+    )]
     Backtest(past::BacktestArguments),
     /// Decide the past once more with its own policies, and see that nothing differs.
     #[command(after_help = "Example: verdict policy replay --since 2026-11-01")]
@@ -92,7 +98,9 @@ pub enum Command {
     #[command(after_help = "Example: verdict policy redecide --since 2026-11-01")]
     Redecide(past::RangeArguments),
     /// Scores over time, what a threshold means, and what moving it flips.
-    #[command(after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85")]
+    #[command(
+        after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85"
+    )]
     Calibrate(past::CalibrateArguments),
 }
 

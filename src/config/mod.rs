@@ -24,10 +24,10 @@ use crate::telemetry;
 use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
+pub use changes::Watched;
 use checks::{
     address, at_least, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
 };
-pub use changes::Watched;
 pub use images::Images;
 pub use written::Config;
 

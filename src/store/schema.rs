@@ -49,7 +49,9 @@ impl fmt::Display for SchemaState {
             Self::Current => "current",
             Self::Newer => "newer than this binary, and still serves it",
             Self::Behind => "too old for this binary: run `verdict migrate`",
-            Self::Ahead => "too new for this binary, and does not serve it any more: run the newer binary",
+            Self::Ahead => {
+                "too new for this binary, and does not serve it any more: run the newer binary"
+            }
             Self::Different => "not the one this binary knows: an applied migration was changed",
         })
     }

@@ -10,6 +10,7 @@ mod configuration;
 mod crashes;
 mod deciding;
 mod demo;
+mod doctor;
 #[path = "../faults/mod.rs"]
 mod faults;
 mod fetching;
@@ -24,6 +25,9 @@ mod protocol_model;
 mod protocol_steps;
 mod protocol_workers;
 mod reading;
+mod reloading;
 mod replicas;
 mod roles;
 mod sealing;
+mod slow_clients;
+mod upgrade;

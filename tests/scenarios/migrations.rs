@@ -84,7 +84,8 @@ const NEWER: &str = "insert into _sqlx_migrations
 
 #[tokio::test]
 async fn a_schema_that_does_not_serve_this_binary_is_refused() {
-    let no_longer = "update schema_floor set oldest_served = 99990101000000, said_by = 99990101000000";
+    let no_longer =
+        "update schema_floor set oldest_served = 99990101000000, said_by = 99990101000000";
     for (changes, says) in [
         (vec![NEWER, no_longer], "too new"),
         // One from before it could be said, or that does not tell us.

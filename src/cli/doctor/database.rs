@@ -74,10 +74,8 @@ fn connections(server: &Server, pool: i64, role: Role) -> Finding {
     let most = i64::from(server.connections);
     // The pool, and one that listens.
     let wanted = pool + 1;
-    let says = format!(
-        "this process takes up to {wanted} of {most}, {} are in use now",
-        server.connected
-    );
+    let says =
+        format!("this process takes up to {wanted} of {most}, {} are in use now", server.connected);
     let hint = "lower database.max_connections, raise Postgres' max_connections, or put PgBouncer \
                 between them";
     if wanted > most {

@@ -117,12 +117,12 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
             checks.add("rights", move |patient| async move {
                 database::rights(&patient, &server.role, owner).await
             });
-            checks.add("clock-verdict-now", |patient| async move {
-                database::clock(&patient).await
-            });
-            checks.add("transactions", |patient| async move {
-                database::transactions(&patient).await
-            });
+            checks
+                .add("clock-verdict-now", |patient| async move { database::clock(&patient).await });
+            checks.add(
+                "transactions",
+                |patient| async move { database::transactions(&patient).await },
+            );
             checks.add("policy", |patient| async move { database::policy(&patient).await });
             checks.add("vault-keys", |patient| async move { database::vault_keys(&patient).await });
             checks.add("backlog", |patient| async move { database::backlog(&patient).await });
@@ -143,9 +143,10 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     checks.add("object-store", |patient| async move { surroundings::object_store(&patient).await });
     checks.add("disk-space", |patient| async move { surroundings::disk_space(&patient) });
     checks.add("http.listen", |patient| async move { surroundings::public(&patient).await });
-    checks.add("operations.listen", |patient| async move {
-        surroundings::operations(&patient).await
-    });
+    checks.add(
+        "operations.listen",
+        |patient| async move { surroundings::operations(&patient).await },
+    );
     items.extend(checks.done().await);
     patient.store.close().await;
     let code = if !complaints.is_empty() {

@@ -23,9 +23,8 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
         _ => return vec![Finding::skipped("the section provider is not usable")],
     };
     let environment = patient.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let client = Chain::new(credentials, environment, patient.clock.clone())
-        .ok()
-        .and_then(|chain| {
+    let client =
+        Chain::new(credentials, environment, patient.clock.clone()).ok().and_then(|chain| {
             let (clock, ids) = (patient.clock.clone(), patient.ids.clone());
             Client::new(settings, Arc::new(chain), clock, ids).ok()
         });
