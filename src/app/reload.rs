@@ -71,7 +71,7 @@ impl Reload {
                 () = self.look.notified() => true,
                 () = tokio::time::sleep(LOOK) => false,
             };
-            let Some(now) = blocking(&self.newest, |config| config.watched()).await else {
+            let Some(now) = blocking(&self.newest, Config::watched).await else {
                 continue;
             };
             if !at_once {

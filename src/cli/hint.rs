@@ -25,12 +25,11 @@ pub(super) fn about(error: &anyhow::Error) -> Option<String> {
 }
 
 fn about_configuration(key: &str) -> String {
-    let names_a_key = key.contains('.') || !key.contains(['-', '/', ' ']);
     let section = key.split('.').next().unwrap_or_default();
     match key {
         "--config" => "give the path of a TOML file that this user can read".to_owned(),
-        // The file or the environment as a whole.
-        _ if !names_a_key || section.is_empty() || key.ends_with(".toml") => {
+        // The file or the environment as a whole; no key has a slash.
+        key if key == "environment" || key.contains('/') => {
             "it must be TOML, like config/default.toml, which explains every key".to_owned()
         }
         _ => format!(

@@ -1,6 +1,7 @@
 //! What `verdict doctor` asks: about the server, the role, and what waits. Reads only.
 
-use sqlx::FromRow;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, FromRow};
 use time::OffsetDateTime;
 
 use super::{Result, Store};
@@ -64,6 +65,13 @@ pub struct Right {
 }
 
 impl Store {
+    /// Connects once, past the pool, which would try again until its time is over and then not
+    /// say why.
+    pub async fn connect_once(&self) -> Result<()> {
+        self.once(async { PgConnection::connect_with(self.connect_options()).await?.close().await })
+            .await
+    }
+
     /// The server, and who we are to it.
     pub async fn inspect_server(&self) -> Result<Server> {
         self.run(|| async {

@@ -163,11 +163,23 @@ async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
     report.has("schema", "failed", "run `verdict migrate`");
     report.has("backlog", "skipped", "see schema");
 
+    let right = setting.database.url.clone();
     setting.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
     let report = Report::of(&setting, "all").await;
-    report.has("database", "failed", "the database is unavailable");
+    report.has("database", "failed", "the database is unavailable (connection refused)");
     report.has("schema", "skipped", "does not answer");
     report.has("provider", "ok", "signature is good");
+    let with = |change: fn(&mut url::Url)| {
+        let mut url = url::Url::parse(&right).unwrap();
+        change(&mut url);
+        Database { url: url.into() }
+    };
+    setting.database = with(|url| url.set_password(Some("wrong")).unwrap());
+    let report = Report::of(&setting, "all").await;
+    report.has("database", "failed", "user and password");
+    setting.database = with(|url| url.set_path("/nowhere"));
+    let report = Report::of(&setting, "all").await;
+    report.has("database", "failed", "create the database");
 }
 
 #[tokio::test]

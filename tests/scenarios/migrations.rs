@@ -49,6 +49,50 @@ async fn every_migration_applies_to_tables_that_hold_rows() {
     assert!(empty.is_empty(), "without sample rows: {empty:?}");
 }
 
+/// Indexes that the migration builds on tables it did not make, and not beside the traffic: every
+/// write waits until they are there.
+fn indexes_that_block_writes(sql: &str) -> Vec<String> {
+    let bare: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap()).collect();
+    let bare = bare.join(" ");
+    let statements: Vec<Vec<&str>> =
+        bare.split(';').map(|statement| statement.split_whitespace().collect()).collect();
+    let made: Vec<&str> = statements
+        .iter()
+        .filter(|words| words.starts_with(&["create", "table"]))
+        .map(|words| words[2])
+        .collect();
+    let mut found = Vec::new();
+    for words in statements {
+        let plain = words.starts_with(&["create", "index"])
+            || words.starts_with(&["create", "unique", "index"]);
+        let on = words.iter().position(|word| *word == "on");
+        if let (true, Some(on)) = (plain, on)
+            && !words.contains(&"concurrently")
+            && !made.contains(&words[on + 1])
+        {
+            found.push(words[on - 1].to_owned());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn no_migration_holds_up_those_who_write() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let migrator = Migrator::new(root.join("migrations")).await.unwrap();
+    let blocking: Vec<(i64, Vec<String>)> = migrator
+        .iter()
+        .map(|migration| (migration.version, indexes_that_block_writes(migration.sql.as_str())))
+        .filter(|(_, indexes)| !indexes.is_empty())
+        .collect();
+    // From before anybody served; the second is on a table of a few rows.
+    let known = [
+        (20_261_124_000_003, vec!["callbacks_of".to_owned()]),
+        (20_261_124_000_005, vec!["policy_activations_newest".to_owned()]),
+    ];
+    assert_eq!(blocking, known, "build it with `create index concurrently` (docs/upgrades.md)");
+}
+
 #[tokio::test]
 async fn every_table_and_column_says_what_it_is() {
     let pool = new_database().await.pool().await;

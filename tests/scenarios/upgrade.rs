@@ -201,6 +201,7 @@ async fn ends_well(process: Process) {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the figures are what the script is run for")]
 async fn a_rolling_upgrade_under_load_fails_no_request() {
     let previous = Previous::find();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

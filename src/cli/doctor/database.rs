@@ -44,6 +44,20 @@ fn reachable(server: &Server) -> Finding {
     Finding::ok(says)
 }
 
+/// There is no connection to be had.
+pub(super) fn unreachable(error: &Error) -> Finding {
+    let hint = match error {
+        Error::Refused { code, .. } if code.starts_with("28") => {
+            "see user and password of database.url, and the server's pg_hba.conf"
+        }
+        Error::Refused { code, .. } if code == "3D000" => {
+            "create the database that database.url names, then run `verdict migrate`"
+        }
+        _ => "see that Postgres runs, and host and port of database.url",
+    };
+    Finding::failed(error.to_string(), hint)
+}
+
 fn durability(server: &Server) -> Vec<Finding> {
     let mut found = Vec::new();
     if server.fsync == "off" {

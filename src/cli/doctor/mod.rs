@@ -99,9 +99,10 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
         clock: Clock::system(),
         ids: Ids::random(),
     });
-    let server = match tokio::time::timeout(LIMIT, patient.store.inspect_server()).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err("the database did not answer".to_owned()),
+    // It has a limit of its own, database.timeout_seconds.
+    let server = match patient.store.connect_once().await {
+        Ok(()) => patient.store.inspect_server().await,
+        Err(error) => Err(error),
     };
     let mut checks = Checks { patient: Arc::clone(&patient), running: Vec::new() };
     checks.add("secret-files", |patient| async move { surroundings::secret_files(&patient) });
@@ -129,11 +130,8 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
             checks.add("breaker", |patient| async move { database::breaker(&patient).await });
             checks.add("given-up", |patient| async move { database::given_up(&patient).await });
         }
-        Err(problem) => {
-            items.push(Item::new("database", Finding::failed(
-                problem,
-                "see that Postgres runs and that database.url names its host, user and password",
-            )));
+        Err(error) => {
+            items.push(Item::new("database", database::unreachable(&error)));
             for name in ["schema", "rights", "policy", "vault-keys", "backlog", "breaker"] {
                 items.push(Item::new(name, Finding::skipped("the database does not answer")));
             }

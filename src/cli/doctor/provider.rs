@@ -18,9 +18,9 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
     if !patient.role.works() {
         return vec![Finding::skipped("this role does not call the provider")];
     }
-    let (settings, credentials) = match (patient.config.provider(), patient.config.credentials()) {
-        (Ok(settings), Ok(credentials)) => (settings, credentials),
-        _ => return vec![Finding::skipped("the section provider is not usable")],
+    let (Ok(settings), Ok(credentials)) = (patient.config.provider(), patient.config.credentials())
+    else {
+        return vec![Finding::skipped("the section provider is not usable")];
     };
     let environment = patient.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let client =
