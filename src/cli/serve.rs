@@ -49,7 +49,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     telemetry::metrics();
     raise_descriptor_limit();
     let role = arguments.role.into();
-    // Listening for the signal comes first: one that arrives during the start is not lost.
+    // Listening for signals comes first: one that arrives during the start is not lost.
+    let mut look_again = signal(SignalKind::hangup())?;
     let mut told = tokio::spawn(told_to_stop());
     let running =
         app::start(&config, &context.environment, role, Clock::system(), Ids::random()).await?;
@@ -59,7 +60,6 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let mut look_again = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             outcome = &mut told => break outcome??,

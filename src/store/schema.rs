@@ -59,7 +59,7 @@ impl fmt::Display for SchemaState {
 
 impl Store {
     /// Applies what is missing, under Postgres' advisory lock: any number may try at once. While
-    /// others serve, none of them is kept waiting for longer than [`LOCK_WAIT`]: a migration that
+    /// others serve, none of them is kept waiting for longer than a second: a migration that
     /// cannot have its lock lets them pass and tries again. Answers what the schema is then.
     pub async fn migrate(&self) -> Result<SchemaState> {
         match self.schema_state().await? {
