@@ -10,5 +10,5 @@ create table schema_floor (
 comment on table schema_floor is 'The oldest binaries that this schema still serves: one row, written by migrations';
 comment on column schema_floor.whole is 'There is one row';
 comment on column schema_floor.oldest_served is 'A binary whose newest migration is this one or a later one may use the schema';
-comment on column schema_floor.said_by is 'The migration that said so: the newest one';
+comment on column schema_floor.said_by is 'The migration that said so: the newest one that does more than build an index';
 insert into schema_floor (oldest_served, said_by) values (20261124000003, 20261125000003);

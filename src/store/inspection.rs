@@ -183,6 +183,19 @@ impl Store {
         }
     }
 
+    /// Indexes whose building was cut short.
+    pub async fn invalid_indexes(&self) -> Result<Vec<String>> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select indexrelid::regclass::text from pg_index join pg_class on oid = indexrelid
+                 where not indisvalid and relnamespace = 'public'::regnamespace order by 1",
+            )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
     /// A scene that this installation has verified somebody in.
     pub async fn a_scene(&self) -> Result<Option<String>> {
         self.run(|| async {

@@ -2,19 +2,27 @@
 //!
 //! A schema grows before it shrinks: each migration leaves in `schema_floor` the oldest binaries
 //! that it still serves, so those go on while newer ones take their place (docs/upgrades.md).
+//!
+//! One process migrates at a time. The lock is tried, never waited for in the database: an index
+//! that is built concurrently waits for every statement under way, so one that waits for the lock
+//! would be waited for in turn.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{Error, Result, Store};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// How long a migration waits for a lock while everybody who comes after it waits behind it.
+/// Names the lock among the advisory locks of a database: "verdict" in ASCII.
+const LOCK: i64 = 0x0076_6572_6469_6374;
+/// Between two tries to get it.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How long a migration waits for a table's lock while everybody who comes after it waits behind it.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries to get it.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
@@ -58,7 +66,7 @@ impl fmt::Display for SchemaState {
 }
 
 impl Store {
-    /// Applies what is missing, under Postgres' advisory lock: any number may try at once. While
+    /// Applies what is missing, one process at a time: any number may try at once. While
     /// others serve, none of them is kept waiting for longer than a second: a migration that
     /// cannot have its lock lets them pass and tries again. Answers what the schema is then.
     pub async fn migrate(&self) -> Result<SchemaState> {
@@ -82,15 +90,25 @@ impl Store {
     }
 
     async fn try_to_migrate(&self) -> Result<()> {
-        // On a connection of its own, which ends with it: its settings and a lock that an error
-        // left behind go with it.
-        let mut connection = self.pool.acquire().await?.detach();
-        for migration in MIGRATOR.iter() {
+        // A connection of its own, which takes its locks and settings along when it ends.
+        let mut connection = PgConnection::connect_with(self.connect_options()).await?;
+        while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut connection)
+            .await?
+        {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        let migrator = Migrator {
+            locking: false,
+            ..Migrator::with_migrations(MIGRATOR.iter().cloned().collect())
+        };
+        for migration in migrator.iter() {
             // What is built beside the traffic holds nobody up, and must not be given up half done.
             let wait = if migration.no_tx { Duration::ZERO } else { LOCK_WAIT };
             let limit = format!("set lock_timeout = {}", wait.as_millis());
             sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut connection).await?;
-            MIGRATOR.run_to(migration.version, &mut connection).await.map_err(
+            migrator.run_to(migration.version, &mut connection).await.map_err(
                 |error| match error {
                     MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                         error.into()

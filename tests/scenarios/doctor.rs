@@ -158,6 +158,13 @@ async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
     report.has("schema", "failed", "run `verdict migrate`");
     report.has("provider", "ok", "signature is good");
 
+    // As a killed `create index concurrently` leaves it.
+    let cut_short = "update pg_index set indisvalid = false
+        where indexrelid = 'verifications_due'::regclass";
+    sqlx::query(cut_short).execute(&pool).await.unwrap();
+    let report = Report::of(&setting, "all").await;
+    report.has("indexes", "failed", "verifications_due");
+
     sqlx::query("drop schema public cascade").execute(&pool).await.unwrap();
     let report = Report::of(&setting, "all").await;
     report.has("schema", "failed", "run `verdict migrate`");

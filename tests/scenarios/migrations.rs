@@ -26,7 +26,9 @@ async fn every_migration_applies_to_tables_that_hold_rows() {
         let rows = std::fs::read_to_string(&rows)
             .unwrap_or_else(|_| panic!("sample rows are missing: {}", rows.display()));
         connection.execute(AssertSqlSafe(rows)).await.unwrap();
-        if migration.version >= FLOOR_BEGINS {
+        // An index built beside the traffic is alone in its file, and serves whom the one before
+        // served.
+        if migration.version >= FLOOR_BEGINS && !migration.no_tx {
             let (oldest_served, said_by): (i64, i64) =
                 sqlx::query_as("select oldest_served, said_by from schema_floor")
                     .fetch_one(&mut connection)

@@ -146,6 +146,17 @@ pub(super) async fn schema(patient: &Patient) -> Finding {
     }
 }
 
+pub(super) async fn indexes(patient: &Patient) -> Finding {
+    match patient.store.invalid_indexes().await {
+        Ok(invalid) if invalid.is_empty() => Finding::ok("every index is whole"),
+        Ok(invalid) => Finding::failed(
+            format!("the building of {} was cut short", invalid.join(", ")),
+            "as the owner: drop index concurrently …, then `verdict migrate`; not while one runs",
+        ),
+        Err(error) => unasked(&error),
+    }
+}
+
 pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Finding {
     if owner {
         return Finding::warning(

@@ -114,6 +114,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
                 items.extend(findings.into_iter().map(|finding| Item::new(name, finding)));
             }
             checks.add("schema", |patient| async move { database::schema(&patient).await });
+            checks.add("indexes", |patient| async move { database::indexes(&patient).await });
             let owner = server.owner || server.superuser;
             checks.add("rights", move |patient| async move {
                 database::rights(&patient, &server.role, owner).await
