@@ -44,6 +44,11 @@ pub enum Output {
 const NEVER_TALKATIVE: [&str; 6] =
     ["hyper", "hyper_util", "reqwest", "rustls", "h2", "opentelemetry"];
 
+/// Whether it is a log filter.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|_| "is not a log filter".to_owned())
+}
+
 /// Starts logging, once per process.
 pub fn init(settings: &Settings, output: Output) -> Result<(), String> {
     init_with_traces(settings, output, None).map(drop)

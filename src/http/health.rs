@@ -47,7 +47,7 @@ pub(super) struct Readiness {
 pub async fn ready(State(api): State<Api>) -> Response {
     let schema = api.store.schema_state().await;
     let breaker = api.store.breaker(&api.account).await.unwrap_or(Breaker::Closed);
-    let fit_schema = matches!(schema, Ok(crate::store::SchemaState::Current));
+    let fit_schema = schema.as_ref().is_ok_and(|state| state.serves());
     let fit_account = !api.works || matches!(breaker, Breaker::Closed | Breaker::Outage);
     let stopping = api.stop.is_cancelled();
     let ready = fit_schema && fit_account && !stopping;

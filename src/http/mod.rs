@@ -20,6 +20,7 @@ mod request;
 mod results;
 mod reviews;
 pub mod server;
+pub mod sources;
 pub mod texts;
 mod timeline;
 mod verification;
@@ -53,8 +54,8 @@ use crate::store::signals::Signals;
 use crate::store::verifications::Finding;
 use crate::vault::Vault;
 use auth::ApiKeys;
-use callbacks::Sources;
 use problem::Problem;
+use sources::CurrentSources;
 use texts::Texts;
 use waiting::Waiting;
 
@@ -92,7 +93,7 @@ pub struct Parts {
     /// Internal callers.
     pub keys: ApiKeys,
     /// Who may post callbacks.
-    pub sources: Sources,
+    pub sources: CurrentSources,
     /// How long an unfinished verification is asked about after its last callback.
     pub window: Duration,
     /// For a request's body to arrive.

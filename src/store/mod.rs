@@ -17,6 +17,7 @@ pub mod history;
 pub mod images;
 pub mod listing;
 pub mod looks;
+pub mod inspection;
 pub mod material;
 pub mod policies;
 pub mod reviews;

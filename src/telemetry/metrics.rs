@@ -58,6 +58,11 @@ pub const METRICS: &[Metric] = &[
         "Requests by route, method, status and problem code",
     ),
     histogram("verdict_http_request_seconds", &["route"], "Time to answer a request, by route"),
+    counter(
+        "verdict_config_reloads_total",
+        &["outcome"],
+        "Changed configurations that were taken over while serving (applied), or refused for something wrong in them",
+    ),
     counter("verdict_panics_total", &[], "Panics caught in requests"),
     counter("verdict_callbacks_total", &["outcome"], "Accepted callbacks: new or repeated"),
     gauge(

@@ -112,7 +112,9 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         let (code, error) = serve(&text, &[]).await;
         assert_eq!(code, 2, "{key}: {error}");
         assert!(error.contains(key), "{key} is not named: {error}");
-        assert_eq!(error.trim().lines().count(), 1, "{key}: one sentence: {error}");
+        let lines: Vec<&str> = error.trim().lines().collect();
+        let well_formed = lines.len() == 2 && lines[1].starts_with("hint: ");
+        assert!(well_formed, "{key}: one sentence and a hint: {error}");
         for value in ["TELLTALE", "dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
             assert!(!error.contains(value), "{key}: a secret is told: {error}");
         }
