@@ -21,6 +21,7 @@ TESTS = Path("deploy/prometheus/rules_test.yml")
 ADAPTER = Path("deploy/prometheus/adapter.yml")
 DASHBOARD = Path("deploy/grafana/dashboard.json")
 README = Path("deploy/kubernetes/README.md")
+METRICS = Path("src/telemetry/metrics.rs")
 MAX_DASHBOARD = 300 * 1024
 # The oldest that knows all we use, and the newest that the schemas know.
 KUBERNETES = ["1.30.0", "1.37.0"]
@@ -56,65 +57,64 @@ def arguments(text, start):
 
 
 def metrics_of_the_program():
-    """Name → labels, each with its values, or None where they are not all written there."""
-    used, described, named = {}, {}, set()
+    """Name → kind, and name → labels, each with its values, or None where not all are written."""
+    kinds, labels_of = {}, {}
+    described = METRICS.read_text()
+    for kind, name, labels in re.findall(
+        r'\b(counter|gauge|histogram)\(\s*"(verdict_\w+)",\s*&\[([^\]]*)\]', described
+    ):
+        kinds[name] = kind
+        labels_of[name] = {label: set() for label in re.findall(r'"(\w+)"', labels)}
     for path in sorted(Path("src").rglob("*.rs")):
         text = path.read_text()
-        named.update(re.findall(r'"(verdict_[a-z0-9_]+)"', text))
-        for match in re.finditer(r"\b(describe_)?(counter|gauge|histogram)!\(", text):
+        for match in re.finditer(r"\b(counter|gauge|histogram)!\(", text):
             inside = arguments(text, match.end())
             name = re.match(r'\s*"(verdict_\w+)"', inside)
-            if not name:
-                continue
-            if match[1]:
-                described[name[1]] = match[2]
-                continue
-            labels = used.setdefault(name[1], {})
+            known = labels_of.get(name[1], {}) if name else {}
             for label, value in re.findall(r'"(\w+)"\s*=>\s*("[^"]*"|[^,)]+)', inside):
-                if value.startswith('"') and labels.get(label, set()) is not None:
-                    labels.setdefault(label, set()).add(value.strip('"'))
+                if value.startswith('"') and known.get(label) is not None:
+                    known[label].add(value.strip('"'))
                 else:
-                    labels[label] = None
-    return used, described, named
+                    known[label] = None
+    return kinds, labels_of
 
 
 def check_expressions(expressions, recorded):
-    used, described, named = metrics_of_the_program()
+    kinds, labels_of = metrics_of_the_program()
     missing, seen = {}, set()
-    all_labels = TARGET_LABELS | {"le"} | {label for labels in used.values() for label in labels}
+    all_labels = TARGET_LABELS | {"le"} | {label for labels in labels_of.values() for label in labels}
     for where, expression in expressions:
         for name in re.findall(r"\bverdict:[a-z0-9_:]+", expression):
             if name not in recorded:
                 complain(f"{where}: {name} is recorded by no rule")
-        for name, matchers in re.findall(r"\b(verdict_[a-z0-9_]+)\b(?:\{([^}]*(?:\{\w+\}[^}]*)*)\})?", expression):
+        # A metric and, if there are any, its matchers: braces in quotes are a route's.
+        for name, matchers in re.findall(
+            r'\b(verdict_[a-z0-9_]+)\b(?:\{((?:[^}"]|"[^"]*")*)\})?', expression
+        ):
             base = re.sub(r"_(bucket|sum|count)$", "", name)
-            if base != name and described.get(base) == "histogram":
+            if kinds.get(base) == "histogram":
                 name = base
-            if name not in used and name not in named:
+            if name not in kinds:
                 missing.setdefault(name, where)
                 continue
             seen.add(name)
+            known = labels_of[name]
             for label, operator, value in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', matchers):
-                known = used.get(name, {})
-                if label in TARGET_LABELS or label == "le" or name not in used:
+                if label in TARGET_LABELS or label == "le":
                     continue
                 if label not in known:
                     complain(f"{where}: {name} has no label {label}")
-                elif operator == "=" and known[label] is not None and value not in known[label]:
+                elif operator == "=" and known[label] and value not in known[label]:
                     complain(f'{where}: {name} is never {label}="{value}"')
         for labels in re.findall(r"\b(?:by|on|ignoring|without)\s*\(([^)]*)\)", expression):
             for label in filter(None, re.split(r"[,\s]+", labels)):
                 if label not in all_labels:
-                    missing.setdefault(f"label {label}", where)
+                    complain(f"{where}: no metric has a label {label}")
     for name, where in sorted(missing.items()):
         complain(f"{where}: the program has no {name}")
-    for text, names in [
-        ("described, but neither in a rule nor in the dashboard", described.keys() - seen),
-        ("has no description in src/telemetry.rs", used.keys() - described.keys()),
-    ]:
-        if names:
-            print(f"  note: {text}: {', '.join(sorted(names))}")
-    print(f"  {len(seen)} metrics of {len(used)} are looked at, {len(missing)} are missing")
+    if unseen := kinds.keys() - seen:
+        print(f"  note: neither in a rule nor in the dashboard: {', '.join(sorted(unseen))}")
+    print(f"  {len(seen)} metrics of {len(kinds)} are looked at, {len(missing)} are missing")
 
 
 # ── Rules ──
@@ -269,8 +269,13 @@ def check_pod(owner, template, documents):
             complain(f"{name}, {container['name']}: is not confined")
         if not container["resources"].get("limits", {}).get("memory"):
             complain(f"{name}, {container['name']}: has no limit of memory")
-        if any("secret" in str(variable).lower() for variable in container.get("env", [])):
-            complain(f"{name}, {container['name']}: a secret in the environment")
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        for variable in container.get("env", []):
+            if not variable["name"].endswith("_FILE"):
+                if "valueFrom" in variable or "SECRET" in variable["name"]:
+                    complain(f"{name}: {variable['name']}: a secret in the environment")
+            elif not any(variable["value"].startswith(mount + "/") for mount in mounts):
+                complain(f"{name}: {variable['name']}: is not mounted")
     if owner["kind"] != "Deployment":
         return
     for container in spec["containers"]:
