@@ -301,16 +301,34 @@ def check_pod(owner, template, documents):
         complain(f"{name}: is not spread")
 
 
-def check_configuration(document, mounts):
-    """The files that a configuration names are mounted by somebody."""
+def files_named_in(value, path=()):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from files_named_in(inner, (*path, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from files_named_in(inner, path)
+    elif path[-1].endswith("_file"):
+        yield path, value
+
+
+def check_configuration(document, templates):
+    """Each Deployment mounts the files that its configuration names."""
+    name = document["metadata"]["name"]
     for text in document["data"].values():
-        for path in re.findall(r'_file = "([^"]+)"', text):
-            if not any(path.startswith(mount + "/") for mount in mounts):
-                complain(f"{document['metadata']['name']}: nobody mounts {path}")
         keys = tomllib.loads(text)
         unknown = keys.keys() - tomllib.loads(Path("config/default.toml").read_text()).keys()
         if unknown:
-            complain(f"{document['metadata']['name']}: default.toml has no {', '.join(unknown)}")
+            complain(f"{name}: default.toml has no {', '.join(unknown)}")
+        for owner, template in templates:
+            if owner["kind"] != "Deployment":
+                continue
+            mounts = {m["mountPath"] for m in template["spec"]["containers"][0]["volumeMounts"]}
+            works = template["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"
+            for path, file in files_named_in(keys):
+                # Senders are nothing to a worker.
+                if not (works and path[0] == "sources") and file.rpartition("/")[0] not in mounts:
+                    complain(f"{owner['metadata']['name']}: {'.'.join(path)} is not mounted")
 
 
 def check_manifests(path):
@@ -331,15 +349,9 @@ def check_manifests(path):
     def of_kind(kind):
         return [d for d in documents if d["kind"] == kind]
 
-    mounts = {
-        mount["mountPath"]
-        for _, template in templates
-        for container in template["spec"]["containers"]
-        for mount in container["volumeMounts"]
-    }
     for document in of_kind("ConfigMap"):
         if document["metadata"]["name"].startswith("verdict-config"):
-            check_configuration(document, mounts)
+            check_configuration(document, templates)
     for service in of_kind("Service"):
         selected = [t for _, t in templates if matches(service["spec"]["selector"], t)]
         ports = {p["targetPort"] for p in service["spec"]["ports"]}
