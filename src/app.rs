@@ -172,11 +172,7 @@ fn api(
         account: config.account()?,
         vault: vault_of(config, role)?,
         archive: None,
-        starter: if role.accepts() {
-            Some(starter(config, environment, clock, ids)?)
-        } else {
-            None
-        },
+        starter: starter(config, environment, role, clock, ids)?,
         four_eyes: config.four_eyes()?,
         texts: Texts::default(),
         works: role.works(),
@@ -195,28 +191,39 @@ struct Flushed<T> {
     flusher: JoinHandle<()>,
 }
 
-/// Has the provider start verifications. A process without credentials finds out when it is asked
-/// to, and says so: it can accept callbacks all the same.
+/// Has the provider start verifications. A process that only accepts may do without the provider's
+/// key: it accepts callbacks all the same, and starts nothing.
 fn starter(
     config: &Config,
     environment: &Environment,
+    role: Role,
     clock: &Clock,
     ids: &Ids,
-) -> anyhow::Result<Starter> {
-    let client = Arc::new(client(
-        config.provider()?,
-        config.credentials()?,
-        environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-        clock,
-        ids,
-    )?);
-    Ok(Arc::new(move |starting| {
+) -> anyhow::Result<Option<Starter>> {
+    if !role.accepts() {
+        return Ok(None);
+    }
+    let (settings, credentials) = match (config.provider(), config.credentials()) {
+        (Ok(settings), Ok(credentials)) => (settings, credentials),
+        (Err(error), _) | (_, Err(error)) if role == Role::Api => {
+            tracing::info!(
+                key = error.key,
+                problem = error.problem,
+                "no verifications are started"
+            );
+            return Ok(None);
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+    };
+    let environment = environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let client = Arc::new(client(settings, credentials, environment, clock, ids)?);
+    Ok(Some(Arc::new(move |starting| {
         let client = Arc::clone(&client);
         Box::pin(async move {
             let started = client.describe_verify_token(&starting).await?;
             Ok((starting, started))
         })
-    }))
+    })))
 }
 
 fn client(

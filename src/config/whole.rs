@@ -23,7 +23,6 @@ impl Config {
             note(&mut found, self.http_listen());
             note(&mut found, self.sources());
             note(&mut found, self.four_eyes());
-            note(&mut found, self.provider());
         }
         if works || self.has_vault_keys() {
             note(&mut found, self.key_ring());

@@ -246,6 +246,7 @@ pub fn document(described: OpenApi) -> Value {
     let mut shared = Map::new();
     let operations = paths.as_object_mut().into_iter().flat_map(Map::values_mut);
     for operation in operations.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+        first_sentence(operation);
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let mut by_status = std::collections::BTreeMap::<u16, Vec<Problem>>::new();
         for problem in refusals(&id).into_iter().chain(always(&id)) {
@@ -253,6 +254,7 @@ pub fn document(described: OpenApi) -> Value {
         }
         if let Some(responses) = operation["responses"].as_object_mut() {
             responses.values_mut().for_each(with_request_id);
+            responses.values_mut().for_each(bytes_are_bytes);
         }
         for (status, problems) in by_status {
             let codes: Vec<&str> = problems.iter().map(Problem::code).collect();
@@ -276,6 +278,24 @@ fn require_all(schema: &mut Value) {
     for combined in ["allOf", "oneOf", "anyOf"] {
         if let Some(parts) = schema.get_mut(combined).and_then(Value::as_array_mut) {
             parts.iter_mut().for_each(require_all);
+        }
+    }
+}
+
+/// A list of operations shows one sentence of each.
+fn first_sentence(operation: &mut Value) {
+    let text = operation["summary"].as_str().unwrap_or_default().replace('\n', " ");
+    if let Some((first, _)) = text.split_once(". ") {
+        operation["summary"] = first.into();
+        operation["description"] = text.into();
+    }
+}
+
+/// A body that is no JSON has no schema but this.
+fn bytes_are_bytes(response: &mut Value) {
+    for (kind, content) in response["content"].as_object_mut().into_iter().flatten() {
+        if !kind.ends_with("json") {
+            content["schema"] = json!({ "type": "string", "format": "binary" });
         }
     }
 }

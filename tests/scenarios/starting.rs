@@ -1,10 +1,19 @@
 //! Starting a verification: what the phone needs comes back, and nothing of the person stays.
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Options, Reply, TestApp, callback, dump, eventually};
+use crate::harness::{
+    Options, Reply, TestApp, callback, configuration, dump, eventually, make_key, new_database,
+    provider,
+};
+use verdict::app::{self, Role};
+use verdict::config::{Config, Environment};
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::Ids;
+use verdict::http::auth::Scope;
 
 impl TestApp {
     async fn start_verification(&self, body: &Value) -> Reply {
@@ -114,4 +123,32 @@ async fn who_was_forgotten_is_not_started_again() {
     let reply = app.start_verification(&json!({ "biz_type": "test", "biz_id": "status-7" })).await;
     reply.assert_problem(410, "erased");
     assert_eq!(app.provider.calls().len(), calls);
+}
+
+#[tokio::test]
+async fn a_process_that_only_accepts_needs_no_key_of_the_provider() {
+    let database = new_database().await;
+    let clock = Clock::system();
+    let (_, address) = provider(&clock).await;
+    let text = configuration(&Options::default(), &database, address).replace(
+        "access_key_secret = \"provider-secret\"",
+        "access_key_secret_file = \"/nowhere\"",
+    );
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let environment = Environment::new();
+    let config = Config::load(Some(file.path()), &environment).unwrap();
+    let start = |role| app::start(&config, &environment, role, clock.clone(), Ids::random());
+    let refused = start(Role::All).await.unwrap_err().to_string();
+    assert!(refused.contains("provider.access_key_secret_file"), "{refused}");
+    let running = start(Role::Api).await.unwrap();
+
+    let key = make_key(&database.store(), &Scope::ALL).await;
+    let url = format!("http://{}/v1/verifications", running.http.unwrap());
+    let body = json!({ "biz_type": "test", "biz_id": "pass" }).to_string();
+    let request = reqwest::Client::new().post(url).bearer_auth(key);
+    let request = request.header("content-type", "application/json").body(body);
+    Reply::read(request.send().await.unwrap()).await.assert_problem(503, "unavailable");
+    running.stop();
+    running.stopped().await;
 }
