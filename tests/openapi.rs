@@ -33,6 +33,8 @@ fn every_reference_leads_somewhere_and_every_operation_says_what_it_refuses() {
         for operation in operations.as_object().expect("operations").values() {
             let id = operation["operationId"].as_str().expect("an id").to_owned();
             let responses = operation["responses"].as_object().expect("responses");
+            let empty = |response: &Value| response.get("content").is_some_and(Value::is_null);
+            assert!(!responses.values().any(empty), "{path}");
             assert!(responses.keys().any(|status| status.starts_with('2')), "{path}");
             if path.starts_with("/v1/") {
                 for status in ["401", "500", "503"] {

@@ -293,7 +293,8 @@ fn first_sentence(operation: &mut Value) {
 
 /// A body that is no JSON has no schema but this.
 fn bytes_are_bytes(response: &mut Value) {
-    for (kind, content) in response["content"].as_object_mut().into_iter().flatten() {
+    let contents = response.get_mut("content").and_then(Value::as_object_mut);
+    for (kind, content) in contents.into_iter().flatten() {
         if !kind.ends_with("json") {
             content["schema"] = json!({ "type": "string", "format": "binary" });
         }
