@@ -102,13 +102,14 @@ impl What {
 /// what is returned that order stands, an answer follows what began the verification, a decision its
 /// answer and the reviews that made it, an image its answer.
 pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
-    // Nothing is asked before there is a verification to ask about.
-    let begins = |what: &What| match what {
-        What::CallbackAccepted(_) => true,
-        What::Recorded(record) => record.action == STARTED,
-        _ => false,
+    // Nothing is asked before there is a verification to ask about: it began with its first
+    // callback, or by being started.
+    let first = |begins: fn(&What) -> bool| {
+        events.iter().find(|event| begins(&event.what)).map(|event| event.at)
     };
-    let first_cause = events.iter().filter(|event| begins(&event.what)).map(|event| event.at).min();
+    let callback = first(|what| matches!(what, What::CallbackAccepted(_)));
+    let started = first(|what| matches!(what, What::Recorded(record) if record.action == STARTED));
+    let first_cause = callback.into_iter().chain(started).min();
     // The earliest moment at which each could have happened, given what came before it.
     let mut answered: HashMap<Uuid, OffsetDateTime> = HashMap::new();
     let mut reviewed: HashMap<Uuid, OffsetDateTime> = HashMap::new();
@@ -141,4 +142,108 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     }
     placed.sort_by_key(|(at, rank, place, _)| (*at, *rank, *place));
     placed.into_iter().map(|(.., event)| event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::decision::{DecidedBy, Decision, Outcome};
+    use crate::domain::ids::{DecisionId, ResultId};
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)
+    }
+
+    fn callback(message: usize, seconds: i64) -> Event {
+        let what = What::CallbackAccepted(AcceptedCallback {
+            source: "app".to_owned(),
+            message_id: message.to_string(),
+            occurred_at: None,
+            audit: None,
+            code: None,
+            platform: None,
+        });
+        Event { at: at(seconds), what }
+    }
+
+    fn answer(attempt: i32, seconds: i64) -> Event {
+        let what = What::ProviderAnswered(StoredResult {
+            id: ResultId(Uuid::from_u128(u128::from(attempt.unsigned_abs()))),
+            attempt,
+            fetched_at: at(seconds),
+            request_id: None,
+            http_status: 200,
+            evidence: None,
+            error: None,
+        });
+        Event { at: at(seconds), what }
+    }
+
+    fn decision(of: i32, seconds: i64) -> Event {
+        let what = What::Decided(StoredDecision {
+            id: DecisionId(Uuid::from_u128(1000 + u128::from(of.unsigned_abs()))),
+            result_id: ResultId(Uuid::from_u128(u128::from(of.unsigned_abs()))),
+            policy: String::new(),
+            by: DecidedBy::Policy,
+            decided_at: at(seconds),
+            decision: Decision { outcome: Outcome::Review, reasons: Vec::new() },
+        });
+        Event { at: at(seconds), what }
+    }
+
+    fn image(of: i32, seconds: i64) -> Event {
+        let what = What::ImageSettled(SettledImage {
+            result: Uuid::from_u128(u128::from(of.unsigned_abs())),
+            kind: "face".to_owned(),
+            state: "archived".to_owned(),
+            reason: None,
+        });
+        Event { at: at(seconds), what }
+    }
+
+    proptest! {
+        /// Whatever the clocks say.
+        #[test]
+        fn no_effect_stands_before_its_cause(
+            callbacks in prop::collection::vec(0_i64..100, 1..5),
+            answers in prop::collection::vec((0_i64..100, 0_i64..100, 0_i64..100), 0..6),
+        ) {
+            let mut events: Vec<Event> = Vec::new();
+            for (attempt, (_, decided, settled)) in (1..).zip(&answers) {
+                events.push(image(attempt, *settled));
+                events.push(decision(attempt, *decided));
+            }
+            for (attempt, (answered, ..)) in (1..).zip(&answers) {
+                events.push(answer(attempt, *answered));
+            }
+            events.extend(callbacks.iter().enumerate().map(|(n, seconds)| callback(n, *seconds)));
+            let count = events.len();
+
+            let ordered = in_causal_order(events);
+            prop_assert_eq!(ordered.len(), count);
+            prop_assert!(matches!(ordered[0].what, What::CallbackAccepted(_)));
+            let (mut attempts, mut messages) = (0, 0);
+            for event in &ordered {
+                match &event.what {
+                    What::ProviderAnswered(result) => {
+                        attempts += 1;
+                        prop_assert_eq!(result.attempt, attempts);
+                    }
+                    What::CallbackAccepted(callback) => {
+                        prop_assert_eq!(&callback.message_id, &messages.to_string());
+                        messages += 1;
+                    }
+                    What::Decided(decision) => {
+                        prop_assert!(decision.result_id.0.as_u128() <= attempts.unsigned_abs().into());
+                    }
+                    What::ImageSettled(image) => {
+                        prop_assert!(image.result.as_u128() <= attempts.unsigned_abs().into());
+                    }
+                    What::Reviewed(_) | What::Recorded(_) => {}
+                }
+            }
+        }
+    }
 }
