@@ -40,7 +40,9 @@ with n as materialized (
 ), verification as (
     insert into verifications (id, biz_type, biz_id, reference, state, closed, created_at,
         updated_at, callbacks, attempts, give_up_at, result_id, decision_id)
-    select id, 'onboarding', key, 'user-' || n, 'decided', true, at, at, 1, 1, at, result_id,
+    -- One in a thousand is of a small scene, another has failed, a third is to be reviewed.
+    select id, case n % 1000 when 1 then 'rare' else 'onboarding' end, key, 'user-' || n,
+        case n % 1000 when 2 then 'failed' else 'decided' end, true, at, at, 1, 1, at, result_id,
         decision_id from n
 ), callback as (
     insert into callbacks (source, message_id, digest, verification_id, received_at,
@@ -57,7 +59,7 @@ with n as materialized (
 )
 insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
     decided_by, decided_at)
-select decision_id, id, result_id, 'sha256:bench', 'approve',
+select decision_id, id, result_id, 'sha256:bench', case n % 1000 when 3 then 'review' else 'approve' end,
     '[{\"code\": \"provider-passed\", \"rule\": \"passed\", \"outcome\": \"approve\", \"observed\":
         [{\"field\": \"verify_status\", \"value\": 1, \"operator\": \"eq\", \"bound\": 1}]}]',
     'policy', at

@@ -1,4 +1,4 @@
-//! Accept, claim and read at growing numbers of verifications: the curve.
+//! Accept, claim, read and list at growing numbers of verifications: the curve.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     store.open_account("default").await?;
     let measured = Duration::from_secs(arguments.seconds);
     let mut have = 0;
-    let mut first: Option<[f64; 3]> = None;
+    let mut first: Option<[f64; 4]> = None;
     let mut rows = Vec::new();
     for &size in &arguments.sizes {
         fill::decided(&database, have + 1, size).await?;
@@ -48,7 +48,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         fill::settle_down(&database).await?;
         // A new process each time: it starts on a table of this size, as after a deployment.
         let service = stage.serve(&format!("at-{size}"), "api", &database, None, "").await?;
-        let [mut accepts, mut claims, mut reads] = [const { Vec::new() }; 3];
+        let [mut accepts, mut claims, mut reads, mut lists] = [const { Vec::new() }; 4];
         for _ in 0..arguments.rounds {
             let callbacks = Callbacks::new()?;
             let write = move |request: &mut Vec<u8>| callbacks.write(request);
@@ -58,8 +58,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             claims.push(f64::from(claim(&database, &store).await?.percentile(0.5)));
             let read = get(service.http, CONNECTIONS, measured, size, &key).await?;
             reads.push(f64::from({ read }.latencies.percentile(0.5)));
+            lists.push(slowest_list(service.http, measured, &key).await?);
         }
-        let now = [median(&mut accepts), median(&mut claims), median(&mut reads)];
+        let now = [&mut accepts, &mut claims, &mut reads, &mut lists].map(|seen| median(seen));
         let then = *first.get_or_insert(now);
         let cell = |place: usize| {
             #[expect(
@@ -75,6 +76,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             cell(0),
             cell(1),
             cell(2),
+            cell(3),
             format!("{} ms", service.startup.as_millis()),
             format!("{:.1} MiB", service.peak_rss()),
         ]);
@@ -85,12 +87,46 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "accept, p50",
             "claim of 16, p50",
             "GET by id, p50",
+            "list of 50, p50 of the slowest kind",
             "start-up",
             "peak memory",
         ],
         &rows,
     );
     Ok(())
+}
+
+/// Each kind of list from its beginning; the kind that takes longest, in microseconds.
+async fn slowest_list(
+    address: std::net::SocketAddr,
+    measured: Duration,
+    key: &str,
+) -> anyhow::Result<f64> {
+    use std::io::Write;
+    let mut slowest: f64 = 0.0;
+    for filters in [
+        "",
+        "biz_type=rare",
+        "biz_type=onboarding",
+        "reference=user-5000",
+        "state=failed",
+        "state=decided",
+        "outcome=review",
+        "outcome=approve",
+        "created_before=2026-01-01T01:00:00Z",
+    ] {
+        let key = key.to_owned();
+        let write = move |request: &mut Vec<u8>| {
+            let _ = write!(
+                request,
+                "GET /v1/verifications?limit=50&{filters} HTTP/1.1\r\nhost: verdict\r\nauthorization: Bearer {key}\r\n\r\n",
+            );
+        };
+        let warm_up = Duration::from_millis(200);
+        let seen = closed_loop(address, 1, warm_up, measured / 8, 200, write).await?;
+        slowest = slowest.max(f64::from({ seen }.latencies.percentile(0.5)));
+    }
+    Ok(slowest)
 }
 
 /// Claims of due rows, without a worker's pauses between them.
