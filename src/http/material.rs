@@ -16,6 +16,7 @@ use super::auth::{Caller, Scope};
 use super::openapi::{RequiredPurpose, VerificationPath};
 use super::problem::Problem;
 use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::purpose;
 use crate::domain::verification::State as Standing;
 use crate::store::audit::Doing;
 use crate::store::material::Receipt;
@@ -23,8 +24,6 @@ use crate::vault::{Place, WrappedKey};
 
 /// Why the caller wants it; kept in the audit.
 const PURPOSE: &str = "verdict-purpose";
-/// Longest purpose, in characters.
-const MAX_PURPOSE_CHARS: usize = 200;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct MaterialView {
@@ -179,10 +178,8 @@ pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         .map(str::trim)
         .filter(|purpose| !purpose.is_empty());
     let Some(purpose) = purpose else { return Ok(None) };
-    if purpose.chars().count() > MAX_PURPOSE_CHARS || purpose.chars().any(char::is_control) {
-        return Err(Problem::invalid_field()
-            .field("Verdict-Purpose", "must be at most 200 printable characters"));
-    }
+    let purpose = purpose::parse(purpose)
+        .map_err(|wrong| Problem::invalid_field().field("Verdict-Purpose", wrong))?;
     Ok(Some(purpose.to_owned()))
 }
 
