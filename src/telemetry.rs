@@ -123,6 +123,10 @@ fn describe() {
         "verdict_put_off_total",
         "Fetches put off because their answer could not be sealed or written"
     );
+    describe_counter!(
+        "verdict_decisions_refused_total",
+        "Decisions, or shadows of them, that the database refused for their data: the answer is kept, without a decision the verification is failed"
+    );
     describe_gauge!(
         "verdict_tasks",
         "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000"
@@ -145,6 +149,10 @@ fn describe() {
     describe_gauge!(
         "verdict_score_drift_psi",
         "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare"
+    );
+    describe_gauge!(
+        "verdict_score_drift_alarm",
+        "1 while the population stability index of a score is 0.25 or more: scores are not distributed as they were"
     );
     describe_counter!("verdict_image_reads_total", "Images shown");
     describe_gauge!("verdict_persons_with_faces", "Persons whose faces are kept");

@@ -45,6 +45,24 @@ headers_and_paths! {
         #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         digest: String,
     }
+    /// Two policies.
+    PolicyPairPath in Path {
+        /// `sha256:` and 64 hex digits.
+        #[param(pattern = "^sha256:[0-9a-f]{64}$")]
+        digest: String,
+        /// Of the other one.
+        #[param(pattern = "^sha256:[0-9a-f]{64}$")]
+        other: String,
+    }
+    /// A page of flips.
+    FlipsQuery in Query {
+        /// At most so many.
+        #[param(required = false, minimum = 1, maximum = 100)]
+        limit: i64,
+        /// `next_cursor` of the page before.
+        #[param(required = false, format = Uuid)]
+        cursor: String,
+    }
     /// One backtest.
     BacktestPath in Path {
         /// Its id.
@@ -151,11 +169,16 @@ fn refusals(operation: &str) -> Vec<Problem> {
             P::invalid_field(),
             P::policy_refused(),
         ],
-        "get-policy" | "compare-shadow" => of_one(vec![]),
-        "get-backtest" => of_one(vec![P::invalid_field()]),
+        "check-policy" => {
+            vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
+        }
+        "get-policy" | "compare-shadow" | "diff-policies" => of_one(vec![]),
+        "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
         "activate-policy" | "shadow-policy" | "start-backtest" => of_one(body()),
         "end-shadow" => of_one(body()),
-        "roll-back-policy" | "promote-shadow" => [body(), vec![P::nothing_to_change()]].concat(),
+        "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
+            [body(), vec![P::nothing_to_change()]].concat()
+        }
         _ => Vec::new(),
     }
 }

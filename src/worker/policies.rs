@@ -55,6 +55,11 @@ impl Policies {
         Ok(general.map(|general| Self { newest_activation, general, scenes, shadows }))
     }
 
+    /// The newest change of what is in use that is certainly in it.
+    pub fn newest_activation(&self) -> i64 {
+        self.newest_activation
+    }
+
     /// What decides in that scene.
     pub fn active(&self, biz_type: &str) -> &Arc<Policy> {
         self.scenes.get(biz_type).unwrap_or(&self.general)
