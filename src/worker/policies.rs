@@ -12,6 +12,9 @@ use crate::store::{self, Store};
 
 /// Between two looks whether something was activated: one row by the end of an index.
 const LOOK: Duration = Duration::from_millis(400);
+/// An activation is followed at the next look, or, if that one just missed it or went wrong, at the
+/// one after it: within a second.
+const _: () = assert!(2 * LOOK.as_millis() < 1000);
 
 /// What decides, and what decides beside it.
 #[derive(Clone, Debug)]

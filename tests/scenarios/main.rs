@@ -18,6 +18,7 @@ mod images;
 mod migrations;
 mod outages;
 mod policies;
+mod policies_over_time;
 mod privacy;
 mod protocol;
 mod protocol_model;

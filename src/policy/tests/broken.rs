@@ -365,7 +365,7 @@ fn a_rule_that_a_stricter_one_always_overrules_is_a_warning() {
         warnings(&with_rule(
             "strict",
             "review",
-            "{ not = { field = \"age_years\", lt = 150, missing = false } }"
+            "{ all = [{ field = \"status\", eq = 1 }, { not = { field = \"age_years\", lt = 150, missing = false } }] }"
         )),
         [] as [String; 0]
     );
