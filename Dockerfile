@@ -17,13 +17,14 @@ COPY benches benches
 COPY src src
 COPY migrations migrations
 COPY config config
+ARG REVISION=unknown
 # touch: cargo goes by times, and the cache may hold a younger build of other sources.
 # The binary leaves the cache mount within the same step; a mount is no part of the image.
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
     touch src/lib.rs src/main.rs \
- && cargo build --release --locked --bin verdict \
+ && VERDICT_REVISION="${REVISION}" cargo build --release --locked --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images
 

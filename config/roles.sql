@@ -18,6 +18,9 @@
 -- Nobody but the owner edits or deletes results, decisions, policies or the audit, and triggers
 -- refuse that even to the owner. `keys`, `erase`, `vault` and `migrate` are for the owner.
 
+-- Whole or not at all: those who serve meanwhile are never without their rights.
+begin;
+
 do $$
 declare
     name text;
@@ -35,7 +38,7 @@ end $$;
 revoke all on all tables in schema public
     from verdict_ingest, verdict_api, verdict_worker, verdict_reader;
 grant usage on schema public to verdict_ingest, verdict_api, verdict_worker, verdict_reader;
-grant select on _sqlx_migrations to verdict_ingest, verdict_api, verdict_worker;
+grant select on _sqlx_migrations, schema_floor to verdict_ingest, verdict_api, verdict_worker;
 
 -- Accepting, and reading what has no person in it.
 grant select, insert, update on verifications to verdict_ingest, verdict_api;
@@ -78,7 +81,8 @@ grant select on verifications, callbacks, decisions, policies, policy_activation
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
 grant select, insert on reviews to verdict_api;
-grant insert on decisions to verdict_api;
+grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)
+    to verdict_api;
 grant select (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
     on reviews to verdict_reader;
 
@@ -88,3 +92,5 @@ grant select on shadow_decisions to verdict_api, verdict_reader;
 grant insert on shadow_decisions to verdict_worker;
 grant select, update on backtests to verdict_worker;
 grant select on backtests, images to verdict_reader;
+
+commit;

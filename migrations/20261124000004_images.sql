@@ -67,7 +67,6 @@ comment on column images.person is 'Whose face is kept: blind index of the perso
 alter table erasures
     add column unreadable_at timestamptz,
     add column images integer not null default 0;
-update erasures set unreadable_at = completed_at;
 comment on column erasures.unreadable_at is 'When the keys were destroyed: from then on nothing can be read, wherever ciphertext is left';
 comment on column erasures.completed_at is 'When everything was destroyed, objects included; null: a worker still has to';
 comment on column erasures.images is 'Objects deleted from the object store';

@@ -30,3 +30,6 @@ comment on column backtests.looked_at is 'Answers seen so far, of all scenes';
 comment on column backtests.roughly is 'Answers there were to be seen, as Postgres estimated when it was asked for';
 update backtests set after = '00000000-0000-0000-0000-000000000000', comparison = '{}'
     where state = 'running';
+
+-- Serves binaries whose newest migration is 20261124000003 or later.
+update schema_floor set oldest_served = 20261124000003, said_by = 20261125000030;

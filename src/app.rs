@@ -1,6 +1,8 @@
 //! The composition root: configuration becomes parts, parts become a running service, and a stop
 //! takes it down in an order that loses nothing.
 
+mod reload;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +20,7 @@ use crate::domain::ids::Ids;
 use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
+use crate::http::sources::CurrentSources;
 use crate::http::texts::Texts;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, Parts, operations_router, router, server};
@@ -31,6 +35,7 @@ use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
+use reload::Reload;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +49,13 @@ pub enum Role {
 }
 
 impl Role {
-    fn accepts(self) -> bool {
+    /// It takes callbacks and answers callers.
+    pub fn accepts(self) -> bool {
         self != Self::Worker
     }
-    fn works(self) -> bool {
+
+    /// It fetches and decides.
+    pub fn works(self) -> bool {
         self != Self::Api
     }
 }
@@ -60,10 +68,16 @@ pub struct Running {
     /// Where metrics and health are served.
     pub operations: SocketAddr,
     stop: CancellationToken,
+    look: Arc<Notify>,
     whole: JoinHandle<()>,
 }
 
 impl Running {
+    /// Has it look at its configuration now, instead of at the next look.
+    pub fn reload(&self) {
+        self.look.notify_one();
+    }
+
     /// Tells it to stop; [`Self::stopped`] waits for it.
     pub fn stop(&self) {
         self.stop.cancel();
@@ -108,7 +122,7 @@ pub async fn start(
     let operations = bind("operations.listen", config.operations_listen()?).await?;
 
     wait_for_database(&store).await?;
-    outlasting(|| store.require_current_schema()).await?;
+    outlasting(|| store.require_fit_schema()).await?;
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
     api.part.archive.clone_from(&archive);
@@ -119,9 +133,11 @@ pub async fn start(
     };
     let addresses =
         (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
-    let service = Service { store, signals, api, limits, http, operations, worker };
+    let look = Arc::new(Notify::new());
+    let reload = Reload::new(config, environment, role, Arc::clone(&look));
+    let service = Service { store, signals, api, limits, http, operations, worker, reload };
     let whole = tokio::spawn(service.run(stop.clone()));
-    Ok(Running { http: addresses.0, operations: addresses.1, stop, whole })
+    Ok(Running { http: addresses.0, operations: addresses.1, stop, look, whole })
 }
 
 #[expect(clippy::too_many_arguments, reason = "what an API is made of")]
@@ -146,7 +162,11 @@ fn api(
         signals: signals.clone(),
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
-        sources: if role.accepts() { config.sources()? } else { Sources::default() },
+        sources: CurrentSources::new(if role.accepts() {
+            config.sources()?
+        } else {
+            Sources::default()
+        }),
         window,
         body_timeout: config.body_timeout()?,
         account: config.account()?,
@@ -160,6 +180,7 @@ fn api(
         four_eyes: config.four_eyes()?,
         texts: Texts::default(),
         works: role.works(),
+        looks: crate::http::metrics::Looks::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),
@@ -435,6 +456,7 @@ struct Service {
     http: Option<TcpListener>,
     operations: TcpListener,
     worker: Option<Flushed<Worker>>,
+    reload: Reload,
 }
 
 impl Service {
@@ -453,6 +475,7 @@ impl Service {
             async move { api.waiting.serve(api.store.clone(), api.signals.clone(), stop).await }
         });
         let upkeep = tokio::spawn(keep_metrics(background.clone()));
+        let reload = tokio::spawn(self.reload.run(api.clone(), background.clone()));
         // Health and metrics answer until the end.
         let operations = tokio::spawn(server::serve(
             self.operations,
@@ -475,7 +498,7 @@ impl Service {
             let _ = part.await;
         }
         background.cancel();
-        for part in [operations, relay, waiting, upkeep] {
+        for part in [operations, relay, waiting, upkeep, reload] {
             let _ = part.await;
         }
         let _ = tokio::time::timeout(LAST_BATCHES, async {

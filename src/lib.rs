@@ -16,7 +16,8 @@
 //! | [`sandbox`] | simulated provider, as a real HTTP server |
 //! | [`postgres`] | a private Postgres for the demo and the tests |
 //! | [`config`] | files and environment become the layers' settings |
-//! | [`telemetry`] | logs and metrics |
+//! | [`traces`] | the spans there are |
+//! | [`telemetry`] | logs, metrics, export of traces |
 //! | [`app`] | composition root: configuration, parts, running service, graceful stop |
 
 pub mod domain;
@@ -30,5 +31,6 @@ pub mod http;
 pub mod sandbox;
 pub mod postgres;
 pub mod config;
+pub mod traces;
 pub mod telemetry;
 pub mod app;

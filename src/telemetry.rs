@@ -1,14 +1,24 @@
-//! Logs and metrics.
+//! Logs, metrics and the export of traces.
 //!
-//! Logs hold fields of a closed list, never values from outside; a panic is reported by its place
-//! alone, because its message may quote what it choked on.
+//! Logs hold fields of a closed list (docs/observability.md), never values from outside; a panic is
+//! reported by its place alone, because its message may quote what it choked on.
+
+pub mod export;
+pub mod metrics;
 
 use std::io::Write;
 use std::sync::{Mutex, OnceLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+use crate::traces;
+use export::Traces;
 
 /// How to log.
 #[derive(Clone, Debug)]
@@ -31,32 +41,36 @@ pub enum Output {
 }
 
 /// These print URLs and headers when asked to be talkative; ours may hold signatures.
-const NEVER_TALKATIVE: [&str; 5] = ["hyper", "hyper_util", "reqwest", "rustls", "h2"];
+const NEVER_TALKATIVE: [&str; 6] =
+    ["hyper", "hyper_util", "reqwest", "rustls", "h2", "opentelemetry"];
+
+/// Whether it is a log filter.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|_| "is not a log filter".to_owned())
+}
 
 /// Starts logging, once per process.
 pub fn init(settings: &Settings, output: Output) -> Result<(), String> {
-    let mut filter =
-        EnvFilter::try_new(&settings.filter).map_err(|_| "is not a log filter".to_owned())?;
-    for target in NEVER_TALKATIVE {
-        if let Ok(directive) = format!("{target}=warn").parse() {
-            filter = filter.add_directive(directive);
+    init_with_traces(settings, output, None).map(drop)
+}
+
+/// Starts logging and, where there is somewhere to send them, the export of traces.
+pub fn init_with_traces(
+    settings: &Settings,
+    output: Output,
+    export: Option<&export::Settings>,
+) -> Result<Traces, String> {
+    let filter = filter(&settings.filter)?;
+    let log = log_layer(settings.json, output);
+    let traces = export.map(Traces::start).transpose()?.unwrap_or_default();
+    // Without traces nobody asks for spans, so none are made. A second start in one process (tests)
+    // keeps the first.
+    let _ = match traces.layer() {
+        Some(layer) => {
+            let log = Layer::<Registry>::with_filter(log, filter);
+            tracing_subscriber::registry().with(log).with(layer).try_init()
         }
-    }
-    let writer = match output {
-        Output::Stdout => BoxMakeWriter::new(std::io::stdout),
-        Output::Stderr => BoxMakeWriter::new(std::io::stderr),
-        Output::File(file) => BoxMakeWriter::new(Mutex::new(file)),
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(false)
-        .with_target(false);
-    // A second start in one process (tests) keeps the first.
-    let _ = if settings.json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        builder.try_init()
+        None => tracing_subscriber::registry().with(log).with(filter).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -64,8 +78,46 @@ pub fn init(settings: &Settings, output: Output) -> Result<(), String> {
         // Also where no log is set up; a closed stderr must not make a second panic.
         let _ = writeln!(std::io::stderr(), "verdict: internal error at {place}");
     }));
-    Ok(())
+    Ok(traces)
 }
+
+/// What is logged. Spans are not: they are made for the export alone.
+fn filter(directives: &str) -> Result<EnvFilter, String> {
+    let mut filter =
+        EnvFilter::try_new(directives).map_err(|_| "log.filter: is not a log filter".to_owned())?;
+    let never = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
+    for directive in never.into_iter().chain([format!("{}=off", traces::TARGET)]) {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    Ok(filter)
+}
+
+/// One line for each event.
+fn log_layer<S>(json: bool, output: Output) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let writer = match output {
+        Output::Stdout => BoxMakeWriter::new(std::io::stdout),
+        Output::Stderr => BoxMakeWriter::new(std::io::stderr),
+        Output::File(file) => BoxMakeWriter::new(Mutex::new(file)),
+    };
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+    if json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+    } else {
+        layer.boxed()
+    }
+}
+
+/// What was built, as the builder says.
+const REVISION: &str = match option_env!("VERDICT_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
 
 /// The process's metrics. Installed at the first call.
 pub fn metrics() -> &'static PrometheusHandle {
@@ -81,84 +133,11 @@ pub fn metrics() -> &'static PrometheusHandle {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         // Another recorder is there already only if a test brought one.
-        let _ = metrics::set_global_recorder(recorder);
-        describe();
+        let _ = ::metrics::set_global_recorder(recorder);
+        metrics::describe();
+        ::metrics::gauge!("verdict_build_info",
+            "version" => env!("CARGO_PKG_VERSION"), "revision" => REVISION)
+        .set(1);
         handle
     })
-}
-
-fn describe() {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        "verdict_http_requests_total",
-        "Requests by route, method, status and problem code"
-    );
-    describe_histogram!("verdict_http_request_seconds", "Time to answer a request, by route");
-    describe_counter!("verdict_callbacks_total", "Accepted callbacks: new or repeated");
-    describe_counter!("verdict_provider_calls_total", "Calls to the provider by class of answer");
-    describe_histogram!("verdict_provider_call_seconds", "Time of a call to the provider");
-    describe_counter!(
-        "verdict_fetches_total",
-        "Fetches by what became of their write: committed or fenced"
-    );
-    describe_counter!("verdict_decisions_total", "Decisions by outcome");
-    describe_counter!(
-        "verdict_breaker_trips_total",
-        "How often calling the provider was stopped or a probe failed, by reason"
-    );
-    describe_gauge!(
-        "verdict_breaker_open",
-        "1 while calls to the provider are stopped for this reason"
-    );
-    describe_gauge!(
-        "verdict_due",
-        "Verifications due now, in a worker's hands or not; counted up to 10,000"
-    );
-    describe_gauge!(
-        "verdict_oldest_due_seconds",
-        "How long the oldest due verification has been due"
-    );
-    describe_gauge!("verdict_database_connections", "Connections of this process");
-    describe_counter!(
-        "verdict_put_off_total",
-        "Fetches put off because their answer could not be sealed or written"
-    );
-    describe_counter!(
-        "verdict_decisions_refused_total",
-        "Decisions, or shadows of them, that the database refused for their data: the answer is kept, without a decision the verification is failed"
-    );
-    describe_gauge!(
-        "verdict_tasks",
-        "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000"
-    );
-    describe_gauge!(
-        "verdict_image_time_left_seconds",
-        "Until the nearest deadline of links that are not followed yet; below 0 it is over, NaN: there are none"
-    );
-    describe_counter!("verdict_images_total", "Images by what became of them");
-    describe_counter!("verdict_image_downloads_total", "Links followed, by outcome");
-    describe_histogram!("verdict_images_kept_seconds", "From an answer to its last image kept");
-    describe_counter!(
-        "verdict_shadow_decisions_total",
-        "Decisions of a policy in shadow, by whether they agree with what counts"
-    );
-    describe_counter!(
-        "verdict_activations_refused_total",
-        "Activations that this version could not follow"
-    );
-    describe_gauge!(
-        "verdict_score_drift_psi",
-        "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare"
-    );
-    describe_gauge!(
-        "verdict_score_drift_alarm",
-        "1 while the population stability index of a score is 0.25 or more: scores are not distributed as they were"
-    );
-    describe_counter!("verdict_image_reads_total", "Images shown");
-    describe_gauge!("verdict_persons_with_faces", "Persons whose faces are kept");
-    describe_gauge!(
-        "verdict_persons_alarm",
-        "1 when the faces of at least so many persons are kept"
-    );
-    describe_counter!("verdict_panics_total", "Panics caught in requests");
 }

@@ -18,7 +18,8 @@ use super::{Context, say};
 /// What to do with the audit.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List it, oldest first. Example: verdict audit list --json > audit.jsonl
+    /// List it, oldest first.
+    #[command(after_help = "Example: verdict audit list --json > audit.jsonl")]
     List {
         /// Only what concerns this verification or key.
         #[arg(long)]
@@ -27,7 +28,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Find any row that was changed, removed, inserted or moved. Example: verdict audit verify
+    /// Find any row that was changed, removed, inserted or moved.
+    #[command(after_help = "Example: verdict audit verify --file audit.jsonl")]
     Verify {
         /// An export instead of the database; needs neither database nor configuration.
         #[arg(long)]

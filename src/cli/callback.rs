@@ -12,7 +12,10 @@ use super::{Context, Usage, say};
 /// What to do about callbacks.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Sign one callback and post it. Example: verdict callback send --biz-type demo --biz-id order-1
+    /// Sign one callback and post it.
+    #[command(
+        after_help = "Example: verdict callback send --biz-type demo --biz-id order-1 --curl"
+    )]
     Send(Send),
 }
 

@@ -12,7 +12,10 @@ use super::{Context, Usage, say};
 /// What to do about keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key; it is shown once. Example: verdict keys create --name backoffice --scopes decisions:read,results:read
+    /// Make a key; it is shown once.
+    #[command(
+        after_help = "Example: verdict keys create --name backoffice --scopes decisions:read,results:read"
+    )]
     Create {
         /// Who will hold it.
         #[arg(long)]
@@ -26,12 +29,14 @@ pub enum Command {
         json: bool,
     },
     /// List all keys, revoked ones included.
+    #[command(after_help = "Example: verdict keys list --json")]
     List {
         /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
     /// End a key; running services stop taking it within two seconds.
+    #[command(after_help = "Example: verdict keys revoke 01a20a63-7ca9-718d-ac24-e6d7c9a1c998")]
     Revoke {
         /// Its id, as `keys list` shows it.
         id: String,

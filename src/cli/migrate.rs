@@ -6,11 +6,10 @@ use verdict::store::Store;
 
 use super::{Context, say};
 
-/// Safe to run any number of times, and by several at once.
+/// Safe to run any number of times, by several at once, and while others serve.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     super::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
-    store.migrate().await?;
-    say("the schema is current");
+    say(format_args!("the schema is {}", store.migrate().await?));
     Ok(ExitCode::SUCCESS)
 }

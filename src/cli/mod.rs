@@ -5,8 +5,10 @@
 mod audit;
 mod callback;
 mod demo;
+mod doctor;
 mod erase;
 mod healthcheck;
+mod hint;
 mod keys;
 mod migrate;
 mod openapi;
@@ -29,7 +31,7 @@ use verdict::telemetry::{self, Output};
 
 /// Turns "the user has finished real-person verification" into a durable, explainable decision.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = "Example: verdict demo")]
 struct Arguments {
     /// Configuration file (TOML); see config/default.toml for every key.
     #[arg(long, global = true, value_name = "FILE")]
@@ -43,6 +45,7 @@ enum Command {
     /// Accept callbacks, fetch results, decide, answer.
     Serve(serve::Arguments),
     /// Bring the database's schema up to this version.
+    #[command(after_help = "Example: verdict migrate --config verdict.toml")]
     Migrate,
     /// See the whole product work: private Postgres, simulated provider, callbacks in, decisions out.
     Demo(demo::Arguments),
@@ -50,27 +53,35 @@ enum Command {
     Sandbox(sandbox::Arguments),
     /// Policies: check, try, activate, and look at the past with them.
     #[command(subcommand)]
+    #[command(after_help = "Example: verdict policy check config/policy.toml")]
     Policy(policy::Command),
     /// API keys of internal callers.
     #[command(subcommand)]
+    #[command(after_help = "Example: verdict keys list --config verdict.toml")]
     Keys(keys::Command),
     /// Forget a person, by verification or by identity number.
     Erase(erase::Arguments),
     /// Who read, erased or changed what, and whether that record is whole.
     #[command(subcommand)]
+    #[command(after_help = "Example: verdict audit verify --config verdict.toml")]
     Audit(audit::Command),
     /// The vault's keys: which are needed, and rotation.
     #[command(subcommand)]
+    #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Vault(vault::Command),
     /// Ask the provider again about verifications that were given up.
     Redrive(redrive::Arguments),
     /// Print the description of the API (OpenAPI 3.1).
-    #[command(after_help = "Example:\n  verdict openapi > openapi.json")]
+    #[command(after_help = "Example: verdict openapi > openapi.json")]
     Openapi,
     /// Sign and post callbacks.
     #[command(subcommand)]
+    #[command(after_help = "Example: verdict callback send --biz-type demo --biz-id order-1")]
     Callback(callback::Command),
+    /// Look at everything that serving needs, and say what to do about what is wrong.
+    Doctor(doctor::Arguments),
     /// Ask a running service on this machine whether it is ready; exit code 0 if so.
+    #[command(after_help = "Example: verdict healthcheck --config verdict.toml")]
     Healthcheck,
 }
 
@@ -99,7 +110,7 @@ impl Context {
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
         let store = Store::new(&config.store()?)?;
-        store.require_current_schema().await?;
+        store.require_fit_schema().await?;
         Ok(store)
     }
 }
@@ -118,6 +129,9 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let mut stderr = std::io::stderr();
             let _ = writeln!(stderr, "verdict: {error:#}");
+            if let Some(hint) = hint::about(&error) {
+                let _ = writeln!(stderr, "hint: {hint}");
+            }
             let asked_wrongly = error.is::<ConfigError>()
                 || error.is::<Usage>()
                 || error.to_string().starts_with("configuration:");
@@ -148,6 +162,7 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
         Command::Vault(command) => vault::run(&context, &command).await,
         Command::Redrive(arguments) => redrive::run(&context, arguments).await,
         Command::Openapi => openapi::run(),
+        Command::Doctor(arguments) => doctor::run(&context, &arguments).await,
         Command::Healthcheck => healthcheck::run(&context).await,
     }
 }
@@ -173,4 +188,49 @@ async fn told_to_stop() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Words as a shell makes them, up to the first redirection.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (index, part) in line.split('\'').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(ToOwned::to_owned));
+            }
+        }
+        words.into_iter().take_while(|word| !["<", ">", "|"].contains(&word.as_str())).collect()
+    }
+
+    fn walk(command: &mut Command, path: &str, seen: &mut usize) {
+        let help = command.render_long_help().to_string();
+        let examples: Vec<&str> =
+            help.lines().filter_map(|line| line.trim().strip_prefix("Example: ")).collect();
+        assert!(!examples.is_empty(), "{path} --help has no Example:\n{help}");
+        for example in examples {
+            assert!(example.starts_with(path), "{path}: the example is of another command");
+            if let Err(error) = Arguments::try_parse_from(words(example)) {
+                panic!("{path}: the example does not hold: {error}");
+            }
+        }
+        *seen += 1;
+        for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            let path = format!("{path} {}", inner.get_name());
+            walk(inner, &path, seen);
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_that_holds() {
+        let mut seen = 0;
+        walk(&mut Arguments::command(), "verdict", &mut seen);
+        assert!(seen > 30, "only {seen} commands");
+    }
 }

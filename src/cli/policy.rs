@@ -23,17 +23,22 @@ use super::{Context, Usage, say};
 /// What to do about policies.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Check a policy file: exit code 0 only without errors. Example: verdict policy check config/policy.toml
+    /// Check a policy file: exit code 0 only without errors.
+    #[command(after_help = "Example: verdict policy check candidate.toml")]
     Check {
         /// The file; the configured one if not given.
         file: Option<PathBuf>,
     },
     /// Print a policy: the one with that digest, or the one that seeds an empty database.
+    #[command(after_help = "Example: verdict policy show sha256:3897")]
     Show {
         /// `sha256:…`, or its beginning.
         digest: Option<String>,
     },
-    /// Decide one case. Example: verdict policy try --evidence case.json (as in `evidence` of /results)
+    /// Decide one case.
+    #[command(
+        after_help = "Example: verdict policy try --policy candidate.toml --evidence case.json"
+    )]
     Try {
         /// The policy; the configured one if not given.
         #[arg(long)]
@@ -43,45 +48,68 @@ pub enum Command {
         evidence: PathBuf,
     },
     /// Policies in the database, and where they decide.
+    #[command(after_help = "Example: verdict policy list --config verdict.toml")]
     List,
     /// Which policy was used when, newest first.
+    #[command(after_help = "Example: verdict policy history --config verdict.toml")]
     History,
     /// Add a checked file to the database; it decides nothing yet. Prints its digest.
+    #[command(after_help = "Example: verdict policy add candidate.toml")]
     Add {
         /// The file.
         file: PathBuf,
     },
     /// What differs between two policies, line by line.
+    #[command(after_help = "Example: verdict policy diff sha256:3897 candidate.toml")]
     Diff {
         /// A file, or the digest of a policy in the database.
         old: String,
         /// The same.
         new: String,
     },
-    /// Have a policy decide from now on. Example: verdict policy activate sha256:3897… --purpose 'CR 12'
+    /// Have a policy decide from now on.
+    #[command(
+        after_help = "Example: verdict policy activate sha256:3897 --purpose 'CR 12: fewer reviews'"
+    )]
     Activate(Change),
     /// Have a policy decide beside the active one.
+    #[command(after_help = "Example: verdict policy shadow sha256:3897 --biz-type onboarding")]
     Shadow(Change),
     /// End a shadow.
+    #[command(after_help = "Example: verdict policy end-shadow --biz-type onboarding")]
     EndShadow(Scene),
     /// Make the shadow the active policy.
+    #[command(after_help = "Example: verdict policy promote --purpose 'CR 12'")]
     Promote(Scene),
     /// Activate again what was active before.
+    #[command(after_help = "Example: verdict policy rollback --purpose 'CR 12 undone'")]
     Rollback(Scene),
     /// Take a scene's own policy away: what decides where there is none decides there again.
+    #[command(
+        after_help = "Example: verdict policy deactivate --biz-type onboarding --purpose 'CR 12'"
+    )]
     Deactivate(OwnScene),
     /// What the shadow makes of live traffic, against what counts.
+    #[command(after_help = "Example: verdict policy compare sha256:3897")]
     Compare {
         /// `sha256:…`, or its beginning.
         digest: String,
     },
-    /// Try a policy on the decisions of the past. Example: verdict policy backtest candidate.toml --since 2026-10-01
+    /// Try a policy on the decisions of the past.
+    #[command(
+        after_help = "Example: verdict policy backtest candidate.toml --since 2026-10-01 --html report.html"
+    )]
     Backtest(past::BacktestArguments),
     /// Decide the past once more with its own policies, and see that nothing differs.
+    #[command(after_help = "Example: verdict policy replay --since 2026-11-01")]
     Replay(past::RangeArguments),
     /// Decide standing decisions anew with the policies active now; the old ones stay as history.
+    #[command(after_help = "Example: verdict policy redecide --since 2026-11-01 --purpose 'CR 12'")]
     Redecide(past::RedecideArguments),
     /// Scores over time, what a threshold means, and what moving it flips.
+    #[command(
+        after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85"
+    )]
     Calibrate(past::CalibrateArguments),
 }
 

@@ -11,9 +11,9 @@ use super::{Context, Usage, say};
 
 /// Which ones.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  verdict redrive --state failed --error-code NoPermission --dry-run
-  verdict redrive --state failed --error-code NoPermission --purpose 'scene saved, ticket 12'")]
+#[command(
+    after_help = "Example: verdict redrive --config verdict.toml --state failed --error-code NoPermission --dry-run"
+)]
 pub struct Arguments {
     /// Those that are `failed`, or those that are `expired`.
     #[arg(long, value_name = "STATE", value_parser = ["failed", "expired"])]

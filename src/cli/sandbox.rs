@@ -14,6 +14,9 @@ use super::{Context, say, told_to_stop};
 
 /// How to run it.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: verdict sandbox --listen 127.0.0.1:9000 --access-key-id test --access-key-secret test"
+)]
 pub struct Arguments {
     /// Where to listen; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:9000")]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
 use verdict::app::{self, Role};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
@@ -12,33 +13,47 @@ use super::{Context, told_to_stop};
 
 /// What to serve.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: verdict serve --role api --config verdict.toml")]
 pub struct Arguments {
     /// all = accept and fetch; api = accept and answer; worker = fetch and decide.
     #[arg(long, value_enum, default_value = "all")]
     role: RoleName,
 }
 
+/// A role as it is typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleName {
+pub enum RoleName {
+    /// Both.
     All,
+    /// Accept and answer.
     Api,
+    /// Fetch and decide.
     Worker,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::All => Self::All,
+            RoleName::Api => Self::Api,
+            RoleName::Worker => Self::Worker,
+        }
+    }
 }
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
-    telemetry::init(&config.log()?, Output::Stdout)
-        .map_err(|problem| anyhow::anyhow!("configuration: log.filter: {problem}"))?;
+    let export = config.traces()?;
+    // Before anything is counted.
     telemetry::metrics();
+    let traces = telemetry::init_with_traces(&config.log()?, Output::Stdout, export.as_ref())
+        .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
     raise_descriptor_limit();
-    let role = match arguments.role {
-        RoleName::All => Role::All,
-        RoleName::Api => Role::Api,
-        RoleName::Worker => Role::Worker,
-    };
-    // Listening for the signal comes first: one that arrives during the start is not lost.
-    let told = tokio::spawn(told_to_stop());
+    let role = arguments.role.into();
+    // Listening for signals comes first: one that arrives during the start is not lost.
+    let mut look_again = signal(SignalKind::hangup())?;
+    let mut told = tokio::spawn(told_to_stop());
     let running =
         app::start(&config, &context.environment, role, Clock::system(), Ids::random()).await?;
     tracing::info!(
@@ -47,9 +62,15 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    told.await??;
+    loop {
+        tokio::select! {
+            outcome = &mut told => break outcome??,
+            _ = look_again.recv() => running.reload(),
+        }
+    }
     running.stop();
     running.stopped().await;
+    traces.flush().await;
     Ok(ExitCode::SUCCESS)
 }
 

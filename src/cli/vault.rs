@@ -15,9 +15,11 @@ use super::{Context, say};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Name the keys that data needs, and say which of them are configured.
+    #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Status,
     /// Rewrap every data key under the first of vault.keys, while services run. Give every service
     /// both keys first, the new one in front; when this is done the old one can go.
+    #[command(after_help = "Example: verdict vault rotate --config verdict.toml")]
     Rotate,
 }
 

@@ -4,8 +4,10 @@
 //! read whole, unknown keys refused, and turned into the `Settings` of the layers; every complaint
 //! names its key.
 
+mod changes;
 mod checks;
 mod images;
+mod whole;
 mod written;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,8 +25,10 @@ use crate::telemetry;
 use crate::vault::{Key, KeyRing};
 use crate::worker;
 use crate::worker::next_step::Schedule;
+pub use changes::Watched;
 use checks::{
-    address, at_least, days, endpoint, given, millis, one_of, read_secret, seconds, secret, source,
+    address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
+    secret, source,
 };
 pub use images::Images;
 pub use written::Config;
@@ -71,7 +75,8 @@ impl Config {
             )
             .build()
             .or_else(|error| wrong(file_name(file), first_line(&error)))?;
-        serde_path_to_error::deserialize(merged).map_err(|error| {
+        let written = changes::digests(&merged);
+        let config: Result<Self> = serde_path_to_error::deserialize(merged).map_err(|error| {
             let path = error.path().to_string();
             let problem = first_line(error.inner());
             // An unknown key is named in the message; its path is that of its section.
@@ -96,7 +101,8 @@ impl Config {
                 (None, None) => "is not valid".to_owned(),
             };
             ConfigError { key, problem }
-        })
+        });
+        Ok(Self { file: file.map(ToOwned::to_owned), written, ..config? })
     }
 
     /// Where Postgres is.
@@ -116,6 +122,11 @@ impl Config {
         };
         store::Store::check(&settings).or_else(|_| wrong("database.url", "cannot be parsed"))?;
         Ok(settings)
+    }
+
+    /// Connections to Postgres of one process.
+    pub fn max_connections(&self) -> u32 {
+        self.database.max_connections
     }
 
     /// Where callbacks and the API are served.
@@ -329,6 +340,19 @@ impl Config {
     pub fn log(&self) -> Result<telemetry::Settings> {
         let json = one_of("log.format", &self.log.format, &[("json", true), ("text", false)])?;
         Ok(telemetry::Settings { json, filter: self.log.filter.clone() })
+    }
+
+    /// Where traces are exported to; `None`: nowhere.
+    pub fn traces(&self) -> Result<Option<telemetry::export::Settings>> {
+        let raw = &self.traces;
+        if !(0.0..=1.0).contains(&raw.sample) {
+            return wrong("traces.sample", "must be from 0 to 1");
+        }
+        if raw.endpoint.is_empty() {
+            return Ok(None);
+        }
+        let endpoint = collector(&raw.endpoint)?;
+        Ok(Some(telemetry::export::Settings { endpoint, sample: raw.sample }))
     }
 }
 

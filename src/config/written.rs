@@ -6,12 +6,13 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::changes::Digests;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// What is written, merged and of the right types, not yet checked. The parts are checked by the
 /// methods, so that a command asks only for what it needs.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub(super) http: Http,
@@ -28,9 +29,16 @@ pub struct Config {
     pub(super) reviews: Reviews,
     pub(super) worker: Worker,
     pub(super) log: Log,
+    pub(super) traces: Traces,
+    /// The file it was read from.
+    #[serde(skip)]
+    pub(super) file: Option<PathBuf>,
+    /// Every key that is set, with a digest of its value.
+    #[serde(skip)]
+    pub(super) written: Digests,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: String,
@@ -40,13 +48,13 @@ pub(super) struct Http {
     pub(super) write_stall_seconds: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Operations {
     pub(super) listen: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Database {
     pub(super) url: String,
@@ -55,13 +63,13 @@ pub(super) struct Database {
     pub(super) timeout_seconds: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Callbacks {
     pub(super) max_batch: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
     #[serde(default, deserialize_with = "list")]
@@ -70,7 +78,7 @@ pub(super) struct RawSource {
     pub(super) requests_per_second: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
     pub(super) endpoint: String,
@@ -89,20 +97,20 @@ pub(super) struct Provider {
     pub(super) timeout_ms: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reviews {
     pub(super) four_eyes: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawVault {
     #[serde(deserialize_with = "vault_keys")]
     pub(super) keys: Vec<RawKey>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKey {
     pub(super) id: String,
@@ -111,7 +119,7 @@ pub(super) struct RawKey {
     pub(super) secret_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Images {
     pub(super) mode: String,
@@ -127,7 +135,7 @@ pub(super) struct Images {
     pub(super) s3: Option<S3>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct S3 {
     pub(super) endpoint: String,
@@ -147,7 +155,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "the keys say their unit")]
 pub(super) struct Retention {
@@ -156,13 +164,13 @@ pub(super) struct Retention {
     pub(super) callbacks_days: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub(super) file: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Worker {
     pub(super) concurrency: usize,
@@ -179,11 +187,18 @@ pub(super) struct Worker {
     pub(super) longest_probe_seconds: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) format: String,
     pub(super) filter: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Traces {
+    pub(super) endpoint: String,
+    pub(super) sample: f64,
 }
 
 impl fmt::Debug for Config {

@@ -17,4 +17,5 @@ pub mod purpose;
 pub mod review;
 pub mod starting;
 pub mod timeline;
+pub mod trace;
 pub mod verification;

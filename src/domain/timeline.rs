@@ -13,6 +13,9 @@ use super::answer::StoredResult;
 use super::decision::StoredDecision;
 use super::review::StoredReview;
 
+/// The audit's word for a verification that we had the provider start.
+pub const STARTED: &str = "verification.start";
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -95,15 +98,17 @@ impl What {
 }
 
 /// Puts events in order. Each kind comes in its own true order (callbacks by their arrival, answers
-/// by attempt, decisions by the order of writing, reviews by id, the audit by position); in the
-/// answer that order stands, an answer follows some callback or record, a decision its answer and
-/// the reviews that made it, an image its answer.
+/// by attempt, decisions by the order of writing, reviews by id, the audit by position); in
+/// what is returned that order stands, an answer follows what began the verification, a decision its
+/// answer and the reviews that made it, an image its answer.
 pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
-    let first_cause = events
-        .iter()
-        .filter(|event| matches!(event.what, What::CallbackAccepted(_) | What::Recorded(_)))
-        .map(|event| event.at)
-        .min();
+    // Nothing is asked before there is a verification to ask about.
+    let begins = |what: &What| match what {
+        What::CallbackAccepted(_) => true,
+        What::Recorded(record) => record.action == STARTED,
+        _ => false,
+    };
+    let first_cause = events.iter().filter(|event| begins(&event.what)).map(|event| event.at).min();
     // The earliest moment at which each could have happened, given what came before it.
     let mut answered: HashMap<Uuid, OffsetDateTime> = HashMap::new();
     let mut reviewed: HashMap<Uuid, OffsetDateTime> = HashMap::new();
@@ -114,9 +119,8 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     for (place, event) in kinds {
         let rank = event.what.rank();
         let cause = match &event.what {
-            What::CallbackAccepted(_) | What::Recorded(_) => None,
+            What::CallbackAccepted(_) | What::Recorded(_) | What::Reviewed(_) => None,
             What::ProviderAnswered(_) => first_cause,
-            What::Reviewed(_) => None,
             What::Decided(decision) => {
                 let answer = answered.get(&decision.result_id.0).copied();
                 answer.max(reviewed.get(&decision.id.0).copied())

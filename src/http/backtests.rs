@@ -111,9 +111,8 @@ pub(super) struct BacktestRequest {
     /// Left out: all scenes.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_type: Option<String>,
-    /// Left out: everything there is.
-    #[schema(format = DateTime)]
-    since: Option<String>,
+    /// Only answers that came since then; left out: everything there is.
+    since: Option<OffsetDateTime>,
 }
 
 /// Has a policy tried on the decisions of the past, by a worker.

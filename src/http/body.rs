@@ -42,7 +42,7 @@ pub async fn object(
     }
 }
 
-/// The same, or nothing at all, which is an object without members.
+/// The same, or nothing at all (no body, or `null`), which is an object without members.
 pub async fn object_or_nothing(
     api: &Api,
     headers: &HeaderMap,
@@ -55,6 +55,7 @@ pub async fn object_or_nothing(
     must_be_json(headers)?;
     match serde_json::from_slice(&body) {
         Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Null) => Ok(Map::new()),
         _ => Err(Problem::malformed_json()),
     }
 }

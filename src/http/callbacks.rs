@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -24,7 +25,9 @@ use super::problem::Problem;
 use super::rate::RateLimit;
 use super::view::VerificationView;
 use crate::domain::callback::Callback;
+use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
+use crate::traces;
 use crate::vault::webhook::{Refusal, Secret, SignedHeaders, verify};
 
 /// How far `webhook-timestamp` may be from our clock, both ways (Standard Webhooks: 5 minutes).
@@ -55,10 +58,9 @@ pub(super) struct CallbackRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_id: String,
     /// When the phone finished.
-    #[schema(format = DateTime)]
-    occurred_at: Option<String>,
+    occurred_at: Option<OffsetDateTime>,
     /// Your own, given back as it is; no name or number of a person. The first one stays.
-    #[schema(max_length = 128)]
+    #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
     /// What the SDK on the phone said.
     client: Option<ClientRequest>,
@@ -98,6 +100,7 @@ pub(super) enum ClientCode {
 pub async fn handler(
     State(api): State<Api>,
     Path(name): Path<String>,
+    trace: Option<Extension<TraceParent>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -133,6 +136,7 @@ pub async fn handler(
         callback,
         received_at,
         verification_id: api.ids.next(received_at),
+        trace: trace.map(|Extension(trace)| trace),
     };
     let (verification, kind) = match api.accepting.submit(incoming).await? {
         Accepted::New(verification) => {
@@ -143,6 +147,7 @@ pub async fn handler(
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
     };
+    traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
     let location = HeaderValue::from_str(&format!("/v1/verifications/{}", verification.id))
         .map_err(|_| Problem::internal())?;

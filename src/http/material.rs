@@ -69,8 +69,7 @@ pub(super) struct CardView {
 pub(super) struct DateView {
     text: String,
     /// `null`: the text is no date (长期, or misread).
-    #[schema(format = Date)]
-    date: Option<String>,
+    date: Option<time::Date>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -172,14 +171,13 @@ pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<D
 
 /// What the caller says why, if anything.
 pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let purpose = headers
-        .get(PURPOSE)
-        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-        .map(str::trim)
-        .filter(|purpose| !purpose.is_empty());
-    let Some(purpose) = purpose else { return Ok(None) };
-    let purpose = purpose::parse(purpose)
-        .map_err(|wrong| Problem::invalid_field().field("Verdict-Purpose", wrong))?;
+    let wrong = |why: &'static str| Problem::invalid_field().field("Verdict-Purpose", why);
+    let Some(value) = headers.get(PURPOSE) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("must be in UTF-8"))?;
+    let purpose = purpose::parse(text).map_err(wrong)?;
+    if purpose.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(purpose.to_owned()))
 }
 

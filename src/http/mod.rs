@@ -11,6 +11,7 @@ mod health;
 mod images;
 mod material;
 mod openapi;
+pub mod metrics;
 mod parameters;
 mod policies;
 pub mod problem;
@@ -20,6 +21,7 @@ mod request;
 mod results;
 mod reviews;
 pub mod server;
+pub mod sources;
 pub mod texts;
 mod timeline;
 mod verification;
@@ -31,10 +33,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use http::StatusCode;
 use http::header::ALLOW;
 use tokio_util::sync::CancellationToken;
@@ -53,8 +55,8 @@ use crate::store::signals::Signals;
 use crate::store::verifications::Finding;
 use crate::vault::Vault;
 use auth::ApiKeys;
-use callbacks::Sources;
 use problem::Problem;
+use sources::CurrentSources;
 use texts::Texts;
 use waiting::Waiting;
 
@@ -92,7 +94,7 @@ pub struct Parts {
     /// Internal callers.
     pub keys: ApiKeys,
     /// Who may post callbacks.
-    pub sources: Sources,
+    pub sources: CurrentSources,
     /// How long an unfinished verification is asked about after its last callback.
     pub window: Duration,
     /// For a request's body to arrive.
@@ -111,6 +113,8 @@ pub struct Parts {
     pub texts: Texts,
     /// This process also fetches.
     pub works: bool,
+    /// When it looks into the database for its metrics.
+    pub looks: metrics::Looks,
     /// Renders the metrics.
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Business time.
@@ -124,8 +128,9 @@ pub struct Parts {
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
-    let document = Arc::new(openapi::document(described));
-    let routes = routes.route("/openapi.json", get(move || openapi::serve(document.clone())));
+    let document = openapi::document(described);
+    let serve = move || std::future::ready(Json(document.clone()));
+    let routes = routes.route("/openapi.json", get(serve));
     finish(routes.merge(openapi::docs().with_state(())), api)
 }
 
@@ -171,7 +176,7 @@ pub fn operations_router(api: Api) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
+        .route("/metrics", get(metrics::handler));
     finish(routes, api)
 }
 

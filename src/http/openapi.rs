@@ -3,8 +3,6 @@
 //!
 //! What a handler can refuse is listed here by operation; a test holds that against what it does.
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -107,13 +105,13 @@ headers_and_paths! {
     /// Why.
     Purpose in Header {
         /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", required = false, max_length = 200)]
+        #[param(rename = "Verdict-Purpose", required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
         purpose: String,
     }
     /// Why, and not without.
     RequiredPurpose in Header {
         /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200)]
+        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
         purpose: String,
     }
 }
@@ -146,13 +144,15 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" => of_one(vec![P::invalid_field()]),
+        "get-verification" | "refetch-verification" | "get-backtest" => {
+            of_one(vec![P::invalid_field()])
+        }
         "list-verifications" => vec![P::invalid_field()],
         "start-verification" => {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
-        "list-results" | "list-decisions" | "get-timeline" | "list-images" => of_one(vec![]),
-        "refetch-verification" => of_one(vec![P::invalid_field()]),
+        "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
+        | "compare-shadow" => of_one(vec![]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),
@@ -172,10 +172,9 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "check-policy" => {
             vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
         }
-        "get-policy" | "compare-shadow" | "diff-policies" => of_one(vec![]),
-        "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
-        "activate-policy" | "shadow-policy" | "start-backtest" => of_one(body()),
-        "end-shadow" => of_one(body()),
+        "diff-policies" => of_one(vec![]),
+        "list-flips" => of_one(vec![P::invalid_field()]),
+        "activate-policy" | "shadow-policy" | "end-shadow" | "start-backtest" => of_one(body()),
         "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
             [body(), vec![P::nothing_to_change()]].concat()
         }
@@ -256,6 +255,18 @@ pub fn document(described: OpenApi) -> Value {
             },
         },
     });
+    // A whole number is a number too, so more than one of these may fit.
+    let datum = &mut document["components"]["schemas"]["Datum"];
+    if let Some(kinds) = datum.as_object_mut().and_then(|datum| datum.remove("oneOf")) {
+        datum["anyOf"] = kinds;
+    }
+    // What we answer has all its members, `null` where there is nothing to tell; but for a backtest
+    // that has only begun.
+    for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
+        if !name.ends_with("Request") && !["Problem", "ComparisonView"].contains(&name.as_str()) {
+            require_all(schema);
+        }
+    }
     let mut paths = std::mem::take(&mut document["paths"]);
     let mut shared = Map::new();
     let operations = paths.as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -280,6 +291,18 @@ pub fn document(described: OpenApi) -> Value {
     document["paths"] = paths;
     document["components"]["responses"] = shared.into();
     document
+}
+
+fn require_all(schema: &mut Value) {
+    if let Some(properties) = schema["properties"].as_object() {
+        let names: Vec<Value> = properties.keys().map(|name| json!(name)).collect();
+        schema["required"] = names.into();
+    }
+    for combined in ["allOf", "oneOf", "anyOf"] {
+        if let Some(parts) = schema.get_mut(combined).and_then(Value::as_array_mut) {
+            parts.iter_mut().for_each(require_all);
+        }
+    }
 }
 
 fn with_request_id(response: &mut Value) {
@@ -309,11 +332,6 @@ fn refusal(problems: &[Problem]) -> Value {
     }
     with_request_id(&mut response);
     response
-}
-
-/// `GET /openapi.json`.
-pub async fn serve(document: std::sync::Arc<Value>) -> Response {
-    Json(&*document).into_response()
 }
 
 /// `/docs`: everything it needs comes from here.

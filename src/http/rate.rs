@@ -22,6 +22,12 @@ impl RateLimit {
         }
     }
 
+    /// As spent as that one: a changed limit is no second burst.
+    pub fn go_on_from(&self, before: &Self) {
+        let spent_to = *before.spent_to.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.spent_to.lock().unwrap_or_else(PoisonError::into_inner) = spent_to;
+    }
+
     /// Takes one, or tells how long to wait.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut spent_to = self.spent_to.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,6 +45,17 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_limit_is_no_second_burst() {
+        let (before, after) = (RateLimit::new(10), RateLimit::new(20));
+        let start = Instant::now();
+        while before.take(start).is_ok() {}
+        after.go_on_from(&before);
+        assert!((0..20).filter(|_| after.take(start).is_ok()).count() <= 2);
+        let later = start + Duration::from_millis(500);
+        assert!((0..20).filter(|_| after.take(later).is_ok()).count() >= 10);
+    }
 
     #[test]
     fn a_burst_of_one_second_then_the_rate() {

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -60,11 +61,9 @@ pub(super) struct RedriveRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]
     error_code: Option<String>,
     /// First heard of then or later.
-    #[schema(format = DateTime)]
-    created_after: Option<String>,
+    created_after: Option<OffsetDateTime>,
     /// First heard of before then.
-    #[schema(format = DateTime)]
-    created_before: Option<String>,
+    created_before: Option<OffsetDateTime>,
 }
 
 #[derive(Serialize, ToSchema)]

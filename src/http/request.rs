@@ -8,19 +8,23 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::{Instrument, Span};
 
 use super::Api;
 use super::problem::Problem;
 use crate::domain::ids::RequestId;
+use crate::domain::trace::TraceParent;
+use crate::traces;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What orchestrators and scrapers ask.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The outermost layer.
-pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&api, &request);
     // The route as we wrote it, never the path as it came: that could hold anything.
@@ -30,7 +34,18 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = known_method(request.method());
 
-    let mut response = next.run(request).await;
+    let probe = PROBES.contains(&route.as_str());
+    let span = if probe {
+        Span::none()
+    } else {
+        traces::request(method, &route, || caller(request.headers()))
+    };
+    let trace = traces::parent(&span);
+    if let Some(trace) = trace {
+        request.extensions_mut().insert(trace);
+    }
+
+    let mut response = next.run(request).instrument(span.clone()).await;
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map_or("", Problem::code);
     if let Some(problem) = &problem {
@@ -45,13 +60,15 @@ pub async fn observe(State(api): State<Api>, request: Request, next: Next) -> Re
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     let status = response.status().as_u16();
+    traces::answered(&span, status, code);
     let elapsed = started.elapsed();
     let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
     // Probes come every few seconds for ever; only their failures are worth a line.
-    if PROBES.contains(&route.as_str()) && status < 500 {
+    if probe && status < 500 {
         tracing::debug!(request_id, method, route, status, code, duration_ms, "request");
     } else {
-        tracing::info!(request_id, method, route, status, code, duration_ms, "request");
+        let trace = trace.map(TraceParent::trace_id);
+        tracing::info!(request_id, method, route, status, code, duration_ms, trace, "request");
     }
     metrics::counter!("verdict_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.to_string(), "code" => code)
@@ -70,6 +87,13 @@ fn request_id(api: &Api, request: &Request) -> String {
         .filter(|id| (1..=64).contains(&id.len()))
         .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
         .map_or_else(|| api.ids.next::<RequestId>(api.clock.now()).to_string(), ToOwned::to_owned)
+}
+
+/// The caller's span, if it says one, and only one, as it should.
+fn caller(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all(&TRACEPARENT).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    TraceParent::parse(value.to_str().ok()?)
 }
 
 /// Methods are a closed list in logs and metrics too.

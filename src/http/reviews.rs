@@ -39,7 +39,7 @@ pub(super) struct ReviewRequest {
     #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     reason: String,
     /// In your words; kept sealed, and gone with the person.
-    #[schema(max_length = 2000)]
+    #[schema(max_length = 2000, pattern = r"^[^\x00]*$")]
     note: Option<String>,
 }
 

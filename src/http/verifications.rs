@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::datetime;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -176,11 +177,14 @@ fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
     }))
 }
 
-/// A time that a database can hold, too.
+/// A time as somebody would look for it; what lies beyond the years a database can hold, in any
+/// offset, is the last of them: "before 9999" means no limit.
 pub(super) fn parse_time(text: &str) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let time = time.checked_to_offset(time::UtcOffset::UTC)?;
-    (1970..=9998).contains(&time.year()).then_some(time)
+    let last = datetime!(9998-12-31 23:59:59 UTC);
+    let first = datetime!(0001-01-01 0:00 UTC);
+    let utc = time.checked_to_offset(time::UtcOffset::UTC);
+    Some(utc.unwrap_or(if time.year() > 0 { last } else { first }).clamp(first, last))
 }
 
 /// What the phone needs to go on.
@@ -208,27 +212,27 @@ pub(super) struct StartRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
     biz_id: String,
     /// Your own; no name or number of a person.
-    #[schema(max_length = 128)]
+    #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00]*$")]
     name: Option<String>,
-    #[schema(min_length = 1, max_length = 32)]
+    #[schema(min_length = 1, max_length = 32, pattern = r"^[^\x00]*$")]
     id_card_number: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     id_card_front_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     id_card_back_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     face_retained_image_url: Option<String>,
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00]*$")]
     user_id: Option<String>,
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00]*$")]
     user_ip: Option<String>,
-    #[schema(min_length = 1, max_length = 32)]
+    #[schema(min_length = 1, max_length = 32, pattern = r"^[^\x00]*$")]
     user_phone_number: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     passed_redirect_url: Option<String>,
-    #[schema(min_length = 1, max_length = 2048)]
+    #[schema(min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$")]
     failed_redirect_url: Option<String>,
 }
 
@@ -250,7 +254,7 @@ pub async fn start(
     let members = body::object(&api, &headers, body).await?;
     let starting = Starting::parse(&members)?;
     let purpose = purpose(&headers)?;
-    let Some(starter) = &api.starter else {
+    let Some(ask) = &api.starter else {
         return Err(Problem::unavailable().detail("This process starts no verifications"));
     };
     // Only now: a provider that was asked has a task that nobody else can start.
@@ -258,7 +262,7 @@ pub async fn start(
     if erased.is_some_and(|known| known.state == Standing::Erased) {
         return Err(Problem::erased());
     }
-    let (starting, started) = starter(starting).await.map_err(|refusal| match refusal {
+    let (starting, started) = ask(starting).await.map_err(|refusal| match refusal {
         NotStarted::Refused(code) => with_code(Problem::provider_refused(), code),
         NotStarted::Unavailable { wait, code } => with_code(
             Problem::provider_unavailable().retry_after(wait.unwrap_or(Duration::from_secs(1))),

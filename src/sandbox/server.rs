@@ -9,11 +9,14 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
-use http::HeaderMap;
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +32,11 @@ const MAX_BODY: usize = 1024 * 1024;
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way may still take once we shall stop.
 const STOP_TIME: Duration = Duration::from_secs(1);
+
+/// `Mon, 23 Nov 2026 09:30:00 GMT`, as HTTP wants it.
+const DATE_FORM: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
 
 impl Sandbox {
     /// The server, to be put into any other.
@@ -107,7 +115,13 @@ async fn handle(State(sandbox): State<Sandbox>, request: Request) -> Response {
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
-    outcome.reply.into_response()
+    let mut response = outcome.reply.into_response();
+    // By the same clock that judges the caller's.
+    let date = sandbox.0.clock.now().format(DATE_FORM).unwrap_or_default();
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 async fn image(

@@ -13,6 +13,7 @@ use super::verifications::decision_of;
 use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType, Callback};
 use crate::domain::ids::VerificationId;
+use crate::domain::trace::TraceParent;
 use crate::domain::verification::{State, Verification};
 
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
@@ -34,6 +35,8 @@ pub struct Incoming {
     pub received_at: OffsetDateTime,
     /// The id the verification gets if it is new.
     pub verification_id: VerificationId,
+    /// The request that brought it, where requests are traced: the work it causes joins its trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// What became of a message.
@@ -158,6 +161,8 @@ impl Store {
         let codes: Vec<_> = rows.clone().map(|row| row.callback.hint.code).collect();
         let platforms: Vec<_> = rows.clone().map(|row| row.callback.hint.platform).collect();
         let ids: Vec<Uuid> = rows.clone().map(|row| row.verification_id.0).collect();
+        let traces: Vec<Option<String>> =
+            rows.clone().map(|row| row.trace.map(|trace| trace.to_string())).collect();
 
         let rows = self
             .run(|| async {
@@ -176,6 +181,7 @@ impl Store {
                     .bind(&ids)
                     .bind(window.as_secs_f64())
                     .bind(1)
+                    .bind(&traces)
                     .fetch_all(&self.pool)
                     .await
             })
@@ -259,9 +265,9 @@ const ACCEPT: &str = "
 with incoming as (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
-        $12::uuid[]) with ordinality
+        $12::uuid[], $15::text[]) with ordinality
         as t (source, message_id, digest, biz_type, biz_id, received_at, occurred_at, reference,
-              audit, code, platform, id, ord),
+              audit, code, platform, id, trace_parent, ord),
         -- One row that the planner takes for a thousand: left to itself it expects ten of every
         -- array and compares each of a batch with each (a fifth of the statement's time at 64).
         generate_series(1, $14) as expect_many
@@ -274,7 +280,8 @@ with incoming as (
 ), touched as (
     -- A new callback makes a verification due again, but for closed and erased ones.
     insert into verifications as v
-        (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at)
+        (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at,
+         trace_parent)
     select distinct on (biz_type, biz_id)
         id, biz_type, biz_id,
         (array_agg(reference) filter (where reference is not null)
@@ -284,7 +291,7 @@ with incoming as (
         min(received_at) over (partition by biz_type, biz_id),
         max(received_at) over (partition by biz_type, biz_id),
         count(*) over (partition by biz_type, biz_id),
-        verdict_now(), verdict_now() + make_interval(secs => $13)
+        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent
     from fresh order by biz_type, biz_id, ord
     on conflict (biz_type, biz_id) do update set
         reference = case when v.state = 'erased' then v.reference
@@ -296,6 +303,8 @@ with incoming as (
         due_at = case when v.closed or v.state = 'erased' then v.due_at
                       else least(v.due_at, excluded.due_at) end,
         give_up_at = excluded.give_up_at,
+        trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
+                            else excluded.trace_parent end,
         failures = 0,
         polls = 0
     returning v.*

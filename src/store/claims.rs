@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, VerificationId};
+use crate::domain::trace::TraceParent;
 
 /// One leased verification: everything needed to ask about it without another look.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Claimed {
     pub wanted: Wanted,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
+    /// The request that made it due, where requests are traced.
+    pub trace: Option<TraceParent>,
 }
 
 /// What a verification is asked about for.
@@ -227,35 +230,6 @@ impl Store {
         })
         .await
     }
-
-    /// How many rows are due, and for how long the oldest has been.
-    pub async fn backlog(&self) -> Result<Backlog> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select count(*) filter (where lease_until is null or lease_until <= verdict_now())
-                            as waiting,
-                        count(*) filter (where lease_until > verdict_now()) as leased,
-                        coalesce(extract(epoch from verdict_now() - min(due_at)), 0)::float8
-                            as oldest_seconds
-                 from (select due_at, lease_token, lease_until from verifications
-                       where due_at <= verdict_now() order by due_at limit 10000) as due",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
-    }
-}
-
-/// Due work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub struct Backlog {
-    /// Due and in nobody's hands.
-    pub waiting: i64,
-    /// Due and leased.
-    pub leased: i64,
-    /// Age of the oldest due row.
-    pub oldest_seconds: f64,
 }
 
 /// `claims::claim`. At most one worker holds a row; budget is spent for exactly the rows
@@ -322,7 +296,7 @@ with durability as materialized (
                             union all select id from next_best))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
-        v.state not in ('pending', 'unfinished') as quiet
+        v.state not in ('pending', 'unfinished') as quiet, v.trace_parent
 ), taken as (
     select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
@@ -382,5 +356,11 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
             Wanted::Answer
         },
         data_key: key_id.zip(wrapped),
+        trace: trace_of(row)?,
     })
+}
+
+/// One that cannot be read is none: no work fails for a trace.
+pub(super) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>> {
+    Ok(row.try_get::<Option<&str>, _>("trace_parent")?.and_then(TraceParent::parse))
 }

@@ -93,7 +93,8 @@ impl Store {
                     "with erased as (
                         update verifications
                         set state = 'erased', closed = true, due_at = null, lease_token = null,
-                            lease_until = null, reference = null, updated_at = greatest(updated_at, $2)
+                            lease_until = null, reference = null, trace_parent = null,
+                            updated_at = greatest(updated_at, $2)
                         where id = $1 and state <> 'erased' returning id
                      ), intent as (
                         insert into erasures (verification_id, requested_at, requested_by, purpose)

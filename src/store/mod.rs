@@ -16,6 +16,8 @@ pub mod group_commit;
 pub mod history;
 pub mod images;
 pub mod listing;
+pub mod looks;
+pub mod inspection;
 pub mod material;
 pub mod policies;
 pub mod reviews;

@@ -13,8 +13,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Row};
 
 use super::{Error, Result};
 
@@ -136,6 +136,11 @@ impl Store {
         (self.pool.size(), self.pool.num_idle())
     }
 
+    /// Most connections there may be.
+    pub fn max_connections(&self) -> u32 {
+        self.pool.options().get_max_connections()
+    }
+
     /// Waits for running statements and closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -160,6 +165,7 @@ fn is_broken_connection(error: &sqlx::Error) -> bool {
 
 fn parse(settings: &Settings) -> Result<PgConnectOptions> {
     PgConnectOptions::from_str(settings.url.expose_secret())
-        .map(|options| options.application_name("verdict"))
+        // Statements stand in the source; lines about them would have fields that are not listed.
+        .map(|options| options.application_name("verdict").disable_statement_logging())
         .map_err(|_| Error::Inconsistent("the database URL cannot be parsed"))
 }

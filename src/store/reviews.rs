@@ -193,14 +193,8 @@ with looked_at as (
     where not $10 or exists (
         select from reviews
         where verification_id = $1 and about = $2 and outcome = $4 and reviewer <> $7)
-), decided as (
-    insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
-        decided_by, decided_at)
-    select $9, id, result_id, policy_digest, $4,
-        jsonb_build_array(jsonb_build_object('code', $5::text, 'rule', null, 'outcome', $4::text,
-            'observed', '[]'::jsonb)),
-        'person', $8
-    from counts returning id
+), decided as materialized (
+    select verdict_person_decides($9, id, result_id, policy_digest, $4, $5, $8) as id from counts
 ), standing as (
     update verifications v set
         decision_id = $9,

@@ -1,4 +1,7 @@
-//! Migrations: embedded, forward-only, run by `verdict migrate`.
+//! Migrations: embedded, forward-only, run by `verdict migrate`; and which schemas a binary takes.
+//!
+//! A schema grows before it shrinks: each migration leaves in `schema_floor` the oldest binaries
+//! that it still serves, so those go on while newer ones take their place (docs/upgrades.md).
 //!
 //! One process migrates at a time. The lock is tried, never waited for in the database: an index
 //! that is built concurrently waits for every statement under way, so one that waits for the lock
@@ -6,11 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{Error, Result, Store};
 
@@ -20,43 +22,76 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const LOCK: i64 = 0x0076_6572_6469_6374;
 /// Between two tries to get it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How long a migration waits for a table's lock while everybody who comes after it waits behind it.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// Between two tries to get it.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is tried before somebody has to look who holds it.
+const LOCK_PATIENCE: Duration = Duration::from_mins(5);
 
 /// How the database's schema relates to this binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaState {
     /// What this binary was built for.
     Current,
+    /// Newer, and it says that it still serves this binary.
+    Newer,
     /// Older or empty: run `verdict migrate`.
     Behind,
-    /// It has migrations this binary does not know.
+    /// Newer, and it does not serve this binary any more.
     Ahead,
     /// An applied migration differs from the one in this binary.
     Different,
+}
+
+impl SchemaState {
+    /// This binary can work with it.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Current | Self::Newer)
+    }
 }
 
 impl fmt::Display for SchemaState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Current => "current",
-            Self::Behind => "older than this binary: run `verdict migrate`",
-            Self::Ahead => "newer than this binary: run the newer binary",
+            Self::Newer => "newer than this binary, and still serves it",
+            Self::Behind => "too old for this binary: run `verdict migrate`",
+            Self::Ahead => {
+                "too new for this binary, and does not serve it any more: run the newer binary"
+            }
             Self::Different => "not the one this binary knows: an applied migration was changed",
         })
     }
 }
 
 impl Store {
-    /// Applies what is missing, under Postgres' advisory lock: any number may try at once.
-    pub async fn migrate(&self) -> Result<()> {
+    /// Applies what is missing, one process at a time: any number may try at once. While
+    /// others serve, none of them is kept waiting for longer than a second: a migration that
+    /// cannot have its lock lets them pass and tries again. Answers what the schema is then.
+    pub async fn migrate(&self) -> Result<SchemaState> {
         match self.schema_state().await? {
-            SchemaState::Ahead | SchemaState::Different => {
-                return Err(Error::Schema(self.schema_state().await?));
-            }
-            SchemaState::Current => return Ok(()),
+            state if state.serves() => return Ok(state),
             SchemaState::Behind => {}
+            state => return Err(Error::Schema(state)),
         }
-        // A connection of its own, which takes the lock along when it ends.
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let started = Instant::now();
+        loop {
+            match self.try_to_migrate().await {
+                Err(Error::Refused { code, .. })
+                    if code == "55P03" && started.elapsed() < LOCK_PATIENCE =>
+                {
+                    tracing::warn!("the migration waits for a lock that a long transaction holds");
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                outcome => return outcome.map(|()| SchemaState::Current),
+            }
+        }
+    }
+
+    async fn try_to_migrate(&self) -> Result<()> {
+        // A connection of its own, which takes its locks and settings along when it ends.
+        let mut connection = PgConnection::connect_with(self.connect_options()).await?;
         while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
             .bind(LOCK)
             .fetch_one(&mut connection)
@@ -68,11 +103,22 @@ impl Store {
             locking: false,
             ..Migrator::with_migrations(MIGRATOR.iter().cloned().collect())
         };
-        migrator.run(&mut connection).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            _ => Error::Schema(SchemaState::Different),
-        })?;
-        connection.close().await.map_err(Error::from)
+        for migration in migrator.iter() {
+            // What is built beside the traffic holds nobody up, and must not be given up half done.
+            let wait = if migration.no_tx { Duration::ZERO } else { LOCK_WAIT };
+            let limit = format!("set lock_timeout = {}", wait.as_millis());
+            sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut connection).await?;
+            migrator.run_to(migration.version, &mut connection).await.map_err(
+                |error| match error {
+                    MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                        error.into()
+                    }
+                    _ => Error::Schema(SchemaState::Different),
+                },
+            )?;
+        }
+        let _ = connection.close().await;
+        Ok(())
     }
 
     /// Compares the applied migrations with the embedded ones.
@@ -92,25 +138,47 @@ impl Store {
             other => other?,
         };
         let known: BTreeSet<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
-        if applied.iter().any(|(version, _)| !known.contains(version)) {
-            return Ok(SchemaState::Ahead);
-        }
+        let newer = applied.iter().any(|(version, _)| !known.contains(version));
         for migration in MIGRATOR.iter() {
             match applied.iter().find(|(version, _)| *version == migration.version) {
-                None => return Ok(SchemaState::Behind),
                 Some((_, checksum)) if checksum[..] != migration.checksum[..] => {
                     return Ok(SchemaState::Different);
                 }
                 Some(_) => {}
+                // It has some that we lack and lacks some that we have: of another line.
+                None if newer => return Ok(SchemaState::Ahead),
+                None => return Ok(SchemaState::Behind),
             }
         }
-        Ok(SchemaState::Current)
+        if !newer {
+            return Ok(SchemaState::Current);
+        }
+        let newest_known = known.last().copied().unwrap_or_default();
+        let floor = self.schema_floor().await?;
+        let serves = floor.is_some_and(|oldest_served| newest_known >= oldest_served);
+        Ok(if serves { SchemaState::Newer } else { SchemaState::Ahead })
     }
 
-    /// `Ok` only on exactly the schema this binary was built for.
-    pub async fn require_current_schema(&self) -> Result<()> {
+    /// The newest migration of the oldest binaries that the schema serves; `None`: it does not
+    /// say, or not to us.
+    async fn schema_floor(&self) -> Result<Option<i64>> {
+        let floor = self
+            .run(|| async {
+                sqlx::query_scalar("select oldest_served from schema_floor")
+                    .fetch_optional(&self.pool)
+                    .await
+            })
+            .await;
+        match floor {
+            Err(Error::Refused { code, .. }) if code == "42P01" || code == "42501" => Ok(None),
+            other => other,
+        }
+    }
+
+    /// `Ok` only on a schema that serves this binary.
+    pub async fn require_fit_schema(&self) -> Result<()> {
         match self.schema_state().await? {
-            SchemaState::Current => Ok(()),
+            state if state.serves() => Ok(()),
             other => Err(Error::Schema(other)),
         }
     }

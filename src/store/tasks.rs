@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use sqlx::FromRow;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::claims::trace_of;
 use super::images::SettledImage;
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
+use crate::domain::trace::TraceParent;
 
 /// Due tasks among which the nearest deadlines are looked for.
 const WINDOW: i64 = 512;
@@ -56,6 +57,8 @@ pub struct Task {
     pub failures: i32,
     /// How long ago the work arose.
     pub age: Duration,
+    /// The request at the beginning of it, where requests are traced.
+    pub trace: Option<TraceParent>,
     /// What to do.
     pub work: Work,
 }
@@ -78,18 +81,6 @@ pub enum Then {
     Again(Duration),
     /// The provider is asked again after this, for links that live.
     AskAgain(Duration),
-}
-
-/// Tasks there are, for the metrics.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub struct TaskBacklog {
-    /// Images still to be archived: results with links.
-    pub archive: i64,
-    /// Verifications whose objects are to be deleted.
-    pub delete: i64,
-    /// Time until the nearest deadline, in seconds; negative: past it. Of links that were not
-    /// asked for again.
-    pub nearest_deadline: Option<f64>,
 }
 
 impl Store {
@@ -134,7 +125,7 @@ impl Store {
                             and c.created_at < verdict_now() - make_interval(secs => $5)
                             as expired,
                         extract(epoch from verdict_now() - c.created_at)::float8 as age,
-                        k.key_id, k.wrapped,
+                        k.key_id, k.wrapped, v.trace_parent,
                         array(select kind from images where result_id = c.id) as settled,
                         (select extract(epoch from due_at - verdict_now())::float8 from tasks
                          where due_at > verdict_now() order by due_at limit 1) as next_due
@@ -142,6 +133,9 @@ impl Store {
                      left join lateral (
                         select key_id, wrapped from data_keys
                         where verification_id = c.verification_id limit 1) k on true
+                     left join lateral (
+                        select trace_parent from verifications
+                        where id = c.verification_id limit 1) v on true
                      order by c.deadline, c.id",
                 )
                 .bind(i64::try_from(most).unwrap_or(i64::MAX))
@@ -411,23 +405,6 @@ impl Store {
         })
         .await
     }
-
-    /// How much there is to do; counts stop at 10,000.
-    pub async fn task_backlog(&self) -> Result<TaskBacklog> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select count(*) filter (where kind = 'archive') as archive,
-                    count(*) filter (where kind = 'delete-images') as delete,
-                    extract(epoch from min(deadline) filter
-                        (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
-                        as nearest_deadline
-                 from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) t",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
-    }
 }
 
 /// After the provider was asked again, the first look at what came of it.
@@ -471,6 +448,7 @@ fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
         lease_token,
         failures: row.try_get("failures")?,
         age: Duration::from_secs_f64(age.max(0.0)),
+        trace: trace_of(row)?,
         work,
     })
 }

@@ -14,6 +14,7 @@ use super::links::{self, Links};
 use super::tasks::{backoff, millis};
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
+use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::{Archive, Downloader, Missed, Picture};
 use crate::store::images::{Fate, SettledImage};
@@ -214,7 +215,6 @@ async fn keep(
     let clear = match archive.put(&image, sealed).await? {
         Put::New => clear,
         // A worker got this far before and could not say so. What is kept counts.
-        // A worker got this far before and could not say so. What is kept counts.
         Put::Already => {
             let Some(kept) = already_kept(archive, &image, key).await? else {
                 // Not what we seal: put it away, so that the next try can keep the image.
@@ -306,6 +306,7 @@ async fn settle(
         then,
         again_in_ms = again_in.map(millis),
         age_ms = millis(task.age),
+        trace = task.trace.map(TraceParent::trace_id),
         "images"
     );
     for image in &images {

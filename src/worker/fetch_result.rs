@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::next_step::{AccountEffect, Consequence, Heard, consequence};
 use super::{Worker, links, material};
@@ -13,6 +14,7 @@ use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::ResultId;
+use crate::domain::trace::TraceParent;
 use crate::domain::verification::State;
 use crate::policy::{self, Policy};
 use crate::provider::client::{Answer, Unanswered};
@@ -21,6 +23,7 @@ use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::{Completion, NewResult, NextStep, ShadowDecision, Written};
+use crate::traces;
 use crate::vault::{DataKey, OpenError, Place, WrappedKey};
 
 /// What was known about the account when the call went out.
@@ -40,7 +43,8 @@ pub async fn fetch_result(
     account: AccountAtClaim,
     lost: &CancellationToken,
 ) {
-    if ask_and_write(worker, &claimed, account, lost).await.is_none() {
+    let span = traces::fetch(claimed.trace, claimed.id, claimed.attempt);
+    if ask_and_write(worker, &claimed, account, &span, lost).await.is_none() {
         tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
     }
 }
@@ -50,6 +54,7 @@ async fn ask_and_write(
     worker: &Worker,
     claimed: &Claimed,
     account: AccountAtClaim,
+    span: &Span,
     lost: &CancellationToken,
 ) -> Option<()> {
     // The key first: what cannot be sealed must not be fetched.
@@ -58,13 +63,17 @@ async fn ask_and_write(
         Err(error) => return put_off(worker, claimed, &error, lost).await,
     };
     let started = Instant::now();
+    let call = traces::call(span);
+    let asked = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id);
     let heard = tokio::select! {
         biased;
         () = lost.cancelled() => return None,
-        heard = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id) => heard,
+        heard = asked.instrument(call.clone()) => heard,
     };
     let took = started.elapsed();
-    let mut fetched = Fetched::new(worker, claimed, account, &heard);
+    let mut fetched = Fetched::new(worker, claimed, account, &heard, span);
+    traces::called(span, &call, fetched.class);
+    drop(call);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
     metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
     let sealed =
@@ -99,12 +108,13 @@ async fn ask_and_write(
         shadow: fetched.shadow.clone(),
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };
-    match keep(worker, claimed, completion, lost).await {
+    let writing = traces::write(span);
+    match keep(worker, claimed, completion, lost).instrument(writing).await {
         Ok((kept, written)) => {
             fetched.decision = kept.decision;
             fetched.shadow = kept.shadow;
             fetched.consequence.next = kept.next;
-            report(claimed, &fetched, took, written?);
+            report(claimed, &fetched, took, written?, span);
             Some(())
         }
         Err(error) => put_off(worker, claimed, &error, lost).await,
@@ -261,6 +271,7 @@ impl Fetched {
         claimed: &Claimed,
         account: AccountAtClaim,
         heard: &Result<Answer, Unanswered>,
+        span: &Span,
     ) -> Self {
         let now = worker.clock.now();
         let mut result = StoredResult {
@@ -301,7 +312,7 @@ impl Fetched {
         // Both by what is in use at this moment.
         let policies = worker.policies.get();
         let decision = evidence.map(|evidence| {
-            decide(worker, policies.active(&claimed.biz_type), result.id, evidence)
+            decide(worker, policies.active(&claimed.biz_type), result.id, evidence, span)
         });
         let shadow = evidence.zip(policies.shadow(&claimed.biz_type)).map(|(evidence, policy)| {
             ShadowDecision {
@@ -318,15 +329,19 @@ fn decide(
     policy: &Policy,
     result_id: ResultId,
     evidence: &Evidence,
+    span: &Span,
 ) -> StoredDecision {
     let now = worker.clock.now();
+    let deciding = traces::decide(span);
+    let decision = policy::decide(policy, evidence);
+    traces::decided(span, &deciding, &decision);
     StoredDecision {
         id: worker.ids.next(now),
         result_id,
         policy: policy.digest().to_owned(),
         by: DecidedBy::Policy,
         decided_at: now,
-        decision: policy::decide(policy, evidence),
+        decision,
     }
 }
 
@@ -399,13 +414,14 @@ const FAULTS_EACH: i32 = 2;
 /// Soon enough for a hiccup; doubled with every failed probe.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 
-fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written) {
+fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written, span: &Span) {
     let outcome = fetched.decision.as_ref().map(|decision| decision.decision.outcome.as_str());
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let written = match written {
         Written::Committed => "committed",
         Written::Fenced => "fenced",
     };
+    traces::written(span, written);
     tracing::info!(
         verification = %claimed.id,
         attempt = claimed.attempt,
@@ -417,11 +433,18 @@ fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written
         again_in_ms = fetched.consequence.next.due_in.map(millis),
         call_ms = millis(took),
         written,
+        trace = claimed.trace.map(TraceParent::trace_id),
         "fetch"
     );
     metrics::counter!("verdict_fetches_total", "written" => written).increment(1);
-    if let (Some(outcome), "committed") = (outcome, written) {
+    if let (Some(decision), Some(outcome), "committed") = (&fetched.decision, outcome, written) {
         metrics::counter!("verdict_decisions_total", "outcome" => outcome).increment(1);
+        for reason in &decision.decision.reasons {
+            let (code, outcome) = (reason.code.clone(), reason.outcome.as_str());
+            metrics::counter!(
+                "verdict_decision_reasons_total", "code" => code, "outcome" => outcome)
+            .increment(1);
+        }
         if let Some(shadow) = &fetched.shadow {
             let agrees = if shadow.decision.outcome.as_str() == outcome { "yes" } else { "no" };
             metrics::counter!("verdict_shadow_decisions_total", "agrees" => agrees).increment(1);

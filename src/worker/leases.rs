@@ -75,10 +75,12 @@ impl Leases {
     /// up while it certainly still lasts, so that no call outlives it.
     pub async fn keep_renewing(&self) {
         let every = self.length / 3;
+        self.say(self.tokens().len());
         loop {
             tokio::time::sleep(every).await;
             let asked_at = Instant::now();
             let mine = self.tokens();
+            self.say(mine.len());
             if mine.is_empty() {
                 continue;
             }
@@ -98,6 +100,7 @@ impl Leases {
         for held in self.lock().values() {
             held.lost.cancel();
         }
+        self.say(0);
         if mine.is_empty() {
             return;
         }
@@ -105,6 +108,16 @@ impl Leases {
             Ok(released) => tracing::info!(released, "leases given back"),
             Err(error) => tracing::warn!(%error, leases = mine.len(), "leases left to run out"),
         }
+    }
+
+    /// For the metrics.
+    fn say(&self, held: usize) {
+        let kind = match self.on {
+            Held::Verifications => "verification",
+            Held::Tasks => "task",
+        };
+        metrics::gauge!("verdict_leases", "kind" => kind)
+            .set(u32::try_from(held).unwrap_or(u32::MAX));
     }
 
     async fn renew(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<Vec<Uuid>> {

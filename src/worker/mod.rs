@@ -14,6 +14,7 @@ pub mod policies;
 mod retention;
 mod tasks;
 mod upkeep;
+mod watching;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -127,6 +128,7 @@ impl Worker {
             () = leases.keep_renewing() => {}
             () = on_tasks.keep_renewing() => {}
             () = worker.keep_up() => {}
+            () = worker.watch() => {}
             () = worker.follow_activations() => {}
         }
         tasks.close();

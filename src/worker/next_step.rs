@@ -277,6 +277,7 @@ mod tests {
             refused_before: false,
             wanted: Wanted::Answer,
             data_key: None,
+            trace: None,
         }
     }
 

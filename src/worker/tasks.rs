@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::leases::Leases;
 use super::{Worker, archiving, free_slots};
 use crate::store::tasks::{Task, Work};
+use crate::traces;
 
 /// After a task failed as a whole: at most, and at first.
 const BACKOFF: (Duration, Duration) = (Duration::from_mins(1), Duration::from_millis(250));
@@ -61,7 +63,10 @@ impl Worker {
     async fn work_on(&self, task: &Task, lost: &CancellationToken) {
         let done = async {
             match &task.work {
-                Work::Archive { .. } => archiving::archive(self, task).await,
+                Work::Archive { .. } => {
+                    let span = traces::images(task.trace, task.verification);
+                    archiving::archive(self, task).instrument(span).await
+                }
                 Work::DeleteImages => self.delete_images(task).await,
                 Work::Backtest => self.go_on_with_backtest(task).await,
             }

@@ -102,13 +102,19 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
         (add("[callbacks]\nmax_batch = 0"), "callbacks.max_batch"),
         (add("[log]\nformat = \"xml\""), "log.format"),
         (add("[log]\nfilter = \"a=b=c\""), "log.filter"),
+        (add("[traces]\nendpoint = \"collector:4318\""), "traces.endpoint"),
+        (add("[traces]\nendpoint = \"ftp://127.0.0.1/v1/traces\""), "traces.endpoint"),
+        (add("[traces]\nendpoint = \"http://me:TELLTALE@127.0.0.1:4318\""), "traces.endpoint"),
+        (add("[traces]\nsample = 1.5"), "traces.sample"),
         ("[http\n".to_owned(), "verdict"),
     ];
     for (text, key) in cases {
         let (code, error) = serve(&text, &[]).await;
         assert_eq!(code, 2, "{key}: {error}");
         assert!(error.contains(key), "{key} is not named: {error}");
-        assert_eq!(error.trim().lines().count(), 1, "{key}: one sentence: {error}");
+        let lines: Vec<&str> = error.trim().lines().collect();
+        let well_formed = lines.len() == 2 && lines[1].starts_with("hint: ");
+        assert!(well_formed, "{key}: one sentence and a hint: {error}");
         for value in ["TELLTALE", "dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
             assert!(!error.contains(value), "{key}: a secret is told: {error}");
         }

@@ -44,7 +44,7 @@ async fn post_many(client: &reqwest::Client, http: SocketAddr, count: usize) -> 
 }
 
 /// Every one of these is decided, with one decision; no attempt has two results.
-async fn assert_decided_once(setting: &Setting, accepted: &HashSet<String>) {
+pub async fn assert_decided_once(setting: &Setting, accepted: &HashSet<String>) {
     let pool = setting.database.pool().await;
     let rows = sqlx::query(
         "select v.biz_id, v.state,

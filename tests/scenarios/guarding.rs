@@ -149,7 +149,7 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
     assert_eq!(one::<i64>(&pool, "select count(*) from callbacks").await, 2);
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("3 rows"), "{said}");
+    assert!(said.contains("4 rows"), "{said}");
     process.kill().await;
 }
 

@@ -1,12 +1,16 @@
-//! Nothing of a person, and no secret, in logs, metrics or a dump of the database.
+//! Nothing of a person, and no secret, in logs, metrics, spans, the object store or a dump of the
+//! database.
 
 use std::path::Path;
 
-use crate::harness::{Options, Setting, assert_no_person, callback, dump, eventually, now};
+use crate::harness::{
+    Collector, Options, Setting, assert_no_person, callback, dump, eventually, mark_in_bytes, now,
+};
 
 #[tokio::test]
-async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
-    let more = "[log]\nfilter = \"trace\"".to_owned();
+async fn nothing_is_said_of_a_person_at_any_log_level() {
+    let collector = Collector::start().await;
+    let more = format!("[log]\nfilter = \"trace\"\n{}", collector.configuration());
     let folder = tempfile::TempDir::new().expect("a folder");
     let images = format!("store = \"file://{}\"", folder.path().display());
     let options = Options { more, images, fixed_clock: false, ..Options::default() };
@@ -78,6 +82,13 @@ async fn logs_and_database_hold_nothing_of_a_person_at_any_log_level() {
     let secrets = ["provider-secret", "dGhlc2UgdGhpcnR5", &setting.api_key];
     assert!(log.contains("\"message\":\"fetch\""), "the log is there");
     assert_no_person("the log", &log, &secrets);
+    let spans = collector.spans();
+    for name in ["POST /v1/callbacks/{source}", "fetch", "call", "decide", "write", "images"] {
+        assert!(spans.iter().any(|span| span.name == name), "{name} is exported");
+    }
+    // The bytes themselves: also what the decoder passes over.
+    assert_eq!(mark_in_bytes(&collector.bytes(), &secrets), None, "the spans");
+    assert_eq!(mark_in_bytes(format!("{spans:?}").as_bytes(), &secrets), None, "the spans");
     assert_no_person("the metrics", &metrics.text, &secrets);
     let kept = everything_below(folder.path());
     assert!(kept.len() > 10_000, "the object store is there");

@@ -45,6 +45,7 @@ impl Bench {
             callback: Callback::parse(body.as_bytes()).unwrap(),
             received_at: NOW,
             verification_id: self.ids.next(NOW),
+            trace: None,
         };
         self.store.accept(vec![incoming], WINDOW).await.unwrap().remove(0)
     }
@@ -380,6 +381,7 @@ async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
             callback: Callback::parse(body.as_bytes()).unwrap(),
             received_at: NOW,
             verification_id: bench.ids.next(NOW),
+            trace: None,
         }
     };
     let kinds = |outcomes: Vec<Accepted>| -> Vec<&str> {
@@ -433,6 +435,7 @@ async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
                                 callback: Callback::parse(body.as_bytes()).unwrap(),
                                 received_at: NOW,
                                 verification_id: bench.ids.next(NOW),
+                                trace: None,
                             }
                         })
                         .collect();

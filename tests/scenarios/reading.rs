@@ -133,6 +133,7 @@ async fn health_readiness_and_metrics_tell_how_it_goes() {
         "# HELP verdict_decisions_total",
         "# TYPE verdict_provider_call_seconds histogram",
         "verdict_decisions_total{outcome=\"reject\"}",
+        "verdict_decision_reasons_total{code=\"provider-passed\",outcome=\"approve\"}",
         "verdict_callbacks_total{outcome=\"new\"}",
         "verdict_provider_calls_total{class=\"answered\"}",
         "verdict_due{held=\"no\"} 0",

@@ -13,14 +13,23 @@ use crate::harness::{Database, Options, Setting, callback, now};
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
 /// Lays out the roles, and makes a user with these; the database as this user sees it.
-async fn user(owner: &Database, roles: &str) -> Database {
-    let pool = owner.pool().await;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/roles.sql");
-    let script = std::fs::read_to_string(script).expect("the script");
+pub async fn user(owner: &Database, roles: &str) -> Database {
     // Twice: it may be run any number of times.
     for _ in 0..2 {
-        sqlx::raw_sql(AssertSqlSafe(script.clone())).execute(&pool).await.expect("roles");
+        lay_out(owner, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
     }
+    member(owner, roles).await
+}
+
+/// Runs the script of the version whose source is there.
+pub async fn lay_out(owner: &Database, source: &Path) {
+    let script = std::fs::read_to_string(source.join("config/roles.sql")).expect("the script");
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(&owner.pool().await).await.expect("roles");
+}
+
+/// A new user with these roles.
+pub async fn member(owner: &Database, roles: &str) -> Database {
+    let pool = owner.pool().await;
     let name = format!("user_{}", verdict::domain::ids::Ids::random().nonce());
     let create = format!("create role {name} login password 'only-here' in role {roles}");
     sqlx::raw_sql(AssertSqlSafe(create)).execute(&pool).await.expect("a user");

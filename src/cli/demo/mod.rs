@@ -14,6 +14,7 @@ use stage::Stage;
 
 /// How to run it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: verdict demo --exit")]
 pub struct Arguments {
     /// End after the script; exit code 0 only if every decision was the expected one.
     #[arg(long)]

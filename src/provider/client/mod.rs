@@ -8,6 +8,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{DATE, HeaderMap};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -91,6 +94,8 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
     /// How long the provider wants to be left alone; at most an hour.
     pub retry_after: Option<Duration>,
+    /// What time it was there, by the header `Date`.
+    pub date: Option<OffsetDateTime>,
     /// What we made of it.
     pub reading: Reading,
 }
@@ -166,8 +171,8 @@ impl Client {
         let called = self.call(self.settings.method, RESULT, params).await?;
         let reading = wire::read(called.http_status, &called.body);
         self.look_at(reading.outcome.as_ref().err(), &called).await;
-        let Called { http_status, retry_after, body, .. } = called;
-        Ok(Answer { http_status, body, retry_after, reading })
+        let Called { http_status, retry_after, date, body, .. } = called;
+        Ok(Answer { http_status, body, retry_after, date, reading })
     }
 
     /// Has the provider start a verification. Always in a form body: what is handed through names
@@ -216,8 +221,9 @@ impl Client {
 
         let http_status = response.status().as_u16();
         let retry_after = retry_after::read(response.headers(), stamp.at);
+        let date = date(response.headers());
         let body = connection::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
-        Ok(Called { http_status, body, retry_after, credentials })
+        Ok(Called { http_status, body, retry_after, date, credentials })
     }
 
     /// Perhaps only this key or token is bad: the next call looks again.
@@ -232,7 +238,12 @@ struct Called {
     http_status: u16,
     body: Zeroizing<Vec<u8>>,
     retry_after: Option<Duration>,
+    date: Option<OffsetDateTime>,
     credentials: Arc<credentials::Credentials>,
+}
+
+fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()
 }
 
 /// `https`, or `http` to this machine, and nothing but scheme, host and port.

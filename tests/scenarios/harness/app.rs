@@ -44,6 +44,8 @@ pub struct Options {
     pub images: String,
     /// Whether time stands still.
     pub fixed_clock: bool,
+    /// Clients served at once.
+    pub max_connections: usize,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             vault_keys: &["test"],
             images: "mode = \"off\"".to_owned(),
             fixed_clock: true,
+            max_connections: 4096,
         }
     }
 }
@@ -133,6 +136,7 @@ listen = "127.0.0.1:0"
 body_read_seconds = 1
 header_read_seconds = 2
 write_stall_seconds = 1
+max_connections = {}
 [operations]
 listen = "127.0.0.1:0"
 [database]
@@ -155,6 +159,7 @@ unfinished_schedule_ms = {}
 backoff_first_ms = 20
 {}
 "#,
+        options.max_connections,
         database.url,
         options.provider_secret,
         options.queries_per_second,

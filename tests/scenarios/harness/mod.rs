@@ -4,6 +4,7 @@ mod app;
 mod buckets;
 mod caller;
 mod cluster;
+mod collector;
 mod privacy;
 mod process;
 pub mod protocol;
@@ -13,7 +14,8 @@ pub use app::{Options, TestApp, make_key, provider, slow_images, vault_secret};
 pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
-pub use privacy::{assert_no_person, dump, person_in};
+pub use collector::{Collector, attribute};
+pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in};
 pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
 

@@ -54,6 +54,19 @@ fn a_person_is_found_however_it_is_written() {
     assert_eq!(person_in("nobody", &["secret"]), None);
 }
 
+/// The mark of a person, or the secret, that stands in bytes which are no text, like protobuf.
+pub fn mark_in_bytes(bytes: &[u8], secrets: &[&str]) -> Option<String> {
+    // Text in them stays text; what is not becomes something else, which is no mark.
+    person_in(&String::from_utf8_lossy(bytes), secrets).map(|(mark, _)| mark)
+}
+
+#[test]
+fn a_person_is_found_between_bytes_that_are_no_text() {
+    let bytes = [&[0x0a, 0xff, 0x12][..], "测试甲".as_bytes(), &[0xc3, 0x28, 0x00]].concat();
+    assert!(mark_in_bytes(&bytes, &[]).is_some());
+    assert_eq!(mark_in_bytes(&[0x0a, 0xff, 0x12, 0x00], &["secret"]), None);
+}
+
 /// The whole database as text, by Postgres' own program.
 pub fn dump(url: &str) -> String {
     let pg_bin = std::env::var_os("PG_BIN");

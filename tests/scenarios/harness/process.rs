@@ -25,17 +25,30 @@ pub struct Setting {
     pub options: Options,
     pub api_key: String,
     pub client: reqwest::Client,
+    /// What is run: this version, unless told otherwise.
+    pub binary: PathBuf,
     folder: TempDir,
 }
 
 impl Setting {
     pub async fn new(options: Options) -> Self {
+        Self::beside(options, &Clock::system()).await
+    }
+
+    /// With a provider that goes by that clock.
+    pub async fn beside(options: Options, clock: &Clock) -> Self {
         let database = new_database().await;
-        let (provider, provider_address) = provider(&Clock::system()).await;
         let api_key = make_key(&database.store(), &Scope::ALL).await;
+        Self { api_key, ..Self::on(database, options, clock).await }
+    }
+
+    /// On a database that may not even be migrated yet, so without a key.
+    pub async fn on(database: Database, options: Options, clock: &Clock) -> Self {
+        let (provider, provider_address) = provider(clock).await;
+        let (api_key, binary) = (String::new(), env!("CARGO_BIN_EXE_verdict").into());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let folder = TempDir::new().expect("a folder");
-        Self { database, provider, provider_address, options, api_key, client, folder }
+        Self { database, provider, provider_address, options, api_key, client, binary, folder }
     }
 
     /// Writes the configuration; its path.
@@ -53,7 +66,7 @@ impl Setting {
             Role::Api => "api",
             Role::Worker => "worker",
         };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        let mut child = Command::new(&self.binary)
             .args(["serve", "--role", role, "--config"])
             .arg(self.config_file())
             .env_clear()
@@ -109,7 +122,7 @@ impl Setting {
     /// Runs a command of the binary with this configuration and input: exit code, stdout, stderr.
     pub async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         use tokio::io::AsyncWriteExt;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        let mut child = Command::new(&self.binary)
             .args(arguments)
             .arg("--config")
             .arg(self.config_file())

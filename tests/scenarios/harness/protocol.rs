@@ -173,6 +173,7 @@ impl Steps {
                 callback: Callback::parse(body.to_string().as_bytes()).expect("a callback"),
                 received_at: START,
                 verification_id: self.ids.next(START),
+                trace: None,
             }
         });
         self.store.accept(incoming.collect(), WINDOW).await

@@ -1,4 +1,4 @@
--- A person's verdict, and verifications that we had the provider start.
+-- A person's verdict.
 
 create table reviews (
     id              uuid        primary key,
@@ -24,3 +24,18 @@ comment on column reviews.reviewed_at is 'When, by the clock of the replica that
 comment on column reviews.decision_id is 'The decision it made; null: another person has to agree';
 create trigger reviews_append_only before update on reviews
     for each row execute function verdict_append_only();
+
+-- With its owner's rights: who takes verdicts can add a person's decision and no other.
+create function verdict_person_decides(decision uuid, verification uuid, result uuid, policy text,
+    outcome text, reason text, at timestamptz) returns uuid language sql
+    security definer set search_path from current as $$
+    insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
+        decided_by, decided_at)
+    values (decision, verification, result, policy, outcome,
+        jsonb_build_array(jsonb_build_object('code', reason, 'rule', null, 'outcome', outcome,
+            'observed', '[]'::jsonb)),
+        'person', at)
+    returning id
+$$;
+comment on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz) is 'Adds a decision by a person';
+revoke execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz) from public;

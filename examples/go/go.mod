@@ -1,0 +1,3 @@
+module verdict.invalid/examples/go
+
+go 1.19

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Does the API do what its description says? Starts the demo and has schemathesis send it what the
+# description allows and what it forbids: no 5xx, no answer that is not described, nothing wrong
+# accepted, nothing right refused.
+#
+#   scripts/api-check.sh              25 examples of each operation: a minute
+#   scripts/api-check.sh 2000         the long form
+#
+# Needs Python 3; everything is kept below target/api-check.
+set -eu
+cd "$(dirname "$0")/.."
+examples=${1:-25}
+scripts/prepare.sh
+cargo build --quiet --locked
+target=${CARGO_TARGET_DIR:-target}
+room=$target/api-check
+mkdir -p "$room"
+room=$(cd "$room" && pwd)
+unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
+
+if ! "$room/venv/bin/python" -c 'import schemathesis' 2>/dev/null; then
+    python3 -m venv "$room/venv" || {
+        echo 'error: python3 with venv is missing: apt-get install python3-venv' >&2
+        exit 1
+    }
+fi
+"$room/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/api/requirements.txt
+
+demo=
+clean_up() {
+    [ -z "$demo" ] || { kill "$demo" 2>/dev/null || true; wait "$demo" 2>/dev/null || true; }
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+rm -rf "$room/demo" "$room/demo.log"
+"$target/debug/verdict" demo --folder "$room/demo" >"$room/demo.log" 2>&1 &
+demo=$!
+until grep -qs "^It stays up" "$room/demo.log"; do
+    kill -0 "$demo" 2>/dev/null || { cat "$room/demo.log" >&2; exit 1; }
+    sleep 0.2
+done
+VERDICT_URL=$(sed -n 's/.* verdict on \(http:[^,]*\),.*/\1/p' "$room/demo.log")
+VERDICT_SECRET=$(sed -n 's/^secrets = \["\(.*\)"\]/\1/p' "$room/demo/verdict.toml")
+VERDICT_API_KEY=$("$target/debug/verdict" --config "$room/demo/verdict.toml" keys create --name api-check \
+    --scopes decisions:read,results:read,material:read,images:read,reviews:write,verifications:write,policies:write,admin |
+    head -1)
+export VERDICT_URL VERDICT_SECRET VERDICT_API_KEY
+
+cd tests/api
+# The state of a run belongs below target, not into the tree.
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
+    HYPOTHESIS_STORAGE_DIRECTORY="$room/hypothesis" \
+    "$room/venv/bin/schemathesis" run "$VERDICT_URL/openapi.json" \
+    --header "Authorization: Bearer $VERDICT_API_KEY" --checks all --max-examples "$examples" \
+    --continue-on-failure --workers 1 --report-dir "$room/report" --no-shrink

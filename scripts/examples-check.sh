@@ -1,0 +1,178 @@
+#!/bin/sh
+# Do the examples work? Starts the demo, runs every example whose tools are here or can be
+# installed, and compares what they print: an approval, a rejection, a verification without a
+# decision, a wrong secret, and one behind a proxy that loses answers.
+#
+#   scripts/examples-check.sh [LANGUAGE…]
+#
+# Everything is kept below target/examples-check. What is missing is skipped, and said.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- curl python node php go java dotnet rust
+for language in "$@"; do
+    [ -d "examples/$language" ] && continue
+    echo "error: there is no example for $language" >&2
+    exit 2
+done
+scripts/prepare.sh
+target=${CARGO_TARGET_DIR:-target}
+room=$target/examples-check
+mkdir -p "$room"
+room=$(cd "$room" && pwd)
+# The programs obey proxies; a demo on this machine is not behind one.
+unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
+passed=0 failed=0 skipped=0
+started=
+
+clean_up() {
+    for process in $started; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# --- Tools ---
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# tool COMMAND PACKAGE: it is there, or could be installed.
+tool() {
+    has "$1" && return
+    missing=$1
+    if [ -z "$2" ] || ! has apt-get; then return 1; fi
+    if [ "$(id -u)" -eq 0 ]; then root=; else root='sudo -n'; fi
+    # shellcheck disable=SC2086 # nothing, for root
+    $root apt-get -q update && $root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q install -y --no-install-recommends "$2" && has "$1"
+}
+
+# Has what an example needs; `missing` says what it lacks.
+equip() {
+    case $1 in
+        curl) tool curl curl && tool openssl openssl && tool jq jq ;;
+        rust) ;;
+        python)
+            missing='venv or a package of requirements.txt'
+            "$room/venv/bin/python" -m pip --version >/dev/null 2>&1 || python3 -m venv "$room/venv"
+            "$room/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+                -r examples/python/requirements.txt
+            ;;
+        node)
+            tool node nodejs && tool npm npm || return 1
+            missing='a package of package.json'
+            # Packages are looked for beside the program.
+            mkdir -p "$room/node"
+            cp examples/node/package.json examples/node/verify.mjs "$room/node"
+            (cd "$room/node" && npm install --no-audit --no-fund --silent)
+            ;;
+        php) tool php php-cli ;;
+        go) tool go golang-go ;;
+        java) tool javac default-jdk-headless ;;
+        dotnet) tool dotnet '' ;;
+    esac
+}
+
+build() {
+    case $1 in
+        rust) cargo build --quiet --locked --example rust ;;
+        go) (cd examples/go && GOCACHE=$room/go-cache GOTOOLCHAIN=local go build -o "$room/go" .) ;;
+        dotnet) dotnet build examples/dotnet --artifacts-path "$room/dotnet" ;;
+    esac
+}
+
+# run LANGUAGE BIZ_ID
+run() {
+    case $1 in
+        curl) examples/curl/verify.sh demo "$2" ;;
+        rust) "$target/debug/examples/rust" demo "$2" ;;
+        python) "$room/venv/bin/python" examples/python/verify.py demo "$2" ;;
+        node) node "$room/node/verify.mjs" demo "$2" ;;
+        php) php examples/php/verify.php demo "$2" ;;
+        go) "$room/go" demo "$2" ;;
+        java) java examples/java/Verify.java demo "$2" ;;
+        dotnet) dotnet "$room/dotnet/bin/Verify/debug/Verify.dll" demo "$2" ;;
+    esac
+}
+
+# --- The demo and the proxy ---
+
+# told FILE PATTERN PROCESS: waits until the file has it; the part in \(\) is printed.
+told() {
+    for _ in $(seq 600); do
+        found=$(sed -n "s|.*$2.*|\1|p" "$1" | head -1)
+        [ -n "$found" ] && echo "$found" && return
+        kill -0 "$3" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "error: it did not start:" >&2
+    cat "$1" >&2
+    exit 1
+}
+
+cargo build --quiet --locked --bin verdict
+"$target/debug/verdict" demo --folder "$room/demo" >"$room/demo.log" 2>&1 &
+demo=$!
+started=$demo
+told "$room/demo.log" '\(It stays up\)' "$demo" >/dev/null
+VERDICT_URL=$(told "$room/demo.log" 'verdict on \(http://[^,]*\),' "$demo")
+VERDICT_API_KEY=$(told "$room/demo.log" 'authorization: Bearer \([^'\'']*\)' "$demo")
+VERDICT_SECRET=$(sed -n 's/^secrets = \["\(.*\)"\]/\1/p' "$room/demo/verdict.toml")
+export VERDICT_URL VERDICT_API_KEY VERDICT_SECRET
+unset VERDICT_SOURCE
+
+tool python3 python3 >"$room/out" 2>&1 || { echo 'error: python3 is missing' >&2 && exit 1; }
+python3 scripts/faulty-proxy.py "$VERDICT_URL" >"$room/proxy.log" 2>&1 &
+proxy=$!
+started="$proxy $started"
+faulty=$(told "$room/proxy.log" '\(http://.*\)' "$proxy")
+
+# --- The cases ---
+
+# check LANGUAGE WHAT EXPECTED_CODE EXPECTED_LINE BIZ_ID
+check() {
+    code=0
+    run "$1" "$5" >"$room/out" 2>"$room/err" || code=$?
+    # A refusal is said on standard error, with nothing beside it on the other.
+    if [ "$3" = 0 ]; then said=$room/out quiet=$room/err; else said=$room/err quiet=$room/out; fi
+    if [ $((code != 0)) = "$3" ] && [ ! -s "$quiet" ] && [ "$(wc -l <"$said")" -eq 1 ] &&
+        grep -q -- "$4\$" "$said"; then
+        passed=$((passed + 1))
+        printf 'ok      %-8s%-22s%s\n' "$1" "$2" "$(cat "$said")"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED  %-8s%-22sexpected "%s"; exit code %s:\n' "$1" "$2" "$4" "$code"
+        cat "$room/out" "$room/err"
+    fi
+}
+
+approved='^decided approve provider-passed'
+wrong="whsec_$(printf 'another secret of enough bytes..' | base64)"
+for language in "$@"; do
+    if ! equip "$language" >"$room/out" 2>&1; then
+        skipped=$((skipped + 5))
+        echo "skipped: $language: $missing is missing"
+        cat "$room/out"
+        continue
+    fi
+    if ! build "$language" >"$room/out" 2>&1; then
+        failed=$((failed + 5))
+        echo "FAILED  $language: it does not build"
+        cat "$room/out"
+        continue
+    fi
+    # An identifier may hold what JSON and URLs have to escape.
+    check "$language" approve 0 "$approved" "pass-97_\"&+<%$language"
+    check "$language" reject 0 '^decided reject face-differs-from-authority' "status-7-$language"
+    check "$language" 'no decision' 0 '^failed - -' "invalidbiz-$language"
+    right=$VERDICT_SECRET VERDICT_SECRET=$wrong
+    check "$language" 'wrong secret' 1 'Verdict refused: 401 signature-invalid' "pass-96-$language"
+    VERDICT_SECRET=$right
+    direct=$VERDICT_URL VERDICT_URL=$faulty
+    check "$language" 'lost answers' 0 "$approved" "pass-95-$language"
+    VERDICT_URL=$direct
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,157 @@
+//! A changed configuration is taken over without a restart, as far as a running process can: who
+//! may post callbacks, with which secrets and limits. (API keys are in the database, and followed
+//! there.) All of it is checked first; one that is wrong is refused whole, and the old one stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Role;
+use crate::config::{Config, ConfigError, Environment, Watched};
+use crate::http::Api;
+use crate::http::callbacks::Sources;
+
+/// Between two looks at the files. What has changed is taken over once two looks agree, for a file
+/// may be half written.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Follows the files that a configuration was read from.
+pub(super) struct Reload {
+    role: Role,
+    environment: Arc<Environment>,
+    /// Whatever differs from it and is not taken over needs a restart.
+    started_with: Arc<Config>,
+    /// What the files held then.
+    then: Watched,
+    /// The newest that could be read, taken over or not: its files are looked at.
+    newest: Arc<Config>,
+    /// What they held when they were last read.
+    seen: Watched,
+    look: Arc<Notify>,
+    /// The last word on what needs a restart.
+    told: Vec<String>,
+}
+
+/// A configuration that could be read.
+struct Read {
+    config: Arc<Config>,
+    watched: Watched,
+    verdict: Result<Sources, Vec<ConfigError>>,
+}
+
+impl Reload {
+    pub(super) fn new(
+        config: &Config,
+        environment: &Environment,
+        role: Role,
+        look: Arc<Notify>,
+    ) -> Self {
+        let config = Arc::new(config.clone());
+        let then = config.watched();
+        Self {
+            role,
+            environment: Arc::new(environment.clone()),
+            started_with: Arc::clone(&config),
+            seen: then.clone(),
+            then,
+            newest: config,
+            look,
+            told: Vec::new(),
+        }
+    }
+
+    /// Until stopped.
+    pub(super) async fn run(mut self, api: Api, stop: CancellationToken) {
+        let mut settling = None;
+        loop {
+            let at_once = tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look.notified() => true,
+                () = tokio::time::sleep(LOOK) => false,
+            };
+            let Some(now) = blocking(&self.newest, Config::watched).await else {
+                continue;
+            };
+            if !at_once {
+                if now == self.seen {
+                    settling = None;
+                    continue;
+                }
+                if settling.as_ref() != Some(&now) {
+                    settling = Some(now);
+                    continue;
+                }
+            }
+            settling = None;
+            self.follow(now, &api).await;
+        }
+    }
+
+    async fn follow(&mut self, now: Watched, api: &Api) {
+        let (role, environment) = (self.role, Arc::clone(&self.environment));
+        let read = blocking(&self.newest, move |config| {
+            config.reload(&environment).map(|next| {
+                // Before what they hold is read: a change after this look is seen by the next one.
+                let watched = next.watched();
+                let complaints = next.complaints(role.accepts(), role.works());
+                let verdict = match complaints.is_empty() {
+                    true if role.accepts() => next.sources().map_err(|error| vec![error]),
+                    true => Ok(Sources::default()),
+                    false => Err(complaints),
+                };
+                Read { config: Arc::new(next), watched, verdict }
+            })
+        })
+        .await;
+        let verdict = match read {
+            None => return,
+            Some(Err(error)) => {
+                self.seen = now;
+                Err(vec![error])
+            }
+            Some(Ok(Read { config, watched, verdict })) => {
+                // A file that changed while it was read is read again.
+                self.seen = if watched.agrees_with(&now) { watched } else { now };
+                self.newest = config;
+                verdict
+            }
+        };
+        match verdict {
+            Ok(sources) => {
+                if self.role.accepts() {
+                    tracing::info!(sources = sources.len(), "the changed configuration is in use");
+                    api.sources.replace(sources);
+                }
+                metrics::counter!("verdict_config_reloads_total", "outcome" => "applied")
+                    .increment(1);
+                self.tell_what_needs_a_restart();
+            }
+            Err(complaints) => {
+                for ConfigError { key, problem } in complaints {
+                    tracing::error!(key, problem, "the changed configuration is refused");
+                }
+                metrics::counter!("verdict_config_reloads_total", "outcome" => "refused")
+                    .increment(1);
+            }
+        }
+    }
+
+    fn tell_what_needs_a_restart(&mut self) {
+        let keys = self.newest.fixed_changes(&self.started_with, &self.then, &self.seen);
+        if !keys.is_empty() && keys != self.told {
+            tracing::warn!(keys = keys.join(", "), "changed, but in use only after a restart");
+        }
+        self.told = keys;
+    }
+}
+
+/// Files may be on a network's disk.
+async fn blocking<T: Send + 'static>(
+    config: &Arc<Config>,
+    work: impl FnOnce(&Config) -> T + Send + 'static,
+) -> Option<T> {
+    let config = Arc::clone(config);
+    tokio::task::spawn_blocking(move || work(&config)).await.ok()
+}

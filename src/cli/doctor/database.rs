@@ -1,0 +1,371 @@
+//! The database: the server, the schema, our rights in it, and what waits there.
+
+use time::OffsetDateTime;
+use verdict::app::Role;
+use verdict::policy::Policy;
+use verdict::store::inspection::Server;
+use verdict::store::{Error, SchemaState};
+use verdict::vault::{Vault, WrappedKey, installation};
+
+use super::finding::Finding;
+use super::{Patient, rights};
+
+/// A clock that is off by more stamps wrong times.
+const SKEW: time::Duration = time::Duration::seconds(5);
+/// And by more refuses good callbacks, whose tolerance this is.
+const SKEW_THAT_REFUSES: time::Duration = time::Duration::minutes(5);
+/// A transaction open for longer keeps dead rows from being removed.
+const LONG_SECONDS: f64 = 600.0;
+/// Due work that waits for longer is late.
+const LATE_SECONDS: f64 = 60.0;
+
+/// What the server itself says.
+pub(super) fn of_server(
+    server: &Server,
+    now: OffsetDateTime,
+    (pool, role): (u32, Role),
+) -> [(&'static str, Vec<Finding>); 4] {
+    [
+        ("database", vec![reachable(server)]),
+        ("durability", durability(server)),
+        ("connections", vec![connections(server, i64::from(pool), role)]),
+        ("clock-database", vec![clock_against(server.now, now)]),
+    ]
+}
+
+fn reachable(server: &Server) -> Finding {
+    let says = format!("Postgres {} answers, the role is {}", server.version, server.role);
+    if server.standby {
+        return Finding::failed(
+            format!("{says}; it is a standby and takes no writes"),
+            "point database.url at the primary, or promote this one",
+        );
+    }
+    Finding::ok(says)
+}
+
+/// There is no connection to be had.
+pub(super) fn unreachable(error: &Error) -> Finding {
+    let hint = match error {
+        Error::Refused { code, .. } if code.starts_with("28") => {
+            "see user and password of database.url, and the server's pg_hba.conf"
+        }
+        Error::Refused { code, .. } if code == "3D000" => {
+            "create the database that database.url names, then run `verdict migrate`"
+        }
+        _ => "see that Postgres runs, and host and port of database.url",
+    };
+    Finding::failed(error.to_string(), hint)
+}
+
+fn durability(server: &Server) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if server.fsync == "off" {
+        found.push(Finding::failed(
+            "fsync is off: a crash of the machine loses what was accepted",
+            "set fsync = on in postgresql.conf and restart Postgres",
+        ));
+    }
+    if server.synchronous_commit == "off" {
+        found.push(Finding::failed(
+            "synchronous_commit is off: what was accepted may be lost in a crash",
+            "set synchronous_commit = on for this role and database",
+        ));
+    }
+    if server.full_page_writes == "off" {
+        found.push(Finding::warning(
+            "full_page_writes is off: a crash may leave half-written pages",
+            "set full_page_writes = on, unless the file system never tears a page",
+        ));
+    }
+    if found.is_empty() {
+        found.push(Finding::ok("a commit is on disk before it is answered"));
+    }
+    found
+}
+
+fn connections(server: &Server, pool: i64, role: Role) -> Finding {
+    let most = i64::from(server.connections);
+    // The pool, and one that listens.
+    let wanted = pool + 1;
+    let says =
+        format!("this process takes up to {wanted} of {most}, {} are in use now", server.connected);
+    let hint = "lower database.max_connections, raise Postgres' max_connections, or put PgBouncer \
+                between them";
+    if wanted > most {
+        Finding::failed(says, hint)
+    } else if server.connected + wanted > most {
+        let who = if role == Role::All { "it" } else { "each such process" };
+        Finding::warning(format!("{says}: {who} may find none left"), hint)
+    } else {
+        Finding::ok(says)
+    }
+}
+
+/// Ours against another's.
+pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Finding {
+    let skew = theirs - ours;
+    let says = format!("this machine's clock differs by {:.1} s", skew.as_seconds_f64());
+    let hint = "have both machines follow the same time servers (chrony, systemd-timesyncd)";
+    if skew.abs() >= SKEW_THAT_REFUSES {
+        Finding::failed(says, hint)
+    } else if skew.abs() > SKEW {
+        Finding::warning(says, hint)
+    } else {
+        Finding::ok(says)
+    }
+}
+
+pub(super) async fn clock(patient: &Patient) -> Finding {
+    match patient.store.database_now().await {
+        Ok(then) => clock_against(then, patient.clock.now()),
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn schema(patient: &Patient) -> Finding {
+    match patient.store.schema_state().await {
+        Ok(state @ SchemaState::Current) => Finding::ok(format!("the schema is {state}")),
+        Ok(state @ SchemaState::Newer) => Finding::warning(
+            format!("the schema is {state}"),
+            "an upgrade is under way: finish it by starting the newer binary everywhere",
+        ),
+        Ok(state @ SchemaState::Behind) => Finding::failed(
+            format!("the schema is {state}"),
+            "run `verdict migrate`, as the owner of the schema",
+        ),
+        Ok(state @ SchemaState::Ahead) => Finding::failed(
+            format!("the schema is {state}"),
+            "start the binary that the schema was migrated with, or a newer one",
+        ),
+        Ok(state @ SchemaState::Different) => Finding::failed(
+            format!("the schema is {state}"),
+            "use a binary built from the same migrations, or a database made by this one",
+        ),
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn indexes(patient: &Patient) -> Finding {
+    match patient.store.invalid_indexes().await {
+        Ok(invalid) if invalid.is_empty() => Finding::ok("every index is whole"),
+        Ok(invalid) => Finding::failed(
+            format!("the building of {} was cut short", invalid.join(", ")),
+            "as the owner: drop index concurrently …, then `verdict migrate`; not while one runs",
+        ),
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Finding {
+    if owner {
+        return Finding::warning(
+            format!("{role} owns the schema, and may do more than serving needs"),
+            "give the process a role of its own: config/roles.sql makes them",
+        );
+    }
+    let roles = rights::roles_for(patient.role, patient.config.has_vault_keys());
+    match patient.store.missing_rights(&rights::given_to(roles)).await {
+        Ok(missing) if missing.is_empty() => {
+            Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))
+        }
+        Ok(missing) => {
+            let first: Vec<&str> = missing.iter().take(3).map(String::as_str).collect();
+            let more = match missing.len() {
+                0..=3 => String::new(),
+                all => format!(" and {} more", all - 3),
+            };
+            Finding::failed(
+                format!("{role} lacks {}{more}", first.join(", ")),
+                format!(
+                    "as the owner run config/roles.sql, then: grant {} to {role}",
+                    roles.join(", ")
+                ),
+            )
+        }
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn transactions(patient: &Patient) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match patient.store.long_transactions(LONG_SECONDS).await {
+        Ok(long) if long.count > 0 => found.push(Finding::warning(
+            format!(
+                "{} open for more than {} min, the oldest for {}: dead rows cannot be removed",
+                long.count,
+                LONG_SECONDS / 60.0,
+                minutes(long.oldest_seconds)
+            ),
+            "find them in pg_stat_activity by xact_start, and end them with pg_terminate_backend",
+        )),
+        Ok(_) => {}
+        Err(error) => found.push(unasked(&error)),
+    }
+    match patient.store.inspect_server().await {
+        Ok(server) if server.idle_transaction_ms == 0 => found.push(Finding::warning(
+            "idle_in_transaction_session_timeout is 0: a forgotten transaction stays for ever",
+            "alter database … set idle_in_transaction_session_timeout = '60s'",
+        )),
+        Ok(_) => {}
+        Err(error) => found.push(unasked(&error)),
+    }
+    if found.is_empty() {
+        found.push(Finding::ok("none is open for long, and idle ones are ended"));
+    }
+    found
+}
+
+pub(super) async fn policy(patient: &Patient) -> Finding {
+    if !patient.role.works() {
+        return Finding::skipped("this role decides nothing");
+    }
+    let in_use = match patient.store.policies_in_use().await {
+        Ok(in_use) => in_use,
+        Err(error) => return unasked(&error),
+    };
+    for policy in &in_use {
+        if Policy::load_stored(&policy.body).is_none() {
+            return Finding::failed(
+                format!("this version cannot load {}", policy.digest),
+                "activate one that it can (`verdict policy activate`), or run the version that \
+                 it was written for",
+            );
+        }
+    }
+    let active = in_use.iter().find(|policy| policy.kind == "active" && policy.biz_type.is_empty());
+    let seed = patient.config.policy_text().ok().and_then(|text| Policy::load(&text).ok());
+    match (active, seed) {
+        (None, _) => Finding::ok("none is active yet: the configured one will be"),
+        (Some(active), Some(seed)) if seed.digest() != active.digest => Finding::warning(
+            format!("{} is active, and policy.file is another, which is ignored", active.digest),
+            "`verdict policy diff` shows how they differ; `add` and `activate` put the file to use",
+        ),
+        (Some(active), _) => Finding::ok(format!("{} is active", active.digest)),
+    }
+}
+
+pub(super) async fn vault_keys(patient: &Patient) -> Vec<Finding> {
+    if !patient.role.works() && !patient.config.has_vault_keys() {
+        return vec![Finding::skipped("this role has no keys and shows nobody's data")];
+    }
+    let Ok(ring) = patient.config.key_ring() else {
+        return vec![Finding::skipped("vault.keys is not usable")];
+    };
+    let needed = match patient.store.vault_keys_in_use().await {
+        Ok(needed) => needed,
+        Err(error) => return vec![unasked(&error)],
+    };
+    let missing: Vec<&str> = needed.iter().map(String::as_str).filter(|id| !ring.has(id)).collect();
+    if !missing.is_empty() {
+        return vec![Finding::failed(
+            format!("data needs {}, which vault.keys lacks", missing.join(", ")),
+            "put it back behind the primary one, then run `verdict vault rotate`",
+        )];
+    }
+    let vault = Vault::new(ring);
+    let named = match patient.store.find_named_key(installation::PERSON_INDEX).await {
+        Ok(named) => named,
+        // Not every role may see it.
+        Err(Error::Refused { code, .. }) if code == "42501" => None,
+        Err(error) => return vec![unasked(&error)],
+    };
+    if let Some((key_id, bytes)) = named {
+        let wrapped = WrappedKey { key_id, bytes };
+        if vault.open_named_key(installation::PERSON_INDEX, &wrapped).is_err() {
+            return vec![Finding::failed(
+                format!("{} does not open what it wrapped: its secret is another", wrapped.key_id),
+                "restore the secret that this id had; a new secret needs a new id",
+            )];
+        }
+    }
+    let primary = vault.primary_id();
+    if needed.is_empty() || needed.iter().any(|id| id == primary) {
+        let behind = needed.iter().filter(|id| *id != primary).count();
+        if behind > 0 {
+            return vec![Finding::warning(
+                format!("{primary} wraps, {behind} older are still needed"),
+                "run `verdict vault rotate` once every process has the primary one",
+            )];
+        }
+        return vec![Finding::ok(format!("{primary} wraps, none is missing"))];
+    }
+    vec![Finding::warning(
+        format!("{primary} is the primary one and wraps nothing yet"),
+        "restart every process with it, then run `verdict vault rotate`",
+    )]
+}
+
+pub(super) async fn backlog(patient: &Patient) -> Finding {
+    match patient.store.backlog().await {
+        Ok(backlog) if backlog.oldest_seconds > LATE_SECONDS => Finding::warning(
+            format!(
+                "{} due, the oldest for {}",
+                backlog.waiting + backlog.leased,
+                minutes(backlog.oldest_seconds)
+            ),
+            "see that a worker runs; if so, look at breaker and provider here, and at \
+             provider.queries_per_second",
+        ),
+        Ok(backlog) => Finding::ok(format!(
+            "{} due, the oldest for {:.0} s",
+            backlog.waiting + backlog.leased,
+            backlog.oldest_seconds
+        )),
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn breaker(patient: &Patient) -> Finding {
+    let Ok(account) = patient.config.account() else {
+        return Finding::skipped("provider.account is not usable");
+    };
+    match patient.store.open_breaker(&account).await {
+        Ok(None) => Finding::ok("closed: calls go out"),
+        Ok(Some(open)) => {
+            let says = format!("open for {} ({})", minutes(open.open_seconds), open.breaker);
+            match open.breaker.as_str() {
+                "credentials" => Finding::failed(
+                    says,
+                    "give provider.access_key_id and its secret again, and the permission to call \
+                     DescribeVerifyResult; it closes by itself",
+                ),
+                "clock" => Finding::failed(says, "set the clock of the workers' machines right"),
+                _ => Finding::warning(
+                    says,
+                    "the provider fails for everybody: nothing is lost, it closes by itself",
+                ),
+            }
+        }
+        Err(error) => unasked(&error),
+    }
+}
+
+pub(super) async fn given_up(patient: &Patient) -> Finding {
+    match patient.store.given_up().await {
+        Ok(Some(0)) => Finding::ok("no verification was given up"),
+        Ok(Some(count)) => Finding::warning(
+            format!("{count} verifications were given up (state failed)"),
+            "look at their results, then ask again: POST /v1/verifications/{id}/refetch",
+        ),
+        Ok(None) => Finding::skipped("there are too many verifications to count in time"),
+        Err(error) => unasked(&error),
+    }
+}
+
+/// A question the database did not answer.
+fn unasked(error: &Error) -> Finding {
+    match error {
+        Error::Refused { code, .. } if code == "42P01" || code == "42703" || code == "42883" => {
+            Finding::skipped("the schema lacks what is asked about: see schema")
+        }
+        Error::Refused { code, .. } if code == "42501" => {
+            Finding::skipped("this role may not see it: see rights")
+        }
+        error => Finding::failed(error.to_string(), "see that Postgres runs, then try again"),
+    }
+}
+
+fn minutes(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}

@@ -1,0 +1,111 @@
+//! The provider: one harmless signed call, about a verification that cannot exist.
+
+use std::sync::Arc;
+
+use verdict::domain::answer::{AnswerError, ErrorClass};
+use verdict::provider::client::{Answer, Client, Unanswered};
+use verdict::provider::credentials::Chain;
+
+use super::Patient;
+use super::database::clock_against;
+use super::finding::Finding;
+
+/// Asked in where nobody has been verified yet.
+const NO_SCENE: &str = "verdict-doctor";
+
+/// Calls once, outside the account's budget.
+pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
+    if !patient.role.works() {
+        return vec![Finding::skipped("this role does not call the provider")];
+    }
+    let (Ok(settings), Ok(credentials)) = (patient.config.provider(), patient.config.credentials())
+    else {
+        return vec![Finding::skipped("the section provider is not usable")];
+    };
+    let environment = patient.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let client =
+        Chain::new(credentials, environment, patient.clock.clone()).ok().and_then(|chain| {
+            let (clock, ids) = (patient.clock.clone(), patient.ids.clone());
+            Client::new(settings, Arc::new(chain), clock, ids).ok()
+        });
+    let Some(client) = client else {
+        return vec![Finding::failed(
+            "the HTTP client cannot be set up",
+            "see that this machine has its certificate authorities (ca-certificates)",
+        )];
+    };
+    let scene = patient.store.a_scene().await.ok().flatten();
+    let nobody = format!("unknown_{}", patient.ids.nonce());
+    let scene_name = scene.as_deref().unwrap_or(NO_SCENE);
+    match client.describe_verify_result(scene_name, &nobody).await {
+        Ok(answer) => {
+            let mut found = vec![answered(&answer, scene.is_some())];
+            if let Some(date) = answer.date {
+                let mut clock = clock_against(date, patient.clock.now());
+                clock.says = format!("by the provider's Date header {}", clock.says);
+                found.push(clock);
+            }
+            found
+        }
+        Err(Unanswered::NoCredentials(error)) => vec![Finding::failed(
+            error.to_string(),
+            "set provider.access_key_id and access_key_secret (or …_file), or give this process \
+             one of the sources of the vendor's chain",
+        )],
+        Err(problem) => vec![Finding::failed(
+            problem.to_string(),
+            "see provider.endpoint, DNS, and whether a firewall lets this machine out on its port",
+        )],
+    }
+}
+
+fn answered(answer: &Answer, known_scene: bool) -> Finding {
+    let Err(AnswerError { class, code }) = &answer.reading.outcome else {
+        return Finding::ok("the signature is good, the call is permitted");
+    };
+    // Of a closed alphabet, and the provider's own; its message is not shown.
+    let code = code.as_deref().unwrap_or("no code");
+    match class {
+        // Who says that there is no such verification has checked who asks.
+        ErrorClass::BadRequest | ErrorClass::Gone => {
+            Finding::ok("the signature is good, the call is permitted")
+        }
+        ErrorClass::Credentials if is_about_permission(code) && !known_scene => Finding::warning(
+            format!("the signature is good; permission was refused for an invented scene ({code})"),
+            "look again once a verification is here; if it stays, grant the key \
+             DescribeVerifyResult",
+        ),
+        ErrorClass::Credentials if is_about_permission(code) => Finding::failed(
+            format!("the signature is good, the call is not permitted ({code})"),
+            "grant the RAM user or role AliyunYundunCloudAuthFullAccess or a policy with \
+             DescribeVerifyResult, and see that the account owns the scene",
+        ),
+        ErrorClass::Credentials => Finding::failed(
+            format!("the credentials are refused ({code})"),
+            "see provider.access_key_id and its secret: same account, active, without blanks \
+             around; after a rotation the new one",
+        ),
+        ErrorClass::Clock => Finding::failed(
+            format!("the provider finds our clock wrong ({code})"),
+            "set this machine's clock right (chrony, systemd-timesyncd): 15 minutes is its limit",
+        ),
+        ErrorClass::Throttled => Finding::warning(
+            format!("the call was throttled ({code})"),
+            "try again; if it stays, lower provider.queries_per_second",
+        ),
+        ErrorClass::Transient => Finding::warning(
+            format!("the provider fails at the moment ({code})"),
+            "try again; calls are repeated until it is well",
+        ),
+        ErrorClass::Unreadable => Finding::warning(
+            format!("the answer was not one of the provider's (HTTP {})", answer.http_status),
+            "see that provider.endpoint names Cloudauth itself, and no proxy's page",
+        ),
+    }
+}
+
+fn is_about_permission(code: &str) -> bool {
+    ["NoPermission", "Error.NoPermissionAccess", "Forbidden"]
+        .iter()
+        .any(|known| code.starts_with(known))
+}

@@ -1,0 +1,170 @@
+//! What is around the process: files, the object store, disk and ports.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use verdict::domain::ids::{ResultId, VerificationId};
+use verdict::domain::image::ImageKind;
+use verdict::images::archive::{Archive, ArchiveError, ImageId, Settings};
+
+use super::Patient;
+use super::finding::Finding;
+
+/// Others may read.
+const BY_OTHERS: u32 = 0o004;
+/// Below it images are lost soon.
+const FEW_BYTES: u64 = 1 << 30;
+const FEW_SHARE: f64 = 0.05;
+/// For a service on this machine to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// What is put into the store and taken out again.
+const PROBE: &[u8] = b"verdict doctor";
+
+pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
+    let files = patient.config.files_with_secrets();
+    let count = files.len();
+    let mut found = Vec::new();
+    for (key, file) in files {
+        // One that cannot be read is the configuration's complaint.
+        let Ok(about) = std::fs::metadata(file) else { continue };
+        if about.permissions().mode() & BY_OTHERS != 0 {
+            found.push(Finding::warning(
+                format!("{key}: every user of this machine can read {}", file.display()),
+                format!("chmod o-r {}", file.display()),
+            ));
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(format!("{count} files with secrets, none readable by everybody")));
+    }
+    found
+}
+
+pub(super) async fn object_store(patient: &Patient) -> Finding {
+    let Ok(images) = patient.config.images() else {
+        return Finding::skipped("the section images is not usable");
+    };
+    if !images.archives() {
+        return Finding::skipped("images are not archived");
+    }
+    let opened = tokio::task::spawn_blocking(move || Archive::open(&images.store)).await;
+    let hint = "see images.store: the folder must be writable, or bucket, endpoint and key of \
+                [images.s3] good for put, get, list and delete";
+    let Ok(Ok(archive)) = opened else {
+        return Finding::failed(ArchiveError::Setup.to_string(), hint);
+    };
+    let now = patient.clock.now();
+    let probe = ImageId {
+        verification: patient.ids.next::<VerificationId>(now),
+        result: patient.ids.next::<ResultId>(now),
+        kind: ImageKind::Face,
+    };
+    let outcome = async {
+        archive.put(&probe, PROBE.to_vec()).await.map_err(|error| ("put", error))?;
+        let got = archive.get(&probe).await.map_err(|error| ("get", error));
+        // Also after a failed reading: nothing is to be left.
+        archive.delete(&probe).await.map_err(|error| ("delete", error))?;
+        let emptied = archive.delete_all(probe.verification).await;
+        emptied.map_err(|error| ("list and delete", error))?;
+        got
+    };
+    match outcome.await {
+        Ok(Some(bytes)) if bytes == PROBE => Finding::ok("an object was put, read and deleted"),
+        Ok(_) => Finding::failed("what was put is not what was read", hint),
+        Err((what, error)) => Finding::failed(format!("{what}: {error}"), hint),
+    }
+}
+
+pub(super) fn disk_space(patient: &Patient) -> Finding {
+    let Ok(images) = patient.config.images() else {
+        return Finding::skipped("the section images is not usable");
+    };
+    let archives = images.archives();
+    let Settings::Folder(folder) = images.store else {
+        return Finding::skipped("the object store is not a folder");
+    };
+    if !archives && !folder.exists() {
+        return Finding::skipped("images are not archived");
+    }
+    // One that is still to be made lies on the disk of what is above it.
+    let there = folder.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+    let Ok(disk) = rustix::fs::statvfs(there) else {
+        return Finding::failed(
+            "the disk of the object store does not tell its space",
+            "see that images.store is mounted",
+        );
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let all = disk.f_blocks.saturating_mul(disk.f_frsize).max(1);
+    #[expect(clippy::cast_precision_loss, reason = "a share to two places")]
+    let share = free as f64 / all as f64;
+    let says = format!("{} MiB free, {:.0} %", free >> 20, share * 100.0);
+    if free < FEW_BYTES || share < FEW_SHARE {
+        let hint = "make room, enlarge the disk, or let images go earlier (retention.images_days)";
+        return Finding::warning(says, hint);
+    }
+    Finding::ok(says)
+}
+
+pub(super) async fn public(patient: &Patient) -> Finding {
+    if !patient.role.accepts() {
+        return Finding::skipped("this role does not listen there");
+    }
+    match patient.config.http_listen() {
+        Ok(address) => listener(address).await,
+        Err(_) => Finding::skipped("http.listen is not usable"),
+    }
+}
+
+pub(super) async fn operations(patient: &Patient) -> Finding {
+    match patient.config.operations_listen() {
+        Ok(address) => listener(address).await,
+        Err(_) => Finding::skipped("operations.listen is not usable"),
+    }
+}
+
+async fn listener(address: SocketAddr) -> Finding {
+    match TcpListener::bind(address).await {
+        Ok(_) => Finding::ok(format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            match tokio::time::timeout(ANSWER, readiness(address)).await {
+                Ok(Some(true)) => Finding::ok(format!("a ready verdict serves on {address}")),
+                Ok(Some(false)) => Finding::warning(
+                    format!("a verdict serves on {address} and is not ready"),
+                    "ask its /readyz why",
+                ),
+                _ => Finding::failed(
+                    format!("{address} is taken by another program"),
+                    "stop it, or choose another address",
+                ),
+            }
+        }
+        Err(error) => Finding::failed(
+            format!("cannot listen on {address}: {}", error.kind()),
+            "choose an address of this machine, and a port this user may use",
+        ),
+    }
+}
+
+/// What `/readyz` says there; `None`: that is no verdict.
+async fn readiness(mut address: SocketAddr) -> Option<bool> {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let is_ours = answer.contains("\"stopping\":");
+    is_ours.then(|| answer.starts_with("HTTP/1.1 200"))
+}

@@ -1,0 +1,57 @@
+//! After the one sentence that says what went wrong: what to run, or which key to set.
+
+use verdict::config::ConfigError;
+use verdict::store::{Error, SchemaState};
+
+use super::Usage;
+
+/// What to do about it; `None` where the sentence says it already.
+pub(super) fn about(error: &anyhow::Error) -> Option<String> {
+    for cause in error.chain() {
+        if let Some(wrong) = cause.downcast_ref::<ConfigError>() {
+            return Some(about_configuration(&wrong.key));
+        }
+        if cause.is::<Usage>() {
+            return Some("`--help` after the command shows its options and an example".to_owned());
+        }
+        if let Some(refusal) = cause.downcast_ref::<Error>() {
+            return Some(about_database(refusal).to_owned());
+        }
+    }
+    if error.to_string().starts_with("configuration:") {
+        return Some("`verdict doctor` looks at the whole configuration".to_owned());
+    }
+    None
+}
+
+fn about_configuration(key: &str) -> String {
+    let section = key.split('.').next().unwrap_or_default();
+    match key {
+        "--config" => "give the path of a TOML file that this user can read".to_owned(),
+        // The file or the environment as a whole; no key has a slash.
+        key if key == "environment" || key.contains('/') => {
+            "it must be TOML, like config/default.toml, which explains every key".to_owned()
+        }
+        _ => format!(
+            "set {key} in the file given by --config, or as a variable VERDICT__SECTION__KEY; \
+             config/default.toml explains [{section}], `verdict doctor` looks at all of it"
+        ),
+    }
+}
+
+fn about_database(error: &Error) -> &'static str {
+    match error {
+        Error::Schema(SchemaState::Behind) => {
+            "as the owner of the schema: `verdict migrate`, then config/roles.sql"
+        }
+        Error::Schema(_) => "`verdict --version` tells which binary this is; see docs/upgrades.md",
+        Error::Refused { code, .. } if code == "42501" => {
+            "this database role may not do it: use the owner's URL, or let the owner run \
+             config/roles.sql"
+        }
+        Error::Refused { code, .. } if code == "55P03" => {
+            "a long transaction holds a lock: find it in pg_stat_activity by xact_start"
+        }
+        _ => "see that Postgres runs and what database.url names; `verdict doctor` tells more",
+    }
+}

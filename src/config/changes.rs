@@ -1,0 +1,166 @@
+//! What changed: files looked at again by digest, and keys compared one by one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::checks::given;
+use super::{Config, Environment, Result};
+
+/// By key, as written: `http.listen`, `vault.keys[0].id`.
+pub(super) type Digests = BTreeMap<String, [u8; 32]>;
+
+/// Every key that is set.
+pub(super) fn digests(merged: &config::Config) -> Digests {
+    let mut found = Digests::new();
+    // Cannot fail: what is configured is text, numbers, lists and tables.
+    if let Ok(root) = merged.clone().try_deserialize::<Value>() {
+        flatten(String::new(), &root, &mut found);
+    }
+    found
+}
+
+fn flatten(key: String, value: &Value, found: &mut Digests) {
+    match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                flatten(key, value, found);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (index, value) in items.iter().enumerate() {
+                flatten(format!("{key}[{index}]"), value, found);
+            }
+        }
+        value => {
+            found.insert(key, Sha256::digest(value.to_string()).into());
+        }
+    }
+}
+
+/// The files that a configuration was read from, as they are at one moment. Compared by content:
+/// an orchestrator swaps secrets by moving a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched(BTreeMap<PathBuf, Option<[u8; 32]>>);
+
+impl Watched {
+    /// What both looked at was the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let differs = |(file, digest)| other.0.get(file).is_some_and(|known| known != digest);
+        !self.0.iter().any(differs)
+    }
+}
+
+impl Config {
+    /// Reads it again from where it came.
+    pub fn reload(&self, environment: &Environment) -> Result<Self> {
+        Self::load(self.file.as_deref(), environment)
+    }
+
+    /// The files it was read from, as they are now. Blocks.
+    pub fn watched(&self) -> Watched {
+        let sources = self.sources.values().filter_map(|source| source.secrets_file.as_deref());
+        let others = self.secret_files().into_iter().map(|(_, file)| file);
+        let files = self.file.as_deref().into_iter().chain(sources).chain(others);
+        Watched(files.map(|file| (file.to_owned(), digest(file))).collect())
+    }
+
+    /// Keys that differ between the two and that a process which runs does not take over. Files
+    /// count by their content now, in `before` by what it was then.
+    pub fn fixed_changes(&self, before: &Self, then: &Watched, now: &Watched) -> Vec<String> {
+        let differs = |key: &&String| self.written.get(*key) != before.written.get(*key);
+        let keys = before.written.keys().chain(self.written.keys());
+        let mut changed: Vec<String> =
+            keys.filter(differs).filter(|key| !is_taken_over(key)).cloned().collect();
+        for (key, file) in self.secret_files() {
+            let known = then.0.get(file);
+            if known.is_some() && known != now.0.get(file) {
+                changed.push(key);
+            }
+        }
+        changed.sort();
+        changed.dedup();
+        changed
+    }
+
+    /// Files with secrets that are read once, at the start, by key. The provider's own is read
+    /// again whenever it was refused.
+    fn secret_files(&self) -> Vec<(String, &Path)> {
+        let mut files = vec![
+            ("database.url_file".to_owned(), self.database.url_file.as_deref()),
+            (
+                "provider.security_token_file".to_owned(),
+                self.provider.security_token_file.as_deref(),
+            ),
+        ];
+        if let Some(s3) = &self.images.s3 {
+            let file = s3.access_key_secret_file.as_deref();
+            files.push(("images.s3.access_key_secret_file".to_owned(), file));
+        }
+        for (index, key) in self.vault.keys.iter().enumerate() {
+            files.push((format!("vault.keys[{index}].secret_file"), key.secret_file.as_deref()));
+        }
+        files.into_iter().filter_map(|(key, file)| Some((key, given(file)?))).collect()
+    }
+
+    /// Every file with secrets in it, by key.
+    pub fn files_with_secrets(&self) -> Vec<(String, &Path)> {
+        let mut files = self.secret_files();
+        let provider = given(self.provider.access_key_secret_file.as_deref());
+        files.extend(provider.map(|file| ("provider.access_key_secret_file".to_owned(), file)));
+        for (name, source) in &self.sources {
+            if let Some(file) = &source.secrets_file {
+                files.push((format!("sources.{name}.secrets_file"), file));
+            }
+        }
+        files
+    }
+}
+
+fn is_taken_over(key: &str) -> bool {
+    key == "sources" || key.starts_with("sources.")
+}
+
+fn digest(file: &Path) -> Option<[u8; 32]> {
+    std::fs::read(file).ok().map(|content| Sha256::digest(content).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &Path, text: &str) -> Config {
+        std::fs::write(file, text).unwrap();
+        Config::load(Some(file), &Environment::new()).unwrap()
+    }
+
+    #[test]
+    fn what_a_running_process_does_not_take_over_is_named() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (file, url) = (folder.path().join("verdict.toml"), folder.path().join("url"));
+        std::fs::write(&url, "postgres://a").unwrap();
+        let text = |port: u32, key: &str, limit: u32| {
+            format!(
+                "[http]\nlisten = \"127.0.0.1:{port}\"\n[database]\nurl_file = {url:?}\n\
+                 [[vault.keys]]\nid = \"{key}\"\nsecret = \"x\"\n\
+                 [sources.app]\nrequests_per_second = {limit}\n"
+            )
+        };
+        let before = load(&file, &text(1, "one", 5));
+        let then = before.watched();
+        assert!(then == before.watched());
+        let fixed = |after: &Config| after.fixed_changes(&before, &then, &after.watched());
+
+        let after = load(&file, &text(1, "one", 6));
+        assert!(then != after.watched());
+        assert_eq!(fixed(&after), [""; 0]);
+        let after = load(&file, &text(2, "two", 6));
+        assert_eq!(fixed(&after), ["http.listen", "vault.keys[0].id"]);
+        std::fs::write(&url, "postgres://b").unwrap();
+        let after = load(&file, &text(1, "one", 5));
+        assert_eq!(fixed(&after), ["database.url_file"]);
+    }
+}

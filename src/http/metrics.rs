@@ -1,0 +1,145 @@
+//! `GET /metrics`: what this process has counted, and what it finds in the database.
+//!
+//! Everybody's scrapers, of all replicas, must not cost the database more than now and then a short
+//! look. What was seen stays in the metrics until the next one.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use metrics::{counter, gauge};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Api;
+use crate::store;
+use crate::store::accounts::Breaker;
+
+/// Shortest distance of two looks by one process: a little less than that of usual scrapes.
+const EVERY: Duration = Duration::from_secs(9);
+/// Looks may take this share of the time: one part in so many.
+const SHARE: u32 = 25;
+
+/// When this process looks again.
+#[derive(Debug, Default)]
+pub struct Looks {
+    backlog: Pace,
+    failed: Pace,
+    tasks: Pace,
+}
+
+/// Not before this; held by who is looking.
+#[derive(Debug, Default)]
+struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// Looks, unless somebody did a moment ago, or does now.
+    async fn look<T>(
+        &self,
+        name: &'static str,
+        look: impl Future<Output = store::Result<T>>,
+    ) -> Option<T> {
+        let mut not_before = self.0.try_lock().ok()?;
+        let began = Instant::now();
+        if not_before.is_some_and(|at| began < at) {
+            return None;
+        }
+        let seen = look.await;
+        *not_before = Some(Instant::now() + rest(began.elapsed()));
+        if let Err(error) = &seen {
+            counter!("verdict_looks_put_off_total", "look" => name).increment(1);
+            tracing::debug!(%error, look = name, "a look for the metrics is put off");
+        }
+        seen.ok()
+    }
+}
+
+/// After a look that took this long.
+fn rest(took: Duration) -> Duration {
+    EVERY.max(took * SHARE)
+}
+
+/// Prometheus text.
+pub async fn handler(State(api): State<Api>) -> Response {
+    connections(&api);
+    work(&api).await;
+    if let Ok(breaker) = api.store.breaker(&api.account).await {
+        for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
+            gauge!("verdict_breaker_open", "why" => why.as_str()).set(u8::from(breaker == why));
+        }
+    }
+    vault_keys(&api).await;
+    let text = (api.render_metrics)();
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn connections(api: &Api) {
+    let (open, idle) = api.store.connections();
+    let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+    gauge!("verdict_database_connections", "state" => "idle").set(idle);
+    gauge!("verdict_database_connections", "state" => "busy").set(open.saturating_sub(idle));
+    gauge!("verdict_database_connections_max").set(api.store.max_connections());
+}
+
+async fn work(api: &Api) {
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    if let Some(backlog) = api.looks.backlog.look("backlog", api.store.backlog()).await {
+        gauge!("verdict_due", "held" => "no").set(count(backlog.waiting));
+        gauge!("verdict_due", "held" => "yes").set(count(backlog.leased));
+        gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
+        gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
+        gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));
+    }
+    if let Some(failed) = api.looks.failed.look("failed", api.store.failed()).await {
+        gauge!("verdict_verifications", "state" => "failed").set(count(failed));
+    }
+    if let Some(tasks) = api.looks.tasks.look("tasks", api.store.task_backlog()).await {
+        gauge!("verdict_tasks", "kind" => "archive").set(count(tasks.archive));
+        gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
+        gauge!("verdict_image_time_left_seconds").set(tasks.nearest_deadline.unwrap_or(f64::NAN));
+    }
+}
+
+async fn vault_keys(api: &Api) {
+    let (Some(vault), Ok(needed)) = (&api.vault, api.store.vault_keys_in_use().await) else {
+        return;
+    };
+    for key_id in vault.ring().ids() {
+        let needs = u8::from(needed.iter().any(|id| id == key_id));
+        gauge!("verdict_vault_key_needed", "key_id" => key_id.to_owned(), "configured" => "yes")
+            .set(needs);
+    }
+    for key_id in needed.into_iter().filter(|id| !vault.ring().has(id)) {
+        gauge!("verdict_vault_key_needed", "key_id" => key_id, "configured" => "no").set(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn looks_are_as_rare_as_they_are_expensive() {
+        let pace = Pace::default();
+        assert_eq!(pace.look("test", async { Ok(1) }).await, Some(1));
+        assert_eq!(pace.look("test", async { Ok(2) }).await, None, "a moment ago");
+        assert_eq!(rest(Duration::from_millis(1)), EVERY);
+        assert_eq!(rest(Duration::from_secs(1)), Duration::from_secs(25));
+    }
+
+    #[tokio::test]
+    async fn while_one_looks_others_do_not_wait_for_it() {
+        let pace = Pace::default();
+        let first = pace.look("test", std::future::pending::<store::Result<()>>());
+        let others = async {
+            assert!(pace.look("test", async { Ok(()) }).await.is_none());
+        };
+        tokio::select! {
+            biased;
+            _ = first => unreachable!("it never ends"),
+            () = others => {}
+        }
+    }
+}

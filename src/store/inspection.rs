@@ -1,0 +1,211 @@
+//! What `verdict doctor` asks: about the server, the role, and what waits. Reads only.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, FromRow};
+use time::OffsetDateTime;
+
+use super::{Result, Store};
+
+/// The server, and who we are to it.
+#[derive(Clone, Debug, FromRow)]
+pub struct Server {
+    /// As it calls itself: `16.4`.
+    pub version: String,
+    /// The role we are.
+    pub role: String,
+    /// It may do everything.
+    pub superuser: bool,
+    /// It owns the schema.
+    pub owner: bool,
+    /// A standby, which takes no writes.
+    pub standby: bool,
+    /// `off`: a commit is reported before it is safe.
+    pub synchronous_commit: String,
+    /// `off`: a crash of the machine loses or breaks everything.
+    pub fsync: String,
+    /// `off`: a crash of the machine may leave half-written pages.
+    pub full_page_writes: String,
+    /// Milliseconds until an idle transaction is ended; 0: never.
+    pub idle_transaction_ms: i64,
+    /// Connections that roles like ours can have, all together.
+    pub connections: i32,
+    /// Connections there are now, ours included.
+    pub connected: i64,
+    /// The server's clock.
+    pub now: OffsetDateTime,
+}
+
+/// Open transactions that keep dead rows from being removed.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct LongTransactions {
+    /// How many, as far as our role may see them.
+    pub count: i64,
+    /// Age of the oldest.
+    pub oldest_seconds: f64,
+}
+
+/// The breaker, and since when it is open.
+#[derive(Clone, Debug, FromRow)]
+pub struct OpenBreaker {
+    /// As in [`super::accounts::Breaker::as_str`].
+    pub breaker: String,
+    /// Seconds since it opened.
+    pub open_seconds: f64,
+}
+
+/// A right on a table, or on one of its columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// The table, or the function with the types of its arguments.
+    pub table: String,
+    /// `None`: the whole table.
+    pub column: Option<String>,
+    /// `select`, `insert`, `update`, `delete`, or `execute`.
+    pub privilege: String,
+}
+
+impl Store {
+    /// Connects once, past the pool, which would try again until its time is over and then not
+    /// say why.
+    pub async fn connect_once(&self) -> Result<()> {
+        self.once(async { PgConnection::connect_with(self.connect_options()).await?.close().await })
+            .await
+    }
+
+    /// The server, and who we are to it.
+    pub async fn inspect_server(&self) -> Result<Server> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select current_setting('server_version') as version, current_user::text as role,
+                    (select rolsuper from pg_roles where rolname = current_user) as superuser,
+                    coalesce((select pg_has_role(current_user, relowner, 'usage') from pg_class
+                              where oid = to_regclass('verifications')), false) as owner,
+                    pg_is_in_recovery() as standby,
+                    current_setting('synchronous_commit') as synchronous_commit,
+                    current_setting('fsync') as fsync,
+                    current_setting('full_page_writes') as full_page_writes,
+                    (select setting::bigint from pg_settings
+                     where name = 'idle_in_transaction_session_timeout') as idle_transaction_ms,
+                    current_setting('max_connections')::int
+                        - current_setting('superuser_reserved_connections')::int as connections,
+                    (select count(*) from pg_stat_activity where datname is not null) as connected,
+                    clock_timestamp() as now",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The clock by which work falls due.
+    pub async fn database_now(&self) -> Result<OffsetDateTime> {
+        self.run(|| async {
+            sqlx::query_scalar("select verdict_now()").fetch_one(&self.pool).await
+        })
+        .await
+    }
+
+    /// Transactions open for longer than `seconds`.
+    pub async fn long_transactions(&self, seconds: f64) -> Result<LongTransactions> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select count(*) as count,
+                    coalesce(extract(epoch from now() - min(xact_start)), 0)::float8
+                        as oldest_seconds
+                 from pg_stat_activity
+                 where datname = current_database() and backend_type = 'client backend'
+                    and xact_start < now() - make_interval(secs => $1)",
+            )
+            .bind(seconds)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Those of these rights that our role does not have.
+    pub async fn missing_rights(&self, rights: &[Right]) -> Result<Vec<String>> {
+        let tables: Vec<&str> = rights.iter().map(|right| right.table.as_str()).collect();
+        let columns: Vec<Option<&str>> =
+            rights.iter().map(|right| right.column.as_deref()).collect();
+        let privileges: Vec<&str> = rights.iter().map(|right| right.privilege.as_str()).collect();
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select p || ' on ' || t || coalesce(' (' || c || ')', '')
+                 from unnest($1::text[], $2::text[], $3::text[]) as wanted (t, c, p)
+                 where not case
+                    when p = 'execute' then
+                        coalesce(has_function_privilege(to_regprocedure(t)::oid, p), true)
+                    when to_regclass(t) is null then true
+                    when c is null then has_table_privilege(to_regclass(t)::oid, p)
+                    else has_column_privilege(to_regclass(t)::oid, c, p) end
+                 order by 1",
+            )
+            .bind(&tables)
+            .bind(&columns)
+            .bind(&privileges)
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The breaker of this account, if it is open.
+    pub async fn open_breaker(&self, account: &str) -> Result<Option<OpenBreaker>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select breaker, coalesce(extract(epoch from verdict_now() - opened_at), 0)::float8
+                    as open_seconds
+                 from accounts where account = $1 and breaker <> 'closed'",
+            )
+            .bind(account)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// How many verifications were given up. No index has them, so the server stops counting
+    /// after three seconds; `None` then.
+    pub async fn given_up(&self) -> Result<Option<i64>> {
+        let counted = self
+            .once(async {
+                let mut connection = self.pool.acquire().await?;
+                sqlx::raw_sql("set statement_timeout = 3000").execute(&mut *connection).await?;
+                let counted =
+                    sqlx::query_scalar("select count(*) from verifications where state = 'failed'")
+                        .fetch_one(&mut *connection)
+                        .await;
+                sqlx::raw_sql("reset statement_timeout").execute(&mut *connection).await?;
+                counted
+            })
+            .await;
+        match counted {
+            Err(super::Error::Refused { code, .. }) if code == "57014" => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Indexes whose building was cut short.
+    pub async fn invalid_indexes(&self) -> Result<Vec<String>> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select indexrelid::regclass::text from pg_index join pg_class on oid = indexrelid
+                 where not indisvalid and relnamespace = 'public'::regnamespace order by 1",
+            )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// A scene that this installation has verified somebody in.
+    pub async fn a_scene(&self) -> Result<Option<String>> {
+        self.run(|| async {
+            sqlx::query_scalar("select biz_type from verifications order by id desc limit 1")
+                .fetch_optional(&self.pool)
+                .await
+        })
+        .await
+    }
+}

@@ -1,0 +1,186 @@
+//! Looks into the tables for the metrics.
+//!
+//! They may not cost much however large the tables are and however much in them is dead: each counts
+//! up to a limit along an index, and Postgres ends one that takes longer than a second all the same.
+//! Who looks remembers what was seen, and rests in proportion to what the look cost.
+
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
+
+use super::{Error, Result, Store};
+
+/// The limit holds for the rest of its message, which is a transaction: nothing is left behind on
+/// the connection.
+macro_rules! bounded {
+    ($statement:literal) => {
+        concat!("set local statement_timeout = '1s'; ", $statement)
+    };
+}
+
+/// Open work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Backlog {
+    /// Due and in nobody's hands.
+    pub waiting: i64,
+    /// Due and leased.
+    pub leased: i64,
+    /// Age of the oldest due row.
+    pub oldest_seconds: f64,
+    /// Pending among those that are due or will be.
+    pub pending: i64,
+    /// Unfinished among them.
+    pub unfinished: i64,
+}
+
+const BACKLOG: &str = bounded!(
+    "select count(*) filter (where due and not held) as waiting,
+        count(*) filter (where due and held) as leased,
+        coalesce(extract(epoch from verdict_now() - min(due_at) filter (where due)), 0)::float8
+            as oldest_seconds,
+        count(*) filter (where state = 'pending') as pending,
+        count(*) filter (where state = 'unfinished') as unfinished
+     from (
+        (select due_at, state, true as due, coalesce(lease_until > verdict_now(), false) as held
+         from verifications where due_at <= verdict_now() order by due_at limit 10000)
+        union all
+        (select due_at, state, false, false
+         from verifications where due_at > verdict_now() order by due_at limit 10000)
+     ) as open"
+);
+
+const FAILED: &str = bounded!(
+    "select count(*) from (
+        select from verifications where state = 'failed' order by id limit 10000) as failed"
+);
+
+/// Tasks there are.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct TaskBacklog {
+    /// Images still to be archived: results with links.
+    pub archive: i64,
+    /// Verifications whose objects are to be deleted.
+    pub delete: i64,
+    /// Time until the nearest deadline, in seconds; negative: past it. Of links that were not
+    /// asked for again.
+    pub nearest_deadline: Option<f64>,
+}
+
+const TASKS: &str = bounded!(
+    "select count(*) filter (where kind = 'archive') as archive,
+        count(*) filter (where kind = 'delete-images') as delete,
+        extract(epoch from min(deadline) filter
+            (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
+            as nearest_deadline
+     from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) as t"
+);
+
+/// What must never be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invariant {
+    /// Work that has been due for a minute is in somebody's hands, if calls are allowed.
+    DueWithoutOwner,
+    /// Every decision was made by a policy that is kept.
+    DecisionWithoutPolicy,
+    /// What is decided has a decision.
+    SettledWithoutDecision,
+    /// Links are followed, or new ones asked for, within a minute of their death.
+    ImagePastDeadline,
+}
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::DueWithoutOwner,
+        Self::DecisionWithoutPolicy,
+        Self::SettledWithoutDecision,
+        Self::ImagePastDeadline,
+    ];
+
+    /// Its name in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DueWithoutOwner => "due-without-owner",
+            Self::DecisionWithoutPolicy => "decision-without-policy",
+            Self::SettledWithoutDecision => "settled-without-decision",
+            Self::ImagePastDeadline => "image-past-deadline",
+        }
+    }
+
+    const fn look(self) -> &'static str {
+        match self {
+            Self::DueWithoutOwner => bounded!(
+                "select count(*) from (
+                    select lease_until from verifications
+                    where due_at <= verdict_now() - interval '1 minute'
+                    order by due_at limit 10000) as late
+                 where lease_until is null or lease_until <= verdict_now()"
+            ),
+            // The newest: more than are made between two looks.
+            Self::DecisionWithoutPolicy => bounded!(
+                "select count(*) from (
+                    select policy_digest from decisions order by id desc limit 5000) as d
+                 where not exists (select from policies where digest = d.policy_digest)"
+            ),
+            Self::SettledWithoutDecision => bounded!(
+                "select count(*) from (
+                    select verification_id from results order by id desc limit 2000) as r
+                 cross join lateral (
+                    select state, decision_id from verifications
+                    where id = r.verification_id limit 1) as v
+                 where v.state = 'decided'
+                    and not exists (select from decisions where id = v.decision_id)"
+            ),
+            Self::ImagePastDeadline => bounded!(
+                "select count(*) from (
+                    select kind, deadline, asked_again_at from tasks
+                    order by due_at limit 10000) as t
+                 where kind = 'archive' and asked_again_at is null
+                    and deadline < verdict_now() - interval '1 minute'"
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// What is open, and for how long the oldest has been due.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        Ok(Backlog::from_row(&self.look(BACKLOG).await?)?)
+    }
+
+    /// How many have failed.
+    pub async fn failed(&self) -> Result<i64> {
+        Ok(self.look(FAILED).await?.try_get(0)?)
+    }
+
+    /// What is to be done after answers.
+    pub async fn task_backlog(&self) -> Result<TaskBacklog> {
+        Ok(TaskBacklog::from_row(&self.look(TASKS).await?)?)
+    }
+
+    /// How often this is violated, as far as one look can tell.
+    pub async fn violations(&self, invariant: Invariant) -> Result<i64> {
+        Ok(self.look(invariant.look()).await?.try_get(0)?)
+    }
+
+    /// How far the account's granted calls reach beyond now; 0: there is room.
+    pub async fn budget_ahead(&self, account: &str) -> Result<f64> {
+        let ahead: Option<f64> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select extract(epoch from greatest(spent_to, verdict_now()) - verdict_now())::float8
+                     from budgets where account = $1 order by draws desc limit 1",
+                )
+                .bind(account)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(ahead.unwrap_or(0.0))
+    }
+
+    async fn look(&self, statement: &'static str) -> Result<PgRow> {
+        let rows =
+            self.once(async { sqlx::raw_sql(statement).fetch_all(&self.pool).await }).await?;
+        rows.into_iter().next().ok_or(Error::Inconsistent("a look answers with no row"))
+    }
+}

@@ -1,0 +1,210 @@
+//! The metrics: every one there is, and what it says.
+
+use ::metrics::{describe_counter, describe_gauge, describe_histogram};
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; begins at 0 with the process.
+    Counter,
+    /// What is so now.
+    Gauge,
+    /// How often something took how long.
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// As Prometheus knows it.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// Its help text.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+/// All of them, in the order of docs/observability.md.
+pub const METRICS: &[Metric] = &[
+    gauge("verdict_build_info", &["version", "revision"], "1; the labels say what is running"),
+    counter(
+        "verdict_http_requests_total",
+        &["route", "method", "status", "code"],
+        "Requests by route, method, status and problem code",
+    ),
+    histogram("verdict_http_request_seconds", &["route"], "Time to answer a request, by route"),
+    counter(
+        "verdict_config_reloads_total",
+        &["outcome"],
+        "Changed configurations that were taken over while serving (applied), or refused for something wrong in them",
+    ),
+    counter("verdict_panics_total", &[], "Panics caught in requests"),
+    counter("verdict_callbacks_total", &["outcome"], "Accepted callbacks: new or repeated"),
+    gauge(
+        "verdict_verifications",
+        &["state"],
+        "Verifications that are pending, unfinished or failed; the first two counted among 10,000 that are due and 10,000 that will be, the last up to 10,000",
+    ),
+    gauge(
+        "verdict_due",
+        &["held"],
+        "Verifications due now, in a worker's hands or not; counted up to 10,000",
+    ),
+    gauge("verdict_oldest_due_seconds", &[], "How long the oldest due verification has been due"),
+    gauge(
+        "verdict_leases",
+        &["kind"],
+        "What this process has in its hands: verifications to ask about, tasks",
+    ),
+    counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
+    histogram("verdict_provider_call_seconds", &[], "Time of a call to the provider"),
+    gauge(
+        "verdict_budget_queries_per_second",
+        &[],
+        "Calls to the provider that the account allows in a second, all processes together",
+    ),
+    gauge(
+        "verdict_budget_ahead_seconds",
+        &[],
+        "How far the calls already granted reach beyond now; 0: there is room",
+    ),
+    gauge(
+        "verdict_breaker_open",
+        &["why"],
+        "1 while calls to the provider are stopped for this reason",
+    ),
+    counter(
+        "verdict_breaker_trips_total",
+        &["why"],
+        "How often calling the provider was stopped or a probe failed, by reason",
+    ),
+    counter(
+        "verdict_fetches_total",
+        &["written"],
+        "Fetches by what became of their write: committed or fenced",
+    ),
+    counter(
+        "verdict_put_off_total",
+        &[],
+        "Fetches put off because their answer could not be sealed or written",
+    ),
+    counter(
+        "verdict_decisions_refused_total",
+        &[],
+        "Decisions, or shadows of them, that the database refused for their data: the answer is kept, and without a decision the verification is failed",
+    ),
+    counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
+    counter(
+        "verdict_decision_reasons_total",
+        &["code", "outcome"],
+        "Reasons of decisions, by their code and by what each alone calls for",
+    ),
+    counter(
+        "verdict_shadow_decisions_total",
+        &["agrees"],
+        "Decisions of a policy in shadow, by whether they agree with what counts",
+    ),
+    counter(
+        "verdict_activations_refused_total",
+        &[],
+        "Activations that this version could not follow",
+    ),
+    gauge(
+        "verdict_score_drift_psi",
+        &["score"],
+        "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare",
+    ),
+    gauge(
+        "verdict_score_drift_alarm",
+        &["score"],
+        "1 while the population stability index of a score is 0.25 or more: scores are not distributed as they were",
+    ),
+    gauge(
+        "verdict_tasks",
+        &["kind"],
+        "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000",
+    ),
+    gauge(
+        "verdict_image_time_left_seconds",
+        &[],
+        "Until the nearest deadline of links that are not followed yet; below 0 it is over, NaN: there are none",
+    ),
+    counter("verdict_images_total", &["state"], "Images by what became of them"),
+    counter("verdict_image_downloads_total", &["outcome"], "Links followed, by outcome"),
+    histogram("verdict_images_kept_seconds", &[], "From an answer to its last image kept"),
+    counter("verdict_image_reads_total", &[], "Images shown"),
+    counter("verdict_material_reads_total", &[], "Persons shown"),
+    counter("verdict_erasures_total", &[], "Erasures asked for by the API"),
+    gauge("verdict_persons_with_faces", &[], "Persons whose faces are kept"),
+    gauge(
+        "verdict_persons_alarm",
+        &["threshold"],
+        "1 when the faces of at least so many persons are kept",
+    ),
+    gauge(
+        "verdict_vault_key_needed",
+        &["key_id", "configured"],
+        "1 while data needs this key-encryption key",
+    ),
+    gauge(
+        "verdict_invariant_violations",
+        &["invariant"],
+        "What must never be, and is: 0, or somebody has to look",
+    ),
+    gauge(
+        "verdict_database_connections",
+        &["state"],
+        "Connections of this process to the database: idle or busy",
+    ),
+    gauge(
+        "verdict_database_connections_max",
+        &[],
+        "Connections to the database that this process may have",
+    ),
+    counter(
+        "verdict_looks_put_off_total",
+        &["look"],
+        "Looks into the database for these metrics that took too long or failed: what they show is older than it should be",
+    ),
+    counter(
+        "verdict_traces_dropped_total",
+        &[],
+        "Spans that no collector got: it was away, or slower than they came",
+    ),
+];
+
+pub(super) fn describe() {
+    for metric in METRICS {
+        let Metric { name, help, .. } = *metric;
+        match metric.kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Histogram => describe_histogram!(name, help),
+        }
+    }
+}

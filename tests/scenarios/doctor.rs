@@ -1,0 +1,297 @@
+//! `verdict doctor`: what is wrong is named, with what to do about it, and nothing else is hidden.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor};
+use verdict::domain::clock::Clock;
+use verdict::postgres::{Mode, Programs, Server};
+use verdict::store::Store;
+
+use crate::harness::{Database, Options, SECRET, Setting, callback, now};
+use crate::roles::user;
+
+/// What it says, by check, and its exit code.
+struct Report {
+    code: i32,
+    items: Vec<Value>,
+}
+
+impl Report {
+    async fn of(setting: &Setting, role: &str) -> Self {
+        let (code, said, error) = setting.run(&["doctor", "--json", "--role", role], "").await;
+        let items: Value =
+            serde_json::from_str(&said).unwrap_or_else(|_| panic!("no JSON: {said}{error}"));
+        for secret in [SECRET, "provider-secret", setting.database.url.as_str(), "only-here"] {
+            assert!(!said.contains(secret), "it tells a secret: {said}");
+        }
+        let items = items.as_array().expect("a list").clone();
+        for item in &items {
+            let wants_a_hint = ["warning", "failed"].contains(&item["state"].as_str().unwrap());
+            assert_eq!(item["hint"].is_string(), wants_a_hint, "{item}");
+        }
+        Self { code, items }
+    }
+
+    /// Everything of that state, but what the tests' Postgres without fsync is blamed for.
+    fn those(&self, state: &str) -> Vec<&str> {
+        let of = |item: &&Value| item["state"] == state && item["check"] != "durability";
+        self.items.iter().filter(of).map(|item| item["check"].as_str().unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn has(&self, check: &str, state: &str, says: &str) {
+        let fits = |item: &&Value| {
+            let told = format!("{}{}", item["says"], item["hint"]);
+            item["check"] == check && item["state"] == state && told.contains(says)
+        };
+        assert!(self.items.iter().any(|item| fits(&item)), "{check}: {:#?}", self.items);
+    }
+}
+
+fn options() -> Options {
+    Options { fixed_clock: false, ..Options::default() }
+}
+
+#[tokio::test]
+async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
+    // Not the tests' Postgres: that one would lose what it has in a crash, and is told so.
+    let folder = tempfile::TempDir::new().unwrap();
+    let pg_bin = std::env::var_os("PG_BIN");
+    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+    let server = Server::start(&programs, &folder.path().join("pg"), Mode::Durable).await.unwrap();
+    let owner = Database { url: server.url("postgres") };
+    let store: Store = owner.store();
+    store.migrate().await.unwrap();
+    let more = "alter database postgres set idle_in_transaction_session_timeout = '60s'";
+    owner.pool().await.execute(AssertSqlSafe(more)).await.unwrap();
+
+    let images = format!("store = \"file://{}/images\"", folder.path().display());
+    let mut setting = Setting::new(Options { images, ..options() }).await;
+    setting.database = user(&owner, "verdict_api, verdict_worker").await;
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    let report = Report::of(&setting, "all").await;
+    let bad: Vec<&Value> = report.items.iter().filter(|item| item["state"] != "ok").collect();
+    // The disk of this machine is its own affair.
+    assert!(bad.iter().all(|item| item["check"] == "disk-space"), "{bad:#?}");
+    assert_eq!(report.code, 0);
+    report.has("provider", "ok", "signature is good");
+    report.has("provider", "ok", "Date header");
+    report.has("object-store", "ok", "put, read and deleted");
+    report.has("rights", "ok", "verdict_api and verdict_worker");
+
+    // The same for people, and where the service's own ports are asked about.
+    let (code, said, _) = setting.run(&["doctor"], "").await;
+    assert_eq!(code, 0);
+    assert!(said.lines().last().unwrap().contains(" 0 failed"), "{said}");
+    let whose: String = sqlx::query_scalar("select id::text from verifications")
+        .fetch_one(&owner.pool().await)
+        .await
+        .unwrap();
+    for kept in std::fs::read_dir(folder.path().join("images")).unwrap() {
+        assert_eq!(kept.unwrap().file_name().to_str(), Some(whose.as_str()), "left behind");
+    }
+    process.kill().await;
+    store.close().await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_secret_and_a_wrong_clock_are_told_apart() {
+    let wrong = Options { provider_secret: "wrong".to_owned(), ..options() };
+    let report = Report::of(&Setting::new(wrong).await, "worker").await;
+    assert_eq!((report.code, report.those("failed")), (1, vec!["provider"]));
+    report.has("provider", "failed", "credentials are refused (SignatureDoesNotMatch)");
+
+    let elsewhere = Clock::fixed(now() + Duration::from_mins(20));
+    let report = Report::of(&Setting::beside(options(), &elsewhere).await, "worker").await;
+    assert_eq!((report.code, report.those("failed")), (1, vec!["provider", "provider"]));
+    report.has("provider", "failed", "finds our clock wrong (InvalidTimeStamp.Expired)");
+    // The header has whole seconds.
+    report.has("provider", "failed", "Date header this machine's clock differs by 1");
+
+    let setting = Setting::new(options()).await;
+    setting.database.shift_clock(3600).await;
+    let report = Report::of(&setting, "worker").await;
+    report.has("clock-verdict-now", "failed", "differs by 3600");
+    report.has("clock-database", "ok", "differs by");
+}
+
+#[tokio::test]
+async fn a_permission_and_a_silent_provider_are_told_apart_as_well() {
+    let mut setting = Setting::new(options()).await;
+    setting.provider.fail_all(Some(verdict::sandbox::Behaviour::error("NoPermission")));
+    // Of an invented scene that is no wonder.
+    let report = Report::of(&setting, "worker").await;
+    report.has("provider", "warning", "refused for an invented scene (NoPermission)");
+    let scene = "insert into verifications
+        (id, biz_type, biz_id, state, created_at, updated_at, give_up_at)
+        values (gen_random_uuid(), 'scene', 'a', 'decided', now(), now(), now())";
+    sqlx::query(scene).execute(&setting.database.pool().await).await.unwrap();
+    let report = Report::of(&setting, "worker").await;
+    report.has("provider", "failed", "the call is not permitted (NoPermission)");
+
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    setting.provider_address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let report = Report::of(&setting, "worker").await;
+    report.has("provider", "failed", "cannot connect");
+    // A process that only accepts does not call.
+    let report = Report::of(&setting, "api").await;
+    report.has("provider", "skipped", "does not call");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
+    let mut setting = Setting::new(options()).await;
+    let pool = setting.database.pool().await;
+    for undo in
+        ["drop table schema_floor", "delete from _sqlx_migrations where version = 20261125000003"]
+    {
+        sqlx::query(AssertSqlSafe(undo)).execute(&pool).await.unwrap();
+    }
+    let report = Report::of(&setting, "all").await;
+    assert_eq!((report.code, report.those("failed")), (1, vec!["schema"]));
+    report.has("schema", "failed", "run `verdict migrate`");
+    report.has("provider", "ok", "signature is good");
+
+    // As a killed `create index concurrently` leaves it.
+    let cut_short = "update pg_index set indisvalid = false
+        where indexrelid = 'verifications_due'::regclass";
+    sqlx::query(cut_short).execute(&pool).await.unwrap();
+    let report = Report::of(&setting, "all").await;
+    report.has("indexes", "failed", "verifications_due");
+
+    sqlx::query("drop schema public cascade").execute(&pool).await.unwrap();
+    let report = Report::of(&setting, "all").await;
+    report.has("schema", "failed", "run `verdict migrate`");
+    report.has("backlog", "skipped", "see schema");
+
+    let right = setting.database.url.clone();
+    setting.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
+    let report = Report::of(&setting, "all").await;
+    report.has("database", "failed", "the database is unavailable (connection refused)");
+    report.has("schema", "skipped", "does not answer");
+    report.has("provider", "ok", "signature is good");
+    let with = |change: fn(&mut url::Url)| {
+        let mut url = url::Url::parse(&right).unwrap();
+        change(&mut url);
+        Database { url: url.into() }
+    };
+    setting.database = with(|url| url.set_password(Some("wrong")).unwrap());
+    let report = Report::of(&setting, "all").await;
+    report.has("database", "failed", "user and password");
+    setting.database = with(|url| url.set_path("/nowhere"));
+    let report = Report::of(&setting, "all").await;
+    report.has("database", "failed", "create the database");
+}
+
+#[tokio::test]
+async fn a_missing_vault_key_is_named_and_so_is_one_with_another_secret() {
+    let mut setting = Setting::new(options()).await;
+    setting.serve().await.kill().await;
+    setting.options.vault_keys = &["other"];
+    let report = Report::of(&setting, "worker").await;
+    assert_eq!((report.code, report.those("failed")), (1, vec!["vault-keys"]));
+    report.has("vault-keys", "failed", "data needs test");
+
+    setting.options.vault_keys = &["other", "test"];
+    let report = Report::of(&setting, "worker").await;
+    report.has("vault-keys", "warning", "other is the primary one and wraps nothing yet");
+
+    let rename = "update vault_keys set key_id = 'other'";
+    let pool = setting.database.pool().await;
+    sqlx::query(rename).execute(&pool).await.unwrap();
+    sqlx::query("update named_keys set key_id = 'other'").execute(&pool).await.unwrap();
+    let report = Report::of(&setting, "worker").await;
+    report.has("vault-keys", "failed", "its secret is another");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_named() {
+    // Below a file no folder can be made, whoever tries.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let images = format!("store = \"file://{}/images\"", file.path().display());
+    let report = Report::of(&Setting::new(Options { images, ..options() }).await, "all").await;
+    assert_eq!((report.code, report.those("failed")), (1, vec!["object-store"]));
+    report.has("object-store", "failed", "images.store");
+}
+
+#[tokio::test]
+async fn a_role_without_its_rights_is_told_which() {
+    let mut setting = Setting::new(options()).await;
+    let owner = setting.database.clone();
+    setting.database = user(&owner, "verdict_reader").await;
+    let report = Report::of(&setting, "worker").await;
+    assert_eq!(report.code, 1);
+    report.has("rights", "failed", "grant verdict_worker to user_");
+    // The one that fetches lacks what accepting needs, and has what fetching needs.
+    setting.database = user(&owner, "verdict_worker").await;
+    let report = Report::of(&setting, "api").await;
+    report.has("rights", "failed", "insert on callbacks");
+    let report = Report::of(&setting, "worker").await;
+    report.has("rights", "ok", "verdict_worker");
+    assert_eq!(report.those("failed"), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_waits_and_what_stopped_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let secrets = folder.path().join("secrets");
+    std::fs::write(&secrets, SECRET).unwrap();
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let more = format!("[sources.more]\nsecrets_file = {secrets:?}\n[policy]\nfile = {:?}", {
+        let file = folder.path().join("policy.toml");
+        let text = std::fs::read_to_string("config/policy.toml").unwrap();
+        std::fs::write(&file, format!("# Another.\n{text}")).unwrap();
+        file
+    });
+    let mut setting = Setting::new(options()).await;
+    setting.serve().await.kill().await;
+    let pool = setting.database.pool().await;
+    for statement in [
+        "update accounts set breaker = 'credentials', opened_at = now() - interval '10 minutes'",
+        "insert into verifications (id, biz_type, biz_id, state, created_at, updated_at, give_up_at, due_at)
+         values (gen_random_uuid(), 't', 'a', 'failed', now(), now(), now(), null),
+                (gen_random_uuid(), 't', 'b', 'pending', now(), now(), now(), now() - interval '1 hour')",
+    ] {
+        sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.unwrap();
+    }
+    setting.options.more = more;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = setting.config_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replacen("127.0.0.1:0", &address, 1);
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let arguments = ["doctor", "--json", "--config", file];
+    let (code, said, error) = crate::harness::run_verdict(&arguments, &[]).await;
+    let items: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
+    let report = Report { code, items: items.as_array().unwrap().clone() };
+    assert_eq!((report.code, report.those("failed")), (1, vec!["breaker", "http.listen"]));
+    report.has("breaker", "failed", "open for 10 min (credentials)");
+    report.has("backlog", "warning", "the oldest for 60 min");
+    report.has("given-up", "warning", "1 verifications");
+    report.has("secret-files", "warning", "sources.more.secrets_file");
+    report.has("policy", "warning", "which is ignored");
+    report.has("durability", "failed", "fsync is off");
+    report.has("http.listen", "failed", "another program");
+}
+
+#[tokio::test]
+async fn every_wrong_key_is_named_not_only_the_first() {
+    let more = "faults_to_open = 0\n[log]\nformat = \"xml\"\n[retention]\nperson_days = 40000";
+    let setting = Setting::new(Options { more: more.to_owned(), ..options() }).await;
+    let report = Report::of(&setting, "all").await;
+    assert_eq!(report.code, 2);
+    report.has("configuration", "failed", "worker.faults_to_open");
+    report.has("configuration", "failed", "log.format");
+    // The rest is looked at all the same.
+    report.has("schema", "ok", "current");
+}
