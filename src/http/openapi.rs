@@ -144,7 +144,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" | "refetch-verification" | "get-backtest" => {
+        "get-verification" | "refetch-verification" | "get-backtest" | "list-flips" => {
             of_one(vec![P::invalid_field()])
         }
         "list-verifications" => vec![P::invalid_field()],
@@ -152,7 +152,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
         "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
-        | "compare-shadow" => of_one(vec![]),
+        | "compare-shadow" | "diff-policies" => of_one(vec![]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),
@@ -172,8 +172,6 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "check-policy" => {
             vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
         }
-        "diff-policies" => of_one(vec![]),
-        "list-flips" => of_one(vec![P::invalid_field()]),
         "activate-policy" | "shadow-policy" | "end-shadow" | "start-backtest" => of_one(body()),
         "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
             [body(), vec![P::nothing_to_change()]].concat()

@@ -85,6 +85,7 @@ impl Operator {
     }
 
     /// Holds exactly where this one does not.
+    #[must_use]
     pub const fn contrary(self) -> Self {
         match self {
             Self::Eq => Self::Ne,

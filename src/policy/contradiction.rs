@@ -101,7 +101,9 @@ pub fn literals(condition: &Condition) -> Vec<Literal<'_>> {
         match condition {
             Condition::Leaf(leaf) => found.push(Literal { leaf, place: found.len(), want }),
             Condition::All(parts) | Condition::Any(parts) => {
-                parts.iter().for_each(|part| gather(part, want, found));
+                for part in parts {
+                    gather(part, want, found);
+                }
             }
             Condition::Not(part) => gather(part, want.under_not(), found),
         }
@@ -305,6 +307,7 @@ impl Known {
 
 /// What is left of a field: it may lack, make no sense, or have one of these values.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "any of the three may be, and each end be open")]
 struct Values {
     absent: bool,
     unknowable: bool,

@@ -48,9 +48,10 @@ mod tests {
 
     #[test]
     fn texts_made_to_be_hard_to_compare_are_given_up_in_time() {
-        let text = |seed: u64| -> String {
+        let text = |seed: u64| {
             let next = |n: u64| (n * 2_654_435_761 + seed) % 7;
-            (0..60_000).map(|n| format!("{}\n", next(n * n + n / 3))).collect()
+            let lines: Vec<String> = (0..60_000).map(|n| next(n * n + n / 3).to_string()).collect();
+            lines.join("\n")
         };
         let (old, new) = (text(1), text(4));
         let started = std::time::Instant::now();

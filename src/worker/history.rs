@@ -207,10 +207,10 @@ pub async fn replay(
         range.since.and_then(|at| at.checked_sub(CLOCKS_DIFFER)).map_or(Uuid::nil(), earliest);
     loop {
         let worked = Instant::now();
-        let page = store.past_in_full_after(after, PAGE).await?;
-        let Some(end) = page.end else { break };
+        let batch = store.past_in_full_after(after, PAGE).await?;
+        let Some(end) = batch.end else { break };
         after = end;
-        for past in page.items.iter().filter(|past| range.holds(past.result, &past.biz_type)) {
+        for past in batch.items.iter().filter(|past| range.holds(past.result, &past.biz_type)) {
             if !policies.contains_key(&past.policy) {
                 let text = store.policy_text(&past.policy).await?;
                 // A text that was changed is another policy.
@@ -287,11 +287,11 @@ pub async fn decide_anew(
     let mut done = DecidedAnew { after: after.max(range.start()), ..DecidedAnew::default() };
     loop {
         let worked = Instant::now();
-        let page = store.standing_after(done.after, STANDING_PAGE).await?;
-        let Some(end) = page.end else { break };
+        let batch = store.standing_after(done.after, STANDING_PAGE).await?;
+        let Some(end) = batch.end else { break };
         let now = clock.now();
         let (mut new, mut same) = (Vec::new(), 0);
-        for standing in page.items {
+        for standing in batch.items {
             if range.holds(standing.result, &standing.evidence.biz_type) {
                 match anew(policies, standing, now, ids) {
                     Some(pair) => new.push(pair),

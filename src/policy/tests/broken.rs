@@ -405,8 +405,8 @@ fn what_the_database_could_not_hold_is_refused() {
             "{said}"
         );
     }
-    let list: Vec<String> = (0..65).map(|n| format!("\"s{n}\"")).collect();
-    let many = format!("{{ field = \"biz_type\", not_in = [{}] }}", list.join(", "));
+    let scenes: Vec<String> = (0..65).map(|n| format!("\"s{n}\"")).collect();
+    let many = format!("{{ field = \"biz_type\", not_in = [{}] }}", scenes.join(", "));
     let said = last(&GOOD.replace(others, &twice(&many)));
     assert_eq!(said, "error in line 13, rule `others`: a list has at most 64 values");
     let long = format!("{{ all = [{}] }}", vec![others; 65].join(", "));
