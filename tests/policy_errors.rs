@@ -84,6 +84,29 @@ const BROKEN: &[(&str, &str)] = &[
         "{ any = [{ all = [{ field = \"face_score\", lt = 1 }, { field = \"face_score\", gt = 2 }] }] }",
     ),
     ("{ field = \"status\", eq = 1 }, ", ""),
+    // Excluded through `not` and `any`, and by what scores have to do with each other.
+    (
+        SCORE,
+        "{ field = \"lowest_score\", ge = 90.0 }, { not = { field = \"lowest_score\", ge = 90.0 } }",
+    ),
+    (
+        SCORE,
+        "{ field = \"lowest_score\", ge = 90.0 }, { any = [{ field = \"lowest_score\", lt = 60.0 }, \
+         { field = \"lowest_score\", lt = 50.0 }] }",
+    ),
+    (SCORE, "{ field = \"lowest_score\", ge = 90.0 }, { field = \"face_score\", lt = 50.0 }"),
+    (SCORE, "{ field = \"scores_present\", eq = 3 }, { field = \"face_score\", exists = false }"),
+    // Approved for what was not seen.
+    (SCORE, "{ field = \"lowest_score\", ge = 90.0, missing = true }"),
+    (SCORE, "{ not = { field = \"lowest_score\", lt = 90.0, missing = false } }"),
+    (SCORE, "{ not = { field = \"lowest_score\", exists = true } }"),
+    (SCORE, "{ field = \"scores_present\", eq = 0 }"),
+    (SCORE, "{ field = \"has_face_image\", eq = false }"),
+    // What the database or a terminal could not hold.
+    ("name = \"small\"", "name = \"a\\u0000b\""),
+    ("en = \"look\" }", "en = \"\\u001b[31mlook\" }"),
+    (SCORE, "{ field = \"biz_type\", ne = \"a\\u0000b\" }"),
+    (SCORE, "{ field = \"biz_type\", in = [\"good\", \"no such/scene\"] }"),
     (OTHERS, "when = { field = \"status\", in = [2, 3] }"),
     (OTHERS, "when = { field = \"status\", in = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] }"),
     ("outcome = \"review\"\nreasons", "outcome = \"reject\"\nreasons"),
@@ -118,7 +141,19 @@ fn every_broken_policy_gets_exactly_these_words() {
     );
     let dead = "{ any = [{ field = \"face_mask\", eq = false }, \
                 { all = [{ field = \"face_score\", lt = 1 }, { field = \"face_score\", gt = 2 }] }] }";
-    for odd in [stricter, GOOD.replace(SCORE, &format!("{SCORE}, {dead}"))] {
+    let other = |when: &str| {
+        let rule = format!(
+            "[[rule]]\nid = \"other\"\nreason = \"other\"\noutcome = \"review\"\n\
+             text = {{ zh = \"无\", en = \"other\" }}\nwhen = {when}\n[[example]]"
+        );
+        GOOD.replace("[[example]]", &rule)
+    };
+    for odd in [
+        stricter,
+        GOOD.replace(SCORE, &format!("{SCORE}, {dead}")),
+        other("{ field = \"lowest_score\", ge = 80.0 }"),
+        other("{ field = \"authority_score\", ge = 60.0 }"),
+    ] {
         let policy = Policy::load(&odd).expect("only warnings");
         let _ = writeln!(said, "──── odd\n\n{}", render(policy.warnings(), &odd, "small.toml"));
     }

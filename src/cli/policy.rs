@@ -4,15 +4,17 @@ mod past;
 
 pub(super) use past::moment;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use time::format_description::well_known::Rfc3339;
 use verdict::app::load_policy;
+use verdict::domain::callback::BizType;
 use verdict::domain::evidence::Evidence;
-use verdict::policy::{Policy, decide, render};
+use verdict::domain::purpose;
+use verdict::policy::{self, Policy, decide, render};
 use verdict::store::Store;
 use verdict::store::policies::Use;
 
@@ -82,6 +84,11 @@ pub enum Command {
     /// Activate again what was active before.
     #[command(after_help = "Example: verdict policy rollback --purpose 'CR 12 undone'")]
     Rollback(Scene),
+    /// Take a scene's own policy away: what decides where there is none decides there again.
+    #[command(
+        after_help = "Example: verdict policy deactivate --biz-type onboarding --purpose 'CR 12'"
+    )]
+    Deactivate(OwnScene),
     /// What the shadow makes of live traffic, against what counts.
     #[command(after_help = "Example: verdict policy compare sha256:3897")]
     Compare {
@@ -97,8 +104,8 @@ pub enum Command {
     #[command(after_help = "Example: verdict policy replay --since 2026-11-01")]
     Replay(past::RangeArguments),
     /// Decide standing decisions anew with the policies active now; the old ones stay as history.
-    #[command(after_help = "Example: verdict policy redecide --since 2026-11-01")]
-    Redecide(past::RangeArguments),
+    #[command(after_help = "Example: verdict policy redecide --since 2026-11-01 --purpose 'CR 12'")]
+    Redecide(past::RedecideArguments),
     /// Scores over time, what a threshold means, and what moving it flips.
     #[command(
         after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85"
@@ -119,11 +126,32 @@ pub struct Change {
 #[derive(Debug, clap::Args)]
 pub struct Scene {
     /// Only for this `biz_type`; else for all that have no policy of their own.
-    #[arg(long)]
+    #[arg(long, value_parser = scene)]
     biz_type: Option<String>,
     /// Why; kept in the audit.
-    #[arg(long)]
+    #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
+}
+
+/// One scene, and why.
+#[derive(Debug, clap::Args)]
+pub struct OwnScene {
+    /// The scene.
+    #[arg(long, value_parser = scene)]
+    biz_type: String,
+    /// Why; kept in the audit.
+    #[arg(long, value_parser = purpose)]
+    purpose: Option<String>,
+}
+
+/// As the API takes it.
+fn scene(text: &str) -> Result<String, &'static str> {
+    BizType::parse(text).map(|scene| scene.as_str().to_owned())
+}
+
+/// The same.
+fn purpose(text: &str) -> Result<String, &'static str> {
+    purpose::parse(text).map(ToOwned::to_owned)
 }
 
 impl Scene {
@@ -172,12 +200,22 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             let Some(digest) = store.roll_back_policy(scene.name(), &doing).await? else {
                 bail!("there is nothing to go back to");
             };
-            say(format_args!("active: {digest}"));
+            match digest {
+                Some(digest) => say(format_args!("active: {digest}")),
+                None => say("the scene has no policy of its own again"),
+            }
+        }
+        Command::Deactivate(OwnScene { biz_type, purpose }) => {
+            let (store, doing) = (open(context).await?, context.doing(purpose.as_deref()));
+            if !store.deactivate_policy(&biz_type, &doing).await? {
+                bail!("the scene has no policy of its own");
+            }
+            say("the scene has no policy of its own any more");
         }
         Command::Compare { digest } => compare(&open(context).await?, &digest).await?,
         Command::Backtest(arguments) => past::backtest(context, arguments).await?,
         Command::Replay(arguments) => return past::replay(context, arguments).await,
-        Command::Redecide(arguments) => past::redecide(context, arguments).await?,
+        Command::Redecide(arguments) => return past::redecide(context, arguments).await,
         Command::Calibrate(arguments) => past::calibrate(context, arguments).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -276,7 +314,9 @@ async fn list(store: &Store) -> anyhow::Result<()> {
             })
             .collect();
         let added = policy.added_at.format(&Rfc3339)?;
-        say(format_args!("{}  {added}  {}  {}", policy.digest, policy.name, uses.join(", ")));
+        // A name from before names were checked must not upset the terminal.
+        let name: String = policy.name.chars().filter(|char| !char.is_control()).collect();
+        say(format_args!("{}  {added}  {name}  {}", policy.digest, uses.join(", ")));
     }
     Ok(())
 }
@@ -292,8 +332,12 @@ async fn history(store: &Store) -> anyhow::Result<()> {
 }
 
 async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
+    let name = file.display().to_string();
     let text = read(context, Some(file))?;
     let policy = load_policy(&text)?;
+    if !policy.warnings().is_empty() {
+        let _ = write!(std::io::stderr(), "{}", render(policy.warnings(), &text, &name));
+    }
     let store = open(context).await?;
     store.add_policy(policy.digest(), policy.name(), &text, &context.doing(None)).await?;
     say(policy.digest());
@@ -321,31 +365,12 @@ async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lines of one and not of the other, by the longest common sequence; exit code 1 where they differ.
+/// Lines of one and not of the other; exit code 1 where they differ.
 fn diff(old: &str, new: &str) -> ExitCode {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    // How much two tails have in common.
-    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
-    for (i, left) in old.iter().enumerate().rev() {
-        for (j, right) in new.iter().enumerate().rev() {
-            common[i][j] = if left == right {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
-        }
+    let changes = policy::diff(old, new);
+    for change in &changes {
+        let mark = if change.added { '+' } else { '-' };
+        say(format_args!("{:>5} {mark} {}", change.line, change.text));
     }
-    let (mut i, mut j, mut differ) = (0, 0, false);
-    while i < old.len() || j < new.len() {
-        if i < old.len() && j < new.len() && old[i] == new[j] {
-            (i, j) = (i + 1, j + 1);
-        } else if j == new.len() || i < old.len() && common[i + 1][j] >= common[i][j + 1] {
-            say(format_args!("{:>5} - {}", i + 1, old[i]));
-            (i, differ) = (i + 1, true);
-        } else {
-            say(format_args!("{:>5} + {}", j + 1, new[j]));
-            (j, differ) = (j + 1, true);
-        }
-    }
-    if differ { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

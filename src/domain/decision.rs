@@ -46,7 +46,8 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        // Tables ask for a width.
+        f.pad(self.as_str())
     }
 }
 

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod ids;
 pub mod image;
 pub mod members;
+pub mod purpose;
 pub mod review;
 pub mod starting;
 pub mod timeline;

@@ -16,6 +16,7 @@ use super::auth::{Caller, Scope};
 use super::openapi::{RequiredPurpose, VerificationPath};
 use super::problem::Problem;
 use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::purpose;
 use crate::domain::verification::State as Standing;
 use crate::store::audit::Doing;
 use crate::store::material::Receipt;
@@ -23,8 +24,6 @@ use crate::vault::{Place, WrappedKey};
 
 /// Why the caller wants it; kept in the audit.
 const PURPOSE: &str = "verdict-purpose";
-/// Longest purpose, in characters.
-const MAX_PURPOSE_CHARS: usize = 200;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct MaterialView {
@@ -172,17 +171,12 @@ pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<D
 
 /// What the caller says why, if anything.
 pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let wrong = || {
-        Problem::invalid_field()
-            .field("Verdict-Purpose", "must be at most 200 printable characters in UTF-8")
-    };
+    let wrong = |why: &'static str| Problem::invalid_field().field("Verdict-Purpose", why);
     let Some(value) = headers.get(PURPOSE) else { return Ok(None) };
-    let purpose = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong())?.trim();
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("must be in UTF-8"))?;
+    let purpose = purpose::parse(text).map_err(wrong)?;
     if purpose.is_empty() {
         return Ok(None);
-    }
-    if purpose.chars().count() > MAX_PURPOSE_CHARS || purpose.chars().any(char::is_control) {
-        return Err(wrong());
     }
     Ok(Some(purpose.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! The HTTP contract: router, problem+json, auth, one file per endpoint.
 
 pub mod auth;
+mod backtests;
 mod body;
 pub mod callbacks;
 mod conditional;
@@ -154,14 +155,18 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(images::list))
         .routes(routes!(images::read))
         .routes(routes!(policies::list, policies::add))
+        .routes(routes!(policies::check))
         .routes(routes!(policies::roll_back))
+        .routes(routes!(policies::deactivate))
         .routes(routes!(policies::promote))
         .routes(routes!(policies::end_shadow))
         .routes(routes!(policies::text))
         .routes(routes!(policies::activate))
         .routes(routes!(policies::compared, policies::shadow))
-        .routes(routes!(policies::backtest))
-        .routes(routes!(policies::backtested))
+        .routes(routes!(backtests::backtest))
+        .routes(routes!(policies::diff))
+        .routes(routes!(backtests::backtested))
+        .routes(routes!(backtests::flipped))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
 }

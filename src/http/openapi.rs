@@ -43,6 +43,24 @@ headers_and_paths! {
         #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         digest: String,
     }
+    /// Two policies.
+    PolicyPairPath in Path {
+        /// `sha256:` and 64 hex digits.
+        #[param(pattern = "^sha256:[0-9a-f]{64}$")]
+        digest: String,
+        /// Of the other one.
+        #[param(pattern = "^sha256:[0-9a-f]{64}$")]
+        other: String,
+    }
+    /// A page of flips.
+    FlipsQuery in Query {
+        /// At most so many.
+        #[param(required = false, minimum = 1, maximum = 100)]
+        limit: i64,
+        /// `next_cursor` of the page before.
+        #[param(required = false, format = Uuid)]
+        cursor: String,
+    }
     /// One backtest.
     BacktestPath in Path {
         /// Its id.
@@ -126,7 +144,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" | "refetch-verification" | "get-backtest" => {
+        "get-verification" | "refetch-verification" | "get-backtest" | "list-flips" => {
             of_one(vec![P::invalid_field()])
         }
         "list-verifications" => vec![P::invalid_field()],
@@ -134,7 +152,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
         "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
-        | "compare-shadow" => of_one(vec![]),
+        | "compare-shadow" | "diff-policies" => of_one(vec![]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),
@@ -151,8 +169,13 @@ fn refusals(operation: &str) -> Vec<Problem> {
             P::invalid_field(),
             P::policy_refused(),
         ],
+        "check-policy" => {
+            vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
+        }
         "activate-policy" | "shadow-policy" | "end-shadow" | "start-backtest" => of_one(body()),
-        "roll-back-policy" | "promote-shadow" => [body(), vec![P::nothing_to_change()]].concat(),
+        "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
+            [body(), vec![P::nothing_to_change()]].concat()
+        }
         _ => Vec::new(),
     }
 }

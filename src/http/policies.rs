@@ -1,28 +1,23 @@
-//! `/v1/policies…` and `/v1/backtests/{id}`: policies as versioned data.
-
-use std::collections::BTreeMap;
+//! `/v1/policies…`: policies as versioned data.
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Api;
 use super::auth::Scope;
 use super::material::purpose;
-use super::openapi::{BacktestPath, IfNoneMatch, PolicyPath, Purpose};
-use super::parameters::Parameters;
+use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose};
 use super::problem::Problem;
-use super::verifications::parse_time;
 use super::{body, conditional};
 use crate::domain::callback::BizType;
 use crate::domain::members::Members;
-use crate::policy::{Finding, Policy, Severity};
+use crate::policy::{self, Finding, Policy, Severity};
 use crate::store::audit::Doing;
 use crate::store::policies::{Activation, PolicyRow, ShadowCount, Use};
 
@@ -69,9 +64,47 @@ pub(super) struct AddedView {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct FindingView {
+    /// `error` or `warning`.
+    severity: &'static str,
+    /// From 1; `null` where it is about the text as a whole.
+    #[schema(required)]
     line: Option<usize>,
+    /// In characters, from 1.
+    #[schema(required)]
+    column: Option<usize>,
+    #[schema(required)]
     rule: Option<String>,
     message: String,
+}
+
+/// What there is to say about a policy.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CheckedView {
+    /// It would be taken: there are no errors.
+    good: bool,
+    /// What it would be known by; `null` if it is not good.
+    #[schema(required)]
+    digest: Option<String>,
+    /// In the order of the text.
+    findings: Vec<FindingView>,
+}
+
+/// What differs between two policies.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DiffView {
+    old: String,
+    new: String,
+    /// Lines of one and not of the other, in the order of the text.
+    changes: Vec<ChangeView>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangeView {
+    /// `removed` or `added`.
+    change: &'static str,
+    /// In the text it is in, from 1.
+    line: usize,
+    text: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -89,56 +122,18 @@ pub(super) struct ShadowCountView {
     count: i64,
 }
 
-#[derive(Serialize, ToSchema)]
-pub(super) struct BacktestView {
-    id: Uuid,
-    policy: String,
-    #[serde(with = "time::serde::rfc3339::option")]
-    since: Option<OffsetDateTime>,
-    biz_type: Option<String>,
-    state: String,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    updated_at: OffsetDateTime,
-    /// What came of it so far.
-    #[schema(value_type = ComparisonView)]
-    comparison: serde_json::Value,
-}
-
-/// How two policies compare over many cases.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes `policy::Comparison`, which knows no HTTP")]
-pub(super) struct ComparisonView {
-    /// Cases.
-    #[schema(minimum = 0)]
-    decisions: Option<u64>,
-    /// Cases with another outcome.
-    #[schema(minimum = 0)]
-    flips: Option<u64>,
-    /// How many of each old outcome (row) have each new one (column): approve, retry, review,
-    /// reject.
-    matrix: Option<Vec<Vec<u64>>>,
-    /// Flips by what they are and why.
-    kinds: Option<BTreeMap<String, u64>>,
-    /// Cases and flips by day of the answer.
-    days: Option<BTreeMap<String, Vec<u64>>>,
-    /// Cases by lowest score, whole points from 0 to 100.
-    scores: Option<Vec<u64>>,
-    /// Flips by lowest score.
-    flipped_scores: Option<Vec<u64>>,
-}
-
 /// What became the active one.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ActiveView {
     digest: String,
 }
 
+/// What became the active one again.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BacktestStartedView {
-    id: Uuid,
-    state: &'static str,
+pub(super) struct RolledBackView {
+    /// `null`: the scene has no policy of its own again.
+    #[schema(required)]
+    digest: Option<String>,
 }
 
 /// Which scene a change is about.
@@ -151,16 +146,13 @@ pub(super) struct SceneRequest {
     biz_type: Option<String>,
 }
 
-/// What a policy is tried on.
+/// Which scene loses its own policy.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct BacktestRequest {
-    /// Left out: all scenes.
+pub(super) struct OwnSceneRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
-    biz_type: Option<String>,
-    /// Left out: everything there is.
-    since: Option<OffsetDateTime>,
+    biz_type: String,
 }
 
 /// The scene of a body that may be left out; empty: all scenes without a policy of their own.
@@ -238,8 +230,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let doing = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
-    let text = std::str::from_utf8(&body)
-        .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))?;
+    let text = policy_text(&body)?;
     let policy = Policy::load(text).map_err(|findings| {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         errors.take(50).fold(Problem::policy_refused(), |problem, finding| {
@@ -251,9 +242,71 @@ pub async fn add(
     let view = AddedView {
         digest: policy.digest().to_owned(),
         name: policy.name().to_owned(),
-        warnings: policy.warnings().iter().map(FindingView::from).collect(),
+        warnings: policy.warnings().iter().map(|finding| finding_view(finding, text)).collect(),
     };
     Ok((status, Json(view)).into_response())
+}
+
+/// Checks a text (TOML) as `verdict policy check` does, and keeps nothing.
+#[utoipa::path(
+    post, path = "/v1/policies/check", operation_id = "check-policy", tag = "policies",
+    request_body(content = String, content_type = "application/toml", description = "The policy"),
+    responses((status = 200, body = CheckedView, description = "What there is to say, good or not")),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn check(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let body = body::read(&api, body).await?;
+    let text = policy_text(&body)?;
+    let (digest, findings) = match Policy::load(text) {
+        Ok(policy) => (Some(policy.digest().to_owned()), policy.warnings().to_vec()),
+        Err(findings) => (None, findings),
+    };
+    let findings = findings.iter().map(|finding| finding_view(finding, text)).collect();
+    Ok(Json(CheckedView { good: digest.is_some(), digest, findings }).into_response())
+}
+
+/// What differs between two policies, line by line.
+#[utoipa::path(
+    get, path = "/v1/policies/{digest}/diff/{other}", operation_id = "diff-policies", tag = "policies",
+    params(PolicyPairPath),
+    responses((status = 200, body = DiffView)),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn diff(
+    State(api): State<Api>,
+    Path((digest, other)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let text_of =
+        async |digest: &str| api.store.policy_text(digest).await?.ok_or_else(Problem::not_found);
+    let (old, new) = (text_of(&digest).await?, text_of(&other).await?);
+    let changes = policy::diff(&old.body, &new.body).into_iter().map(|change| ChangeView {
+        change: if change.added { "added" } else { "removed" },
+        line: change.line,
+        text: change.text.to_owned(),
+    });
+    Ok(Json(DiffView { old: digest, new: other, changes: changes.collect() }).into_response())
+}
+
+fn policy_text(body: &[u8]) -> Result<&str, Problem> {
+    str::from_utf8(body)
+        .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
+}
+
+fn finding_view(finding: &Finding, text: &str) -> FindingView {
+    FindingView {
+        severity: finding.severity.as_str(),
+        line: finding.line,
+        column: finding.column(text),
+        rule: finding.rule.clone(),
+        message: finding.message.clone(),
+    }
 }
 
 /// Has it decide from now on.
@@ -318,7 +371,8 @@ async fn change(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// What is active now becomes what was active before.
+/// What is active now becomes what was active before. Again, it goes one further back: what was
+/// rolled back does not come back.
 #[utoipa::path(
     post, path = "/v1/policies/rollback", operation_id = "roll-back-policy", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
@@ -334,7 +388,33 @@ pub async fn roll_back(
     let scene = scene(&api, &headers, body).await?;
     let digest = api.store.roll_back_policy(&scene, &doing).await?;
     let digest = digest.ok_or_else(Problem::nothing_to_change)?;
-    Ok(Json(ActiveView { digest }).into_response())
+    Ok(Json(RolledBackView { digest }).into_response())
+}
+
+/// Takes a scene's own policy away; what decides where there is none decides there again.
+#[utoipa::path(
+    delete, path = "/v1/policies/active", operation_id = "deactivate-policy", tag = "policies",
+    params(Purpose), request_body = OwnSceneRequest,
+    responses((status = 204, description = "The scene has no policy of its own any more")),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn deactivate(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let doing = who(&api, &headers).await?;
+    let members = body::object(&api, &headers, body).await?;
+    let mut reader = Members::of(&members);
+    let scene = reader.required("/biz_type", BizType::parse);
+    reader.only(&["biz_type"]);
+    let Some(scene) = scene.filter(|_| reader.errors.is_empty()) else {
+        return Err(reader.errors.into());
+    };
+    if !api.store.deactivate_policy(scene.as_str(), &doing).await? {
+        return Err(Problem::nothing_to_change());
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The shadow becomes the active one.
@@ -388,72 +468,8 @@ pub async fn compared(
     Ok(Json(view).into_response())
 }
 
-/// Has a policy tried on the decisions of the past, by a worker.
-#[utoipa::path(
-    post, path = "/v1/policies/{digest}/backtests", operation_id = "start-backtest", tag = "policies",
-    params(PolicyPath, Purpose), request_body = Option<BacktestRequest>,
-    responses((status = 202, body = BacktestStartedView, headers(("Location" = String)))),
-    security(("api-key" = ["policies:write"])),
-)]
-pub async fn backtest(
-    State(api): State<Api>,
-    Path(digest): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
-    let members = body::object_or_nothing(&api, &headers, body).await?;
-    let mut reader = Members::of(&members);
-    let scene = reader.optional("/biz_type", BizType::parse);
-    let since = reader.optional("/since", |text| {
-        parse_time(text).ok_or("must be a time, like 2026-11-23T09:30:00Z")
-    });
-    reader.only(&["biz_type", "since"]);
-    if !reader.errors.is_empty() {
-        return Err(reader.errors.into());
-    }
-    api.store.policy_text(&digest).await?.ok_or_else(Problem::not_found)?;
-    let id: Uuid = api.ids.next(doing.at);
-    let scene = scene.as_ref().map(BizType::as_str);
-    api.store.ask_for_backtest(id, &digest, since, scene, &doing.actor, doing.at).await?;
-    api.signals.task_is_due();
-    let location = format!("/v1/backtests/{id}");
-    let view = BacktestStartedView { id, state: "running" };
-    Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, location)], Json(view)).into_response())
-}
-
-/// How far a backtest has come, and what came of it.
-#[utoipa::path(
-    get, path = "/v1/backtests/{id}", operation_id = "get-backtest", tag = "policies",
-    params(BacktestPath),
-    responses((status = 200, body = BacktestView)),
-    security(("api-key" = ["policies:write"])),
-)]
-pub async fn backtested(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    Parameters::parse(query.as_deref())?.finish()?;
-    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
-    let view = BacktestView {
-        id: run.id,
-        policy: run.digest,
-        since: run.since,
-        biz_type: run.biz_type,
-        state: run.state,
-        created_at: run.created_at,
-        updated_at: run.updated_at,
-        comparison: run.comparison.0,
-    };
-    Ok(Json(view).into_response())
-}
-
 /// Who asks; a purpose may be said, and is recorded.
-async fn who(api: &Api, headers: &HeaderMap) -> Result<Doing, Problem> {
+pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<Doing, Problem> {
     let caller = api.keys.require(headers, Scope::PoliciesWrite).await?;
     Ok(Doing {
         actor: format!("key:{}", caller.key_id),
@@ -471,11 +487,5 @@ impl From<Activation> for ActivationView {
             activated_at: of.activated_at,
             activated_by: of.activated_by,
         }
-    }
-}
-
-impl From<&Finding> for FindingView {
-    fn from(of: &Finding) -> Self {
-        Self { line: of.line, rule: of.rule.clone(), message: of.message.clone() }
     }
 }

@@ -69,9 +69,20 @@ pub struct Calibration {
     pub answers: u64,
     /// One histogram of 0 to 100 for each group.
     pub histograms: BTreeMap<Group, Vec<u64>>,
+    /// By score, those who passed (status 1) that lie between the two thresholds, if two were
+    /// given: what moving one to the other flips.
+    pub moved: BTreeMap<&'static str, u64>,
+    /// From the lower threshold on, below the higher one.
+    between: Option<(f64, f64)>,
 }
 
 impl Calibration {
+    /// One that also counts what a threshold flips when it is moved.
+    pub fn between(threshold: f64, moved_to: f64) -> Self {
+        let between = Some((threshold.min(moved_to), threshold.max(moved_to)));
+        Self { between, ..Self::default() }
+    }
+
     /// Counts one answer.
     pub fn add(&mut self, evidence: &Evidence, day: Date) {
         self.answers += 1;
@@ -84,7 +95,14 @@ impl Calibration {
             ("face", scores.face),
             ("id_card_face", scores.id_card_face),
         ] {
-            let Some(bin) = score.and_then(whole_points) else { continue };
+            let Some((score, bin)) = score.and_then(|score| Some((score, whole_points(score)?)))
+            else {
+                continue;
+            };
+            let passed = evidence.verify_status == 1;
+            if self.between.is_some_and(|(low, high)| passed && (low..high).contains(&score)) {
+                *self.moved.entry(name).or_default() += 1;
+            }
             let group = Group {
                 biz_type: evidence.biz_type.clone(),
                 week: week.clone(),
@@ -107,18 +125,6 @@ impl Calibration {
         }
         sum
     }
-}
-
-/// Passed answers (status 1) that lie between two thresholds: what moving one to the other flips.
-pub fn between(histogram: &[u64], one: f64, other: f64) -> u64 {
-    let (low, high) = (one.min(other), one.max(other));
-    let bins = histogram.iter().enumerate();
-    bins.filter(|(bin, _)| {
-        let score = u32::try_from(*bin).map_or(0.0, f64::from);
-        score >= low && score < high
-    })
-    .map(|(_, count)| count)
-    .sum()
 }
 
 /// Population stability index of two histograms of whole points: 0 where they are alike; by custom
@@ -180,10 +186,20 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_threshold_flips_what_lies_between() {
-        let mut histogram = vec![0; 101];
-        (histogram[84], histogram[85], histogram[89], histogram[90]) = (1, 2, 4, 8);
-        assert_eq!(between(&histogram, 90.0, 85.0), 6);
-        assert_eq!(between(&histogram, 85.0, 90.0), 6);
+    fn a_moved_threshold_flips_exactly_what_lies_between() {
+        let count = |from, to| {
+            let mut calibration = Calibration::between(from, to);
+            for (status, score) in
+                [(1, 89.49), (1, 89.5), (1, 89.7), (1, 89.9), (1, 90.0), (7, 89.6)]
+            {
+                let mut evidence =
+                    crate::policy::tests::evidence(status, [None, Some(score), None]);
+                evidence.biz_type = "a".to_owned();
+                calibration.add(&evidence, time::macros::date!(2026 - 11 - 25));
+            }
+            calibration.moved.get("face").copied().unwrap_or(0)
+        };
+        assert_eq!((count(89.5, 89.9), count(89.9, 89.5)), (2, 2));
+        assert_eq!((count(90.0, 100.0), count(95.0, 100.0)), (1, 0));
     }
 }

@@ -84,6 +84,19 @@ impl Operator {
         }
     }
 
+    /// Holds exactly where this one does not.
+    #[must_use]
+    pub const fn contrary(self) -> Self {
+        match self {
+            Self::Eq => Self::Ne,
+            Self::Ne => Self::Eq,
+            Self::Lt => Self::Ge,
+            Self::Le => Self::Gt,
+            Self::Gt => Self::Le,
+            Self::Ge => Self::Lt,
+        }
+    }
+
     fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Eq => order.is_eq(),
@@ -190,7 +203,8 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    fn judge(&self, reading: Reading<'_>) -> Truth {
+    /// What it comes to for a reading of its field.
+    pub fn judge(&self, reading: Reading<'_>) -> Truth {
         match (reading, &self.test) {
             (Reading::Unknowable, _) => Truth::Unknown,
             (Reading::Absent, Test::Exists(wanted)) => (!wanted).into(),

@@ -1,94 +1,317 @@
-//! Conditions that can never hold: comparisons of one field that no value satisfies together.
+//! What conditions can never come to: comparisons that no evidence satisfies together, in one rule
+//! or in one rule and the contrary of another.
 //!
-//! Only what one `all` says directly is judged (nested ones count as one): each field's values are
-//! narrowed by one comparison after the other, and if none is left the two that met are named.
+//! A condition is taken apart into the ways in which it can hold, each a list of comparisons that
+//! hold together (`not` goes into the comparisons, `any` makes ways). For each way every field's
+//! values are narrowed by one comparison after the other, and by how the scores depend on each
+//! other; if nothing is left the two that met are named. Where there would be too many ways some
+//! comparisons are left out, so that less is found and nothing is found wrongly.
 
 #![expect(clippy::float_cmp, reason = "bounds are compared as they were written")]
 
-use super::condition::{Bound, Condition, Leaf, Operator, Test};
-use super::field::{Field, Kind, rank};
+use super::condition::{Bound, Condition, Leaf, Operator, Test, Truth};
+use super::field::{Field, Kind, Reading, rank};
 
-/// Why a condition can never hold: two comparisons that exclude each other, in words.
-pub fn contradiction(condition: &Condition) -> Option<String> {
-    let mut leaves = Vec::new();
-    flatten(condition, &mut leaves);
-    leaves_exclude(&leaves).or_else(|| match condition {
-        Condition::All(parts) => parts.iter().find_map(contradiction),
-        // Each of them has to be impossible.
-        Condition::Any(parts) => {
-            let all: Option<Vec<String>> = parts.iter().map(contradiction).collect();
-            all?.into_iter().next()
+/// Most ways, and most comparisons in all ways together, that a condition is taken apart into.
+const MOST_WAYS: usize = 256;
+const MOST_COMPARISONS: usize = 4096;
+
+/// What a comparison has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It does not hold, or cannot be told.
+    NotTrue,
+    /// It holds, or cannot be told.
+    NotFalse,
+}
+
+impl Want {
+    /// Whether it is met.
+    pub fn accepts(self, truth: Truth) -> bool {
+        match self {
+            Self::True => truth == Truth::True,
+            Self::False => truth == Truth::False,
+            Self::NotTrue => truth != Truth::True,
+            Self::NotFalse => truth != Truth::False,
         }
-        // Of a contrary: what is never true is always false, which is odd, but no contradiction.
-        Condition::Leaf(_) | Condition::Not(_) => None,
-    })
+    }
+
+    /// Of what stands under a `not`.
+    fn under_not(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::NotTrue => Self::NotFalse,
+            Self::NotFalse => Self::NotTrue,
+        }
+    }
+
+    /// Met by exactly what this is not met by.
+    fn contrary(self) -> Self {
+        match self {
+            Self::True => Self::NotTrue,
+            Self::False => Self::NotFalse,
+            Self::NotTrue => Self::True,
+            Self::NotFalse => Self::False,
+        }
+    }
+}
+
+/// A comparison, and what it has to come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Literal<'c> {
+    /// The comparison.
+    pub leaf: &'c Leaf,
+    /// Which one of its condition it is, from 0.
+    pub place: usize,
+    /// What it has to come to.
+    pub want: Want,
+}
+
+impl Literal<'_> {
+    /// Whether a reading of its field meets it.
+    pub fn accepts(&self, reading: Reading<'_>) -> bool {
+        self.want.accepts(self.leaf.judge(reading))
+    }
+
+    /// Whether the field, being there, could fail to meet it.
+    pub fn can_fail(&self) -> bool {
+        let mut values = Values::of(self.leaf.field);
+        values.narrow(&Literal { want: self.want.contrary(), ..*self });
+        values.present
+    }
+}
+
+/// Comparisons that exclude each other.
+#[derive(Debug)]
+pub struct Conflict {
+    /// In words.
+    pub message: String,
+    /// Which comparison of the condition is the one too many.
+    pub place: usize,
+}
+
+/// Every comparison of a condition, with what it has to come to for the condition to hold.
+pub fn literals(condition: &Condition) -> Vec<Literal<'_>> {
+    fn gather<'c>(condition: &'c Condition, want: Want, found: &mut Vec<Literal<'c>>) {
+        match condition {
+            Condition::Leaf(leaf) => found.push(Literal { leaf, place: found.len(), want }),
+            Condition::All(parts) | Condition::Any(parts) => {
+                for part in parts {
+                    gather(part, want, found);
+                }
+            }
+            Condition::Not(part) => gather(part, want.under_not(), found),
+        }
+    }
+    let mut found = Vec::new();
+    gather(condition, Want::True, &mut found);
+    found
+}
+
+/// Why a condition can never hold: two comparisons that exclude each other.
+pub fn contradiction(condition: &Condition) -> Option<Conflict> {
+    let ways = ways(condition, Want::True);
+    let mut conflicts = ways.iter().map(|way| conflict(way));
+    let first = conflicts.next()??;
+    conflicts.all(|conflict| conflict.is_some()).then_some(first)
 }
 
 /// Why one part of a condition, which may hold without it, can never hold.
-pub fn dead_part(condition: &Condition) -> Option<String> {
-    match condition {
-        Condition::Leaf(_) => None,
-        Condition::All(parts) => parts.iter().find_map(dead_part),
-        Condition::Any(parts) => {
-            parts.iter().find_map(|part| contradiction(part).or_else(|| dead_part(part)))
-        }
-        Condition::Not(part) => contradiction(part).or_else(|| dead_part(part)),
-    }
-}
-
-/// Whether a rule matches whenever another does, as far as can be told from their words: it says
-/// nothing that the other does not say as well.
-pub fn implied(weaker: &Condition, stronger: &Condition) -> bool {
-    let (mut says, mut given) = (Vec::new(), Vec::new());
-    let plain = flatten(weaker, &mut says) && flatten(stronger, &mut given);
-    plain && !says.is_empty() && says.iter().all(|leaf| given.contains(leaf))
-}
-
-/// Everything that has to hold by itself; `false` where there is more to the condition.
-fn flatten<'c>(condition: &'c Condition, leaves: &mut Vec<&'c Leaf>) -> bool {
-    match condition {
-        Condition::Leaf(leaf) => {
-            leaves.push(leaf);
-            true
-        }
-        // Each, even after one that is not plain.
-        Condition::All(parts) => {
-            let plain = parts.iter().filter(|part| flatten(part, leaves)).count();
-            plain == parts.len()
-        }
-        Condition::Any(parts) if parts.len() == 1 => flatten(&parts[0], leaves),
-        Condition::Any(_) | Condition::Not(_) => false,
-    }
-}
-
-fn leaves_exclude(leaves: &[&Leaf]) -> Option<String> {
-    for (at, leaf) in leaves.iter().enumerate() {
-        let mut range = Values::of(leaf.field);
-        let mut met: Vec<&Leaf> = Vec::new();
-        for other in leaves[..=at].iter().filter(|other| other.field == leaf.field) {
-            met.push(other);
-            if !range.narrow(other) {
-                let first = met.iter().find(|earlier| {
-                    let mut two = Values::of(leaf.field);
-                    !(two.narrow(earlier) && two.narrow(other))
-                });
-                let name = leaf.field.name();
-                return Some(match first {
-                    Some(first) if **first != **other => {
-                        format!("`{name}` cannot be {} and {}", words(first), words(other))
-                    }
-                    Some(_) => format!("`{name}` cannot be {}", words(other)),
-                    None => format!("no `{name}` is all of that"),
-                });
+pub fn dead_part(condition: &Condition) -> Option<Conflict> {
+    fn look(condition: &Condition, first: usize) -> Option<Conflict> {
+        let dead = |part: &Condition, first: usize| {
+            let conflict = contradiction(part)?;
+            Some(Conflict { place: first + conflict.place, ..conflict })
+        };
+        match condition {
+            Condition::Leaf(_) => None,
+            Condition::Not(part) => dead(part, first).or_else(|| look(part, first)),
+            Condition::All(parts) | Condition::Any(parts) => {
+                let mut first = first;
+                parts.iter().find_map(|part| {
+                    let here = first;
+                    first += part.leaves().len();
+                    let any = matches!(condition, Condition::Any(_));
+                    any.then(|| dead(part, here)).flatten().or_else(|| look(part, here))
+                })
             }
         }
     }
-    None
+    look(condition, 0)
 }
 
-/// The values of a field that are left.
-#[derive(Debug)]
+/// Whether a condition comes to `want` at least wherever another holds. Every comparison looked at
+/// is taken from `effort`; when that is used up nothing more is found.
+pub fn follows(condition: &Condition, want: Want, holds: &Condition, effort: &mut usize) -> bool {
+    let (given, otherwise) = (ways(holds, Want::True), ways(condition, want.contrary()));
+    given.iter().all(|given| {
+        otherwise.iter().all(|otherwise| {
+            let both: Vec<Literal<'_>> = given.iter().chain(otherwise).copied().collect();
+            let Some(left) = effort.checked_sub(both.len()) else { return false };
+            *effort = left;
+            !is_possible(&both)
+        })
+    })
+}
+
+/// The ways in which a condition comes to something; perhaps more than there are.
+fn ways(condition: &Condition, want: Want) -> Vec<Vec<Literal<'_>>> {
+    fn split<'c>(condition: &'c Condition, want: Want, place: &mut usize) -> Vec<Vec<Literal<'c>>> {
+        let (parts, all) = match condition {
+            Condition::Leaf(leaf) => {
+                *place += 1;
+                return vec![vec![Literal { leaf, place: *place - 1, want }]];
+            }
+            Condition::Not(part) => return split(part, want.under_not(), place),
+            Condition::All(parts) => (parts, true),
+            Condition::Any(parts) => (parts, false),
+        };
+        let each = parts.iter().map(|part| split(part, want, place)).collect::<Vec<_>>();
+        // All of them must hold, or not all of them may fail.
+        let together = all == matches!(want, Want::True | Want::NotFalse);
+        if together {
+            let begin = vec![Vec::new()];
+            return each.into_iter().fold(begin, |ways, more| {
+                let joined = ways.len() * more.len();
+                let size = |ways: &[Vec<Literal<'_>>]| ways.iter().map(Vec::len).sum::<usize>();
+                let comparisons = size(&ways) * more.len() + size(&more) * ways.len();
+                if joined > MOST_WAYS || joined > 1 && comparisons > MOST_COMPARISONS {
+                    return ways;
+                }
+                let join = |way: &Vec<Literal<'c>>, more: &Vec<Literal<'c>>| {
+                    way.iter().chain(more).copied().collect()
+                };
+                ways.iter().flat_map(|way| more.iter().map(move |m| join(way, m))).collect()
+            });
+        }
+        let ways: Vec<Vec<Literal<'c>>> = each.into_iter().flatten().collect();
+        let comparisons: usize = ways.iter().map(Vec::len).sum();
+        let too_many = ways.len() > MOST_WAYS || comparisons > MOST_COMPARISONS;
+        // One that anything meets.
+        if too_many { vec![Vec::new()] } else { ways }
+    }
+    split(condition, want, &mut 0)
+}
+
+/// The first comparison that cannot hold with those before it, and why.
+fn conflict(way: &[Literal<'_>]) -> Option<Conflict> {
+    if is_possible(way) {
+        return None;
+    }
+    let last = (0..way.len()).find(|end| !is_possible(&way[..=*end]))?;
+    let other = way[last];
+    let (name, said) = (other.leaf.field.name(), words(&other));
+    let first = way[..last].iter().find(|first| !is_possible(&[**first, other]));
+    let message = match first {
+        _ if !is_possible(&[other]) => format!("`{name}` cannot be {said}"),
+        Some(first) if first.leaf.field == other.leaf.field => {
+            format!("`{name}` cannot be {} and {said}", words(first))
+        }
+        Some(first) => format!(
+            "`{name}` cannot be {said} where `{}` is {}",
+            first.leaf.field.name(),
+            words(first)
+        ),
+        None if way[..last].iter().all(|first| first.leaf.field == other.leaf.field) => {
+            format!("no `{name}` is all of that")
+        }
+        None => format!("`{name}` cannot be {said} with all that is said before"),
+    };
+    Some(Conflict { message, place: other.place })
+}
+
+/// Whether some evidence may meet all of it.
+fn is_possible(way: &[Literal<'_>]) -> bool {
+    let mut known = Known(Field::ALL.iter().map(|field| Values::of(*field)).collect());
+    for (at, literal) in way.iter().enumerate() {
+        let said_before = |earlier: &&Literal<'_>| {
+            earlier.leaf == literal.leaf && earlier.want == literal.want.contrary()
+        };
+        if !known.of(literal.leaf.field).narrow(literal)
+            || way[..at].iter().any(|earlier| said_before(&earlier))
+        {
+            return false;
+        }
+    }
+    // Twice: what follows may follow from what followed.
+    known.follow() && known.follow()
+}
+
+/// What is left of every field.
+struct Known(Vec<Values>);
+
+const SCORES: [Field; 3] = [Field::AuthorityScore, Field::FaceScore, Field::IdCardFaceScore];
+
+impl Known {
+    fn of(&mut self, field: Field) -> &mut Values {
+        &mut self.0[field as usize]
+    }
+
+    /// Narrows the scores by what is known of the lowest of them and of how many there are, and
+    /// the other way round. `false`: nothing is left.
+    fn follow(&mut self) -> bool {
+        let lowest = self.of(Field::LowestScore).clone();
+        let (mut sure, mut most, mut low_enough) = (0_u8, 0_u8, false);
+        for field in SCORES {
+            let score = self.of(field);
+            if !lowest.absent && !lowest.unknowable {
+                score.unknowable = false;
+                score.at_least(lowest.low, lowest.low_open);
+                score.present = score.present && score.some_value();
+            }
+            if !lowest.present && !lowest.unknowable {
+                (score.present, score.unknowable) = (false, false);
+            }
+            if !score.is_possible() {
+                return false;
+            }
+            sure += u8::from(!score.absent);
+            most += u8::from(score.present || score.unknowable);
+            low_enough |= score.present && score.low <= lowest.high;
+        }
+        if !lowest.absent && !lowest.unknowable && !low_enough {
+            return false;
+        }
+        let count = self.of(Field::ScoresPresent);
+        count.at_least(sure.max(u8::from(!lowest.absent)).into(), false);
+        count.at_most(most.into(), false);
+        count.present = count.some_value();
+        let (least, none) = (count.low, count.high < 1.0);
+        if !count.present {
+            return false;
+        }
+        for field in SCORES {
+            let score = self.of(field);
+            // All that can be there have to be.
+            score.absent &= least < f64::from(most) || !(score.present || score.unknowable);
+            if none {
+                (score.present, score.unknowable) = (false, false);
+            }
+            if !score.is_possible() {
+                return false;
+            }
+        }
+        let lowest = self.of(Field::LowestScore);
+        lowest.absent &= least < 1.0;
+        if none {
+            (lowest.present, lowest.unknowable) = (false, false);
+        }
+        lowest.is_possible()
+    }
+}
+
+/// What is left of a field: it may lack, make no sense, or have one of these values.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "any of the three may be, and each end be open")]
 struct Values {
+    absent: bool,
+    unknowable: bool,
+    present: bool,
     low: f64,
     low_open: bool,
     high: f64,
@@ -97,8 +320,6 @@ struct Values {
     /// Only these, where that was said.
     only: Option<Vec<Bound>>,
     not: Vec<Bound>,
-    /// It must be there, or must lack.
-    there: Option<bool>,
 }
 
 impl Values {
@@ -111,34 +332,40 @@ impl Values {
             Kind::Whole if field == Field::ScoresPresent => (0.0, 3.0),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
-        let whole = field.kind() != Kind::Score;
-        let (low_open, high_open) = (false, false);
-        Self { low, low_open, high, high_open, whole, only: None, not: Vec::new(), there: None }
+        let unknowable = field.kind() == Kind::Score;
+        Self {
+            absent: field.can_lack(),
+            unknowable,
+            present: true,
+            low,
+            low_open: false,
+            high,
+            high_open: false,
+            whole: !unknowable,
+            only: None,
+            not: Vec::new(),
+        }
     }
 
     /// `false`: nothing is left.
-    fn narrow(&mut self, leaf: &Leaf) -> bool {
-        // Where it may lack, it says nothing about the values.
-        if leaf.missing == Some(true) {
-            return true;
+    fn narrow(&mut self, literal: &Literal<'_>) -> bool {
+        self.absent &= literal.accepts(Reading::Absent);
+        self.unknowable &= literal.accepts(Reading::Unknowable);
+        // What is there is told: it holds or it does not.
+        let holds = literal.want.accepts(Truth::True);
+        match &literal.leaf.test {
+            Test::Exists(wanted) => self.present &= *wanted == holds,
+            Test::Compare(operator, bound) if holds => self.compare(*operator, bound),
+            Test::Compare(operator, bound) => self.compare(operator.contrary(), bound),
+            Test::Member(wanted, bounds) if *wanted == holds => self.keep(bounds),
+            Test::Member(_, bounds) => self.not.extend(bounds.iter().cloned()),
         }
-        match &leaf.test {
-            Test::Exists(wanted) => {
-                if self.there.is_some_and(|there| there != *wanted) {
-                    return false;
-                }
-                self.there = Some(*wanted);
-                return true;
-            }
-            Test::Compare(operator, bound) => self.compare(*operator, bound),
-            Test::Member(true, bounds) => self.keep(bounds),
-            Test::Member(false, bounds) => self.not.extend(bounds.iter().cloned()),
-        }
-        if self.there == Some(false) {
-            return false;
-        }
-        self.there = Some(true);
+        self.present = self.present && self.some_value();
         self.is_possible()
+    }
+
+    fn is_possible(&self) -> bool {
+        self.absent || self.unknowable || self.present
     }
 
     fn compare(&mut self, operator: Operator, bound: &Bound) {
@@ -185,7 +412,7 @@ impl Values {
         self.only = Some(kept);
     }
 
-    fn is_possible(&self) -> bool {
+    fn some_value(&self) -> bool {
         if let Some(only) = &self.only {
             return only.iter().any(|bound| self.allows(bound));
         }
@@ -223,8 +450,9 @@ impl Values {
 /// Where a bound stands on the line of its field's values; texts stand on none.
 fn number(bound: &Bound) -> Option<f64> {
     match bound {
-        #[expect(clippy::cast_precision_loss, reason = "statuses, days, counts")]
-        Bound::Whole(number) => Some(*number as f64),
+        // Beyond that whole numbers would run together.
+        #[expect(clippy::cast_precision_loss, reason = "not so small ones")]
+        Bound::Whole(number) => (number.unsigned_abs() < 1 << 52).then_some(*number as f64),
         Bound::Score(score) => Some(*score),
         Bound::Quality(quality) => Some(f64::from(rank(*quality))),
         Bound::Flag(flag) => Some(f64::from(u8::from(*flag))),
@@ -232,14 +460,15 @@ fn number(bound: &Bound) -> Option<f64> {
     }
 }
 
-fn words(leaf: &Leaf) -> String {
-    match &leaf.test {
-        Test::Exists(true) => "there".to_owned(),
-        Test::Exists(false) => "absent".to_owned(),
-        Test::Member(true, bounds) => format!("one of {}", list(bounds)),
-        Test::Member(false, bounds) => format!("none of {}", list(bounds)),
+fn words(literal: &Literal<'_>) -> String {
+    let holds = literal.want.accepts(Truth::True);
+    match &literal.leaf.test {
+        Test::Exists(wanted) if *wanted == holds => "there".to_owned(),
+        Test::Exists(_) => "absent".to_owned(),
+        Test::Member(wanted, bounds) if *wanted == holds => format!("one of {}", list(bounds)),
+        Test::Member(_, bounds) => format!("none of {}", list(bounds)),
         Test::Compare(operator, bound) => {
-            let how = match operator {
+            let how = match if holds { *operator } else { operator.contrary() } {
                 Operator::Eq => "",
                 Operator::Ne => "other than ",
                 Operator::Lt => "below ",

@@ -131,6 +131,32 @@ impl Field {
         }
     }
 
+    /// Whether an answer may lack it. What is counted, and whether there are images, always is
+    /// there.
+    pub const fn can_lack(self) -> bool {
+        match self {
+            Self::LowestScore
+            | Self::AuthorityScore
+            | Self::FaceScore
+            | Self::IdCardFaceScore
+            | Self::FaceQuality
+            | Self::FaceMask
+            | Self::NameMatches
+            | Self::NumberMatches
+            | Self::CardDaysLeft
+            | Self::AgeYears => true,
+            Self::Status
+            | Self::ScoresPresent
+            | Self::MalformedFields
+            | Self::HasFaceImage
+            | Self::HasCardFrontImage
+            | Self::HasCardBackImage
+            | Self::HasFaceGlobalImage
+            | Self::BizType
+            | Self::Attempts => false,
+        }
+    }
+
     /// What the evidence says.
     pub fn read(self, evidence: &Evidence) -> Reading<'_> {
         let scores = &evidence.scores;

@@ -12,6 +12,16 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// In one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One thing to know about a policy text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -27,12 +37,18 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// Where in its line it begins, in characters from 1; `text` is what it is about.
+    pub fn column(&self, text: &str) -> Option<usize> {
+        let before = text.get(..self.span.as_ref()?.start)?;
+        let line = before.rfind('\n').map_or(before, |at| &before[at + 1..]);
+        Some(line.chars().count() + 1)
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        })?;
+        f.write_str(self.severity.as_str())?;
         if let Some(line) = self.line {
             write!(f, " in line {line}")?;
         }

@@ -29,7 +29,12 @@ const TEXT_KEYS: &[&str] = &["zh", "en"];
 /// A rule, and where in the text it stands.
 pub(super) struct Placed {
     pub(super) rule: Rule,
-    pub(super) span: Range<usize>,
+    /// Its condition as a whole.
+    pub(super) when: Range<usize>,
+    /// The comparisons of its condition, in their order.
+    pub(super) comparisons: Vec<Range<usize>>,
+    /// Its texts.
+    pub(super) text: Range<usize>,
 }
 
 /// See [`Policy::load`].
@@ -70,9 +75,11 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<Policy> {
     if reader.has_errors() {
         return None;
     }
+    let name = name?;
+    check::name(reader, &name, reader::span_of(&document, "name"));
     check::check(reader, &placed);
     let policy = Policy {
-        name: name?,
+        name,
         text: text.to_owned(),
         digest: format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes()))),
         rules: placed.into_iter().map(|placed| placed.rule).collect(),
@@ -89,9 +96,12 @@ fn rules(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Placed> {
     for (item, table) in reader.tables(document, "rule") {
         let span = item.span();
         reader.rule = table.get("id").and_then(|id| id.get_ref().as_str()).map(str::to_owned);
+        reader.comparisons.clear();
         if let Some(rule) = rule(reader, table, &span) {
-            refuse_doubles(reader, &placed, &rule, &span);
-            placed.push(Placed { rule, span });
+            refuse_doubles(reader, &placed, &rule, table);
+            let (when, text) = (reader::span_of(table, "when"), reader::span_of(table, "text"));
+            let comparisons = std::mem::take(&mut reader.comparisons);
+            placed.push(Placed { rule, when, comparisons, text });
         }
         reader.rule = None;
     }
@@ -101,16 +111,16 @@ fn rules(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Placed> {
     placed
 }
 
-fn refuse_doubles(reader: &mut Reader<'_>, placed: &[Placed], rule: &Rule, span: &Range<usize>) {
+fn refuse_doubles(reader: &mut Reader<'_>, placed: &[Placed], rule: &Rule, table: &DeTable<'_>) {
     if placed.iter().any(|earlier| earlier.rule.id == rule.id) {
-        reader.error::<()>(span.clone(), "another rule has the same id");
+        reader.error::<()>(reader::span_of(table, "id"), "another rule has the same id");
     }
     if let Some(earlier) = placed.iter().find(|earlier| earlier.rule.reason == rule.reason) {
         let message = format!(
             "the rule `{}` already gives the reason `{}`; a reason must tell which rule spoke",
             earlier.rule.id, rule.reason
         );
-        reader.error::<()>(span.clone(), message);
+        reader.error::<()>(reader::span_of(table, "reason"), message);
     }
 }
 
@@ -121,7 +131,7 @@ fn rule(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>) -> Op
     let reason = code(reader, table, "reason", at.clone());
     if let Some(code) = reason.as_deref().filter(|code| BUILT_IN.iter().any(|b| b.0 == *code)) {
         let message = format!("the reason `{code}` is built in; choose another one");
-        reader.error::<()>(span.clone(), message);
+        reader.error::<()>(reader::span_of(table, "reason"), message);
     }
     let outcome = outcome(reader, table, at.clone(), "a rule");
     let texts = texts(reader, table, span);

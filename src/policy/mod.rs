@@ -15,6 +15,7 @@
 //! | [`render()`] | findings as a compiler prints them |
 //! | [`finding`] | what the loader has to say |
 //! | [`compare`], [`report`] | another policy on the same cases, as numbers and as a page |
+//! | [`diff()`] | what differs between two texts |
 //! | [`calibration`] | scores over time, the vendor's table, drift |
 
 pub mod calibration;
@@ -27,10 +28,12 @@ pub mod report;
 mod check;
 mod contradiction;
 mod decide;
+mod diff;
 mod load;
 mod render;
 
 pub use decide::decide;
+pub use diff::{Change, diff};
 pub use finding::{Finding, Severity};
 pub use render::render;
 

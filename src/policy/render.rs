@@ -33,11 +33,7 @@ pub fn render(findings: &[Finding], text: &str, file: &str) -> String {
 }
 
 fn one(out: &mut String, finding: &Finding, text: &str, file: &str) {
-    let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let _ = writeln!(out, "{severity}: {}", finding.message);
+    let _ = writeln!(out, "{}: {}", finding.severity.as_str(), finding.message);
     let span = finding.span.as_ref();
     if let (Some(line), Some(span)) = (finding.line, span.filter(|s| text.get(..s.start).is_some()))
     {

@@ -22,8 +22,22 @@ pub struct Flip {
     pub reason: String,
 }
 
-/// The page. `thresholds` are drawn into the histogram; `flips` may be the first of many.
-pub fn html(title: &str, comparison: &Comparison, thresholds: &[f64], flips: &[Flip]) -> String {
+/// Bounds of scores, to be drawn in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thresholds {
+    /// Of the policy that is active now.
+    pub old: Vec<f64>,
+    /// Of the one that was tried.
+    pub new: Vec<f64>,
+}
+
+/// The page. `flips` may be the first of many.
+pub fn html(
+    title: &str,
+    comparison: &Comparison,
+    thresholds: &Thresholds,
+    flips: &[Flip],
+) -> String {
     let mut page = String::new();
     let title = escape(title);
     let _ = write!(
@@ -32,7 +46,7 @@ pub fn html(title: &str, comparison: &Comparison, thresholds: &[f64], flips: &[F
          body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}\
          table{{border-collapse:collapse;margin:1rem 0}}td,th{{border:1px solid #bbb;padding:.3rem .7rem;\
          text-align:right}}th{{background:#f2f2f2}}.same{{background:#eef7ee}}.flip{{background:#fdeeee}}\
-         svg{{width:100%;height:auto;border:1px solid #ddd}}code{{font-size:90%}}</style>\
+         svg{{width:100%;height:auto}}code{{font-size:90%}}h1{{overflow-wrap:anywhere}}</style>\
          <h1>{title}</h1><p>{} decisions, {} with another outcome ({:.2} %).</p>",
         comparison.decisions,
         comparison.flips,
@@ -80,21 +94,35 @@ fn kinds(page: &mut String, comparison: &Comparison) {
     page.push_str("</table>");
 }
 
-fn histogram(page: &mut String, comparison: &Comparison, thresholds: &[f64]) {
-    page.push_str("<h2>Lowest scores; flips dark, thresholds drawn in</h2>");
+fn histogram(page: &mut String, comparison: &Comparison, thresholds: &Thresholds) {
+    page.push_str(
+        "<h2>Lowest scores; flips dark</h2><p>Thresholds of the policy tried are red, those of the \
+         active one grey and broken.</p>",
+    );
     let bars = comparison.scores.iter().zip(&comparison.flipped_scores).map(|(n, f)| (*n, *f));
     let bars: Vec<(u64, u64)> = bars.collect();
     open_svg(page, "Histogram of lowest scores, 0 to 100");
     draw(page, &bars);
-    for threshold in thresholds.iter().filter(|threshold| (0.0..=100.0).contains(*threshold)) {
-        let x = threshold / 101.0 * WIDTH;
-        let _ = write!(
-            page,
-            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{HEIGHT}\" stroke=\"#c00\"/>\
-             <text x=\"{:.1}\" y=\"12\" font-size=\"11\" fill=\"#c00\">{threshold}</text>",
-            x + 3.0
-        );
+    // The bar of a whole point begins where the point is.
+    let place = |score: f64| score / 101.0 * WIDTH;
+    let lines = [
+        (&thresholds.old, "#777", " stroke-dasharray=\"4 3\"", 24),
+        (&thresholds.new, "#c00", "", 12),
+    ];
+    for (bounds, colour, dashes, y) in lines {
+        for threshold in bounds.iter().filter(|threshold| (0.0..=100.0).contains(*threshold)) {
+            let x = place(*threshold);
+            let _ = write!(
+                page,
+                "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{HEIGHT}\" stroke=\"{colour}\"{dashes}/>\
+                 <text x=\"{:.1}\" y=\"{y}\" font-size=\"11\" fill=\"{colour}\">{threshold}</text>",
+                x + 3.0
+            );
+        }
     }
+    let ticks = (0..=10).map(|ten| (place(f64::from(ten) * 10.0), (ten * 10).to_string()));
+    x_axis(page, ticks, "lowest score");
+    y_axis(page, &bars);
     page.push_str("</svg>");
 }
 
@@ -107,12 +135,61 @@ fn days(page: &mut String, comparison: &Comparison) {
     let _ = write!(page, "<h2>By day, {first} to {last}; flips dark</h2>");
     open_svg(page, "Cases and flips by day");
     draw(page, &days);
+    let width = bar_width(days.len());
+    // As many dates as can be read beside each other.
+    let every = days.len().div_ceil(7);
+    let ticks = comparison.days.keys().zip(0_u32..).step_by(every);
+    x_axis(page, ticks.map(|(day, n)| (f64::from(n) * width, day.clone())), "day of the answer");
+    y_axis(page, &days);
     page.push_str("</svg>");
 }
 
+/// Room for the labels beside and below.
+const LEFT: f64 = 64.0;
+const BELOW: f64 = 40.0;
+
 fn open_svg(page: &mut String, label: &str) {
-    let _ =
-        write!(page, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">");
+    let _ = write!(
+        page,
+        "<svg viewBox=\"-{LEFT} -6 {} {}\" role=\"img\" aria-label=\"{label}\" font-size=\"11\">",
+        WIDTH + LEFT + 24.0,
+        HEIGHT + BELOW + 6.0
+    );
+}
+
+fn x_axis(page: &mut String, ticks: impl Iterator<Item = (f64, String)>, label: &str) {
+    let _ = write!(
+        page,
+        "<line x1=\"0\" x2=\"{WIDTH}\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\" stroke=\"#555\"/>\
+         <text x=\"{WIDTH}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
+        HEIGHT + 34.0
+    );
+    for (x, text) in ticks {
+        let _ = write!(
+            page,
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{HEIGHT}\" y2=\"{}\" stroke=\"#555\"/>\
+             <text x=\"{x:.1}\" y=\"{}\">{}</text>",
+            HEIGHT + 5.0,
+            HEIGHT + 18.0,
+            escape(&text)
+        );
+    }
+}
+
+/// Half and whole height, in cases.
+fn y_axis(page: &mut String, bars: &[(u64, u64)]) {
+    let most = bars.iter().map(|(cases, _)| *cases).max().unwrap_or(0).max(1);
+    let _ = write!(page, "<line x1=\"0\" x2=\"0\" y1=\"0\" y2=\"{HEIGHT}\" stroke=\"#555\"/>");
+    // Half as high is a quarter as many: see `draw`.
+    for (y, cases) in [(0.0, most), (HEIGHT / 2.0, most / 4), (HEIGHT, 0)] {
+        let _ =
+            write!(page, "<text x=\"-6\" y=\"{:.1}\" text-anchor=\"end\">{cases}</text>", y + 4.0);
+    }
+    let _ = write!(page, "<text x=\"0\" y=\"{}\" text-anchor=\"end\">cases</text>", HEIGHT + 34.0);
+}
+
+fn bar_width(bars: usize) -> f64 {
+    WIDTH / f64::from(u32::try_from(bars.max(1)).unwrap_or(u32::MAX))
 }
 
 /// Bars of cases with flips in front of them; on a square-root scale, so that few show beside many.
@@ -120,7 +197,7 @@ fn draw(page: &mut String, bars: &[(u64, u64)]) {
     #[expect(clippy::cast_precision_loss, reason = "a picture")]
     let root = |n: u64| (n as f64).sqrt();
     let most = bars.iter().map(|(cases, _)| root(*cases)).fold(1.0, f64::max);
-    let width = WIDTH / f64::from(u32::try_from(bars.len().max(1)).unwrap_or(u32::MAX));
+    let width = bar_width(bars.len());
     let mut x = 0.0;
     for (cases, flips) in bars {
         for (count, colour) in [(cases, "#9bc"), (flips, "#358")] {
@@ -170,4 +247,36 @@ fn percent(part: u64, whole: u64) -> f64 {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_what_its_pictures_show() {
+        let mut comparison = Comparison { decisions: 5, flips: 1, ..Comparison::default() };
+        comparison.scores = vec![0; 101];
+        comparison.flipped_scores = vec![0; 101];
+        (comparison.scores[95], comparison.scores[70]) = (4, 1);
+        comparison.flipped_scores[70] = 1;
+        comparison.days.insert("2026-11-25".to_owned(), (5, 1));
+        let thresholds = Thresholds { old: vec![90.0], new: vec![60.0] };
+        let page = html("Backtest of <b> & \"c\"", &comparison, &thresholds, &[]);
+        // Both policies' bounds, told apart.
+        assert!(
+            page.contains("fill=\"#c00\">60</text>") && page.contains("fill=\"#777\">90</text>")
+        );
+        assert!(page.contains("stroke-dasharray"));
+        // Axes: what they are of, with numbers.
+        for label in
+            [">lowest score<", ">cases<", ">day of the answer<", ">2026-11-25<", ">100<", ">4<"]
+        {
+            assert!(page.contains(label), "{label}");
+        }
+        assert!(page.contains("h1{overflow-wrap:anywhere}"), "a digest has no blanks to break at");
+        assert!(
+            page.contains("Backtest of &lt;b&gt; &amp; &quot;c&quot;") && !page.contains("<b>")
+        );
+    }
 }

@@ -16,7 +16,7 @@ fn default_policy() -> Policy {
 }
 
 /// An answer with a status and the scores (authority, face, card).
-fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64>; 3]) -> Evidence {
+pub(super) fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64>; 3]) -> Evidence {
     Evidence {
         verify_status: status,
         scores: Scores { authority, face, id_card_face },

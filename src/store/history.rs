@@ -1,15 +1,18 @@
 //! The past, a page at a time in the order of ids (which begin with the time), for backtests,
 //! replays, calibration, and deciding again.
 //!
+//! What is asked about is answers: when one came does not change when it is decided upon again.
 //! Each page is a statement of its own: no snapshot is held while millions are gone through.
 
 use std::time::Duration;
 
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit::Doing;
 use super::tasks::Task;
 use super::{Result, Store};
 use crate::domain::decision::{Outcome, StoredDecision};
@@ -17,10 +20,21 @@ use crate::domain::evidence::Evidence;
 use crate::domain::ids::VerificationId;
 use crate::store::Error;
 
-/// One decision by a policy, with the evidence it was made from.
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What is in it: perhaps less than was looked at.
+    pub items: Vec<T>,
+    /// The last id looked at; `None`: there are no more.
+    pub end: Option<Uuid>,
+    /// Rows looked at.
+    pub looked_at: u64,
+}
+
+/// One answer, with what a policy decided about it and the evidence that was decided from.
 #[derive(Clone, Debug)]
 pub struct Past {
-    /// The decision.
+    /// The answer.
     pub id: Uuid,
     /// What was decided about.
     pub verification: VerificationId,
@@ -39,16 +53,18 @@ pub struct Past {
 pub struct PastInFull {
     /// The decision.
     pub id: Uuid,
-    /// What was decided about.
-    pub verification: VerificationId,
+    /// The answer it judged.
+    pub result: Uuid,
+    /// The scene.
+    pub biz_type: String,
     /// The policy that decided.
     pub policy: String,
     /// Outcome, as stored.
     pub outcome: String,
     /// Reasons, as stored.
     pub reasons: serde_json::Value,
-    /// What was known.
-    pub evidence: Evidence,
+    /// What was known; `None`: the answer is gone, which nothing here does.
+    pub evidence: Option<Evidence>,
 }
 
 /// One standing decision by a policy.
@@ -96,31 +112,49 @@ pub struct Backtest {
     pub updated_at: OffsetDateTime,
     /// `running`, `done`, `failed`.
     pub state: String,
-    /// The last decision seen.
+    /// The last answer seen.
     pub after: Uuid,
+    /// Answers seen so far.
+    pub looked_at: i64,
+    /// Answers there were to be seen, as Postgres estimated.
+    pub roughly: i64,
     /// What came of it so far.
     pub comparison: Json<serde_json::Value>,
 }
 
+/// What is asked of a policy by the API.
+#[derive(Clone, Debug)]
+pub struct BacktestAsked<'a> {
+    /// The id it gets.
+    pub id: Uuid,
+    /// The policy tried.
+    pub digest: &'a str,
+    /// Only answers since then.
+    pub since: Option<OffsetDateTime>,
+    /// Only this scene.
+    pub biz_type: Option<&'a str>,
+    /// Answers there are to be seen.
+    pub roughly: i64,
+}
+
 impl Store {
-    /// The next decisions by policies after an id, with their evidence. Where answers were decided
-    /// upon again, only the newest decision of a policy about each counts: what a person made of it
-    /// says nothing about policies.
-    pub async fn past_after(&self, after: Uuid, limit: i64) -> Result<Vec<Past>> {
+    /// The next answers after an id, with what a policy decided about them. Where one was decided
+    /// upon again, only the newest decision of a policy counts: what a person made of it says
+    /// nothing about policies.
+    pub async fn past_after(&self, after: Uuid, limit: i64) -> Result<Page<Past>> {
         let rows = self
             .run(|| async {
                 sqlx::query(
-                    "select d.id, d.verification_id, d.outcome, d.reasons -> 0 ->> 'code' as reason,
-                        r.evidence, r.fetched_at
-                     from (select * from decisions
-                           where id > $1 and decided_by = 'policy' order by id limit $2) d
-                     cross join lateral (
-                        select evidence, fetched_at from results where id = d.result_id limit 1) r
-                     where not exists (
-                        select from decisions n where n.verification_id = d.verification_id
-                            and n.position > d.position and n.result_id = d.result_id
-                            and n.decided_by = 'policy')
-                     order by d.id",
+                    "select r.id, r.verification_id, r.fetched_at, d.outcome, d.reason,
+                        case when d.outcome is not null then r.evidence end as evidence
+                     from (select id, verification_id, fetched_at, evidence from results
+                           where id > $1 order by id limit $2) r
+                     left join lateral (
+                        select outcome, reasons -> 0 ->> 'code' as reason from decisions
+                        where verification_id = r.verification_id and result_id = r.id
+                            and decided_by = 'policy'
+                        order by position desc limit 1) d on true
+                     order by r.id",
                 )
                 .bind(after)
                 .bind(limit)
@@ -128,49 +162,34 @@ impl Store {
                 .await
             })
             .await?;
-        rows.iter()
-            .map(|row| {
-                let Json(evidence) = row.try_get("evidence")?;
-                Ok(Past {
-                    id: row.try_get("id")?,
-                    verification: VerificationId(row.try_get("verification_id")?),
-                    outcome: Outcome::parse(row.try_get("outcome")?)
-                        .ok_or(Error::Inconsistent("decisions.outcome"))?,
-                    reason: row.try_get::<Option<_>, _>("reason")?.unwrap_or_default(),
-                    evidence,
-                    fetched_at: row.try_get("fetched_at")?,
-                })
-            })
-            .collect()
-    }
-
-    /// The last id of the page of decisions after an id; `None` at the end. A page may hold fewer
-    /// than were looked at, so its own last row does not tell.
-    pub async fn past_page_end(&self, after: Uuid, limit: i64) -> Result<Option<Uuid>> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select id from (select id from decisions
-                                 where id > $1 and decided_by = 'policy' order by id limit $2) page
-                 order by id desc limit 1",
-            )
-            .bind(after)
-            .bind(limit)
-            .fetch_optional(&self.pool)
-            .await
+        page(&rows, |row| {
+            let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
+            Ok(Some(Past {
+                id: row.try_get("id")?,
+                verification: VerificationId(row.try_get("verification_id")?),
+                outcome: Outcome::parse(row.try_get("outcome")?)
+                    .ok_or(Error::Inconsistent("decisions.outcome"))?,
+                reason: row.try_get::<Option<_>, _>("reason")?.unwrap_or_default(),
+                evidence,
+                fetched_at: row.try_get("fetched_at")?,
+            }))
         })
-        .await
     }
 
     /// The next decisions by policies after an id, with all they were made of.
-    pub async fn past_in_full_after(&self, after: Uuid, limit: i64) -> Result<Vec<PastInFull>> {
+    pub async fn past_in_full_after(&self, after: Uuid, limit: i64) -> Result<Page<PastInFull>> {
         let rows = self
             .run(|| async {
                 sqlx::query(
-                    "select d.id, d.verification_id, d.policy_digest, d.outcome, d.reasons, r.evidence
+                    "select d.id, d.result_id, d.policy_digest, d.outcome, d.reasons, r.evidence,
+                        coalesce(r.evidence ->> 'biz_type', v.biz_type, '') as biz_type
                      from (select * from decisions
                            where id > $1 and decided_by = 'policy' order by id limit $2) d
-                     cross join lateral (
-                        select evidence from results where id = d.result_id limit 1) r
+                     left join lateral (
+                        select evidence from results where id = d.result_id limit 1) r on true
+                     left join lateral (
+                        select biz_type from verifications
+                        where id = d.verification_id and r.evidence is null limit 1) v on true
                      order by d.id",
                 )
                 .bind(after)
@@ -179,41 +198,38 @@ impl Store {
                 .await
             })
             .await?;
-        rows.iter()
-            .map(|row| {
-                let Json(evidence) = row.try_get("evidence")?;
-                let Json(reasons) = row.try_get("reasons")?;
-                Ok(PastInFull {
-                    id: row.try_get("id")?,
-                    verification: VerificationId(row.try_get("verification_id")?),
-                    policy: row.try_get("policy_digest")?,
-                    outcome: row.try_get("outcome")?,
-                    reasons,
-                    evidence,
-                })
-            })
-            .collect()
+        page(&rows, |row| {
+            let Json(reasons) = row.try_get("reasons")?;
+            let evidence: Option<Json<Evidence>> = row.try_get("evidence")?;
+            Ok(Some(PastInFull {
+                id: row.try_get("id")?,
+                result: row.try_get("result_id")?,
+                biz_type: row.try_get("biz_type")?,
+                policy: row.try_get("policy_digest")?,
+                outcome: row.try_get("outcome")?,
+                reasons,
+                evidence: evidence.map(|Json(evidence)| evidence),
+            }))
+        })
     }
 
-    /// The next standing decisions by policies, in the order of their verifications; the last
-    /// verification looked at, `None` at the end.
-    pub async fn standing_after(
-        &self,
-        after: Uuid,
-        limit: i64,
-    ) -> Result<(Vec<Standing>, Option<Uuid>)> {
+    /// The next answers after an id with the decisions of policies about them that stand, whatever
+    /// became of their verifications since; of those who were forgotten none.
+    pub async fn standing_after(&self, after: Uuid, limit: i64) -> Result<Page<Standing>> {
         let rows = self
             .run(|| async {
                 sqlx::query(
-                    "select v.id, d.id as decision_id, d.result_id, d.policy_digest, d.reasons, r.evidence
-                     from (select id, decision_id, state from verifications
-                           where id > $1 order by id limit $2) v
+                    "select r.id, r.verification_id, d.id as decision_id, d.policy_digest, d.reasons,
+                        case when d.id is not null then r.evidence end as evidence
+                     from (select id, verification_id, evidence from results
+                           where id > $1 order by id limit $2) r
                      left join lateral (
-                        select * from decisions where id = v.decision_id and v.state = 'decided'
+                        select decision_id from verifications
+                        where id = r.verification_id and state <> 'erased' limit 1) v on true
+                     left join lateral (
+                        select * from decisions where id = v.decision_id and result_id = r.id
                             and decided_by = 'policy' limit 1) d on true
-                     left join lateral (
-                        select evidence from results where id = d.result_id limit 1) r on true
-                     order by v.id",
+                     order by r.id",
                 )
                 .bind(after)
                 .bind(limit)
@@ -221,37 +237,28 @@ impl Store {
                 .await
             })
             .await?;
-        let last = rows.last().map(|row| row.try_get("id")).transpose()?;
-        let standing = rows
-            .iter()
-            .filter_map(|row| {
-                let evidence: Option<Json<Evidence>> = match row.try_get("evidence") {
-                    Ok(evidence) => evidence,
-                    Err(error) => return Some(Err(error.into())),
-                };
-                let Json(evidence) = evidence?;
-                Some((|| {
-                    let Json(reasons) = row.try_get("reasons")?;
-                    Ok(Standing {
-                        verification: VerificationId(row.try_get("id")?),
-                        decision: row.try_get("decision_id")?,
-                        result: row.try_get("result_id")?,
-                        policy: row.try_get("policy_digest")?,
-                        reasons,
-                        evidence,
-                    })
-                })())
-            })
-            .collect::<Result<_>>()?;
-        Ok((standing, last))
+        page(&rows, |row| {
+            let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
+            let Json(reasons) = row.try_get("reasons")?;
+            Ok(Some(Standing {
+                verification: VerificationId(row.try_get("verification_id")?),
+                decision: row.try_get("decision_id")?,
+                result: row.try_get("id")?,
+                policy: row.try_get("policy_digest")?,
+                reasons,
+                evidence,
+            }))
+        })
     }
 
     /// Writes new decisions in place of standing ones that still stand; answers how many did.
+    /// `None`, and nothing is written: what is in use has changed since activation `as_of`.
     pub async fn decide_again(
         &self,
         new: &[(Standing, StoredDecision)],
+        as_of: i64,
         now: OffsetDateTime,
-    ) -> Result<u64> {
+    ) -> Result<Option<u64>> {
         let rows: Vec<serde_json::Value> = new
             .iter()
             .map(|(old, new)| {
@@ -266,13 +273,19 @@ impl Store {
                 })
             })
             .collect();
-        // history::decide_again: fenced by the decision it replaces: what was decided meanwhile,
-        // or erased, stays. The old decision stays too, as history.
-        self.once(async {
-            sqlx::query(
-                "with incoming as (
+        // history::decide_again: fenced twice. By the newest activation, which stays the newest
+        // until this commits: a policy that was rolled back decides nothing more. By the decision
+        // it replaces: what was decided meanwhile, or erased, stays. The old decision stays too,
+        // as history.
+        let (fits, written): (bool, i64) = self
+            .once(async {
+                sqlx::query_as(
+                    "with fence as materialized (
+                    select verdict_newest_activation() = $3 as fits
+                 ), incoming as (
                     select * from jsonb_to_recordset($1) as i (verification_id uuid, old_id uuid,
                         id uuid, result_id uuid, policy text, outcome text, reasons jsonb)
+                    where (select fits from fence)
                  ), locked as materialized (
                     select v.id from verifications v
                     where v.id = any (array(select verification_id from incoming))
@@ -282,22 +295,26 @@ impl Store {
                     set decision_id = i.id, updated_at = greatest(v.updated_at, $2)
                     from incoming i
                     where v.id = any (array(select id from locked)) and v.id = i.verification_id
-                        and v.decision_id = i.old_id and v.state = 'decided'
+                        and v.decision_id = i.old_id and v.state <> 'erased'
                     returning v.id
+                 ), written as (
+                    insert into decisions (id, verification_id, result_id, policy_digest, outcome,
+                        reasons, decided_by, decided_at)
+                    select i.id, i.verification_id, i.result_id, i.policy, i.outcome, i.reasons,
+                        'policy', $2
+                    from incoming i join mine on mine.id = i.verification_id
+                    returning 1
                  )
-                 insert into decisions (id, verification_id, result_id, policy_digest, outcome,
-                    reasons, decided_by, decided_at)
-                 select i.id, i.verification_id, i.result_id, i.policy, i.outcome, i.reasons,
-                    'policy', $2
-                 from incoming i join mine on mine.id = i.verification_id",
-            )
-            .bind(Json(rows))
-            .bind(now)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
-        })
-        .await
+                 select (select fits from fence), (select count(*) from written)",
+                )
+                .bind(Json(rows))
+                .bind(now)
+                .bind(as_of)
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(fits.then_some(u64::try_from(written).unwrap_or(0)))
     }
 
     /// The next answers with a status after an id.
@@ -323,46 +340,49 @@ impl Store {
             .collect()
     }
 
-    /// Roughly how many decisions there are, as Postgres estimates it.
-    pub async fn decisions_roughly(&self) -> Result<i64> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select greatest(reltuples, 0)::bigint from pg_class where oid = 'decisions'::regclass",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+    /// Roughly how many answers came in a time, as Postgres estimates it.
+    pub async fn answers_roughly(&self, from: Uuid, to: Option<Uuid>) -> Result<i64> {
+        let Json(plan): Json<serde_json::Value> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "explain (format json) select from results where id > $1 and id < $2",
+                )
+                .bind(from)
+                .bind(to.unwrap_or(Uuid::max()))
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64).unwrap_or(0))
     }
 
     /// Has a backtest done by whichever worker comes first.
-    pub async fn ask_for_backtest(
-        &self,
-        id: Uuid,
-        digest: &str,
-        since: Option<OffsetDateTime>,
-        biz_type: Option<&str>,
-        asked_by: &str,
-        now: OffsetDateTime,
-    ) -> Result<()> {
-        // history::ask_for_backtest: the run and its work commit together.
+    pub async fn ask_for_backtest(&self, asked: &BacktestAsked<'_>, doing: &Doing) -> Result<()> {
+        // history::ask_for_backtest: the run, its work and the record of who wanted it commit
+        // together.
         self.once(async {
             sqlx::query(
                 "with run as (
                     insert into backtests (id, digest, since, biz_type, asked_by, created_at,
-                        updated_at, state, after, comparison)
-                    values ($1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}')
+                        updated_at, state, after, comparison, roughly)
+                    values ($1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}', $8)
+                 ), recorded as (
+                    insert into audit (at, actor, action, subject, purpose, details)
+                    values ($6, $5, 'policy.backtest', $1, $9,
+                        json_build_object('policy', $2::text, 'biz_type', $4::text)::text)
                  )
                  insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
                  values ($1, 'backtest', $1, verdict_now(), 'infinity', verdict_now())",
             )
-            .bind(id)
-            .bind(digest)
-            .bind(since)
-            .bind(biz_type)
-            .bind(asked_by)
-            .bind(now)
-            .bind(since.map_or(Uuid::nil(), crate::domain::ids::earliest))
+            .bind(asked.id)
+            .bind(asked.digest)
+            .bind(asked.since)
+            .bind(asked.biz_type)
+            .bind(&doing.actor)
+            .bind(doing.at)
+            .bind(asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest))
+            .bind(asked.roughly)
+            .bind(&doing.purpose)
             .execute(&self.pool)
             .await
             .map(drop)
@@ -374,7 +394,8 @@ impl Store {
     pub async fn backtest(&self, id: Uuid) -> Result<Option<Backtest>> {
         self.run(|| async {
             sqlx::query_as(
-                "select id, digest, since, biz_type, created_at, updated_at, state, after, comparison
+                "select id, digest, since, biz_type, created_at, updated_at, state, after, looked_at,
+                    roughly, comparison
                  from backtests where id = $1",
             )
             .bind(id)
@@ -389,7 +410,7 @@ impl Store {
         &self,
         task: &Task,
         state: &str,
-        after: Uuid,
+        (after, looked_at): (Uuid, u64),
         comparison: &serde_json::Value,
         now: OffsetDateTime,
     ) -> Result<bool> {
@@ -403,7 +424,7 @@ impl Store {
                         delete from tasks where id = (select id from held) and $3 <> 'running'
                      ), noted as (
                         update backtests
-                        set state = $3, after = $4, comparison = $5, updated_at = $6
+                        set state = $3, after = $4, comparison = $5, updated_at = $6, looked_at = $7
                         where id = (select id from held)
                      )
                      select count(*) from held",
@@ -414,12 +435,20 @@ impl Store {
                 .bind(after)
                 .bind(Json(comparison))
                 .bind(now)
+                .bind(i64::try_from(looked_at).unwrap_or(i64::MAX))
                 .fetch_one(&self.pool)
                 .await
             })
             .await?;
         Ok(held > 0)
     }
+}
+
+/// Reads the rows of a page; `read` answers `None` for one with nothing to it.
+fn page<T>(rows: &[PgRow], read: impl Fn(&PgRow) -> Result<Option<T>>) -> Result<Page<T>> {
+    let end = rows.last().map(|row| row.try_get("id")).transpose()?;
+    let items = rows.iter().filter_map(|row| read(row).transpose()).collect::<Result<_>>()?;
+    Ok(Page { items, end, looked_at: u64::try_from(rows.len()).unwrap_or(0) })
 }
 
 /// Longest time one page may reasonably take: pages are sized for far less.

@@ -69,6 +69,13 @@ impl Error {
         }
     }
 
+    /// The statement was refused for what it was to write: the same again will be refused again,
+    /// something else may not.
+    pub fn refuses_data(&self) -> bool {
+        // 22: data exception; 23: integrity constraint; 54: some limit of a value.
+        matches!(self, Self::Refused { code, .. } if ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+    }
+
     fn violates(&self, name: &str) -> bool {
         matches!(self, Self::Refused { constraint: Some(constraint), .. } if constraint == name)
     }

@@ -95,20 +95,24 @@ impl Store {
         body: &str,
         now: OffsetDateTime,
     ) -> Result<bool> {
-        // policies::seed: the lock makes the second of two replicas that start together see the
-        // first one's activation.
+        // policies::seed: `verdict_activations` makes the second of two replicas that start together
+        // see the first one's activation.
         self.run(|| async {
             sqlx::query_scalar(
-                "with lock as materialized (
-                    select pg_advisory_xact_lock(hashtext('verdict.policies'))
+                "with there as materialized (
+                    select count(*) as activations from verdict_activations()
                  ), empty as (
-                    select from lock where not exists (select from policy_activations)
+                    select from there where activations = 0
                  ), added as (
                     insert into policies (digest, name, body, added_at)
                     select $1, $2, $3, $4 from empty on conflict (digest) do nothing
                  ), activated as (
                     insert into policy_activations (digest, activated_at, activated_by)
                     select $1, $4, 'seed' from empty returning 1
+                 ), recorded as (
+                    insert into audit (at, actor, action, details)
+                    select $4, 'service', 'policy.seed', json_build_object('policy', $1::text)::text
+                    from empty
                  )
                  select exists (select from activated)",
             )
@@ -164,11 +168,15 @@ impl Store {
         digest: Option<&str>,
         doing: &Doing,
     ) -> Result<bool> {
-        // policies::use: what decides and the record of who wanted it change together.
+        // policies::use: what decides and the record of who wanted it change together. Here and
+        // below, `verdict_activations` lets one change follow the other: a replica that has seen an
+        // id misses none below it.
         self.once(async {
             sqlx::query_scalar(
-                "with known as (
-                    select $1::text as digest
+                "with there as materialized (
+                    select count(*) as activations from verdict_activations()
+                 ), known as (
+                    select $1::text as digest from there
                     where $1::text is null or exists (select from policies where digest = $1)
                  ), activated as (
                     insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
@@ -199,9 +207,9 @@ impl Store {
         // policies::promote: both changes and the record in one statement.
         self.once(async {
             sqlx::query_scalar(
-                "with shadow as (
+                "with shadow as materialized (
                     select digest from (
-                        select digest from policy_activations
+                        select digest from verdict_activations()
                         where kind = 'shadow' and biz_type = $1 order by id desc limit 1) newest
                     where digest is not null
                  ), changed as (
@@ -226,47 +234,89 @@ impl Store {
         .await
     }
 
-    /// Activates again what was active in a scene before the policy that is now; its digest.
-    /// `None`: there was nothing before.
-    pub async fn roll_back_policy(&self, biz_type: &str, doing: &Doing) -> Result<Option<String>> {
-        // policies::roll_back: a scene that had no policy of its own has none again.
-        let changed: Option<Option<String>> = self
-            .once(async {
-                sqlx::query_scalar(
-                    "with now_active as (
-                        select id, digest from policy_activations
-                        where kind = 'active' and biz_type = $1 order by id desc limit 1
-                     ), before as (
-                        select a.digest from policy_activations a, now_active n
-                        where a.kind = 'active' and a.biz_type = $1 and a.id < n.id
-                            and a.digest is distinct from n.digest
-                        order by a.id desc limit 1
-                     ), target as (
-                        select digest from before
-                        union all
-                        select null from now_active
-                        where $1 <> '' and digest is not null and not exists (select from before)
-                     ), changed as (
-                        insert into policy_activations
-                            (digest, activated_at, activated_by, kind, biz_type)
-                        select digest, $2, $3, 'active', $1 from target
-                     ), recorded as (
-                        insert into audit (at, actor, action, purpose, details)
-                        select $2, $3, 'policy.rollback', $4,
-                            json_build_object('policy', digest, 'biz_type', $1::text)::text
-                        from target
-                     )
-                     select digest from target",
-                )
-                .bind(biz_type)
-                .bind(doing.at)
-                .bind(&doing.actor)
-                .bind(&doing.purpose)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(changed.map(Option::unwrap_or_default))
+    /// Activates again what was active in a scene before the policy that is now; its digest, or
+    /// none where the scene has no policy of its own again. `None`: there was nothing before.
+    ///
+    /// What was rolled back is gone: the next rollback goes back from what counts again, not to
+    /// what did not prove good.
+    pub async fn roll_back_policy(
+        &self,
+        biz_type: &str,
+        doing: &Doing,
+    ) -> Result<Option<Option<String>>> {
+        // policies::roll_back: `past` goes from what counts now to what counted before it was
+        // activated, and so on; activation 0 stands for none.
+        self.once(async {
+            sqlx::query_scalar(
+                "with recursive there as materialized (
+                    select id, digest, coalesce(back_to, id) as counts from verdict_activations()
+                    where kind = 'active' and biz_type = $1
+                 ), now_active as (
+                    select counts, digest from there order by id desc limit 1
+                 ), past (counts, digest) as (
+                    select counts, digest from now_active
+                    union all
+                    select before.counts, before.digest from past cross join lateral (
+                        select counts, digest from there
+                        where id < past.counts order by id desc limit 1) before
+                 ), candidates (counts, digest) as (
+                    select counts, digest from past
+                    union all select 0, null where $1 <> ''
+                 ), target as (
+                    select c.counts, c.digest from candidates c, now_active n
+                    where c.digest is distinct from n.digest order by c.counts desc limit 1
+                 ), changed as (
+                    insert into policy_activations
+                        (digest, activated_at, activated_by, kind, biz_type, back_to)
+                    select digest, $2, $3, 'active', $1, counts from target
+                 ), recorded as (
+                    insert into audit (at, actor, action, purpose, details)
+                    select $2, $3, 'policy.rollback', $4,
+                        json_build_object('policy', digest, 'biz_type', $1::text)::text
+                    from target
+                 )
+                 select digest from target",
+            )
+            .bind(biz_type)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Has a scene decided about by the general policy again. `false`: it has none of its own.
+    pub async fn deactivate_policy(&self, biz_type: &str, doing: &Doing) -> Result<bool> {
+        // policies::deactivate: never the general one, which would leave nothing to decide by.
+        self.once(async {
+            sqlx::query_scalar(
+                "with own as materialized (
+                    select digest from (
+                        select digest from verdict_activations()
+                        where kind = 'active' and biz_type = $1 and $1 <> ''
+                        order by id desc limit 1) newest
+                    where digest is not null
+                 ), changed as (
+                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
+                    select null, $2, $3, 'active', $1 from own returning 1
+                 ), recorded as (
+                    insert into audit (at, actor, action, purpose, details)
+                    select $2, $3, 'policy.deactivate', $4,
+                        json_build_object('policy', digest, 'biz_type', $1::text)::text
+                    from own
+                 )
+                 select exists (select from changed)",
+            )
+            .bind(biz_type)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
     }
 
     /// The newest change of what is used; 0 if there was none.

@@ -113,6 +113,11 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Fetches put off because their answer could not be sealed or written",
     ),
+    counter(
+        "verdict_decisions_refused_total",
+        &[],
+        "Decisions, or shadows of them, that the database refused for their data: the answer is kept, and without a decision the verification is failed",
+    ),
     counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
     counter(
         "verdict_decision_reasons_total",
@@ -133,6 +138,11 @@ pub const METRICS: &[Metric] = &[
         "verdict_score_drift_psi",
         &["score"],
         "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare",
+    ),
+    gauge(
+        "verdict_score_drift_alarm",
+        &["score"],
+        "1 while the population stability index of a score is 0.25 or more: scores are not distributed as they were",
     ),
     gauge(
         "verdict_tasks",

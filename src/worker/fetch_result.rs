@@ -21,7 +21,7 @@ use crate::provider::client::{Answer, Unanswered};
 use crate::provider::wire::Material;
 use crate::store;
 use crate::store::accounts::Breaker;
-use crate::store::claims::Claimed;
+use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::{Completion, NewResult, NextStep, ShadowDecision, Written};
 use crate::traces;
 use crate::vault::{DataKey, OpenError, Place, WrappedKey};
@@ -71,7 +71,7 @@ async fn ask_and_write(
         heard = asked.instrument(call.clone()) => heard,
     };
     let took = started.elapsed();
-    let fetched = Fetched::new(worker, claimed, account, &heard, span);
+    let mut fetched = Fetched::new(worker, claimed, account, &heard, span);
     traces::called(span, &call, fetched.class);
     drop(call);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
@@ -109,13 +109,50 @@ async fn ask_and_write(
         ..bare_completion(worker, claimed, fetched.consequence.next)
     };
     let writing = traces::write(span);
-    match write(worker, completion, lost).instrument(writing).await {
-        Ok(written) => {
+    match keep(worker, claimed, completion, lost).instrument(writing).await {
+        Ok((kept, written)) => {
+            fetched.decision = kept.decision;
+            fetched.shadow = kept.shadow;
+            fetched.consequence.next = kept.next;
             report(claimed, &fetched, took, written?, span);
             Some(())
         }
         Err(error) => put_off(worker, claimed, &error, lost).await,
     }
+}
+
+/// Writes it; what the database refuses for its data is written without what was made of the
+/// answer: the answer cost a call, and is kept whatever a policy says about it (invariant 5). What
+/// was kept, with what became of it.
+async fn keep(
+    worker: &Worker,
+    claimed: &Claimed,
+    mut completion: Completion,
+    lost: &CancellationToken,
+) -> Result<(Completion, Option<Written>), store::Error> {
+    loop {
+        match write(worker, completion.clone(), lost).await {
+            Err(error) if error.refuses_data() => {
+                let Some(less) = less(claimed, completion) else { return Err(error) };
+                completion = less;
+                tracing::error!(%error, verification = %claimed.id, "what was decided cannot be kept");
+                metrics::counter!("verdict_decisions_refused_total").increment(1);
+            }
+            outcome => return outcome.map(|written| (completion, written)),
+        }
+    }
+}
+
+/// Without the shadow, which must not cost the decision that counts; then without the decision.
+/// Asking again would not help then: it is a dead letter until there is another policy.
+fn less(claimed: &Claimed, completion: Completion) -> Option<Completion> {
+    if completion.shadow.is_some() {
+        return Some(Completion { shadow: None, ..completion });
+    }
+    completion.decision.as_ref()?;
+    let state = (claimed.wanted == Wanted::Answer).then_some(State::Failed);
+    let next = NextStep { state, closed: false, due_in: None, ..completion.next };
+    Some(Completion { decision: None, next, ..completion })
 }
 
 /// Writes it, again and again while Postgres is away: the answer is in hand, and the lease says

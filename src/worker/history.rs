@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use super::policies::Policies;
 use crate::domain::clock::Clock;
-use crate::domain::decision::{DecidedBy, Reason, StoredDecision};
+use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
+use crate::domain::evidence::Evidence;
 use crate::domain::ids::{Ids, ResultId, earliest};
 use crate::policy::calibration::Calibration;
 use crate::policy::compare::Comparison;
 use crate::policy::report::Flip;
 use crate::policy::{Policy, decide};
-use crate::store::history::{PAGE, Past, Standing};
+use crate::store::history::{PAGE, Page, Past, PastAnswer, Standing};
 use crate::store::{self, Store};
 
 /// How much of the machine it takes.
@@ -39,10 +40,10 @@ impl Pace {
 /// However slow a page was.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// Which part of the past.
+/// Which part of the past, by when the provider's answers came.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
-    /// Only what was decided, or answered, since then.
+    /// Only answers since then.
     pub since: Option<OffsetDateTime>,
     /// Only before.
     pub until: Option<OffsetDateTime>,
@@ -51,13 +52,24 @@ pub struct Range {
 }
 
 impl Range {
-    fn start(&self) -> Uuid {
+    /// Not later than the id of any answer in it.
+    pub fn start(&self) -> Uuid {
         self.since.map_or(Uuid::nil(), earliest)
     }
 
-    /// Whether an id, which begins with its time, lies behind the end.
-    fn is_over(&self, id: Uuid) -> bool {
-        self.until.is_some_and(|until| id >= earliest(until))
+    /// The first id of an answer behind it.
+    pub fn end(&self) -> Option<Uuid> {
+        self.until.map(earliest)
+    }
+
+    /// Whether an answer's id, which begins with its time, lies behind the end.
+    fn is_over(&self, answer: Uuid) -> bool {
+        self.end().is_some_and(|end| answer >= end)
+    }
+
+    /// Whether an answer lies in it.
+    fn holds(&self, answer: Uuid, biz_type: &str) -> bool {
+        answer >= self.start() && !self.is_over(answer) && self.fits(biz_type)
     }
 
     fn fits(&self, biz_type: &str) -> bool {
@@ -72,8 +84,10 @@ pub struct Backtest<'a> {
     candidate: &'a Policy,
     range: Range,
     pace: Pace,
-    /// The last decision seen.
+    /// The last answer seen.
     pub after: Uuid,
+    /// Answers seen so far, of all scenes.
+    pub looked_at: u64,
     /// What came of it so far.
     pub comparison: Comparison,
 }
@@ -81,83 +95,76 @@ pub struct Backtest<'a> {
 impl<'a> Backtest<'a> {
     /// From the beginning of a range.
     pub fn new(store: &'a Store, candidate: &'a Policy, range: Range, pace: Pace) -> Self {
-        let after = range.start();
-        Self { store, candidate, range, pace, after, comparison: Comparison::default() }
+        let (after, comparison) = (range.start(), Comparison::default());
+        Self { store, candidate, range, pace, after, looked_at: 0, comparison }
     }
 
     /// From where an earlier one stopped.
     #[must_use]
-    pub fn resume(self, after: Uuid, comparison: Comparison) -> Self {
-        Self { after, comparison, ..self }
+    pub fn resume(self, after: Uuid, looked_at: u64, comparison: Comparison) -> Self {
+        Self { after: after.max(self.after), looked_at, comparison, ..self }
     }
 
     /// Tries all that is left, telling after each page how far it is and what flipped. `tell`
     /// answers whether to go on.
     pub async fn run(
         &mut self,
-        mut tell: impl FnMut(&Comparison, Vec<Flip>) -> bool,
+        mut tell: impl FnMut(&Self, Vec<Flip>) -> bool,
     ) -> store::Result<()> {
         // The next page comes while this one is decided.
-        let mut next = self.fetch(self.after).await?;
-        while let Some((page, end)) = next {
+        let mut next = self.store.past_after(self.after, PAGE).await?;
+        while let Page { items, end: Some(end), looked_at } = next {
             let worked = Instant::now();
             let over = self.range.is_over(end);
             let (fetched, flips) = tokio::join!(
-                async { if over { Ok(None) } else { self.store_fetch(end).await } },
-                async { try_on(self.candidate, &self.range, page) },
+                async {
+                    if over { Ok(None) } else { self.store.past_after(end, PAGE).await.map(Some) }
+                },
+                async { try_on(self.candidate, &self.range, items) },
             );
             let mut found = Vec::new();
             for case in flips {
                 let day = case.fetched_at.date();
-                let new = &case.new;
-                if self.comparison.add(case.old, new, &case.evidence, day) {
-                    found.push(Flip {
-                        verification: case.verification,
-                        old: case.old,
-                        new: new.outcome,
-                        reason: new.reasons.first().map(|r| r.code.clone()).unwrap_or_default(),
-                    });
+                if self.comparison.add(case.old, &case.new, &case.evidence, day) {
+                    found.push(case.flip());
                 }
             }
             self.after = end;
-            if !tell(&self.comparison, found) {
+            self.looked_at += looked_at;
+            if !tell(self, found) {
                 return Ok(());
             }
-            next = fetched?;
+            let Some(page) = fetched? else { return Ok(()) };
+            next = page;
             self.pace.rest(worked).await;
         }
         Ok(())
-    }
-
-    async fn fetch(&self, after: Uuid) -> store::Result<Option<(Vec<Past>, Uuid)>> {
-        self.store_fetch(after).await
-    }
-
-    async fn store_fetch(&self, after: Uuid) -> store::Result<Option<(Vec<Past>, Uuid)>> {
-        let page = self.store.past_after(after, PAGE).await?;
-        // A full page ends with its last row; one with gaps has to be asked for its end.
-        let full = i64::try_from(page.len()).is_ok_and(|rows| rows == PAGE);
-        let end = if full {
-            page.last().map(|past| past.id)
-        } else {
-            self.store.past_page_end(after, PAGE).await?
-        };
-        Ok(end.map(|end| (page, end)))
     }
 }
 
 /// One case, tried.
 struct Tried {
     verification: String,
-    old: crate::domain::decision::Outcome,
-    new: crate::domain::decision::Decision,
-    evidence: crate::domain::evidence::Evidence,
+    old: Outcome,
+    new: Decision,
+    evidence: Evidence,
     fetched_at: OffsetDateTime,
+}
+
+impl Tried {
+    fn flip(&self) -> Flip {
+        Flip {
+            verification: self.verification.clone(),
+            old: self.old,
+            new: self.new.outcome,
+            reason: self.new.reasons.first().map(|r| r.code.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 fn try_on(candidate: &Policy, range: &Range, page: Vec<Past>) -> Vec<Tried> {
     page.into_iter()
-        .filter(|past| !range.is_over(past.id) && range.fits(&past.evidence.biz_type))
+        .filter(|past| range.holds(past.id, &past.evidence.biz_type))
         .map(|past| Tried {
             new: decide(candidate, &past.evidence),
             verification: past.verification.to_string(),
@@ -175,10 +182,14 @@ pub struct Replayed {
     pub decisions: u64,
     /// Policies that had made them.
     pub policies: usize,
-    /// Decisions that came out otherwise, the first hundred of them.
+    /// Decisions that came out otherwise, or could not be made once more, the first hundred.
     pub different: Vec<String>,
-    /// How many did.
+    /// How many.
     pub differences: u64,
+    /// Of those, how many rest on an answer that is gone.
+    pub without_answer: u64,
+    /// And how many on a policy whose text is gone, was changed, or cannot be compiled.
+    pub without_policy: u64,
 }
 
 /// Decides everything once more with the policy and evidence of its time, and compares outcome and
@@ -191,30 +202,34 @@ pub async fn replay(
 ) -> store::Result<Replayed> {
     let mut policies: HashMap<String, Option<Policy>> = HashMap::new();
     let mut replayed = Replayed::default();
-    let mut after = range.start();
+    // Whoever decided may have had another clock than who fetched.
+    let mut after =
+        range.since.and_then(|at| at.checked_sub(CLOCKS_DIFFER)).map_or(Uuid::nil(), earliest);
     loop {
         let worked = Instant::now();
         let batch = store.past_in_full_after(after, PAGE).await?;
-        let Some(last) = batch.last() else { break };
-        after = last.id;
-        for past in &batch {
-            if range.is_over(past.id) || !range.fits(&past.evidence.biz_type) {
-                continue;
-            }
+        let Some(end) = batch.end else { break };
+        after = end;
+        for past in batch.items.iter().filter(|past| range.holds(past.result, &past.biz_type)) {
             if !policies.contains_key(&past.policy) {
                 let text = store.policy_text(&past.policy).await?;
-                let policy = text.and_then(|text| Policy::load_stored(&text.body));
+                // A text that was changed is another policy.
+                let policy = text
+                    .and_then(|text| Policy::load_stored(&text.body))
+                    .filter(|policy| policy.digest() == past.policy);
                 policies.insert(past.policy.clone(), policy);
             }
-            let again = policies
-                .get(&past.policy)
-                .and_then(Option::as_ref)
-                .map(|policy| decide(policy, &past.evidence));
+            let policy = policies.get(&past.policy).and_then(Option::as_ref);
+            let again = policy
+                .zip(past.evidence.as_ref())
+                .map(|(policy, evidence)| decide(policy, evidence));
             let same = again.is_some_and(|again| {
                 again.outcome.as_str() == past.outcome
                     && serde_json::to_value(&again.reasons).is_ok_and(|new| new == past.reasons)
             });
             replayed.decisions += 1;
+            replayed.without_answer += u64::from(past.evidence.is_none());
+            replayed.without_policy += u64::from(policy.is_none());
             if !same {
                 replayed.differences += 1;
                 if replayed.different.len() < 100 {
@@ -224,13 +239,14 @@ pub async fn replay(
         }
         tell(replayed.decisions);
         pace.rest(worked).await;
-        if range.is_over(after) {
-            break;
-        }
     }
     replayed.policies = policies.len();
     Ok(replayed)
 }
+
+/// By how much the clocks of two processes may differ at most: a decision is looked for from that
+/// long before its answer.
+const CLOCKS_DIFFER: time::Duration = time::Duration::hours(1);
 
 /// What came of deciding anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,50 +259,72 @@ pub struct DecidedAnew {
     pub same: u64,
     /// Decided upon by somebody else meanwhile, and left alone.
     pub overtaken: u64,
+    /// The last answer that is done with.
+    pub after: Uuid,
+    /// Why it did not come to its end, if it did not.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why deciding anew was broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// What is in use was changed meanwhile: nothing was decided by what is not in use any more.
+    PoliciesChanged,
+    /// Whoever wanted it wants no more.
+    Told,
 }
 
 /// Decides standing decisions anew with the policies that are active now. Old decisions stay as
-/// history; what is the same is not written again. It can be broken off and begun anew: what was
-/// done is found to be the same.
+/// history; what is the same is not written again. It ends where policies are changed meanwhile,
+/// or `tell` says so, and goes on from `after`.
 pub async fn decide_anew(
     store: &Store,
     policies: &Policies,
-    range: &Range,
+    (range, after): (&Range, Uuid),
     (clock, ids, pace): (&Clock, &Ids, Pace),
-    mut tell: impl FnMut(&DecidedAnew),
+    mut tell: impl FnMut(&DecidedAnew) -> bool,
 ) -> store::Result<DecidedAnew> {
-    let mut done = DecidedAnew::default();
-    let mut after = range.start();
+    let mut done = DecidedAnew { after: after.max(range.start()), ..DecidedAnew::default() };
     loop {
         let worked = Instant::now();
-        let (batch, last) = store.standing_after(after, 500).await?;
-        let Some(last) = last else { break };
-        after = last;
+        let batch = store.standing_after(done.after, STANDING_PAGE).await?;
+        let Some(end) = batch.end else { break };
         let now = clock.now();
-        let mut new = Vec::new();
-        for standing in batch {
-            if range.is_over(standing.verification.0) || !range.fits(&standing.evidence.biz_type) {
-                continue;
-            }
-            done.looked_at += 1;
-            match anew(policies, standing, now, ids) {
-                Some(pair) => new.push(pair),
-                None => done.same += 1,
+        let (mut new, mut same) = (Vec::new(), 0);
+        for standing in batch.items {
+            if range.holds(standing.result, &standing.evidence.biz_type) {
+                match anew(policies, standing, now, ids) {
+                    Some(pair) => new.push(pair),
+                    None => same += 1,
+                }
             }
         }
-        if !new.is_empty() {
-            let written = store.decide_again(&new, now).await?;
-            done.new += written;
-            done.overtaken += u64::try_from(new.len()).unwrap_or(0).saturating_sub(written);
-        }
-        tell(&done);
-        pace.rest(worked).await;
-        if range.is_over(after) {
+        let different = u64::try_from(new.len()).unwrap_or(0);
+        // Also where nothing differs: what does not, by another policy might.
+        let Some(written) = store.decide_again(&new, policies.newest_activation(), now).await?
+        else {
+            done.stopped = Some(Stopped::PoliciesChanged);
+            break;
+        };
+        done.looked_at += same + different;
+        done.same += same;
+        done.new += written;
+        done.overtaken += different.saturating_sub(written);
+        done.after = end;
+        if !tell(&done) {
+            done.stopped = Some(Stopped::Told);
             break;
         }
+        if range.is_over(end) {
+            break;
+        }
+        pace.rest(worked).await;
     }
     Ok(done)
 }
+
+/// Few enough for one statement that writes all of them.
+const STANDING_PAGE: i64 = 500;
 
 fn anew(
     policies: &Policies,
@@ -317,27 +355,49 @@ fn anew(
 pub async fn calibrate(
     store: &Store,
     range: &Range,
-    most: Option<u64>,
+    mut calibration: Calibration,
     pace: Pace,
     mut tell: impl FnMut(u64),
 ) -> store::Result<Calibration> {
-    let mut calibration = Calibration::default();
     let mut after = range.start();
     loop {
         let worked = Instant::now();
         let batch = store.answers_after(after, PAGE).await?;
         let Some(last) = batch.last() else { break };
         after = last.id;
-        for answer in &batch {
-            if !range.is_over(answer.id) && range.fits(&answer.evidence.biz_type) {
-                calibration.add(&answer.evidence, answer.fetched_at.date());
-            }
-        }
+        count(&mut calibration, range, &batch);
         tell(calibration.answers);
         pace.rest(worked).await;
-        if range.is_over(after) || most.is_some_and(|most| calibration.answers >= most) {
+        if range.is_over(after) {
             break;
         }
     }
     Ok(calibration)
+}
+
+/// Histograms of the scores of some answers of a time, which is cut into as many equal parts as
+/// are wanted: the first answers of each part, so that no hour speaks for all.
+pub async fn sample(
+    store: &Store,
+    (from, to): (OffsetDateTime, OffsetDateTime),
+    (parts, of_each): (u32, i64),
+    pace: Pace,
+) -> store::Result<Calibration> {
+    let mut calibration = Calibration::default();
+    let part = (to - from) / parts;
+    for n in 0..parts {
+        let worked = Instant::now();
+        let since = from + part * n;
+        let range = Range { since: Some(since), until: Some(since + part), biz_type: None };
+        let batch = store.answers_after(range.start(), of_each).await?;
+        count(&mut calibration, &range, &batch);
+        pace.rest(worked).await;
+    }
+    Ok(calibration)
+}
+
+fn count(calibration: &mut Calibration, range: &Range, batch: &[PastAnswer]) {
+    for answer in batch.iter().filter(|a| range.holds(a.id, &a.evidence.biz_type)) {
+        calibration.add(&answer.evidence, answer.fetched_at.date());
+    }
 }

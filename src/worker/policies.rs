@@ -12,6 +12,9 @@ use crate::store::{self, Store};
 
 /// Between two looks whether something was activated: one row by the end of an index.
 const LOOK: Duration = Duration::from_millis(400);
+/// An activation is followed at the next look, or, if that one just missed it or went wrong, at the
+/// one after it: within a second.
+const _: () = assert!(2 * LOOK.as_millis() < 1000);
 
 /// What decides, and what decides beside it.
 #[derive(Clone, Debug)]
@@ -53,6 +56,11 @@ impl Policies {
         let (mut scenes, shadows) = (of(Use::Active), of(Use::Shadow));
         let general = scenes.remove("");
         Ok(general.map(|general| Self { newest_activation, general, scenes, shadows }))
+    }
+
+    /// The newest change of what is in use that is certainly in it.
+    pub fn newest_activation(&self) -> i64 {
+        self.newest_activation
     }
 
     /// What decides in that scene.

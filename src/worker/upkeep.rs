@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
-use super::history::{Pace, Range, calibrate};
+use super::history::{Pace, sample};
 use super::retention::Retention;
 use crate::policy::calibration::{Calibration, stability};
 use crate::store;
@@ -27,9 +27,12 @@ struct Rarely {
 /// Scores of the last week are compared with those of four weeks before it.
 const DRIFT_NOW: Duration = Duration::from_hours(7 * 24);
 const DRIFT_BEFORE: Duration = Duration::from_hours(28 * 24);
-/// Distance of two comparisons, and the most answers that one looks at in each period.
+/// Distance of two comparisons.
 const DRIFT_EVERY: Duration = Duration::from_hours(1);
-const DRIFT_ANSWERS: u64 = 50_000;
+/// Into how many parts each period is cut, and how many answers of each part are looked at.
+const DRIFT_SAMPLE: (u32, i64) = (168, 300);
+/// From which stability index on an alarm goes off, by custom.
+const DRIFT_ALARM: f64 = 0.25;
 
 /// The newest count of persons.
 #[derive(Debug, Default)]
@@ -101,17 +104,9 @@ impl Worker {
         let (Some(week), Some(before)) = (ago(DRIFT_NOW), ago(DRIFT_NOW + DRIFT_BEFORE)) else {
             return Ok(());
         };
-        let range = |since, until| Range { since: Some(since), until, biz_type: None };
-        let look = |range| async move {
-            calibrate(&self.store, &range, Some(DRIFT_ANSWERS), Pace::Polite, drop).await
-        };
-        let (before, now) =
-            (look(range(before, Some(week))).await?, look(range(week, None)).await?);
-        for score in ["authority", "face", "id_card_face"] {
-            let of = |calibration: &Calibration| calibration.sum(|group| group.score == score);
-            let psi = stability(&of(&before), &of(&now)).unwrap_or(f64::NAN);
-            metrics::gauge!("verdict_score_drift_psi", "score" => score).set(psi);
-        }
+        let look = async |period| sample(&self.store, period, DRIFT_SAMPLE, Pace::Polite).await;
+        let (before, now) = (look((before, week)).await?, look((week, now)).await?);
+        tell_drift(&before, &now);
         Ok(())
     }
 
@@ -129,5 +124,55 @@ impl Worker {
         self.store.add_audit_checkpoint(&checkpoint).await?;
         tracing::info!(position, digest = hex::encode(&checkpoint.digest), "audit checkpoint");
         Ok(())
+    }
+}
+
+fn tell_drift(before: &Calibration, now: &Calibration) {
+    for score in ["authority", "face", "id_card_face"] {
+        let of = |calibration: &Calibration| calibration.sum(|group| group.score == score);
+        let psi = stability(&of(before), &of(now));
+        metrics::gauge!("verdict_score_drift_psi", "score" => score).set(psi.unwrap_or(f64::NAN));
+        metrics::gauge!("verdict_score_drift_alarm", "score" => score)
+            .set(u8::from(psi.is_some_and(|psi| psi >= DRIFT_ALARM)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::calibration::Group;
+
+    /// Face scores: this many at 95, this many at 65.
+    fn scores(high: u64, low: u64) -> Calibration {
+        let mut histogram = vec![0; 101];
+        (histogram[95], histogram[65]) = (high, low);
+        let (biz_type, week) = ("a".to_owned(), "2026-11-23".to_owned());
+        let group = Group { biz_type, week, status: 1, score: "face" };
+        let mut calibration = Calibration::default();
+        calibration.histograms.insert(group, histogram);
+        calibration
+    }
+
+    #[test]
+    fn scores_that_are_distributed_otherwise_set_off_the_alarm() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            for (now, alarm) in [(scores(90, 10), 0), (scores(50, 50), 1), (scores(900, 100), 0)] {
+                tell_drift(&scores(900, 100), &now);
+                let said = handle.render();
+                let face = format!("verdict_score_drift_alarm{{score=\"face\"}} {alarm}");
+                assert!(said.lines().any(|line| line == face), "{said}");
+                // Where there is nothing to compare there is nothing to warn of.
+                assert!(
+                    said.contains("verdict_score_drift_alarm{score=\"authority\"} 0"),
+                    "{said}"
+                );
+                assert!(
+                    said.contains("verdict_score_drift_psi{score=\"authority\"} NaN"),
+                    "{said}"
+                );
+            }
+        });
     }
 }

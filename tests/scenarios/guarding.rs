@@ -149,7 +149,7 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
     assert_eq!(one::<i64>(&pool, "select count(*) from callbacks").await, 2);
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("3 rows"), "{said}");
+    assert!(said.contains("4 rows"), "{said}");
     process.kill().await;
 }
 
@@ -342,6 +342,7 @@ async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named
 
 #[tokio::test]
 async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_export_by_itself() {
+    // Of an API key, of the seeded policy, and of what is read here.
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (process, id) = decided(&setting, "pass-97").await;
     let path = format!("/v1/verifications/{id}/material");
@@ -351,13 +352,13 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     let pool = setting.database.pool().await;
     eventually("a checkpoint is made", || async {
         let newest = "select coalesce(max(position), 0) from audit_checkpoints";
-        (one::<i64>(&pool, newest).await == 2).then_some(())
+        (one::<i64>(&pool, newest).await == 3).then_some(())
     })
     .await;
     process.kill().await;
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("2 rows, ") && said.contains(" checkpoints;"), "{said}");
+    assert!(said.contains("3 rows, ") && said.contains(" checkpoints;"), "{said}");
 
     // The export is checked without a database.
     let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
@@ -369,13 +370,13 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     std::fs::write(file.path(), export.replace("appeal 4711", "appeal 4712")).unwrap();
     let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
     assert_eq!(code, 1);
-    assert!(error.contains("row 2 was changed"), "{error}");
+    assert!(error.contains("row 3 was changed"), "{error}");
 
     // A superuser writes the whole chain anew, head included.
     let anew = "alter table audit disable trigger all;
-        update audit set purpose = 'none' where position = 2;
-        update audit a set digest = verdict_audit_digest(a) where position = 2;
-        update audit_head set digest = (select digest from audit where position = 2)";
+        update audit set purpose = 'none' where position = 3;
+        update audit a set digest = verdict_audit_digest(a) where position = 3;
+        update audit_head set digest = (select digest from audit where position = 3)";
     sqlx::raw_sql(anew).execute(&pool).await.unwrap();
     let (code, _, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 1);

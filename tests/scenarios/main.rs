@@ -21,6 +21,7 @@ mod migrations;
 mod observing;
 mod outages;
 mod policies;
+mod policies_over_time;
 mod privacy;
 mod protocol;
 mod protocol_model;

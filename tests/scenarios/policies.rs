@@ -1,40 +1,38 @@
 //! Policies over time: added, activated, rolled back, tried on the past, run in shadow; and the
 //! past decided once more, bit for bit.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually, make_key, now};
 use verdict::http::auth::Scope;
 
-const DEFAULT: &str = include_str!("../../config/policy.toml");
+pub const DEFAULT: &str = include_str!("../../config/policy.toml");
 
 /// The default policy with a milder bound for scores: 60 instead of 90.
-fn milder() -> String {
+pub fn milder() -> String {
     let text = DEFAULT.replace("= \"default\"", "= \"milder\"");
     // Its examples are about the bound; they go.
     let end = text.find("[[example]]").unwrap();
     text[..end].replace("\"far-0.01%\" }", "\"far-1%\" }")
 }
 
-async fn send(app: &TestApp, method: &str, path: &str, body: impl Into<String>) -> Reply {
-    let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+pub async fn send(app: &TestApp, method: &str, path: &str, body: impl Into<String>) -> Reply {
+    let (method, body) = (reqwest::Method::from_bytes(method.as_bytes()).unwrap(), body.into());
+    let kind = if body.starts_with('{') { "application/json" } else { "application/toml" };
     let request = app.client.request(method, format!("http://{}{path}", app.http));
-    let request = request.header("content-type", "application/json");
-    let request = request.bearer_auth(&app.api_key).body(body.into());
+    let request = request.bearer_auth(&app.api_key).header("content-type", kind).body(body);
     Reply::read(request.send().await.unwrap()).await
 }
 
-async fn added(app: &TestApp, text: &str) -> String {
+pub async fn added(app: &TestApp, text: &str) -> String {
     let reply = send(app, "POST", "/v1/policies", text).await;
     assert_eq!(reply.status, 201, "{reply:?}");
     reply.json["digest"].as_str().unwrap().to_owned()
 }
 
 /// The outcome that a score gets, as soon as it is the expected one: activations take a moment.
-async fn decided(app: &TestApp, biz_type: &str, score: &str, expected: &str) {
+pub async fn decided(app: &TestApp, biz_type: &str, score: &str, expected: &str) {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     eventually("the policy decides", || async {
         let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -47,7 +45,7 @@ async fn decided(app: &TestApp, biz_type: &str, score: &str, expected: &str) {
     .await;
 }
 
-async fn one(pool: &PgPool, statement: &'static str) -> i64 {
+pub async fn one(pool: &PgPool, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
 }
 
@@ -62,9 +60,7 @@ async fn a_policy_is_added_activated_and_rolled_back_and_that_is_on_record() {
     decided(&app, "a", "75.5", "review").await;
     let path = format!("/v1/policies/{digest}/activate");
     assert_eq!(send(&app, "POST", &path, "").await.status, 204);
-    let activated = std::time::Instant::now();
     decided(&app, "a", "75", "approve").await;
-    assert!(activated.elapsed() < Duration::from_secs(20));
     let back = send(&app, "POST", "/v1/policies/rollback", "").await;
     assert_eq!(back.status, 200, "{back:?}");
     decided(&app, "a", "76", "review").await;
@@ -176,7 +172,7 @@ async fn every_reason_comes_with_its_texts() {
 }
 
 /// A setting with a decided past: scores below 90, above, and failures.
-async fn past() -> (Setting, tempfile::TempDir, String) {
+pub async fn past() -> (Setting, tempfile::TempDir, String) {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     for biz_id in
@@ -239,6 +235,8 @@ async fn a_candidate_is_tried_on_the_past_and_shows_what_would_flip() {
     })
     .await;
     assert_eq!(done["comparison"], comparison);
+    // Seven answers, one of them an error.
+    assert_eq!(done["progress"], json!({ "looked_at": 7, "of": 7 }));
     process.kill().await;
 }
 
@@ -260,10 +258,9 @@ async fn the_past_is_decided_once_more_bit_for_bit_and_anew_only_when_asked() {
     let (code, said, error) = setting.run(&redecide, "").await;
     assert_eq!(code, 0, "{error}");
     let done: Value = serde_json::from_str(&said).unwrap();
-    // Those whose bound was another one: outcome or the reason's words differ.
-    assert_eq!(done["looked_at"], 6);
-    let new = done["new"].as_i64().unwrap();
-    assert!((3..=5).contains(&new), "{done}");
+    // Those whose bound was another one, all that passed: outcome or the reason's words differ.
+    assert_eq!((&done["looked_at"], &done["new"]), (&json!(6), &json!(5)));
+    let new = 5;
     assert_eq!(one(&pool, "select count(*) from decisions").await, 6 + new, "the old ones stay");
     let approved = "select count(*) from verifications v join decisions d on d.id = v.decision_id
                     where d.outcome = 'approve'";

@@ -3,24 +3,28 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 use verdict::app::load_policy;
 use verdict::domain::clock::Clock;
 use verdict::domain::decision::Outcome;
 use verdict::domain::ids::Ids;
 use verdict::policy::Policy;
-use verdict::policy::calibration::{FalseAccepts, between, false_accepts, stability};
+use verdict::policy::calibration::{Calibration, FalseAccepts, false_accepts, stability};
 use verdict::policy::compare::Comparison;
-use verdict::policy::report;
-use verdict::worker::history::{self, Backtest, Pace, Range};
+use verdict::policy::report::{self, Thresholds};
+use verdict::store::Store;
+use verdict::worker::history::{self, Backtest, Pace, Range, Stopped};
 use verdict::worker::policies::Policies;
 
-use super::{either, open};
-use crate::cli::{Context, Usage, say};
+use super::{either, open, purpose, scene};
+use crate::cli::{Context, Usage, say, told_to_stop};
 
 /// Flips that a report lists.
 const LISTED: usize = 1000;
@@ -28,14 +32,14 @@ const LISTED: usize = 1000;
 /// Which part of the past.
 #[derive(Debug, clap::Args)]
 pub struct RangeArguments {
-    /// From this day or time on: 2026-10-01 or 2026-10-01T00:00:00Z.
+    /// Only answers that came from this day or time on: 2026-10-01 or 2026-10-01T00:00:00Z.
     #[arg(long)]
     since: Option<String>,
-    /// Up to this day or time, not included.
+    /// Only answers that came before this day or time.
     #[arg(long)]
     until: Option<String>,
     /// Only this scene.
-    #[arg(long)]
+    #[arg(long, value_parser = scene)]
     biz_type: Option<String>,
     /// JSON instead of text.
     #[arg(long)]
@@ -74,6 +78,19 @@ pub struct BacktestArguments {
     flips: Option<PathBuf>,
 }
 
+/// What to decide anew, and why.
+#[derive(Debug, clap::Args)]
+pub struct RedecideArguments {
+    #[command(flatten)]
+    range: RangeArguments,
+    /// Why; kept in the audit.
+    #[arg(long, value_parser = purpose)]
+    purpose: Option<String>,
+    /// Go on where an earlier one was broken off: as it said.
+    #[arg(long, value_name = "ID", default_value_t = Uuid::nil(), hide_default_value = true)]
+    after: Uuid,
+}
+
 /// What to look at.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArguments {
@@ -106,7 +123,11 @@ pub(super) async fn backtest(
             .ok_or(error)?,
     };
     let store = open(context).await?;
-    let mut progress = Progress::new(store.decisions_roughly().await?);
+    let range = arguments.range.range()?;
+    let old = Policies::load(&store).await?.map(|policies| {
+        policies.active(range.biz_type.as_deref().unwrap_or_default()).score_bounds()
+    });
+    let mut progress = Progress::of(&store, &range).await?;
     let mut written = match &arguments.flips {
         Some(file) => Some(std::io::BufWriter::new(
             std::fs::File::create(file).with_context(|| file.display().to_string())?,
@@ -115,11 +136,10 @@ pub(super) async fn backtest(
     };
     let mut listed = Vec::new();
     let mut failed = None;
-    let mut backtest =
-        Backtest::new(&store, &candidate, arguments.range.range()?, arguments.range.pace());
+    let mut backtest = Backtest::new(&store, &candidate, range, arguments.range.pace());
     backtest
-        .run(|comparison, flips| {
-            progress.at(comparison.decisions);
+        .run(|so_far, flips| {
+            progress.at(so_far.looked_at);
             if let Some(file) = &mut written {
                 for flip in &flips {
                     let line = serde_json::json!({ "verification": flip.verification,
@@ -145,7 +165,8 @@ pub(super) async fn backtest(
     let comparison = &backtest.comparison;
     if let Some(file) = &arguments.html {
         let title = format!("Backtest of {} ({})", candidate.name(), candidate.digest());
-        let page = report::html(&title, comparison, &candidate.score_bounds(), &listed);
+        let thresholds = Thresholds { old: old.unwrap_or_default(), new: candidate.score_bounds() };
+        let page = report::html(&title, comparison, &thresholds, &listed);
         std::fs::write(file, page).with_context(|| file.display().to_string())?;
     }
     if arguments.range.json {
@@ -179,20 +200,30 @@ pub(super) async fn replay(
     arguments: RangeArguments,
 ) -> anyhow::Result<ExitCode> {
     let store = open(context).await?;
-    let mut progress = Progress::new(store.decisions_roughly().await?);
-    let replayed = history::replay(&store, &arguments.range()?, arguments.pace(), |decisions| {
+    let range = arguments.range()?;
+    let mut progress = Progress::of(&store, &range).await?;
+    let replayed = history::replay(&store, &range, arguments.pace(), |decisions| {
         progress.at(decisions);
     })
     .await?;
     progress.done();
     if arguments.json {
         say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
-            "differences": replayed.differences, "different": replayed.different }));
+            "differences": replayed.differences, "different": replayed.different,
+            "without_answer": replayed.without_answer, "without_policy": replayed.without_policy }));
     } else {
         say(format_args!(
             "{} decisions of {} policies made once more: {} differ",
             replayed.decisions, replayed.policies, replayed.differences
         ));
+        for (count, what) in [
+            (replayed.without_answer, "on an answer that is gone"),
+            (replayed.without_policy, "on a policy that is gone or was changed"),
+        ] {
+            if count > 0 {
+                say(format_args!("  {count} of them rest {what}"));
+            }
+        }
         for id in &replayed.different {
             say(format_args!("  decision {id}"));
         }
@@ -200,31 +231,67 @@ pub(super) async fn replay(
     Ok(if replayed.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(super) async fn redecide(context: &Context, arguments: RangeArguments) -> anyhow::Result<()> {
+pub(super) async fn redecide(
+    context: &Context,
+    arguments: RedecideArguments,
+) -> anyhow::Result<ExitCode> {
     let store = open(context).await?;
     let policies = Policies::load(&store).await?.context("no policy is active")?;
-    let range = arguments.range()?;
-    let details = serde_json::json!({ "policy": policies.general().digest(),
-        "since": arguments.since, "until": arguments.until, "biz_type": arguments.biz_type });
-    store.record(&context.doing(None), "policy.redecide", None, Some(&details.to_string())).await?;
-    let mut progress = Progress::new(store.decisions_roughly().await?);
-    let (clock, ids) = (Clock::system(), Ids::random());
-    let done =
-        history::decide_anew(&store, &policies, &range, (&clock, &ids, arguments.pace()), |done| {
+    let range = arguments.range.range()?;
+    let asked = serde_json::json!({ "policy": policies.general().digest(),
+        "activation": policies.newest_activation(), "since": arguments.range.since,
+        "until": arguments.range.until, "biz_type": arguments.range.biz_type,
+        "after": arguments.after });
+    let purpose = arguments.purpose.as_deref();
+    let record = async |action, details: serde_json::Value| {
+        store.record(&context.doing(purpose), action, None, Some(&details.to_string())).await
+    };
+    record("policy.redecide", asked).await?;
+    let mut progress = Progress::of(&store, &range).await?;
+    let (clock, ids, pace) = (Clock::system(), Ids::random(), arguments.range.pace());
+    let stop = Arc::new(AtomicBool::new(false));
+    tokio::spawn({
+        let stop = Arc::clone(&stop);
+        async move {
+            let _ = told_to_stop().await;
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut reached = arguments.after;
+    let over = history::decide_anew(
+        &store,
+        &policies,
+        (&range, arguments.after),
+        (&clock, &ids, pace),
+        |done| {
+            reached = done.after;
             progress.at(done.looked_at);
-        })
-        .await?;
+            !stop.load(Ordering::Relaxed)
+        },
+    )
+    .await;
     progress.done();
-    if arguments.json {
-        say(serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
-            "overtaken": done.overtaken }));
+    let done = over.with_context(|| format!("broken off; to go on: --after {reached}"))?;
+    let said = serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
+        "overtaken": done.overtaken, "after": done.after, "whole": done.stopped.is_none() });
+    record("policy.redecided", said.clone()).await?;
+    if arguments.range.json {
+        say(said);
     } else {
         say(format_args!(
             "{} standing decisions: {} decided anew, {} as before, {} decided by somebody else meanwhile",
             done.looked_at, done.new, done.same, done.overtaken
         ));
     }
-    Ok(())
+    match done.stopped {
+        None => Ok(ExitCode::SUCCESS),
+        Some(Stopped::PoliciesChanged) => bail!(
+            "policies were changed meanwhile, so this was broken off; to go on with those in use now: \
+             --after {}; to decide all of it by them: without",
+            done.after
+        ),
+        Some(Stopped::Told) => bail!("broken off; to go on: --after {}", done.after),
+    }
 }
 
 pub(super) async fn calibrate(
@@ -234,16 +301,22 @@ pub(super) async fn calibrate(
     let Some(rate) = false_accepts(arguments.threshold) else {
         return Err(Usage("--threshold must be from 0 to 100".to_owned()).into());
     };
+    let moved = match arguments.moved_to {
+        None => None,
+        Some(to) => Some((
+            to,
+            false_accepts(to)
+                .ok_or_else(|| Usage("--moved-to must be from 0 to 100".to_owned()))?,
+        )),
+    };
     let store = open(context).await?;
-    let mut progress = Progress::new(store.decisions_roughly().await?);
-    let calibration = history::calibrate(
-        &store,
-        &arguments.range.range()?,
-        None,
-        arguments.range.pace(),
-        |seen| progress.at(seen),
-    )
-    .await?;
+    let range = arguments.range.range()?;
+    let mut progress = Progress::of(&store, &range).await?;
+    let empty = moved
+        .map_or_else(Calibration::default, |(to, _)| Calibration::between(arguments.threshold, to));
+    let calibration =
+        history::calibrate(&store, &range, empty, arguments.range.pace(), |seen| progress.at(seen))
+            .await?;
     progress.done();
     if arguments.range.json {
         let items: Vec<_> = calibration
@@ -252,7 +325,8 @@ pub(super) async fn calibrate(
             .map(|(group, histogram)| serde_json::json!({ "group": group, "histogram": histogram }))
             .collect();
         say(serde_json::json!({ "answers": calibration.answers, "threshold": arguments.threshold,
-            "false_accepts": rate, "histograms": items }));
+            "false_accepts": rate, "moved_to": arguments.moved_to, "moved": calibration.moved,
+            "histograms": items }));
         return Ok(());
     }
     say(format_args!("{} answers", calibration.answers));
@@ -268,10 +342,10 @@ pub(super) async fn calibrate(
             let sum = |histogram: &[u64]| histogram[from..to].iter().sum::<u64>();
             say(format_args!("  {from:>3}… {:>10} {:>10}", sum(&passed), sum(&failed)));
         }
-        if let Some(moved) = arguments.moved_to {
-            let flips = between(&passed, arguments.threshold, moved);
+        if let Some((moved, _)) = moved {
+            let flips = calibration.moved.get(score).copied().unwrap_or(0);
             say(format_args!(
-                "  {flips} of those who passed lie between {} and {moved} (whole points)",
+                "  {flips} of those who passed lie between {} and {moved}",
                 arguments.threshold
             ));
         }
@@ -287,7 +361,7 @@ pub(super) async fn calibrate(
     }
     say("");
     say_rate(arguments.threshold, rate);
-    if let Some((moved, rate)) = arguments.moved_to.and_then(|to| Some((to, false_accepts(to)?))) {
+    if let Some((moved, rate)) = moved {
         say_rate(moved, rate);
     }
     say(
@@ -324,9 +398,11 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(roughly: i64) -> Self {
+    /// Over the answers of a range.
+    async fn of(store: &Store, range: &Range) -> anyhow::Result<Self> {
+        let roughly = store.answers_roughly(range.start(), range.end()).await?;
         let total = u64::try_from(roughly).unwrap_or(0);
-        Self { total, started: Instant::now(), shown: std::io::stderr().is_terminal() }
+        Ok(Self { total, started: Instant::now(), shown: std::io::stderr().is_terminal() })
     }
 
     fn at(&mut self, done: u64) {

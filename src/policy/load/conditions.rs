@@ -76,7 +76,7 @@ fn leaf(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Opt
     let mut used = OPERATORS.iter().filter_map(|operator| Some((*operator, table.get(*operator)?)));
     let (Some((operator, item)), None) = (used.next(), used.next()) else {
         let message = format!("a comparison needs exactly one of {}", OPERATORS.join(", "));
-        return reader.error(span, message);
+        return reader.error(span.clone(), message);
     };
     let missing = match table.get("missing") {
         None => None,
@@ -87,6 +87,7 @@ fn leaf(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Opt
     };
     let field = field?;
     let test = test(reader, field, operator, item)?;
+    reader.comparisons.push(span);
     Some(Leaf { field, test, missing })
 }
 

@@ -17,12 +17,14 @@ pub struct Reader<'t> {
     findings: Vec<Finding>,
     /// The rule being read, for the findings.
     pub rule: Option<String>,
+    /// Where the comparisons of the rule being read stand, in their order.
+    pub comparisons: Vec<Range<usize>>,
 }
 
 impl<'t> Reader<'t> {
     /// For one text.
     pub fn new(text: &'t str) -> Self {
-        Self { text, findings: Vec::new(), rule: None }
+        Self { text, findings: Vec::new(), rule: None, comparisons: Vec::new() }
     }
 
     /// Notes an error; always `None`, to be passed on as "nothing could be read".

@@ -152,18 +152,18 @@ fn rules_must_be_told_apart_and_told_in_two_languages() {
     broken(
         "id = \"others\"",
         "id = \"passed\"",
-        "error in line 8, rule `passed`: another rule has the same id",
+        "error in line 9, rule `passed`: another rule has the same id",
     );
     broken(
         "reason = \"look\"",
         "reason = \"fine\"",
-        "error in line 8, rule `others`: the rule `passed` already gives the reason `fine`; \
+        "error in line 10, rule `others`: the rule `passed` already gives the reason `fine`; \
          a reason must tell which rule spoke",
     );
     broken(
         "reason = \"look\"",
         "reason = \"evidence-missing\"",
-        "error in line 8, rule `others`: the reason `evidence-missing` is built in; \
+        "error in line 10, rule `others`: the reason `evidence-missing` is built in; \
          choose another one",
     );
     broken(
@@ -202,14 +202,14 @@ fn nothing_but_status_1_may_be_approved() {
     broken(
         "{ field = \"status\", eq = 1 }, ",
         "{ field = \"status\", le = 2 }, ",
-        "error in line 2, rule `passed`: this rule can approve status 2; only status 1 says \
+        "error in line 7, rule `passed`: this rule can approve status 2; only status 1 says \
          that the person passed: add { field = \"status\", eq = 1 }",
     );
     let open = "{ any = [{ field = \"status\", eq = 1 }, { field = \"face_score\", ge = 99 }] }, ";
     broken(
         "{ field = \"status\", eq = 1 }, ",
         open,
-        "error in line 2, rule `passed`: this rule can approve status 2; only status 1 says \
+        "error in line 7, rule `passed`: this rule can approve status 2; only status 1 says \
          that the person passed: add { field = \"status\", eq = 1 }",
     );
 }
@@ -235,22 +235,191 @@ fn an_example_that_fails_refuses_the_policy() {
     );
 }
 
-#[test]
-fn what_is_allowed_but_odd_is_a_warning() {
-    let lenient = GOOD.replace("ge = \"far-0.01%\"", "ge = \"far-0.01%\", missing = true");
-    let dead = "[[rule]]\nid = \"dead\"\nreason = \"dead\"\noutcome = \"reject\"\n\
-                text = { zh = \"无\", en = \"none\" }\nwhen = { all = [{ field = \"status\", lt = 1 }, \
-                { not = { field = \"status\", lt = 1 } }] }\n";
-    let policy = Policy::load(&format!("{lenient}{dead}")).unwrap();
-    let warnings: Vec<String> = policy.warnings().iter().map(Finding::to_string).collect();
-    assert_eq!(
-        warnings,
-        [
-            "warning in line 2, rule `passed`: this rule may approve because `lowest_score` is \
-             absent",
-            "warning in line 19, rule `dead`: this rule can never match, whatever the status",
-        ]
+/// The good policy with a rule before its example.
+fn with_rule(id: &str, outcome: &str, when: &str) -> String {
+    let rule = format!(
+        "[[rule]]\nid = \"{id}\"\nreason = \"{id}\"\noutcome = \"{outcome}\"\n\
+         text = {{ zh = \"无\", en = \"none\" }}\nwhen = {when}\n[[example]]"
     );
+    GOOD.replace("[[example]]", &rule)
+}
+
+/// A score, or no score, that would do instead of the good one.
+const SCORE: &str = "{ field = \"lowest_score\", ge = \"far-0.01%\" }";
+
+#[test]
+fn nobody_is_approved_because_evidence_is_absent() {
+    for (leaf, field) in [
+        ("{ field = \"lowest_score\", ge = 90, missing = true }", "lowest_score"),
+        ("{ not = { field = \"lowest_score\", lt = 90, missing = false } }", "lowest_score"),
+        ("{ not = { field = \"lowest_score\", exists = true } }", "lowest_score"),
+        ("{ field = \"face_score\", exists = false }", "face_score"),
+        ("{ field = \"scores_present\", eq = 0 }", "scores_present"),
+        ("{ field = \"scores_present\", lt = 3 }", "scores_present"),
+        ("{ not = { field = \"scores_present\", in = [1, 2, 3] } }", "scores_present"),
+        (
+            "{ any = [{ field = \"face_mask\", eq = false, missing = true }, { field = \"lowest_score\", ge = 90 }] }",
+            "face_mask",
+        ),
+        (
+            "{ not = { all = [{ field = \"age_years\", lt = 18, missing = false }, { field = \"face_mask\", eq = true }] } }",
+            "age_years",
+        ),
+        ("{ field = \"has_face_image\", ne = true }", "has_face_image"),
+    ] {
+        let expected = format!(
+            "error in line 7, rule `passed`: this rule can approve because evidence is absent \
+             (`{field}`): nobody is approved for what was not seen"
+        );
+        broken(SCORE, leaf, &expected);
+    }
+    // What absence cannot bring about, or what cannot fail.
+    for fine in [
+        "{ field = \"lowest_score\", ge = 0, missing = true }",
+        "{ field = \"scores_present\", ge = 1 }, { field = \"lowest_score\", ge = 90, missing = true }",
+        "{ field = \"face_mask\", eq = false, missing = false }",
+        "{ not = { field = \"face_mask\", eq = true } }",
+        "{ field = \"malformed_fields\", eq = 0 }",
+        "{ field = \"attempts\", le = 3 }",
+    ] {
+        let policy = Policy::load(&GOOD.replace(SCORE, fine));
+        assert!(policy.is_ok_and(|policy| policy.warnings().is_empty()), "{fine}");
+    }
+    // Stored before this was looked at, it decides as before.
+    let old = GOOD.replace(SCORE, "{ field = \"lowest_score\", ge = 90, missing = true }");
+    assert!(Policy::load_stored(&old).is_some());
+}
+
+#[test]
+fn comparisons_that_exclude_each_other_are_found_wherever_they_stand() {
+    let score = "{ field = \"lowest_score\", ge = 90 }";
+    for (with, why) in [
+        (
+            "{ not = { field = \"lowest_score\", ge = 90 } }",
+            "`lowest_score` cannot be at least 90 and below 90",
+        ),
+        (
+            "{ any = [{ field = \"lowest_score\", lt = 60 }, { field = \"lowest_score\", lt = 50 }] }",
+            "`lowest_score` cannot be at least 90 and below 60",
+        ),
+        (
+            "{ not = { any = [{ field = \"lowest_score\", gt = 60 }, { field = \"face_mask\", eq = true }] } }",
+            "`lowest_score` cannot be at least 90 and at most 60",
+        ),
+        (
+            "{ field = \"face_score\", lt = 50 }",
+            "`face_score` cannot be below 50 where `lowest_score` is at least 90",
+        ),
+        (
+            "{ field = \"scores_present\", lt = 1 }",
+            "`scores_present` cannot be below 1 where `lowest_score` is at least 90",
+        ),
+        (
+            "{ field = \"scores_present\", eq = 3 }, { not = { field = \"face_score\", exists = true } }",
+            "`face_score` cannot be absent where `scores_present` is 3",
+        ),
+    ] {
+        let text = with_rule("more", "reject", &format!("{{ all = [{score}, {with}] }}"));
+        let said: Vec<String> =
+            Policy::load(&text).unwrap_err().iter().map(Finding::to_string).collect();
+        assert_eq!(
+            said,
+            [format!("error in line 19, rule `more`: this rule can never match: {why}")]
+        );
+    }
+    // Possible after all.
+    for with in [
+        "{ not = { field = \"face_score\", ge = 95 } }",
+        "{ field = \"face_score\", lt = 50, missing = true }",
+        "{ field = \"scores_present\", eq = 2 }, { field = \"face_score\", exists = false }",
+        "{ any = [{ field = \"lowest_score\", lt = 91 }, { field = \"lowest_score\", lt = 50 }] }",
+    ] {
+        let text = with_rule("more", "reject", &format!("{{ all = [{score}, {with}] }}"));
+        let said =
+            Policy::load(&text).map_err(|f| f.iter().map(Finding::to_string).collect::<Vec<_>>());
+        assert!(said.is_ok(), "{with}: {said:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_a_stricter_one_always_overrules_is_a_warning() {
+    let warnings = |text: &str| -> Vec<String> {
+        Policy::load(text).unwrap().warnings().iter().map(Finding::to_string).collect()
+    };
+    let of = |rule: &str, line: u8, stricter: &str, more: &str| {
+        format!(
+            "warning in line {line}, rule `{rule}`: this rule cannot decide: whenever it matches, \
+             the stricter `{stricter}` matches too{more}"
+        )
+    };
+    // By ranges: 8 is among those that are not 1, and at least 90 is at least 80.
+    assert_eq!(
+        warnings(&with_rule("eight", "retry", "{ field = \"status\", eq = 8 }")),
+        [of("eight", 19, "others", "")]
+    );
+    assert_eq!(
+        warnings(&with_rule("strict", "review", "{ field = \"lowest_score\", ge = 80 }")),
+        [of("passed", 7, "strict", "")]
+    );
+    assert_eq!(
+        warnings(&with_rule(
+            "strict",
+            "review",
+            "{ all = [{ field = \"status\", eq = 1 }, { not = { field = \"age_years\", lt = 150, missing = false } }] }"
+        )),
+        [] as [String; 0]
+    );
+    // One that cannot be judged asks for a person, too.
+    assert_eq!(
+        warnings(&with_rule("any", "reject", "{ field = \"authority_score\", ge = 60 }")),
+        [of("passed", 7, "any", ", or cannot be judged")]
+    );
+    assert_eq!(
+        warnings(&with_rule(
+            "low",
+            "reject",
+            "{ all = [{ field = \"status\", eq = 1 }, { field = \"authority_score\", lt = 90, missing = false }] }"
+        )),
+        [] as [String; 0]
+    );
+}
+
+#[test]
+fn what_the_database_could_not_hold_is_refused() {
+    let scene = |bound: &str| format!("{{ field = \"biz_type\", ne = {bound} }}");
+    let twice = |when: &str| format!("{{ all = [{{ field = \"status\", ne = 1 }}, {when}] }}");
+    let others = "{ field = \"status\", ne = 1 }";
+    let last = |text: &str| Policy::load(text).unwrap_err().last().unwrap().to_string();
+    for bad in [
+        "\"a\\u0000b\"",
+        "\"\"",
+        "\"no such/scene\"",
+        "\"a b\"",
+        &format!("\"{}\"", "x".repeat(65)),
+    ] {
+        let said = last(&GOOD.replace(others, &twice(&scene(bad))));
+        assert!(
+            said.starts_with(
+                "error in line 13, rule `others`: no `biz_type` is like that: it must"
+            ),
+            "{said}"
+        );
+    }
+    let scenes: Vec<String> = (0..65).map(|n| format!("\"s{n}\"")).collect();
+    let many = format!("{{ field = \"biz_type\", not_in = [{}] }}", scenes.join(", "));
+    let said = last(&GOOD.replace(others, &twice(&many)));
+    assert_eq!(said, "error in line 13, rule `others`: a list has at most 64 values");
+    let long = format!("{{ all = [{}] }}", vec![others; 65].join(", "));
+    let said = last(&GOOD.replace(others, &long));
+    assert_eq!(said, "error in line 13, rule `others`: a rule has at most 64 comparisons");
+    for name in ["\"a\\u0000b\"", "\"a\\u001b[31m\"", &format!("\"{}\"", "x".repeat(129))] {
+        let said = last(&GOOD.replace("\"small\"", name));
+        assert!(said.starts_with("error in line 1: `name` must be at most 128"), "{said}");
+    }
+    let said = last(&GOOD.replace("\"look\" }", "\"lo\\u0000ok\" }"));
+    assert_eq!(said, "error in line 12, rule `others`: `text` must be without control characters");
+    // Stored before this was looked at.
+    assert!(Policy::load_stored(&GOOD.replace(others, &twice(&scene("\"a\\u0000b\"")))).is_some());
 }
 
 #[test]

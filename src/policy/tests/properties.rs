@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::evidence::FaceQuality;
 use condition::{Bound, Leaf, Operator, Test};
+use contradiction::Want;
 use field::{Field, Kind};
 
 fn quality() -> impl Strategy<Value = FaceQuality> {
@@ -29,13 +30,15 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
     let card = (any::<Option<bool>>(), any::<Option<bool>>(), prop::option::of(-9_i64..99));
     let rest = (prop::option::of(quality()), any::<Option<bool>>(), any::<[bool; 4]>(), 0_usize..2);
     let status = prop_oneof![4 => Just(1), 4 => -2..15, 1 => any::<i32>()];
-    (status, scores, card, rest).prop_map(|(status, (a, b, c), card, rest)| {
+    let person = (prop::option::of(-2_i64..99), 0_i64..9, "[a-c]?");
+    (status, scores, card, rest, person).prop_map(|(status, (a, b, c), card, rest, person)| {
         let mut evidence = evidence(status, [a, b, c]);
         (evidence.name_matches, evidence.number_matches, evidence.card_days_left) = card;
         (evidence.face_quality, evidence.face_mask) = (rest.0, rest.1);
         let [face, card_front, card_back, face_global] = rest.2;
         evidence.images = ImagesOffered { face, card_front, card_back, face_global };
         evidence.malformed = vec!["x".to_owned(); rest.3];
+        (evidence.age_years, evidence.attempts, evidence.biz_type) = person;
         evidence
     })
 }
@@ -77,6 +80,29 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
+/// Over scores, of which some depend on others, with round bounds that meet.
+fn scores_condition() -> impl Strategy<Value = Condition> {
+    let scores = vec![Field::LowestScore, Field::FaceScore, Field::AuthorityScore];
+    let bounds = prop::sample::select(vec![0.0, 60.0, 90.0, 100.0]);
+    let operators = vec![Operator::Lt, Operator::Le, Operator::Gt, Operator::Ge, Operator::Eq];
+    let score = (prop::sample::select(scores), prop::sample::select(operators), bounds)
+        .prop_map(|(field, operator, bound)| (field, Test::Compare(operator, Bound::Score(bound))));
+    let operators = vec![Operator::Lt, Operator::Ge, Operator::Eq];
+    let count = (prop::sample::select(operators), 0_i64..4).prop_map(|(operator, bound)| {
+        (Field::ScoresPresent, Test::Compare(operator, Bound::Whole(bound)))
+    });
+    let there = any::<bool>().prop_map(|wanted| (Field::FaceScore, Test::Exists(wanted)));
+    let leaf = (prop_oneof![4 => score, 1 => count, 1 => there], any::<Option<bool>>())
+        .prop_map(|((field, test), missing)| Condition::Leaf(Leaf { field, test, missing }));
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Condition::All),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Condition::Any),
+            inner.prop_map(|part| Condition::Not(Box::new(part))),
+        ]
+    })
+}
+
 fn rules(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule>> {
     let one = (condition(), prop::sample::select(Outcome::ALL.to_vec()));
     prop::collection::vec(one, count).prop_map(|rules| {
@@ -113,24 +139,6 @@ fn removals(evidence: &Evidence) -> Vec<Evidence> {
     ]
 }
 
-/// No comparison that speaks of absence.
-fn is_plain(rule: &Rule) -> bool {
-    let lenient = |leaf: &Leaf| leaf.missing.is_some() || matches!(leaf.test, Test::Exists(_));
-    // These are computed, so that they are never absent themselves.
-    let counted = |leaf: &Leaf| {
-        matches!(
-            leaf.field,
-            Field::ScoresPresent
-                | Field::HasFaceImage
-                | Field::HasCardFrontImage
-                | Field::HasCardBackImage
-                | Field::HasFaceGlobalImage
-                | Field::MalformedFields
-        )
-    };
-    !rule.when.leaves().into_iter().any(|leaf| lenient(leaf) || counted(leaf))
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -146,15 +154,47 @@ proptest! {
     }
 
     #[test]
-    fn what_is_called_implied_holds_with_what_implies_it(
+    fn what_is_said_to_follow_does(
         parts in prop::collection::vec(leaf(), 1..4), more in leaf(), evidence in any_evidence(),
     ) {
         let weaker = Condition::All(parts.clone());
         let stronger = Condition::All(parts.into_iter().chain([more]).collect());
-        prop_assert!(contradiction::implied(&weaker, &stronger));
+        prop_assert!(contradiction::follows(&weaker, Want::True, &stronger, &mut 1_000_000));
         let judge = |condition: &Condition| condition.judge(&|field: Field| field.read(&evidence));
         if judge(&stronger) == condition::Truth::True {
             prop_assert_eq!(judge(&weaker), condition::Truth::True);
+        }
+    }
+
+    // Of few fields, so that something does follow now and then.
+    #[test]
+    fn what_is_said_to_follow_of_any_two_does(
+        one in scores_condition(), other in scores_condition(), evidence in any_evidence(),
+    ) {
+        let judge = |condition: &Condition| condition.judge(&|field: Field| field.read(&evidence));
+        if judge(&one) == condition::Truth::True {
+            for want in [Want::True, Want::NotFalse, Want::False, Want::NotTrue] {
+                if contradiction::follows(&other, want, &one, &mut 1_000_000) {
+                    prop_assert!(want.accepts(judge(&other)), "{:?} {:?} {:?}", one, want, other);
+                }
+            }
+        }
+    }
+
+    // What the check lets pass: taking anything away never makes an approving rule match.
+    #[test]
+    fn an_approval_that_passes_the_check_is_not_for_want_of_evidence(
+        when in condition(), evidence in any_evidence(),
+    ) {
+        let rule = rule(0, Outcome::Approve, when);
+        let evidence = Evidence { verify_status: 1, ..evidence };
+        if check::absences(&rule).is_empty() && field::malformed_fields(&evidence) == 0 {
+            let judge = |evidence: &Evidence| rule.when.judge(&|field: Field| field.read(evidence));
+            for less in removals(&evidence) {
+                let earned = judge(&less) != condition::Truth::True
+                    || judge(&evidence) == condition::Truth::True;
+                prop_assert!(earned, "{:?} {:?}", rule.when, less);
+            }
         }
     }
 }
@@ -239,19 +279,6 @@ proptest! {
             let before = decide(&policy, &evidence).outcome;
             let after = decide(&policy, &less).outcome;
             prop_assert!(before == Outcome::Approve || after != Outcome::Approve, "{:?}", less);
-        }
-    }
-
-    // For every policy that leaves `missing`, `exists` and counts alone; malformed answers apart.
-    #[test]
-    fn absence_never_approves_by_itself(rules in rules(1..6), evidence in any_evidence()) {
-        let policy = policy(rules.into_iter().filter(is_plain).collect());
-        let before = decide(&policy, &evidence);
-        let malformed = before.reasons.iter().any(|reason| reason.code == EVIDENCE_MALFORMED);
-        if before.outcome != Outcome::Approve && !malformed {
-            for less in removals(&evidence) {
-                prop_assert_ne!(decide(&policy, &less).outcome, Outcome::Approve);
-            }
         }
     }
 

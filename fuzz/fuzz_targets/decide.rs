@@ -1,0 +1,81 @@
+//! Arbitrary evidence, malformed numbers among it, against the default policy and arbitrary ones:
+//! deciding never panics, says the same twice, and approves nothing but status 1.
+#![no_main]
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use verdict::domain::decision::Outcome;
+use verdict::domain::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
+use verdict::policy::{Policy, decide};
+
+const DEFAULT: &str = include_str!("../../config/policy.toml");
+
+/// What an answer could say, and much that it could not.
+#[derive(Arbitrary, Debug)]
+struct Answer<'a> {
+    status: Status,
+    scores: [Option<f64>; 3],
+    quality: Option<u8>,
+    flags: [Option<bool>; 3],
+    images: [bool; 4],
+    days: Option<i64>,
+    years: Option<i64>,
+    biz_type: &'a str,
+    attempts: i64,
+    malformed: u8,
+    /// Empty: the default policy.
+    policy: &'a str,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Status {
+    Passed,
+    Documented(u8),
+    Any(i32),
+}
+
+impl Answer<'_> {
+    fn evidence(&self) -> Evidence {
+        let [authority, face, id_card_face] = self.scores;
+        let [face_mask, name_matches, number_matches] = self.flags;
+        let [image, card_front, card_back, face_global] = self.images;
+        Evidence {
+            verify_status: match self.status {
+                Status::Passed => 1,
+                Status::Documented(status) => i32::from(status % 15) - 1,
+                Status::Any(status) => status,
+            },
+            scores: Scores { authority, face, id_card_face },
+            face_quality: self.quality.map(|quality| match quality % 4 {
+                0 => FaceQuality::Unqualified,
+                1 => FaceQuality::Low,
+                2 => FaceQuality::Normal,
+                _ => FaceQuality::High,
+            }),
+            face_mask,
+            images: ImagesOffered { face: image, card_front, card_back, face_global },
+            name_matches,
+            number_matches,
+            card_days_left: self.days,
+            age_years: self.years,
+            biz_type: self.biz_type.to_owned(),
+            attempts: self.attempts,
+            malformed: vec!["x".to_owned(); usize::from(self.malformed % 4)],
+        }
+    }
+}
+
+fuzz_target!(|answer: Answer<'_>| {
+    let text = if answer.policy.is_empty() { DEFAULT } else { answer.policy };
+    let Ok(policy) = Policy::load(text) else { return };
+    let evidence = answer.evidence();
+    let decision = decide(&policy, &evidence);
+    assert_eq!(decision, decide(&policy, &evidence));
+    let strictest = decision.reasons.iter().map(|reason| reason.outcome).max();
+    assert_eq!(Some(decision.outcome), strictest);
+    if decision.outcome == Outcome::Approve {
+        assert_eq!(evidence.verify_status, 1);
+        assert!(evidence.malformed.is_empty());
+        assert!(evidence.scores.present().all(|score| (0.0..=100.0).contains(&score)));
+    }
+});

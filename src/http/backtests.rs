@@ -1,0 +1,272 @@
+//! `/v1/policies/{digest}/backtests` and `/v1/backtests/{id}`: policies tried on the past.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Api;
+use super::auth::Scope;
+use super::body;
+use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose};
+use super::parameters::Parameters;
+use super::policies::who;
+use super::problem::Problem;
+use super::verifications::parse_time;
+use crate::domain::callback::BizType;
+use crate::domain::decision::Outcome;
+use crate::domain::ids::{VerificationId, earliest};
+use crate::domain::members::Members;
+use crate::policy::{Policy, decide};
+use crate::store::history::{BacktestAsked, PAGE, Past};
+use crate::store::{self, Store};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct BacktestView {
+    id: Uuid,
+    policy: String,
+    #[serde(with = "time::serde::rfc3339::option")]
+    since: Option<OffsetDateTime>,
+    biz_type: Option<String>,
+    state: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+    progress: ProgressView,
+    /// What came of it so far.
+    #[schema(value_type = ComparisonView)]
+    comparison: serde_json::Value,
+}
+
+/// How far it is, in answers of all scenes, decided upon or not.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProgressView {
+    /// Seen so far.
+    #[schema(minimum = 0)]
+    looked_at: i64,
+    /// All there are; estimated while it runs.
+    #[schema(minimum = 0)]
+    of: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct FlipsView {
+    items: Vec<FlipView>,
+    /// `null`: there are no more.
+    #[schema(required)]
+    next_cursor: Option<Uuid>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct FlipView {
+    verification_id: VerificationId,
+    old: Outcome,
+    new: Outcome,
+    /// The new reason that weighs most.
+    reason: String,
+}
+
+/// How two policies compare over many cases.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `policy::Comparison`, which knows no HTTP")]
+pub(super) struct ComparisonView {
+    /// Cases.
+    #[schema(minimum = 0)]
+    decisions: Option<u64>,
+    /// Cases with another outcome.
+    #[schema(minimum = 0)]
+    flips: Option<u64>,
+    /// How many of each old outcome (row) have each new one (column): approve, retry, review,
+    /// reject.
+    matrix: Option<Vec<Vec<u64>>>,
+    /// Flips by what they are and why.
+    kinds: Option<BTreeMap<String, u64>>,
+    /// Cases and flips by day of the answer.
+    days: Option<BTreeMap<String, Vec<u64>>>,
+    /// Cases by lowest score, whole points from 0 to 100.
+    scores: Option<Vec<u64>>,
+    /// Flips by lowest score.
+    flipped_scores: Option<Vec<u64>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct BacktestStartedView {
+    id: Uuid,
+    state: &'static str,
+}
+
+/// What a policy is tried on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the handler reads by hand")]
+pub(super) struct BacktestRequest {
+    /// Left out: all scenes.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    biz_type: Option<String>,
+    /// Only answers that came since then; left out: everything there is.
+    since: Option<OffsetDateTime>,
+}
+
+/// Has a policy tried on the decisions of the past, by a worker.
+#[utoipa::path(
+    post, path = "/v1/policies/{digest}/backtests", operation_id = "start-backtest", tag = "policies",
+    params(PolicyPath, Purpose), request_body = Option<BacktestRequest>,
+    responses((status = 202, body = BacktestStartedView, headers(("Location" = String)))),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn backtest(
+    State(api): State<Api>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let doing = who(&api, &headers).await?;
+    let members = body::object_or_nothing(&api, &headers, body).await?;
+    let mut reader = Members::of(&members);
+    let scene = reader.optional("/biz_type", BizType::parse);
+    let since = reader.optional("/since", |text| {
+        parse_time(text).ok_or("must be a time, like 2026-11-23T09:30:00Z")
+    });
+    reader.only(&["biz_type", "since"]);
+    if !reader.errors.is_empty() {
+        return Err(reader.errors.into());
+    }
+    api.store.policy_text(&digest).await?.ok_or_else(Problem::not_found)?;
+    let id: Uuid = api.ids.next(doing.at);
+    let asked = BacktestAsked {
+        id,
+        digest: &digest,
+        since,
+        biz_type: scene.as_ref().map(BizType::as_str),
+        roughly: api.store.answers_roughly(since.map_or(Uuid::nil(), earliest), None).await?,
+    };
+    api.store.ask_for_backtest(&asked, &doing).await?;
+    api.signals.task_is_due();
+    let location = format!("/v1/backtests/{id}");
+    let view = BacktestStartedView { id, state: "running" };
+    Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, location)], Json(view)).into_response())
+}
+
+/// How far a backtest has come, and what came of it.
+#[utoipa::path(
+    get, path = "/v1/backtests/{id}", operation_id = "get-backtest", tag = "policies",
+    params(BacktestPath),
+    responses((status = 200, body = BacktestView)),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn backtested(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    Parameters::parse(query.as_deref())?.finish()?;
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    // An estimate is overtaken by what was seen.
+    let of = if run.state == "done" { run.looked_at } else { run.roughly.max(run.looked_at) };
+    let view = BacktestView {
+        progress: ProgressView { looked_at: run.looked_at, of },
+        id: run.id,
+        policy: run.digest,
+        since: run.since,
+        biz_type: run.biz_type,
+        state: run.state,
+        created_at: run.created_at,
+        updated_at: run.updated_at,
+        comparison: run.comparison.0,
+    };
+    Ok(Json(view).into_response())
+}
+
+/// Verifications whose outcome the policy would change, a page at a time, oldest answer first, as
+/// far as the backtest has come. Made anew for each request, against what is decided by then. A page
+/// may be empty and still have a next one.
+#[utoipa::path(
+    get, path = "/v1/backtests/{id}/flips", operation_id = "list-flips", tag = "policies",
+    params(BacktestPath, FlipsQuery),
+    responses((status = 200, body = FlipsView)),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn flipped(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let mut parameters = Parameters::parse(query.as_deref())?;
+    let limit = match parameters.take("limit").map(|text| text.parse()) {
+        None => MOST_FLIPS,
+        Some(Ok(limit)) if (1..=MOST_FLIPS).contains(&limit) => limit,
+        Some(_) => return Err(Problem::invalid_field().field("limit", "must be from 1 to 100")),
+    };
+    let cursor: Option<Uuid> = parameters
+        .take("cursor")
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|_| Problem::invalid_field().field("cursor", "is not one of this list"))?;
+    parameters.finish()?;
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    let text = api.store.policy_text(&run.digest).await?.ok_or_else(Problem::not_found)?;
+    let candidate = Policy::load_stored(&text.body).ok_or_else(Problem::internal)?;
+    let from = cursor.unwrap_or_default().max(run.since.map_or(Uuid::nil(), earliest));
+    let scene = run.biz_type.as_deref();
+    let (items, next_cursor) =
+        flips(&api.store, &candidate, scene, (from, run.after), limit).await?;
+    Ok(Json(FlipsView { items, next_cursor }).into_response())
+}
+
+/// The next flips of a policy against what was decided, at most `limit`, among the answers after
+/// one and up to another; and the answer to go on after, if there may be more. Looks at a bounded
+/// number of answers, so that it may find none and yet have to go on.
+async fn flips(
+    store: &Store,
+    candidate: &Policy,
+    scene: Option<&str>,
+    (mut after, last): (Uuid, Uuid),
+    limit: usize,
+) -> store::Result<(Vec<FlipView>, Option<Uuid>)> {
+    let mut found = Vec::new();
+    for _ in 0..FLIP_PAGES {
+        let page = store.past_after(after, PAGE).await?;
+        let Some(end) = page.end else { return Ok((found, None)) };
+        let fits = |past: &Past| {
+            past.id <= last && scene.is_none_or(|scene| scene == past.evidence.biz_type)
+        };
+        for past in page.items.into_iter().filter(fits) {
+            let new = decide(candidate, &past.evidence);
+            if new.outcome != past.outcome {
+                found.push(FlipView {
+                    verification_id: past.verification,
+                    old: past.outcome,
+                    new: new.outcome,
+                    reason: new.reasons.into_iter().next().map(|r| r.code).unwrap_or_default(),
+                });
+                if found.len() == limit {
+                    return Ok((found, Some(past.id)));
+                }
+            }
+        }
+        if end >= last {
+            return Ok((found, None));
+        }
+        after = end;
+    }
+    Ok((found, Some(after)))
+}
+
+/// Most flips of one page.
+const MOST_FLIPS: usize = 100;
+/// Pages of answers that one request looks at.
+const FLIP_PAGES: usize = 10;
