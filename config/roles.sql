@@ -50,8 +50,8 @@ grant select (id, verification_id, attempt, fetched_at, request_id, http_status,
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
-grant select (id, kind, verification_id, due_at, deadline, asked_again_at), insert, delete,
-    update (due_at) on tasks to verdict_api;
+grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attempts, lease_until),
+    insert, delete, update (due_at, deadline) on tasks to verdict_api;
 grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference) on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;

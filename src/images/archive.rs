@@ -57,7 +57,10 @@ pub struct S3 {
 }
 
 /// For one request to the store, its repeats included.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Names of objects held in memory at once.
+const LISTED: usize = 1000;
 
 /// What the store did not do. Its own words may hold paths and keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -218,14 +221,19 @@ impl Archive {
     /// Deletes everything of a verification; answers how many objects.
     pub async fn delete_all(&self, verification: VerificationId) -> Result<usize, ArchiveError> {
         let folder = self.folder(verification);
-        let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
-        let names: Vec<Path> = within(list.take(1000).try_collect()).await?;
         let mut deleted = 0;
-        for name in &names {
-            match within(self.objects.delete(name)).await {
-                Ok(()) => deleted += 1,
-                Err(Failure::Store(StoreError::NotFound { .. })) => {}
-                Err(failure) => return Err(failure.into()),
+        loop {
+            let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
+            let names: Vec<Path> = within(list.take(LISTED).try_collect()).await?;
+            for name in &names {
+                match within(self.objects.delete(name)).await {
+                    Ok(()) => deleted += 1,
+                    Err(Failure::Store(StoreError::NotFound { .. })) => {}
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+            if names.len() < LISTED {
+                break;
             }
         }
         if let Some(root) = &self.root {

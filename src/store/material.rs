@@ -159,16 +159,23 @@ impl Store {
                     where verification_id = (select id from open) returning 1
                  ), given_up as (
                     delete from tasks
-                    where verification_id = (select id from open) and kind = 'archive' returning 1
+                    where verification_id = (select id from open) and kind = 'archive'
+                    returning attempts, lease_until
                  ), follow_up as (
                     -- Ciphertext that nothing opens any more. Whoever was archiving at this moment
-                    -- finds its task gone and removes what it has put there.
+                    -- loses the lease and removes what it has put; the deadline says until when it
+                    -- may have gone on, and so when to look again in case it was killed.
                     insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                    select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
+                    select id, 'delete-images', id, verdict_now(),
+                        coalesce((select max(greatest(lease_until, verdict_now() + interval '1 microsecond'))
+                                  from given_up where attempts > 0), verdict_now()),
+                        verdict_now()
                     from open
                     where exists (select from given_up)
                         or exists (select from images where verification_id = open.id)
-                    on conflict (id) do update set due_at = verdict_now()
+                        or exists (select from tasks where verification_id = open.id)
+                    on conflict (id) do update
+                    set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)
                     returning 1
                  ), receipt as (
                     update erasures

@@ -239,14 +239,21 @@ impl Store {
             Then::AskAgain(wait) => (false, Some(wait + LOOK_AFTER), Some(wait)),
         };
         // tasks::settle: fenced; what became of the images, the task's end and the question that
-        // brings new links commit together. A question already due stays due as it is; nobody who
-        // was erased is asked about.
+        // brings new links commit together. A question already due stays due as it is. Of a person
+        // who is erased nothing is kept: the verification's row is locked, so that an erasure
+        // begins either before (and nothing is written here) or after (and sees what was).
         let held: i64 = self
             .once(async {
                 sqlx::query_scalar(
-                    "with held as (
-                        select id, verification_id from tasks
+                    "with leased as (
+                        select id, kind, verification_id from tasks
                         where id = $1 and lease_token = $2 for update
+                     ), person as (
+                        select state from verifications
+                        where id = (select verification_id from leased where kind = 'archive')
+                        for no key update
+                     ), held as (
+                        select * from leased where not exists (select from person where state = 'erased')
                      ), kept as (
                         insert into images (result_id, kind, verification_id, state, reason,
                             settled_at, content_type, bytes, sha256, person)
@@ -271,7 +278,6 @@ impl Store {
                         set due_at = least(due_at, verdict_now() + make_interval(secs => $13)),
                             failures = 0
                         where id = (select verification_id from held) and $13::float8 is not null
-                            and state <> 'erased'
                      )
                      select count(*) from held",
                 )
@@ -322,44 +328,65 @@ impl Store {
         })
     }
 
-    /// The objects of a verification are gone: its images are forgotten, an erasure is complete;
-    /// `false`: the lease was lost.
+    /// All objects of a verification that there were are deleted: its images are forgotten, and its
+    /// erasure is complete, unless somebody may still be writing. `late` is how long a write goes
+    /// on after its writer has lost the lease: until then the task comes once more.
     pub async fn images_deleted(
         &self,
         task: &Task,
         objects: usize,
+        late: Duration,
         at: OffsetDateTime,
-    ) -> Result<bool> {
-        // tasks::images_deleted: fenced; rows, receipt and record go together.
-        let held: i64 = self
+    ) -> Result<Swept> {
+        // tasks::images_deleted: fenced; rows, receipt and record go together, and the record says
+        // what all sweeps found.
+        let complete: Option<bool> = self
             .run(|| async {
                 sqlx::query_scalar(
                     "with held as (
-                        delete from tasks where id = $1 and lease_token = $2
-                        returning verification_id
+                        select id, verification_id,
+                            deadline + make_interval(secs => $5) as last_write,
+                            deadline > created_at
+                                and deadline + make_interval(secs => $5) > verdict_now() as more
+                        from tasks where id = $1 and lease_token = $2 for update
                      ), rows as (
                         delete from images where verification_id = (select verification_id from held)
+                     ), ended as (
+                        delete from tasks where id = (select id from held where not more)
+                     ), once_more as (
+                        update tasks t
+                        set lease_token = null, lease_until = null, failures = 0, due_at = h.last_write
+                        from held h where t.id = h.id and h.more
                      ), receipt as (
-                        update erasures set completed_at = $3, images = $4
+                        update erasures
+                        set completed_at = case when (select more from held) then null else $3 end,
+                            images = images + $4
                         where verification_id = (select verification_id from held)
                             and completed_at is null and unreadable_at is not null
+                        returning images
                      ), recorded as (
                         insert into audit (at, actor, action, subject, details)
                         select $3, 'service', 'verification.images-deleted', verification_id,
-                            json_build_object('objects', $4)::text
-                        from held
+                            json_build_object('objects',
+                                coalesce((select images from receipt), $4))::text
+                        from held where not more
                      )
-                     select count(*) from held",
+                     select not more from held",
                 )
                 .bind(task.id)
                 .bind(task.lease_token.0)
                 .bind(at)
                 .bind(i32::try_from(objects).unwrap_or(i32::MAX))
-                .fetch_one(&self.pool)
+                .bind(late.as_secs_f64())
+                .fetch_optional(&self.pool)
                 .await
             })
             .await?;
-        Ok(held > 0)
+        Ok(match complete {
+            None => Swept::LeaseLost,
+            Some(true) => Swept::Complete,
+            Some(false) => Swept::OnceMore,
+        })
     }
 
     /// Puts a task off that failed as a whole; `false`: the lease was lost.
@@ -442,6 +469,17 @@ pub enum AskedAgain {
     Waiting,
     /// It was answered without links, or given up.
     InVain,
+}
+
+/// What deleting a verification's objects led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// All are gone and none can come.
+    Complete,
+    /// All are gone; it is looked again when the last write that may be under way has ended.
+    OnceMore,
+    /// Somebody else does it; nothing was written.
+    LeaseLost,
 }
 
 fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -78,14 +79,36 @@ const LONGEST_TAKEN: Duration = Duration::from_secs(20);
 /// From this size on bytes are sealed off the threads that serve everybody else.
 const LARGE: usize = 64 * 1024;
 
+/// Kinds whose objects a try has begun to write: known even where the try itself is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Written(Mutex<Vec<ImageKind>>);
+
+impl Written {
+    fn begin(&self, kind: ImageKind) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(kind);
+    }
+
+    fn kinds(&self) -> Vec<ImageKind> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Archives what the task's links lead to. An error puts the task off as a whole.
-pub(super) async fn archive(worker: &Worker, task: &Task) -> anyhow::Result<()> {
-    let (images, then) = follow_links(worker, task).await?;
-    settle(worker, task, images, then).await
+pub(super) async fn archive(worker: &Worker, task: &Task, written: &Written) -> anyhow::Result<()> {
+    let (images, then) = follow_links(worker, task, written).await?;
+    if settle(worker, task, images, then).await? {
+        return Ok(());
+    }
+    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+    clean_up(worker, task, written).await
 }
 
 /// What became of the images, and what follows.
-async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<SettledImage>, Then)> {
+async fn follow_links(
+    worker: &Worker,
+    task: &Task,
+    written: &Written,
+) -> anyhow::Result<(Vec<SettledImage>, Then)> {
     let Work::Archive { result, links, data_key, expired, minted, settled, asked_again, .. } =
         &task.work
     else {
@@ -115,8 +138,11 @@ async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<Settl
         tracing::warn!(%error, %verification, "images wait for the object store");
         return Ok((Vec::new(), Then::Again(STORE_AWAY)));
     }
-    let fetched =
-        if *expired { vec![Fetched::Dead] } else { fetch_all(worker, task, &key, &links).await? };
+    let fetched = if *expired {
+        vec![Fetched::Dead]
+    } else {
+        fetch_all(worker, task, &key, &links, written).await?
+    };
     let dead = fetched.iter().any(|image| matches!(image, Fetched::Dead));
     let passing = fetched.iter().any(|image| matches!(image, Fetched::Passing));
     let mut images: Vec<SettledImage> = fetched.into_iter().filter_map(Fetched::settled).collect();
@@ -154,34 +180,39 @@ impl Fetched {
     }
 }
 
-/// All of them at once: they share one deadline.
+/// All of them at once: they share one deadline. Where one fails the others still come to their
+/// end: a write that was dropped half way could be done after everybody has gone.
 async fn fetch_all(
     worker: &Worker,
     task: &Task,
     key: &DataKey,
     links: &Links,
+    written: &Written,
 ) -> anyhow::Result<Vec<Fetched>> {
-    let keep = links.keep;
-    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, keep, *kind, link));
+    let written = links.keep.then_some(written);
+    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, written, *kind, link));
     let started = Instant::now();
-    let fetched = futures_util::future::try_join_all(all).await;
+    let fetched = futures_util::future::join_all(all).await;
     worker.images.took(started.elapsed());
-    fetched
+    fetched.into_iter().collect()
 }
 
 async fn fetch(
     worker: &Worker,
     task: &Task,
     key: &DataKey,
-    kept: bool,
+    written: Option<&Written>,
     kind: ImageKind,
     link: &SecretString,
 ) -> anyhow::Result<Fetched> {
     let outcome = match worker.images.downloader.fetch(link).await {
         Ok(picture) => {
-            let image = match &worker.images.archive {
-                Some(archive) if kept => keep(archive, task, key, kind, picture).await?,
-                Some(_) | None => digested(kind, &picture),
+            let image = match (&worker.images.archive, written) {
+                (Some(archive), Some(written)) => {
+                    written.begin(kind);
+                    keep(archive, task, key, kind, picture).await?
+                }
+                (Some(_) | None, _) => digested(kind, &picture),
             };
             (Fetched::Settled(image), "fetched")
         }
@@ -213,7 +244,6 @@ async fn keep(
     let (sealed, clear) = seal(key, &image, picture.bytes).await?;
     let clear = match archive.put(&image, sealed).await? {
         Put::New => clear,
-        // A worker got this far before and could not say so. What is kept counts.
         // A worker got this far before and could not say so. What is kept counts.
         Put::Already => {
             let Some(kept) = already_kept(archive, &image, key).await? else {
@@ -277,15 +307,16 @@ fn lost(kind: ImageKind, reason: &'static str) -> SettledImage {
     SettledImage { kind, fate, content_type: None, bytes: None, sha256: None, person: None }
 }
 
+/// Writes what became of them; `false`: the lease was lost.
 async fn settle(
     worker: &Worker,
     task: &Task,
     images: Vec<SettledImage>,
     then: Then,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let held = worker.store.settle_images(task, &images, then, worker.clock.now()).await?;
     if !held {
-        return clean_up(worker, task, &images).await;
+        return Ok(false);
     }
     if matches!(then, Then::AskAgain(wait) if wait.is_zero()) {
         worker.signals.work_is_due();
@@ -315,22 +346,27 @@ async fn settle(
     if then == "done" && count("lost") == 0 && !images.is_empty() {
         metrics::histogram!("verdict_images_kept_seconds").record(task.age.as_secs_f64());
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Somebody else's now, or nobody's. What was put for a person who was forgotten meanwhile goes
-/// again; a successor's image stays.
-async fn clean_up(worker: &Worker, task: &Task, images: &[SettledImage]) -> anyhow::Result<()> {
-    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+/// For a task that is somebody else's now, or nobody's. What was put for a person who was forgotten
+/// meanwhile goes again; a successor's image stays. What this misses (a write that is still under
+/// way, a process that was killed) the erasure's second sweep finds.
+pub(super) async fn clean_up(
+    worker: &Worker,
+    task: &Task,
+    written: &Written,
+) -> anyhow::Result<()> {
     let (Some(archive), Work::Archive { result, .. }) = (&worker.images.archive, &task.work) else {
         return Ok(());
     };
-    if !worker.store.is_erased(task.verification).await? {
+    let kinds = written.kinds();
+    if kinds.is_empty() || !worker.store.is_erased(task.verification).await? {
         return Ok(());
     }
-    for image in images.iter().filter(|image| image.fate == Fate::Archived) {
+    for kind in kinds {
         let (verification, result): (_, ResultId) = (task.verification, *result);
-        archive.delete(&ImageId { verification, result, kind: image.kind }).await?;
+        archive.delete(&ImageId { verification, result, kind }).await?;
     }
     Ok(())
 }

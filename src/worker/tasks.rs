@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::archiving::Written;
 use super::leases::Leases;
 use super::{Worker, archiving, free_slots};
 use crate::store::tasks::{Task, Work};
@@ -59,9 +60,11 @@ impl Worker {
 
     /// Does it, unless its lease is lost on the way.
     async fn work_on(&self, task: &Task, lost: &CancellationToken) {
+        // Outlives the work that is dropped.
+        let written = Written::default();
         let done = async {
             match &task.work {
-                Work::Archive { .. } => archiving::archive(self, task).await,
+                Work::Archive { .. } => archiving::archive(self, task, &written).await,
                 Work::DeleteImages => self.delete_images(task).await,
                 Work::Backtest => self.go_on_with_backtest(task).await,
             }
@@ -70,6 +73,9 @@ impl Worker {
             biased;
             () = lost.cancelled() => {
                 tracing::warn!(verification = %task.verification, "lease of a task lost: dropped");
+                if let Err(error) = archiving::clean_up(self, task, &written).await {
+                    tracing::warn!(%error, verification = %task.verification, "not cleaned up");
+                }
                 return;
             }
             outcome = done => outcome,
@@ -92,9 +98,9 @@ impl Worker {
             anyhow::anyhow!("images are to be deleted and no images.store is configured")
         })?;
         let objects = archive.delete_all(task.verification).await?;
-        if self.store.images_deleted(task, objects, self.clock.now()).await? {
-            tracing::info!(verification = %task.verification, objects, "images deleted");
-        }
+        let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
+        let swept = self.store.images_deleted(task, objects, late, at).await?;
+        tracing::info!(verification = %task.verification, objects, ?swept, "images deleted");
         Ok(())
     }
 }

@@ -2,12 +2,18 @@
 //! gone when the person is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::protocol::Steps;
 use crate::harness::{Buckets, Options, Reply, Setting, TestApp, callback, eventually, now};
+use verdict::domain::image::ImageKind;
+use verdict::store::audit::Doing;
+use verdict::store::images::{Fate, SettledImage};
+use verdict::store::tasks::Then;
 
 /// Where every test begins.
 const START: time::OffsetDateTime = time::macros::datetime!(2026-11-23 09:30 UTC);
@@ -272,6 +278,8 @@ async fn images_go_with_the_person() {
         Reply::read(request.header(WHY.0, WHY.1).send().await.unwrap()).await
     };
     assert_eq!(erase().await.status, 202);
+    // Somebody may have been writing until its lease ran out.
+    app.database.shift_clock(60).await;
     let receipt = eventually("the receipt is complete", || async {
         let receipt = erase().await;
         (!receipt.json["completed_at"].is_null()).then_some(receipt)
@@ -294,41 +302,150 @@ async fn images_go_with_the_person() {
     assert_eq!(left, 0);
 }
 
+/// A process that has kept the face of a verification, waits for the other images, and has been
+/// told to forget the person: what it had kept until then is deleted.
+async fn erased_half_way(folder: &Path, setting: &Setting) -> (crate::harness::Process, String) {
+    setting.provider.hold_images(&["face-global", "card-front", "card-back"]);
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    let found = setting.get(process.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
+    let id = found.json["items"][0]["id"].as_str().unwrap().to_owned();
+    eventually("the face is kept", || async { holds(folder, "face").then_some(()) }).await;
+    let material = format!("/v1/verifications/{id}/material");
+    assert_eq!(setting.ask("DELETE", process.http, &material, &[WHY]).await.status, 202);
+    eventually("the face is deleted", || async { files(folder).is_empty().then_some(()) }).await;
+    assert!(!receipt_is_complete(setting, &id).await, "somebody is still at it");
+    (process, id)
+}
+
+fn holds(folder: &Path, kind: &str) -> bool {
+    files(folder).iter().any(|file| file.file_name().is_some_and(|name| name == kind))
+}
+
+async fn receipt_is_complete(setting: &Setting, id: &str) -> bool {
+    let receipt = setting.database.store().receipt(id.parse().unwrap()).await.unwrap();
+    receipt.unwrap().completed_at.is_some()
+}
+
 #[tokio::test]
-async fn an_image_on_its_way_while_its_person_is_erased_does_not_stay() {
+async fn an_image_kept_after_its_person_was_erased_is_removed_by_who_kept_it() {
     let (folder, options) = archiving();
-    let clock = verdict::domain::clock::Clock::fixed(START);
-    let (provider, address) = crate::harness::slow_images(&clock, Duration::from_millis(700)).await;
-    let app = TestApp::start_beside(options, provider, address, clock).await;
-    let verification = app.verified("pass-97").await;
-    let id = verification["id"].as_str().unwrap();
-    let pool = app.database.pool().await;
-    eventually("a worker is at it", || async {
-        let held = "select count(*) from tasks where lease_token is not null";
-        let held: i64 = sqlx::query_scalar(held).fetch_one(&pool).await.unwrap();
-        (held > 0).then_some(())
-    })
-    .await;
-    let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
-    let reply = request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
-    assert_eq!(reply.status().as_u16(), 202);
-    let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
-    assert!(receipt.completed_at.is_none(), "a worker still has to look into the store");
-    // The worker still writes what it has in hand, and removes it when it finds its task gone.
-    let wrote = "verdict_image_downloads_total{outcome=\"fetched\"}";
-    eventually("the worker is through, and nothing is left", || async {
-        let metrics = app.client.get(format!("http://{}/metrics", app.operations));
-        let metrics = metrics.send().await.unwrap().text().await.unwrap();
-        (metrics.contains(wrote) && files(folder.path()).is_empty()).then_some(())
-    })
-    .await;
+    let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
+    let (process, id) = erased_half_way(folder.path(), &setting).await;
+    setting.provider.hold_images(&["card-front", "card-back"]);
+    eventually("one more is kept", || async { holds(folder.path(), "face-global").then_some(()) })
+        .await;
+    // Its siblings are still on their way when the worker finds out that its lease is gone.
+    eventually("it is removed", || async { files(folder.path()).is_empty().then_some(()) }).await;
+    assert!(!receipt_is_complete(&setting, &id).await, "and not by the second sweep");
+    setting.database.shift_clock(60).await;
     eventually("the receipt is complete", || async {
-        let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
-        receipt.completed_at
+        receipt_is_complete(&setting, &id).await.then_some(())
     })
     .await;
-    let left = "select (select count(*) from images) + (select count(*) from tasks)";
-    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&pool).await.unwrap(), 0);
+    assert!(files(folder.path()).is_empty());
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_image_kept_by_a_process_that_was_killed_then_is_removed_before_the_receipt_is_complete()
+{
+    let (folder, options) = archiving();
+    let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
+    let (process, id) = erased_half_way(folder.path(), &setting).await;
+    setting.provider.hold_images(&["card-front", "card-back"]);
+    eventually("one more is kept", || async { holds(folder.path(), "face-global").then_some(()) })
+        .await;
+    process.kill().await;
+    assert!(holds(folder.path(), "face-global"), "nobody is left to remove it");
+    let process = setting.serve().await;
+    setting.database.shift_clock(60).await;
+    eventually("the receipt is complete", || async {
+        receipt_is_complete(&setting, &id).await.then_some(())
+    })
+    .await;
+    assert!(files(folder.path()).is_empty());
+    let pool = setting.database.pool().await;
+    let (left, recorded): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from images) + (select count(*) from tasks),
+            (select count(*) from audit where action = 'verification.images-deleted'
+                and details = '{\"objects\" : 2}')",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!((left, recorded), (0, 1));
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
+    let steps = Arc::new(Steps::new().await);
+    let told = steps.accept_new(&steps.message("x")).await;
+    let result: uuid::Uuid = steps.ids.next(START);
+    sqlx::query(
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values ($1, 'archive', $2, verdict_now(), verdict_now() + interval '5 minutes', verdict_now())",
+    )
+    .bind(result)
+    .bind(told.id.0)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
+    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let task = claim.tasks.into_iter().next().unwrap();
+    // The settlement gets half way, and waits: somebody writes the same row and takes it back.
+    let mut other = steps.look.begin().await.unwrap();
+    sqlx::query(
+        "insert into images (result_id, kind, verification_id, state, settled_at, sha256)
+         values ($1, 'face', $2, 'digest', now(), '\\x01')",
+    )
+    .bind(result)
+    .bind(told.id.0)
+    .execute(&mut *other)
+    .await
+    .unwrap();
+    let image = SettledImage {
+        kind: ImageKind::Face,
+        fate: Fate::Archived,
+        content_type: Some("image/jpeg"),
+        bytes: Some(1),
+        sha256: Some([1; 32]),
+        person: None,
+    };
+    let settler = Arc::clone(&steps);
+    let settling = tokio::spawn(async move {
+        settler.store.settle_images(&task, &[image], Then::Done, START).await
+    });
+    wait_for_a_lock(&steps.look, 1).await;
+    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    let eraser = Arc::clone(&steps);
+    let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing).await });
+    wait_for_a_lock(&steps.look, 2).await;
+    other.rollback().await.unwrap();
+    assert!(settling.await.unwrap().unwrap());
+    let receipt = erasing.await.unwrap().unwrap().unwrap();
+    assert_eq!(receipt.completed_at, None, "there is an object to delete");
+    let follow_up: String =
+        sqlx::query_scalar("select kind from tasks").fetch_one(&steps.look).await.unwrap();
+    assert_eq!(follow_up, "delete-images");
+}
+
+/// Waits until so many statements wait for locks.
+async fn wait_for_a_lock(look: &sqlx::PgPool, statements: i64) {
+    eventually("statements wait for locks", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(look)
+        .await
+        .unwrap();
+        (waiting == statements).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -385,10 +502,18 @@ async fn images_are_kept_in_a_store_that_speaks_s3() {
     assert!(!buckets.holds(b"JFIF") && !buckets.holds(b"IHDR"));
     let (shown, bytes) = ask(&app, &format!("/v1/verifications/{id}/images/face"), &[WHY]).await;
     assert_eq!((shown.status, &bytes[..]), (200, FACE));
+    // More than one page of a listing.
+    for n in 0..1100 {
+        buckets.put(&format!("/faces/kept/{id}/more/{n}"));
+    }
     let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
     request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
-    eventually("its objects are deleted", || async { buckets.names().is_empty().then_some(()) })
-        .await;
+    let receipt = eventually("the receipt is complete", || async {
+        let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
+        receipt.completed_at.map(|_| receipt)
+    })
+    .await;
+    assert_eq!((buckets.names().len(), receipt.images), (0, 1104));
 }
 
 #[tokio::test]
