@@ -42,6 +42,7 @@ grant select, insert, update on verifications to verdict_ingest, verdict_api;
 grant select, insert on callbacks to verdict_ingest, verdict_api;
 grant select on decisions, accounts, api_keys to verdict_ingest, verdict_api;
 grant select on vault_keys to verdict_api;
+grant select (name, key_id) on named_keys to verdict_api;
 
 -- Showing and forgetting the person, on record.
 grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,

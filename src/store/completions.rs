@@ -312,6 +312,12 @@ with incoming as (
     select i.verification_id, i.key_id, decode(i.wrapped, 'hex')
     from incoming i join mine using (ord)
     where i.key_id is not null
+), keys_in_use as (
+    -- A process that was not told of a rotation wraps with a key that was given up.
+    update vault_keys set retired_at = null
+    where key_id = any (array(select i.key_id from incoming i join mine using (ord)
+                              where i.key_id is not null))
+        and retired_at is not null
 ), new_results as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
         verify_status, authority_score, face_score, id_card_face_score, evidence,

@@ -389,6 +389,8 @@ async fn keys_are_rotated_while_the_service_serves() {
     process.kill().await;
     setting.options.vault_keys = &["new", "test"];
     let process = setting.serve().await;
+    // Nobody has wrapped with the old one for a while.
+    setting.database.shift_clock(120).await;
     let read = |id: String| {
         let (setting, at) = (&setting, process.http);
         async move {
@@ -426,4 +428,66 @@ async fn keys_are_rotated_while_the_service_serves() {
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
     assert_eq!((code, said.trim()), (0, "new  primary"));
     process.kill().await;
+}
+
+#[tokio::test]
+async fn a_key_with_which_another_process_still_wraps_is_not_given_up() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (old, id) = decided(&setting, "pass-97").await;
+    // Forgotten when the others were restarted with both keys.
+    setting.options.vault_keys = &["new", "test"];
+    let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
+    assert_eq!(code, 1, "{error}");
+    assert!(
+        said.contains("1 data keys rewrapped") && said.contains("test is still needed"),
+        "{said}"
+    );
+    assert_eq!(old.post(&setting.client, callback("pass-97-more", now())).await, Some(202));
+    setting.drained().await;
+    setting.options.vault_keys = &["new"];
+    for serve in [&["serve"][..], &["serve", "--role", "api"]] {
+        let (code, _, error) = setting.run(serve, "").await;
+        assert_eq!(code, 2, "{serve:?}: {error}");
+        assert!(error.contains("the key test is missing"), "{serve:?}: {error}");
+    }
+    old.kill().await;
+
+    // It is gone, and a minute has passed.
+    setting.database.shift_clock(120).await;
+    setting.options.vault_keys = &["new", "test"];
+    let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("test is no longer needed"), "{said}");
+    setting.options.vault_keys = &["new"];
+    setting.options.role = verdict::app::Role::Api;
+    let process = setting.serve().await;
+    let path = format!("/v1/verifications/{id}/material");
+    assert_eq!(setting.ask("GET", process.http, &path, &[WHY]).await.status, 200);
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
+    use std::time::Duration;
+    let steps = Steps::new().await;
+    steps.store.use_vault_key("test", START).await.unwrap();
+    let retire = || steps.store.retire_vault_keys("new", Duration::ZERO, START);
+    let used = Duration::from_secs(60);
+    assert!(steps.store.retire_vault_keys("new", used, START).await.unwrap().is_empty());
+    assert_eq!(retire().await.unwrap(), ["test"]);
+    assert!(steps.store.vault_keys_in_use().await.unwrap().is_empty());
+    let told = steps.accept_new(&steps.message("x")).await;
+    let claimed = steps.claim(1).await.unwrap().remove(0);
+    assert_eq!(claimed.id, told.id);
+    let answered = steps.answered(&claimed, Answer::Passed);
+    assert_eq!(steps.complete(&[answered]).await.unwrap(), [Written::Committed]);
+    let retired = "select count(retired_at) from vault_keys where key_id = 'test'";
+    assert_eq!(one::<i64>(&steps.look, retired).await, 0);
+    assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"]);
+    assert!(retire().await.unwrap().is_empty(), "it wraps something");
+    // The data itself is asked: nobody can start without it, whatever was said of the key.
+    for change in ["update vault_keys set retired_at = now()", "delete from vault_keys"] {
+        sqlx::query(change).execute(&steps.look).await.unwrap();
+        assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"], "{change}");
+    }
 }
