@@ -65,7 +65,8 @@ grant insert on results to verdict_worker;
 grant select, insert on decisions, policies, policy_activations to verdict_worker;
 grant select, insert, delete on data_keys to verdict_worker;
 grant insert, delete, select (result_id, verification_id) on material to verdict_worker;
-grant delete, select (verification_id) on callbacks to verdict_worker;
+grant delete, select (verification_id, received_at) on callbacks to verdict_worker;
+grant select, update on retention_passes to verdict_worker;
 grant select, update on erasures to verdict_worker;
 grant select, insert, update, delete on tasks to verdict_worker;
 grant select, insert, delete on images to verdict_worker;
@@ -75,7 +76,8 @@ grant select, insert, update on vault_keys to verdict_worker;
 
 -- Looking.
 grant select on verifications, callbacks, decisions, policies, policy_activations, accounts,
-    budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys to verdict_reader;
+    budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys, retention_passes
+    to verdict_reader;
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
 grant select, insert on reviews to verdict_api;

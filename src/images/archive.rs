@@ -221,21 +221,7 @@ impl Archive {
     /// Deletes everything of a verification; answers how many objects.
     pub async fn delete_all(&self, verification: VerificationId) -> Result<usize, ArchiveError> {
         let folder = self.folder(verification);
-        let mut deleted = 0;
-        loop {
-            let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
-            let names: Vec<Path> = within(list.take(LISTED).try_collect()).await?;
-            for name in &names {
-                match within(self.objects.delete(name)).await {
-                    Ok(()) => deleted += 1,
-                    Err(Failure::Store(StoreError::NotFound { .. })) => {}
-                    Err(failure) => return Err(failure.into()),
-                }
-            }
-            if names.len() < LISTED {
-                break;
-            }
-        }
+        let deleted = self.delete_listed(&folder, |_| true).await?;
         if let Some(root) = &self.root {
             // What a killed process had begun to write is no object and on no list.
             match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
@@ -246,6 +232,43 @@ impl Archive {
             }
         }
         Ok(deleted)
+    }
+
+    /// Deletes the images of one result but those of these kinds; answers how many objects.
+    pub async fn delete_but(
+        &self,
+        verification: VerificationId,
+        result: ResultId,
+        kept: &[String],
+    ) -> Result<usize, ArchiveError> {
+        let folder = self.folder(verification).join(result.to_string());
+        let goes =
+            |name: &Path| name.filename().is_none_or(|name| !kept.iter().any(|kind| kind == name));
+        self.delete_listed(&folder, goes).await
+    }
+
+    /// Deletes what is listed there and goes, however many there are.
+    async fn delete_listed(
+        &self,
+        folder: &Path,
+        goes: impl Fn(&Path) -> bool,
+    ) -> Result<usize, ArchiveError> {
+        let mut deleted = 0;
+        loop {
+            let list = self.objects.list(Some(folder)).map_ok(|object| object.location);
+            let list = list.try_filter(|name| std::future::ready(goes(name)));
+            let names: Vec<Path> = within(list.take(LISTED).try_collect()).await?;
+            for name in &names {
+                match within(self.objects.delete(name)).await {
+                    Ok(()) => deleted += 1,
+                    Err(Failure::Store(StoreError::NotFound { .. })) => {}
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+            if names.len() < LISTED {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Whether it answers at all.

@@ -18,6 +18,7 @@ pub mod images;
 pub mod listing;
 pub mod material;
 pub mod policies;
+pub mod retention;
 pub mod reviews;
 pub mod signals;
 pub mod tasks;

@@ -39,6 +39,8 @@ pub enum Work {
     },
     /// Remove everything of the verification from the object store.
     DeleteImages,
+    /// Remove the objects of one result that have no row any more.
+    RetireImages(ResultId),
     /// Go on with a backtest.
     Backtest,
 }
@@ -85,7 +87,7 @@ pub enum Then {
 pub struct TaskBacklog {
     /// Images still to be archived: results with links.
     pub archive: i64,
-    /// Verifications whose objects are to be deleted.
+    /// Verifications and results whose objects are to be deleted.
     pub delete: i64,
     /// Time until the nearest deadline, in seconds; negative: past it. Of links that were not
     /// asked for again.
@@ -399,31 +401,83 @@ impl Store {
         self.settle_images(task, &[], Then::Again(wait), at).await
     }
 
-    /// Has the images of verifications deleted of which all are older than that; at most so many.
+    /// Forgets images that are older than that, of at most so many answers, and has their objects
+    /// deleted. Those of an answer that is still being archived wait until it is.
     pub async fn retire_images(&self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
-        // tasks::retire: one task for each verification, however many find it.
+        // tasks::retire: only what is named goes. A result whose task is done gets no image any
+        // more, so its objects without a row are those that went here; however many find the same,
+        // there is one task.
         self.run(|| async {
-            sqlx::query(
+            sqlx::query_scalar(
                 "with old as (
-                    select distinct verification_id as id from (
-                        select verification_id from images where settled_at < $1
-                        order by settled_at limit $2) as oldest
+                    select result_id from images i
+                    where settled_at < $1 and not exists (select from tasks where id = i.result_id)
+                    order by settled_at limit $2
+                 ), gone as (
+                    delete from images
+                    where result_id = any (array(select result_id from old)) and settled_at < $1
+                    returning result_id, verification_id, state
+                 ), tasked as (
+                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+                    select distinct result_id, 'retire-images', verification_id, verdict_now(),
+                        verdict_now(), verdict_now()
+                    from gone where state = 'archived'
+                    on conflict (id) do nothing
                  )
-                 insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                 select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
-                 from old
-                 where not exists (select from images i
-                                   where i.verification_id = old.id and i.settled_at >= $1)
-                    and not exists (select from tasks t where t.verification_id = old.id)
-                 on conflict (id) do nothing",
+                 select count(*) from gone",
             )
             .bind(older_than)
             .bind(limit)
-            .execute(&self.pool)
+            .fetch_one(&self.pool)
             .await
-            .map(|done| done.rows_affected())
         })
         .await
+        .map(|gone: i64| gone.unsigned_abs())
+    }
+
+    /// The kinds of images of a result that are still kept.
+    pub async fn kinds_of(&self, result: ResultId) -> Result<Vec<String>> {
+        self.run(|| async {
+            sqlx::query_scalar("select kind from images where result_id = $1")
+                .bind(result.0)
+                .fetch_all(&self.pool)
+                .await
+        })
+        .await
+    }
+
+    /// Objects of a result whose time was over are deleted; `false`: the lease was lost.
+    pub async fn images_retired(
+        &self,
+        task: &Task,
+        objects: usize,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        // tasks::images_retired: fenced; the task's end and the record go together.
+        let held: i64 = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "with held as (
+                        delete from tasks where id = $1 and lease_token = $2
+                        returning id, verification_id
+                     ), recorded as (
+                        insert into audit (at, actor, action, subject, purpose, details)
+                        select $3, 'service', 'verification.images-deleted', verification_id,
+                            'retention.images_days',
+                            json_build_object('result', id, 'objects', $4)::text
+                        from held
+                     )
+                     select count(*) from held",
+                )
+                .bind(task.id)
+                .bind(task.lease_token.0)
+                .bind(at)
+                .bind(i32::try_from(objects).unwrap_or(i32::MAX))
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(held > 0)
     }
 
     /// Whether the person of this verification was forgotten.
@@ -444,7 +498,7 @@ impl Store {
         self.run(|| async {
             sqlx::query_as(
                 "select count(*) filter (where kind = 'archive') as archive,
-                    count(*) filter (where kind = 'delete-images') as delete,
+                    count(*) filter (where kind in ('delete-images', 'retire-images')) as delete,
                     extract(epoch from min(deadline) filter
                         (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
                         as nearest_deadline
@@ -499,6 +553,7 @@ fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
             asked_again: row.try_get("asked_again")?,
         },
         "delete-images" => Work::DeleteImages,
+        "retire-images" => Work::RetireImages(ResultId(id)),
         "backtest" => Work::Backtest,
         _ => return Err(Error::Inconsistent("tasks.kind")),
     };

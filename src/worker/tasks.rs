@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::archiving::Written;
 use super::leases::Leases;
 use super::{Worker, archiving, free_slots};
+use crate::domain::ids::ResultId;
+use crate::images::Archive;
 use crate::store::tasks::{Task, Work};
 
 /// After a task failed as a whole: at most, and at first.
@@ -66,6 +68,7 @@ impl Worker {
             match &task.work {
                 Work::Archive { .. } => archiving::archive(self, task, &written).await,
                 Work::DeleteImages => self.delete_images(task).await,
+                Work::RetireImages(result) => self.retire_images(task, *result).await,
                 Work::Backtest => self.go_on_with_backtest(task).await,
             }
         };
@@ -94,14 +97,27 @@ impl Worker {
     }
 
     async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
-        let archive = self.images.archive.as_ref().ok_or_else(|| {
-            anyhow::anyhow!("images are to be deleted and no images.store is configured")
-        })?;
-        let objects = archive.delete_all(task.verification).await?;
+        let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
         let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
         let swept = self.store.images_deleted(task, objects, late, at).await?;
         tracing::info!(verification = %task.verification, objects, ?swept, "images deleted");
         Ok(())
+    }
+
+    async fn retire_images(&self, task: &Task, result: ResultId) -> anyhow::Result<()> {
+        let kept = self.store.kinds_of(result).await?;
+        let archive = self.archive_of_deletions()?;
+        let objects = archive.delete_but(task.verification, result, &kept).await?;
+        if self.store.images_retired(task, objects, self.clock.now()).await? {
+            tracing::info!(verification = %task.verification, objects, "images deleted: their time is over");
+        }
+        Ok(())
+    }
+
+    fn archive_of_deletions(&self) -> anyhow::Result<&Archive> {
+        self.images.archive.as_ref().ok_or_else(|| {
+            anyhow::anyhow!("images are to be deleted and no images.store is configured")
+        })
     }
 }
 

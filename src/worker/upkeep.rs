@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::history::{Pace, Range, calibrate};
-use super::retention::Retention;
 use crate::policy::calibration::{Calibration, stability};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
@@ -46,21 +45,20 @@ impl Worker {
     /// For ever. Several workers may do it at once: each step is done once, or twice with the same
     /// result.
     pub(super) async fn keep_up(&self) {
-        let mut retention = Retention::default();
         let mut rarely = Rarely::default();
         loop {
-            self.upkeep(&mut retention, &mut rarely).await;
+            self.upkeep(&mut rarely).await;
             tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
         }
     }
 
     /// Every step, whatever became of those before it.
-    async fn upkeep(&self, retention: &mut Retention, rarely: &mut Rarely) {
+    async fn upkeep(&self, rarely: &mut Rarely) {
         let steps = [
             ("vault-key", self.say_which_key_wraps().await),
             ("audit", self.checkpoint_audit().await),
             ("erasures", self.finish_erasures().await),
-            ("retention", self.retain(retention).await),
+            ("retention", self.retain().await),
             ("persons", self.count_persons(&mut rarely.persons).await),
             ("drift", self.look_for_drift(&mut rarely.drift).await),
         ];

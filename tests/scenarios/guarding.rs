@@ -234,7 +234,8 @@ async fn persons_are_forgotten_when_their_time_is_over() {
     // Somebody tries again: that counts from then on.
     app.verified("status-7").await;
     app.clock.advance(81 * DAY);
-    // A worker's first round comes with its start.
+    // The next pass; a worker's first round comes with its start.
+    app.database.shift_clock(7200).await;
     let _another = app.another(options(), address).await;
     let state = |of: &serde_json::Value| {
         let path = format!("/v1/verifications/{}", of["id"].as_str().unwrap());
@@ -254,6 +255,72 @@ async fn persons_are_forgotten_when_their_time_is_over() {
     let pool = app.database.pool().await;
     let why = "select purpose from audit where action = 'verification.erase'";
     assert_eq!(one::<String>(&pool, why).await, "retention.person_days");
+}
+
+#[tokio::test]
+async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
+    let steps = Arc::new(Steps::new().await);
+    let told = steps.accept_new(&steps.message("x")).await;
+    let cutoff = START + time::Duration::days(1);
+    let old = steps.store.older_than(cutoff, uuid::Uuid::max(), uuid::Uuid::nil(), 10, 10).await;
+    assert_eq!(old.unwrap().old, [told.id]);
+    // A callback that is being accepted while retention goes by.
+    let mut accepting = steps.look.begin().await.unwrap();
+    sqlx::query("update verifications set updated_at = $1")
+        .bind(cutoff)
+        .execute(&mut *accepting)
+        .await
+        .unwrap();
+    let retention = Arc::clone(&steps);
+    let forgetting =
+        tokio::spawn(
+            async move { retention.store.erase_if_older(told.id, cutoff, &doing()).await },
+        );
+    waits_for_a_lock(&steps.look).await;
+    accepting.commit().await.unwrap();
+    assert!(!forgetting.await.unwrap().unwrap(), "spared");
+    assert_eq!(one::<String>(&steps.look, "select state from verifications").await, "pending");
+    assert_eq!(one::<i64>(&steps.look, "select count(*) from erasures").await, 0);
+    // Nor do its newer callbacks go with the old ones.
+    let late = "update callbacks set received_at = received_at + interval '2 days'";
+    sqlx::query(late).execute(&steps.look).await.unwrap();
+    steps.accept_new(&steps.message("y")).await;
+    let both: Vec<VerificationId> =
+        sqlx::query_scalar::<_, uuid::Uuid>("select id from verifications")
+            .fetch_all(&steps.look)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(VerificationId)
+            .collect();
+    assert_eq!(steps.store.delete_callbacks_of(&both, cutoff).await.unwrap(), 1);
+    assert_eq!(one::<i64>(&steps.look, "select count(*) from callbacks").await, 1);
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopped() {
+    use std::time::Duration;
+    let steps = Steps::new().await;
+    let clock = verdict::store::retention::RetentionClock::Persons;
+    let (lease, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let (first, second, third) =
+        (steps.ids.next(START), steps.ids.next(START), steps.ids.next(START));
+    let store = &steps.store;
+    let (nil, seen) = (uuid::Uuid::nil(), uuid::Uuid::from_u128(7));
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
+    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), None);
+    assert!(store.go_on_with_pass(clock, lease, first, seen).await.unwrap());
+    steps.advance(61).await;
+    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), Some(seen));
+    // Whoever had stood still meanwhile changes nothing.
+    assert!(!store.go_on_with_pass(clock, lease, first, nil).await.unwrap());
+    store.leave_pass(clock, first, Some(hour)).await.unwrap();
+    store.leave_pass(clock, second, None).await.unwrap();
+    assert_eq!(store.take_pass(clock, lease, third).await.unwrap(), Some(seen));
+    store.leave_pass(clock, third, Some(hour)).await.unwrap();
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), None);
+    steps.advance(3601).await;
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
 }
 
 #[tokio::test]

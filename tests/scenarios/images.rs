@@ -530,23 +530,92 @@ async fn images_and_callbacks_go_when_their_time_is_over_and_the_person_stays() 
     app.clock.advance(20 * DAY);
     let young = app.verified("pass-97-young").await;
     settled(&app, young["id"].as_str().unwrap()).await;
+    // Asked about again, the old one has images of both ages.
+    let old_id = old["id"].as_str().unwrap();
+    let again = format!("http://{}/v1/verifications/{old_id}/refetch", app.http);
+    app.client.post(again).bearer_auth(&app.api_key).send().await.unwrap();
+    app.settled(old_id).await;
+    eventually("its new images are kept", || async {
+        (files(folder.path()).len() == 12).then_some(())
+    })
+    .await;
+    settled(&app, old_id).await;
     app.clock.advance(11 * DAY);
-    // A worker's first round comes with its start.
+    // The next pass; a worker's first round comes with its start.
+    app.database.shift_clock(7200).await;
     let _another = app.another(options(), address).await;
     eventually("the old images are deleted", || async {
-        (files(folder.path()).len() == 4).then_some(())
+        (files(folder.path()).len() == 8).then_some(())
     })
     .await;
+    let kept = images(&app, old_id).await;
+    let newest = app.results(old_id).await[1]["id"].clone();
+    assert!(kept.len() == 4 && kept.iter().all(|image| image["result_id"] == newest), "{kept:?}");
+    let face = format!("/v1/verifications/{old_id}/images/face");
+    assert_eq!(ask(&app, &face, &[WHY]).await.1, FACE);
     assert_eq!(images(&app, young["id"].as_str().unwrap()).await.len(), 4);
     let pool = app.database.pool().await;
-    eventually("and the old callback", || async {
+    eventually("and no callback of one that was asked about since", || async {
         let left: i64 =
             sqlx::query_scalar("select count(*) from callbacks").fetch_one(&pool).await.unwrap();
-        (left == 1).then_some(())
+        (left == 2).then_some(())
     })
     .await;
-    let material = format!("/v1/verifications/{}/material", old["id"].as_str().unwrap());
+    let material = format!("/v1/verifications/{old_id}/material");
     assert_eq!(ask(&app, &material, &[WHY]).await.0.status, 200);
+}
+
+#[tokio::test]
+async fn images_that_have_to_wait_hold_up_no_others_and_only_what_is_named_goes() {
+    let steps = Steps::new().await;
+    // The oldest belong to answers that are still being archived.
+    sqlx::query(
+        "with numbers as (select n, gen_random_uuid() as result, gen_random_uuid() as of
+                          from generate_series(1, 300) as n),
+         images as (
+            insert into images (result_id, kind, verification_id, state, settled_at, sha256)
+            select result, kind, of, 'archived', $1 - interval '40 days' + n * interval '1 hour', '\\x01'
+            from numbers, (values ('face'), ('face-global')) as k (kind))
+         insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         select result, 'archive', of, now(), now(), now() from numbers where n <= 200",
+    )
+    .bind(START)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    // Of one answer only a part is old enough.
+    let (parted, of) = (uuid::Uuid::from_u128(7), uuid::Uuid::from_u128(8));
+    sqlx::query(
+        "insert into images (result_id, kind, verification_id, state, settled_at, sha256) values
+            ($1, 'face', $2, 'archived', $3 - interval '40 days', '\\x01'),
+            ($1, 'face-global', $2, 'archived', $3, '\\x01')",
+    )
+    .bind(parted)
+    .bind(of)
+    .bind(START)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let mut gone = 0;
+    loop {
+        match steps.store.retire_images(START - time::Duration::days(10), 50).await.unwrap() {
+            0 => break,
+            some => gone += some,
+        }
+    }
+    assert_eq!(gone, 2 * 100 + 1);
+    let kept = steps.store.kinds_of(verdict::domain::ids::ResultId(parted)).await.unwrap();
+    assert_eq!(kept, ["face-global"]);
+    let tasks: (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where id = $1 and verification_id = $2)
+         from tasks where kind = 'retire-images'",
+    )
+    .bind(parted)
+    .bind(of)
+    .fetch_one(&steps.look)
+    .await
+    .unwrap();
+    assert_eq!(tasks, (101, 1));
 }
 
 #[tokio::test]
