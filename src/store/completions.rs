@@ -232,6 +232,30 @@ impl Store {
             .collect()
     }
 
+    /// What the standing decision was made from, and when that answer had come; `None`: nothing was
+    /// decided.
+    pub async fn standing_evidence(
+        &self,
+        id: VerificationId,
+    ) -> Result<Option<(Evidence, OffsetDateTime)>> {
+        let row: Option<(Json<Evidence>, OffsetDateTime)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select r.evidence, r.fetched_at
+                     from (select decision_id from verifications where id = $1) v
+                     cross join lateral (
+                        select result_id from decisions where id = v.decision_id limit 1) d
+                     cross join lateral (
+                        select evidence, fetched_at from results where id = d.result_id limit 1) r",
+                )
+                .bind(id.0)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(row.map(|(Json(evidence), fetched_at)| (evidence, fetched_at)))
+    }
+
     /// The sealed body of one answer and the wrapped key that opens it.
     pub async fn sealed_body(&self, id: ResultId) -> Result<Option<SealedBody>> {
         let row = self

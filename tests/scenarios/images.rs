@@ -155,22 +155,42 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
     app.provider.fail_images(Some(503));
     let passed = app.verified("pass-97").await;
     let failed = app.verified("status-7").await;
-    for (verification, status) in [(&passed, 1), (&failed, 7)] {
+    let changed = app.verified("status-7-x1-then-status-2").await;
+    for (verification, status) in [(&passed, 1), (&failed, 7), (&changed, 7)] {
         let id = verification["id"].as_str().unwrap();
         assert_eq!(app.results(id).await[0]["verify_status"], status);
     }
+    // Another policy is active when they are asked for again: nobody asked to decide by it.
+    let strange =
+        include_str!("../../config/policy.toml").replacen("name = \"", "name = \"strange-", 1);
+    let strange = verdict::policy::Policy::load(&strange).unwrap();
+    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
+    let used = verdict::store::policies::Use::Active;
+    app.store.use_policy(used, "", Some(strange.digest()), &doing).await.unwrap();
+    let tries = std::cell::Cell::new(0);
+    eventually("it is used", || async {
+        tries.set(tries.get() + 1);
+        let witness = app.verified(&format!("pass-97-noimages_{}", tries.get())).await;
+        (witness["decision"]["policy"] == strange.digest()).then_some(())
+    })
+    .await;
     app.clock.advance(Duration::from_secs(301));
     app.provider.fail_images(None);
-    for (verification, decisions) in [(&passed, 1), (&failed, 2)] {
+    for (verification, decisions) in [(&passed, 1), (&failed, 1), (&changed, 2)] {
         let id = verification["id"].as_str().unwrap();
         let states = settled(&app, id).await;
         assert!(all_archived(4)(&states), "{states:?}");
-        // Asked once more, that is on record, and who had passed was not decided upon again.
+        // Asked once more, that is on record, and only who got another answer was decided again.
         assert_eq!(app.results(id).await.len(), 2);
         assert_eq!(app.decisions(id).await.len(), decisions);
         let now = app.get(&format!("/v1/verifications/{id}")).await.json;
         assert_eq!(now["state"], "decided");
-        assert_eq!(now["decision"]["outcome"], verification["decision"]["outcome"]);
+        if decisions == 1 {
+            assert_eq!(now["decision"], verification["decision"]);
+        } else {
+            assert_eq!(now["decision"]["policy"], strange.digest());
+        }
     }
 }
 
