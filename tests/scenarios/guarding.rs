@@ -380,7 +380,7 @@ async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named
              update audit a set digest = verdict_audit_digest(a) where position = 4",
             "row 5 does not continue",
         ),
-        ("delete from audit", "the newest rows are missing"),
+        ("delete from audit", "there is not a single row"),
     ];
     for (change, says) in cases {
         let setting = Setting::new(Options::default()).await;
@@ -424,7 +424,7 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     process.kill().await;
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("2 rows, ") && said.contains(" checkpoints;"), "{said}");
+    assert!(said.contains("2 rows, ") && said.contains(" checkpoints, 0 rows behind"), "{said}");
 
     // The export is checked without a database.
     let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
@@ -437,6 +437,72 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
     assert_eq!(code, 1);
     assert!(error.contains("row 2 was changed"), "{error}");
+
+    // Cut anywhere, or with something behind its end, it is not whole.
+    let lines: Vec<&str> = export.lines().collect();
+    assert!(lines.iter().any(|line| line.starts_with("{\"checkpoint\":")), "{export}");
+    let with = |lines: &[&str]| lines.iter().fold(String::new(), |all, line| all + line + "\n");
+    for left in 0..lines.len() {
+        std::fs::write(file.path(), with(&lines[..left])).unwrap();
+        let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
+        let says = if left == 0 {
+            "there is not a single row"
+        } else {
+            "the export has no head after row"
+        };
+        assert!(code == 1 && error.contains(says), "{left} lines: {error}");
+    }
+    let twice = [&lines[..], &lines[lines.len() - 1..]].concat();
+    let headless = [&lines[..1], &lines[lines.len() - 1..]].concat();
+    for (bent, says) in [
+        (with(&twice), "after row 2 comes what does not belong there"),
+        (with(&headless), "the newest rows are missing: 1 is the last, 2 was written"),
+        (
+            export.replace("{\"checkpoint\":{\"position\":2", "{\"checkpoint\":{\"position\":1"),
+            "after row 2",
+        ),
+    ] {
+        std::fs::write(file.path(), bent).unwrap();
+        let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
+        assert!(code == 1 && error.contains(says), "{says}: {error}");
+    }
+
+    // With a head that fits what was left of it, it looks whole; what was written down knows better.
+    let (first, digest) = (lines[0], |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["digest"].as_str().unwrap().to_owned()
+    });
+    let head = format!("{{\"head\":{{\"position\":1,\"digest\":\"{}\"}}}}", digest(first));
+    std::fs::write(file.path(), with(&[first, &head])).unwrap();
+    assert_eq!(crate::harness::run_verdict(&verify, &[]).await.0, 0);
+    let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
+    let expecting = [&verify[..], &["--expect", &kept]].concat();
+    let (code, _, error) = crate::harness::run_verdict(&expecting, &[]).await;
+    assert!(code == 1 && error.contains("the newest rows are missing"), "{error}");
+    std::fs::write(file.path(), &export).unwrap();
+    let (code, said, error) = crate::harness::run_verdict(&expecting, &[]).await;
+    assert!(code == 0 && said.contains(&kept), "{said}{error}");
+    let second = lines.iter().find(|line| line.starts_with("{\"position\":2,")).unwrap();
+    let other = format!("1:{}", digest(second));
+    let other = [&verify[..], &["--expect", &other]].concat();
+    let (code, _, error) = crate::harness::run_verdict(&other, &[]).await;
+    assert!(code == 1 && error.contains("the chain was written anew: row 1"), "{error}");
+    let nonsense = [&verify[..], &["--expect", "2:abc"]].concat();
+    assert_eq!(crate::harness::run_verdict(&nonsense, &[]).await.0, 2);
+
+    // In the database a superuser cuts the newest rows off, with all that tells of them there.
+    let store = setting.database.store();
+    store.record(&doing(), "test", None, None).await.unwrap();
+    let (code, said, error) = setting.run(&["audit", "verify"], "").await;
+    assert!(code == 0 && said.contains("3 rows, "), "{said}{error}");
+    let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
+    let cut = "alter table audit disable trigger all; alter table audit_checkpoints disable trigger all;
+        delete from audit where position = 3; delete from audit_checkpoints where position = 3;
+        update audit_head set (position, digest) = (select position, digest from audit where position = 2)";
+    sqlx::raw_sql(cut).execute(&pool).await.unwrap();
+    assert_eq!(setting.run(&["audit", "verify"], "").await.0, 0);
+    let (code, _, error) = setting.run(&["audit", "verify", "--expect", &kept], "").await;
+    assert!(code == 1 && error.contains("the newest rows are missing"), "{error}");
 
     // A superuser writes the whole chain anew, head included.
     let anew = "alter table audit disable trigger all;
