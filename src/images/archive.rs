@@ -14,6 +14,8 @@ use object_store::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use super::room::Room;
+pub use super::room::Share;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::vault::Place;
@@ -59,6 +61,10 @@ pub struct S3 {
 /// For one request to the store, its repeats included.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes of images in memory at once for those who read them.
+const ROOM: usize = 32 * 1024 * 1024;
+/// Readers who are slow hold it; who waits longer is told to come back.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 /// Names of objects held in memory at once.
 const LISTED: usize = 1000;
 
@@ -111,6 +117,7 @@ pub struct Archive {
     prefix: Path,
     /// Where the objects are files.
     root: Option<PathBuf>,
+    reading: Room,
 }
 
 impl Archive {
@@ -124,7 +131,12 @@ impl Archive {
                     .with_automatic_cleanup(true)
                     .with_fsync(true);
                 let root = Some(folder.clone());
-                Ok(Self { objects: Arc::new(objects), prefix: Path::default(), root })
+                Ok(Self {
+                    objects: Arc::new(objects),
+                    prefix: Path::default(),
+                    root,
+                    reading: Room::new(ROOM),
+                })
             }
             Settings::S3(s3) => {
                 let conditional = if s3.conditional_put {
@@ -159,9 +171,19 @@ impl Archive {
                     objects: Arc::new(objects),
                     prefix: Path::from(s3.prefix.as_str()),
                     root: None,
+                    reading: Room::new(ROOM),
                 })
             }
         }
+    }
+
+    /// Room for reading an image of that length in the clear. It is opened as a whole, whatever part
+    /// of it is asked for: one seal covers all of it, and nothing of it can be trusted before. While
+    /// it is opened it is there twice, sealed and in the clear; the caller gives half of the share
+    /// back then, and the rest when nobody reads any more. `None`: there is none in time.
+    pub async fn room_for(&self, length: usize) -> Option<Share> {
+        let taken = self.reading.take(length.saturating_mul(2));
+        tokio::time::timeout(WAIT_FOR_ROOM, taken).await.ok().flatten()
     }
 
     fn folder(&self, verification: VerificationId) -> Path {
@@ -304,5 +326,24 @@ impl From<Failure> for ArchiveError {
                 _ => "unexpected",
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_read_images_share_the_memory() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let archive = Archive::open(&Settings::Folder(folder.path().to_owned())).unwrap();
+        // Sealed and in the clear it fills all of it; in the clear a half.
+        let mut share = archive.room_for(ROOM / 2).await.unwrap();
+        assert!(archive.clone().room_for(1).now_or_never().is_none());
+        share.shrink_to(ROOM / 2);
+        assert!(archive.room_for(ROOM / 4).now_or_never().is_some());
+        assert!(archive.room_for(ROOM / 4 + 1).now_or_never().is_none());
     }
 }
