@@ -7,6 +7,8 @@ comment on column tasks.id is 'archive, retire-images: the result; delete-images
 comment on column tasks.kind is 'archive: fetch and keep the images of one result; delete-images: remove all of a verification from the object store; retire-images: remove those of one result that have no row any more; backtest: go on with one';
 comment on column tasks.deadline is 'archive: until then the links live, nearest first; infinity once the provider was asked for others. delete-images: until then somebody may be writing there';
 
+update tasks set deadline = 'infinity' where asked_again_at is not null;
+
 create table retention_passes (
     clock       text        primary key check (clock in ('persons', 'callbacks', 'images')),
     after       uuid        not null default '00000000-0000-0000-0000-000000000000',

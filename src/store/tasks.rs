@@ -112,10 +112,17 @@ impl Store {
                     "with durability as materialized (
                         select set_config('synchronous_commit', 'off', true)
                      ), due as materialized (
-                        select id, deadline from tasks, durability
-                        where due_at <= verdict_now()
+                        -- Two windows: however many wait for an answer of the provider, they do
+                        -- not hide links that live.
+                        (select id, deadline from tasks, durability
+                         where asked_again_at is null and due_at <= verdict_now()
                             and (lease_until is null or lease_until <= verdict_now())
-                        order by due_at limit $4
+                         order by due_at limit $4)
+                        union all
+                        (select id, deadline from tasks
+                         where asked_again_at is not null and due_at <= verdict_now()
+                            and (lease_until is null or lease_until <= verdict_now())
+                         order by due_at limit $4)
                      ), next as (
                         select t.id from tasks t
                         where t.id = any (array(select id from due order by deadline, id limit $1))
@@ -273,7 +280,9 @@ impl Store {
                             due_at = verdict_now() + make_interval(secs => $12),
                             failures = case when $13::float8 is null then failures + 1 else 0 end,
                             asked_again_at = case when $13::float8 is null then asked_again_at
-                                                  else verdict_now() end
+                                                  else verdict_now() end,
+                            deadline = case when $13::float8 is null then deadline
+                                            else 'infinity' end
                         where id = (select id from held) and not $11
                      ), asked as (
                         update verifications

@@ -70,8 +70,9 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
     Duration::from_hours(24),
     Duration::from_hours(24),
 ];
-/// Between two looks at what came of asking again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks at what came of asking again: at most, and at first. A provider that is away
+/// answers nobody, and all would go on looking.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(5));
 /// An object store that is away is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
 /// Nothing that takes longer is held against links.
@@ -124,7 +125,9 @@ async fn follow_links(
     if *asked_again {
         return Ok(match worker.store.asked_again(task).await? {
             AskedAgain::Followed => (Vec::new(), Then::Done),
-            AskedAgain::Waiting => (Vec::new(), Then::Again(LOOK_AGAIN)),
+            AskedAgain::Waiting => {
+                (Vec::new(), Then::Again(look_again_after(task.failures, worker.ids.fraction())))
+            }
             AskedAgain::InVain => (all_lost(&links, "no-new-links"), Then::Done),
         });
     }
@@ -158,6 +161,13 @@ async fn follow_links(
     }
     let again = Then::Again(backoff(task.failures, worker.ids.fraction()));
     Ok((images, if passing { again } else { Then::Done }))
+}
+
+/// Doubles with every look that found nothing, spread over its second half.
+fn look_again_after(looks: i32, jitter: f64) -> Duration {
+    let (most, first) = LOOK_AGAIN;
+    let ceiling = (first * 2_u32.pow(looks.clamp(0, 16).unsigned_abs())).min(most);
+    ceiling.mul_f64((1.0 + jitter) / 2.0)
 }
 
 fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {
@@ -369,4 +379,19 @@ pub(super) async fn clean_up(
         archive.delete(&ImageId { verification, result, kind }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_what_came_of_asking_again_become_rare() {
+        let times = |jitter| (0..40).map(move |looks| look_again_after(looks, jitter));
+        let longest: Vec<u64> = times(1.0).map(|time| time.as_secs()).take(8).collect();
+        assert_eq!(longest, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert!(times(0.0).zip(times(1.0)).all(|(least, most)| least * 2 == most));
+        // Fifty thousand that wait are looked at fewer than 350 times a second.
+        assert!(50_000.0 / look_again_after(40, 0.0).as_secs_f64() < 350.0);
+    }
 }

@@ -134,6 +134,14 @@ async fn images_are_kept_sealed_and_shown_to_who_may_see_them_and_says_why() {
         assert!(!sealed.windows(4).any(|part| part == b"JFIF" || part == b"IHDR"));
     }
 
+    // Who has it, or asks for what there is not, needs nothing opened; all others do.
+    let held = std::fs::read(kept.iter().find(|file| file.ends_with("face")).unwrap()).unwrap();
+    std::fs::write(kept.iter().find(|file| file.ends_with("face")).unwrap(), b"nothing").unwrap();
+    assert_eq!(ask(&app, &path, &[WHY, ("if-none-match", &etag)]).await.0.status, 304);
+    assert_eq!(ask(&app, &path, &[WHY, ("range", "bytes=999999-")]).await.0.status, 416);
+    assert_eq!(ask(&app, &path, &[WHY, ("range", "bytes=0-1")]).await.0.status, 500);
+    std::fs::write(kept.iter().find(|file| file.ends_with("face")).unwrap(), &held).unwrap();
+
     // A flipped bit does not open, nor what belongs elsewhere, nor nothing.
     let face = kept.iter().find(|file| file.ends_with("face")).unwrap();
     let global = kept.iter().find(|file| file.ends_with("face-global")).unwrap();
@@ -647,8 +655,78 @@ async fn persons_whose_faces_are_kept_are_counted_once_each() {
         settled(&app, &id).await;
     }
     assert_eq!(app.store.persons_with_faces().await.unwrap(), 2);
-    // The alarm is about thresholds far above what a test can make.
-    let metrics = app.client.get(format!("http://{}/metrics", app.operations));
-    let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("verdict_persons_alarm{threshold=\"100000\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_alarm_goes_off_before_there_are_too_many_persons() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let pool = setting.database.pool().await;
+    // Three faces each; some are nobody's.
+    let add = |from: i32, to: i32| {
+        sqlx::query(
+            "insert into images (result_id, kind, verification_id, state, settled_at, sha256, person)
+             select gen_random_uuid(), kind, gen_random_uuid(), 'archived', now(), '\\x01',
+                case when kind <> 'card-back' then decode(lpad(to_hex(n), 64, '0'), 'hex') end
+             from generate_series($1, $2) as n,
+                (values ('face'), ('face-global'), ('card-front'), ('card-back')) as k (kind)",
+        )
+        .bind(from)
+        .bind(to)
+        .execute(&pool)
+    };
+    add(1, 79_999).await.unwrap();
+    let store = setting.database.store();
+    assert_eq!(store.persons_with_faces().await.unwrap(), 79_999);
+    add(80_000, 95_001).await.unwrap();
+    let process = setting.serve().await;
+    let metrics = eventually("persons are counted", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        metrics.contains("verdict_persons_with_faces 95001").then_some(metrics)
+    })
+    .await;
+    for (threshold, on) in [(80_000, 1), (95_000, 1), (100_000, 0)] {
+        let gauge = format!("verdict_persons_alarm{{threshold=\"{threshold}\"}} {on}\n");
+        assert!(metrics.contains(&gauge), "{gauge}: {metrics}");
+    }
+    let log = process.kill().await.join("\n");
+    assert_eq!(log.matches("faces of very many persons are kept").count(), 2, "{log}");
+    add(95_002, 120_010).await.unwrap();
+    assert_eq!(store.persons_with_faces().await.unwrap(), 120_000, "and no further");
+}
+
+#[tokio::test]
+async fn links_that_live_come_before_those_that_were_asked_for_again() {
+    let steps = Steps::new().await;
+    let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
+    let told = steps.accept_new(&steps.message("x")).await;
+    sqlx::query(
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values (gen_random_uuid(), 'archive', $1, verdict_now(),
+            verdict_now() + interval '1 second', verdict_now())",
+    )
+    .bind(told.id.0)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let then = Then::AskAgain(Duration::ZERO);
+    assert!(steps.store.settle_images(&claim.tasks[0], &[], then, START).await.unwrap());
+    // A thousand like it, and after them a few links that live.
+    for copy in [
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at, asked_again_at)
+         select gen_random_uuid(), kind, verification_id, created_at, deadline, due_at, asked_again_at
+         from tasks, generate_series(1, 1000)",
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         select gen_random_uuid(), 'archive', gen_random_uuid(), verdict_now() + interval '1 minute',
+            verdict_now() + interval '5 minutes', verdict_now() + interval '1 minute'
+         from generate_series(1, 5)",
+    ] {
+        sqlx::query(copy).execute(&steps.look).await.unwrap();
+    }
+    steps.advance(61).await;
+    let waits: fn(&verdict::store::tasks::Task) -> bool =
+        |task| matches!(task.work, verdict::store::tasks::Work::Archive { asked_again: true, .. });
+    let claim = steps.store.claim_tasks(8, lease, takes, steps.ids.next(START)).await.unwrap();
+    let order: Vec<bool> = claim.tasks.iter().map(waits).collect();
+    assert_eq!(order, [false, false, false, false, false, true, true, true]);
 }
