@@ -134,7 +134,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
         "list-results" | "list-decisions" | "get-timeline" | "list-images" => of_one(vec![]),
-        "refetch-verification" => of_one(vec![P::invalid_field()]),
+        "refetch-verification" => of_one(vec![P::invalid_field(), P::erased()]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),

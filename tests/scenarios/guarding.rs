@@ -132,7 +132,8 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
         assert_eq!(process.post(&setting.client, message).await, Some(410));
     }
     let refetch = format!("/v1/verifications/{id}/refetch");
-    setting.ask("POST", process.http, &refetch, &[]).await;
+    let refused = setting.ask("POST", process.http, &refetch, &[]).await;
+    refused.assert_problem(410, "erased");
     let view = setting.get(process.http, &format!("/v1/verifications/{id}")).await;
     assert_eq!(
         (view.json["state"].as_str(), view.json["reference"].as_str()),
@@ -561,6 +562,53 @@ async fn keys_are_rotated_while_the_service_serves() {
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
     assert_eq!((code, said.trim()), (0, "new  primary"));
     process.kill().await;
+}
+
+#[tokio::test]
+async fn the_audit_is_checkpointed_whatever_else_cannot_be_done() {
+    let setting = Setting::new(Options {
+        fixed_clock: false,
+        more: "[retention]\nimages_days = 1".to_owned(),
+        ..Options::default()
+    })
+    .await;
+    let pool = setting.database.pool().await;
+    sqlx::query("alter table images rename to images_away").execute(&pool).await.unwrap();
+    sqlx::query("alter table erasures rename to erasures_away").execute(&pool).await.unwrap();
+    let process = setting.serve().await;
+    eventually("a checkpoint is made", || async {
+        let newest = "select coalesce(max(position), 0) from audit_checkpoints";
+        (one::<i64>(&pool, newest).await > 0).then_some(())
+    })
+    .await;
+    // What comes after a step that fails is done as well.
+    eventually("drift is looked for", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        metrics.contains("verdict_score_drift_psi").then_some(())
+    })
+    .await;
+    let log = process.kill().await.join("\n");
+    for step in ["erasures", "retention", "persons"] {
+        assert!(log.contains(&format!("\"step\":\"{step}\"")), "{step}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_there_are() {
+    let steps = Steps::new().await;
+    sqlx::query(
+        "insert into shadow_decisions
+         select ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid, gen_random_uuid(),
+            'one', 'other', case when n <= 100 then 'reject' else 'approve' end, 'approve', '[]', now()
+         from generate_series(1, 100050) as n",
+    )
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let counts = steps.store.shadow_counts("one").await.unwrap();
+    let counts: Vec<(&str, i64)> =
+        counts.iter().map(|count| (count.active_outcome.as_str(), count.count)).collect();
+    assert_eq!(counts, [("approve", 99_950), ("reject", 50)]);
 }
 
 #[tokio::test]
