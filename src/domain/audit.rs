@@ -217,12 +217,12 @@ pub struct Export {
 
 impl Export {
     /// Checks the next line.
-    pub fn follow(&mut self, line: &Line, expected: &[Place]) -> Result<(), Broken> {
+    pub fn follow(&mut self, next: &Line, expected: &[Place]) -> Result<(), Broken> {
         let at = self.chain.position();
         if self.head.is_some() {
             return Err(Broken::OutOfPlace(at));
         }
-        match line {
+        match next {
             Line::Row(link) => {
                 self.chain.follow(link)?;
                 expected.iter().try_for_each(|place| self.chain.confirm(place))

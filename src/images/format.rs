@@ -206,9 +206,9 @@ mod tests {
     /// An archive with nothing in it, which any reader of ZIP opens.
     const ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-    fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn chunk(name: &[u8], content: &[u8]) -> Vec<u8> {
         let length = u32::try_from(content.len()).unwrap().to_be_bytes();
-        let checked = [&name[..], content].concat();
+        let checked = [name, content].concat();
         let sum = crc32fast::hash(&checked).to_be_bytes();
         [&length[..], &checked, &sum].concat()
     }
@@ -237,7 +237,7 @@ mod tests {
         [&b"\0\0\0\x10ftypisom\0\0\0\0"[..], b"\0\0\0\x08mdat", more].concat()
     }
 
-    fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    fn boxed(name: &[u8], content: &[u8]) -> Vec<u8> {
         let length = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
         [&length[..], name, content].concat()
     }

@@ -167,7 +167,7 @@ async fn follow_links(
 fn look_again_after(looks: i32, jitter: f64) -> Duration {
     let (most, first) = LOOK_AGAIN;
     let ceiling = (first * 2_u32.pow(looks.clamp(0, 16).unsigned_abs())).min(most);
-    ceiling.mul_f64((1.0 + jitter) / 2.0)
+    ceiling.mul_f64(f64::midpoint(1.0, jitter))
 }
 
 fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {

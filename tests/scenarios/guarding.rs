@@ -303,7 +303,7 @@ async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopp
     use std::time::Duration;
     let steps = Steps::new().await;
     let clock = verdict::store::retention::RetentionClock::Persons;
-    let (lease, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let (lease, hour) = (Duration::from_mins(1), Duration::from_hours(1));
     let (first, second, third) =
         (steps.ids.next(START), steps.ids.next(START), steps.ids.next(START));
     let store = &steps.store;
@@ -653,7 +653,7 @@ async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
     let steps = Steps::new().await;
     steps.store.use_vault_key("test", START).await.unwrap();
     let retire = || steps.store.retire_vault_keys("new", Duration::ZERO, START);
-    let used = Duration::from_secs(60);
+    let used = Duration::from_mins(1);
     assert!(steps.store.retire_vault_keys("new", used, START).await.unwrap().is_empty());
     assert_eq!(retire().await.unwrap(), ["test"]);
     assert!(steps.store.vault_keys_in_use().await.unwrap().is_empty());
