@@ -45,6 +45,7 @@ grant select, insert, update on verifications to verdict_ingest, verdict_api;
 grant select, insert on callbacks to verdict_ingest, verdict_api;
 grant select on decisions, accounts, api_keys to verdict_ingest, verdict_api;
 grant select on vault_keys to verdict_api;
+grant select (name, key_id) on named_keys to verdict_api;
 
 -- Showing and forgetting the person, on record.
 grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
@@ -53,8 +54,8 @@ grant select (id, verification_id, attempt, fetched_at, request_id, http_status,
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
-grant select (id, kind, verification_id, due_at, deadline, asked_again_at), insert, delete,
-    update (due_at) on tasks to verdict_api;
+grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attempts, lease_until),
+    insert, delete, update (due_at, deadline) on tasks to verdict_api;
 grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference) on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;
@@ -67,7 +68,8 @@ grant insert on results to verdict_worker;
 grant select, insert on decisions, policies, policy_activations to verdict_worker;
 grant select, insert, delete on data_keys to verdict_worker;
 grant insert, delete, select (result_id, verification_id) on material to verdict_worker;
-grant delete, select (verification_id) on callbacks to verdict_worker;
+grant delete, select (verification_id, received_at) on callbacks to verdict_worker;
+grant select, update on retention_passes to verdict_worker;
 grant select, update on erasures to verdict_worker;
 grant select, insert, update, delete on tasks to verdict_worker;
 grant select, insert, delete on images to verdict_worker;
@@ -77,7 +79,8 @@ grant select, insert, update on vault_keys to verdict_worker;
 
 -- Looking.
 grant select on verifications, callbacks, decisions, policies, policy_activations, accounts,
-    budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys to verdict_reader;
+    budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys, retention_passes
+    to verdict_reader;
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
 grant select, insert on reviews to verdict_api;

@@ -123,6 +123,9 @@ pub async fn start(
 
     wait_for_database(&store).await?;
     outlasting(|| store.require_fit_schema()).await?;
+    if let Some(vault) = &api.part.vault {
+        require_keys(vault, &store).await?;
+    }
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
     api.part.archive.clone_from(&archive);
@@ -271,13 +274,6 @@ impl WorkerParts {
         ids: &Ids,
     ) -> anyhow::Result<Flushed<Worker>> {
         let now = clock.now();
-        for id in outlasting(|| store.vault_keys_in_use()).await? {
-            if !self.vault.ring().has(&id) {
-                bail!(
-                    "configuration: vault.keys: the key {id} is missing, and data needs it: put it back behind the primary one, then run `verdict vault rotate`"
-                );
-            }
-        }
         // Only now: a process that was refused has wrapped nothing, and its key is not needed.
         outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         let persons = named_key(&self.vault, store, installation::PERSON_INDEX, now).await?;
@@ -332,6 +328,19 @@ fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
             Err(ConfigError { key: "images.store".to_owned(), problem: error.to_string() })
         }
     }
+}
+
+/// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
+/// process. One that has no keys at all shows nobody's.
+async fn require_keys(vault: &Vault, store: &Store) -> anyhow::Result<()> {
+    for id in outlasting(|| store.vault_keys_in_use()).await? {
+        if !vault.ring().has(&id) {
+            bail!(
+                "configuration: vault.keys: the key {id} is missing, and data needs it: put it back behind the primary one, then run `verdict vault rotate`"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The vault as configured.

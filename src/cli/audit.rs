@@ -1,5 +1,6 @@
 //! `verdict audit`: who read, erased or changed what, and whether the record is whole.
 
+use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,10 +9,10 @@ use anyhow::{Context as _, bail};
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
-use verdict::config::Config;
-use verdict::domain::audit::{Chain, Link};
+use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
 use verdict::store::Store;
-use verdict::store::audit::AuditRow;
+use verdict::store::audit::{AuditCheckpoint, AuditRow};
+use verdict::vault::AuditSeal;
 
 use super::{Context, say};
 
@@ -24,16 +25,23 @@ pub enum Command {
         /// Only what concerns this verification or key.
         #[arg(long)]
         subject: Option<Uuid>,
-        /// One JSON object a line: the export that `audit verify --file` takes.
+        /// One JSON object a line: the export that `audit verify --file` takes, with checkpoints
+        /// and, at its end, the chain's head (not with --subject: that is no chain).
         #[arg(long)]
         json: bool,
     },
-    /// Find any row that was changed, removed, inserted or moved.
+    /// Find any row that was changed, removed, inserted or moved. Says at its end what to write down
+    /// elsewhere: whoever may do everything in the database can also cut off the newest rows, with
+    /// all that tells of them there.
     #[command(after_help = "Example: verdict audit verify --file audit.jsonl")]
     Verify {
         /// An export instead of the database; needs neither database nor configuration.
         #[arg(long)]
         file: Option<PathBuf>,
+        /// What an earlier `audit verify`, or the log (`audit checkpoint`), said: this row is still
+        /// there, and the one that it was. May be repeated.
+        #[arg(long, value_name = "POSITION:DIGEST")]
+        expect: Vec<Place>,
     },
 }
 
@@ -45,13 +53,16 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     super::quiet_log();
     match command {
         Command::List { subject, json } => list(context, subject, json).await,
-        Command::Verify { file: Some(file) } => verify_export(&file),
-        Command::Verify { file: None } => verify(context).await,
+        Command::Verify { file: Some(file), expect } => verify_export(&file, &expect),
+        Command::Verify { file: None, expect } => verify(context, &expect).await,
     }
 }
 
 async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::Result<ExitCode> {
     let store = context.migrated_store(&context.config()?).await?;
+    if json && subject.is_none() {
+        return export(&store).await;
+    }
     let mut after = 0;
     loop {
         let rows = store.audit_after(after, subject, PAGE).await?;
@@ -75,12 +86,47 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
     }
 }
 
-async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
+/// The chain up to what is its head now.
+async fn export(store: &Store) -> anyhow::Result<ExitCode> {
+    let (end, digest) = store.audit_head().await?;
+    let mut checkpoints = Ahead::open(store).await?;
+    let mut after = 0;
+    while after < end {
+        let rows = store.audit_after(after, None, PAGE).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows.into_iter().take_while(|row| row.position <= end) {
+            after = row.position;
+            say(serde_json::to_string(&Line::Row(link(row)))?);
+            while let Some(next) = checkpoints.at(store, after).await? {
+                let checkpoint = Checkpoint {
+                    position: next.position,
+                    at: next.at,
+                    digest: hex::encode(next.digest),
+                    mac: hex::encode(next.mac),
+                };
+                say(serde_json::to_string(&Line::Checkpoint { checkpoint })?);
+            }
+        }
+        if after >= end {
+            break;
+        }
+    }
+    let head = Place { position: end, digest: hex::encode(digest) };
+    say(serde_json::to_string(&Line::Head { head })?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(context: &Context, expect: &[Place]) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     // Before the rows: what is added meanwhile is beyond it.
-    let (head, head_digest) = store.audit_head().await?;
-    let mut checkpoints = Checkpoints::open(&config, &store).await?;
+    let (position, digest) = store.audit_head().await?;
+    let head = Place { position, digest: hex::encode(&digest) };
+    let seal = app::audit_seal(&config, &store).await?;
+    let mut checkpoints = Ahead::open(&store).await?;
+    let (mut good, mut covered) = (0_usize, 0);
     let mut chain = Chain::default();
     loop {
         let rows = store.audit_after(chain.position(), None, PAGE).await?;
@@ -89,101 +135,100 @@ async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
         }
         for row in rows {
             chain.follow(&link(row))?;
-            if chain.position() == head && chain.digest() != hex::encode(&head_digest) {
-                bail!("row {head} is not the one that the chain's head names: it was replaced");
+            expect.iter().try_for_each(|place| chain.confirm(place))?;
+            if chain.confirm(&head).is_err() {
+                bail!("row {position} is not the one that the chain's head names: it was replaced");
             }
-            checkpoints.passed(&store, &chain).await?;
+            while let Some(next) = checkpoints.at(&store, chain.position()).await? {
+                if let Some(seal) = &seal {
+                    signed(seal, &next)?;
+                }
+                let (position, digest) = (next.position, hex::encode(&next.digest));
+                chain.confirm(&Place { position, digest })?;
+                (good, covered) = (good + 1, position);
+            }
         }
     }
-    if chain.position() < head {
-        bail!("the newest rows are missing: {} is the last, {head} was written", chain.position());
+    chain.ends_beyond(expect.iter().chain([&head]))?;
+    if let Some(next) = checkpoints.next() {
+        bail!("the newest rows are missing: row {} was checkpointed", next.position);
     }
-    checkpoints.all_passed()?;
+    let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
-        "whole: {} rows, {}; the last one's digest is {}",
+        "whole: {} rows, {good} checkpoints{signatures}, {} rows behind the last one",
         chain.position(),
-        checkpoints.said(),
-        chain.digest()
+        chain.position() - covered
     ));
+    say(format_args!("write down elsewhere, for --expect: {}", chain.place()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify_export(file: &PathBuf) -> anyhow::Result<ExitCode> {
+fn signed(seal: &AuditSeal, checkpoint: &AuditCheckpoint) -> anyhow::Result<()> {
+    let AuditCheckpoint { position, at, digest, mac } = checkpoint;
+    let micros = i64::try_from(at.unix_timestamp_nanos() / 1000)?;
+    if !seal.verifies(*position, micros, digest, mac) {
+        bail!("the checkpoint at row {position} was not made by this installation");
+    }
+    Ok(())
+}
+
+fn verify_export(file: &PathBuf, expect: &[Place]) -> anyhow::Result<ExitCode> {
     let lines = std::io::BufReader::new(
         std::fs::File::open(file).with_context(|| format!("{} cannot be read", file.display()))?,
     )
     .lines();
-    let mut chain = Chain::default();
+    let mut export = Export::default();
     for (number, line) in lines.enumerate() {
-        let link: Link = serde_json::from_str(&line?)
-            .map_err(|_| anyhow::anyhow!("line {} is not a row of the audit", number + 1))?;
-        chain.follow(&link)?;
+        let line: Line = serde_json::from_str(&line?)
+            .map_err(|_| anyhow::anyhow!("line {} is not of an export", number + 1))?;
+        export.follow(&line, expect)?;
     }
+    let (last, checkpoints) = export.end(expect)?;
     say(format_args!(
-        "whole: {} rows; the last one's digest is {}",
-        chain.position(),
-        chain.digest()
+        "whole: {} rows, {checkpoints} checkpoints (not their signatures: without the database)",
+        last.position
     ));
+    say(format_args!("write down elsewhere, for --expect: {last}"));
     Ok(ExitCode::SUCCESS)
 }
 
 /// The checkpoints still ahead, in order.
-struct Checkpoints {
-    seal: Option<verdict::vault::AuditSeal>,
-    page: std::collections::VecDeque<verdict::store::audit::AuditCheckpoint>,
+struct Ahead {
+    page: VecDeque<AuditCheckpoint>,
     after: i64,
-    good: usize,
 }
 
-impl Checkpoints {
-    async fn open(config: &Config, store: &Store) -> anyhow::Result<Self> {
-        let seal = app::audit_seal(config, store).await?;
-        let mut checkpoints =
-            Self { seal, page: std::collections::VecDeque::new(), after: 0, good: 0 };
-        checkpoints.fill(store).await?;
-        Ok(checkpoints)
+impl Ahead {
+    async fn open(store: &Store) -> anyhow::Result<Self> {
+        let mut ahead = Self { page: VecDeque::new(), after: 0 };
+        ahead.fill(store).await?;
+        Ok(ahead)
     }
 
     async fn fill(&mut self, store: &Store) -> anyhow::Result<()> {
-        if self.seal.is_some() && self.page.is_empty() {
+        if self.page.is_empty() {
             self.page = store.audit_checkpoints_after(self.after, PAGE).await?.into();
             self.after = self.page.back().map_or(self.after, |last| last.position);
         }
         Ok(())
     }
 
-    async fn passed(&mut self, store: &Store, chain: &Chain) -> anyhow::Result<()> {
-        let Some(seal) = &self.seal else { return Ok(()) };
-        let Some(next) = self.page.front().filter(|next| next.position == chain.position()) else {
-            return Ok(());
-        };
-        let position = next.position;
-        let micros = i64::try_from(next.at.unix_timestamp_nanos() / 1000)?;
-        if !seal.verifies(position, micros, &next.digest, &next.mac) {
-            bail!("the checkpoint at row {position} was not made by this installation");
+    /// The next one, if it is about this row.
+    async fn at(
+        &mut self,
+        store: &Store,
+        position: i64,
+    ) -> anyhow::Result<Option<AuditCheckpoint>> {
+        if self.page.front().is_none_or(|next| next.position != position) {
+            return Ok(None);
         }
-        if hex::encode(&next.digest) != chain.digest() {
-            bail!("the chain was written anew: row {position} is not the one of the checkpoint");
-        }
-        self.good += 1;
-        self.page.pop_front();
-        self.fill(store).await
+        let next = self.page.pop_front();
+        self.fill(store).await?;
+        Ok(next)
     }
 
-    fn all_passed(&self) -> anyhow::Result<()> {
-        match self.page.front() {
-            Some(next) => {
-                bail!("the newest rows are missing: row {} was checkpointed", next.position)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn said(&self) -> String {
-        match self.seal {
-            Some(_) => format!("{} checkpoints", self.good),
-            None => "checkpoints not looked at (no vault.keys configured)".to_owned(),
-        }
+    fn next(&self) -> Option<&AuditCheckpoint> {
+        self.page.front()
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use uuid::Uuid;
 use verdict::app;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::VerificationId;
-use verdict::vault::WrappedKey;
+use verdict::store::Store;
+use verdict::vault::{Vault, WrappedKey};
 
 use super::{Context, say};
 
@@ -25,6 +27,10 @@ pub enum Command {
 
 /// Data keys rewrapped by one statement.
 const BATCH: i64 = 500;
+/// Running processes say three times in this time, and more, with which key they wrap.
+const UNUSED_FOR: Duration = Duration::from_mins(1);
+/// Between two looks at what they say.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Does it.
 pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
@@ -67,9 +73,59 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
             store.replace_named_key(&name, &old.bytes, (&new.key_id, &new.bytes)).await?;
         }
     }
+    let mut rewrapped = rewrap_all(&store, &vault).await?;
+    let mut retired = store.retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?;
+    if store.vault_keys_in_use().await?.iter().any(|id| *id != primary) {
+        until_unused_or_seen_again(&store, &primary).await?;
+        // What others wrapped with another key on the way lies behind where the first look had been.
+        rewrapped += rewrap_all(&store, &vault).await?;
+        retired.extend(store.retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?);
+    }
+    let mut needed = store.vault_keys_in_use().await?;
+    needed.retain(|id| *id != primary);
+    retired.retain(|id| !needed.contains(id));
+    let details = serde_json::json!({
+        "primary": primary, "rewrapped": rewrapped, "retired": retired, "still_needed": needed,
+    });
+    store.record(&context.doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
+    say(format_args!("{rewrapped} data keys rewrapped under {primary}"));
+    for id in retired {
+        say(format_args!("{id} is no longer needed"));
+    }
+    for id in &needed {
+        say(format_args!(
+            "{id} is still needed: a process wraps with it; restart it with {primary} in front, then rotate again"
+        ));
+    }
+    Ok(if needed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits until it is certain of every other key whether some process still wraps with it: either one
+/// says so again, or none has for as long as [`UNUSED_FOR`].
+async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Result<()> {
+    let mut before = std::collections::HashMap::new();
+    loop {
+        let mut unsure = store.vault_keys_wrapping().await?;
+        unsure.retain(|(id, age)| {
+            let seen_again = before.insert(id.clone(), *age).is_some_and(|last| *age < last);
+            id != primary && *age < UNUSED_FOR && !seen_again
+        });
+        let Some((id, age)) = unsure.first() else { return Ok(()) };
+        let _ = write!(
+            std::io::stderr(),
+            "\r{} s ago a process wrapped with {id}: waiting whether one still does ",
+            age.as_secs()
+        );
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Looks through all data keys and rewraps those that are not under the primary key.
+async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
+    let primary = vault.primary_id();
     let (mut after, mut seen, mut rewrapped) = (Uuid::nil(), 0_u64, 0_u64);
     loop {
-        let (keys, last) = store.data_keys_to_rewrap(&primary, after, BATCH).await?;
+        let (keys, last) = store.data_keys_to_rewrap(primary, after, BATCH).await?;
         let Some(last) = last else { break };
         after = last;
         let mut new = Vec::with_capacity(keys.len());
@@ -81,19 +137,11 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
             }
         }
         if !new.is_empty() {
-            rewrapped += store.replace_data_keys(&primary, &new).await?;
+            rewrapped += store.replace_data_keys(primary, &new).await?;
         }
         seen += BATCH.unsigned_abs();
         let _ = write!(std::io::stderr(), "\r{rewrapped} rewrapped of about {seen} looked at");
     }
     let _ = writeln!(std::io::stderr());
-    let retired = store.retire_vault_keys(&primary, clock.now()).await?;
-    let details =
-        serde_json::json!({ "primary": primary, "rewrapped": rewrapped, "retired": retired });
-    store.record(&context.doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
-    say(format_args!("{rewrapped} data keys rewrapped under {primary}"));
-    for id in retired {
-        say(format_args!("{id} is no longer needed"));
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(rewrapped)
 }

@@ -1,6 +1,8 @@
 //! The audit chain: what binds each row to all before it, and finding what was changed.
 
+use std::fmt;
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,6 +33,72 @@ pub struct Link {
     pub digest: String,
 }
 
+/// A line of an export: rows in order, each checkpoint behind the row that it is about, and the head
+/// at the end, so that an export that was cut is known by what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// A row.
+    Row(Link),
+    /// The chain's end at some moment, under the installation's key.
+    Checkpoint {
+        /// What was signed.
+        checkpoint: Checkpoint,
+    },
+    /// The chain's end when it was exported.
+    Head {
+        /// Position and digest of the last row.
+        head: Place,
+    },
+}
+
+/// A checkpoint as it is exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Position of the newest row then.
+    pub position: i64,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Its digest, in hex.
+    pub digest: String,
+    /// Over all of that, in hex.
+    pub mac: String,
+}
+
+/// A place in the chain: written down elsewhere it proves later that the chain up to there is the
+/// one of then. As text: `POSITION:DIGEST`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Position of a row.
+    pub position: i64,
+    /// Its digest, in hex.
+    pub digest: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.position, self.digest)
+    }
+}
+
+/// Not a place in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a position, a colon, and 64 hex digits")]
+pub struct NotAPlace;
+
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let (position, digest) = text.split_once(':').ok_or(NotAPlace)?;
+        let position = position.parse().ok().filter(|position| *position > 0).ok_or(NotAPlace)?;
+        let digest = digest.to_ascii_lowercase();
+        let good = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        good.then_some(Self { position, digest }).ok_or(NotAPlace)
+    }
+}
+
 /// What is wrong with a chain, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
@@ -48,6 +116,26 @@ pub enum Broken {
     /// It does not continue the row before.
     #[error("row {0} does not continue the row before it: one of the two was replaced")]
     Unlinked(i64),
+    /// A checkpoint or a place written down elsewhere names another row there.
+    #[error("the chain was written anew: row {0} is not the one that it was")]
+    Rewritten(i64),
+    /// The chain goes on beyond its last row.
+    #[error("the newest rows are missing: {last} is the last, {known} was written")]
+    Cut {
+        /// The last one there is.
+        last: i64,
+        /// One that there was.
+        known: i64,
+    },
+    /// Nothing at all: every installation has rows.
+    #[error("there is not a single row")]
+    Empty,
+    /// An export without its last line.
+    #[error("the export has no head after row {0}: its end is missing")]
+    NoHead(i64),
+    /// Something after the head, or a checkpoint out of its place.
+    #[error("after row {0} comes what does not belong there")]
+    OutOfPlace(i64),
 }
 
 /// Follows a chain, row by row.
@@ -81,6 +169,33 @@ impl Chain {
         Ok(())
     }
 
+    /// A place that is known from elsewhere, at the moment the chain has come there.
+    pub fn confirm(&self, known: &Place) -> Result<(), Broken> {
+        if known.position == self.position && known.digest != self.digest {
+            return Err(Broken::Rewritten(self.position));
+        }
+        Ok(())
+    }
+
+    /// The chain has been followed to its end; these were its rows once.
+    pub fn ends_beyond<'a>(
+        &self,
+        known: impl IntoIterator<Item = &'a Place>,
+    ) -> Result<(), Broken> {
+        if self.position == 0 {
+            return Err(Broken::Empty);
+        }
+        match known.into_iter().map(|place| place.position).max() {
+            Some(known) if known > self.position => Err(Broken::Cut { last: self.position, known }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where it has come to.
+    pub fn place(&self) -> Place {
+        Place { position: self.position, digest: self.digest.clone() }
+    }
+
     /// How far it has been followed.
     pub fn position(&self) -> i64 {
         self.position
@@ -89,6 +204,55 @@ impl Chain {
     /// Digest of the last row, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+}
+
+/// Follows an export, line by line.
+#[derive(Clone, Debug, Default)]
+pub struct Export {
+    chain: Chain,
+    checkpoints: usize,
+    head: Option<Place>,
+}
+
+impl Export {
+    /// Checks the next line.
+    pub fn follow(&mut self, next: &Line, expected: &[Place]) -> Result<(), Broken> {
+        let at = self.chain.position();
+        if self.head.is_some() {
+            return Err(Broken::OutOfPlace(at));
+        }
+        match next {
+            Line::Row(link) => {
+                self.chain.follow(link)?;
+                expected.iter().try_for_each(|place| self.chain.confirm(place))
+            }
+            Line::Checkpoint { checkpoint } if checkpoint.position != at => {
+                Err(Broken::OutOfPlace(at))
+            }
+            Line::Checkpoint { checkpoint } => {
+                self.checkpoints += 1;
+                let (position, digest) = (checkpoint.position, checkpoint.digest.clone());
+                self.chain.confirm(&Place { position, digest })
+            }
+            Line::Head { head } => {
+                self.chain.ends_beyond([head])?;
+                self.head = Some(head.clone());
+                if head.position < at {
+                    return Err(Broken::OutOfPlace(at));
+                }
+                self.chain.confirm(head)
+            }
+        }
+    }
+
+    /// It has come to its end: the last row, and how many checkpoints there were.
+    pub fn end(self, expected: &[Place]) -> Result<(Place, usize), Broken> {
+        self.chain.ends_beyond(expected)?;
+        if self.head.is_none() {
+            return Err(Broken::NoHead(self.chain.position()));
+        }
+        Ok((self.chain.place(), self.checkpoints))
     }
 }
 

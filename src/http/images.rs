@@ -1,6 +1,8 @@
 //! `GET /v1/verifications/{id}/images`: which there are; `…/images/{kind}`: one of them, recorded
 //! before it is shown.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,6 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::Api;
 use super::auth::Scope;
@@ -24,7 +27,7 @@ use super::problem::Problem;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::domain::verification::State as Standing;
-use crate::images::archive::ImageId;
+use crate::images::archive::{ImageId, Share};
 use crate::store::images::ImageRow;
 use crate::vault::WrappedKey;
 
@@ -100,6 +103,15 @@ pub async fn read(
             _ => Problem::no_image(),
         });
     };
+    let etag = format!("\"{}\"", hex::encode(&found.sha256));
+    let length = usize::try_from(found.bytes).map_err(|_| Problem::internal())?;
+    metrics::counter!("verdict_image_reads_total").increment(1);
+    let Some(wanted) = wanted(&headers, &etag, length)? else {
+        return respond(&etag, &found.content_type, length, None);
+    };
+    let mut share = archive.room_for(length).await.ok_or_else(|| {
+        Problem::unavailable().detail("Too many images are being read").retry_after(LATER)
+    })?;
     let image = ImageId { verification: id, result: ResultId(found.result_id), kind };
     let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
     let sealed = archive.get(&image).await.map_err(|error| {
@@ -116,35 +128,59 @@ pub async fn read(
             tracing::error!(error, verification = %id, "an image does not open");
             Problem::internal()
         })?;
-    metrics::counter!("verdict_image_reads_total").increment(1);
-    let etag = format!("\"{}\"", hex::encode(&found.sha256));
-    // Its bytes are wiped with their last reader.
-    let bytes = Bytes::from_owner(opened);
-    respond(&headers, &etag, &found.content_type, bytes)
+    if opened.len() != length {
+        tracing::error!(verification = %id, "an image is not as long as its row says");
+        return Err(Problem::internal());
+    }
+    share.shrink_to(length);
+    let bytes = Bytes::from_owner(Shown { opened, _share: share });
+    respond(&etag, &found.content_type, length, Some((wanted, bytes)))
 }
 
-/// The answer to a conditional or partial request (RFC 9110, 13 and 14).
+/// For who finds no room.
+const LATER: Duration = Duration::from_secs(1);
+
+/// An image in the clear: wiped, and its share of the memory given back, with its last reader.
+struct Shown {
+    opened: Zeroizing<Vec<u8>>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Shown {
+    fn as_ref(&self) -> &[u8] {
+        &self.opened
+    }
+}
+
+/// Which bytes a conditional or partial request gets (RFC 9110, 13 and 14), before anything is
+/// opened; `None`: none, it has them.
+fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, Problem> {
+    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if names(asked, IF_NONE_MATCH, etag) {
+        return Ok(None);
+    }
+    let range = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|tag| tag == etag));
+    match range.map_or(Part::Whole, |range| part(range, length)) {
+        Part::Outside => Err(Problem::range_not_satisfiable().of_length(length)),
+        part => Ok(Some(part)),
+    }
+}
+
+/// The answer: all or a part of it, or that it is as it was.
 fn respond(
-    asked: &HeaderMap,
     etag: &str,
     content_type: &str,
-    bytes: Bytes,
+    length: usize,
+    shown: Option<(Part, Bytes)>,
 ) -> Result<Response, Problem> {
-    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
-    let whole = bytes.len();
-    let (status, bytes, range) = if names(asked, IF_NONE_MATCH, etag) {
-        (StatusCode::NOT_MODIFIED, Bytes::new(), None)
-    } else {
-        let wanted = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|tag| tag == etag));
-        match wanted.map_or(Part::Whole, |range| part(range, whole)) {
-            Part::Whole => (StatusCode::OK, bytes, None),
-            Part::Of(from, to) => {
-                let range = format!("bytes {from}-{}/{whole}", to - 1);
-                (StatusCode::PARTIAL_CONTENT, bytes.slice(from..to), Some(range))
-            }
-            Part::Outside => return Err(Problem::range_not_satisfiable().of_length(whole)),
+    let (status, bytes, range) = match shown {
+        None => (StatusCode::NOT_MODIFIED, Bytes::new(), None),
+        Some((Part::Of(from, to), bytes)) => {
+            let range = format!("bytes {from}-{}/{length}", to - 1);
+            (StatusCode::PARTIAL_CONTENT, bytes.slice(from..to), Some(range))
         }
+        Some((Part::Whole | Part::Outside, bytes)) => (StatusCode::OK, bytes, None),
     };
     let mut response = (status, Body::from(bytes)).into_response();
     let headers = response.headers_mut();

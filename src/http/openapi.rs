@@ -144,15 +144,14 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" | "refetch-verification" | "get-backtest" | "list-flips" => {
-            of_one(vec![P::invalid_field()])
-        }
+        "get-verification" | "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
         "list-verifications" => vec![P::invalid_field()],
         "start-verification" => {
             [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
         }
         "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
         | "compare-shadow" | "diff-policies" => of_one(vec![]),
+        "refetch-verification" => of_one(vec![P::invalid_field(), P::erased()]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
             [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),

@@ -436,7 +436,7 @@ pub async fn promote(
     Ok(Json(ActiveView { digest }).into_response())
 }
 
-/// How a policy in shadow compares with what counted.
+/// How a policy in shadow compares with what counted, by its newest 100,000 decisions.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}/shadow", operation_id = "compare-shadow", tag = "policies",
     params(PolicyPath),

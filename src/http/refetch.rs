@@ -25,7 +25,7 @@ use crate::domain::verification::State as Standing;
 use crate::store::audit::Doing;
 use crate::store::listing::{Filter, MOST_REDRIVEN};
 
-/// Asks the provider about one again, whatever came of it before.
+/// Asks the provider about one again, whatever came of it before, unless its person was forgotten.
 #[utoipa::path(
     post, path = "/v1/verifications/{id}/refetch", operation_id = "refetch-verification",
     tag = "verifications", params(VerificationPath, Purpose),
@@ -41,6 +41,9 @@ pub async fn one(
     let doing = doing(&api, &caller, &headers)?;
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     let found = api.store.refetch(id, api.window, &doing).await?.ok_or_else(Problem::not_found)?;
+    if found.state == Standing::Erased {
+        return Err(Problem::erased());
+    }
     api.signals.work_is_due();
     tracing::info!(verification = %id, key = %caller.key_id, "refetch");
     Ok((StatusCode::ACCEPTED, Json(VerificationView::from(found))).into_response())

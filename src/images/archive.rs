@@ -14,6 +14,8 @@ use object_store::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use super::room::Room;
+pub use super::room::Share;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::vault::Place;
@@ -57,7 +59,14 @@ pub struct S3 {
 }
 
 /// For one request to the store, its repeats included.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of images in memory at once for those who read them.
+const ROOM: usize = 32 * 1024 * 1024;
+/// Readers who are slow hold it; who waits longer is told to come back.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
+/// Names of objects held in memory at once.
+const LISTED: usize = 1000;
 
 /// What the store did not do. Its own words may hold paths and keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +117,7 @@ pub struct Archive {
     prefix: Path,
     /// Where the objects are files.
     root: Option<PathBuf>,
+    reading: Room,
 }
 
 impl Archive {
@@ -121,7 +131,12 @@ impl Archive {
                     .with_automatic_cleanup(true)
                     .with_fsync(true);
                 let root = Some(folder.clone());
-                Ok(Self { objects: Arc::new(objects), prefix: Path::default(), root })
+                Ok(Self {
+                    objects: Arc::new(objects),
+                    prefix: Path::default(),
+                    root,
+                    reading: Room::new(ROOM),
+                })
             }
             Settings::S3(s3) => {
                 let conditional = if s3.conditional_put {
@@ -156,9 +171,19 @@ impl Archive {
                     objects: Arc::new(objects),
                     prefix: Path::from(s3.prefix.as_str()),
                     root: None,
+                    reading: Room::new(ROOM),
                 })
             }
         }
+    }
+
+    /// Room for reading an image of that length in the clear. It is opened as a whole, whatever part
+    /// of it is asked for: one seal covers all of it, and nothing of it can be trusted before. While
+    /// it is opened it is there twice, sealed and in the clear; the caller gives half of the share
+    /// back then, and the rest when nobody reads any more. `None`: there is none in time.
+    pub async fn room_for(&self, length: usize) -> Option<Share> {
+        let taken = self.reading.take(length.saturating_mul(2));
+        tokio::time::timeout(WAIT_FOR_ROOM, taken).await.ok().flatten()
     }
 
     fn folder(&self, verification: VerificationId) -> Path {
@@ -218,16 +243,7 @@ impl Archive {
     /// Deletes everything of a verification; answers how many objects.
     pub async fn delete_all(&self, verification: VerificationId) -> Result<usize, ArchiveError> {
         let folder = self.folder(verification);
-        let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
-        let names: Vec<Path> = within(list.take(1000).try_collect()).await?;
-        let mut deleted = 0;
-        for name in &names {
-            match within(self.objects.delete(name)).await {
-                Ok(()) => deleted += 1,
-                Err(Failure::Store(StoreError::NotFound { .. })) => {}
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+        let deleted = self.delete_listed(&folder, |_| true).await?;
         if let Some(root) = &self.root {
             // What a killed process had begun to write is no object and on no list.
             match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
@@ -238,6 +254,43 @@ impl Archive {
             }
         }
         Ok(deleted)
+    }
+
+    /// Deletes the images of one result but those of these kinds; answers how many objects.
+    pub async fn delete_but(
+        &self,
+        verification: VerificationId,
+        result: ResultId,
+        kept: &[String],
+    ) -> Result<usize, ArchiveError> {
+        let folder = self.folder(verification).join(result.to_string());
+        let goes =
+            |name: &Path| name.filename().is_none_or(|name| !kept.iter().any(|kind| kind == name));
+        self.delete_listed(&folder, goes).await
+    }
+
+    /// Deletes what is listed there and goes, however many there are.
+    async fn delete_listed(
+        &self,
+        folder: &Path,
+        goes: impl Fn(&Path) -> bool,
+    ) -> Result<usize, ArchiveError> {
+        let mut deleted = 0;
+        loop {
+            let list = self.objects.list(Some(folder)).map_ok(|object| object.location);
+            let list = list.try_filter(|name| std::future::ready(goes(name)));
+            let names: Vec<Path> = within(list.take(LISTED).try_collect()).await?;
+            for name in &names {
+                match within(self.objects.delete(name)).await {
+                    Ok(()) => deleted += 1,
+                    Err(Failure::Store(StoreError::NotFound { .. })) => {}
+                    Err(failure) => return Err(failure.into()),
+                }
+            }
+            if names.len() < LISTED {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Whether it answers at all.
@@ -273,5 +326,24 @@ impl From<Failure> for ArchiveError {
                 _ => "unexpected",
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_read_images_share_the_memory() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let archive = Archive::open(&Settings::Folder(folder.path().to_owned())).unwrap();
+        // Sealed and in the clear it fills all of it; in the clear a half.
+        let mut share = archive.room_for(ROOM / 2).await.unwrap();
+        assert!(archive.clone().room_for(1).now_or_never().is_none());
+        share.shrink_to(ROOM / 2);
+        assert!(archive.room_for(ROOM / 4).now_or_never().is_some());
+        assert!(archive.room_for(ROOM / 4 + 1).now_or_never().is_none());
     }
 }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::format::Format;
 use super::guard::{AllowedHosts, Refusal, vet};
+use super::room::{Room, Share};
 
 /// Limits of a download.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Settings {
 /// An image in hand.
 pub struct Picture {
     /// Its share of the memory that downloads may take.
-    _room: OwnedSemaphorePermit,
+    _room: Share,
     /// What it is.
     pub format: Format,
     /// All of it; wiped when dropped.
@@ -65,14 +65,12 @@ pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>
 /// Bytes of images that may be in memory at once, their sealed forms not counted: many small ones
 /// or few large ones.
 const ROOM: usize = 32 * 1024 * 1024;
-/// What room is counted in.
-const UNIT: usize = 1024;
 
 /// Follows links.
 #[derive(Debug)]
 pub struct Downloader {
     settings: Settings,
-    room: Arc<Semaphore>,
+    room: Room,
     http: reqwest::Client,
 }
 
@@ -96,7 +94,7 @@ impl Downloader {
             .http1_only()
             .dns_resolver(Arc::new(resolver))
             .build()?;
-        let room = Arc::new(Semaphore::new(ROOM.max(settings.max_bytes).div_ceil(UNIT)));
+        let room = Room::new(ROOM.max(settings.max_bytes));
         Ok(Self { settings, room, http })
     }
 
@@ -123,10 +121,8 @@ impl Downloader {
             return Err(Missed::Never("too-large"));
         }
         // One that does not say how long it is may be as long as any.
-        let wanted = announced.unwrap_or(limit).max(1).div_ceil(UNIT);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
-        let room = room.map_err(|_| Missed::Passing("no-room"))?;
+        let room = self.room.take(announced.unwrap_or(limit)).await;
+        let room = room.ok_or(Missed::Passing("no-room"))?;
         // Growing leaves unwiped copies behind; a length that is a lie costs a moment's memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limit).min(limit)));
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {

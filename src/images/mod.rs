@@ -7,6 +7,7 @@
 //! | [`download`] | following one link, within limits |
 //! | [`mod@format`] | what the bytes are, by themselves |
 //! | [`archive`] | the object store |
+//! | [`room`] | how much of all that is in memory at once |
 //!
 //! A link comes from outside, through an answer that a phone had a hand in: whoever can put a link
 //! of their own there would have us ask inside our network for them (SSRF). So a link has to pass
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod download;
 pub mod format;
 pub mod guard;
+pub mod room;
 
 pub use archive::Archive;
 pub use download::{Downloader, Missed, Picture};

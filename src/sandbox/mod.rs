@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::watch;
 use url::Url;
 use uuid::Uuid;
 
@@ -88,6 +89,8 @@ struct Parts {
     ids: Ids,
     links: LinkKey,
     memory: Mutex<Memory>,
+    /// Kinds of images that are not answered for now.
+    held: watch::Sender<Vec<String>>,
 }
 
 impl Sandbox {
@@ -99,7 +102,8 @@ impl Sandbox {
             clock.now(),
         );
         let links = LinkKey::new(ids.nonce());
-        Self(Arc::new(Parts { settings, clock, ids, links, memory: Mutex::new(memory) }))
+        let held = watch::Sender::default();
+        Self(Arc::new(Parts { settings, clock, ids, links, memory: Mutex::new(memory), held }))
     }
 
     /// The newest 100,000 calls, oldest first.
@@ -128,6 +132,12 @@ impl Sandbox {
     /// The host of images is in trouble: it answers with this HTTP status; `None` ends it.
     pub fn fail_images(&self, status: Option<u16>) {
         self.memory().image_outage = status;
+    }
+
+    /// From now on whoever asks for an image of these kinds (`face`, `card-back` …) waits until a
+    /// later call names them no more.
+    pub fn hold_images(&self, kinds: &[&str]) {
+        self.0.held.send_replace(kinds.iter().map(|kind| (*kind).to_owned()).collect());
     }
 
     /// The secret was rotated: the old one is refused from now on.

@@ -131,6 +131,8 @@ async fn image(
     headers: HeaderMap,
 ) -> Response {
     tokio::time::sleep(sandbox.0.settings.image_latency).await;
+    let mut held = sandbox.0.held.subscribe();
+    let _ = held.wait_for(|held| !held.contains(&kind)).await;
     let outage = sandbox.memory().image_outage;
     if let Some(status) = outage {
         return response(status, "text/plain", "scripted by the sandbox\n");

@@ -240,17 +240,25 @@ impl Store {
 }
 
 impl Store {
-    /// Deletes the callbacks of these verifications; answers how many there were.
-    pub async fn delete_callbacks_of(&self, ids: &[VerificationId]) -> Result<usize> {
+    /// Deletes the callbacks of these verifications that came before then; answers how many there
+    /// were.
+    pub async fn delete_callbacks_of(
+        &self,
+        ids: &[VerificationId],
+        before: OffsetDateTime,
+    ) -> Result<usize> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        // callbacks::delete: for the retention clock. A message as old as that is refused for its
-        // timestamp before anybody looks whether it is known.
+        // callbacks::delete: for the retention clock, judged by each callback itself. A message as
+        // old as that is refused for its timestamp before anybody looks whether it is known.
         let deleted = self
             .run(|| async {
-                sqlx::query("delete from callbacks where verification_id = any ($1)")
-                    .bind(&ids)
-                    .execute(&self.pool)
-                    .await
+                sqlx::query(
+                    "delete from callbacks where verification_id = any ($1) and received_at < $2",
+                )
+                .bind(&ids)
+                .bind(before)
+                .execute(&self.pool)
+                .await
             })
             .await?;
         Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))

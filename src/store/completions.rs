@@ -232,6 +232,30 @@ impl Store {
             .collect()
     }
 
+    /// What the standing decision was made from, and when that answer had come; `None`: nothing was
+    /// decided.
+    pub async fn standing_evidence(
+        &self,
+        id: VerificationId,
+    ) -> Result<Option<(Evidence, OffsetDateTime)>> {
+        let row: Option<(Json<Evidence>, OffsetDateTime)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select r.evidence, r.fetched_at
+                     from (select decision_id from verifications where id = $1) v
+                     cross join lateral (
+                        select result_id from decisions where id = v.decision_id limit 1) d
+                     cross join lateral (
+                        select evidence, fetched_at from results where id = d.result_id limit 1) r",
+                )
+                .bind(id.0)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(row.map(|(Json(evidence), fetched_at)| (evidence, fetched_at)))
+    }
+
     /// The sealed body of one answer and the wrapped key that opens it.
     pub async fn sealed_body(&self, id: ResultId) -> Result<Option<SealedBody>> {
         let row = self
@@ -312,6 +336,12 @@ with incoming as (
     select i.verification_id, i.key_id, decode(i.wrapped, 'hex')
     from incoming i join mine using (ord)
     where i.key_id is not null
+), keys_in_use as (
+    -- A process that was not told of a rotation wraps with a key that was given up.
+    update vault_keys set retired_at = null
+    where key_id = any (array(select i.key_id from incoming i join mine using (ord)
+                              where i.key_id is not null))
+        and retired_at is not null
 ), new_results as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
         verify_status, authority_score, face_score, id_card_face_score, evidence,

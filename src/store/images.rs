@@ -61,8 +61,10 @@ pub struct SettledImage {
 pub struct ArchivedImage {
     /// The answer it came with.
     pub result_id: Uuid,
-    /// By its first bytes.
+    /// By its bytes.
     pub content_type: String,
+    /// Length in the clear.
+    pub bytes: i32,
     /// Of the bytes in the clear.
     pub sha256: Vec<u8>,
     /// Which key wraps the data key.
@@ -92,8 +94,8 @@ pub struct ImageRow {
     pub sha256: Option<Vec<u8>>,
 }
 
-/// Persons are counted up to here: the thresholds are far below.
-const MOST_PERSONS: i64 = 1_000_000;
+/// Persons are counted up to here: the last threshold is below.
+const MOST_PERSONS: i64 = 120_000;
 
 impl Store {
     /// The newest archived image of a kind; that it was read is recorded by the same statement.
@@ -107,8 +109,8 @@ impl Store {
         self.once(async {
             sqlx::query_as(
                 "with wanted as (
-                    select i.result_id, i.content_type, i.sha256, k.key_id, k.wrapped
-                    from (select result_id, content_type, sha256 from images
+                    select i.result_id, i.content_type, i.bytes, i.sha256, k.key_id, k.wrapped
+                    from (select result_id, content_type, bytes, sha256 from images
                           where verification_id = $1 and kind = $5 and state = 'archived'
                           order by result_id desc limit 1) i
                     join data_keys k on k.verification_id = $1
@@ -150,12 +152,21 @@ impl Store {
         .await
     }
 
-    /// Distinct persons whose faces are kept; counting stops at a million.
+    /// Distinct persons whose faces are kept; counting stops at 120,000.
     pub async fn persons_with_faces(&self) -> Result<i64> {
+        // images::persons: goes through the index from one person to the next, however many faces
+        // each has.
         self.run(|| async {
             sqlx::query_scalar(
-                "select count(*) from (select person from images where person is not null
-                                       group by person limit $1) as persons",
+                "with recursive persons (person) as (
+                    (select person from images where person is not null order by person limit 1)
+                    union all
+                    select (select i.person from images i
+                            where i.person is not null and i.person > p.person
+                            order by i.person limit 1)
+                    from persons p where p.person is not null
+                 )
+                 select count(person) from (select person from persons limit $1) as counted",
             )
             .bind(MOST_PERSONS)
             .fetch_one(&self.pool)

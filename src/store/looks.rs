@@ -67,7 +67,7 @@ pub struct TaskBacklog {
 
 const TASKS: &str = bounded!(
     "select count(*) filter (where kind = 'archive') as archive,
-        count(*) filter (where kind = 'delete-images') as delete,
+        count(*) filter (where kind in ('delete-images', 'retire-images')) as delete,
         extract(epoch from min(deadline) filter
             (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
             as nearest_deadline

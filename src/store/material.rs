@@ -85,39 +85,67 @@ impl Store {
     /// by the second only. After the first nothing can be added any more; if the second does not
     /// come, [`Store::finish_erasures`] does it.
     pub async fn erase(&self, id: VerificationId, doing: &Doing) -> Result<Option<Receipt>> {
-        // material::begin_erasure: takes the lease away from whoever is asking about it, so that
-        // no key, answer or material can be added.
-        let begun: bool = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "with erased as (
-                        update verifications
-                        set state = 'erased', closed = true, due_at = null, lease_token = null,
-                            lease_until = null, reference = null, trace_parent = null,
-                            updated_at = greatest(updated_at, $2)
-                        where id = $1 and state <> 'erased' returning id
-                     ), intent as (
-                        insert into erasures (verification_id, requested_at, requested_by, purpose)
-                        select id, $2, $3, coalesce($4, '') from erased
-                     ), recorded as (
-                        insert into audit (at, actor, action, subject, purpose)
-                        select $2, $3, 'verification.erase', id, $4 from erased
-                     )
-                     select exists (select from erased) or exists (select from verifications where id = $1)",
-                )
-                .bind(id.0)
-                .bind(doing.at)
-                .bind(&doing.actor)
-                .bind(&doing.purpose)
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
-        if !begun {
+        if !self.begin_erasure(id, None, doing).await? {
             return Ok(None);
         }
         self.finish_erasure(id.0, doing.at).await?;
         self.receipt(id).await
+    }
+
+    /// Forgets the person of one verification if nothing was said about it since; `false`: spared.
+    pub async fn erase_if_older(
+        &self,
+        id: VerificationId,
+        than: OffsetDateTime,
+        doing: &Doing,
+    ) -> Result<bool> {
+        if !self.begin_erasure(id, Some(than), doing).await? {
+            return Ok(false);
+        }
+        self.finish_erasure(id.0, doing.at).await?;
+        Ok(true)
+    }
+
+    /// Says that it is erased, unless something was said about it since that moment; whether it
+    /// is, now or from before.
+    async fn begin_erasure(
+        &self,
+        id: VerificationId,
+        unless_since: Option<OffsetDateTime>,
+        doing: &Doing,
+    ) -> Result<bool> {
+        // material::begin_erasure: takes the lease away from whoever is asking about it, so that
+        // no key, answer or material can be added. How old it is, is judged here: a callback may
+        // have come since somebody looked.
+        self.run(|| async {
+            sqlx::query_scalar(
+                "with erased as (
+                    update verifications
+                    set state = 'erased', closed = true, due_at = null, lease_token = null,
+                        lease_until = null, reference = null, trace_parent = null, updated_at = greatest(updated_at, $2)
+                    where id = $1 and state <> 'erased'
+                        and ($5::timestamptz is null or updated_at < $5)
+                    returning id
+                 ), intent as (
+                    insert into erasures (verification_id, requested_at, requested_by, purpose)
+                    select id, $2, $3, coalesce($4, '') from erased
+                 ), recorded as (
+                    insert into audit (at, actor, action, subject, purpose)
+                    select $2, $3, 'verification.erase', id, $4 from erased
+                 )
+                 select exists (select from erased) or exists (
+                    select from verifications
+                    where id = $1 and ($5::timestamptz is null or state = 'erased'))",
+            )
+            .bind(id.0)
+            .bind(doing.at)
+            .bind(&doing.actor)
+            .bind(&doing.purpose)
+            .bind(unless_since)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
     }
 
     /// Destroys what was to be destroyed by erasures that were cut short; answers how many. Objects
@@ -160,16 +188,23 @@ impl Store {
                     where verification_id = (select id from open) returning 1
                  ), given_up as (
                     delete from tasks
-                    where verification_id = (select id from open) and kind = 'archive' returning 1
+                    where verification_id = (select id from open) and kind = 'archive'
+                    returning attempts, lease_until
                  ), follow_up as (
                     -- Ciphertext that nothing opens any more. Whoever was archiving at this moment
-                    -- finds its task gone and removes what it has put there.
+                    -- loses the lease and removes what it has put; the deadline says until when it
+                    -- may have gone on, and so when to look again in case it was killed.
                     insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                    select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
+                    select id, 'delete-images', id, verdict_now(),
+                        coalesce((select max(greatest(lease_until, verdict_now() + interval '1 microsecond'))
+                                  from given_up where attempts > 0), verdict_now()),
+                        verdict_now()
                     from open
                     where exists (select from given_up)
                         or exists (select from images where verification_id = open.id)
-                    on conflict (id) do update set due_at = verdict_now()
+                        or exists (select from tasks where verification_id = open.id)
+                    on conflict (id) do update
+                    set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)
                     returning 1
                  ), receipt as (
                     update erasures
@@ -210,35 +245,6 @@ impl Store {
             .await
         })
         .await
-    }
-
-    /// Verifications from before a moment about which nothing was said since, and which are not
-    /// erased: of the next `limit` after `after`, up to `end`, in the order of their ids. Answers
-    /// where it stopped; `None` at the end.
-    pub async fn older_than(
-        &self,
-        moment: OffsetDateTime,
-        end: Uuid,
-        after: Uuid,
-        limit: i64,
-    ) -> Result<(Vec<VerificationId>, Option<Uuid>)> {
-        let rows: Vec<(Uuid, bool)> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select id, state <> 'erased' and updated_at < $1 from verifications
-                     where id > $3 and id < $2 order by id limit $4",
-                )
-                .bind(moment)
-                .bind(end)
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        let last = rows.last().map(|(id, _)| *id);
-        let old = rows.iter().filter(|(_, old)| *old).map(|(id, _)| VerificationId(*id));
-        Ok((old.collect(), last))
     }
 
     /// All verifications with material of the person with this blind index.

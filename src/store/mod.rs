@@ -20,6 +20,7 @@ pub mod looks;
 pub mod inspection;
 pub mod material;
 pub mod policies;
+pub mod retention;
 pub mod reviews;
 pub mod signals;
 pub mod tasks;

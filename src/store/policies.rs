@@ -86,6 +86,10 @@ pub struct ShadowCount {
     pub count: i64,
 }
 
+/// Shadow decisions that a comparison looks at: more would say the same and take longer than a
+/// statement may.
+pub const MOST_COMPARED: i64 = 100_000;
+
 impl Store {
     /// Adds a policy and makes it active, if none is yet; a database that has one keeps its own.
     pub async fn seed_policy(
@@ -382,14 +386,17 @@ impl Store {
         .await
     }
 
-    /// How a policy's shadow decisions compare with those that counted.
+    /// How a policy's newest [`MOST_COMPARED`] shadow decisions compare with those that counted.
     pub async fn shadow_counts(&self, digest: &str) -> Result<Vec<ShadowCount>> {
         self.run(|| async {
             sqlx::query_as(
-                "select active_outcome, outcome, count(*) as count from shadow_decisions
-                 where policy_digest = $1 group by 1, 2 order by 1, 2",
+                "select active_outcome, outcome, count(*) as count from (
+                    select active_outcome, outcome from shadow_decisions
+                    where policy_digest = $1 order by decision_id desc limit $2) newest
+                 group by 1, 2 order by 1, 2",
             )
             .bind(digest)
+            .bind(MOST_COMPARED)
             .fetch_all(&self.pool)
             .await
         })

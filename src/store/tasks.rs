@@ -40,6 +40,8 @@ pub enum Work {
     },
     /// Remove everything of the verification from the object store.
     DeleteImages,
+    /// Remove the objects of one result that have no row any more.
+    RetireImages(ResultId),
     /// Go on with a backtest.
     Backtest,
 }
@@ -101,10 +103,17 @@ impl Store {
                     "with durability as materialized (
                         select set_config('synchronous_commit', 'off', true)
                      ), due as materialized (
-                        select id, deadline from tasks, durability
-                        where due_at <= verdict_now()
+                        -- Two windows: however many wait for an answer of the provider, they do
+                        -- not hide links that live.
+                        (select id, deadline from tasks, durability
+                         where asked_again_at is null and due_at <= verdict_now()
                             and (lease_until is null or lease_until <= verdict_now())
-                        order by due_at limit $4
+                         order by due_at limit $4)
+                        union all
+                        (select id, deadline from tasks
+                         where asked_again_at is not null and due_at <= verdict_now()
+                            and (lease_until is null or lease_until <= verdict_now())
+                         order by due_at limit $4)
                      ), next as (
                         select t.id from tasks t
                         where t.id = any (array(select id from due order by deadline, id limit $1))
@@ -233,14 +242,21 @@ impl Store {
             Then::AskAgain(wait) => (false, Some(wait + LOOK_AFTER), Some(wait)),
         };
         // tasks::settle: fenced; what became of the images, the task's end and the question that
-        // brings new links commit together. A question already due stays due as it is; nobody who
-        // was erased is asked about.
+        // brings new links commit together. A question already due stays due as it is. Of a person
+        // who is erased nothing is kept: the verification's row is locked, so that an erasure
+        // begins either before (and nothing is written here) or after (and sees what was).
         let held: i64 = self
             .once(async {
                 sqlx::query_scalar(
-                    "with held as (
-                        select id, verification_id from tasks
+                    "with leased as (
+                        select id, kind, verification_id from tasks
                         where id = $1 and lease_token = $2 for update
+                     ), person as (
+                        select state from verifications
+                        where id = (select verification_id from leased where kind = 'archive')
+                        for no key update
+                     ), held as (
+                        select * from leased where not exists (select from person where state = 'erased')
                      ), kept as (
                         insert into images (result_id, kind, verification_id, state, reason,
                             settled_at, content_type, bytes, sha256, person)
@@ -258,14 +274,15 @@ impl Store {
                             due_at = verdict_now() + make_interval(secs => $12),
                             failures = case when $13::float8 is null then failures + 1 else 0 end,
                             asked_again_at = case when $13::float8 is null then asked_again_at
-                                                  else verdict_now() end
+                                                  else verdict_now() end,
+                            deadline = case when $13::float8 is null then deadline
+                                            else 'infinity' end
                         where id = (select id from held) and not $11
                      ), asked as (
                         update verifications
                         set due_at = least(due_at, verdict_now() + make_interval(secs => $13)),
                             failures = 0
                         where id = (select verification_id from held) and $13::float8 is not null
-                            and state <> 'erased'
                      )
                      select count(*) from held",
                 )
@@ -316,31 +333,141 @@ impl Store {
         })
     }
 
-    /// The objects of a verification are gone: its images are forgotten, an erasure is complete;
-    /// `false`: the lease was lost.
+    /// All objects of a verification that there were are deleted: its images are forgotten, and its
+    /// erasure is complete, unless somebody may still be writing. `late` is how long a write goes
+    /// on after its writer has lost the lease: until then the task comes once more.
     pub async fn images_deleted(
+        &self,
+        task: &Task,
+        objects: usize,
+        late: Duration,
+        at: OffsetDateTime,
+    ) -> Result<Swept> {
+        // tasks::images_deleted: fenced; rows, receipt and record go together, and the record says
+        // what all sweeps found.
+        let complete: Option<bool> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "with held as (
+                        select id, verification_id,
+                            deadline + make_interval(secs => $5) as last_write,
+                            deadline > created_at
+                                and deadline + make_interval(secs => $5) > verdict_now() as more
+                        from tasks where id = $1 and lease_token = $2 for update
+                     ), rows as (
+                        delete from images where verification_id = (select verification_id from held)
+                     ), ended as (
+                        delete from tasks where id = (select id from held where not more)
+                     ), once_more as (
+                        update tasks t
+                        set lease_token = null, lease_until = null, failures = 0, due_at = h.last_write
+                        from held h where t.id = h.id and h.more
+                     ), receipt as (
+                        update erasures
+                        set completed_at = case when (select more from held) then null else $3 end,
+                            images = images + $4
+                        where verification_id = (select verification_id from held)
+                            and completed_at is null and unreadable_at is not null
+                        returning images
+                     ), recorded as (
+                        insert into audit (at, actor, action, subject, details)
+                        select $3, 'service', 'verification.images-deleted', verification_id,
+                            json_build_object('objects',
+                                coalesce((select images from receipt), $4))::text
+                        from held where not more
+                     )
+                     select not more from held",
+                )
+                .bind(task.id)
+                .bind(task.lease_token.0)
+                .bind(at)
+                .bind(i32::try_from(objects).unwrap_or(i32::MAX))
+                .bind(late.as_secs_f64())
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(match complete {
+            None => Swept::LeaseLost,
+            Some(true) => Swept::Complete,
+            Some(false) => Swept::OnceMore,
+        })
+    }
+
+    /// Puts a task off that failed as a whole; `false`: the lease was lost.
+    pub async fn put_task_off(
+        &self,
+        task: &Task,
+        wait: Duration,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        self.settle_images(task, &[], Then::Again(wait), at).await
+    }
+
+    /// Forgets images that are older than that, of at most so many answers, and has their objects
+    /// deleted. Those of an answer that is still being archived wait until it is.
+    pub async fn retire_images(&self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
+        // tasks::retire: only what is named goes. A result whose task is done gets no image any
+        // more, so its objects without a row are those that went here; however many find the same,
+        // there is one task.
+        self.run(|| async {
+            sqlx::query_scalar(
+                "with old as (
+                    select result_id from images i
+                    where settled_at < $1 and not exists (select from tasks where id = i.result_id)
+                    order by settled_at limit $2
+                 ), gone as (
+                    delete from images
+                    where result_id = any (array(select result_id from old)) and settled_at < $1
+                    returning result_id, verification_id, state
+                 ), tasked as (
+                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+                    select distinct result_id, 'retire-images', verification_id, verdict_now(),
+                        verdict_now(), verdict_now()
+                    from gone where state = 'archived'
+                    on conflict (id) do nothing
+                 )
+                 select count(*) from gone",
+            )
+            .bind(older_than)
+            .bind(limit)
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+        .map(|gone: i64| gone.unsigned_abs())
+    }
+
+    /// The kinds of images of a result that are still kept.
+    pub async fn kinds_of(&self, result: ResultId) -> Result<Vec<String>> {
+        self.run(|| async {
+            sqlx::query_scalar("select kind from images where result_id = $1")
+                .bind(result.0)
+                .fetch_all(&self.pool)
+                .await
+        })
+        .await
+    }
+
+    /// Objects of a result whose time was over are deleted; `false`: the lease was lost.
+    pub async fn images_retired(
         &self,
         task: &Task,
         objects: usize,
         at: OffsetDateTime,
     ) -> Result<bool> {
-        // tasks::images_deleted: fenced; rows, receipt and record go together.
+        // tasks::images_retired: fenced; the task's end and the record go together.
         let held: i64 = self
             .run(|| async {
                 sqlx::query_scalar(
                     "with held as (
                         delete from tasks where id = $1 and lease_token = $2
-                        returning verification_id
-                     ), rows as (
-                        delete from images where verification_id = (select verification_id from held)
-                     ), receipt as (
-                        update erasures set completed_at = $3, images = $4
-                        where verification_id = (select verification_id from held)
-                            and completed_at is null and unreadable_at is not null
+                        returning id, verification_id
                      ), recorded as (
-                        insert into audit (at, actor, action, subject, details)
+                        insert into audit (at, actor, action, subject, purpose, details)
                         select $3, 'service', 'verification.images-deleted', verification_id,
-                            json_build_object('objects', $4)::text
+                            'retention.images_days',
+                            json_build_object('result', id, 'objects', $4)::text
                         from held
                      )
                      select count(*) from held",
@@ -354,43 +481,6 @@ impl Store {
             })
             .await?;
         Ok(held > 0)
-    }
-
-    /// Puts a task off that failed as a whole; `false`: the lease was lost.
-    pub async fn put_task_off(
-        &self,
-        task: &Task,
-        wait: Duration,
-        at: OffsetDateTime,
-    ) -> Result<bool> {
-        self.settle_images(task, &[], Then::Again(wait), at).await
-    }
-
-    /// Has the images of verifications deleted of which all are older than that; at most so many.
-    pub async fn retire_images(&self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
-        // tasks::retire: one task for each verification, however many find it.
-        self.run(|| async {
-            sqlx::query(
-                "with old as (
-                    select distinct verification_id as id from (
-                        select verification_id from images where settled_at < $1
-                        order by settled_at limit $2) as oldest
-                 )
-                 insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                 select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
-                 from old
-                 where not exists (select from images i
-                                   where i.verification_id = old.id and i.settled_at >= $1)
-                    and not exists (select from tasks t where t.verification_id = old.id)
-                 on conflict (id) do nothing",
-            )
-            .bind(older_than)
-            .bind(limit)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
-        })
-        .await
     }
 
     /// Whether the person of this verification was forgotten.
@@ -421,6 +511,17 @@ pub enum AskedAgain {
     InVain,
 }
 
+/// What deleting a verification's objects led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// All are gone and none can come.
+    Complete,
+    /// All are gone; it is looked again when the last write that may be under way has ended.
+    OnceMore,
+    /// Somebody else does it; nothing was written.
+    LeaseLost,
+}
+
 fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
     let id: Uuid = row.try_get("id")?;
     let kind: &str = row.try_get("kind")?;
@@ -438,6 +539,7 @@ fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
             asked_again: row.try_get("asked_again")?,
         },
         "delete-images" => Work::DeleteImages,
+        "retire-images" => Work::RetireImages(ResultId(id)),
         "backtest" => Work::Backtest,
         _ => return Err(Error::Inconsistent("tasks.kind")),
     };

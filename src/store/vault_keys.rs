@@ -1,5 +1,7 @@
 //! Wrapped keys: those of the installation, which key-encryption keys are needed, and rotation.
 
+use std::time::Duration;
+
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -86,13 +88,13 @@ impl Store {
         .await
     }
 
-    /// This key wraps from now on: data will need it.
+    /// This process wraps with this key, from now on or still: data will need it.
     pub async fn use_vault_key(&self, key_id: &str, now: OffsetDateTime) -> Result<()> {
         self.run(|| async {
             sqlx::query(
-                "insert into vault_keys (key_id, first_used_at) values ($1, $2)
-                 on conflict (key_id) do update set retired_at = null
-                 where vault_keys.retired_at is not null",
+                "insert into vault_keys (key_id, first_used_at, wraps_at)
+                 values ($1, $2, verdict_now())
+                 on conflict (key_id) do update set retired_at = null, wraps_at = verdict_now()",
             )
             .bind(key_id)
             .bind(now)
@@ -103,12 +105,27 @@ impl Store {
         .await
     }
 
-    /// Ids of the keys that data may need.
+    /// Ids of the keys that data needs: those that wrap something, by the data itself, and those
+    /// that are in use.
     pub async fn vault_keys_in_use(&self) -> Result<Vec<String>> {
+        // vault_keys::in_use: goes through the index from one key id to the next, however many
+        // rows each has.
         self.run(|| async {
-            sqlx::query_scalar("select key_id from vault_keys where retired_at is null order by 1")
-                .fetch_all(&self.pool)
-                .await
+            sqlx::query_scalar(
+                "with recursive wrapping (key_id) as (
+                    (select key_id from data_keys order by key_id limit 1)
+                    union all
+                    select (select d.key_id from data_keys d where d.key_id > w.key_id
+                            order by d.key_id limit 1)
+                    from wrapping w where w.key_id is not null
+                 )
+                 select key_id from wrapping where key_id is not null
+                 union select key_id from named_keys
+                 union select key_id from vault_keys where retired_at is null
+                 order by 1",
+            )
+            .fetch_all(&self.pool)
+            .await
         })
         .await
     }
@@ -163,18 +180,46 @@ impl Store {
         .await
     }
 
-    /// Nothing needs these keys any more.
-    pub async fn retire_vault_keys(&self, but: &str, now: OffsetDateTime) -> Result<Vec<String>> {
+    /// Retires the keys but this one that wrap nothing any more, and with which no process has said
+    /// for so long that it wraps; answers which.
+    pub async fn retire_vault_keys(
+        &self,
+        but: &str,
+        unused_for: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Vec<String>> {
+        // vault_keys::retire: judged by the data in the very statement that says so. Whoever wraps
+        // with one of them all the same puts it back into use by what it writes.
         self.run(|| async {
             sqlx::query_scalar(
-                "update vault_keys set retired_at = $2 where key_id <> $1 and retired_at is null
-                 returning key_id",
+                "update vault_keys k set retired_at = $2
+                 where k.key_id <> $1 and k.retired_at is null
+                    and coalesce(k.wraps_at <= verdict_now() - make_interval(secs => $3), true)
+                    and not exists (select from data_keys d where d.key_id = k.key_id)
+                    and not exists (select from named_keys n where n.key_id = k.key_id)
+                 returning k.key_id",
             )
             .bind(but)
             .bind(now)
+            .bind(unused_for.as_secs_f64())
             .fetch_all(&self.pool)
             .await
         })
         .await
+    }
+
+    /// The keys that are not retired, and how long ago a process last said that it wraps with each.
+    pub async fn vault_keys_wrapping(&self) -> Result<Vec<(String, Duration)>> {
+        let rows: Vec<(String, f64)> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select key_id, greatest(extract(epoch from verdict_now() - wraps_at), 0)::float8
+                     from vault_keys where retired_at is null and wraps_at is not null",
+                )
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(id, age)| (id, Duration::from_secs_f64(age))).collect())
     }
 }

@@ -128,7 +128,8 @@ impl Store {
     }
 
     /// Makes it due now, out of `failed` and `expired` too (redrive), and also when it was closed:
-    /// an operator's wish, unlike a callback, reopens it. `None`: no such one, or it is erased.
+    /// an operator's wish, unlike a callback, reopens it. One that is erased stays as it is. `None`:
+    /// there is no such one.
     pub async fn refetch(
         &self,
         id: VerificationId,
@@ -159,7 +160,7 @@ impl Store {
             .await
         })
         .await?;
-        Ok(self.find(id).await?.filter(|found| found.state != State::Erased))
+        self.find(id).await
     }
 
     /// A verification that the provider has started. Nothing is due now; if no callback comes, it

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -70,8 +71,9 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
     Duration::from_hours(24),
     Duration::from_hours(24),
 ];
-/// Between two looks at what came of asking again.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks at what came of asking again: at most, and at first. A provider that is away
+/// answers nobody, and all would go on looking.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(5));
 /// An object store that is away is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
 /// Nothing that takes longer is held against links.
@@ -79,14 +81,36 @@ const LONGEST_TAKEN: Duration = Duration::from_secs(20);
 /// From this size on bytes are sealed off the threads that serve everybody else.
 const LARGE: usize = 64 * 1024;
 
+/// Kinds whose objects a try has begun to write: known even where the try itself is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Written(Mutex<Vec<ImageKind>>);
+
+impl Written {
+    fn begin(&self, kind: ImageKind) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(kind);
+    }
+
+    fn kinds(&self) -> Vec<ImageKind> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Archives what the task's links lead to. An error puts the task off as a whole.
-pub(super) async fn archive(worker: &Worker, task: &Task) -> anyhow::Result<()> {
-    let (images, then) = follow_links(worker, task).await?;
-    settle(worker, task, images, then).await
+pub(super) async fn archive(worker: &Worker, task: &Task, written: &Written) -> anyhow::Result<()> {
+    let (images, then) = follow_links(worker, task, written).await?;
+    if settle(worker, task, images, then).await? {
+        return Ok(());
+    }
+    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+    clean_up(worker, task, written).await
 }
 
 /// What became of the images, and what follows.
-async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<SettledImage>, Then)> {
+async fn follow_links(
+    worker: &Worker,
+    task: &Task,
+    written: &Written,
+) -> anyhow::Result<(Vec<SettledImage>, Then)> {
     let Work::Archive { result, links, data_key, expired, minted, settled, asked_again, .. } =
         &task.work
     else {
@@ -102,7 +126,9 @@ async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<Settl
     if *asked_again {
         return Ok(match worker.store.asked_again(task).await? {
             AskedAgain::Followed => (Vec::new(), Then::Done),
-            AskedAgain::Waiting => (Vec::new(), Then::Again(LOOK_AGAIN)),
+            AskedAgain::Waiting => {
+                (Vec::new(), Then::Again(look_again_after(task.failures, worker.ids.fraction())))
+            }
             AskedAgain::InVain => (all_lost(&links, "no-new-links"), Then::Done),
         });
     }
@@ -116,8 +142,11 @@ async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<Settl
         tracing::warn!(%error, %verification, "images wait for the object store");
         return Ok((Vec::new(), Then::Again(STORE_AWAY)));
     }
-    let fetched =
-        if *expired { vec![Fetched::Dead] } else { fetch_all(worker, task, &key, &links).await? };
+    let fetched = if *expired {
+        vec![Fetched::Dead]
+    } else {
+        fetch_all(worker, task, &key, &links, written).await?
+    };
     let dead = fetched.iter().any(|image| matches!(image, Fetched::Dead));
     let passing = fetched.iter().any(|image| matches!(image, Fetched::Passing));
     let mut images: Vec<SettledImage> = fetched.into_iter().filter_map(Fetched::settled).collect();
@@ -133,6 +162,13 @@ async fn follow_links(worker: &Worker, task: &Task) -> anyhow::Result<(Vec<Settl
     }
     let again = Then::Again(backoff(task.failures, worker.ids.fraction()));
     Ok((images, if passing { again } else { Then::Done }))
+}
+
+/// Doubles with every look that found nothing, spread over its second half.
+fn look_again_after(looks: i32, jitter: f64) -> Duration {
+    let (most, first) = LOOK_AGAIN;
+    let ceiling = (first * 2_u32.pow(looks.clamp(0, 16).unsigned_abs())).min(most);
+    ceiling.mul_f64(f64::midpoint(1.0, jitter))
 }
 
 fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {
@@ -155,34 +191,39 @@ impl Fetched {
     }
 }
 
-/// All of them at once: they share one deadline.
+/// All of them at once: they share one deadline. Where one fails the others still come to their
+/// end: a write that was dropped half way could be done after everybody has gone.
 async fn fetch_all(
     worker: &Worker,
     task: &Task,
     key: &DataKey,
     links: &Links,
+    written: &Written,
 ) -> anyhow::Result<Vec<Fetched>> {
-    let keep = links.keep;
-    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, keep, *kind, link));
+    let written = links.keep.then_some(written);
+    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, written, *kind, link));
     let started = Instant::now();
-    let fetched = futures_util::future::try_join_all(all).await;
+    let fetched = futures_util::future::join_all(all).await;
     worker.images.took(started.elapsed());
-    fetched
+    fetched.into_iter().collect()
 }
 
 async fn fetch(
     worker: &Worker,
     task: &Task,
     key: &DataKey,
-    kept: bool,
+    written: Option<&Written>,
     kind: ImageKind,
     link: &SecretString,
 ) -> anyhow::Result<Fetched> {
     let outcome = match worker.images.downloader.fetch(link).await {
         Ok(picture) => {
-            let image = match &worker.images.archive {
-                Some(archive) if kept => keep(archive, task, key, kind, picture).await?,
-                Some(_) | None => digested(kind, &picture),
+            let image = match (&worker.images.archive, written) {
+                (Some(archive), Some(written)) => {
+                    written.begin(kind);
+                    keep(archive, task, key, kind, picture).await?
+                }
+                (Some(_) | None, _) => digested(kind, &picture),
             };
             (Fetched::Settled(image), "fetched")
         }
@@ -277,15 +318,16 @@ fn lost(kind: ImageKind, reason: &'static str) -> SettledImage {
     SettledImage { kind, fate, content_type: None, bytes: None, sha256: None, person: None }
 }
 
+/// Writes what became of them; `false`: the lease was lost.
 async fn settle(
     worker: &Worker,
     task: &Task,
     images: Vec<SettledImage>,
     then: Then,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let held = worker.store.settle_images(task, &images, then, worker.clock.now()).await?;
     if !held {
-        return clean_up(worker, task, &images).await;
+        return Ok(false);
     }
     if matches!(then, Then::AskAgain(wait) if wait.is_zero()) {
         worker.signals.work_is_due();
@@ -316,22 +358,42 @@ async fn settle(
     if then == "done" && count("lost") == 0 && !images.is_empty() {
         metrics::histogram!("verdict_images_kept_seconds").record(task.age.as_secs_f64());
     }
-    Ok(())
+    Ok(true)
 }
 
-/// Somebody else's now, or nobody's. What was put for a person who was forgotten meanwhile goes
-/// again; a successor's image stays.
-async fn clean_up(worker: &Worker, task: &Task, images: &[SettledImage]) -> anyhow::Result<()> {
-    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+/// For a task that is somebody else's now, or nobody's. What was put for a person who was forgotten
+/// meanwhile goes again; a successor's image stays. What this misses (a write that is still under
+/// way, a process that was killed) the erasure's second sweep finds.
+pub(super) async fn clean_up(
+    worker: &Worker,
+    task: &Task,
+    written: &Written,
+) -> anyhow::Result<()> {
     let (Some(archive), Work::Archive { result, .. }) = (&worker.images.archive, &task.work) else {
         return Ok(());
     };
-    if !worker.store.is_erased(task.verification).await? {
+    let kinds = written.kinds();
+    if kinds.is_empty() || !worker.store.is_erased(task.verification).await? {
         return Ok(());
     }
-    for image in images.iter().filter(|image| image.fate == Fate::Archived) {
+    for kind in kinds {
         let (verification, result): (_, ResultId) = (task.verification, *result);
-        archive.delete(&ImageId { verification, result, kind: image.kind }).await?;
+        archive.delete(&ImageId { verification, result, kind }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_what_came_of_asking_again_become_rare() {
+        let times = |jitter| (0..40).map(move |looks| look_again_after(looks, jitter));
+        let longest: Vec<u64> = times(1.0).map(|time| time.as_secs()).take(8).collect();
+        assert_eq!(longest, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert!(times(0.0).zip(times(1.0)).all(|(least, most)| least * 2 == most));
+        // Fifty thousand that wait are looked at fewer than 350 times a second.
+        assert!(50_000.0 / look_again_after(40, 0.0).as_secs_f64() < 350.0);
+    }
 }

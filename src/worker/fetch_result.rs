@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -62,6 +63,10 @@ async fn ask_and_write(
         Ok(keys) => keys,
         Err(error) => return put_off(worker, claimed, &error, lost).await,
     };
+    let standing = match standing(worker, claimed).await {
+        Ok(standing) => standing,
+        Err(error) => return put_off(worker, claimed, &error, lost).await,
+    };
     let started = Instant::now();
     let call = traces::call(span);
     let asked = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id);
@@ -71,7 +76,7 @@ async fn ask_and_write(
         heard = asked.instrument(call.clone()) => heard,
     };
     let took = started.elapsed();
-    let mut fetched = Fetched::new(worker, claimed, account, &heard, span);
+    let mut fetched = Fetched::new(worker, claimed, account, &heard, standing.as_ref(), span);
     traces::called(span, &call, fetched.class);
     drop(call);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
@@ -251,6 +256,17 @@ fn data_key(
     }
 }
 
+/// Where only links are wanted, what was decided from before: the same again decides nothing.
+async fn standing(
+    worker: &Worker,
+    claimed: &Claimed,
+) -> store::Result<Option<(Evidence, OffsetDateTime)>> {
+    match claimed.wanted {
+        Wanted::Answer => Ok(None),
+        Wanted::Links { .. } => worker.store.standing_evidence(claimed.id).await,
+    }
+}
+
 /// What an answer says of the person.
 fn person_in(heard: &Result<Answer, Unanswered>) -> Option<&Material> {
     heard.as_ref().ok()?.reading.outcome.as_ref().ok()?.material.as_ref()
@@ -271,6 +287,7 @@ impl Fetched {
         claimed: &Claimed,
         account: AccountAtClaim,
         heard: &Result<Answer, Unanswered>,
+        standing: Option<&(Evidence, OffsetDateTime)>,
         span: &Span,
     ) -> Self {
         let now = worker.clock.now();
@@ -283,6 +300,7 @@ impl Fetched {
             evidence: None,
             error: None,
         };
+        let mut as_before = false;
         if let Ok(answer) = heard {
             result.http_status = answer.http_status;
             result.request_id.clone_from(&answer.reading.request_id);
@@ -290,6 +308,10 @@ impl Fetched {
                 Ok(answered) => {
                     let attempts = i64::from(claimed.attempt);
                     result.evidence = Some(answered.evidence(&claimed.biz_type, attempts, now));
+                    // At that time and as that try, it would have been the very same evidence.
+                    as_before = standing.is_some_and(|(before, at)| {
+                        *before == answered.evidence(&claimed.biz_type, before.attempts, *at)
+                    });
                 }
                 Err(error) => result.error = Some(error.clone()),
             }
@@ -298,6 +320,9 @@ impl Fetched {
             Err(Unanswered::NoCredentials(_)) => ("no-credentials", Heard::NoCredentials),
             Err(_) => ("no-answer", Heard::Nothing),
             Ok(answer) => match (&result.evidence, &result.error) {
+                (Some(evidence), _) if as_before => {
+                    ("answered", Heard::AsBefore(evidence.verify_status))
+                }
                 (Some(evidence), _) => ("answered", Heard::Status(evidence.verify_status)),
                 (None, Some(error)) => {
                     (error.class.as_str(), Heard::Error(error, answer.retry_after))

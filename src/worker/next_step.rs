@@ -44,6 +44,9 @@ const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
 pub enum Heard<'a> {
     /// A verification status.
     Status(i32),
+    /// The status once more, in an answer that says nothing but what the standing decision was made
+    /// from.
+    AsBefore(i32),
     /// An error, and how long the provider asked us to wait.
     Error(&'a AnswerError, Option<Duration>),
     /// No answer at all: connection, timeout.
@@ -96,8 +99,9 @@ pub fn consequence(
     }
 }
 
-/// Asked for links that live, not for an answer: who was decided stays decided. Where the provider
-/// may still change its mind, what it says now counts all the same.
+/// Asked for links that live, not for an answer: who was decided stays decided, and not even by the
+/// same answer is anything decided anew: another policy may be active by now. Where the provider has
+/// changed its mind, what it says now counts all the same.
 fn quietly(overdue: bool, closed: bool, heard: Heard<'_>, drawn: Consequence) -> Consequence {
     match heard {
         Heard::Status(-1 | 0) if overdue => {}
@@ -105,7 +109,7 @@ fn quietly(overdue: bool, closed: bool, heard: Heard<'_>, drawn: Consequence) ->
         _ => {}
     }
     let due_in = match heard {
-        Heard::Status(_) => None,
+        Heard::Status(_) | Heard::AsBefore(_) => None,
         _ => drawn.next.due_in,
     };
     let next = NextStep { state: None, closed, due_in, ..drawn.next };
@@ -145,11 +149,11 @@ fn awaited(
     };
 
     let (error, told) = match heard {
-        Heard::Status(-1 | 0) if claimed.overdue => {
+        Heard::Status(-1 | 0) | Heard::AsBefore(-1 | 0) if claimed.overdue => {
             return settle(State::Expired, false, 0, AccountEffect::Well);
         }
-        Heard::Status(-1 | 0) => return unfinished(schedule, claimed),
-        Heard::Status(status) => {
+        Heard::Status(-1 | 0) | Heard::AsBefore(-1 | 0) => return unfinished(schedule, claimed),
+        Heard::Status(status) | Heard::AsBefore(status) => {
             return settle(State::Decided, status == 1, 0, AccountEffect::Well);
         }
         Heard::NoCredentials => {
@@ -424,6 +428,15 @@ mod tests {
         for status in [1, 7] {
             let drawn = consequence(&schedule(), &closed, Heard::Status(status), 0.5, false);
             assert!(drawn.next.state.is_none() && drawn.next.closed && !drawn.decide);
+        }
+        // Nothing new is nothing to decide upon.
+        for closed in [true, false] {
+            let quiet = Claimed { wanted: Wanted::Links { closed }, ..claimed(0, 0) };
+            for status in [1, 7] {
+                let drawn = consequence(&schedule(), &quiet, Heard::AsBefore(status), 0.5, false);
+                assert_eq!((drawn.next.state, drawn.next.closed), (None, closed));
+                assert_eq!((drawn.next.due_in, drawn.decide), (None, false));
+            }
         }
         // Somebody who had failed has passed meanwhile.
         let open = Claimed { wanted: Wanted::Links { closed: false }, ..claimed(0, 0) };

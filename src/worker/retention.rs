@@ -1,112 +1,114 @@
 //! The retention clocks: persons, images and callbacks go when their time is over, a few at a time.
+//! One process at a time does it for all; what it does is judged again by the statement that does
+//! it, so doing it twice is doing it once.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Worker;
-use crate::domain::ids::{VerificationId, earliest};
+use crate::domain::ids::{LeaseToken, earliest};
 use crate::store;
 use crate::store::audit::Doing;
+use crate::store::retention::{OldPage, RetentionClock};
 
-/// Rows looked at by one statement.
-const BATCH: i64 = 500;
+/// Verifications looked at by one statement.
+const LOOKED: i64 = 5000;
+/// What goes between two renewals of the lease.
+const BATCH: i64 = 100;
 /// Most batches of one round: upkeep must not take a database for itself.
-const BATCHES: usize = 20;
+const BATCHES: usize = 100;
+/// How long a pass is somebody's.
+const LEASE: Duration = Duration::from_mins(1);
 /// Distance of two passes over everything old enough: some were spared because of a late callback.
 const PASS_EVERY: Duration = Duration::from_hours(1);
 
-/// How far this process has come in its passes. Several processes may pass over the same: doing
-/// it twice is doing it once.
-#[derive(Debug, Default)]
-pub struct Retention {
-    persons: Pass,
-    callbacks: Pass,
-    images: Pass,
-}
-
-/// One pass over the verifications, in the order of their ids, which begin with the time of the
-/// first callback.
-#[derive(Debug, Default)]
-struct Pass {
-    after: Uuid,
-    rests_until: Option<Instant>,
-}
-
-impl Pass {
-    fn rests(&self) -> bool {
-        self.rests_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn over() -> Self {
-        Self { after: Uuid::nil(), rests_until: Some(Instant::now() + PASS_EVERY) }
-    }
-}
-
 impl Worker {
     /// One round of every clock that is set; says what went.
-    pub(super) async fn retain(&self, retention: &mut Retention) -> store::Result<()> {
-        let now = self.clock.now();
+    pub(super) async fn retain(&self) -> store::Result<()> {
         let settings = &self.settings;
-        if let Some(cutoff) = before(now, settings.keep_persons) {
-            let doing = Doing {
-                actor: "service".to_owned(),
-                purpose: Some("retention.person_days".to_owned()),
-                at: now,
-            };
-            let mut forgotten = 0;
-            for _ in 0..BATCHES {
-                for id in self.next_old(&mut retention.persons, cutoff).await? {
-                    self.store.erase(id, &doing).await?;
-                    forgotten += 1;
-                }
-            }
-            if forgotten > 0 {
-                tracing::info!(forgotten, "persons forgotten: their time is over");
-            }
+        let clocks = [
+            (RetentionClock::Persons, settings.keep_persons),
+            (RetentionClock::Callbacks, settings.keep_callbacks),
+            (RetentionClock::Images, settings.keep_images),
+        ];
+        let mut outcome = Ok(());
+        for (clock, keep) in clocks {
+            let Some(cutoff) = before(self.clock.now(), keep) else { continue };
+            let token: LeaseToken = self.ids.next(self.clock.now());
+            let Some(after) = self.store.take_pass(clock, LEASE, token).await? else { continue };
+            let round = self.round(clock, cutoff, token, after).await;
+            // One clock that stands still does not hold up the next.
+            let rest = round.as_ref().is_ok_and(|whole| *whole).then_some(PASS_EVERY);
+            let left = self.store.leave_pass(clock, token, rest).await;
+            outcome = outcome.and(round.map(drop)).and(left);
         }
-        if let Some(cutoff) = before(now, settings.keep_callbacks) {
-            let mut deleted = 0;
-            for _ in 0..BATCHES {
-                let old = self.next_old(&mut retention.callbacks, cutoff).await?;
-                deleted += self.store.delete_callbacks_of(&old).await?;
-            }
-            if deleted > 0 {
-                tracing::info!(deleted, "callbacks deleted: their time is over");
-            }
-        }
-        if let Some(cutoff) = before(now, settings.keep_images)
-            && !retention.images.rests()
-        {
-            let retired = self.store.retire_images(cutoff, BATCH).await?;
-            if retired > 0 {
-                tracing::info!(retired, "images on their way out: their time is over");
-                self.signals.task_is_due();
-            } else {
-                retention.images = Pass::over();
-            }
-        }
-        Ok(())
+        outcome
     }
 
-    /// The next ones of a pass that are too old; none while it rests.
-    async fn next_old(
+    /// `true`: the pass has come to its end.
+    async fn round(
         &self,
-        pass: &mut Pass,
+        clock: RetentionClock,
         cutoff: OffsetDateTime,
-    ) -> store::Result<Vec<VerificationId>> {
-        if pass.rests() {
-            return Ok(Vec::new());
+        token: LeaseToken,
+        mut after: Uuid,
+    ) -> store::Result<bool> {
+        let mut gone = 0;
+        let mut end = false;
+        for _ in 0..BATCHES {
+            let (went, next) = match clock {
+                RetentionClock::Images => {
+                    let went = self.store.retire_images(cutoff, BATCH).await?;
+                    self.signals.task_is_due();
+                    // What is left is always at the beginning.
+                    (went, (went > 0).then_some(after))
+                }
+                RetentionClock::Persons | RetentionClock::Callbacks => {
+                    let page = self
+                        .store
+                        .older_than(cutoff, earliest(cutoff), after, LOOKED, BATCH)
+                        .await?;
+                    (self.go(clock, &page, cutoff).await?, page.next)
+                }
+            };
+            gone += went;
+            let Some(next) = next else {
+                end = true;
+                break;
+            };
+            after = next;
+            if !self.store.go_on_with_pass(clock, LEASE, token, after).await? {
+                break;
+            }
         }
-        let (old, last) =
-            self.store.older_than(cutoff, earliest(cutoff), pass.after, BATCH).await?;
-        match last {
-            Some(last) => pass.after = last,
-            None => *pass = Pass::over(),
+        if gone > 0 {
+            tracing::info!(gone, ?clock, "forgotten: their time is over");
         }
-        Ok(old)
+        Ok(end)
+    }
+
+    async fn go(
+        &self,
+        clock: RetentionClock,
+        page: &OldPage,
+        cutoff: OffsetDateTime,
+    ) -> store::Result<u64> {
+        if clock == RetentionClock::Callbacks {
+            let deleted = self.store.delete_callbacks_of(&page.old, cutoff).await?;
+            return Ok(u64::try_from(deleted).unwrap_or(u64::MAX));
+        }
+        let doing = Doing {
+            actor: "service".to_owned(),
+            purpose: Some("retention.person_days".to_owned()),
+            at: self.clock.now(),
+        };
+        let mut forgotten = 0;
+        for id in &page.old {
+            forgotten += u64::from(self.store.erase_if_older(*id, cutoff, &doing).await?);
+        }
+        Ok(forgotten)
     }
 }
 

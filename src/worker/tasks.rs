@@ -9,8 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::archiving::Written;
 use super::leases::Leases;
 use super::{Worker, archiving, free_slots};
+use crate::domain::ids::ResultId;
+use crate::images::Archive;
 use crate::store::tasks::{Task, Work};
 use crate::traces;
 
@@ -61,13 +64,16 @@ impl Worker {
 
     /// Does it, unless its lease is lost on the way.
     async fn work_on(&self, task: &Task, lost: &CancellationToken) {
+        // Outlives the work that is dropped.
+        let written = Written::default();
         let done = async {
             match &task.work {
                 Work::Archive { .. } => {
                     let span = traces::images(task.trace, task.verification);
-                    archiving::archive(self, task).instrument(span).await
+                    archiving::archive(self, task, &written).instrument(span).await
                 }
                 Work::DeleteImages => self.delete_images(task).await,
+                Work::RetireImages(result) => self.retire_images(task, *result).await,
                 Work::Backtest => self.go_on_with_backtest(task).await,
             }
         };
@@ -75,6 +81,9 @@ impl Worker {
             biased;
             () = lost.cancelled() => {
                 tracing::warn!(verification = %task.verification, "lease of a task lost: dropped");
+                if let Err(error) = archiving::clean_up(self, task, &written).await {
+                    tracing::warn!(%error, verification = %task.verification, "not cleaned up");
+                }
                 return;
             }
             outcome = done => outcome,
@@ -93,14 +102,27 @@ impl Worker {
     }
 
     async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
-        let archive = self.images.archive.as_ref().ok_or_else(|| {
-            anyhow::anyhow!("images are to be deleted and no images.store is configured")
-        })?;
-        let objects = archive.delete_all(task.verification).await?;
-        if self.store.images_deleted(task, objects, self.clock.now()).await? {
-            tracing::info!(verification = %task.verification, objects, "images deleted");
+        let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
+        let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
+        let swept = self.store.images_deleted(task, objects, late, at).await?;
+        tracing::info!(verification = %task.verification, objects, ?swept, "images deleted");
+        Ok(())
+    }
+
+    async fn retire_images(&self, task: &Task, result: ResultId) -> anyhow::Result<()> {
+        let kept = self.store.kinds_of(result).await?;
+        let archive = self.archive_of_deletions()?;
+        let objects = archive.delete_but(task.verification, result, &kept).await?;
+        if self.store.images_retired(task, objects, self.clock.now()).await? {
+            tracing::info!(verification = %task.verification, objects, "images deleted: their time is over");
         }
         Ok(())
+    }
+
+    fn archive_of_deletions(&self) -> anyhow::Result<&Archive> {
+        self.images.archive.as_ref().ok_or_else(|| {
+            anyhow::anyhow!("images are to be deleted and no images.store is configured")
+        })
     }
 }
 

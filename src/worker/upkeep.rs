@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Worker;
 use super::history::{Pace, sample};
-use super::retention::Retention;
 use crate::policy::calibration::{Calibration, stability};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
@@ -49,26 +48,42 @@ impl Worker {
     /// For ever. Several workers may do it at once: each step is done once, or twice with the same
     /// result.
     pub(super) async fn keep_up(&self) {
-        let mut retention = Retention::default();
         let mut rarely = Rarely::default();
         loop {
-            if let Err(error) = self.upkeep(&mut retention, &mut rarely).await {
-                tracing::warn!(%error, "upkeep put off");
-            }
+            self.upkeep(&mut rarely).await;
             tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
         }
     }
 
-    async fn upkeep(&self, retention: &mut Retention, rarely: &mut Rarely) -> store::Result<()> {
+    /// Every step, whatever became of those before it.
+    async fn upkeep(&self, rarely: &mut Rarely) {
+        let steps = [
+            ("vault-key", self.say_which_key_wraps().await),
+            ("audit", self.checkpoint_audit().await),
+            ("erasures", self.finish_erasures().await),
+            ("retention", self.retain().await),
+            ("persons", self.count_persons(&mut rarely.persons).await),
+            ("drift", self.look_for_drift(&mut rarely.drift).await),
+        ];
+        for (step, outcome) in steps {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, step, "upkeep put off");
+            }
+        }
+    }
+
+    /// For a rotation that goes on beside: the key is needed as long as somebody wraps with it.
+    async fn say_which_key_wraps(&self) -> store::Result<()> {
+        self.store.use_vault_key(self.vault.primary_id(), self.clock.now()).await
+    }
+
+    async fn finish_erasures(&self) -> store::Result<()> {
         let finished = self.store.finish_erasures(self.clock.now()).await?;
         if finished > 0 {
             self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
-        self.retain(retention).await?;
-        self.count_persons(&mut rarely.persons).await?;
-        self.look_for_drift(&mut rarely.drift).await?;
-        self.checkpoint_audit().await
+        Ok(())
     }
 
     /// Whoever keeps the faces of 100,000 persons has to register as one who does (the measures on

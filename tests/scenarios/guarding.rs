@@ -132,7 +132,8 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
         assert_eq!(process.post(&setting.client, message).await, Some(410));
     }
     let refetch = format!("/v1/verifications/{id}/refetch");
-    setting.ask("POST", process.http, &refetch, &[]).await;
+    let refused = setting.ask("POST", process.http, &refetch, &[]).await;
+    refused.assert_problem(410, "erased");
     let view = setting.get(process.http, &format!("/v1/verifications/{id}")).await;
     assert_eq!(
         (view.json["state"].as_str(), view.json["reference"].as_str()),
@@ -234,7 +235,8 @@ async fn persons_are_forgotten_when_their_time_is_over() {
     // Somebody tries again: that counts from then on.
     app.verified("status-7").await;
     app.clock.advance(81 * DAY);
-    // A worker's first round comes with its start.
+    // The next pass; a worker's first round comes with its start.
+    app.database.shift_clock(7200).await;
     let _another = app.another(options(), address).await;
     let state = |of: &serde_json::Value| {
         let path = format!("/v1/verifications/{}", of["id"].as_str().unwrap());
@@ -254,6 +256,72 @@ async fn persons_are_forgotten_when_their_time_is_over() {
     let pool = app.database.pool().await;
     let why = "select purpose from audit where action = 'verification.erase'";
     assert_eq!(one::<String>(&pool, why).await, "retention.person_days");
+}
+
+#[tokio::test]
+async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
+    let steps = Arc::new(Steps::new().await);
+    let told = steps.accept_new(&steps.message("x")).await;
+    let cutoff = START + time::Duration::days(1);
+    let old = steps.store.older_than(cutoff, uuid::Uuid::max(), uuid::Uuid::nil(), 10, 10).await;
+    assert_eq!(old.unwrap().old, [told.id]);
+    // A callback that is being accepted while retention goes by.
+    let mut accepting = steps.look.begin().await.unwrap();
+    sqlx::query("update verifications set updated_at = $1")
+        .bind(cutoff)
+        .execute(&mut *accepting)
+        .await
+        .unwrap();
+    let retention = Arc::clone(&steps);
+    let forgetting =
+        tokio::spawn(
+            async move { retention.store.erase_if_older(told.id, cutoff, &doing()).await },
+        );
+    waits_for_a_lock(&steps.look).await;
+    accepting.commit().await.unwrap();
+    assert!(!forgetting.await.unwrap().unwrap(), "spared");
+    assert_eq!(one::<String>(&steps.look, "select state from verifications").await, "pending");
+    assert_eq!(one::<i64>(&steps.look, "select count(*) from erasures").await, 0);
+    // Nor do its newer callbacks go with the old ones.
+    let late = "update callbacks set received_at = received_at + interval '2 days'";
+    sqlx::query(late).execute(&steps.look).await.unwrap();
+    steps.accept_new(&steps.message("y")).await;
+    let both: Vec<VerificationId> =
+        sqlx::query_scalar::<_, uuid::Uuid>("select id from verifications")
+            .fetch_all(&steps.look)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(VerificationId)
+            .collect();
+    assert_eq!(steps.store.delete_callbacks_of(&both, cutoff).await.unwrap(), 1);
+    assert_eq!(one::<i64>(&steps.look, "select count(*) from callbacks").await, 1);
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopped() {
+    use std::time::Duration;
+    let steps = Steps::new().await;
+    let clock = verdict::store::retention::RetentionClock::Persons;
+    let (lease, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+    let (first, second, third) =
+        (steps.ids.next(START), steps.ids.next(START), steps.ids.next(START));
+    let store = &steps.store;
+    let (nil, seen) = (uuid::Uuid::nil(), uuid::Uuid::from_u128(7));
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
+    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), None);
+    assert!(store.go_on_with_pass(clock, lease, first, seen).await.unwrap());
+    steps.advance(61).await;
+    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), Some(seen));
+    // Whoever had stood still meanwhile changes nothing.
+    assert!(!store.go_on_with_pass(clock, lease, first, nil).await.unwrap());
+    store.leave_pass(clock, first, Some(hour)).await.unwrap();
+    store.leave_pass(clock, second, None).await.unwrap();
+    assert_eq!(store.take_pass(clock, lease, third).await.unwrap(), Some(seen));
+    store.leave_pass(clock, third, Some(hour)).await.unwrap();
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), None);
+    steps.advance(3601).await;
+    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
 }
 
 #[tokio::test]
@@ -313,7 +381,7 @@ async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named
              update audit a set digest = verdict_audit_digest(a) where position = 4",
             "row 5 does not continue",
         ),
-        ("delete from audit", "the newest rows are missing"),
+        ("delete from audit", "there is not a single row"),
     ];
     for (change, says) in cases {
         let setting = Setting::new(Options::default()).await;
@@ -358,7 +426,7 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     process.kill().await;
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("3 rows, ") && said.contains(" checkpoints;"), "{said}");
+    assert!(said.contains("3 rows, ") && said.contains(" checkpoints, 0 rows behind"), "{said}");
 
     // The export is checked without a database.
     let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
@@ -371,6 +439,72 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
     assert_eq!(code, 1);
     assert!(error.contains("row 3 was changed"), "{error}");
+
+    // Cut anywhere, or with something behind its end, it is not whole.
+    let lines: Vec<&str> = export.lines().collect();
+    assert!(lines.iter().any(|line| line.starts_with("{\"checkpoint\":")), "{export}");
+    let with = |lines: &[&str]| lines.iter().fold(String::new(), |all, line| all + line + "\n");
+    for left in 0..lines.len() {
+        std::fs::write(file.path(), with(&lines[..left])).unwrap();
+        let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
+        let says = if left == 0 {
+            "there is not a single row"
+        } else {
+            "the export has no head after row"
+        };
+        assert!(code == 1 && error.contains(says), "{left} lines: {error}");
+    }
+    let twice = [&lines[..], &lines[lines.len() - 1..]].concat();
+    let headless = [&lines[..1], &lines[lines.len() - 1..]].concat();
+    for (bent, says) in [
+        (with(&twice), "after row 2 comes what does not belong there"),
+        (with(&headless), "the newest rows are missing: 1 is the last, 2 was written"),
+        (
+            export.replace("{\"checkpoint\":{\"position\":2", "{\"checkpoint\":{\"position\":1"),
+            "after row 2",
+        ),
+    ] {
+        std::fs::write(file.path(), bent).unwrap();
+        let (code, _, error) = crate::harness::run_verdict(&verify, &[]).await;
+        assert!(code == 1 && error.contains(says), "{says}: {error}");
+    }
+
+    // With a head that fits what was left of it, it looks whole; what was written down knows better.
+    let (first, digest) = (lines[0], |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["digest"].as_str().unwrap().to_owned()
+    });
+    let head = format!("{{\"head\":{{\"position\":1,\"digest\":\"{}\"}}}}", digest(first));
+    std::fs::write(file.path(), with(&[first, &head])).unwrap();
+    assert_eq!(crate::harness::run_verdict(&verify, &[]).await.0, 0);
+    let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
+    let expecting = [&verify[..], &["--expect", &kept]].concat();
+    let (code, _, error) = crate::harness::run_verdict(&expecting, &[]).await;
+    assert!(code == 1 && error.contains("the newest rows are missing"), "{error}");
+    std::fs::write(file.path(), &export).unwrap();
+    let (code, said, error) = crate::harness::run_verdict(&expecting, &[]).await;
+    assert!(code == 0 && said.contains(&kept), "{said}{error}");
+    let second = lines.iter().find(|line| line.starts_with("{\"position\":2,")).unwrap();
+    let other = format!("1:{}", digest(second));
+    let other = [&verify[..], &["--expect", &other]].concat();
+    let (code, _, error) = crate::harness::run_verdict(&other, &[]).await;
+    assert!(code == 1 && error.contains("the chain was written anew: row 1"), "{error}");
+    let nonsense = [&verify[..], &["--expect", "2:abc"]].concat();
+    assert_eq!(crate::harness::run_verdict(&nonsense, &[]).await.0, 2);
+
+    // In the database a superuser cuts the newest rows off, with all that tells of them there.
+    let store = setting.database.store();
+    store.record(&doing(), "test", None, None).await.unwrap();
+    let (code, said, error) = setting.run(&["audit", "verify"], "").await;
+    assert!(code == 0 && said.contains("3 rows, "), "{said}{error}");
+    let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
+    let cut = "alter table audit disable trigger all; alter table audit_checkpoints disable trigger all;
+        delete from audit where position = 3; delete from audit_checkpoints where position = 3;
+        update audit_head set (position, digest) = (select position, digest from audit where position = 2)";
+    sqlx::raw_sql(cut).execute(&pool).await.unwrap();
+    assert_eq!(setting.run(&["audit", "verify"], "").await.0, 0);
+    let (code, _, error) = setting.run(&["audit", "verify", "--expect", &kept], "").await;
+    assert!(code == 1 && error.contains("the newest rows are missing"), "{error}");
 
     // A superuser writes the whole chain anew, head included.
     let anew = "alter table audit disable trigger all;
@@ -390,6 +524,8 @@ async fn keys_are_rotated_while_the_service_serves() {
     process.kill().await;
     setting.options.vault_keys = &["new", "test"];
     let process = setting.serve().await;
+    // Nobody has wrapped with the old one for a while.
+    setting.database.shift_clock(120).await;
     let read = |id: String| {
         let (setting, at) = (&setting, process.http);
         async move {
@@ -427,4 +563,113 @@ async fn keys_are_rotated_while_the_service_serves() {
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
     assert_eq!((code, said.trim()), (0, "new  primary"));
     process.kill().await;
+}
+
+#[tokio::test]
+async fn the_audit_is_checkpointed_whatever_else_cannot_be_done() {
+    let setting = Setting::new(Options {
+        fixed_clock: false,
+        more: "[retention]\nimages_days = 1".to_owned(),
+        ..Options::default()
+    })
+    .await;
+    let pool = setting.database.pool().await;
+    sqlx::query("alter table images rename to images_away").execute(&pool).await.unwrap();
+    sqlx::query("alter table erasures rename to erasures_away").execute(&pool).await.unwrap();
+    let process = setting.serve().await;
+    eventually("a checkpoint is made", || async {
+        let newest = "select coalesce(max(position), 0) from audit_checkpoints";
+        (one::<i64>(&pool, newest).await > 0).then_some(())
+    })
+    .await;
+    // What comes after a step that fails is done as well.
+    eventually("drift is looked for", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        metrics.contains("verdict_score_drift_psi").then_some(())
+    })
+    .await;
+    let log = process.kill().await.join("\n");
+    for step in ["erasures", "retention", "persons"] {
+        assert!(log.contains(&format!("\"step\":\"{step}\"")), "{step}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_there_are() {
+    let steps = Steps::new().await;
+    sqlx::query(
+        "insert into shadow_decisions
+         select ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid, gen_random_uuid(),
+            'one', 'other', case when n <= 100 then 'reject' else 'approve' end, 'approve', '[]', now()
+         from generate_series(1, 100050) as n",
+    )
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let counts = steps.store.shadow_counts("one").await.unwrap();
+    let counts: Vec<(&str, i64)> =
+        counts.iter().map(|count| (count.active_outcome.as_str(), count.count)).collect();
+    assert_eq!(counts, [("approve", 99_950), ("reject", 50)]);
+}
+
+#[tokio::test]
+async fn a_key_with_which_another_process_still_wraps_is_not_given_up() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (old, id) = decided(&setting, "pass-97").await;
+    // Forgotten when the others were restarted with both keys.
+    setting.options.vault_keys = &["new", "test"];
+    let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
+    assert_eq!(code, 1, "{error}");
+    assert!(
+        said.contains("1 data keys rewrapped") && said.contains("test is still needed"),
+        "{said}"
+    );
+    assert_eq!(old.post(&setting.client, callback("pass-97-more", now())).await, Some(202));
+    setting.drained().await;
+    setting.options.vault_keys = &["new"];
+    for serve in [&["serve"][..], &["serve", "--role", "api"]] {
+        let (code, _, error) = setting.run(serve, "").await;
+        assert_eq!(code, 2, "{serve:?}: {error}");
+        assert!(error.contains("the key test is missing"), "{serve:?}: {error}");
+    }
+    old.kill().await;
+
+    // It is gone, and a minute has passed.
+    setting.database.shift_clock(120).await;
+    setting.options.vault_keys = &["new", "test"];
+    let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("test is no longer needed"), "{said}");
+    setting.options.vault_keys = &["new"];
+    setting.options.role = verdict::app::Role::Api;
+    let process = setting.serve().await;
+    let path = format!("/v1/verifications/{id}/material");
+    assert_eq!(setting.ask("GET", process.http, &path, &[WHY]).await.status, 200);
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
+    use std::time::Duration;
+    let steps = Steps::new().await;
+    steps.store.use_vault_key("test", START).await.unwrap();
+    let retire = || steps.store.retire_vault_keys("new", Duration::ZERO, START);
+    let used = Duration::from_mins(1);
+    assert!(steps.store.retire_vault_keys("new", used, START).await.unwrap().is_empty());
+    assert_eq!(retire().await.unwrap(), ["test"]);
+    assert!(steps.store.vault_keys_in_use().await.unwrap().is_empty());
+    let told = steps.accept_new(&steps.message("x")).await;
+    let claimed = steps.claim(1).await.unwrap().remove(0);
+    assert_eq!(claimed.id, told.id);
+    let answered = steps.answered(&claimed, Answer::Passed);
+    assert_eq!(steps.complete(&[answered]).await.unwrap(), [Written::Committed]);
+    let retired = "select count(retired_at) from vault_keys where key_id = 'test'";
+    assert_eq!(one::<i64>(&steps.look, retired).await, 0);
+    assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"]);
+    assert!(retire().await.unwrap().is_empty(), "it wraps something");
+    // The data itself is asked: nobody can start without it, whatever was said of the key.
+    for change in ["update vault_keys set retired_at = now()", "delete from vault_keys"] {
+        sqlx::query(change).execute(&steps.look).await.unwrap();
+        assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"], "{change}");
+    }
 }

@@ -2,12 +2,18 @@
 //! gone when the person is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::protocol::Steps;
 use crate::harness::{Buckets, Options, Reply, Setting, TestApp, callback, eventually, now};
+use verdict::domain::image::ImageKind;
+use verdict::store::audit::Doing;
+use verdict::store::images::{Fate, SettledImage};
+use verdict::store::tasks::Then;
 
 /// Where every test begins.
 const START: time::OffsetDateTime = time::macros::datetime!(2026-11-23 09:30 UTC);
@@ -128,6 +134,14 @@ async fn images_are_kept_sealed_and_shown_to_who_may_see_them_and_says_why() {
         assert!(!sealed.windows(4).any(|part| part == b"JFIF" || part == b"IHDR"));
     }
 
+    // Who has it, or asks for what there is not, needs nothing opened; all others do.
+    let held = std::fs::read(kept.iter().find(|file| file.ends_with("face")).unwrap()).unwrap();
+    std::fs::write(kept.iter().find(|file| file.ends_with("face")).unwrap(), b"nothing").unwrap();
+    assert_eq!(ask(&app, &path, &[WHY, ("if-none-match", &etag)]).await.0.status, 304);
+    assert_eq!(ask(&app, &path, &[WHY, ("range", "bytes=999999-")]).await.0.status, 416);
+    assert_eq!(ask(&app, &path, &[WHY, ("range", "bytes=0-1")]).await.0.status, 500);
+    std::fs::write(kept.iter().find(|file| file.ends_with("face")).unwrap(), &held).unwrap();
+
     // A flipped bit does not open, nor what belongs elsewhere, nor nothing.
     let face = kept.iter().find(|file| file.ends_with("face")).unwrap();
     let global = kept.iter().find(|file| file.ends_with("face-global")).unwrap();
@@ -149,22 +163,42 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
     app.provider.fail_images(Some(503));
     let passed = app.verified("pass-97").await;
     let failed = app.verified("status-7").await;
-    for (verification, status) in [(&passed, 1), (&failed, 7)] {
+    let changed = app.verified("status-7-x1-then-status-2").await;
+    for (verification, status) in [(&passed, 1), (&failed, 7), (&changed, 7)] {
         let id = verification["id"].as_str().unwrap();
         assert_eq!(app.results(id).await[0]["verify_status"], status);
     }
+    // Another policy is active when they are asked for again: nobody asked to decide by it.
+    let strange =
+        include_str!("../../config/policy.toml").replacen("name = \"", "name = \"strange-", 1);
+    let strange = verdict::policy::Policy::load(&strange).unwrap();
+    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
+    let used = verdict::store::policies::Use::Active;
+    app.store.use_policy(used, "", Some(strange.digest()), &doing).await.unwrap();
+    let tries = std::cell::Cell::new(0);
+    eventually("it is used", || async {
+        tries.set(tries.get() + 1);
+        let witness = app.verified(&format!("pass-97-noimages_{}", tries.get())).await;
+        (witness["decision"]["policy"] == strange.digest()).then_some(())
+    })
+    .await;
     app.clock.advance(Duration::from_secs(301));
     app.provider.fail_images(None);
-    for (verification, decisions) in [(&passed, 1), (&failed, 2)] {
+    for (verification, decisions) in [(&passed, 1), (&failed, 1), (&changed, 2)] {
         let id = verification["id"].as_str().unwrap();
         let states = settled(&app, id).await;
         assert!(all_archived(4)(&states), "{states:?}");
-        // Asked once more, that is on record, and who had passed was not decided upon again.
+        // Asked once more, that is on record, and only who got another answer was decided again.
         assert_eq!(app.results(id).await.len(), 2);
         assert_eq!(app.decisions(id).await.len(), decisions);
         let now = app.get(&format!("/v1/verifications/{id}")).await.json;
         assert_eq!(now["state"], "decided");
-        assert_eq!(now["decision"]["outcome"], verification["decision"]["outcome"]);
+        if decisions == 1 {
+            assert_eq!(now["decision"], verification["decision"]);
+        } else {
+            assert_eq!(now["decision"]["policy"], strange.digest());
+        }
     }
 }
 
@@ -272,6 +306,8 @@ async fn images_go_with_the_person() {
         Reply::read(request.header(WHY.0, WHY.1).send().await.unwrap()).await
     };
     assert_eq!(erase().await.status, 202);
+    // Somebody may have been writing until its lease ran out.
+    app.database.shift_clock(60).await;
     let receipt = eventually("the receipt is complete", || async {
         let receipt = erase().await;
         (!receipt.json["completed_at"].is_null()).then_some(receipt)
@@ -294,41 +330,150 @@ async fn images_go_with_the_person() {
     assert_eq!(left, 0);
 }
 
+/// A process that has kept the face of a verification, waits for the other images, and has been
+/// told to forget the person: what it had kept until then is deleted.
+async fn erased_half_way(folder: &Path, setting: &Setting) -> (crate::harness::Process, String) {
+    setting.provider.hold_images(&["face-global", "card-front", "card-back"]);
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    let found = setting.get(process.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
+    let id = found.json["items"][0]["id"].as_str().unwrap().to_owned();
+    eventually("the face is kept", || async { holds(folder, "face").then_some(()) }).await;
+    let material = format!("/v1/verifications/{id}/material");
+    assert_eq!(setting.ask("DELETE", process.http, &material, &[WHY]).await.status, 202);
+    eventually("the face is deleted", || async { files(folder).is_empty().then_some(()) }).await;
+    assert!(!receipt_is_complete(setting, &id).await, "somebody is still at it");
+    (process, id)
+}
+
+fn holds(folder: &Path, kind: &str) -> bool {
+    files(folder).iter().any(|file| file.file_name().is_some_and(|name| name == kind))
+}
+
+async fn receipt_is_complete(setting: &Setting, id: &str) -> bool {
+    let receipt = setting.database.store().receipt(id.parse().unwrap()).await.unwrap();
+    receipt.unwrap().completed_at.is_some()
+}
+
 #[tokio::test]
-async fn an_image_on_its_way_while_its_person_is_erased_does_not_stay() {
+async fn an_image_kept_after_its_person_was_erased_is_removed_by_who_kept_it() {
     let (folder, options) = archiving();
-    let clock = verdict::domain::clock::Clock::fixed(START);
-    let (provider, address) = crate::harness::slow_images(&clock, Duration::from_millis(700)).await;
-    let app = TestApp::start_beside(options, provider, address, clock).await;
-    let verification = app.verified("pass-97").await;
-    let id = verification["id"].as_str().unwrap();
-    let pool = app.database.pool().await;
-    eventually("a worker is at it", || async {
-        let held = "select count(*) from tasks where lease_token is not null";
-        let held: i64 = sqlx::query_scalar(held).fetch_one(&pool).await.unwrap();
-        (held > 0).then_some(())
-    })
-    .await;
-    let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
-    let reply = request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
-    assert_eq!(reply.status().as_u16(), 202);
-    let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
-    assert!(receipt.completed_at.is_none(), "a worker still has to look into the store");
-    // The worker still writes what it has in hand, and removes it when it finds its task gone.
-    let wrote = "verdict_image_downloads_total{outcome=\"fetched\"}";
-    eventually("the worker is through, and nothing is left", || async {
-        let metrics = app.client.get(format!("http://{}/metrics", app.operations));
-        let metrics = metrics.send().await.unwrap().text().await.unwrap();
-        (metrics.contains(wrote) && files(folder.path()).is_empty()).then_some(())
-    })
-    .await;
+    let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
+    let (process, id) = erased_half_way(folder.path(), &setting).await;
+    setting.provider.hold_images(&["card-front", "card-back"]);
+    eventually("one more is kept", || async { holds(folder.path(), "face-global").then_some(()) })
+        .await;
+    // Its siblings are still on their way when the worker finds out that its lease is gone.
+    eventually("it is removed", || async { files(folder.path()).is_empty().then_some(()) }).await;
+    assert!(!receipt_is_complete(&setting, &id).await, "and not by the second sweep");
+    setting.database.shift_clock(60).await;
     eventually("the receipt is complete", || async {
-        let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
-        receipt.completed_at
+        receipt_is_complete(&setting, &id).await.then_some(())
     })
     .await;
-    let left = "select (select count(*) from images) + (select count(*) from tasks)";
-    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&pool).await.unwrap(), 0);
+    assert!(files(folder.path()).is_empty());
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_image_kept_by_a_process_that_was_killed_then_is_removed_before_the_receipt_is_complete()
+{
+    let (folder, options) = archiving();
+    let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
+    let (process, id) = erased_half_way(folder.path(), &setting).await;
+    setting.provider.hold_images(&["card-front", "card-back"]);
+    eventually("one more is kept", || async { holds(folder.path(), "face-global").then_some(()) })
+        .await;
+    process.kill().await;
+    assert!(holds(folder.path(), "face-global"), "nobody is left to remove it");
+    let process = setting.serve().await;
+    setting.database.shift_clock(60).await;
+    eventually("the receipt is complete", || async {
+        receipt_is_complete(&setting, &id).await.then_some(())
+    })
+    .await;
+    assert!(files(folder.path()).is_empty());
+    let pool = setting.database.pool().await;
+    let (left, recorded): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from images) + (select count(*) from tasks),
+            (select count(*) from audit where action = 'verification.images-deleted'
+                and details = '{\"objects\" : 2}')",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!((left, recorded), (0, 1));
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
+    let steps = Arc::new(Steps::new().await);
+    let told = steps.accept_new(&steps.message("x")).await;
+    let result: uuid::Uuid = steps.ids.next(START);
+    sqlx::query(
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values ($1, 'archive', $2, verdict_now(), verdict_now() + interval '5 minutes', verdict_now())",
+    )
+    .bind(result)
+    .bind(told.id.0)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
+    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let task = claim.tasks.into_iter().next().unwrap();
+    // The settlement gets half way, and waits: somebody writes the same row and takes it back.
+    let mut other = steps.look.begin().await.unwrap();
+    sqlx::query(
+        "insert into images (result_id, kind, verification_id, state, settled_at, sha256)
+         values ($1, 'face', $2, 'digest', now(), '\\x01')",
+    )
+    .bind(result)
+    .bind(told.id.0)
+    .execute(&mut *other)
+    .await
+    .unwrap();
+    let image = SettledImage {
+        kind: ImageKind::Face,
+        fate: Fate::Archived,
+        content_type: Some("image/jpeg"),
+        bytes: Some(1),
+        sha256: Some([1; 32]),
+        person: None,
+    };
+    let settler = Arc::clone(&steps);
+    let settling = tokio::spawn(async move {
+        settler.store.settle_images(&task, &[image], Then::Done, START).await
+    });
+    wait_for_a_lock(&steps.look, 1).await;
+    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    let eraser = Arc::clone(&steps);
+    let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing).await });
+    wait_for_a_lock(&steps.look, 2).await;
+    other.rollback().await.unwrap();
+    assert!(settling.await.unwrap().unwrap());
+    let receipt = erasing.await.unwrap().unwrap().unwrap();
+    assert_eq!(receipt.completed_at, None, "there is an object to delete");
+    let follow_up: String =
+        sqlx::query_scalar("select kind from tasks").fetch_one(&steps.look).await.unwrap();
+    assert_eq!(follow_up, "delete-images");
+}
+
+/// Waits until so many statements wait for locks.
+async fn wait_for_a_lock(look: &sqlx::PgPool, statements: i64) {
+    eventually("statements wait for locks", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(look)
+        .await
+        .unwrap();
+        (waiting == statements).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -385,10 +530,18 @@ async fn images_are_kept_in_a_store_that_speaks_s3() {
     assert!(!buckets.holds(b"JFIF") && !buckets.holds(b"IHDR"));
     let (shown, bytes) = ask(&app, &format!("/v1/verifications/{id}/images/face"), &[WHY]).await;
     assert_eq!((shown.status, &bytes[..]), (200, FACE));
+    // More than one page of a listing.
+    for n in 0..1100 {
+        buckets.put(&format!("/faces/kept/{id}/more/{n}"));
+    }
     let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
     request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
-    eventually("its objects are deleted", || async { buckets.names().is_empty().then_some(()) })
-        .await;
+    let receipt = eventually("the receipt is complete", || async {
+        let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
+        receipt.completed_at.map(|_| receipt)
+    })
+    .await;
+    assert_eq!((buckets.names().len(), receipt.images), (0, 1104));
 }
 
 #[tokio::test]
@@ -405,23 +558,92 @@ async fn images_and_callbacks_go_when_their_time_is_over_and_the_person_stays() 
     app.clock.advance(20 * DAY);
     let young = app.verified("pass-97-young").await;
     settled(&app, young["id"].as_str().unwrap()).await;
+    // Asked about again, the old one has images of both ages.
+    let old_id = old["id"].as_str().unwrap();
+    let again = format!("http://{}/v1/verifications/{old_id}/refetch", app.http);
+    app.client.post(again).bearer_auth(&app.api_key).send().await.unwrap();
+    app.settled(old_id).await;
+    eventually("its new images are kept", || async {
+        (files(folder.path()).len() == 12).then_some(())
+    })
+    .await;
+    settled(&app, old_id).await;
     app.clock.advance(11 * DAY);
-    // A worker's first round comes with its start.
+    // The next pass; a worker's first round comes with its start.
+    app.database.shift_clock(7200).await;
     let _another = app.another(options(), address).await;
     eventually("the old images are deleted", || async {
-        (files(folder.path()).len() == 4).then_some(())
+        (files(folder.path()).len() == 8).then_some(())
     })
     .await;
+    let kept = images(&app, old_id).await;
+    let newest = app.results(old_id).await[1]["id"].clone();
+    assert!(kept.len() == 4 && kept.iter().all(|image| image["result_id"] == newest), "{kept:?}");
+    let face = format!("/v1/verifications/{old_id}/images/face");
+    assert_eq!(ask(&app, &face, &[WHY]).await.1, FACE);
     assert_eq!(images(&app, young["id"].as_str().unwrap()).await.len(), 4);
     let pool = app.database.pool().await;
-    eventually("and the old callback", || async {
+    eventually("and no callback of one that was asked about since", || async {
         let left: i64 =
             sqlx::query_scalar("select count(*) from callbacks").fetch_one(&pool).await.unwrap();
-        (left == 1).then_some(())
+        (left == 2).then_some(())
     })
     .await;
-    let material = format!("/v1/verifications/{}/material", old["id"].as_str().unwrap());
+    let material = format!("/v1/verifications/{old_id}/material");
     assert_eq!(ask(&app, &material, &[WHY]).await.0.status, 200);
+}
+
+#[tokio::test]
+async fn images_that_have_to_wait_hold_up_no_others_and_only_what_is_named_goes() {
+    let steps = Steps::new().await;
+    // The oldest belong to answers that are still being archived.
+    sqlx::query(
+        "with numbers as (select n, gen_random_uuid() as result, gen_random_uuid() as of
+                          from generate_series(1, 300) as n),
+         images as (
+            insert into images (result_id, kind, verification_id, state, settled_at, sha256)
+            select result, kind, of, 'archived', $1 - interval '40 days' + n * interval '1 hour', '\\x01'
+            from numbers, (values ('face'), ('face-global')) as k (kind))
+         insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         select result, 'archive', of, now(), now(), now() from numbers where n <= 200",
+    )
+    .bind(START)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    // Of one answer only a part is old enough.
+    let (parted, of) = (uuid::Uuid::from_u128(7), uuid::Uuid::from_u128(8));
+    sqlx::query(
+        "insert into images (result_id, kind, verification_id, state, settled_at, sha256) values
+            ($1, 'face', $2, 'archived', $3 - interval '40 days', '\\x01'),
+            ($1, 'face-global', $2, 'archived', $3, '\\x01')",
+    )
+    .bind(parted)
+    .bind(of)
+    .bind(START)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let mut gone = 0;
+    loop {
+        match steps.store.retire_images(START - time::Duration::days(10), 50).await.unwrap() {
+            0 => break,
+            some => gone += some,
+        }
+    }
+    assert_eq!(gone, 2 * 100 + 1);
+    let kept = steps.store.kinds_of(verdict::domain::ids::ResultId(parted)).await.unwrap();
+    assert_eq!(kept, ["face-global"]);
+    let tasks: (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where id = $1 and verification_id = $2)
+         from tasks where kind = 'retire-images'",
+    )
+    .bind(parted)
+    .bind(of)
+    .fetch_one(&steps.look)
+    .await
+    .unwrap();
+    assert_eq!(tasks, (101, 1));
 }
 
 #[tokio::test]
@@ -433,8 +655,78 @@ async fn persons_whose_faces_are_kept_are_counted_once_each() {
         settled(&app, &id).await;
     }
     assert_eq!(app.store.persons_with_faces().await.unwrap(), 2);
-    // The alarm is about thresholds far above what a test can make.
-    let metrics = app.client.get(format!("http://{}/metrics", app.operations));
-    let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("verdict_persons_alarm{threshold=\"100000\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_alarm_goes_off_before_there_are_too_many_persons() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let pool = setting.database.pool().await;
+    // Three faces each; some are nobody's.
+    let add = |from: i32, to: i32| {
+        sqlx::query(
+            "insert into images (result_id, kind, verification_id, state, settled_at, sha256, person)
+             select gen_random_uuid(), kind, gen_random_uuid(), 'archived', now(), '\\x01',
+                case when kind <> 'card-back' then decode(lpad(to_hex(n), 64, '0'), 'hex') end
+             from generate_series($1, $2) as n,
+                (values ('face'), ('face-global'), ('card-front'), ('card-back')) as k (kind)",
+        )
+        .bind(from)
+        .bind(to)
+        .execute(&pool)
+    };
+    add(1, 79_999).await.unwrap();
+    let store = setting.database.store();
+    assert_eq!(store.persons_with_faces().await.unwrap(), 79_999);
+    add(80_000, 95_001).await.unwrap();
+    let process = setting.serve().await;
+    let metrics = eventually("persons are counted", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        metrics.contains("verdict_persons_with_faces 95001").then_some(metrics)
+    })
+    .await;
+    for (threshold, on) in [(80_000, 1), (95_000, 1), (100_000, 0)] {
+        let gauge = format!("verdict_persons_alarm{{threshold=\"{threshold}\"}} {on}\n");
+        assert!(metrics.contains(&gauge), "{gauge}: {metrics}");
+    }
+    let log = process.kill().await.join("\n");
+    assert_eq!(log.matches("faces of very many persons are kept").count(), 2, "{log}");
+    add(95_002, 120_010).await.unwrap();
+    assert_eq!(store.persons_with_faces().await.unwrap(), 120_000, "and no further");
+}
+
+#[tokio::test]
+async fn links_that_live_come_before_those_that_were_asked_for_again() {
+    let steps = Steps::new().await;
+    let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
+    let told = steps.accept_new(&steps.message("x")).await;
+    sqlx::query(
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values (gen_random_uuid(), 'archive', $1, verdict_now(),
+            verdict_now() + interval '1 second', verdict_now())",
+    )
+    .bind(told.id.0)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let then = Then::AskAgain(Duration::ZERO);
+    assert!(steps.store.settle_images(&claim.tasks[0], &[], then, START).await.unwrap());
+    // A thousand like it, and after them a few links that live.
+    for copy in [
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at, asked_again_at)
+         select gen_random_uuid(), kind, verification_id, created_at, deadline, due_at, asked_again_at
+         from tasks, generate_series(1, 1000)",
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         select gen_random_uuid(), 'archive', gen_random_uuid(), verdict_now() + interval '1 minute',
+            verdict_now() + interval '5 minutes', verdict_now() + interval '1 minute'
+         from generate_series(1, 5)",
+    ] {
+        sqlx::query(copy).execute(&steps.look).await.unwrap();
+    }
+    steps.advance(61).await;
+    let waits: fn(&verdict::store::tasks::Task) -> bool =
+        |task| matches!(task.work, verdict::store::tasks::Work::Archive { asked_again: true, .. });
+    let claim = steps.store.claim_tasks(8, lease, takes, steps.ids.next(START)).await.unwrap();
+    let order: Vec<bool> = claim.tasks.iter().map(waits).collect();
+    assert_eq!(order, [false, false, false, false, false, true, true, true]);
 }

@@ -211,7 +211,8 @@ async fn what_a_role_is_not_for_it_cannot_do() {
             &[
                 "select sealed_body from results",
                 "insert into results select * from results",
-                "insert into decisions (id) select id from decisions",
+                "delete from decisions",
+                "select wrapped from named_keys",
                 "update data_keys set key_id = ''",
                 "update audit_head set position = 0",
                 "delete from verifications",

@@ -88,27 +88,40 @@ async fn history_cannot_be_edited() {
 #[tokio::test]
 async fn a_key_missing_from_the_ring_puts_its_verifications_off_and_nobody_else() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    setting.options.vault_keys = &["other"];
+    let with_other = setting.serve().await;
+    // Another process, with another key in front, while the first one stands still.
+    with_other.signal("STOP").await;
+    setting.options.vault_keys = &["test", "other"];
     let process = setting.serve().await;
     let message = callback("status-7-x1-then-pass-97", now());
     assert_eq!(process.post(&setting.client, message).await, Some(202));
     setting.drained().await;
     process.kill().await;
 
-    // Another ring: what the old key sealed cannot be added to, so it does not even start.
+    // A process that could not open what is sealed does not even start, whatever it is for.
     setting.options.vault_keys = &["other"];
-    let (code, _, error) = setting.run(&["serve"], "").await;
-    assert_eq!(code, 2, "{error}");
-    assert!(error.contains("vault.keys: the key test is missing"), "{error}");
+    for serve in [&["serve"][..], &["serve", "--role", "worker"], &["serve", "--role", "api"]] {
+        let (code, _, error) = setting.run(serve, "").await;
+        assert_eq!(code, 2, "{serve:?}: {error}");
+        assert!(error.contains("vault.keys: the key test is missing"), "{serve:?}: {error}");
+    }
+    setting.options.vault_keys = &["third"];
+    assert_eq!(setting.run(&["serve"], "").await.0, 2);
     let (code, needed, _) = setting.run(&["vault", "status"], "").await;
-    assert_eq!((code, needed.lines().count()), (1, 1), "a refused key is not needed: {needed}");
-    // Unless somebody has said that nothing needs the key.
+    assert_eq!((code, needed.lines().count()), (1, 2), "a refused key is not needed: {needed}");
+    // Nor does it help to say that nothing needs it: the data is asked.
+    setting.options.vault_keys = &["other"];
     let pool = setting.database.pool().await;
     sqlx::query("update vault_keys set retired_at = now() where key_id = 'test'")
         .execute(&pool)
         .await
         .unwrap();
-    sqlx::query("delete from named_keys").execute(&pool).await.unwrap();
-    let process = setting.serve().await;
+    assert_eq!(setting.run(&["serve"], "").await.0, 2);
+
+    // One that runs already goes on with all it can.
+    let process = with_other;
+    process.signal("CONT").await;
     for biz_id in ["status-7-x1-then-pass-97", "pass-97-new"] {
         assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
     }

@@ -96,13 +96,7 @@ pub struct TestApp {
 
 /// A simulated provider that knows key `provider-key` with secret `provider-secret`.
 pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
-    slow_images(clock, Duration::ZERO).await
-}
-
-/// One whose images take that long.
-pub async fn slow_images(clock: &Clock, image_latency: Duration) -> (Sandbox, SocketAddr) {
     let settings = Settings::new("provider-key", "provider-secret".to_owned().into());
-    let settings = Settings { image_latency, ..settings };
     let sandbox = Sandbox::new(settings, clock.clone(), Ids::random());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

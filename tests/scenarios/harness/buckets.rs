@@ -32,6 +32,11 @@ impl Buckets {
         self.0.lock().expect("objects").keys().cloned().collect()
     }
 
+    /// Puts an object there past everybody.
+    pub fn put(&self, name: &str) {
+        self.0.lock().expect("objects").insert(name.to_owned(), Bytes::from_static(b"sealed"));
+    }
+
     pub fn holds(&self, text: &[u8]) -> bool {
         let objects = self.0.lock().expect("objects");
         objects.values().any(|object| object.windows(text.len()).any(|part| part == text))

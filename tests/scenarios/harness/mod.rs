@@ -10,7 +10,7 @@ mod process;
 pub mod protocol;
 mod proxy;
 
-pub use app::{Options, TestApp, configuration, make_key, provider, slow_images, vault_secret};
+pub use app::{Options, TestApp, configuration, make_key, provider, vault_secret};
 pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
