@@ -125,53 +125,89 @@ pub fn statement(filter: &Filter, before: Option<VerificationId>) -> String {
 }
 
 fn page(filter: &Filter, before: Option<VerificationId>, limit: i64) -> QueryBuilder<Postgres> {
+    let walk = Walk::of(filter);
     let mut query = QueryBuilder::<Postgres>::new("select ");
-    // Walks decisions_by_outcome; those that stand no more are passed over.
-    let (from, id) = if filter.outcome.is_some() {
-        (
-            " from decisions d cross join lateral (
-                select * from verifications
-                where id = d.verification_id and decision_id = d.id limit 1) v
-              where true",
-            "d.verification_id",
-        )
-    } else {
-        (
-            " from verifications v left join lateral (
-                select * from decisions where id = v.decision_id limit 1) d on true
-              where true",
-            "v.id",
-        )
+    query.push(COLUMNS);
+    let id = match walk {
+        // What stands no more is passed over.
+        Walk::Outcomes => {
+            query.push(
+                " from decisions d cross join lateral (
+                    select * from verifications
+                    where id = d.verification_id and decision_id = d.id limit 1) v
+                  where true",
+            );
+            "d.verification_id"
+        }
+        // The page is cut out of them before its decisions are looked up.
+        Walk::Due => {
+            query.push(" from (select * from verifications v where due_at is not null");
+            "v.id"
+        }
+        Walk::Scene | Walk::Others => {
+            query.push(WITH_DECISION).push(" where true");
+            "v.id"
+        }
     };
-    query.push(COLUMNS).push(from);
-    narrow(&mut query, filter, id);
+    narrow(&mut query, filter, walk, id);
     if let Some(before) = before {
         query.push(" and ").push(id).push(" < ").push_bind(before.0);
     }
-    query.push(" order by ");
-    if walks_a_scene(filter) {
-        query.push("v.biz_type desc, ");
+    query.push(match walk {
+        Walk::Scene => " order by v.biz_type desc, v.id desc limit ",
+        // As text, which is the same order and which no index has: left to itself the planner would
+        // look for the few among everything, from the newest on.
+        Walk::Due => " order by v.id::text desc limit ",
+        Walk::Outcomes => " order by d.verification_id desc limit ",
+        Walk::Others => " order by v.id desc limit ",
+    });
+    query.push_bind(limit);
+    if walk == Walk::Due {
+        query.push(
+            ") v left join lateral (
+                select * from decisions where id = v.decision_id limit 1) d on true
+             order by v.id desc",
+        );
     }
-    query.push(id).push(" desc limit ").push_bind(limit);
     query
 }
 
-/// Nothing narrows it better than the scene. Left to itself the planner takes scenes for equally
-/// large, and would look for a small one's rows among everything, from the newest on; a range and
-/// an order by scene leave it the index of scenes alone.
-fn walks_a_scene(filter: &Filter) -> bool {
-    let undecided = filter.state.is_some_and(|state| state != State::Decided);
-    filter.biz_type.is_some()
-        && filter.biz_id.is_none()
-        && filter.reference.is_none()
-        && filter.outcome.is_none()
-        && !undecided
+const WITH_DECISION: &str = " from verifications v left join lateral (
+    select * from decisions where id = v.decision_id limit 1) d on true";
+
+/// Which index a list walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walk {
+    /// Decisions with an outcome that is not the usual one.
+    Outcomes,
+    /// What is due, now or later, which is sorted: few, or a backlog.
+    Due,
+    /// One scene. Left to itself the planner takes scenes for equally large, and would look for a
+    /// small one's rows among everything; a range and an order by scene leave it one index.
+    Scene,
+    /// The planner's choice: a key, a reference, what was given up, or everything.
+    Others,
+}
+
+impl Walk {
+    fn of(filter: &Filter) -> Self {
+        let named = filter.reference.is_some()
+            || (filter.biz_type.is_some() && filter.biz_id.is_some());
+        match (filter.outcome, filter.state) {
+            _ if named => Self::Others,
+            (_, Some(State::Pending | State::Unfinished)) if filter.outcome.is_none() => Self::Due,
+            (_, Some(State::Failed | State::Expired | State::Erased)) => Self::Others,
+            (Some(outcome), _) if outcome != Outcome::Approve => Self::Outcomes,
+            _ if filter.biz_type.is_some() => Self::Scene,
+            _ => Self::Others,
+        }
+    }
 }
 
 /// Those given up that fit, oldest first.
 fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateTime, most: i64) {
     query.push("select v.id from verifications v where v.updated_at <= ").push_bind(at);
-    narrow(query, filter, "v.id");
+    narrow(query, filter, Walk::Others, "v.id");
     if let Some(code) = &filter.error_code {
         query.push(
             " and exists (select from results r where r.id = v.result_id and r.error_code = ",
@@ -183,9 +219,9 @@ fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateT
 
 /// States and outcomes are words of our own and stand in the text: an index over some of the
 /// states is not considered for a parameter.
-fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, id: &str) {
+fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, walk: Walk, id: &str) {
     if let Some(biz_type) = &filter.biz_type {
-        if walks_a_scene(filter) {
+        if walk == Walk::Scene {
             query.push(" and v.biz_type >= ").push_bind(biz_type.as_str());
             query.push(" and v.biz_type <= ").push_bind(biz_type.as_str());
         } else {

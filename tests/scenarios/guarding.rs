@@ -457,11 +457,11 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     let twice = [&lines[..], &lines[lines.len() - 1..]].concat();
     let headless = [&lines[..1], &lines[lines.len() - 1..]].concat();
     for (bent, says) in [
-        (with(&twice), "after row 2 comes what does not belong there"),
-        (with(&headless), "the newest rows are missing: 1 is the last, 2 was written"),
+        (with(&twice), "after row 3 comes what does not belong there"),
+        (with(&headless), "the newest rows are missing: 1 is the last, 3 was written"),
         (
-            export.replace("{\"checkpoint\":{\"position\":2", "{\"checkpoint\":{\"position\":1"),
-            "after row 2",
+            export.replace("{\"checkpoint\":{\"position\":3", "{\"checkpoint\":{\"position\":1"),
+            "after row 3",
         ),
     ] {
         std::fs::write(file.path(), bent).unwrap();
@@ -496,11 +496,11 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
     let store = setting.database.store();
     store.record(&doing(), "test", None, None).await.unwrap();
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
-    assert!(code == 0 && said.contains("3 rows, "), "{said}{error}");
+    assert!(code == 0 && said.contains("4 rows, "), "{said}{error}");
     let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
     let cut = "alter table audit disable trigger all; alter table audit_checkpoints disable trigger all;
-        delete from audit where position = 3; delete from audit_checkpoints where position = 3;
-        update audit_head set (position, digest) = (select position, digest from audit where position = 2)";
+        delete from audit where position = 4; delete from audit_checkpoints where position = 4;
+        update audit_head set (position, digest) = (select position, digest from audit where position = 3)";
     sqlx::raw_sql(cut).execute(&pool).await.unwrap();
     assert_eq!(setting.run(&["audit", "verify"], "").await.0, 0);
     let (code, _, error) = setting.run(&["audit", "verify", "--expect", &kept], "").await;

@@ -147,10 +147,10 @@ async fn every_kind_of_list_walks_an_index_in_order() {
     // Three scenes, some that failed or are pending, few references, few reviews.
     sqlx::raw_sql(
         "insert into verifications (id, biz_type, biz_id, reference, state, created_at, updated_at,
-            give_up_at, decision_id)
+            give_up_at, decision_id, due_at)
          select id, 'scene' || n % 3, 'b' || n, case when n % 50 = 0 then 'r' || n end,
             case when n % 100 = 1 then 'failed' when n % 100 = 2 then 'pending' else 'decided' end,
-            now(), now(), now(), case when n % 100 > 2 then id end
+            now(), now(), now(), case when n % 100 > 2 then id end, case when n % 100 = 2 then now() end
          from (select n, ('01990000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id
                from generate_series(1, 20000) n) rows;
          insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
@@ -173,14 +173,14 @@ async fn every_kind_of_list_walks_an_index_in_order() {
             Filter { reference: Some("r100".to_owned()), ..all.clone() },
             "verifications_by_reference",
         ),
-        (Filter { state: Some(State::Failed), ..all.clone() }, "verifications_not_decided"),
-        (Filter { state: Some(State::Pending), ..all.clone() }, "verifications_not_decided"),
+        (Filter { state: Some(State::Failed), ..all.clone() }, "verifications_given_up"),
+        (Filter { state: Some(State::Pending), ..all.clone() }, "verifications_due"),
         (Filter { state: Some(State::Decided), ..all.clone() }, "verifications_pkey"),
-        (Filter { outcome: Some(Outcome::Review), ..all.clone() }, "decisions_by_outcome"),
-        (Filter { outcome: Some(Outcome::Approve), ..all.clone() }, "on decisions d"),
+        (Filter { outcome: Some(Outcome::Review), ..all.clone() }, "decisions_not_approved"),
+        (Filter { outcome: Some(Outcome::Approve), ..all.clone() }, "verifications_pkey"),
         (
             Filter { state: Some(State::Failed), biz_type: scene(), ..all.clone() },
-            "verifications_not_decided",
+            "verifications_given_up",
         ),
         (
             Filter { created_before: Some(time::OffsetDateTime::UNIX_EPOCH), ..all },
@@ -203,7 +203,9 @@ async fn every_kind_of_list_walks_an_index_in_order() {
             sqlx::raw_sql("deallocate list").execute(&mut connection).await.unwrap();
             let plan = plan.join("\n");
             assert!(plan.contains(index), "{filter:?}:\n{plan}");
-            assert!(!plan.contains("Sort") && !plan.contains("Seq Scan"), "{filter:?}:\n{plan}");
+            // Only what is due is sorted: it is a backlog, not the table.
+            let sorts = plan.contains("Sort") && index != "verifications_due";
+            assert!(!sorts && !plan.contains("Seq Scan"), "{filter:?}:\n{plan}");
         }
     }
 }
