@@ -200,9 +200,10 @@ impl Store {
                                   from given_up where attempts > 0), verdict_now()),
                         verdict_now()
                     from open
-                    where exists (select from given_up)
+                    -- A task that is seen and not given up has ended while this waited for it, and
+                    -- its images are not seen.
+                    where exists (select from tasks where verification_id = open.id)
                         or exists (select from images where verification_id = open.id)
-                        or exists (select from tasks where verification_id = open.id)
                     on conflict (id) do update
                     set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)
                     returning 1

@@ -242,21 +242,14 @@ impl Store {
             Then::AskAgain(wait) => (false, Some(wait + LOOK_AFTER), Some(wait)),
         };
         // tasks::settle: fenced; what became of the images, the task's end and the question that
-        // brings new links commit together. A question already due stays due as it is. Of a person
-        // who is erased nothing is kept: the verification's row is locked, so that an erasure
-        // begins either before (and nothing is written here) or after (and sees what was).
+        // brings new links commit together. A question already due stays due as it is; nobody who
+        // was erased is asked about.
         let held: i64 = self
             .once(async {
                 sqlx::query_scalar(
-                    "with leased as (
-                        select id, kind, verification_id from tasks
+                    "with held as (
+                        select id, verification_id from tasks
                         where id = $1 and lease_token = $2 for update
-                     ), person as (
-                        select state from verifications
-                        where id = (select verification_id from leased where kind = 'archive')
-                        for no key update
-                     ), held as (
-                        select * from leased where not exists (select from person where state = 'erased')
                      ), kept as (
                         insert into images (result_id, kind, verification_id, state, reason,
                             settled_at, content_type, bytes, sha256, person)
@@ -283,6 +276,7 @@ impl Store {
                         set due_at = least(due_at, verdict_now() + make_interval(secs => $13)),
                             failures = 0
                         where id = (select verification_id from held) and $13::float8 is not null
+                            and state <> 'erased'
                      )
                      select count(*) from held",
                 )

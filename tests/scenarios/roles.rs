@@ -43,7 +43,8 @@ pub async fn member(owner: &Database, roles: &str) -> Database {
 async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
-    let options = Options { images, fixed_clock: false, ..Options::default() };
+    let more = "[retention]\nperson_days = 900\nimages_days = 900\ncallbacks_days = 900".to_owned();
+    let options = Options { images, more, fixed_clock: false, ..Options::default() };
     let mut setting = Setting::new(options).await;
     let owner = setting.database.clone();
     setting.database = user(&owner, "verdict_worker").await;
@@ -158,6 +159,12 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
         .await
         .unwrap();
         (row.get::<i64, _>("open") == 0 && row.get::<bool, _>("signed")).then_some(())
+    })
+    .await;
+    let passes = "select count(*) from retention_passes where rests_until > now()";
+    crate::harness::eventually("retention has passed over everything", || async {
+        let whole: i64 = sqlx::query_scalar(passes).fetch_one(&pool).await.unwrap();
+        (whole == 3).then_some(())
     })
     .await;
     for process in [worker, api] {

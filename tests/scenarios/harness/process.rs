@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::app::{Options, configuration, make_key, provider};
 use super::caller::{Callback, Reply};
 use super::cluster::{Database, new_database};
-use super::eventually;
+use super::{PATIENCE, eventually};
 use verdict::app::Role;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
@@ -138,7 +138,9 @@ impl Setting {
         // One that does not read its input may have ended already.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        let output = child.wait_with_output().await.expect("it ends");
+        // One that goes on and on, because it was not refused, say, is killed.
+        let output = tokio::time::timeout(2 * PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("it ends in time").expect("it ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
