@@ -97,7 +97,7 @@ fn kinds(page: &mut String, comparison: &Comparison) {
 fn histogram(page: &mut String, comparison: &Comparison, thresholds: &Thresholds) {
     page.push_str(
         "<h2>Lowest scores; flips dark</h2><p>Thresholds of the policy tried are red, those of the \
-         active one grey and broken.</p>",
+         active one grey and broken. Heights go by the square root of the number of cases.</p>",
     );
     let bars = comparison.scores.iter().zip(&comparison.flipped_scores).map(|(n, f)| (*n, *f));
     let bars: Vec<(u64, u64)> = bars.collect();
