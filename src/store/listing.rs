@@ -191,8 +191,8 @@ enum Walk {
 
 impl Walk {
     fn of(filter: &Filter) -> Self {
-        let named = filter.reference.is_some()
-            || (filter.biz_type.is_some() && filter.biz_id.is_some());
+        let named =
+            filter.reference.is_some() || (filter.biz_type.is_some() && filter.biz_id.is_some());
         match (filter.outcome, filter.state) {
             _ if named => Self::Others,
             (_, Some(State::Pending | State::Unfinished)) if filter.outcome.is_none() => Self::Due,

@@ -168,7 +168,7 @@ async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
     setting.database = database;
     // Each of these is lost as often as a statement is tried.
     let mut lost = Vec::new();
-    for statement in ["_sqlx_migrations", "verdict.policies", "insert into accounts"] {
+    for statement in ["_sqlx_migrations", "verdict_activations", "insert into accounts"] {
         for _ in 0..2 {
             lost.push(proxy.lose_message_with(statement.as_bytes()));
         }

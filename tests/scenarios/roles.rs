@@ -72,27 +72,7 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     for more in ["", "/results", "/decisions", "/timeline"] {
         assert_eq!(setting.get(api.http, &format!("{path}{more}")).await.status, 200, "{more}");
     }
-    for list in ["outcome=approve", "state=failed", "reference=x", "biz_type=test"] {
-        let list = format!("/v1/verifications?{list}");
-        assert_eq!(setting.get(api.http, &list).await.status, 200, "{list}");
-    }
-    for (path, body, status) in [
-        (
-            format!("{path}/reviews"),
-            r#"{ "outcome": "approve", "reason": "seen", "note": "in person" }"#,
-            201,
-        ),
-        ("/v1/verifications/refetch".to_owned(), r#"{ "state": "failed" }"#, 202),
-        ("/v1/verifications".to_owned(), r#"{ "biz_type": "test", "biz_id": "pass-9" }"#, 201),
-    ] {
-        let request = setting.client.post(format!("http://{}{path}", api.http));
-        let request = request.header("content-type", "application/json").body(body);
-        let answer = request.bearer_auth(&setting.api_key).send().await.unwrap();
-        assert_eq!(answer.status(), status, "{path}");
-    }
-    let reviews = format!("{path}/reviews");
-    let read = setting.ask("GET", api.http, &reviews, &[WHY]).await;
-    assert_eq!(read.json["items"][0]["note"], "in person");
+    lists_reviews_and_starts(&setting, api.http, &path).await;
     let material = format!("{path}/material");
     assert_eq!(setting.ask("GET", api.http, &material, &[WHY]).await.status, 200);
     let face = format!("{path}/images/face");
@@ -171,6 +151,30 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
         let log = process.kill().await.join("\n");
         assert!(!log.contains("42501"), "something was refused: {log}");
     }
+}
+
+async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, path: &str) {
+    for list in ["outcome=approve", "state=failed", "reference=x", "biz_type=test"] {
+        let list = format!("/v1/verifications?{list}");
+        assert_eq!(setting.get(api, &list).await.status, 200, "{list}");
+    }
+    for (path, body, status) in [
+        (
+            format!("{path}/reviews"),
+            r#"{ "outcome": "approve", "reason": "seen", "note": "in person" }"#,
+            201,
+        ),
+        ("/v1/verifications/refetch".to_owned(), r#"{ "state": "failed" }"#, 202),
+        ("/v1/verifications".to_owned(), r#"{ "biz_type": "test", "biz_id": "pass-9" }"#, 201),
+    ] {
+        let request = setting.client.post(format!("http://{}{path}", api));
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.bearer_auth(&setting.api_key).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+    let reviews = format!("{path}/reviews");
+    let read = setting.ask("GET", api, &reviews, &[WHY]).await;
+    assert_eq!(read.json["items"][0]["note"], "in person");
 }
 
 #[tokio::test]
