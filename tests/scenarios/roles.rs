@@ -88,25 +88,7 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     assert_eq!((receipt.status, &receipt.json["destroyed"]["data_keys"]), (202, &1.into()));
     assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
 
-    // Policies over time, as far as the API and the worker do them.
-    let digest = setting.get(api.http, "/v1/policies").await.json["items"][0]["digest"].clone();
-    let policy = format!("/v1/policies/{}", digest.as_str().unwrap());
-    for (method, path, status) in [
-        ("POST", format!("{policy}/activate"), 204),
-        ("POST", format!("{policy}/shadow"), 204),
-        ("POST", "/v1/policies/promote".to_owned(), 200),
-        ("POST", "/v1/policies/rollback".to_owned(), 409),
-        ("GET", format!("{policy}/diff/{}", digest.as_str().unwrap()), 200),
-    ] {
-        assert_eq!(setting.ask(method, api.http, &path, &[WHY]).await.status, status, "{path}");
-    }
-    let asked = setting.ask("POST", api.http, &format!("{policy}/backtests"), &[WHY]).await;
-    let backtest = asked.headers["location"].to_str().unwrap().to_owned();
-    crate::harness::eventually("the backtest is done", || async {
-        (setting.get(api.http, &backtest).await.json["state"] == "done").then_some(())
-    })
-    .await;
-    assert_eq!(setting.get(api.http, &format!("{backtest}/flips")).await.status, 200);
+    changes_policies_and_looks_back(&setting, api.http).await;
 
     let id: verdict::domain::ids::VerificationId = id.parse().unwrap();
     crate::harness::eventually("the erasure is complete", || async {
@@ -153,6 +135,27 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     }
 }
 
+async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::SocketAddr) {
+    let digest = setting.get(api, "/v1/policies").await.json["items"][0]["digest"].clone();
+    let policy = format!("/v1/policies/{}", digest.as_str().unwrap());
+    for (method, path, status) in [
+        ("POST", format!("{policy}/activate"), 204),
+        ("POST", format!("{policy}/shadow"), 204),
+        ("POST", "/v1/policies/promote".to_owned(), 200),
+        ("POST", "/v1/policies/rollback".to_owned(), 409),
+        ("GET", format!("{policy}/diff/{}", digest.as_str().unwrap()), 200),
+    ] {
+        assert_eq!(setting.ask(method, api, &path, &[WHY]).await.status, status, "{path}");
+    }
+    let asked = setting.ask("POST", api, &format!("{policy}/backtests"), &[WHY]).await;
+    let backtest = asked.headers["location"].to_str().unwrap().to_owned();
+    crate::harness::eventually("the backtest is done", || async {
+        (setting.get(api, &backtest).await.json["state"] == "done").then_some(())
+    })
+    .await;
+    assert_eq!(setting.get(api, &format!("{backtest}/flips")).await.status, 200);
+}
+
 async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, path: &str) {
     for list in ["outcome=approve", "state=failed", "reference=x", "biz_type=test"] {
         let list = format!("/v1/verifications?{list}");
@@ -167,7 +170,7 @@ async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, 
         ("/v1/verifications/refetch".to_owned(), r#"{ "state": "failed" }"#, 202),
         ("/v1/verifications".to_owned(), r#"{ "biz_type": "test", "biz_id": "pass-9" }"#, 201),
     ] {
-        let request = setting.client.post(format!("http://{}{path}", api));
+        let request = setting.client.post(format!("http://{api}{path}"));
         let request = request.header("content-type", "application/json").body(body);
         let answer = request.bearer_auth(&setting.api_key).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");
