@@ -413,6 +413,9 @@ disk-full-database)
     sleep 3
     tell "== the disk of Postgres is filled; free before: $(df -h --output=avail "$data/disk" | tail -1)"
     as_postgres dd if=/dev/zero of="$data/disk/ballast" bs=64k >/dev/null 2>&1 || true
+    wait_for 60 'Postgres refuses to write' grep -q 53100 "$home/verdict.log"
+    readyz
+    doctor 'while Postgres still answers'
     # Which of the two depends on whether Postgres refuses writes for a while, or ends at once.
     one_of_two() { fires VerdictCallbacksFail || fires VerdictNotScraped; }
     wait_for "$((180 * slower))" 'alert VerdictCallbacksFail or VerdictNotScraped fires' one_of_two
