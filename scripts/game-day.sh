@@ -100,8 +100,8 @@ cleanup() {
     trap - EXIT INT TERM
     touch "$home/quiet"
     for pid in $processes; do kill "$pid" 2>/dev/null || true; done
-    for pid in $(find "$data" -maxdepth 3 -name postmaster.pid); do
-        as_postgres "$bin/pg_ctl" -D "${pid%/postmaster.pid}" -m immediate stop >/dev/null 2>&1 || true
+    find "$data" -maxdepth 3 -name postmaster.pid | while read -r pid; do
+        as_postgres "$bin/pg_ctl" -D "${pid%/postmaster.pid}" -m immediate stop </dev/null >/dev/null 2>&1 || true
     done
     wait
     for folder in $mounted; do umount "$folder"; done
@@ -186,6 +186,7 @@ serve() {
     service=$!
     processes="$processes $service"
 }
+# shellcheck disable=SC2120 # wait_for gives it a port
 ready() { curl -fsS "http://127.0.0.1:${1:-$operations}/readyz"; }
 readyz() {
     tell "readyz: $(curl -sS -w ' HTTP %{http_code}' "http://127.0.0.1:$operations/readyz" 2>&1)"
@@ -316,6 +317,7 @@ everything() {
     database=postgres sql -c 'create database verdict'
     sql -c "alter database verdict set idle_in_transaction_session_timeout = '60s'"
     "$verdict" migrate --config "$home/verdict.toml" >/dev/null
+    # shellcheck disable=SC2086 # a list
     provider_start first-secret ${provider_options:-}
     serve verdict
     wait_for 30 'the service is ready' ready
@@ -587,7 +589,7 @@ poison-policy)
     tail -3 "$home/restarted.log" | indented
     tell '== undone'
     "$verdict" policy rollback --config "$home/verdict.toml" --purpose 'game day' 2>&1 | indented
-    if ! ready >/dev/null 2>&1; then serve restarted; fi
+    if ! ready "$operations" >/dev/null 2>&1; then serve restarted; fi
     wait_for 30 'the service is ready' ready
     quiet
     wait_for 60 'nothing is open any more' nothing_open
@@ -611,7 +613,9 @@ key-missing-at-start)
     chmod 600 "$home/key-k2"
     config=$home/without.toml
     serve refused
-    wait "$service" && tell 'exit code 0' || tell "exit code $?"
+    code=0
+    wait "$service" || code=$?
+    tell "exit code $code"
     tail -3 "$home/refused.log" | indented
     doctor
     "$verdict" vault status --config "$config" 2>&1 | indented
