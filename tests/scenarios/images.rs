@@ -306,6 +306,10 @@ async fn images_go_with_the_person() {
         Reply::read(request.header(WHY.0, WHY.1).send().await.unwrap()).await
     };
     assert_eq!(erase().await.status, 202);
+    eventually("the first sweep is done", || async {
+        (erase().await.json["destroyed"]["images"] == 4).then_some(())
+    })
+    .await;
     // Somebody may have been writing until its lease ran out.
     app.database.shift_clock(60).await;
     let receipt = eventually("the receipt is complete", || async {

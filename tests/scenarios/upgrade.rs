@@ -195,7 +195,7 @@ async fn ends_well(process: Process) {
     process.signal("TERM").await;
     let (code, log) = process.ended().await;
     assert_eq!(code, Some(0), "{log:?}");
-    for refused in ["42501", "42703", "42P01", "\"level\":\"ERROR\""] {
+    for refused in ["SQLSTATE 42501", "SQLSTATE 42703", "SQLSTATE 42P01", "\"level\":\"ERROR\""] {
         assert!(!log.iter().any(|line| line.contains(refused)), "{refused}: {log:?}");
     }
 }
