@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use crate::store::SchemaState;
 use crate::store::accounts::Breaker;
 
 /// For what is asked of the database: who probes waits for a second or a few.
@@ -55,7 +56,7 @@ pub async fn ready(State(api): State<Api>) -> Response {
         Ok((schema, breaker)) => (schema.ok(), breaker.ok()),
         Err(_) => (None, None),
     };
-    let fit_schema = schema.is_some_and(|state| state.serves());
+    let fit_schema = schema.is_some_and(SchemaState::serves);
     let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
     let fit_account = !(api.works && refused);
     let stopping = api.stop.is_cancelled();

@@ -116,6 +116,9 @@ impl ImageId {
     }
 }
 
+/// When it was asked whether it takes more, and what came of it.
+type Asked = (Instant, Result<(), ArchiveError>);
+
 /// The store of sealed images.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -124,7 +127,7 @@ pub struct Archive {
     /// Where the objects are files.
     root: Option<PathBuf>,
     reading: Room,
-    asked: Arc<Mutex<Option<(Instant, Result<(), ArchiveError>)>>>,
+    asked: Arc<Mutex<Option<Asked>>>,
 }
 
 impl Archive {
