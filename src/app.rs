@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, ConfigError, Environment};
 use crate::domain::clock::Clock;
-use crate::domain::ids::Ids;
+use crate::domain::ids::{Ids, VerificationId};
 use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
@@ -97,6 +97,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LAST_BATCHES: Duration = Duration::from_secs(5);
 /// For a last scrape.
 const OPERATIONS_DRAIN: Duration = Duration::from_secs(1);
+/// Keys of verifications on which a key of the vault is tried.
+const SAMPLES: i64 = 3;
 /// Histograms are folded this often.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -340,7 +342,45 @@ async fn require_keys(vault: &Vault, store: &Store) -> anyhow::Result<()> {
             );
         }
     }
+    let others = outlasting(|| keys_with_other_bytes(vault, store)).await?;
+    if let Some(id) = others.first() {
+        bail!(
+            "configuration: vault.keys: what the key {id} wrapped does not open with the key under this id: other bytes under the same id? Restore the secret that it had; a new secret needs a new id"
+        );
+    }
     Ok(())
+}
+
+/// Keys of the ring that do not open what a key of that id has wrapped: the same name with other
+/// bytes. Each is tried on the installation's keys and on a few of verifications, as far as this
+/// role may see them; one altered row does not condemn a key that opens others.
+pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Result<Vec<String>> {
+    let mut others = Vec::new();
+    let named = seen(store.named_keys().await)?;
+    for id in vault.ring().ids() {
+        let mut opened: Vec<bool> = Vec::new();
+        for (name, key_id, bytes) in named.iter().filter(|(_, key_id, _)| key_id == id) {
+            let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+            opened.push(vault.open_named_key(name, &wrapped).is_ok());
+        }
+        for sample in seen(store.data_keys_under(id, SAMPLES).await)? {
+            let whose = VerificationId(sample.verification_id);
+            let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
+            opened.push(vault.open_data_key(whose, &wrapped).is_ok());
+        }
+        if !opened.is_empty() && !opened.contains(&true) {
+            others.push(id.to_owned());
+        }
+    }
+    Ok(others)
+}
+
+/// Nothing, where this role may see nothing.
+fn seen<T>(rows: store::Result<Vec<T>>) -> store::Result<Vec<T>> {
+    match rows {
+        Err(store::Error::Refused { code, .. }) if code == "42501" => Ok(Vec::new()),
+        rows => rows,
+    }
 }
 
 /// The vault as configured.

@@ -44,6 +44,19 @@ pub enum Output {
 const NEVER_TALKATIVE: [&str; 6] =
     ["hyper", "hyper_util", "reqwest", "rustls", "h2", "opentelemetry"];
 
+/// These pass on what a server said (Postgres' notices, errors with its text or a URL in it), with
+/// fields of their own. We say ourselves what comes of it. The longer names are those that a filter
+/// might otherwise ask for by name.
+const NEVER_HEARD: [&str; 7] = [
+    "sqlx",
+    "sqlx::postgres::notice",
+    "sqlx::pool::acquire",
+    "sqlx_core",
+    "sqlx_core::pool::connection",
+    "sqlx_postgres",
+    "object_store",
+];
+
 /// Whether it is a log filter.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|_| "is not a log filter".to_owned())
@@ -85,8 +98,9 @@ pub fn init_with_traces(
 fn filter(directives: &str) -> Result<EnvFilter, String> {
     let mut filter =
         EnvFilter::try_new(directives).map_err(|_| "log.filter: is not a log filter".to_owned())?;
-    let never = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
-    for directive in never.into_iter().chain([format!("{}=off", traces::TARGET)]) {
+    let quiet = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
+    let off = NEVER_HEARD.into_iter().chain([traces::TARGET]).map(|target| format!("{target}=off"));
+    for directive in quiet.into_iter().chain(off) {
         if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
         }
@@ -140,4 +154,39 @@ pub fn metrics() -> &'static PrometheusHandle {
         .set(1);
         handle
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// What is logged of these events, under this filter.
+    fn logged(directives: &str, events: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let output = Output::File(file.reopen().unwrap());
+        let log = tracing_subscriber::registry()
+            .with(log_layer(true, output))
+            .with(filter(directives).unwrap());
+        tracing::subscriber::with_default(log, events);
+        let mut text = String::new();
+        file.reopen().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_the_database_and_its_library_say_is_not_passed_on() {
+        for directives in ["info", "trace", "info,sqlx::postgres::notice=info"] {
+            let text = logged(directives, || {
+                tracing::warn!(target: "sqlx::postgres::notice", "terminating, said canary");
+                tracing::warn!(target: "sqlx::pool::acquire", slow = "canary", "slow");
+                tracing::warn!(target: "sqlx_core::pool::connection", error = "canary", "on-release");
+                tracing::warn!(target: "sqlx_postgres::options::parse", value = "canary", "ignored");
+                tracing::info!(target: "object_store::client::retry", "http://canary again");
+                tracing::warn!("ours");
+            });
+            assert!(text.contains("ours") && !text.contains("canary"), "{directives}: {text}");
+        }
+    }
 }

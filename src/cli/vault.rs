@@ -16,7 +16,7 @@ use super::{Context, say};
 /// What to do about the vault's keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Name the keys that data needs, and say which of them are configured.
+    /// Name the keys that data needs, and say which of them are configured and open it.
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Status,
     /// Rewrap every data key under the first of vault.keys, while services run. Give every service
@@ -44,10 +44,16 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
 async fn status(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
-    let ring = config.key_ring()?;
+    let vault = app::vault(&config)?;
+    let ring = vault.ring();
+    let others = app::keys_with_other_bytes(&vault, &store).await?;
     let mut code = ExitCode::SUCCESS;
     for id in store.vault_keys_in_use().await? {
         let here = match (id == ring.primary_id(), ring.has(&id)) {
+            _ if others.contains(&id) => {
+                code = ExitCode::FAILURE;
+                "OTHER BYTES under this id: what it wrapped does not open; restore the secret it had"
+            }
             (true, _) => "primary",
             (false, true) => "configured, needed until a rotation",
             (false, false) => {

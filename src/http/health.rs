@@ -1,5 +1,7 @@
 //! `GET /healthz` and `GET /readyz`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -8,7 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use crate::store::SchemaState;
 use crate::store::accounts::Breaker;
+
+/// For what is asked of the database: who probes waits for a second or a few.
+const LIMIT: Duration = Duration::from_millis(1500);
 
 /// The process lives.
 #[utoipa::path(
@@ -45,21 +51,26 @@ pub(super) struct Readiness {
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Response {
-    let schema = api.store.schema_state().await;
-    let breaker = api.store.breaker(&api.account).await.unwrap_or(Breaker::Closed);
-    let fit_schema = schema.as_ref().is_ok_and(|state| state.serves());
-    let fit_account = !api.works || matches!(breaker, Breaker::Closed | Breaker::Outage);
+    let looks = async { tokio::join!(api.store.schema_state(), api.store.breaker(&api.account)) };
+    let (schema, breaker) = match tokio::time::timeout(LIMIT, looks).await {
+        Ok((schema, breaker)) => (schema.ok(), breaker.ok()),
+        Err(_) => (None, None),
+    };
+    let fit_schema = schema.is_some_and(SchemaState::serves);
+    let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
+    let fit_account = !(api.works && refused);
     let stopping = api.stop.is_cancelled();
     let ready = fit_schema && fit_account && !stopping;
     let readiness = Readiness {
         status: if ready { "ready" } else { "unavailable" },
-        database: if schema.is_ok() { "ok" } else { "unavailable" },
-        schema: schema.map_or_else(|_| "unknown".to_owned(), |state| state.to_string()),
+        database: if schema.is_some() { "ok" } else { "unavailable" },
+        schema: schema.map_or_else(|| "unknown".to_owned(), |state| state.to_string()),
         provider: match breaker {
-            Breaker::Closed => "ok",
-            Breaker::Credentials => "credentials-refused",
-            Breaker::Clock => "clock-refused",
-            Breaker::Outage => "outage",
+            Some(Breaker::Closed) => "ok",
+            Some(Breaker::Credentials) => "credentials-refused",
+            Some(Breaker::Clock) => "clock-refused",
+            Some(Breaker::Outage) => "outage",
+            None => "unknown",
         },
         stopping,
     };

@@ -1,7 +1,8 @@
 //! `GET /metrics`: what this process has counted, and what it finds in the database.
 //!
 //! Everybody's scrapers, of all replicas, must not cost the database more than now and then a short
-//! look. What was seen stays in the metrics until the next one.
+//! look. What was seen stays in the metrics until the next one. A database that is away or slow
+//! takes nothing else from a scrape: the looks have little time, and those that fail are counted.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use metrics::{counter, gauge};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::Api;
 use crate::store;
@@ -19,6 +20,8 @@ use crate::store::accounts::Breaker;
 
 /// Shortest distance of two looks by one process: a little less than that of usual scrapes.
 const EVERY: Duration = Duration::from_secs(9);
+/// For all looks of one scrape; scrapers wait for 10 s, and hang up.
+const LIMIT: Duration = Duration::from_secs(2);
 /// Looks may take this share of the time: one part in so many.
 const SHARE: u32 = 25;
 
@@ -39,6 +42,7 @@ impl Pace {
     async fn look<T>(
         &self,
         name: &'static str,
+        deadline: Instant,
         look: impl Future<Output = store::Result<T>>,
     ) -> Option<T> {
         let mut not_before = self.0.try_lock().ok()?;
@@ -46,14 +50,25 @@ impl Pace {
         if not_before.is_some_and(|at| began < at) {
             return None;
         }
-        let seen = look.await;
+        let seen = in_time(name, deadline, look).await;
         *not_before = Some(Instant::now() + rest(began.elapsed()));
-        if let Err(error) = &seen {
-            counter!("verdict_looks_put_off_total", "look" => name).increment(1);
-            tracing::debug!(%error, look = name, "a look for the metrics is put off");
-        }
-        seen.ok()
+        seen
     }
+}
+
+/// What was seen; `None`: nothing in time, which is counted.
+async fn in_time<T>(
+    name: &'static str,
+    deadline: Instant,
+    look: impl Future<Output = store::Result<T>>,
+) -> Option<T> {
+    let seen = timeout_at(deadline, look).await;
+    let seen = seen.unwrap_or(Err(store::Error::Timeout(LIMIT)));
+    if let Err(error) = &seen {
+        counter!("verdict_looks_put_off_total", "look" => name).increment(1);
+        tracing::debug!(%error, look = name, "a look for the metrics is put off");
+    }
+    seen.ok()
 }
 
 /// After a look that took this long.
@@ -63,14 +78,16 @@ fn rest(took: Duration) -> Duration {
 
 /// Prometheus text.
 pub async fn handler(State(api): State<Api>) -> Response {
+    let deadline = Instant::now() + LIMIT;
     connections(&api);
-    work(&api).await;
-    if let Ok(breaker) = api.store.breaker(&api.account).await {
+    // The cheap ones first: they are left out last.
+    if let Some(breaker) = in_time("breaker", deadline, api.store.breaker(&api.account)).await {
         for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
             gauge!("verdict_breaker_open", "why" => why.as_str()).set(u8::from(breaker == why));
         }
     }
-    vault_keys(&api).await;
+    vault_keys(&api, deadline).await;
+    work(&api, deadline).await;
     let text = (api.render_metrics)();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -83,29 +100,32 @@ fn connections(api: &Api) {
     gauge!("verdict_database_connections_max").set(api.store.max_connections());
 }
 
-async fn work(api: &Api) {
+async fn work(api: &Api, deadline: Instant) {
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    if let Some(backlog) = api.looks.backlog.look("backlog", api.store.backlog()).await {
+    let look = api.looks.backlog.look("backlog", deadline, api.store.backlog());
+    if let Some(backlog) = look.await {
         gauge!("verdict_due", "held" => "no").set(count(backlog.waiting));
         gauge!("verdict_due", "held" => "yes").set(count(backlog.leased));
         gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
         gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
         gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));
     }
-    if let Some(failed) = api.looks.failed.look("failed", api.store.failed()).await {
+    let look = api.looks.failed.look("failed", deadline, api.store.failed());
+    if let Some(failed) = look.await {
         gauge!("verdict_verifications", "state" => "failed").set(count(failed));
     }
-    if let Some(tasks) = api.looks.tasks.look("tasks", api.store.task_backlog()).await {
+    let look = api.looks.tasks.look("tasks", deadline, api.store.task_backlog());
+    if let Some(tasks) = look.await {
         gauge!("verdict_tasks", "kind" => "archive").set(count(tasks.archive));
         gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
         gauge!("verdict_image_time_left_seconds").set(tasks.nearest_deadline.unwrap_or(f64::NAN));
     }
 }
 
-async fn vault_keys(api: &Api) {
-    let (Some(vault), Ok(needed)) = (&api.vault, api.store.vault_keys_in_use().await) else {
-        return;
-    };
+async fn vault_keys(api: &Api, deadline: Instant) {
+    let Some(vault) = &api.vault else { return };
+    let look = in_time("vault-keys", deadline, api.store.vault_keys_in_use());
+    let Some(needed) = look.await else { return };
     for key_id in vault.ring().ids() {
         let needs = u8::from(needed.iter().any(|id| id == key_id));
         gauge!("verdict_vault_key_needed", "key_id" => key_id.to_owned(), "configured" => "yes")
@@ -122,24 +142,33 @@ mod tests {
 
     #[tokio::test]
     async fn looks_are_as_rare_as_they_are_expensive() {
-        let pace = Pace::default();
-        assert_eq!(pace.look("test", async { Ok(1) }).await, Some(1));
-        assert_eq!(pace.look("test", async { Ok(2) }).await, None, "a moment ago");
+        let (pace, soon) = (Pace::default(), Instant::now() + LIMIT);
+        assert_eq!(pace.look("test", soon, async { Ok(1) }).await, Some(1));
+        assert_eq!(pace.look("test", soon, async { Ok(2) }).await, None, "a moment ago");
         assert_eq!(rest(Duration::from_millis(1)), EVERY);
         assert_eq!(rest(Duration::from_secs(1)), Duration::from_secs(25));
     }
 
     #[tokio::test]
     async fn while_one_looks_others_do_not_wait_for_it() {
-        let pace = Pace::default();
-        let first = pace.look("test", std::future::pending::<store::Result<()>>());
+        let (pace, soon) = (Pace::default(), Instant::now() + LIMIT);
+        let first = pace.look("test", soon, std::future::pending::<store::Result<()>>());
         let others = async {
-            assert!(pace.look("test", async { Ok(()) }).await.is_none());
+            assert!(pace.look("test", soon, async { Ok(()) }).await.is_none());
         };
         tokio::select! {
             biased;
             _ = first => unreachable!("it never ends"),
             () = others => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_look_without_an_answer_ends_when_its_time_is_over_and_then_rests() {
+        let pace = Pace::default();
+        let never = std::future::pending::<store::Result<()>>();
+        assert!(pace.look("test", Instant::now(), never).await.is_none());
+        let soon = Instant::now() + LIMIT;
+        assert!(pace.look("test", soon, async { Ok(()) }).await.is_none(), "a moment ago");
     }
 }

@@ -13,6 +13,8 @@ use object_store::{
     ClientOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::room::Room;
 pub use super::room::Share;
@@ -67,6 +69,10 @@ const ROOM: usize = 32 * 1024 * 1024;
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 /// Names of objects held in memory at once.
 const LISTED: usize = 1000;
+/// Put to find out whether there is room: as large as images usually are.
+static PROBE: [u8; 256 * 1024] = [0; 256 * 1024];
+/// What was found out holds for so long.
+const ASKED_ANEW_AFTER: Duration = Duration::from_secs(5);
 
 /// What the store did not do. Its own words may hold paths and keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +116,9 @@ impl ImageId {
     }
 }
 
+/// When it was asked whether it takes more, and what came of it.
+type Asked = (Instant, Result<(), ArchiveError>);
+
 /// The store of sealed images.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -118,6 +127,7 @@ pub struct Archive {
     /// Where the objects are files.
     root: Option<PathBuf>,
     reading: Room,
+    asked: Arc<Mutex<Option<Asked>>>,
 }
 
 impl Archive {
@@ -136,6 +146,7 @@ impl Archive {
                     prefix: Path::default(),
                     root,
                     reading: Room::new(ROOM),
+                    asked: Arc::default(),
                 })
             }
             Settings::S3(s3) => {
@@ -172,6 +183,7 @@ impl Archive {
                     prefix: Path::from(s3.prefix.as_str()),
                     root: None,
                     reading: Room::new(ROOM),
+                    asked: Arc::default(),
                 })
             }
         }
@@ -293,11 +305,29 @@ impl Archive {
         }
     }
 
-    /// Whether it answers at all.
-    pub async fn answers(&self) -> Result<(), ArchiveError> {
-        let nobody = self.folder(VerificationId(uuid::Uuid::nil()));
-        let _: Vec<_> = within(self.objects.list(Some(&nobody)).take(1).try_collect()).await?;
-        Ok(())
+    /// Whether it takes another image now. A store that is full lists and shows what it has, so one
+    /// is put and deleted; always under the same name, so that at most one is ever left. Who asks
+    /// at about the same time gets the same answer.
+    pub async fn takes_more(&self) -> Result<(), ArchiveError> {
+        let mut asked = self.asked.lock().await;
+        if let Some((at, outcome)) = *asked
+            && at.elapsed() < ASKED_ANEW_AFTER
+        {
+            return outcome;
+        }
+        let name = self.folder(VerificationId(uuid::Uuid::nil())).join("probe");
+        let outcome = self.put_and_delete(&name).await;
+        *asked = Some((Instant::now(), outcome));
+        outcome
+    }
+
+    async fn put_and_delete(&self, name: &Path) -> Result<(), ArchiveError> {
+        within(self.objects.put(name, Bytes::from_static(&PROBE).into())).await?;
+        match within(self.objects.delete(name)).await {
+            // Another process has just asked as well.
+            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. })) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        }
     }
 }
 

@@ -46,6 +46,18 @@ pub enum Work {
     Backtest,
 }
 
+impl Work {
+    /// Its kind, as in the table and in metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Archive { .. } => "archive",
+            Self::DeleteImages => "delete-images",
+            Self::RetireImages(_) => "retire-images",
+            Self::Backtest => "backtest",
+        }
+    }
+}
+
 /// One leased task.
 #[derive(Clone, Debug)]
 pub struct Task {

@@ -130,6 +130,20 @@ impl Store {
         .await
     }
 
+    /// A few of the data keys under this key, to try whether they open.
+    pub async fn data_keys_under(&self, key_id: &str, few: i64) -> Result<Vec<WrappedDataKey>> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select verification_id, key_id, wrapped from data_keys where key_id = $1 limit $2",
+            )
+            .bind(key_id)
+            .bind(few)
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
     /// Data keys not wrapped by this key, of verifications after `after`, in order. Looks through
     /// `limit` of all of them; answers where it stopped, `None` at the end.
     pub async fn data_keys_to_rewrap(

@@ -149,6 +149,11 @@ pub const METRICS: &[Metric] = &[
         &["kind"],
         "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000",
     ),
+    counter(
+        "verdict_task_failures_total",
+        &["kind"],
+        "Tries of follow-up work that failed and are made again, by its kind; of images also those that wait for an object store that is away or full",
+    ),
     gauge(
         "verdict_image_time_left_seconds",
         &[],

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Worker;
 use super::links::{self, Links};
-use super::tasks::{backoff, millis};
+use super::tasks::{backoff, count_failure, millis};
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
 use crate::domain::trace::TraceParent;
@@ -74,7 +74,7 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
 /// Between two looks at what came of asking again: at most, and at first. A provider that is away
 /// answers nobody, and all would go on looking.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(5));
-/// An object store that is away is no reason to use links up.
+/// An object store that is away or full is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
 /// Nothing that takes longer is held against links.
 const LONGEST_TAKEN: Duration = Duration::from_secs(20);
@@ -136,10 +136,11 @@ async fn follow_links(
     if let Some(archive) = &worker.images.archive
         && links.keep
         && (task.failures > 0 || *expired)
-        && let Err(error) = archive.answers().await
+        && let Err(error) = archive.takes_more().await
     {
         let verification = task.verification;
         tracing::warn!(%error, %verification, "images wait for the object store");
+        count_failure(&task.work);
         return Ok((Vec::new(), Then::Again(STORE_AWAY)));
     }
     let fetched = if *expired {

@@ -94,6 +94,7 @@ impl Worker {
                 error = %error, verification = %task.verification, again_in_ms = millis(wait),
                 "a task failed"
             );
+            count_failure(&task.work);
             // Where even that fails the lease runs out, and it is tried again.
             if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
                 tracing::warn!(%error, verification = %task.verification, "a task is not put off");
@@ -124,6 +125,11 @@ impl Worker {
             anyhow::anyhow!("images are to be deleted and no images.store is configured")
         })
     }
+}
+
+/// A try that came to nothing for a reason of ours.
+pub(super) fn count_failure(work: &Work) {
+    metrics::counter!("verdict_task_failures_total", "kind" => work.kind()).increment(1);
 }
 
 /// Full jitter below a delay that doubles with every failure in a row.

@@ -111,12 +111,13 @@ async fn a_wrong_secret_and_a_wrong_clock_are_told_apart() {
     assert_eq!((report.code, report.those("failed")), (1, vec!["provider", "provider"]));
     report.has("provider", "failed", "finds our clock wrong (InvalidTimeStamp.Expired)");
     // The header has whole seconds.
-    report.has("provider", "failed", "Date header this machine's clock differs by 1");
+    report.has("provider", "failed", "Date header this machine's clock differs by -1");
+    report.has("provider", "failed", "it is behind");
 
     let setting = Setting::new(options()).await;
     setting.database.shift_clock(3600).await;
     let report = Report::of(&setting, "worker").await;
-    report.has("clock-verdict-now", "failed", "differs by 3600");
+    report.has("clock-verdict-now", "failed", "differs by -3600.0 s: it is behind");
     report.has("clock-database", "ok", "differs by");
 }
 
@@ -207,7 +208,21 @@ async fn a_missing_vault_key_is_named_and_so_is_one_with_another_secret() {
     sqlx::query(rename).execute(&pool).await.unwrap();
     sqlx::query("update named_keys set key_id = 'other'").execute(&pool).await.unwrap();
     let report = Report::of(&setting, "worker").await;
-    report.has("vault-keys", "failed", "its secret is another");
+    report.has(
+        "vault-keys",
+        "failed",
+        "other does not open what it wrapped: its secret is another",
+    );
+    // Not told apart by its name; the status says it too, and nobody starts.
+    let (code, said, _) = setting.run(&["vault", "status"], "").await;
+    assert_eq!(code, 1);
+    assert!(said.contains("other  OTHER BYTES under this id"), "{said}");
+    let (code, _, error) = setting.run(&["serve", "--role", "api"], "").await;
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("key other") && error.contains("other bytes under the same id?"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

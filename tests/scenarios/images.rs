@@ -28,6 +28,17 @@ fn archiving() -> (TempDir, Options) {
     (folder, Options { images, ..Options::default() })
 }
 
+/// A store that speaks S3, and a section that says so.
+async fn in_buckets() -> (Buckets, String) {
+    let (buckets, address) = Buckets::start().await;
+    let images = format!(
+        "store = \"s3://faces/kept\"\n[images.s3]\nendpoint = \"http://{address}\"\n\
+         region = \"cn-hangzhou\"\naccess_key_id = \"bucket-key\"\n\
+         access_key_secret = \"bucket-secret\"\nvirtual_hosted = false"
+    );
+    (buckets, images)
+}
+
 async fn ask(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> (Reply, Vec<u8>) {
     let mut request =
         app.client.get(format!("http://{}{path}", app.http)).bearer_auth(&app.api_key);
@@ -246,6 +257,47 @@ async fn an_object_store_that_is_away_is_waited_for() {
     let states = settled(&app, id).await;
     assert!(all_archived(4)(&states), "{states:?}");
     assert_eq!(app.provider.queries("pass-97"), 1, "no link was used up");
+}
+
+#[tokio::test]
+async fn an_object_store_that_is_full_is_waited_for_and_no_link_is_used_up() {
+    let (buckets, images) = in_buckets().await;
+    let setting = Setting::new(Options { images, fixed_clock: false, ..Options::default() }).await;
+    buckets.fill(true);
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    let pool = setting.database.pool().await;
+    // Its links die meanwhile. Each time it waits for ten seconds; here they pass at once.
+    eventually("it is tried again and again", || async {
+        let more = "update tasks set due_at = verdict_now(),
+            deadline = verdict_now() - interval '1 second' returning failures";
+        let tries: Option<i32> = sqlx::query_scalar(more).fetch_optional(&pool).await.unwrap();
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        let failures = "verdict_task_failures_total{kind=\"archive\"} ";
+        let counted = metrics.lines().find_map(|line| line.strip_prefix(failures))?;
+        (tries? > 3 && counted.parse::<i32>().unwrap() > 3).then_some(())
+    })
+    .await;
+    assert_eq!(setting.provider.queries("pass-97"), 1, "nobody asked for new links in vain");
+    assert!(buckets.names().is_empty());
+
+    buckets.fill(false);
+    eventually("all images are kept", || async {
+        sqlx::query("update tasks set due_at = verdict_now() where asked_again_at is null")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let kept: i64 = sqlx::query_scalar("select count(*) from images where state = 'archived'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        (kept == 4).then_some(())
+    })
+    .await;
+    assert_eq!(setting.provider.queries("pass-97"), 2, "asked once for new links");
+    assert!(buckets.names().iter().all(|name| !name.ends_with("probe")), "nothing is left");
+    process.kill().await;
 }
 
 #[tokio::test]
@@ -517,12 +569,7 @@ async fn killed_again_and_again_every_image_is_kept_once_and_none_is_lost() {
 
 #[tokio::test]
 async fn images_are_kept_in_a_store_that_speaks_s3() {
-    let (buckets, address) = Buckets::start().await;
-    let images = format!(
-        "store = \"s3://faces/kept\"\n[images.s3]\nendpoint = \"http://{address}\"\n\
-         region = \"cn-hangzhou\"\naccess_key_id = \"bucket-key\"\n\
-         access_key_secret = \"bucket-secret\"\nvirtual_hosted = false"
-    );
+    let (buckets, images) = in_buckets().await;
     let app = TestApp::start_with(Options { images, ..Options::default() }).await;
     let verification = app.verified("pass-97").await;
     let id = verification["id"].as_str().unwrap();

@@ -130,6 +130,15 @@ fn documented(head: &str) -> BTreeSet<String> {
     table.flat_map(|row| row.split('`').skip(1).step_by(2).map(ToOwned::to_owned)).collect()
 }
 
+/// Every message of a log line there may be.
+fn messages() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/observability.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("| Message | Level | Fields | Meaning |").unwrap();
+    let table = rest.lines().skip(1).take_while(|line| line.starts_with('|'));
+    table.map(|row| row.split('|').nth(1).unwrap().trim().to_owned()).collect()
+}
+
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     // Bound and never listening: connections are refused, and nobody else gets the port.
@@ -181,7 +190,7 @@ async fn without_traces_nothing_of_them_is_written() {
 }
 
 #[tokio::test]
-async fn every_key_of_every_log_line_is_on_the_list() {
+async fn every_key_and_message_of_every_log_line_is_on_the_list() {
     let collector = Collector::start().await;
     let folder = tempfile::TempDir::new().unwrap();
     let options = Options {
@@ -216,9 +225,11 @@ async fn every_key_of_every_log_line_is_on_the_list() {
     setting.drained().await;
     let log = stopped(process).await;
     let listed = documented("| Field | Type | Meaning |");
+    let messages = messages();
     let mut seen = BTreeSet::new();
     for line in log.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(messages.contains(line["message"].as_str().unwrap()), "{line}");
         for key in line.as_object().unwrap().keys() {
             assert!(listed.contains(key), "{key} in {line}");
             seen.insert(key.clone());

@@ -1,6 +1,13 @@
-//! The provider fails or refuses us: nobody suffers for it, and it heals by itself.
+//! The provider fails or refuses us, or the database is away: nobody suffers for it, and it heals
+//! by itself.
 
-use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually, now};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{
+    Options, Process, Reply, Setting, TestApp, callback, eventually, now, run_verdict,
+};
 use verdict::sandbox::Behaviour;
 
 async fn ready(app: &TestApp) -> Reply {
@@ -188,4 +195,82 @@ async fn without_any_credentials_the_work_waits() {
     assert_eq!(unready.json["provider"], "credentials-refused");
     assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json["state"], "pending");
     assert!(app.provider.calls().is_empty());
+}
+
+/// A scraper or a probe gives up after a few seconds.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// What a probe or a scraper gets, in time.
+async fn probed(setting: &Setting, process: &Process, path: &str) -> Reply {
+    let answer = setting.get(process.operations, path);
+    tokio::time::timeout(PROBE, answer).await.unwrap_or_else(|_| panic!("{path} hangs"))
+}
+
+#[tokio::test]
+async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_ready() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (behind, proxy) = setting.database.behind_proxy().await;
+    let direct = std::mem::replace(&mut setting.database, behind);
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("status-7", now())).await, Some(202));
+    setting.database = direct;
+    setting.drained().await;
+    assert_eq!(probed(&setting, &process, "/readyz").await.status, 200);
+    let well = probed(&setting, &process, "/metrics").await.text;
+    assert!(well.contains("verdict_breaker_open{why=\"outage\"} 0"), "{well}");
+
+    // Frozen: connections stay open and nothing comes back.
+    proxy.stall(true);
+    for _ in 0..2 {
+        let told = probed(&setting, &process, "/metrics").await.text;
+        for line in [
+            "verdict_build_info{",
+            "verdict_callbacks_total{outcome=\"new\"} 1",
+            "verdict_breaker_open{why=\"outage\"} 0",
+            "verdict_due{held=\"no\"} ",
+            "verdict_looks_put_off_total{look=\"breaker\"} ",
+            "verdict_looks_put_off_total{look=\"vault-keys\"} ",
+        ] {
+            assert!(told.contains(line), "{line} is missing: {told}");
+        }
+        let unready = probed(&setting, &process, "/readyz").await;
+        assert_eq!((unready.status, &unready.json["database"]), (503, &"unavailable".into()));
+        assert_eq!(
+            (&unready.json["schema"], &unready.json["provider"]),
+            (&"unknown".into(), &"unknown".into())
+        );
+    }
+    assert_eq!(probed(&setting, &process, "/healthz").await.status, 200);
+
+    // And doctor knows whose ports these are.
+    let file = setting.config_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replacen("127.0.0.1:0", &process.http.to_string(), 1).replacen(
+        "127.0.0.1:0",
+        &process.operations.to_string(),
+        1,
+    );
+    std::fs::write(&file, text).unwrap();
+    let arguments = ["doctor", "--json", "--config", file.to_str().unwrap()];
+    let (_, said, error) = run_verdict(&arguments, &[]).await;
+    let items: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
+    for check in ["http.listen", "operations.listen"] {
+        let item = items.as_array().unwrap().iter().find(|item| item["check"] == check).unwrap();
+        assert_eq!(item["state"], "warning", "{item}");
+        assert!(item["says"].as_str().unwrap().contains("is not ready"), "{item}");
+    }
+
+    // Away: connections are refused.
+    proxy.refuse(true);
+    proxy.cut();
+    proxy.stall(false);
+    assert_eq!(probed(&setting, &process, "/readyz").await.status, 503);
+    assert!(probed(&setting, &process, "/metrics").await.text.contains("verdict_build_info{"));
+
+    proxy.refuse(false);
+    eventually("it is ready again", || async {
+        (setting.get(process.operations, "/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    process.kill().await;
 }

@@ -5,7 +5,7 @@ use verdict::app::Role;
 use verdict::policy::Policy;
 use verdict::store::inspection::Server;
 use verdict::store::{Error, SchemaState};
-use verdict::vault::{Vault, WrappedKey, installation};
+use verdict::vault::Vault;
 
 use super::finding::Finding;
 use super::{Patient, rights};
@@ -102,10 +102,17 @@ fn connections(server: &Server, pool: i64, role: Role) -> Finding {
     }
 }
 
-/// Ours against another's.
+/// Ours against another's: how far ours is ahead.
 pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Finding {
-    let skew = theirs - ours;
-    let says = format!("this machine's clock differs by {:.1} s", skew.as_seconds_f64());
+    let skew = ours - theirs;
+    let seconds = skew.as_seconds_f64().abs();
+    let says = if seconds < 0.05 {
+        "this machine's clock differs by 0.0 s".to_owned()
+    } else if skew.is_positive() {
+        format!("this machine's clock differs by +{seconds:.1} s: it is ahead")
+    } else {
+        format!("this machine's clock differs by -{seconds:.1} s: it is behind")
+    };
     let hint = "have both machines follow the same time servers (chrony, systemd-timesyncd)";
     if skew.abs() >= SKEW_THAT_REFUSES {
         Finding::failed(says, hint)
@@ -264,20 +271,15 @@ pub(super) async fn vault_keys(patient: &Patient) -> Vec<Finding> {
         )];
     }
     let vault = Vault::new(ring);
-    let named = match patient.store.find_named_key(installation::PERSON_INDEX).await {
-        Ok(named) => named,
-        // Not every role may see it.
-        Err(Error::Refused { code, .. }) if code == "42501" => None,
+    let others = match verdict::app::keys_with_other_bytes(&vault, &patient.store).await {
+        Ok(others) => others,
         Err(error) => return vec![unasked(&error)],
     };
-    if let Some((key_id, bytes)) = named {
-        let wrapped = WrappedKey { key_id, bytes };
-        if vault.open_named_key(installation::PERSON_INDEX, &wrapped).is_err() {
-            return vec![Finding::failed(
-                format!("{} does not open what it wrapped: its secret is another", wrapped.key_id),
-                "restore the secret that this id had; a new secret needs a new id",
-            )];
-        }
+    if !others.is_empty() {
+        return vec![Finding::failed(
+            format!("{} does not open what it wrapped: its secret is another", others.join(", ")),
+            "restore the secret that this id had; a new secret needs a new id",
+        )];
     }
     let primary = vault.primary_id();
     if needed.is_empty() || needed.iter().any(|id| id == primary) {

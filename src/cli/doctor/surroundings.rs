@@ -130,19 +130,7 @@ pub(super) async fn operations(patient: &Patient) -> Finding {
 async fn listener(address: SocketAddr) -> Finding {
     match TcpListener::bind(address).await {
         Ok(_) => Finding::ok(format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            match tokio::time::timeout(ANSWER, readiness(address)).await {
-                Ok(Some(true)) => Finding::ok(format!("a ready verdict serves on {address}")),
-                Ok(Some(false)) => Finding::warning(
-                    format!("a verdict serves on {address} and is not ready"),
-                    "ask its /readyz why",
-                ),
-                _ => Finding::failed(
-                    format!("{address} is taken by another program"),
-                    "stop it, or choose another address",
-                ),
-            }
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => taken(address).await,
         Err(error) => Finding::failed(
             format!("cannot listen on {address}: {}", error.kind()),
             "choose an address of this machine, and a port this user may use",
@@ -150,8 +138,46 @@ async fn listener(address: SocketAddr) -> Finding {
     }
 }
 
-/// What `/readyz` says there; `None`: that is no verdict.
-async fn readiness(mut address: SocketAddr) -> Option<bool> {
+/// By us, or by somebody else. `/healthz` tells, for it asks nobody; `/readyz` is about the state.
+async fn taken(address: SocketAddr) -> Finding {
+    match tokio::time::timeout(ANSWER, get(address, "/healthz")).await {
+        Ok(Some(answer)) if is_ours(&answer) => {}
+        Ok(_) => {
+            return Finding::failed(
+                format!("{address} is taken by another program"),
+                "stop it, or choose another address",
+            );
+        }
+        Err(_) => {
+            return Finding::failed(
+                format!("{address} is taken by another program, or by a verdict that hangs"),
+                "see which it is (ss -ltnp): another one can be stopped, or choose another address",
+            );
+        }
+    }
+    match tokio::time::timeout(ANSWER, get(address, "/readyz")).await {
+        Ok(Some(answer)) if answer.starts_with("HTTP/1.1 200") => {
+            Finding::ok(format!("a ready verdict serves on {address}"))
+        }
+        Ok(Some(_)) => Finding::warning(
+            format!("a verdict serves on {address} and is not ready"),
+            "ask its /readyz why",
+        ),
+        _ => Finding::warning(
+            format!("a verdict serves on {address} and does not say in time whether it is ready"),
+            "leave it running, and see what database says here",
+        ),
+    }
+}
+
+/// Of `/healthz`: our words, and the id that we give each request.
+fn is_ours(answer: &str) -> bool {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    head.to_ascii_lowercase().contains("\r\nx-request-id: ") && body == "{\"status\":\"ok\"}"
+}
+
+/// What is answered there.
+async fn get(mut address: SocketAddr, path: &str) -> Option<String> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
             std::net::Ipv4Addr::LOCALHOST.into()
@@ -160,11 +186,9 @@ async fn readiness(mut address: SocketAddr) -> Option<bool> {
         });
     }
     let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
-    let answer = String::from_utf8_lossy(&answer);
-    let is_ours = answer.contains("\"stopping\":");
-    is_ours.then(|| answer.starts_with("HTTP/1.1 200"))
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }

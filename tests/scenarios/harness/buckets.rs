@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -12,16 +13,18 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
+type Held = (Objects, Arc<AtomicBool>);
 
 /// The store; paths are `/bucket/name`.
 #[derive(Clone, Default)]
-pub struct Buckets(Objects);
+pub struct Buckets(Objects, Arc<AtomicBool>);
 
 impl Buckets {
     /// Serves until the process ends.
     pub async fn start() -> (Self, SocketAddr) {
         let buckets = Self::default();
-        let router = Router::new().fallback(answer).with_state(buckets.0.clone());
+        let router =
+            Router::new().fallback(answer).with_state((buckets.0.clone(), Arc::clone(&buckets.1)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum_serve(listener, router).await });
@@ -30,6 +33,11 @@ impl Buckets {
 
     pub fn names(&self) -> Vec<String> {
         self.0.lock().expect("objects").keys().cloned().collect()
+    }
+
+    /// Whether nothing more can be put; what is there can be listed, got and deleted.
+    pub fn fill(&self, full: bool) {
+        self.1.store(full, Ordering::SeqCst);
     }
 
     /// Puts an object there past everybody.
@@ -55,7 +63,7 @@ async fn axum_serve(listener: TcpListener, router: Router) {
     }
 }
 
-async fn answer(State(objects): State<Objects>, request: Request) -> Response {
+async fn answer(State((objects, full)): State<Held>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     if !signed.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 Credential=bucket-key/")) {
@@ -67,6 +75,9 @@ async fn answer(State(objects): State<Objects>, request: Request) -> Response {
     match head.method.as_str() {
         "PUT" if head.headers.contains_key("if-none-match") && objects.contains_key(&name) => {
             (412, "<Error><Code>PreconditionFailed</Code></Error>").into_response_with_status()
+        }
+        "PUT" if full.load(Ordering::SeqCst) => {
+            (507, "<Error><Code>QuotaExceeded</Code></Error>").into_response_with_status()
         }
         "PUT" => {
             objects.insert(name, body);
