@@ -63,10 +63,12 @@ VERDICT_API_KEY=$("$target/debug/verdict" --config "$room/demo/verdict.toml" key
     head -1)
 export VERDICT_URL VERDICT_SECRET VERDICT_API_KEY
 
-cd tests/api
-# The state of a run belongs below target, not into the tree.
-SCHEMATHESIS_HOOKS=hooks PYTHONPATH=. PYTHONDONTWRITEBYTECODE=1 \
+# What it remembers of a run belongs below target, not into the tree.
+here=$PWD/tests/api
+cd "$room"
+SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 \
     HYPOTHESIS_STORAGE_DIRECTORY="$room/hypothesis" \
-    "$room/venv/bin/schemathesis" run "$VERDICT_URL/openapi.json" \
+    "$room/venv/bin/schemathesis" --config-file "$here/schemathesis.toml" \
+    run "$VERDICT_URL/openapi.json" \
     --header "Authorization: Bearer $VERDICT_API_KEY" --checks all --max-examples "$examples" \
     --continue-on-failure --workers 1 --report-dir "$room/report" --no-shrink

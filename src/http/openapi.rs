@@ -269,6 +269,10 @@ pub fn document(described: OpenApi) -> Value {
     let operations = paths.as_object_mut().into_iter().flat_map(Map::values_mut);
     for operation in operations.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
         first_sentence(operation);
+        if let Some(policy) = operation.pointer_mut("/requestBody/content/application~1toml/schema")
+        {
+            *policy = json!({ "type": "string", "minLength": 1 });
+        }
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let mut by_status = std::collections::BTreeMap::<u16, Vec<Problem>>::new();
         for problem in refusals(&id).into_iter().chain(always(&id)) {

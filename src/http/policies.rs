@@ -295,6 +295,9 @@ pub async fn diff(
 }
 
 fn policy_text(body: &[u8]) -> Result<&str, Problem> {
+    if body.is_empty() {
+        return Err(Problem::invalid_field().field("body", "is missing: the policy, in TOML"));
+    }
     str::from_utf8(body)
         .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
 }

@@ -21,15 +21,19 @@ SECRET = os.environ["VERDICT_SECRET"]
 ERASED = 2
 
 
-def get(path):
-    request = urllib.request.Request(URL + path, headers={"Authorization": "Bearer " + KEY})
+def ask(path, body=None):
+    request = urllib.request.Request(URL + path, headers={"Authorization": "Bearer " + KEY}, data=body)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
 
-IDS = [item["id"] for item in get("/v1/verifications?limit=100")["items"]]
-DIGESTS = [item["digest"] for item in get("/v1/policies")["items"]]
+IDS = [item["id"] for item in ask("/v1/verifications?limit=100")["items"]]
+DIGESTS = [item["digest"] for item in ask("/v1/policies")["items"]]
 assert len(IDS) > 2 * ERASED and DIGESTS, "the demo has nothing to ask about"
+# A second policy, and what came of trying it on the past.
+text = ask("/v1/policies/" + DIGESTS[0])["text"] + "\n# The same, in other words.\n"
+DIGESTS.append(ask("/v1/policies", text.encode())["digest"])
+BACKTESTS = [ask("/v1/policies/" + DIGESTS[1] + "/backtests", b"")["id"]]
 
 
 def pick(known, given):
@@ -48,13 +52,16 @@ def before_call(context, case, kwargs):
         return
     path = case.path_parameters or {}
     operation = case.operation.definition.raw.get("operationId")
-    if "id" in path and operation != "get-backtest":
+    if operation in ("get-backtest", "list-flips"):
+        path["id"] = pick(BACKTESTS, path["id"])
+    elif "id" in path:
         path["id"] = pick(IDS[:ERASED] if operation == "erase-person" else IDS[ERASED:], path["id"])
     # What never settles would hold the run for a minute.
     if "wait" in (case.query or {}):
         case.query["wait"] = min(int(case.query["wait"]), 1)
-    if "digest" in path:
-        path["digest"] = pick(DIGESTS, path["digest"])
+    for name in ("digest", "other"):
+        if name in path:
+            path[name] = pick(DIGESTS, path[name])
     if operation == "post-callback":
         path["source"] = "app"
         # As requests writes it. The case itself must stay as it is: it is judged by what it holds.
