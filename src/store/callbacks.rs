@@ -75,7 +75,7 @@ impl Store {
         max_batch: usize,
     ) -> (Accepting, tokio::task::JoinHandle<()>) {
         let store = self.clone();
-        GroupCommit::start(max_batch, MAX_BATCH * 64, move |batch| {
+        GroupCommit::start_refusing(max_batch, MAX_BATCH * 64, move |batch| {
             let store = store.clone();
             async move { store.accept(batch, window).await }
         })

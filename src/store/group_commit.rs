@@ -4,9 +4,14 @@
 //! which starts beside it once it is worth it. So a lone caller waits for nobody, and under load the
 //! cost of a commit is shared. The flush runs in a task of its own: a caller that goes away cancels
 //! nothing. Reads use it too: what is shared then is the connection and the query.
+//!
+//! While the database keeps everybody waiting (it is frozen, or no connection can be made) one batch
+//! at a time finds out whether it still does. Where callers may be refused, those that come meanwhile
+//! are, at once: nothing of theirs is begun, and nobody waits for a timeout that is already known.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,6 +24,10 @@ const FLIGHTS: usize = 2;
 /// What a batch must hold to start beside another. Smaller ones wait for its end: each batch costs
 /// Postgres a hundred microseconds before its first row, ten times what one more row costs.
 const WORTH_A_FLIGHT: usize = 16;
+
+/// A batch that fails for want of the database after so long has kept its callers waiting. One that
+/// fails sooner does no harm: each caller may try for itself.
+const SLOW: Duration = Duration::from_secs(1);
 
 type Waiting<I, O> = (I, oneshot::Sender<Result<O>>);
 
@@ -44,8 +53,35 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
         W: Fn(Vec<I>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>>> + Send + 'static,
     {
+        Self::launch(max_batch, capacity, None, write)
+    }
+
+    /// The same for callers who had rather be refused at once, as unavailable, than wait for a
+    /// database that kept the batch before waiting in vain.
+    pub fn start_refusing<W, F>(
+        max_batch: usize,
+        capacity: usize,
+        write: W,
+    ) -> (Self, JoinHandle<()>)
+    where
+        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<O>>> + Send + 'static,
+    {
+        Self::launch(max_batch, capacity, Some(SLOW), write)
+    }
+
+    fn launch<W, F>(
+        max_batch: usize,
+        capacity: usize,
+        slow: Option<Duration>,
+        write: W,
+    ) -> (Self, JoinHandle<()>)
+    where
+        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<O>>> + Send + 'static,
+    {
         let (queue, waiting) = mpsc::channel::<Waiting<I, O>>(capacity);
-        (Self { queue }, tokio::spawn(fly(waiting, max_batch, Arc::new(write))))
+        (Self { queue }, tokio::spawn(fly(waiting, max_batch, slow, Arc::new(write))))
     }
 
     /// Hands one item over and waits until it is durable.
@@ -60,6 +96,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
 async fn fly<I, O, W, F>(
     mut waiting: mpsc::Receiver<Waiting<I, O>>,
     max_batch: usize,
+    slow: Option<Duration>,
     write: Arc<W>,
 ) where
     I: Clone + Send + 'static,
@@ -72,7 +109,11 @@ async fn fly<I, O, W, F>(
     let mut flights = JoinSet::new();
     let mut batch = Vec::new();
     let mut open = true;
+    let mut away = Away::default();
     while open || !batch.is_empty() || !flights.is_empty() {
+        if away.now && !flights.is_empty() {
+            refuse(&mut batch);
+        }
         let enough = if flights.is_empty() { 1 } else { worth_a_flight };
         if batch.len() >= enough && flights.len() < FLIGHTS {
             flights.spawn(flush(std::mem::take(&mut batch), Arc::clone(&write)));
@@ -81,21 +122,67 @@ async fn fly<I, O, W, F>(
         tokio::select! {
             biased;
             came = waiting.recv_many(&mut batch, room), if open && room > 0 => open = came > 0,
-            Some(_) = flights.join_next() => {}
+            Some(ended) = flights.join_next() => {
+                // After a panic nothing is known of the database.
+                if let (Some(slow), Ok(flight)) = (slow, ended)
+                    && away.learn(&flight, slow)
+                {
+                    refuse(&mut batch);
+                }
+            }
         }
     }
 }
 
-async fn flush<I, O, W, F>(batch: Vec<Waiting<I, O>>, write: Arc<W>)
+/// What a flight tells of the database.
+struct Flight {
+    began: Instant,
+    /// It did not answer, or not in time, or there was no connection.
+    in_vain: bool,
+}
+
+/// Whether the database keeps everybody waiting, as far as the last flights tell.
+#[derive(Default)]
+struct Away {
+    now: bool,
+    answered: Option<Instant>,
+}
+
+impl Away {
+    /// True: from now on it does.
+    fn learn(&mut self, flight: &Flight, slow: Duration) -> bool {
+        let slowly = flight.in_vain && flight.began.elapsed() >= slow;
+        if !slowly {
+            *self = Self { now: false, answered: Some(Instant::now()) };
+        } else if self.answered.is_none_or(|at| at < flight.began) {
+            // Nobody was answered meanwhile: it is not about what this one wrote.
+            self.now = true;
+        }
+        slowly && self.now
+    }
+}
+
+/// Nothing of these is begun.
+fn refuse<I, O>(batch: &mut Vec<Waiting<I, O>>) {
+    for (_, waiter) in batch.drain(..) {
+        let why = "the last batch waited in vain, and another is finding out".to_owned();
+        let _ = waiter.send(Err(Error::Unavailable(why)));
+    }
+}
+
+async fn flush<I, O, W, F>(batch: Vec<Waiting<I, O>>, write: Arc<W>) -> Flight
 where
     I: Clone,
     W: Fn(Vec<I>) -> F,
     F: Future<Output = Result<Vec<O>>>,
 {
+    let began = Instant::now();
     let (items, waiters): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
     // Kept only to write one by one if the batch is refused, so that one item cannot sink the rest.
     let spare = if items.len() > 1 { items.clone() } else { Vec::new() };
-    match write(items).await {
+    let written = write(items).await;
+    let in_vain = matches!(written, Err(Error::Unavailable(_) | Error::Timeout(_)));
+    match written {
         Ok(outcomes) => {
             for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
                 let _ = waiter.send(Ok(outcome));
@@ -115,6 +202,7 @@ where
             }
         }
     }
+    Flight { began, in_vain }
 }
 
 fn overloaded() -> Error {
@@ -223,5 +311,68 @@ mod tests {
         for (n, task) in (10..16).zip(tasks) {
             assert_eq!(task.await.unwrap().is_ok(), n != 13);
         }
+    }
+
+    /// A group of which each batch waits for what becomes of it; any failure counts as a slow one.
+    fn told() -> (GroupCommit<u32, u32>, Sizes, mpsc::UnboundedSender<bool>) {
+        let written = Sizes::default();
+        let (tell, told) = mpsc::unbounded_channel();
+        let (seen, told) = (Arc::clone(&written), Arc::new(tokio::sync::Mutex::new(told)));
+        let slow = Some(Duration::ZERO);
+        let (group, _) = GroupCommit::launch(100, 100, slow, move |batch: Vec<u32>| {
+            let (seen, told) = (Arc::clone(&seen), Arc::clone(&told));
+            async move {
+                seen.lock().unwrap().extend(batch.iter().map(|n| *n as usize));
+                match told.lock().await.recv().await {
+                    Some(true) => Ok(batch),
+                    _ => Err(Error::Timeout(Duration::ZERO)),
+                }
+            }
+        });
+        (group, written, tell)
+    }
+
+    #[tokio::test]
+    async fn after_a_batch_that_waited_in_vain_one_finds_out_and_others_are_refused_at_once() {
+        let (group, begun, tell) = told();
+        let submit = |n| {
+            let group = group.clone();
+            tokio::spawn(async move { group.submit(n).await })
+        };
+        let first = submit(1);
+        until(|| begun.lock().unwrap().len() == 1).await;
+        // Nothing is known yet: this one waits, and is refused when it is.
+        let second = submit(2);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        tell.send(false).unwrap();
+        assert!(matches!(first.await.unwrap(), Err(Error::Timeout(_))));
+        assert!(matches!(second.await.unwrap(), Err(Error::Unavailable(_))));
+
+        let third = submit(3);
+        until(|| begun.lock().unwrap().len() == 2).await;
+        // Nobody tells the third anything, and yet these have their answer.
+        assert!(matches!(group.submit(4).await, Err(Error::Unavailable(_))));
+        assert!(matches!(group.submit(5).await, Err(Error::Unavailable(_))));
+        assert_eq!(*begun.lock().unwrap(), [1, 3], "nothing of them was begun");
+
+        tell.send(true).unwrap();
+        assert_eq!(third.await.unwrap().unwrap(), 3);
+        tell.send(true).unwrap();
+        assert_eq!(group.submit(6).await.unwrap(), 6);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_in_vain_while_others_are_answered_closes_nothing() {
+        let began = Instant::now();
+        let mut away = Away::default();
+        assert!(!away.learn(&Flight { began: Instant::now(), in_vain: false }, Duration::ZERO));
+        assert!(!away.learn(&Flight { began, in_vain: true }, Duration::ZERO));
+        assert!(!away.now);
+        assert!(away.learn(&Flight { began: Instant::now(), in_vain: true }, Duration::ZERO));
+        // What fails at once keeps nobody waiting.
+        assert!(!away.learn(&Flight { began: Instant::now(), in_vain: true }, SLOW));
+        assert!(!away.now);
     }
 }

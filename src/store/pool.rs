@@ -92,13 +92,17 @@ impl Store {
 
     /// Runs one statement under the time limit, and once more if the connection turned out to be
     /// dead. Only for statements that may be repeated: reads, and writes that find their own
-    /// earlier effect (keyed inserts, fenced updates).
+    /// earlier effect (keyed inserts, fenced updates). Not again where the time is over already: a
+    /// pool that found no connection has tried often enough, and somebody waits.
     pub(super) async fn run<T, F>(&self, statement: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, sqlx::Error>>,
     {
+        let began = Instant::now();
         match self.once(statement()).await {
-            Err(Error::Unavailable(_)) => self.once(statement()).await,
+            Err(Error::Unavailable(_)) if began.elapsed() < self.timeout / 2 => {
+                self.once(statement()).await
+            }
             outcome => outcome,
         }
     }

@@ -50,7 +50,7 @@ impl Store {
     /// after a write sees it.
     pub fn start_finding(&self) -> (Finding, tokio::task::JoinHandle<()>) {
         let store = self.clone();
-        GroupCommit::start(MAX_LOOKUPS, MAX_LOOKUPS * 64, move |ids| {
+        GroupCommit::start_refusing(MAX_LOOKUPS, MAX_LOOKUPS * 64, move |ids| {
             let store = store.clone();
             async move { store.find_all(&ids).await }
         })

@@ -274,3 +274,49 @@ async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_r
     .await;
     process.kill().await;
 }
+
+#[tokio::test]
+async fn while_the_database_is_frozen_callbacks_are_refused_soon_and_none_is_lost_or_kept_twice() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let (behind, proxy) = setting.database.behind_proxy().await;
+    let direct = std::mem::replace(&mut setting.database, behind);
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97-0", now())).await, Some(202));
+    let messages: Vec<_> = (1..20).map(|n| callback(&format!("pass-97-{n}"), now())).collect();
+    let post = |n: usize| {
+        let (process, client, message) = (&process, &setting.client, messages[n].clone());
+        async move {
+            let began = std::time::Instant::now();
+            assert_eq!(process.post(client, message).await, Some(503));
+            began.elapsed()
+        }
+    };
+    proxy.stall(true);
+    // The first one finds it out, within database.timeout_seconds.
+    let found_out = post(0).await;
+    assert!(found_out < Duration::from_secs(8), "{found_out:?}");
+    // Of the others a batch finds out anew; who comes behind it knows at once.
+    let mut took = futures_util::future::join_all((1..19).map(post)).await;
+    took.sort();
+    assert!(took[0] < Duration::from_secs(2), "{took:?}");
+    proxy.stall(false);
+
+    for message in &messages {
+        eventually("it is accepted", || async {
+            let status = process.post(&setting.client, message.clone()).await;
+            matches!(status, Some(200 | 202)).then_some(())
+        })
+        .await;
+    }
+    setting.database = direct;
+    setting.drained().await;
+    let pool = setting.database.pool().await;
+    let kept: (i64, i64) = sqlx::query_as(
+        "select (select count(*) from callbacks), (select count(*) from verifications)",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(kept, (20, 20));
+    process.kill().await;
+}
