@@ -202,6 +202,9 @@ impl Provider {
 }
 
 /// Images are left alone unless `more` says what is done with them.
+/// The vault's one key, whose id is `bench`.
+pub const VAULT_KEY: &str = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI=";
+
 fn configuration(database: &str, provider: SocketAddr, more: &str) -> String {
     let images = if more.contains("[images]") { "" } else { "[images]\nmode = \"off\"" };
     format!(
@@ -217,7 +220,7 @@ secrets = ["{SECRET}"]
 {images}
 [[vault.keys]]
 id = "bench"
-secret = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtMzI="
+secret = "{VAULT_KEY}"
 [provider]
 endpoint = "http://{provider}"
 access_key_id = "provider-key"
