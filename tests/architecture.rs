@@ -167,8 +167,10 @@ fn only_those_layers_reach_outside_that_are_meant_to() {
             rest.is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
         };
         for (n, line) in source.code() {
+            // What stands in quotes names a log target, say, and reaches nowhere.
+            let line: String = line.split('"').step_by(2).collect();
             let mut refuse = |name: &str| {
-                if !after(line, name).is_empty() {
+                if !after(&line, name).is_empty() {
                     violations.push(format!("{}:{n}: `{name}` has no place here", source.path));
                 }
             };
