@@ -14,9 +14,10 @@
 # and faketime come from Debian's packages where there are none, unpacked, not installed. disk-full-*
 # mounts a small tmpfs, so it needs root.
 #
-# The rules of deploy/prometheus run fifteen times as fast: scraped each second instead of each 15,
-# every window and every `for` a fifteenth. Thresholds are as they are. With REAL=1 nothing is
-# changed, and an experiment takes as long as it does at night.
+# The rules of deploy/prometheus run fifteen times as fast: scraped each second instead of each 15
+# (each 3 s where Postgres is away, for a scrape takes 2 s then), every window and every `for` a
+# fifteenth. Thresholds are as they are. With REAL=1 nothing is changed, and an experiment takes as
+# long as it does at night.
 set -eu
 cd "$(dirname "$0")/.."
 experiment=${1:?which experiment? The head of this script names them}
@@ -198,6 +199,19 @@ doctor() {
     # That the owner serves is of this set-up.
     sed '/^warning  rights/,+1d' "$home/doctor.txt" | grep -A1 -E '^(warning|FAILED|error)' | grep -v -E '^(--|ok|skipped)' | indented
 }
+# How long each answer takes, a callback twice.
+timings() {
+    tell "$1:"
+    for what in healthz readyz metrics; do
+        curl -sS -m 60 -o /dev/null -w "GET /$what: HTTP %{http_code} after %{time_total} s\n" \
+            "http://127.0.0.1:$operations/$what" 2>&1 | indented
+    done
+    for n in 1 2; do
+        asked=$(date +%s%N)
+        if post "timed-$n-$asked" "pass-97-timed-$n-$asked"; then said=accepted; else said=$(tail -1 "$home/refusals"); fi
+        echo "a callback: $said after $((($(date +%s%N) - asked) / 1000000)) ms" | indented
+    done
+}
 logged() { grep -h "$1" "$home/${2:-verdict}.log"; }
 # The first line of the log with that message, without its time.
 log() { logged "$@" | head -1 | sed 's/"timestamp":"[^"]*",//' | indented; }
@@ -277,7 +291,7 @@ SQL
 
 # --- alerts ---
 prometheus_start() {
-    interval=1s
+    interval=${scraped_each:-1s}
     # A fifteenth: 15 s become 1 s.
     for minutes in 1m=4s 2m=8s 5m=20s 10m=40s 15m=60s 30m=120s 1h=240s 6h=1440s; do
         printf 's/(for: |\\[|offset )%s/\\1%s/g\n' "${minutes%=*}" "${minutes#*=}"
@@ -370,6 +384,7 @@ credentials-revoked)
     alert_over VerdictCredentialsRefused
     ;;
 postgres-failover)
+    scraped_each=3s
     everything
     as_postgres "$bin/pg_basebackup" -D "$data/standby" -c fast -R -X stream \
         -d "host=127.0.0.1 port=$postgres_port user=verdict application_name=standby"
@@ -384,12 +399,27 @@ postgres-failover)
     traffic_a=$flow
     traffic b
     sleep 4
+    timings 'all is well'
+    tell '== the primary freezes'
+    postmaster=$(head -1 "$data/postgres/postmaster.pid")
+    frozen="$postmaster $(pgrep -P "$postmaster" | paste -sd' ' -)"
+    # shellcheck disable=SC2086 # a list
+    kill -STOP $frozen
+    sleep 6
+    timings 'frozen'
+    # shellcheck disable=SC2086 # a list
+    kill -CONT $frozen
+    wait_for 60 'a callback is accepted again' post thawed pass-97-thawed
+    wait_for 60 'the process is ready' ready
     tell '== the primary is lost'
     as_postgres "$bin/pg_ctl" -D "$data/postgres" -m immediate stop >/dev/null
-    alert VerdictNotScraped 60
+    alert VerdictCallbacksFail 60
     alerts
+    timings 'stopped'
+    tell 'requests that got 503, by how long it took:'
+    grep '"status":503' "$home/verdict.log" | grep -o '"duration_ms":[0-9]*' | cut -d: -f2 |
+        awk '{ n[$1 < 100 ? "below 0.1 s" : $1 < 1000 ? "0.1 to 1 s" : $1 < 5500 ? "1 to 5.5 s" : "longer"]++ } END { for (k in n) print n[k], k }' | sort -rn | indented
     readyz
-    tell "GET /metrics takes $(curl -sS -m 60 -o /dev/null -w '%{time_total} s' "http://127.0.0.1:$operations/metrics")"
     doctor
     warnings
     tell '== the standby is promoted, and takes over the address'
@@ -403,11 +433,12 @@ postgres-failover)
     wait "$traffic_a" || true
     wait_for 60 'nothing is open any more' nothing_open
     refusals
-    alert_over VerdictNotScraped
+    alert_over VerdictCallbacksFail
     alerts
     doctor 'after it'
     ;;
 disk-full-database)
+    scraped_each=3s
     mount_small 160m "$data/disk"
     chown postgres "$data/disk"
     everything disk/postgres
@@ -454,16 +485,22 @@ disk-full-images)
     wait_for 60 'five are decided all the same' nothing_open
     doctor
     warnings
+    alert VerdictTasksFail 180
     alert VerdictImagesLate 180
-    asked_anew() { sql -c 'select count(*) from tasks where minted > 0 and asked_again_at is null' | grep -qx 5; }
-    wait_for 240 'all links have died, and the provider was asked for new ones' asked_anew
-    tell "images: $(sql -c "select string_agg(state || ' ' || n, ', ') from (select state, count(*) n from images group by 1) i"); answers whose images wait: $(sql -c 'select count(*) from tasks')"
-    log '"then":"ask-again"'
+    died() { sql -c 'select count(*) from tasks where deadline < now()' | grep -qx 5; }
+    wait_for 240 'all links have died' died
+    alert VerdictImagesPastDeadline 180
+    alerts
+    doctor
+    warnings
+    tell "images: $(sql -c "select string_agg(state || ' ' || n, ', ') from (select state, count(*) n from images group by 1) i"); answers whose images wait: $(sql -c 'select count(*) from tasks'); new links asked for: $(sql -c 'select sum(minted) from tasks')"
     tell '== room is made'
     rm "$images/ballast"
     wait_for 240 'no image waits any more' kept
     tell "images: $(sql -c "select string_agg(state || ' ' || n, ', ') from (select state, count(*) n from images group by 1) i")"
-    alert_over VerdictImagesLate
+    log '"then":"ask-again"'
+    alert_over VerdictImagesPastDeadline
+    alert_over VerdictTasksFail
     ;;
 clock-off)
     library=$tools/faketime/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
@@ -511,9 +548,8 @@ clock-off)
     ;;
 poison-answers)
     everything
-    tell 'two minutes, for the alert looks half an hour (a fifteenth of it: 120 s) back'
     traffic a
-    sleep 125
+    sleep 3
     tell '== three answers never become readable'
     for n in 1 2 3; do post "poison-$n" "garbage_$n"; done
     gave_up() { [ "$(sql -c "select count(*) from verifications where state = 'failed'")" = 3 ]; }
@@ -619,6 +655,17 @@ key-missing-at-start)
     tail -3 "$home/refused.log" | indented
     doctor
     "$verdict" vault status --config "$config" 2>&1 | indented
+    tell '== another file is put in its place, under its name'
+    config=$home/verdict.toml
+    cp "$home/key-k2" "$home/key-k1"
+    serve other-bytes
+    code=0
+    wait "$service" || code=$?
+    tell "exit code $code"
+    tail -3 "$home/other-bytes.log" | indented
+    doctor
+    "$verdict" vault status --config "$config" 2>&1 | indented
+    rm "$home/key-k1"
     tell '== an api process alone can serve: it has no keys'
     sed '/^\[\[vault.keys\]\]/,$d' "$home/verdict.toml" >"$home/api.toml"
     config=$home/api.toml

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::Subscriber;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -44,18 +45,9 @@ pub enum Output {
 const NEVER_TALKATIVE: [&str; 6] =
     ["hyper", "hyper_util", "reqwest", "rustls", "h2", "opentelemetry"];
 
-/// These pass on what a server said (Postgres' notices, errors with its text or a URL in it), with
-/// fields of their own. We say ourselves what comes of it. The longer names are those that a filter
-/// might otherwise ask for by name.
-const NEVER_HEARD: [&str; 7] = [
-    "sqlx",
-    "sqlx::postgres::notice",
-    "sqlx::pool::acquire",
-    "sqlx_core",
-    "sqlx_core::pool::connection",
-    "sqlx_postgres",
-    "object_store",
-];
+/// Libraries that pass on what a server said (Postgres' notices, errors with its text or a URL in
+/// it), with fields of their own. No filter makes them heard; we say ourselves what comes of it.
+const NEVER_HEARD: [&str; 2] = ["sqlx", "object_store"];
 
 /// Whether it is a log filter.
 pub fn check_filter(filter: &str) -> Result<(), String> {
@@ -98,9 +90,8 @@ pub fn init_with_traces(
 fn filter(directives: &str) -> Result<EnvFilter, String> {
     let mut filter =
         EnvFilter::try_new(directives).map_err(|_| "log.filter: is not a log filter".to_owned())?;
-    let quiet = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
-    let off = NEVER_HEARD.into_iter().chain([traces::TARGET]).map(|target| format!("{target}=off"));
-    for directive in quiet.into_iter().chain(off) {
+    let never = NEVER_TALKATIVE.map(|target| format!("{target}=warn"));
+    for directive in never.into_iter().chain([format!("{}=off", traces::TARGET)]) {
         if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
         }
@@ -120,10 +111,12 @@ where
     };
     let layer =
         tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+    let heard = filter_fn(|event| !NEVER_HEARD.iter().any(|name| event.target().starts_with(name)));
     if json {
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        let layer = layer.json().flatten_event(true);
+        layer.with_current_span(false).with_span_list(false).with_filter(heard).boxed()
     } else {
-        layer.boxed()
+        layer.with_filter(heard).boxed()
     }
 }
 
@@ -177,11 +170,9 @@ mod tests {
 
     #[test]
     fn what_the_database_and_its_library_say_is_not_passed_on() {
-        for directives in ["info", "trace", "info,sqlx::postgres::notice=info"] {
+        for directives in ["info", "trace", "info,sqlx_core::pool::connection=info"] {
             let text = logged(directives, || {
-                tracing::warn!(target: "sqlx::postgres::notice", "terminating, said canary");
-                tracing::warn!(target: "sqlx::pool::acquire", slow = "canary", "slow");
-                tracing::warn!(target: "sqlx_core::pool::connection", error = "canary", "on-release");
+                tracing::warn!(target: "sqlx_core::pool::connection", error = "canary", "tested");
                 tracing::warn!(target: "sqlx_postgres::options::parse", value = "canary", "ignored");
                 tracing::info!(target: "object_store::client::retry", "http://canary again");
                 tracing::warn!("ours");
