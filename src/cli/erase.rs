@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use time::format_description::well_known::Rfc3339;
 use verdict::app;
 use verdict::domain::ids::VerificationId;
+use verdict::domain::purpose;
 use zeroize::Zeroizing;
 
 use super::{Context, Usage, say};
@@ -32,11 +33,10 @@ const MAX_NUMBER_BYTES: u64 = 1024;
 /// Does it; a receipt a line.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     super::quiet_log();
-    let purpose = arguments.purpose.trim();
-    if purpose.is_empty() || purpose.chars().count() > 200 || purpose.chars().any(char::is_control)
-    {
-        return Err(Usage("--purpose must be 1 to 200 printable characters".to_owned()).into());
-    }
+    let purpose = purpose::parse(&arguments.purpose)
+        .ok()
+        .filter(|purpose| !purpose.is_empty())
+        .ok_or_else(|| Usage("--purpose must be 1 to 200 printable characters".to_owned()))?;
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     let ids = if let Some(id) = arguments.verification {

@@ -150,7 +150,7 @@ fn scene(text: &str) -> Result<String, &'static str> {
 }
 
 /// The same.
-fn purpose(text: &str) -> Result<String, &'static str> {
+pub(super) fn purpose(text: &str) -> Result<String, &'static str> {
     purpose::parse(text).map(ToOwned::to_owned)
 }
 

@@ -6,7 +6,7 @@ use verdict::domain::callback::BizType;
 use verdict::domain::verification::State;
 use verdict::store::listing::Filter;
 
-use super::policy::moment;
+use super::policy::{moment, purpose};
 use super::{Context, Usage, say};
 
 /// Which ones.
@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Why; kept in the audit.
-    #[arg(long)]
+    #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
     /// Print { "redriven" }.
     #[arg(long)]

@@ -161,16 +161,28 @@ pub async fn erase(
 
 /// Who asks, and why: what goes on record.
 pub(super) fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
-    let purpose = purpose(headers)?.ok_or_else(Problem::purpose_missing)?;
+    let doing = may_say_why(api, caller, headers)?;
+    if doing.purpose.is_none() {
+        return Err(Problem::purpose_missing());
+    }
+    Ok(doing)
+}
+
+/// The same where nobody has to say why.
+pub(super) fn may_say_why(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Doing, Problem> {
     Ok(Doing {
         actor: format!("key:{}", caller.key_id),
-        purpose: Some(purpose),
+        purpose: purpose(headers)?,
         at: api.clock.now(),
     })
 }
 
 /// What the caller says why, if anything.
-pub(super) fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn purpose(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let wrong = |why: &'static str| Problem::invalid_field().field("Verdict-Purpose", why);
     let Some(value) = headers.get(PURPOSE) else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("must be in UTF-8"))?;

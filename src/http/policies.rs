@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Scope;
-use super::material::purpose;
+use super::material::may_say_why;
 use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose};
 use super::problem::Problem;
 use super::{body, conditional};
@@ -474,11 +474,7 @@ pub async fn compared(
 /// Who asks; a purpose may be said, and is recorded.
 pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<Doing, Problem> {
     let caller = api.keys.require(headers, Scope::PoliciesWrite).await?;
-    Ok(Doing {
-        actor: format!("key:{}", caller.key_id),
-        purpose: purpose(headers)?,
-        at: api.clock.now(),
-    })
+    may_say_why(api, &caller, headers)
 }
 
 impl From<Activation> for ActivationView {

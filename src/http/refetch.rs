@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::auth::{Caller, Scope};
+use super::auth::Scope;
 use super::body;
-use super::material::purpose;
+use super::material::may_say_why;
 use super::openapi::{Purpose, VerificationPath};
 use super::problem::Problem;
 use super::verifications::parse_time;
@@ -22,7 +22,6 @@ use crate::domain::callback::BizType;
 use crate::domain::ids::VerificationId;
 use crate::domain::members::Members;
 use crate::domain::verification::State as Standing;
-use crate::store::audit::Doing;
 use crate::store::listing::{Filter, MOST_REDRIVEN};
 
 /// Asks the provider about one again, whatever came of it before, unless its person was forgotten.
@@ -38,7 +37,7 @@ pub async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
-    let doing = doing(&api, &caller, &headers)?;
+    let doing = may_say_why(&api, &caller, &headers)?;
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
     let found = api.store.refetch(id, api.window, &doing).await?.ok_or_else(Problem::not_found)?;
     if found.state == Standing::Erased {
@@ -94,7 +93,7 @@ pub async fn many(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
     let members = body::object(&api, &headers, body).await?;
-    let doing = doing(&api, &caller, &headers)?;
+    let doing = may_say_why(&api, &caller, &headers)?;
     let mut reader = Members::of(&members);
     let time = |text: &str| parse_time(text).ok_or("must be a time, like 2026-11-23T09:30:00Z");
     let filter = Filter {
@@ -122,12 +121,4 @@ pub async fn many(
     tracing::info!(redriven, key = %caller.key_id, "refetch of many");
     let more = i64::try_from(redriven).is_ok_and(|redriven| redriven >= MOST_REDRIVEN);
     Ok((StatusCode::ACCEPTED, Json(RedrivenView { redriven, more })).into_response())
-}
-
-fn doing(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Doing, Problem> {
-    Ok(Doing {
-        actor: format!("key:{}", caller.key_id),
-        purpose: purpose(headers)?,
-        at: api.clock.now(),
-    })
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Scope;
-use super::material::{doing, purpose};
+use super::material::{doing, may_say_why};
 use super::openapi::{IfMatch, Purpose, RequiredPurpose, VerificationPath};
 use super::problem::Problem;
 use super::view::{Page, VerificationView};
@@ -23,7 +23,6 @@ use crate::domain::ids::{DecisionId, ReviewId, VerificationId};
 use crate::domain::members::Members;
 use crate::domain::review;
 use crate::domain::verification::State as Standing;
-use crate::store::audit::Doing;
 use crate::store::reviews::{NewReview, Reviewed, SealedReview};
 use crate::vault::{Place, WrappedKey};
 
@@ -101,7 +100,7 @@ pub async fn give(
     let (Some(outcome), Some(reason), true) = (outcome, reason, reader.errors.is_empty()) else {
         return Err(reader.errors.into());
     };
-    let purpose = purpose(&headers)?;
+    let doing = may_say_why(&api, &caller, &headers)?;
 
     let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     if found.state == Standing::Erased {
@@ -114,9 +113,7 @@ pub async fn give(
             return Err(Problem::decision_changed());
         }
     }
-    let at = api.clock.now();
-    let doing = Doing { actor: format!("key:{}", caller.key_id), purpose, at };
-    let review_id: ReviewId = api.ids.next(at);
+    let review_id: ReviewId = api.ids.next(doing.at);
     let note = match note {
         None => None,
         Some(note) => Some(seal(&api, id, review_id, &note).await?),
@@ -128,7 +125,7 @@ pub async fn give(
         outcome,
         reason,
         note,
-        decision: api.ids.next(at),
+        decision: api.ids.next(doing.at),
         needs_another: api.four_eyes.apply_to(outcome),
     };
     let reviewed = api.store.review(&review, &doing).await?;

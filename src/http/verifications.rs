@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::auth::Scope;
-use super::material::purpose;
+use super::material::may_say_why;
 use super::openapi::IfNoneMatch;
 use super::parameters::Parameters;
 use super::problem::Problem;
@@ -253,7 +253,7 @@ pub async fn start(
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
     let members = body::object(&api, &headers, body).await?;
     let starting = Starting::parse(&members)?;
-    let purpose = purpose(&headers)?;
+    let doing = may_say_why(&api, &caller, &headers)?;
     let Some(ask) = &api.starter else {
         return Err(Problem::unavailable().detail("This process starts no verifications"));
     };
@@ -269,8 +269,9 @@ pub async fn start(
             code,
         ),
     })?;
+    // The token lives from now on, not since it was asked for.
     let now = api.clock.now();
-    let doing = Doing { actor: format!("key:{}", caller.key_id), purpose, at: now };
+    let doing = Doing { at: now, ..doing };
     let verification = api
         .store
         .started(
