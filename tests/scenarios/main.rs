@@ -5,6 +5,8 @@
 mod harness;
 
 mod accepting;
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod bad_input;
 mod configuration;
 mod crashes;

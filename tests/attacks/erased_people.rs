@@ -1,0 +1,1 @@
+//! Everything our tables still hold after an erasure is used to find the person again.

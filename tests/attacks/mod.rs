@@ -1,0 +1,10 @@
+//! Attacks on the running service: each test is one attacker of SECURITY.md, and asserts that he fails.
+
+mod database_roles;
+mod erased_people;
+mod hostile_policies;
+mod people;
+mod planted_files;
+mod sources;
+mod transport;
+mod unauthenticated;

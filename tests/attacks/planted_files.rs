@@ -1,0 +1,1 @@
+//! Another account plants links and files where Verdict writes as root.

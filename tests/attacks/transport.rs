@@ -1,0 +1,1 @@
+//! A proxy between Verdict and Postgres tries to strip TLS.

@@ -1,0 +1,1 @@
+//! Strangers without a signature or key try to use up memory, connections and queries.
