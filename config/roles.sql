@@ -56,7 +56,8 @@ grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
 grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attempts, lease_until),
     insert, delete, update (due_at, deadline) on tasks to verdict_api;
-grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference) on callbacks
+grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference, digest, salt)
+    on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;
 grant select, insert on audit to verdict_api, verdict_worker;
@@ -68,7 +69,8 @@ grant insert on results to verdict_worker;
 grant select, insert on decisions, policies, policy_activations to verdict_worker;
 grant select, insert, delete on data_keys to verdict_worker;
 grant insert, delete, select (result_id, verification_id) on material to verdict_worker;
-grant delete, select (verification_id, received_at) on callbacks to verdict_worker;
+grant delete, select (verification_id, received_at, source, message_id)
+    on callbacks to verdict_worker;
 grant select, update on retention_passes to verdict_worker;
 grant select, update on erasures to verdict_worker;
 grant select, insert, update, delete on tasks to verdict_worker;

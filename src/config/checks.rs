@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::written::RawSource;
 use super::{Result, wrong};
+use crate::domain::source::SourceAccess;
 use crate::http::callbacks::Source;
 use crate::http::rate::RateLimit;
 use crate::provider::client;
@@ -44,7 +45,7 @@ pub(super) fn source(name: &str, raw: &RawSource) -> Result<Arc<Source>> {
         }
         rate => rate.map(RateLimit::new),
     };
-    Ok(Arc::new(Source { secrets, rate }))
+    Ok(Arc::new(Source { access: SourceAccess::alone(name), secrets, rate }))
 }
 
 pub(super) fn endpoint(text: &str) -> Result<url::Url> {

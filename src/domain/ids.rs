@@ -10,6 +10,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::body_digest::Salt;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -104,6 +106,11 @@ impl Ids {
     /// A nonce for one signed request: 32 hex digits, at least 122 random bits.
     pub fn nonce(&self) -> String {
         hex::encode(self.entropy())
+    }
+
+    /// The key of one stored digest: at least 122 random bits.
+    pub fn salt(&self) -> Salt {
+        self.entropy()
     }
 
     /// A number in `[0, 1)`, for jitter.

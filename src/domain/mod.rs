@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod audit;
+pub mod body_digest;
 pub mod callback;
 pub mod clock;
 pub mod decision;
@@ -15,6 +16,8 @@ pub mod image;
 pub mod members;
 pub mod purpose;
 pub mod review;
+pub mod scenes;
+pub mod source;
 pub mod starting;
 pub mod timeline;
 pub mod trace;

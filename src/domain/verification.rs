@@ -73,6 +73,8 @@ pub struct Verification {
     pub biz_id: BizId,
     /// The caller's own reference, from the first callback that carried one.
     pub reference: Option<String>,
+    /// The source of callbacks that it belongs to, once that is known.
+    pub source: Option<String>,
     /// Where it stands.
     pub state: State,
     /// When the first callback came.

@@ -14,7 +14,6 @@ use axum::{Extension, Json};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
@@ -24,7 +23,9 @@ use super::openapi::{SignatureHeaders, SourcePath};
 use super::problem::Problem;
 use super::rate::RateLimit;
 use super::view::VerificationView;
+use crate::domain::body_digest::BodyDigest;
 use crate::domain::callback::Callback;
+use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
@@ -38,6 +39,8 @@ const MAX_MESSAGE_ID_CHARS: usize = 255;
 /// Who may post callbacks.
 #[derive(Debug)]
 pub struct Source {
+    /// Its name, and whose verifications it may touch.
+    pub access: SourceAccess,
     /// Any of them verifies: add the new one, roll it out, remove the old one.
     pub secrets: Vec<Secret>,
     /// Requests per second it may send to one process.
@@ -130,9 +133,10 @@ pub async fn handler(
 
     let callback = Callback::parse(&body)?;
     let incoming = Incoming {
-        source: name,
+        source: source.access.clone(),
         message_id: signed.id.to_owned(),
-        digest: Sha256::digest(&body).into(),
+        body: BodyDigest::of(&body),
+        salt: api.ids.salt(),
         callback,
         received_at,
         verification_id: api.ids.next(received_at),
@@ -146,6 +150,7 @@ pub async fn handler(
         Accepted::Repeated(verification) => (verification, "repeated"),
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
+        Accepted::OtherSource => return Err(Problem::other_source()),
     };
     traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);

@@ -139,6 +139,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
                 P::signature_invalid(),
                 P::timestamp_out_of_tolerance(),
                 P::idempotency_mismatch(),
+                P::other_source(),
                 P::erased(),
                 P::rate_limited(),
             ],
@@ -146,9 +147,11 @@ fn refusals(operation: &str) -> Vec<Problem> {
         .concat(),
         "get-verification" | "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
         "list-verifications" => vec![P::invalid_field()],
-        "start-verification" => {
-            [body(), vec![P::erased(), P::provider_refused(), P::provider_unavailable()]].concat()
-        }
+        "start-verification" => [
+            body(),
+            vec![P::erased(), P::other_source(), P::provider_refused(), P::provider_unavailable()],
+        ]
+        .concat(),
         "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
         | "compare-shadow" | "diff-policies" => of_one(vec![]),
         "refetch-verification" => of_one(vec![P::invalid_field(), P::erased()]),

@@ -101,6 +101,8 @@ problems! {
     request_timeout = REQUEST_TIMEOUT, "request-timeout", "The body did not arrive in time";
     /// The message id was used for other bytes.
     idempotency_mismatch = CONFLICT, "idempotency-mismatch", "This webhook-id was already used for another body";
+    /// The verification belongs to another source. Says nothing about it.
+    other_source = CONFLICT, "other-source", "This verification belongs to another source of callbacks";
     /// Too many bytes.
     body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
     /// Not JSON, or encoded.

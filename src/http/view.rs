@@ -34,6 +34,9 @@ pub struct VerificationView {
     biz_type: String,
     biz_id: String,
     reference: Option<String>,
+    /// The source that it belongs to; `null` until the first callback of one that was started
+    /// without a source.
+    source: Option<String>,
     state: State,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -50,6 +53,7 @@ impl From<Verification> for VerificationView {
             biz_type: of.biz_type.as_str().to_owned(),
             biz_id: of.biz_id.as_str().to_owned(),
             reference: of.reference,
+            source: of.source,
             state: of.state,
             created_at: of.created_at,
             updated_at: of.updated_at,

@@ -9,10 +9,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
+use super::ownership::{earliest_source, within_reach};
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
+use crate::domain::body_digest::{BodyDigest, Salt};
 use crate::domain::callback::{BizId, BizType, Callback};
 use crate::domain::ids::VerificationId;
+use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::{State, Verification};
 
@@ -24,11 +27,13 @@ pub const MAX_BATCH: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// The configured source.
-    pub source: String,
+    pub source: SourceAccess,
     /// The `webhook-id` header.
     pub message_id: String,
-    /// SHA-256 of the exact body.
-    pub digest: [u8; 32],
+    /// Of the exact body.
+    pub body: BodyDigest,
+    /// The key of its stored digest, if it is new.
+    pub salt: Salt,
     /// What it says.
     pub callback: Callback,
     /// When it came.
@@ -50,6 +55,8 @@ pub enum Accepted {
     Mismatch,
     /// The person was forgotten: nothing was kept.
     Erased,
+    /// The verification belongs to a source out of reach: nothing was kept or changed.
+    OtherSource,
 }
 
 impl Accepted {
@@ -59,6 +66,7 @@ impl Accepted {
             Self::New(same) | Self::Repeated(same) => Self::Repeated(same),
             Self::Mismatch => Self::Mismatch,
             Self::Erased => Self::Erased,
+            Self::OtherSource => Self::OtherSource,
         }
     }
 }
@@ -84,28 +92,32 @@ impl Store {
     /// Accepts a batch: one outcome per message, in order.
     ///
     /// One statement takes one message per id. Copies of it within the batch share its outcome;
-    /// other bytes under the same id go into another round, where the id is known.
+    /// other bytes under the same id go into another round, where the id is known. So do messages
+    /// about the same verification by sources that share nothing: the first of them owns it then.
     pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
         let mut outcomes: Vec<Option<Accepted>> = vec![None; batch.len()];
         let mut waiting: Vec<usize> = (0..batch.len()).collect();
         while !waiting.is_empty() {
+            let (now, mut others) = split_by_owner(&batch, waiting);
             let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
-            let mut distinct: Vec<usize> = Vec::with_capacity(waiting.len());
-            for &index in &waiting {
+            let mut distinct: Vec<usize> = Vec::with_capacity(now.len());
+            for &index in &now {
                 let incoming = &batch[index];
-                first_of.entry((&incoming.source, &incoming.message_id)).or_insert_with(|| {
-                    distinct.push(index);
-                    index
-                });
+                first_of.entry((&incoming.source.name, &incoming.message_id)).or_insert_with(
+                    || {
+                        distinct.push(index);
+                        index
+                    },
+                );
             }
             for (index, outcome) in self.write_accepted(&batch, &distinct, window).await? {
                 outcomes[index] = Some(outcome);
             }
-            let mut others = Vec::new();
-            for index in waiting {
+            for index in now {
                 let incoming = &batch[index];
-                let first = first_of[&(incoming.source.as_str(), incoming.message_id.as_str())];
-                if batch[first].digest != incoming.digest {
+                let first =
+                    first_of[&(incoming.source.name.as_str(), incoming.message_id.as_str())];
+                if batch[first].body != incoming.body {
                     others.push(index);
                 } else if first != index {
                     outcomes[index] = outcomes[first].clone().map(Accepted::again);
@@ -148,9 +160,11 @@ impl Store {
         window: Duration,
     ) -> Result<Vec<(usize, Accepted)>> {
         let rows = distinct.iter().map(|index| &batch[*index]);
-        let sources: Vec<&str> = rows.clone().map(|row| row.source.as_str()).collect();
+        let sources: Vec<&str> = rows.clone().map(|row| row.source.name.as_str()).collect();
+        let shared = shared_owners(rows.clone());
         let message_ids: Vec<&str> = rows.clone().map(|row| row.message_id.as_str()).collect();
-        let digests: Vec<&[u8]> = rows.clone().map(|row| &row.digest[..]).collect();
+        let digests: Vec<_> = rows.clone().map(|row| row.body.salted(&row.salt)).collect();
+        let salts: Vec<&[u8]> = rows.clone().map(|row| &row.salt[..]).collect();
         let biz_types: Vec<&str> = rows.clone().map(|row| row.callback.biz_type.as_str()).collect();
         let biz_ids: Vec<&str> = rows.clone().map(|row| row.callback.biz_id.as_str()).collect();
         let received: Vec<_> = rows.clone().map(|row| row.received_at).collect();
@@ -182,6 +196,8 @@ impl Store {
                     .bind(window.as_secs_f64())
                     .bind(1)
                     .bind(&traces)
+                    .bind(&salts)
+                    .bind(&shared)
                     .fetch_all(&self.pool)
                     .await
             })
@@ -249,11 +265,22 @@ impl Store {
     ) -> Result<usize> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         // callbacks::delete: for the retention clock, judged by each callback itself. A message as
-        // old as that is refused for its timestamp before anybody looks whether it is known.
+        // old as that is refused for its timestamp before anybody looks whether it is known. A
+        // verification that belongs to the source of its earliest callback must not lose its owner
+        // with it. Locked in the order in which accepting locks, so that the two cannot deadlock.
         let deleted = self
             .run(|| async {
                 sqlx::query(
-                    "delete from callbacks where verification_id = any ($1) and received_at < $2",
+                    "with without_owner as materialized (
+                        select id from verifications where id = any ($1) and source is null
+                        order by biz_type, biz_id for no key update
+                     ), owned as (
+                        update verifications v set source = (select source from callbacks
+                            where verification_id = v.id
+                            order by received_at, source, message_id limit 1)
+                        where id = any (array(select id from without_owner)) and source is null
+                     )
+                     delete from callbacks where verification_id = any ($1) and received_at < $2",
                 )
                 .bind(&ids)
                 .bind(before)
@@ -267,20 +294,22 @@ impl Store {
 
 /// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
 /// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
-/// cannot deadlock. A known message touches nothing. `kept` has no ON CONFLICT on purpose: if
-/// another replica wins the race for a message, this whole statement is undone and tried again.
-const ACCEPT: &str = "
+/// cannot deadlock. A known message touches nothing, and neither does one about a verification of
+/// a source out of reach. `kept` has no ON CONFLICT on purpose: if another replica wins the race
+/// for a message, this whole statement is undone and tried again.
+const ACCEPT: &str = concat!(
+    "
 with incoming as (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
-        $12::uuid[], $15::text[]) with ordinality
+        $12::uuid[], $15::text[], $16::bytea[]) with ordinality
         as t (source, message_id, digest, biz_type, biz_id, received_at, occurred_at, reference,
-              audit, code, platform, id, trace_parent, ord),
+              audit, code, platform, id, trace_parent, salt, ord),
         -- One row that the planner takes for a thousand: left to itself it expects ten of every
         -- array and compares each of a batch with each (a fifth of the statement's time at 64).
         generate_series(1, $14) as expect_many
 ), known as (
-    select i.ord, i.digest as new_digest, c.*
+    select i.ord, i.received_at as asked_at, c.*
     from incoming i cross join lateral (
         select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
 ), fresh as (
@@ -289,7 +318,7 @@ with incoming as (
     -- A new callback makes a verification due again, but for closed and erased ones.
     insert into verifications as v
         (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at,
-         trace_parent)
+         trace_parent, source)
     select distinct on (biz_type, biz_id)
         id, biz_type, biz_id,
         (array_agg(reference) filter (where reference is not null)
@@ -299,7 +328,7 @@ with incoming as (
         min(received_at) over (partition by biz_type, biz_id),
         max(received_at) over (partition by biz_type, biz_id),
         count(*) over (partition by biz_type, biz_id),
-        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent
+        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent, source
     from fresh order by biz_type, biz_id, ord
     on conflict (biz_type, biz_id) do update set
         reference = case when v.state = 'erased' then v.reference
@@ -314,51 +343,89 @@ with incoming as (
         trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
                             else excluded.trace_parent end,
         failures = 0,
-        polls = 0
+        polls = 0,
+        source = coalesce(v.source, ",
+    earliest_source!(),
+    ", excluded.source)
+    where ",
+    within_reach!("excluded.source", "excluded.created_at", "$17"),
+    "
     returning v.*
 ), kept as (
-    insert into callbacks (source, message_id, digest, verification_id, received_at, occurred_at,
+    insert into callbacks (source, message_id, digest, salt, verification_id, received_at, occurred_at,
         hint_audit, hint_code, hint_platform,
         answer_state, answer_attempts, answer_reference, answer_decision_id)
-    select f.source, f.message_id, f.digest, t.id, f.received_at, f.occurred_at,
+    select f.source, f.message_id, f.digest, f.salt, t.id, f.received_at, f.occurred_at,
         f.audit, f.code, f.platform, t.state, t.attempts, t.reference, t.decision_id
     from fresh f join touched t using (biz_type, biz_id)
     where t.state <> 'erased'
     order by f.source, f.message_id
 ), answers as (
-    select f.ord, case when t.state = 'erased' then 'erased' else 'new' end as outcome, t.id, t.biz_type, t.biz_id, t.reference, t.state,
-        t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id
-    from fresh f join touched t using (biz_type, biz_id)
+    select f.ord, case when t.id is null then 'other source' when t.state = 'erased' then 'erased'
+            else 'new' end as outcome,
+        t.id, t.biz_type, t.biz_id, t.reference, t.source, t.state,
+        t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id,
+        null::bytea as digest, null::bytea as salt
+    from fresh f left join touched t using (biz_type, biz_id)
     union all
-    select k.ord, case when v.state = 'erased' then 'erased'
-            when k.digest = k.new_digest then 'repeated' else 'mismatch' end,
-        v.id, v.biz_type, v.biz_id, k.answer_reference, k.answer_state,
-        v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id
+    select k.ord, case when not (",
+    within_reach!("k.source", "k.asked_at", "$17"),
+    ") then 'other source' when v.state = 'erased' then 'erased' else 'known' end,
+        v.id, v.biz_type, v.biz_id, k.answer_reference, v.source, k.answer_state,
+        v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id, k.digest, k.salt
     from known k cross join lateral (
         select * from verifications where id = k.verification_id limit 1) v
 )
 select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
     d.reasons, d.decided_by, d.decided_at
 from answers a left join lateral (
-    select * from decisions where id = a.standing_id limit 1) d on true";
+    select * from decisions where id = a.standing_id limit 1) d on true"
+);
+
+/// Takes, of each verification, the messages of the first one's source and of those that share with
+/// it; answers these and the others.
+fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+    // Mostly one source posts, or none about another's verifications.
+    if waiting.iter().all(|index| batch[*index].source.name == batch[waiting[0]].source.name) {
+        return (waiting, Vec::new());
+    }
+    let mut owners: HashMap<(&BizType, &BizId), &SourceAccess> = HashMap::new();
+    waiting.into_iter().partition(|index| {
+        let incoming = &batch[*index];
+        let key = (&incoming.callback.biz_type, &incoming.callback.biz_id);
+        owners.entry(key).or_insert(&incoming.source).reaches(&incoming.source.name)
+    })
+}
+
+/// `owner source`, for each verification's owner that a source of the batch reaches besides itself.
+fn shared_owners<'a>(rows: impl Iterator<Item = &'a Incoming>) -> Vec<String> {
+    let mut shared: Vec<String> = rows
+        .filter(|row| !row.source.peers.is_empty())
+        .flat_map(|row| row.source.pairs())
+        .collect();
+    shared.sort_unstable();
+    shared.dedup();
+    shared
+}
 
 fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize, Accepted)> {
     const NO_ROW: Error = Error::Inconsistent("an accepted callback has an unknown place");
     let ord: i64 = row.try_get("ord")?;
     let index = usize::try_from(ord - 1).ok().and_then(|i| distinct.get(i)).ok_or(NO_ROW)?;
-    let kind: &str = row.try_get("outcome")?;
-    if kind == "mismatch" {
-        return Ok((*index, Accepted::Mismatch));
-    }
-    if kind == "erased" {
-        return Ok((*index, Accepted::Erased));
-    }
+    let is_new = match row.try_get("outcome")? {
+        "other source" => return Ok((*index, Accepted::OtherSource)),
+        "erased" => return Ok((*index, Accepted::Erased)),
+        "new" => true,
+        _ if batch[*index].body.made(row.try_get("digest")?, row.try_get("salt")?) => false,
+        _ => return Ok((*index, Accepted::Mismatch)),
+    };
     let callback = &batch[*index].callback;
     let verification = Verification {
         id: VerificationId(row.try_get("id")?),
         biz_type: BizType::parse(row.try_get("biz_type")?).unwrap_or(callback.biz_type.clone()),
         biz_id: BizId::parse(row.try_get("biz_id")?).unwrap_or(callback.biz_id.clone()),
         reference: row.try_get("reference")?,
+        source: row.try_get("source")?,
         state: State::parse(row.try_get("state")?)
             .ok_or(Error::Inconsistent("verifications.state"))?,
         created_at: row.try_get("created_at")?,
@@ -367,6 +434,6 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
         decision: decision_of(row, "decision_outcome")?,
     };
     let accepted =
-        if kind == "new" { Accepted::New(verification) } else { Accepted::Repeated(verification) };
+        if is_new { Accepted::New(verification) } else { Accepted::Repeated(verification) };
     Ok((*index, accepted))
 }

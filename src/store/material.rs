@@ -184,7 +184,7 @@ impl Store {
                  ), redacted as (
                     update callbacks
                     set occurred_at = null, hint_audit = null, hint_code = null,
-                        hint_platform = null, answer_reference = null
+                        hint_platform = null, answer_reference = null, digest = null, salt = null
                     where verification_id = (select id from open) returning 1
                  ), given_up as (
                     delete from tasks
@@ -209,7 +209,7 @@ impl Store {
                     returning 1
                  ), receipt as (
                     update erasures
-                    set unreadable_at = $2,
+                    set unreadable_at = $2, digests_erased = true,
                         completed_at = case when exists (select from follow_up) then null else $2 end,
                         data_keys = (select count(*) from keys),
                         material = (select count(*) from persons),

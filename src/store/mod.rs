@@ -4,6 +4,7 @@
 //! trip, and leaves no transaction for a cancelled future to forget. [`group_commit`] lets one
 //! commit serve many callers.
 
+mod ownership;
 mod pool;
 mod schema;
 pub mod accounts;

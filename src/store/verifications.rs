@@ -18,7 +18,7 @@ use crate::domain::verification::{State, Verification};
 
 macro_rules! columns {
     () => {
-        "v.id, v.biz_type, v.biz_id, v.reference, v.state, v.created_at, v.updated_at, v.attempts,
+        "v.id, v.biz_type, v.biz_id, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
          d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons, d.decided_by,
          d.decided_at"
     };
@@ -232,6 +232,7 @@ pub(super) fn verification(row: &PgRow) -> Result<Verification> {
         biz_id: BizId::parse(row.try_get("biz_id")?)
             .map_err(|_| Error::Inconsistent("verifications.biz_id"))?,
         reference: row.try_get("reference")?,
+        source: row.try_get("source")?,
         state: State::parse(row.try_get("state")?)
             .ok_or(Error::Inconsistent("verifications.state"))?,
         created_at: row.try_get("created_at")?,

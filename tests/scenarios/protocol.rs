@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use crate::harness::{Database, new_database};
 use verdict::domain::answer::{AnswerError, ErrorClass, StoredResult};
+use verdict::domain::body_digest::BodyDigest;
 use verdict::domain::callback::Callback;
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
+use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::State;
 use verdict::store::Store;
 use verdict::store::accounts::Breaker;
@@ -39,9 +41,10 @@ impl Bench {
         let message_id = self.ids.nonce();
         let body = serde_json::json!({ "biz_type": "t", "biz_id": biz_id }).to_string();
         let incoming = Incoming {
-            source: "app".to_owned(),
+            source: SourceAccess::alone("app"),
             message_id,
-            digest: [7; 32],
+            body: BodyDigest::of(&[7]),
+            salt: self.ids.salt(),
             callback: Callback::parse(body.as_bytes()).unwrap(),
             received_at: NOW,
             verification_id: self.ids.next(NOW),
@@ -375,9 +378,10 @@ async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
     let message = |digest: u8| {
         let body = serde_json::json!({ "biz_type": "t", "biz_id": "x" }).to_string();
         Incoming {
-            source: "app".to_owned(),
+            source: SourceAccess::alone("app"),
             message_id: "msg".to_owned(),
-            digest: [digest; 32],
+            body: BodyDigest::of(&[digest]),
+            salt: bench.ids.salt(),
             callback: Callback::parse(body.as_bytes()).unwrap(),
             received_at: NOW,
             verification_id: bench.ids.next(NOW),
@@ -390,7 +394,7 @@ async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
             .map(|outcome| match outcome {
                 Accepted::New(_) => "new",
                 Accepted::Repeated(_) => "repeated",
-                Accepted::Mismatch | Accepted::Erased => "mismatch",
+                Accepted::Mismatch | Accepted::Erased | Accepted::OtherSource => "mismatch",
             })
             .collect()
     };
@@ -429,9 +433,10 @@ async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
                                 (n * 7 + round) % 64
                             );
                             Incoming {
-                                source: "app".to_owned(),
+                                source: SourceAccess::alone("app"),
                                 message_id: bench.ids.nonce(),
-                                digest: [7; 32],
+                                body: BodyDigest::of(&[7]),
+                                salt: bench.ids.salt(),
                                 callback: Callback::parse(body.as_bytes()).unwrap(),
                                 received_at: NOW,
                                 verification_id: bench.ids.next(NOW),

@@ -94,7 +94,7 @@ fn told(accepted: Result<Vec<Accepted>>) -> (&'static str, Verification) {
     match accepted.expect("accepted").remove(0) {
         Accepted::New(verification) => ("new", verification),
         Accepted::Repeated(verification) => ("repeated", verification),
-        Accepted::Mismatch | Accepted::Erased => panic!("a mismatch"),
+        refused => panic!("{refused:?}"),
     }
 }
 

@@ -13,10 +13,12 @@ use uuid::Uuid;
 
 use super::{Database, Proxy, eventually, new_database, vault_secret};
 use verdict::domain::answer::{AnswerError, ErrorClass, StoredResult};
+use verdict::domain::body_digest::BodyDigest;
 use verdict::domain::callback::Callback;
 use verdict::domain::decision::{DecidedBy, StoredDecision};
 use verdict::domain::evidence::{Evidence, ImagesOffered, Scores};
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
+use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::Verification;
 use verdict::policy::{Policy, decide};
 use verdict::store::callbacks::{Accepted, Incoming};
@@ -167,9 +169,10 @@ impl Steps {
         let incoming = batch.iter().map(|message| {
             let body = serde_json::json!({ "biz_type": "test", "biz_id": message.biz_id });
             Incoming {
-                source: "app".to_owned(),
+                source: SourceAccess::alone("app"),
                 message_id: message.id.clone(),
-                digest: [message.bytes; 32],
+                body: BodyDigest::of(&[message.bytes]),
+                salt: self.ids.salt(),
                 callback: Callback::parse(body.to_string().as_bytes()).expect("a callback"),
                 received_at: START,
                 verification_id: self.ids.next(START),

@@ -1,0 +1,52 @@
+//! The scenes that a source or an API key is limited to.
+
+use std::collections::BTreeSet;
+
+use super::callback::BizType;
+
+/// Every scene, or only some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scenes(Option<BTreeSet<BizType>>);
+
+impl Scenes {
+    /// No limit.
+    pub const EVERY: Self = Self(None);
+
+    /// Only these. An empty list is refused: it would allow nothing, and reads as if it allowed
+    /// everything.
+    pub fn only<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'static str> {
+        let scenes: BTreeSet<BizType> =
+            names.into_iter().map(BizType::parse).collect::<Result<_, _>>()?;
+        if scenes.is_empty() {
+            return Err("must name at least one scene; leave it out to allow every scene");
+        }
+        Ok(Self(Some(scenes)))
+    }
+
+    /// Whether this scene is among them.
+    pub fn include(&self, scene: &BizType) -> bool {
+        self.0.as_ref().is_none_or(|scenes| scenes.contains(scene))
+    }
+
+    /// The names, in order, for a filter in SQL; `None`: every scene.
+    pub fn names(&self) -> Option<Vec<&str>> {
+        self.0.as_ref().map(|scenes| scenes.iter().map(BizType::as_str).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_includes_what_it_names_and_nothing_else() {
+        let scene = |name| BizType::parse(name).unwrap();
+        assert!(Scenes::EVERY.include(&scene("a")));
+        assert_eq!(Scenes::EVERY.names(), None);
+        let some = Scenes::only(["b", "a", "b"]).unwrap();
+        assert!(some.include(&scene("a")) && !some.include(&scene("A")));
+        assert_eq!(some.names(), Some(vec!["a", "b"]));
+        assert!(Scenes::only([]).is_err());
+        assert!(Scenes::only([""]).is_err());
+    }
+}
