@@ -1,141 +1,145 @@
-//! Durable accepts per second and their latency, against one-row commits and batches of one.
+//! Durable accepts: their number, latency and cost against one-row commits, against batches of one,
+//! and against another binary.
 
 use std::time::Duration;
 
 use crate::baseline;
-use crate::load::{Callbacks, Latencies, closed_loop};
-use crate::machine;
-use crate::stage::{Database, Service, Stage};
-use crate::table::{self, median, millis, thousands};
+use crate::cost::Meter;
+use crate::environment::{Binaries, Database, Environment};
+use crate::load::{Callbacks, closed_loop};
+use crate::rounds::{self, Round, Subject};
+use crate::table::{self, thousands};
 
 /// How long, how often.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Connections, each a row of the table.
+    /// Connections, each a table.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,64,256")]
     connections: Vec<usize>,
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// How often each is measured; the median counts.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
+    #[command(flatten)]
+    binaries: Binaries,
 }
 
-/// One subject at one number of connections, over all rounds.
-#[derive(Default)]
-struct Measured {
-    rates: Vec<f64>,
-    latencies: Latencies,
-    /// CPU microseconds per operation: client, service, Postgres.
-    cpu: [Vec<f64>; 3],
-}
+/// Not counted: connections are opened and statements planned.
+const WARM_UP: Duration = Duration::from_secs(1);
+const ONE_BY_ONE: &str = "[callbacks]\nmax_batch = 1";
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let plain = stage.empty_database("plain").await?;
+    let environment = Environment::new().await?;
+    environment.keep_background_work_out().await?;
+    let plain = environment.empty_database("plain").await?;
     baseline::prepare(&plain).await?;
-    let ours = stage.database("ours").await?;
-    let single = stage.database("single").await?;
-    let service = stage.serve("ours", "api", &ours, None, "").await?;
-    let one_by_one =
-        stage.serve("single", "api", &single, None, "[callbacks]\nmax_batch = 1").await?;
+    // Two services: of two binaries, or of one with two settings.
+    let (names, binaries, settings) = if let Some(pair) = arguments.binaries.pair() {
+        (["before", "after"], pair, ["", ""])
+    } else {
+        let binary = arguments.binaries.measured();
+        (["batches of 1", "accepts"], [binary.clone(), binary], [ONE_BY_ONE, ""])
+    };
+    let databases = [
+        environment.database_of(&binaries[0], "one").await?,
+        environment.database_of(&binaries[1], "other").await?,
+    ];
 
-    let mut rows = Vec::new();
+    let mut overview = Vec::new();
     for &connections in &arguments.connections {
-        let (mut bare, mut grouped, mut alone) = Default::default();
-        for _ in 0..arguments.rounds {
-            measure_baseline(&stage, &plain, connections, arguments.seconds, &mut bare).await?;
-            measure(&stage, &service, connections, arguments.seconds, &mut grouped).await?;
-            measure(&stage, &one_by_one, connections, arguments.seconds, &mut alone).await?;
+        let mut bare = Subject::new("one-row commits");
+        let mut subjects = names.map(Subject::new);
+        for round in 0..arguments.rounds {
+            let seconds = Duration::from_secs(arguments.seconds);
+            bare.add(one_row_commits(&environment, &plain, connections, seconds).await?);
+            for place in rounds::order(round) {
+                let (database, more) = (&databases[place], settings[place]);
+                let seen = accepts(&environment, database, more, connections, seconds).await?;
+                subjects[place].add(seen);
+            }
         }
-        rows.push(row(connections, &mut bare, &mut grouped, &mut alone));
+        let [one, other] = &subjects;
+        rounds::print(&format!("{connections} connections, each"), &[&bare, one, other]);
+        overview.push(summary(connections, &bare, one, other));
     }
+    let against = format!("against {}", names[0]);
     table::print(
         &[
             "connections",
             "one-row commits/s",
-            "batches of 1, accepts/s",
-            "accepts/s",
+            names[0],
+            names[1],
             "against one-row",
-            "against batch 1",
-            "p50 (one-row)",
-            "p99 (one-row)",
-            "CPU µs per accept: client + service + Postgres",
+            &against,
+            "p50 (one-row), ms",
+            "p99 (one-row), ms",
+            "peak memory",
         ],
-        &rows,
-    );
-    println!(
-        "Service: serving after {} ms, peak memory {:.1} MiB.",
-        service.startup.as_millis(),
-        service.peak_rss()
+        &overview,
     );
     Ok(())
 }
 
-async fn measure_baseline(
-    stage: &Stage,
-    database: &Database,
-    connections: usize,
-    seconds: u64,
-    into: &mut Measured,
-) -> anyhow::Result<()> {
-    stage.checkpoint().await?;
-    let outcome =
-        baseline::one_row_commits(stage, database, connections, Duration::from_secs(seconds))
-            .await?;
-    into.rates.push(outcome.rate);
-    into.latencies.extend(outcome.latencies);
-    Ok(())
-}
-
-async fn measure(
-    stage: &Stage,
-    service: &Service,
-    connections: usize,
-    seconds: u64,
-    into: &mut Measured,
-) -> anyhow::Result<()> {
-    stage.checkpoint().await?;
-    let callbacks = Callbacks::new()?;
-    let cpu = || [machine::cpu_of(std::process::id()), service.cpu(), stage.postgres_cpu()];
-    let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(seconds));
-    let before = cpu();
-    let outcome = closed_loop(service.http, connections, warm_up, measured, 202, move |request| {
-        callbacks.write(request);
-    });
-    let outcome = outcome.await?;
-    // The warm-up is in the CPU's time, so it is counted in the accepts too.
-    let accepts = outcome.rate * (warm_up + measured).as_secs_f64();
-    for ((into, after), before) in into.cpu.iter_mut().zip(cpu()).zip(before) {
-        into.push((after - before) * 1e6 / accepts);
-    }
-    into.rates.push(outcome.rate);
-    into.latencies.extend(outcome.latencies);
-    Ok(())
-}
-
-fn row(
-    connections: usize,
-    bare: &mut Measured,
-    grouped: &mut Measured,
-    alone: &mut Measured,
-) -> Vec<String> {
-    let [bare_rate, rate, alone_rate] =
-        [&mut bare.rates, &mut grouped.rates, &mut alone.rates].map(|rates| median(rates));
-    let both = |share: f64, ours: &mut Latencies, theirs: &mut Latencies| {
-        format!("{} ({})", millis(ours.percentile(share)), millis(theirs.percentile(share)))
-    };
-    let [client, service, postgres] = grouped.cpu.each_mut().map(|cpu| median(cpu));
+fn summary(connections: usize, bare: &Subject, one: &Subject, other: &Subject) -> Vec<String> {
+    let both = |share: f64| format!("{:.2} ({:.2})", other.latency(share), bare.latency(share));
     vec![
         connections.to_string(),
-        thousands(bare_rate),
-        thousands(alone_rate),
-        thousands(rate),
-        format!("{:.2}×", rate / bare_rate),
-        format!("{:.2}×", rate / alone_rate),
-        both(0.5, &mut grouped.latencies, &mut bare.latencies),
-        both(0.99, &mut grouped.latencies, &mut bare.latencies),
-        format!("{client:.0} + {service:.0} + {postgres:.0}"),
+        thousands(bare.rate()),
+        thousands(one.rate()),
+        thousands(other.rate()),
+        format!("{:.2}×", other.rate() / bare.rate()),
+        format!("{:.2}×", other.rate() / one.rate()),
+        both(0.5),
+        both(0.99),
+        format!("{:.1} MiB", other.peak_rss()),
     ]
+}
+
+async fn one_row_commits(
+    environment: &Environment,
+    database: &Database,
+    connections: usize,
+    seconds: Duration,
+) -> anyhow::Result<Round> {
+    database.vacuum().await?;
+    let meter = Meter::start(environment, database, None, None).await?;
+    let outcome = baseline::one_row_commits(environment, database, connections, seconds).await?;
+    let cost = meter.stop(outcome.completed as f64).await?;
+    Ok(Round {
+        rate: outcome.rate,
+        latencies: Some(outcome.latencies),
+        sealed_bytes: None,
+        peak_rss: None,
+        cost,
+    })
+}
+
+/// By a process of its own, so that each round is a sample of its own.
+async fn accepts(
+    environment: &Environment,
+    database: &Database,
+    more: &str,
+    connections: usize,
+    seconds: Duration,
+) -> anyhow::Result<Round> {
+    database.vacuum().await?;
+    let service = environment.serve("accepting", "api", database, None, more).await?;
+    let write = || {
+        let callbacks = Callbacks::new()?;
+        anyhow::Ok(move |request: &mut Vec<u8>| callbacks.write(request))
+    };
+    closed_loop(service.http, connections, Duration::ZERO, WARM_UP, 202, write()?).await?;
+    let meter = Meter::start(environment, database, Some(&service), None).await?;
+    let posting = closed_loop(service.http, connections, Duration::ZERO, seconds, 202, write()?);
+    let outcome = posting.await?;
+    let cost = meter.stop(outcome.completed as f64).await?;
+    Ok(Round {
+        rate: outcome.rate,
+        latencies: Some(outcome.latencies),
+        sealed_bytes: None,
+        peak_rss: Some(service.peak_rss()),
+        cost,
+    })
 }

@@ -16,10 +16,10 @@ use verdict::domain::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
 use verdict::domain::ids::Ids;
 use verdict::policy::{Policy, decide};
 
+use crate::environment::{Database, Environment};
 use crate::fill;
 use crate::load::{Callbacks, closed_loop};
 use crate::machine;
-use crate::stage::{Database, Stage};
 use crate::table::{self, thousands};
 
 /// How much.
@@ -40,8 +40,8 @@ const CHUNK: u32 = 10_000;
 const DEFAULT: &str = include_str!("../../config/policy.toml");
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let database = stage.database("backtest").await?;
+    let environment = Environment::new().await?;
+    let database = environment.database("backtest").await?;
     let started = Instant::now();
     write_the_past(&database, arguments.decisions).await?;
     fill::settle_down(&database).await?;
@@ -55,8 +55,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let candidate = folder.path().join("candidate.toml");
     std::fs::write(&candidate, version(60))?;
     let candidate = candidate.to_str().context("a path")?.to_owned();
-    let service = stage.serve("accepting", "api", &database, None, "").await?;
-    let config = stage.config_file("accepting");
+    let service = environment.serve("accepting", "api", &database, None, "").await?;
+    let config = environment.config_file("accepting");
     let config = config.to_str().context("a path")?;
     let backtest = ["policy", "backtest", &candidate, "--json", "--config", config];
     let full_speed: Vec<&str> = backtest.iter().copied().chain(["--full-speed"]).collect();

@@ -9,8 +9,8 @@ use sqlx::Executor;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::environment::{Database, Environment};
 use crate::load::{Latencies, Outcome};
-use crate::stage::{Database, Stage};
 
 /// The callbacks table as one would write it first: one row, one commit.
 const TABLE: &str = "create table callbacks (
@@ -29,12 +29,12 @@ pub async fn prepare(database: &Database) -> anyhow::Result<()> {
 
 /// One durable row per commit.
 pub async fn one_row_commits(
-    stage: &Stage,
+    environment: &Environment,
     database: &Database,
     connections: usize,
     measured: Duration,
 ) -> anyhow::Result<Outcome> {
-    pgbench(stage.programs.bin(), &database.url, ONE_ROW, connections, measured).await
+    pgbench(environment.programs.bin(), &database.url, ONE_ROW, connections, measured).await
 }
 
 /// Runs a script of pgbench's with prepared statements over TCP.
@@ -58,12 +58,12 @@ pub async fn pgbench(
         .output()
         .await
         .context("pgbench cannot be run")?;
-    let told = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let rate = told
+    let rate = report
         .lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
-        .context("pgbench tells no rate")?;
+        .context("pgbench reports no rate")?;
     let mut latencies = Latencies::default();
     for entry in std::fs::read_dir(folder.path())?.flatten() {
         if entry.file_name().to_string_lossy().starts_with("each") {
@@ -74,5 +74,5 @@ pub async fn pgbench(
             }
         }
     }
-    Ok(Outcome { rate, latencies })
+    Ok(Outcome { rate, completed: latencies.len() as u64, latencies })
 }

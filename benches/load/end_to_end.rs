@@ -1,4 +1,4 @@
-//! Callback to decision: idle latency, saturated throughput, WAL and commits per verification.
+//! Callback to decision: idle latency, saturated throughput, and what a verification costs.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tokio::task::LocalSet;
 
+use crate::cost::Meter;
+use crate::environment::{Binaries, Binary, Database, Environment, Provider};
 use crate::load::{Callbacks, Connection, Latencies};
-use crate::machine;
-use crate::stage::{Database, Stage};
-use crate::table::{self, millis, thousands};
+use crate::rounds::{self, Round, Subject};
 
 /// How many.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Verifications one after the other, for the idle latency.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 200)]
     singles: usize,
     /// Verifications at saturation.
     #[arg(long, default_value_t = 20_000)]
@@ -25,78 +25,96 @@ pub struct Arguments {
     /// Connections that post them.
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// How often each is measured; the median counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    #[command(flatten)]
+    binaries: Binaries,
 }
 
 /// More than two cores can ask for: the provider's rate is not what is measured.
 pub const UNLIMITED: &str = "queries_per_second = 100000";
+/// Verifications that open connections and plan statements before anything is measured.
+const WARM_UP: usize = 50;
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let database = stage.database("verdict").await?;
-    let key = database.api_key().await?;
-    let provider = stage.provider().await?;
-    let service =
-        stage.serve("service", "all", &database, Some(provider.address), UNLIMITED).await?;
-
-    let mut seen = idle(service.http, &key, arguments.singles).await?;
-    table::print(
-        &["callback to decision, idle", "p50", "p99", "worst"],
-        &[vec![
-            format!("{} one after the other", arguments.singles),
-            millis(seen.percentile(0.5)),
-            millis(seen.percentile(0.99)),
-            millis(seen.percentile(1.0)),
-        ]],
-    );
-
-    stage.checkpoint().await?;
-    let cpu = || {
-        let client = machine::cpu_of(std::process::id());
-        [client, service.cpu(), stage.postgres_cpu(), provider.cpu()]
-    };
-    let (cpu_before, before) = (cpu(), Written::read(&database).await?);
-    let started = Instant::now();
-    let decisions = arguments.singles + 50 + arguments.saturated;
-    post(service.http, arguments.saturated, arguments.connections).await?;
-    let posted = started.elapsed();
-    decided(&database, decisions).await?;
-    let took = started.elapsed();
-    let after = Written::read(&database).await?;
-    let each = |total: f64| total / arguments.saturated as f64;
-    let cpu: Vec<String> = cpu()
-        .iter()
-        .zip(cpu_before)
-        .map(|(after, before)| format!("{:.0}", each((after - before) * 1e6)))
-        .collect();
-    table::print(
-        &[
-            "verifications",
-            "posted in",
-            "all decided in",
-            "per second",
-            "WAL besides what is sealed, each",
-            "of it full pages",
-            "commits each",
-            "CPU µs each: client + service + Postgres + provider",
-        ],
-        &[vec![
-            thousands(arguments.saturated as f64),
-            format!("{:.2} s", posted.as_secs_f64()),
-            format!("{:.2} s", took.as_secs_f64()),
-            thousands(arguments.saturated as f64 / took.as_secs_f64()),
-            format!("{:.0} B", each(after.wal - before.wal - (after.bodies - before.bodies))),
-            format!("{:.0} B", each((after.full_pages - before.full_pages) * 8192.0)),
-            format!("{:.2}", each(after.commits - before.commits)),
-            cpu.join(" + "),
-        ]],
-    );
+    let environment = Environment::new().await?;
+    environment.keep_background_work_out().await?;
+    let provider = environment.provider().await?;
+    if let Some([before, after]) = arguments.binaries.pair() {
+        let sides = [
+            Side::new(&environment, &before, "before").await?,
+            Side::new(&environment, &after, "after").await?,
+        ];
+        let mut subjects = ["before", "after"].map(Subject::new);
+        for round in 0..arguments.rounds {
+            for place in rounds::order(round) {
+                let seen = sides[place].measure(&environment, &provider, arguments).await?;
+                subjects[place].add(seen);
+            }
+        }
+        let [before, after] = &subjects;
+        rounds::print("each verification", &[before, after]);
+    } else {
+        let binary = arguments.binaries.measured();
+        let side = Side::new(&environment, &binary, "verdict").await?;
+        let mut subject = Subject::new("callback to decision");
+        for _ in 0..arguments.rounds {
+            subject.add(side.measure(&environment, &provider, arguments).await?);
+        }
+        rounds::print("each verification", &[&subject]);
+    }
     println!(
-        "Service: serving after {} ms, peak memory {:.1} MiB. Sealed: {:.0} B each.",
-        service.startup.as_millis(),
-        service.peak_rss(),
-        each(after.bodies - before.bodies)
+        "Latencies: {} callbacks one after the other. All else: {} posted by {} connections.",
+        arguments.singles, arguments.saturated, arguments.connections
     );
     Ok(())
+}
+
+/// One binary and its database.
+struct Side {
+    database: Database,
+    key: String,
+}
+
+impl Side {
+    async fn new(environment: &Environment, binary: &Binary, name: &str) -> anyhow::Result<Self> {
+        let database = environment.database_of(binary, name).await?;
+        let key = environment.api_key(&database).await?;
+        Ok(Self { database, key })
+    }
+
+    /// By a process of its own, so that each round is a sample of its own.
+    async fn measure(
+        &self,
+        environment: &Environment,
+        provider: &Provider,
+        arguments: &Arguments,
+    ) -> anyhow::Result<Round> {
+        let database = &self.database;
+        database.vacuum().await?;
+        let address = Some(provider.address);
+        let service = environment.serve("service", "all", database, address, UNLIMITED).await?;
+        let latencies = idle(service.http, &self.key, arguments.singles).await?;
+
+        let decisions = decided_so_far(database).await?;
+        let sealed_before = sealed_bytes(database).await?;
+        let meter = Meter::start(environment, database, Some(&service), Some(provider)).await?;
+        let started = Instant::now();
+        post(service.http, arguments.saturated, arguments.connections).await?;
+        decided(database, decisions + arguments.saturated).await?;
+        let took = started.elapsed();
+        let count = arguments.saturated as f64;
+        let cost = meter.stop(count).await?;
+        let sealed = sealed_bytes(database).await? - sealed_before;
+        Ok(Round {
+            rate: count / took.as_secs_f64(),
+            latencies: Some(latencies),
+            sealed_bytes: Some(sealed / count),
+            peak_rss: Some(service.peak_rss()),
+            cost,
+        })
+    }
 }
 
 /// From sending the callback to the answer of the long poll that waits for its decision.
@@ -105,7 +123,7 @@ async fn idle(address: SocketAddr, key: &str, singles: usize) -> anyhow::Result<
     let callbacks = Callbacks::new()?;
     let mut connection = Connection::open(address).await?;
     let mut latencies = Latencies::default();
-    for n in 0..singles + 50 {
+    for n in 0..singles + WARM_UP {
         let sent = Instant::now();
         let (status, body) = connection.exchange(|request| callbacks.write(request)).await?;
         ensure!(status == 202, "status {status}");
@@ -124,8 +142,7 @@ async fn idle(address: SocketAddr, key: &str, singles: usize) -> anyhow::Result<
         ensure!(status == 200, "status {status}");
         let view: serde_json::Value = serde_json::from_slice(body)?;
         ensure!(view["state"] == "decided", "not decided: {view}");
-        // The first ones open connections and plan statements.
-        if n >= 50 {
+        if n >= WARM_UP {
             latencies.add(elapsed);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -164,34 +181,23 @@ pub async fn post(address: SocketAddr, count: usize, connections: usize) -> anyh
 /// Waits until so many decisions have been made in all. Asks the sequence that numbers them: the
 /// tables would cost what is measured, above all while dead rows pile up.
 pub async fn decided(database: &Database, decisions: usize) -> anyhow::Result<()> {
-    let decisions = i64::try_from(decisions)?;
-    while database.count("select last_value from decisions_position_seq").await? < decisions {
+    while decided_so_far(database).await? < decisions {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
 
-/// What Postgres has written so far.
-struct Written {
-    wal: f64,
-    full_pages: f64,
-    commits: f64,
-    bodies: f64,
+/// Decisions made in all.
+pub async fn decided_so_far(database: &Database) -> anyhow::Result<usize> {
+    let last = "select last_value - (not is_called)::int from decisions_position_seq";
+    Ok(usize::try_from(database.count(last).await?)?)
 }
 
-impl Written {
-    async fn read(database: &Database) -> anyhow::Result<Self> {
-        // The server's processes report their counts at most once a second.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        let (wal, full_pages, commits, bodies): (f64, f64, f64, f64) = sqlx::query_as(
-            "select (pg_current_wal_insert_lsn() - '0/0')::float8,
-                (select wal_fpi::float8 from pg_stat_wal),
-                (select xact_commit::float8 from pg_stat_database where datname = current_database()),
-                (select coalesce(sum(octet_length(sealed_body)), 0)::float8 from results)
-                    + (select coalesce(sum(octet_length(sealed)), 0)::float8 from material)",
-        )
-        .fetch_one(&database.pool)
-        .await?;
-        Ok(Self { wal, full_pages, commits, bodies })
-    }
+/// What is sealed of answers and persons.
+pub async fn sealed_bytes(database: &Database) -> anyhow::Result<f64> {
+    let bytes = database.count(
+        "select (select coalesce(sum(octet_length(sealed_body)), 0) from results)
+            + (select coalesce(sum(octet_length(sealed)), 0) from material)",
+    );
+    Ok(bytes.await? as f64)
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use verdict::domain::clock::Clock;
 use verdict::vault::{Key, KeyRing, Vault, installation};
 
-use crate::stage::{Database, VAULT_KEY};
+use crate::environment::{Database, VAULT_KEY};
 
 /// Rows of one statement.
 const CHUNK: i64 = 250_000;

@@ -6,10 +6,10 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::store::claims::ClaimLimits;
 
+use crate::environment::{Database, Environment};
 use crate::fill;
 use crate::load::{Callbacks, Latencies, closed_loop};
 use crate::read::get;
-use crate::stage::{Database, Stage};
 use crate::table::{self, median, millis, thousands};
 
 /// How far.
@@ -33,9 +33,9 @@ const CLAIMED: i32 = 16;
 const CLAIMS: i64 = 200;
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let database = stage.database("verdict").await?;
-    let key = database.api_key().await?;
+    let environment = Environment::new().await?;
+    let database = environment.database("verdict").await?;
+    let key = environment.api_key(&database).await?;
     let store = database.store(2)?;
     store.open_account("default").await?;
     let measured = Duration::from_secs(arguments.seconds);
@@ -47,7 +47,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         have = size;
         fill::settle_down(&database).await?;
         // A new process each time: it starts on a table of this size, as after a deployment.
-        let service = stage.serve(&format!("at-{size}"), "api", &database, None, "").await?;
+        let service = environment.serve(&format!("at-{size}"), "api", &database, None, "").await?;
         let [mut accepts, mut claims, mut reads, mut lists] = [const { Vec::new() }; 4];
         for _ in 0..arguments.rounds {
             let callbacks = Callbacks::new()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::end_to_end::{UNLIMITED, decided, post};
-use crate::stage::{Database, Stage};
+use crate::environment::{Database, Environment};
 use crate::table::{self, thousands};
 
 /// How long.
@@ -24,14 +24,14 @@ pub struct Arguments {
 const WAVE: usize = 2000;
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let provider = stage.provider().await?;
+    let environment = Environment::new().await?;
+    let provider = environment.provider().await?;
     let mut columns = Vec::new();
     for held in [false, true] {
-        let database = stage.database(if held { "held" } else { "free" }).await?;
+        let database = environment.database(if held { "held" } else { "free" }).await?;
         let name = if held { "held" } else { "free" };
         let service =
-            stage.serve(name, "all", &database, Some(provider.address), UNLIMITED).await?;
+            environment.serve(name, "all", &database, Some(provider.address), UNLIMITED).await?;
         let mut holder = PgConnection::connect(&database.url).await?;
         if held {
             holder.execute("begin isolation level repeatable read").await?;

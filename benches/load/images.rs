@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::environment::Environment;
 use crate::load::{Callbacks, Connection};
-use crate::stage::Stage;
 use crate::table::{self, thousands};
 
 /// How much, how short, how slow.
@@ -33,7 +33,7 @@ pub struct Arguments {
 const PATIENCE: Duration = Duration::from_mins(10);
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
+    let environment = Environment::new().await?;
     let folder = TempDir::new()?;
     let options = [
         ("--image-seconds", arguments.image_seconds),
@@ -42,15 +42,16 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ];
     let options: Vec<String> =
         options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]).collect();
-    let provider = stage.provider_with(&options).await?;
-    let database = stage.database("images").await?;
+    let provider = environment.provider_with(&options).await?;
+    let database = environment.database("images").await?;
     let more = format!(
         "queries_per_second = {}\n[images]\nstore = \"file://{}\"\nconcurrency = {}",
         arguments.queries_per_second * 2,
         folder.path().display(),
         arguments.concurrency,
     );
-    let service = stage.serve("images", "all", &database, Some(provider.address), &more).await?;
+    let service =
+        environment.serve("images", "all", &database, Some(provider.address), &more).await?;
     let callbacks = Callbacks::about("pass-97-u")?;
     let mut connection = Connection::open(service.http).await?;
     let started = Instant::now();
@@ -105,7 +106,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn count_of(
-    database: &crate::stage::Database,
+    database: &crate::environment::Database,
     query: &'static str,
 ) -> anyhow::Result<String> {
     Ok(thousands(database.count(query).await? as f64))

@@ -1,6 +1,7 @@
 //! The client: keep-alive connections that send as soon as they have an answer. Written by hand so
 //! that it leaves the cores to what is measured.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::vault::webhook::{Secret, sign};
 
-use crate::stage::SECRET;
+use crate::environment::SECRET;
 
 /// One keep-alive connection.
 pub struct Connection {
@@ -124,22 +125,25 @@ impl Latencies {
     }
 
     /// The value below which `share` of them lie.
-    pub fn percentile(&mut self, share: f64) -> u32 {
-        self.0.sort_unstable();
+    pub fn percentile(&self, share: f64) -> u32 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a place in the list"
         )]
-        let place = (self.0.len() as f64 * share) as usize;
-        self.0.get(place.min(self.0.len().saturating_sub(1))).copied().unwrap_or(0)
+        let place = (sorted.len() as f64 * share) as usize;
+        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
     }
 }
 
-/// What a closed loop brought.
+/// What a closed loop has measured.
 pub struct Outcome {
     /// Per second.
     pub rate: f64,
+    /// All that were answered, those of the warm-up and those answered after the end included.
+    pub completed: u64,
     pub latencies: Latencies,
 }
 
@@ -154,12 +158,13 @@ pub async fn closed_loop(
     write: impl Fn(&mut Vec<u8>) + 'static,
 ) -> anyhow::Result<Outcome> {
     let write = Rc::new(write);
+    let completed = Rc::new(Cell::new(0));
     let local = LocalSet::new();
     let begin = Instant::now() + warm_up;
     let end = begin + measured;
     let mut tasks = Vec::new();
     for _ in 0..connections {
-        let write = Rc::clone(&write);
+        let (write, completed) = (Rc::clone(&write), Rc::clone(&completed));
         tasks.push(local.spawn_local(async move {
             let mut connection = Connection::open(address).await?;
             let mut latencies = Latencies::default();
@@ -170,6 +175,7 @@ pub async fn closed_loop(
                 }
                 let (status, body) = connection.exchange(|request| write(request)).await?;
                 ensure!(status == expected, "status {status}: {}", String::from_utf8_lossy(body));
+                completed.set(completed.get() + 1);
                 let now = Instant::now();
                 if now >= begin && now < end {
                     latencies.add(now - sent);
@@ -185,5 +191,6 @@ pub async fn closed_loop(
         anyhow::Ok(all)
     });
     let latencies = all.await?;
-    Ok(Outcome { rate: latencies.len() as f64 / measured.as_secs_f64(), latencies })
+    let rate = latencies.len() as f64 / measured.as_secs_f64();
+    Ok(Outcome { rate, completed: completed.get(), latencies })
 }

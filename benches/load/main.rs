@@ -9,18 +9,22 @@
 mod accept;
 mod backtest;
 mod baseline;
+mod cost;
 mod drain;
 mod end_to_end;
+mod environment;
 mod fill;
 mod growth;
 mod held_snapshot;
+mod hostile;
 mod images;
 mod load;
 mod machine;
 mod read;
 mod recovery;
-mod stage;
+mod rounds;
 mod table;
+mod wal;
 
 use clap::Parser;
 
@@ -29,7 +33,7 @@ use clap::Parser;
 enum Bench {
     /// Durable accepts per second, against one-row commits and against batches of one.
     Accept(accept::Arguments),
-    /// Callback to decision: idle latency, saturated throughput, WAL and commits.
+    /// Callback to decision: idle latency, saturated throughput, and what a verification costs.
     EndToEnd(end_to_end::Arguments),
     /// A backlog under a budget: how much of it three processes use.
     Drain(drain::Arguments),
@@ -43,6 +47,8 @@ enum Bench {
     Backtest(backtest::Arguments),
     /// Images whose links die within seconds, from a slow host, under a throttling provider.
     Images(images::Arguments),
+    /// Memory and honest callers' latency under thousands of hostile connections.
+    Hostile(hostile::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
     Recovery(recovery::Arguments),
 }
@@ -61,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
         Bench::Backtest(arguments) => backtest::run(&arguments).await,
         Bench::Images(arguments) => images::run(&arguments).await,
+        Bench::Hostile(arguments) => hostile::run(&arguments).await,
         Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::baseline;
+use crate::environment::Environment;
 use crate::fill;
 use crate::load::{Latencies, Outcome, closed_loop};
-use crate::stage::Stage;
 use crate::table::{self, median, millis, thousands};
 
 /// How many, how long.
@@ -26,12 +26,12 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let database = stage.database("verdict").await?;
-    let key = database.api_key().await?;
+    let environment = Environment::new().await?;
+    let database = environment.database("verdict").await?;
+    let key = environment.api_key(&database).await?;
     fill::decided(&database, 1, arguments.rows).await?;
     fill::settle_down(&database).await?;
-    let service = stage.serve("service", "api", &database, None, "").await?;
+    let service = environment.serve("service", "api", &database, None, "").await?;
     let script = format!(
         "\\set n random(1, {})\nselect * from verifications where id = {};\n",
         arguments.rows,
@@ -43,7 +43,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let (mut bare_rates, mut rates) = (Vec::new(), Vec::new());
         let (mut bare, mut ours) = (Latencies::default(), Latencies::default());
         for _ in 0..arguments.rounds {
-            let bin = stage.programs.bin();
+            let bin = environment.programs.bin();
             let outcome =
                 baseline::pgbench(bin, &database.url, &script, connections, measured).await?;
             bare_rates.push(outcome.rate);

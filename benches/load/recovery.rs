@@ -7,8 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::end_to_end::UNLIMITED;
+use crate::environment::{Database, Environment};
 use crate::load::{Callbacks, Connection, Latencies};
-use crate::stage::{Database, Stage};
 use crate::table::{self, millis};
 
 /// How often.
@@ -25,9 +25,9 @@ const IN_HAND: i64 = 16;
 const LOOK: Duration = Duration::from_millis(2);
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let stage = Stage::new().await?;
-    let (mut taken_up, mut decided) = killed(&stage, arguments.rounds).await?;
-    let mut serving = restarted(&stage, arguments.rounds).await?;
+    let environment = Environment::new().await?;
+    let (mut taken_up, mut decided) = killed(&environment, arguments.rounds).await?;
+    let mut serving = restarted(&environment, arguments.rounds).await?;
     let row = |what: &str, seen: &mut Latencies| {
         vec![
             what.to_owned(),
@@ -47,15 +47,15 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn killed(stage: &Stage, rounds: u32) -> anyhow::Result<(Latencies, Latencies)> {
-    let provider = stage.provider().await?;
-    let database = stage.database("killed").await?;
-    let api = stage.serve("api", "api", &database, None, UNLIMITED).await?;
+async fn killed(environment: &Environment, rounds: u32) -> anyhow::Result<(Latencies, Latencies)> {
+    let provider = environment.provider().await?;
+    let database = environment.database("killed").await?;
+    let api = environment.serve("api", "api", &database, None, UNLIMITED).await?;
     let serve = |round: u32| {
-        let (stage, database, provider) = (&stage, &database, provider.address);
+        let (environment, database, provider) = (&environment, &database, provider.address);
         async move {
             let name = format!("worker-{round}");
-            stage.serve(&name, "worker", database, Some(provider), UNLIMITED).await
+            environment.serve(&name, "worker", database, Some(provider), UNLIMITED).await
         }
     };
     let callbacks = Callbacks::about("slow-1500_")?;
@@ -89,11 +89,11 @@ async fn until(database: &Database, query: &'static str, count: i64) -> anyhow::
     Ok(())
 }
 
-async fn restarted(stage: &Stage, rounds: u32) -> anyhow::Result<Latencies> {
-    let provider = stage.provider().await?;
-    let database = stage.database("restarted").await?;
+async fn restarted(environment: &Environment, rounds: u32) -> anyhow::Result<Latencies> {
+    let provider = environment.provider().await?;
+    let database = environment.database("restarted").await?;
     let service =
-        stage.serve("restarted", "all", &database, Some(provider.address), UNLIMITED).await?;
+        environment.serve("restarted", "all", &database, Some(provider.address), UNLIMITED).await?;
     let callbacks = Callbacks::new()?;
     let mut connection = Connection::open(service.http).await?;
     let mut serving = Latencies::default();

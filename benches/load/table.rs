@@ -40,8 +40,15 @@ pub fn millis(micros: u32) -> String {
     format!("{:.2} ms", f64::from(micros) / 1000.0)
 }
 
-/// The middle one.
+/// The middle one, or halfway between the two in the middle. Sorts them.
 pub fn median(numbers: &mut [f64]) -> f64 {
     numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = numbers.len() / 2;
+    match numbers.get(middle) {
+        None => f64::NAN,
+        Some(upper) if numbers.len().is_multiple_of(2) => {
+            f64::midpoint(numbers[middle - 1], *upper)
+        }
+        Some(middle) => *middle,
+    }
 }
