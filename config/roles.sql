@@ -56,8 +56,8 @@ grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
 grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attempts, lease_until),
     insert, delete, update (due_at, deadline) on tasks to verdict_api;
-grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference, digest, salt)
-    on callbacks
+grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference, digest, salt,
+    message_id) on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;
 grant select, insert on audit to verdict_api, verdict_worker;

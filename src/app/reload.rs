@@ -97,7 +97,7 @@ impl Reload {
                 let watched = next.watched();
                 let complaints = next.complaints(role.accepts(), role.works());
                 let verdict = match complaints.is_empty() {
-                    true if role.accepts() => next.sources().map_err(|error| vec![error]),
+                    true if role.accepts() => next.sources(),
                     true => Ok(Sources::default()),
                     false => Err(complaints),
                 };

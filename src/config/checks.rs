@@ -3,50 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::written::RawSource;
 use super::{Result, wrong};
-use crate::domain::source::SourceAccess;
-use crate::http::callbacks::Source;
-use crate::http::rate::RateLimit;
 use crate::provider::client;
-use crate::vault::webhook::Secret;
-
-pub(super) fn source(name: &str, raw: &RawSource) -> Result<Arc<Source>> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
-        return wrong(
-            "sources",
-            "a name must be 1 to 64 letters, digits, hyphens, dots or underscores",
-        );
-    }
-    let key = format!("sources.{name}.secrets");
-    let mut texts = raw.secrets.clone();
-    if let Some(file) = &raw.secrets_file {
-        let lines = read_secret(&format!("sources.{name}.secrets_file"), file)?;
-        texts.extend(lines.lines().map(|line| line.trim().to_owned()));
-    }
-    texts.retain(|text| !text.is_empty());
-    if texts.is_empty() {
-        return wrong(key, "at least one is required (or secrets_file)");
-    }
-    let secrets = texts
-        .iter()
-        .enumerate()
-        .map(|(index, text)| {
-            Secret::parse(text).or_else(|error| wrong(format!("{key}[{index}]"), error))
-        })
-        .collect::<Result<_>>()?;
-    let rate = match raw.requests_per_second {
-        Some(0) => {
-            return wrong(format!("sources.{name}.requests_per_second"), "must be at least 1");
-        }
-        rate => rate.map(RateLimit::new),
-    };
-    Ok(Arc::new(Source { access: SourceAccess::alone(name), secrets, rate }))
-}
 
 pub(super) fn endpoint(text: &str) -> Result<url::Url> {
     const KEY: &str = "provider.endpoint";

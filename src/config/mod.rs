@@ -7,6 +7,7 @@
 mod changes;
 mod checks;
 mod images;
+mod sources;
 mod whole;
 mod written;
 
@@ -17,7 +18,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::domain::review::FourEyes;
-use crate::http::callbacks::Sources;
 use crate::http::server::Limits;
 use crate::provider::{client, credentials};
 use crate::store;
@@ -28,7 +28,7 @@ use crate::worker::next_step::Schedule;
 pub use changes::Watched;
 use checks::{
     address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
-    secret, source,
+    secret,
 };
 pub use images::Images;
 pub use written::Config;
@@ -161,17 +161,6 @@ impl Config {
             n if (1..=most).contains(&n) => Ok(n),
             _ => wrong("callbacks.max_batch", format!("must be from 1 to {most}")),
         }
-    }
-
-    /// Who may post callbacks.
-    pub fn sources(&self) -> Result<Sources> {
-        if self.sources.is_empty() {
-            return wrong(
-                "sources",
-                "at least one is required, for example [sources.app] secrets = [\"whsec_…\"]",
-            );
-        }
-        self.sources.iter().map(|(name, raw)| Ok((name.clone(), source(name, raw)?))).collect()
     }
 
     /// Whether any key of the vault is configured.

@@ -21,7 +21,7 @@ impl Config {
         note(&mut found, self.traces());
         if accepts {
             note(&mut found, self.http_listen());
-            note(&mut found, self.sources());
+            found.extend(self.sources().err().into_iter().flatten());
             note(&mut found, self.four_eyes());
         }
         if works || self.has_vault_keys() {

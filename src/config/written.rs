@@ -76,6 +76,9 @@ pub(super) struct RawSource {
     pub(super) secrets: Vec<String>,
     pub(super) secrets_file: Option<PathBuf>,
     pub(super) requests_per_second: Option<u32>,
+    pub(super) group: Option<String>,
+    #[serde(default, deserialize_with = "optional_list")]
+    pub(super) scenes: Option<Vec<String>>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -242,6 +245,15 @@ where
         }
     }
     deserializer.deserialize_any(ListVisitor(PhantomData))
+}
+
+/// A list that may be absent; an empty one is not.
+fn optional_list<'de, D, T>(deserializer: D) -> std::result::Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + FromStr,
+{
+    list(deserializer).map(Some)
 }
 
 /// A list of tables; from the environment, one text: `id:base64,id:base64`.

@@ -37,6 +37,8 @@ pub struct Starting {
     pub biz_id: BizId,
     /// The caller's own reference.
     pub reference: Option<String>,
+    /// The source of callbacks that it shall belong to.
+    pub source: Option<String>,
     /// For the provider alone, by its own names; kept nowhere.
     pub handed_through: Vec<(&'static str, Zeroizing<String>)>,
 }
@@ -58,6 +60,7 @@ impl Starting {
         let biz_type = reader.required("/biz_type", BizType::parse);
         let biz_id = reader.required("/biz_id", BizId::parse);
         let reference = reader.optional("/reference", parse_reference);
+        let source = reader.optional("/source", |text| Ok(text.to_owned()));
         let mut handed_through = Vec::new();
         for (pointer, name, most) in HANDED_THROUGH {
             let value = reader.optional(pointer, |text| {
@@ -67,12 +70,12 @@ impl Starting {
             });
             handed_through.extend(value.map(|value| (name, value)));
         }
-        let own = ["biz_type", "biz_id", "reference"];
+        let own = ["biz_type", "biz_id", "reference", "source"];
         let others = HANDED_THROUGH.map(|(pointer, ..)| pointer.trim_start_matches('/'));
         reader.only(&[&own[..], &others[..]].concat());
         match (biz_type, biz_id) {
             (Some(biz_type), Some(biz_id)) if reader.errors.is_empty() => {
-                Ok(Self { biz_type, biz_id, reference, handed_through })
+                Ok(Self { biz_type, biz_id, reference, source, handed_through })
             }
             _ => Err(reader.errors),
         }

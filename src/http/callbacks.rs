@@ -21,10 +21,11 @@ use super::Api;
 use super::body;
 use super::openapi::{SignatureHeaders, SourcePath};
 use super::problem::Problem;
-use super::rate::RateLimit;
+use super::rate::{Charge, RateLimit};
 use super::view::VerificationView;
 use crate::domain::body_digest::BodyDigest;
 use crate::domain::callback::Callback;
+use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
@@ -41,9 +42,11 @@ const MAX_MESSAGE_ID_CHARS: usize = 255;
 pub struct Source {
     /// Its name, and whose verifications it may touch.
     pub access: SourceAccess,
+    /// It may post callbacks of these only.
+    pub scenes: Scenes,
     /// Any of them verifies: add the new one, roll it out, remove the old one.
     pub secrets: Vec<Secret>,
-    /// Requests per second it may send to one process.
+    /// How fast it may post to one process.
     pub rate: Option<RateLimit>,
 }
 
@@ -124,14 +127,22 @@ pub async fn handler(
         },
     )?;
     // After the signature: strangers must not use up a source's share.
-    if let Some(Err(wait)) = source.rate.as_ref().map(|rate| rate.take(Instant::now())) {
-        return Err(Problem::rate_limited().retry_after(wait));
-    }
+    let charge = source.rate.as_ref().map(|rate| rate.take(signed.id, Instant::now())).transpose();
+    let charge = charge.map_err(|wait| Problem::rate_limited().retry_after(wait))?;
     if signed.id.chars().count() > MAX_MESSAGE_ID_CHARS {
         return Err(Problem::invalid_field().field("webhook-id", "must be at most 255 characters"));
     }
 
     let callback = Callback::parse(&body)?;
+    if !source.scenes.include(&callback.biz_type) {
+        return Err(
+            Problem::not_found().detail("This source may not post callbacks of this biz_type")
+        );
+    }
+    let pair = api.sources.refused.key(&source.access.name, &callback);
+    if api.sources.refused.contains(pair, Instant::now()) {
+        return Err(Problem::other_source());
+    }
     let incoming = Incoming {
         source: source.access.clone(),
         message_id: signed.id.to_owned(),
@@ -142,7 +153,11 @@ pub async fn handler(
         verification_id: api.ids.next(received_at),
         trace: trace.map(|Extension(trace)| trace),
     };
-    let (verification, kind) = match api.accepting.submit(incoming).await? {
+    let accepted = api.accepting.submit(incoming).await?;
+    if let Some(charge) = charge {
+        settle(charge, &accepted);
+    }
+    let (verification, kind) = match accepted {
         Accepted::New(verification) => {
             api.signals.work_is_due();
             (verification, "new")
@@ -150,7 +165,10 @@ pub async fn handler(
         Accepted::Repeated(verification) => (verification, "repeated"),
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
-        Accepted::OtherSource => return Err(Problem::other_source()),
+        Accepted::OtherSource => {
+            api.sources.refused.insert(pair, Instant::now());
+            return Err(Problem::other_source());
+        }
     };
     traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
@@ -158,6 +176,15 @@ pub async fn handler(
         .map_err(|_| Problem::internal())?;
     let body = Json(VerificationView::from(verification));
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response())
+}
+
+/// Moves a charge to the limit that the message belongs to. A refused message keeps its charge.
+fn settle(charge: Charge<'_>, accepted: &Accepted) {
+    match accepted {
+        Accepted::New(_) => charge.was_new(),
+        Accepted::Repeated(_) | Accepted::Mismatch => charge.was_known(),
+        Accepted::Erased | Accepted::OtherSource => {}
+    }
 }
 
 /// Exactly one value of visible ASCII; a second one would leave open which was signed.

@@ -21,6 +21,7 @@ mod request;
 mod results;
 mod reviews;
 pub mod server;
+mod refused;
 pub mod sources;
 pub mod texts;
 mod timeline;

@@ -1,5 +1,6 @@
 //! `GET /v1/verifications`: lists, newest first; `POST`: starts one at the provider.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -16,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::auth::Scope;
+use super::callbacks::Source;
 use super::material::may_say_why;
 use super::openapi::IfNoneMatch;
 use super::parameters::Parameters;
@@ -24,10 +26,12 @@ use super::view::{Page, VerificationView};
 use super::{body, conditional, cursor};
 use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
 use crate::domain::decision::Outcome;
+use crate::domain::source::SourceAccess;
 use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};
 use crate::domain::verification::State as Standing;
 use crate::store::audit::Doing;
 use crate::store::listing::Filter;
+use crate::store::verifications::StartRefusal;
 
 /// Largest page, and the usual one.
 const MAX_LIMIT: i64 = 100;
@@ -214,6 +218,10 @@ pub(super) struct StartRequest {
     /// Your own; no name or number of a person.
     #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
+    /// The source whose callbacks this is for. Name it where several are configured: without one
+    /// the verification belongs to the first source that posts a callback about it.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]
+    source: Option<String>,
     #[schema(min_length = 1, max_length = 128, pattern = r"^[^\x00]*$")]
     name: Option<String>,
     #[schema(min_length = 1, max_length = 32, pattern = r"^[^\x00]*$")]
@@ -257,11 +265,10 @@ pub async fn start(
     let Some(ask) = &api.starter else {
         return Err(Problem::unavailable().detail("This process starts no verifications"));
     };
+    let source = source_of(&api, &starting)?;
+    let source = source.as_ref().map(|source| &source.access);
     // Only now: a provider that was asked has a task that nobody else can start.
-    let erased = api.store.find_by_key(&starting.biz_type, &starting.biz_id).await?;
-    if erased.is_some_and(|known| known.state == Standing::Erased) {
-        return Err(Problem::erased());
-    }
+    not_refused(&api, &starting, source, doing.at).await?;
     let (starting, started) = ask(starting).await.map_err(|refusal| match refusal {
         NotStarted::Refused(code) => with_code(Problem::provider_refused(), code),
         NotStarted::Unavailable { wait, code } => with_code(
@@ -272,18 +279,12 @@ pub async fn start(
     // The token lives from now on, not since it was asked for.
     let now = api.clock.now();
     let doing = Doing { at: now, ..doing };
-    let verification = api
-        .store
-        .started(
-            api.ids.next(now),
-            &starting.biz_type,
-            &starting.biz_id,
-            starting.reference.as_deref(),
-            TOKEN_LIVES,
-            &doing,
-        )
-        .await?
-        .ok_or_else(Problem::erased)?;
+    let verification =
+        api.store.started(api.ids.next(now), &starting, source, TOKEN_LIVES, &doing).await?;
+    let Some(verification) = verification else {
+        not_refused(&api, &starting, source, now).await?;
+        return Err(Problem::unavailable());
+    };
     let location = format!("/v1/verifications/{}", verification.id);
     let view = StartedView {
         verification: verification.into(),
@@ -292,6 +293,34 @@ pub async fn start(
         token_expires_at: now + TOKEN_LIVES,
     };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)).into_response())
+}
+
+/// The source that is named, or the only one there is.
+fn source_of(api: &Api, starting: &Starting) -> Result<Option<Arc<Source>>, Problem> {
+    let wrong = |detail| Err(Problem::invalid_field().field("/source", detail));
+    match &starting.source {
+        None => Ok(api.sources.only().filter(|only| only.scenes.include(&starting.biz_type))),
+        Some(name) => match api.sources.get(name) {
+            None => wrong("must be the name of a configured source"),
+            Some(source) if !source.scenes.include(&starting.biz_type) => {
+                wrong("must be a source whose scenes include this biz_type")
+            }
+            source => Ok(source),
+        },
+    }
+}
+
+async fn not_refused(
+    api: &Api,
+    starting: &Starting,
+    source: Option<&SourceAccess>,
+    at: OffsetDateTime,
+) -> Result<(), Problem> {
+    match api.store.start_refusal(&starting.biz_type, &starting.biz_id, source, at).await? {
+        None => Ok(()),
+        Some(StartRefusal::Erased) => Err(Problem::erased()),
+        Some(StartRefusal::OtherSource) => Err(Problem::other_source()),
+    }
 }
 
 /// The provider's codes are words of a closed alphabet, and what its support desk asks for.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
-use super::ownership::{earliest_source, within_reach};
+use super::ownership::{Claimant, shared_owners};
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
 use crate::domain::body_digest::{BodyDigest, Salt};
@@ -110,7 +110,12 @@ impl Store {
                     },
                 );
             }
-            for (index, outcome) in self.write_accepted(&batch, &distinct, window).await? {
+            let mut written = self.write_accepted(&batch, &distinct, window).await?;
+            let without_owner = self.assign_owners_of_refused(&batch, &written).await?;
+            if !without_owner.is_empty() {
+                written.extend(self.write_accepted(&batch, &without_owner, window).await?);
+            }
+            for (index, outcome) in written {
                 outcomes[index] = Some(outcome);
             }
             for index in now {
@@ -129,6 +134,30 @@ impl Store {
             .into_iter()
             .map(|outcome| outcome.ok_or(Error::Inconsistent("a callback has no outcome")))
             .collect()
+    }
+
+    /// Assigns owners to verifications without one, and returns the refused messages to try again.
+    async fn assign_owners_of_refused(
+        &self,
+        batch: &[Incoming],
+        written: &[(usize, Accepted)],
+    ) -> Result<Vec<usize>> {
+        let refused: Vec<usize> = written
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Accepted::OtherSource))
+            .map(|(index, _)| *index)
+            .collect();
+        let claimants: Vec<Claimant<'_>> = refused
+            .iter()
+            .map(|index| Claimant {
+                biz_type: &batch[*index].callback.biz_type,
+                biz_id: &batch[*index].callback.biz_id,
+                source: Some(&batch[*index].source.name),
+                at: batch[*index].received_at,
+            })
+            .collect();
+        let any = !claimants.is_empty() && self.assign_owners(&claimants).await?;
+        Ok(if any { refused } else { Vec::new() })
     }
 
     async fn write_accepted(
@@ -161,7 +190,7 @@ impl Store {
     ) -> Result<Vec<(usize, Accepted)>> {
         let rows = distinct.iter().map(|index| &batch[*index]);
         let sources: Vec<&str> = rows.clone().map(|row| row.source.name.as_str()).collect();
-        let shared = shared_owners(rows.clone());
+        let shared = shared_owners(rows.clone().map(|row| &row.source));
         let message_ids: Vec<&str> = rows.clone().map(|row| row.message_id.as_str()).collect();
         let digests: Vec<_> = rows.clone().map(|row| row.body.salted(&row.salt)).collect();
         let salts: Vec<&[u8]> = rows.clone().map(|row| &row.salt[..]).collect();
@@ -297,8 +326,7 @@ impl Store {
 /// cannot deadlock. A known message touches nothing, and neither does one about a verification of
 /// a source out of reach. `kept` has no ON CONFLICT on purpose: if another replica wins the race
 /// for a message, this whole statement is undone and tried again.
-const ACCEPT: &str = concat!(
-    "
+const ACCEPT: &str = "
 with incoming as (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
@@ -309,7 +337,7 @@ with incoming as (
         -- array and compares each of a batch with each (a fifth of the statement's time at 64).
         generate_series(1, $14) as expect_many
 ), known as (
-    select i.ord, i.received_at as asked_at, c.*
+    select i.ord, c.*
     from incoming i cross join lateral (
         select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
 ), fresh as (
@@ -343,13 +371,9 @@ with incoming as (
         trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
                             else excluded.trace_parent end,
         failures = 0,
-        polls = 0,
-        source = coalesce(v.source, ",
-    earliest_source!(),
-    ", excluded.source)
-    where ",
-    within_reach!("excluded.source", "excluded.created_at", "$17"),
-    "
+        polls = 0
+    -- A row without a source is passed over: `assign_owners`.
+    where v.source = excluded.source or v.source || ' ' || excluded.source = any ($17)
     returning v.*
 ), kept as (
     insert into callbacks (source, message_id, digest, salt, verification_id, received_at, occurred_at,
@@ -368,9 +392,9 @@ with incoming as (
         null::bytea as digest, null::bytea as salt
     from fresh f left join touched t using (biz_type, biz_id)
     union all
-    select k.ord, case when not (",
-    within_reach!("k.source", "k.asked_at", "$17"),
-    ") then 'other source' when v.state = 'erased' then 'erased' else 'known' end,
+    select k.ord, case when v.source = k.source or v.source || ' ' || k.source = any ($17)
+            then case when v.state = 'erased' then 'erased' else 'known' end
+            else 'other source' end,
         v.id, v.biz_type, v.biz_id, k.answer_reference, v.source, k.answer_state,
         v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id, k.digest, k.salt
     from known k cross join lateral (
@@ -379,8 +403,7 @@ with incoming as (
 select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
     d.reasons, d.decided_by, d.decided_at
 from answers a left join lateral (
-    select * from decisions where id = a.standing_id limit 1) d on true"
-);
+    select * from decisions where id = a.standing_id limit 1) d on true";
 
 /// Takes, of each verification, the messages of the first one's source and of those that share with
 /// it; answers these and the others.
@@ -395,17 +418,6 @@ fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<u
         let key = (&incoming.callback.biz_type, &incoming.callback.biz_id);
         owners.entry(key).or_insert(&incoming.source).reaches(&incoming.source.name)
     })
-}
-
-/// `owner source`, for each verification's owner that a source of the batch reaches besides itself.
-fn shared_owners<'a>(rows: impl Iterator<Item = &'a Incoming>) -> Vec<String> {
-    let mut shared: Vec<String> = rows
-        .filter(|row| !row.source.peers.is_empty())
-        .flat_map(|row| row.source.pairs())
-        .collect();
-    shared.sort_unstable();
-    shared.dedup();
-    shared
 }
 
 fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize, Accepted)> {

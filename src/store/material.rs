@@ -168,6 +168,33 @@ impl Store {
         Ok(open.len())
     }
 
+    /// Deletes digests and message ids of callbacks of persons who were erased by binaries that left them; answers
+    /// of how many erasures, at most 1,000.
+    pub async fn erase_old_digests(&self) -> Result<u64> {
+        // material::erase_old_digests: an erasure that is not finished deletes its own.
+        self.run(|| async {
+            sqlx::query(
+                "with found as (
+                    select verification_id as id from erasures
+                    where not digests_erased and unreadable_at is not null
+                    order by verification_id limit 1000
+                    for update skip locked
+                 ), deleted as (
+                    update callbacks set digest = null, salt = null,
+                        message_id = 'erased-' || gen_random_uuid()
+                    where verification_id = any (array(select id from found))
+                        and digest is not null
+                 )
+                 update erasures set digests_erased = true
+                 where verification_id = any (array(select id from found))",
+            )
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected())
+        })
+        .await
+    }
+
     async fn finish_erasure(&self, id: Uuid, now: OffsetDateTime) -> Result<()> {
         // material::finish_erasure: all or nothing, and once: the receipt tells what this
         // statement destroyed.
@@ -184,7 +211,8 @@ impl Store {
                  ), redacted as (
                     update callbacks
                     set occurred_at = null, hint_audit = null, hint_code = null,
-                        hint_platform = null, answer_reference = null, digest = null, salt = null
+                        hint_platform = null, answer_reference = null, digest = null, salt = null,
+                        message_id = 'erased-' || gen_random_uuid()
                     where verification_id = (select id from open) returning 1
                  ), given_up as (
                     delete from tasks

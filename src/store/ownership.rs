@@ -1,52 +1,80 @@
-//! Which source a verification `v` belongs to, in SQL.
+//! Which source a verification belongs to.
 //!
-//! `verifications.source` says it. Where that is null the row was written by a binary that did not
-//! know the column, so it belongs to the source of its earliest callback; or the API started it
-//! without naming a source, so it is anybody's until the first callback.
+//! `verifications.source` says it. Where that is null, the row was written by a binary that did not
+//! know the column, and it belongs to the source of its earliest callback; or the API started it
+//! without naming a source, and it belongs to the source of its first callback. Such rows get their
+//! source when a callback about them arrives, by a separate statement. So the statement that accepts
+//! callbacks does not have to search.
 
-/// The source of the earliest callback that is kept.
-macro_rules! earliest_source {
-    () => {
-        "(select c.source from callbacks c where c.verification_id = v.id
-          order by c.received_at, c.source, c.message_id limit 1)"
-    };
+use time::OffsetDateTime;
+
+use super::{Result, Store};
+use crate::domain::callback::{BizId, BizType};
+use crate::domain::source::SourceAccess;
+
+/// A source that asks for a verification without an owner.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimant<'a> {
+    pub biz_type: &'a BizType,
+    pub biz_id: &'a BizId,
+    /// Becomes the owner where there was no callback; `None`: nobody does.
+    pub source: Option<&'a str>,
+    pub at: OffsetDateTime,
 }
 
-/// Whether a source may touch it: it owns it, or shares a group with the owner. `$shared` holds
-/// `owner source` for the latter.
-///
-/// Old rows may have lost their callbacks to the retention clock, which keeps every callback for a
-/// day at least. So one of the last day that has none never had any; of an older one that once had
-/// some nobody knows the owner, and nobody gets it.
-macro_rules! within_reach {
-    ($source:literal, $at:literal, $shared:literal) => {
-        concat!(
-            "case when v.source is not null
-                then v.source = ",
-            $source,
-            "
-                    or v.source || ' ' || ",
-            $source,
-            " = any (",
-            $shared,
-            ")
-                else coalesce(
-                    (select c.source = ",
-            $source,
-            "
-                        or c.source || ' ' || ",
-            $source,
-            " = any (",
-            $shared,
-            ")
-                     from callbacks c where c.verification_id = v.id
-                     order by c.received_at, c.source, c.message_id limit 1),
-                    v.callbacks = 0 or v.created_at > ",
-            $at,
-            " - interval '1 day')
-                end"
-        )
-    };
+/// `owner source`, for each owner that one of these sources reaches besides itself.
+pub(super) fn shared_owners<'a>(sources: impl Iterator<Item = &'a SourceAccess>) -> Vec<String> {
+    let mut shared: Vec<String> =
+        sources.filter(|source| !source.peers.is_empty()).flat_map(SourceAccess::pairs).collect();
+    shared.sort_unstable();
+    shared.dedup();
+    shared
 }
 
-pub(super) use {earliest_source, within_reach};
+impl Store {
+    /// Gives an owner to those of these verifications that have none; whether there were any.
+    pub(super) async fn assign_owners(&self, claimants: &[Claimant<'_>]) -> Result<bool> {
+        let biz_types: Vec<&str> = claimants.iter().map(|of| of.biz_type.as_str()).collect();
+        let biz_ids: Vec<&str> = claimants.iter().map(|of| of.biz_id.as_str()).collect();
+        let sources: Vec<Option<&str>> = claimants.iter().map(|of| of.source).collect();
+        let times: Vec<OffsetDateTime> = claimants.iter().map(|of| of.at).collect();
+        // ownership::assign: the first claimant counts. Rows are locked in the order in which
+        // accepting locks, so that the two cannot deadlock.
+        //
+        // The retention clock keeps every callback for a day at least. So a row of the last day
+        // that has no callback never had one. Of an older row that once had some nobody knows the
+        // owner: nobody gets it.
+        self.run(|| async {
+            sqlx::query(
+                "with claimants as (
+                    select distinct on (biz_type, biz_id) * from unnest($1::text[], $2::text[],
+                        $3::text[], $4::timestamptz[]) with ordinality
+                        as t (biz_type, biz_id, source, at, ord)
+                    order by biz_type, biz_id, ord
+                 ), locked as materialized (
+                    select v.id, c.source as claimant,
+                        v.callbacks = 0 or v.created_at > c.at - interval '1 day' as is_free
+                    from claimants c join verifications v using (biz_type, biz_id)
+                    where v.source is null
+                    order by biz_type, biz_id for no key update of v
+                 ), owned as (
+                    select id, coalesce(
+                        (select source from callbacks where verification_id = locked.id
+                         order by received_at, source, message_id limit 1),
+                        case when is_free then claimant end) as source
+                    from locked
+                 )
+                 update verifications v set source = owned.source from owned
+                 where v.id = owned.id and v.source is null and owned.source is not null",
+            )
+            .bind(&biz_types)
+            .bind(&biz_ids)
+            .bind(&sources)
+            .bind(&times)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected() > 0)
+        })
+        .await
+    }
+}

@@ -6,14 +6,18 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::Doing;
 use super::group_commit::GroupCommit;
+use super::ownership::{Claimant, shared_owners};
 use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
+use crate::domain::source::SourceAccess;
+use crate::domain::starting::Starting;
 use crate::domain::verification::{State, Verification};
 
 macro_rules! columns {
@@ -44,6 +48,15 @@ pub type Finding = GroupCommit<VerificationId, Result<Option<Verification>>>;
 
 /// Most lookups of one query.
 const MAX_LOOKUPS: usize = 128;
+
+/// Why a verification cannot be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartRefusal {
+    /// The person was forgotten.
+    Erased,
+    /// It belongs to a source out of reach.
+    OtherSource,
+}
 
 impl Store {
     /// Starts the lookups. A lookup's query always begins after it was asked for, so who reads
@@ -89,25 +102,36 @@ impl Store {
         found.as_ref().map(verification).transpose()
     }
 
-    /// The verification of this pair.
-    pub async fn find_by_key(
+    /// Whether a start of this pair for this source would be refused.
+    pub async fn start_refusal(
         &self,
         biz_type: &BizType,
         biz_id: &BizId,
-    ) -> Result<Option<Verification>> {
-        let found = self
+        source: Option<&SourceAccess>,
+        at: OffsetDateTime,
+    ) -> Result<Option<StartRefusal>> {
+        let claimant = Claimant { biz_type, biz_id, source: None, at };
+        self.assign_owners(&[claimant]).await?;
+        let refusal: Option<(bool, bool)> = self
             .run(|| async {
-                sqlx::query(concat!(
-                    verification_columns!(),
-                    " where v.biz_type = $1 and v.biz_id = $2"
-                ))
+                sqlx::query_as(
+                    "select state = 'erased', $3::text is null or source is null or source = $3
+                        or source || ' ' || $3 = any ($4)
+                     from verifications where biz_type = $1 and biz_id = $2",
+                )
                 .bind(biz_type.as_str())
                 .bind(biz_id.as_str())
+                .bind(source.map(|source| &source.name))
+                .bind(shared_owners(source.into_iter()))
                 .fetch_optional(&self.pool)
                 .await
             })
             .await?;
-        found.as_ref().map(verification).transpose()
+        Ok(match refusal {
+            Some((_, false)) => Some(StartRefusal::OtherSource),
+            Some((true, true)) => Some(StartRefusal::Erased),
+            _ => None,
+        })
     }
 
     /// Which of these are settled: one query for all who wait, however many they are.
@@ -166,26 +190,28 @@ impl Store {
     /// A verification that the provider has started. Nothing is due now; if no callback comes, it
     /// is asked about once when the provider's token has died (`token_lives`), so that a callback
     /// that was lost on its way costs time and not the verification. One that is known keeps its
-    /// place and is looked at then as well, unless it is closed. `None`: it is erased.
+    /// place and is looked at then as well, unless it is closed. It belongs to the source that is
+    /// named, else to the one that it belongs to already, else to that of its first callback.
+    /// `None`: [`Store::start_refusal`] says why.
     pub async fn started(
         &self,
         id: VerificationId,
-        biz_type: &BizType,
-        biz_id: &BizId,
-        reference: Option<&str>,
+        starting: &Starting,
+        source: Option<&SourceAccess>,
         token_lives: Duration,
         doing: &Doing,
     ) -> Result<Option<Verification>> {
+        let shared = shared_owners(source.into_iter());
         // verifications::started: what is due earlier stays so; nothing is closed or reopened.
         let id: Option<Uuid> = self
             .run(|| async {
                 sqlx::query_scalar(
                     "with started as (
                         insert into verifications as v (id, biz_type, biz_id, reference, state,
-                            created_at, updated_at, due_at, give_up_at)
+                            created_at, updated_at, due_at, give_up_at, source)
                         values ($1, $2, $3, $4, 'unfinished', $5, $5,
                             verdict_now() + make_interval(secs => $6),
-                            verdict_now() + make_interval(secs => $6))
+                            verdict_now() + make_interval(secs => $6), $9)
                         on conflict (biz_type, biz_id) do update set
                             reference = coalesce(v.reference, excluded.reference),
                             updated_at = greatest(v.updated_at, excluded.updated_at),
@@ -195,8 +221,11 @@ impl Store {
                                           else least(v.due_at, excluded.due_at) end,
                             give_up_at = greatest(v.give_up_at, excluded.give_up_at),
                             failures = case when v.closed then v.failures else 0 end,
-                            polls = case when v.closed then v.polls else 0 end
-                        where v.state <> 'erased'
+                            polls = case when v.closed then v.polls else 0 end,
+                            source = coalesce(v.source, excluded.source)
+                        where v.state <> 'erased' and (excluded.source is null or v.source is null
+                            or v.source = excluded.source
+                            or v.source || ' ' || excluded.source = any ($10))
                         returning id
                      ), recorded as (
                         insert into audit (at, actor, action, subject, purpose)
@@ -205,13 +234,15 @@ impl Store {
                      select id from started",
                 )
                 .bind(id.0)
-                .bind(biz_type.as_str())
-                .bind(biz_id.as_str())
-                .bind(reference)
+                .bind(starting.biz_type.as_str())
+                .bind(starting.biz_id.as_str())
+                .bind(&starting.reference)
                 .bind(doing.at)
                 .bind(token_lives.as_secs_f64())
                 .bind(&doing.actor)
                 .bind(&doing.purpose)
+                .bind(source.map(|source| &source.name))
+                .bind(&shared)
                 .fetch_optional(&self.pool)
                 .await
             })

@@ -55,6 +55,11 @@ impl Secret {
         Ok(Self(bytes))
     }
 
+    /// Whether both are the same bytes, however they were written.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(&other.0).into()
+    }
+
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104 §3)")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any key length");

@@ -83,6 +83,7 @@ impl Worker {
             self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
+        while self.store.erase_old_digests().await? > 0 {}
         Ok(())
     }
 

@@ -111,7 +111,8 @@ async fn many_messages_about_few_verifications_on_two_replicas_are_all_kept() {
 #[tokio::test]
 async fn any_of_several_secrets_and_any_of_several_signatures_verifies() {
     let new = "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=";
-    let more = format!("[sources.rotating]\nsecrets = [\"{}\", \"{new}\"]", crate::harness::SECRET);
+    let old = "whsec_dGhlIG9sZCBzZWNyZXQgb2YgdGhlIHBhcnRuZXIncyBiYWNrZW5k";
+    let more = format!("[sources.rotating]\nsecrets = [\"{old}\", \"{new}\"]");
     let app = TestApp::start_with(Options { role: Role::Api, more, ..Options::default() }).await;
     let now = app.clock.now().unix_timestamp();
     let body = r#"{"biz_type":"test","biz_id":"pass-1"}"#;
@@ -122,8 +123,9 @@ async fn any_of_several_secrets_and_any_of_several_signatures_verifies() {
     with_new.source = "app".to_owned();
     app.post(with_new.clone()).await.assert_problem(401, "signature-invalid");
 
-    let old = Callback::signed_as("msg_new", body, now, crate::harness::SECRET);
-    let both = format!("v1a,xyz {} {}", with_new.headers[3].1, old.headers[3].1);
+    let with_old = Callback::signed_as("msg_new", body, now, old);
+    let both = format!("v1a,xyz {} {}", with_new.headers[3].1, with_old.headers[3].1);
+    with_new.source = "rotating".to_owned();
     assert_eq!(app.post(with_new.with("webhook-signature", &both)).await.status, 202);
 }
 
@@ -144,14 +146,14 @@ async fn a_phone_with_a_broken_clock_loses_nothing_and_breaks_nothing() {
 
 #[tokio::test]
 async fn a_source_that_sends_too_much_is_told_to_wait() {
-    let more = format!(
-        "[sources.chatty]\nsecrets = [\"{}\"]\nrequests_per_second = 3",
-        crate::harness::SECRET
-    );
+    let chatty = "whsec_dGhlIHNlY3JldCBvZiBhIGNoYXR0eSBiYWNrZW5kLCAzMiBieXRlcw==";
+    let more = format!("[sources.chatty]\nsecrets = [\"{chatty}\"]\nrequests_per_second = 3");
     let app = TestApp::start_with(Options { role: Role::Api, more, ..Options::default() }).await;
     let mut refused = 0;
     for n in 0..10 {
-        let mut message = callback(&format!("pass-{n}"), app.clock.now());
+        let body = format!(r#"{{"biz_type":"test","biz_id":"pass-{n}"}}"#);
+        let (id, now) = (format!("msg_chatty_{n}"), app.clock.now().unix_timestamp());
+        let mut message = Callback::signed_as(&id, &body, now, chatty);
         message.source = "chatty".to_owned();
         let reply = app.post(message).await;
         if reply.status != 202 {

@@ -74,6 +74,9 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
             change("[sources.app]", "[sources.app]\nrequests_per_second = 0"),
             "sources.app.requests_per_second",
         ),
+        (change("[sources.app]", "[sources.app]\ngroup = \"a b\""), "sources.app.group"),
+        (change("[sources.app]", "[sources.app]\nscenes = []"), "sources.app.scenes"),
+        (change("[sources.app]", "[sources.app]\nscenes = [\"\"]"), "sources.app.scenes"),
         (provider("endpoint = \"http://cloudauth.aliyuncs.com\""), "provider.endpoint"),
         (provider("endpoint = \"ftp://127.0.0.1\""), "provider.endpoint"),
         (provider("endpoint = \"cloudauth\""), "provider.endpoint"),
@@ -182,6 +185,6 @@ async fn the_default_configuration_names_every_key_there_is() {
     config.provider().expect("provider");
     config.log().expect("log");
     assert_eq!(config.store().unwrap_err().key, "database.url");
-    assert_eq!(config.sources().unwrap_err().key, "sources");
+    assert_eq!(config.sources().unwrap_err()[0].key, "sources");
     assert_eq!(config.key_ring().unwrap_err().key, "vault.keys");
 }
