@@ -49,7 +49,7 @@ grant select (name, key_id) on named_keys to verdict_api;
 
 -- Showing and forgetting the person, on record.
 grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
-    authority_score, face_score, id_card_face_score, evidence, error_class, error_code)
+    authority_score, face_score, id_card_face_score, evidence, error_class, error_code, simulated)
     on results to verdict_api, verdict_worker, verdict_reader;
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;

@@ -501,7 +501,8 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
     loop {
         match store.ping().await {
             Ok(()) => return Ok(()),
-            Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
+            // Waiting does not help: a certificate or an `sslmode` has to change.
+            Err(error) if untrusted(&error) || started.elapsed() > WAIT_FOR_DATABASE => {
                 return Err(error).context("configuration: database.url");
             }
             Err(store::Error::Refused { code, .. })
@@ -517,6 +518,10 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+fn untrusted(error: &store::Error) -> bool {
+    matches!(error, store::Error::Untrusted(_))
 }
 
 struct Service {

@@ -39,6 +39,11 @@ fn about_configuration(key: &str) -> String {
     }
 }
 
+/// Postgres offers no TLS, or shows a certificate that is not trusted.
+pub(super) const UNTRUSTED: &str = "outside this machine database.url means sslmode=verify-full: \
+     turn TLS on in Postgres, name its certificate's host in the URL, and its authority as \
+     ?sslrootcert=/path/ca.pem; spell a weaker sslmode only on a network that nobody else reaches";
+
 fn about_database(error: &Error) -> &'static str {
     match error {
         Error::Schema(SchemaState::Behind) => {
@@ -49,6 +54,7 @@ fn about_database(error: &Error) -> &'static str {
             "this database role may not do it: use the owner's URL, or let the owner run \
              config/roles.sql"
         }
+        Error::Untrusted(_) => UNTRUSTED,
         Error::Refused { code, .. } if code == "55P03" => {
             "a long transaction holds a lock: find it in pg_stat_activity by xact_start"
         }

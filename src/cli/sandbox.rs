@@ -12,6 +12,9 @@ use verdict::telemetry::{self, Output};
 
 use super::{Context, say, told_to_stop};
 
+/// Public, as this source is.
+const BUILT_IN_SECRET: &str = "sandbox-secret";
+
 /// How to run it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -25,7 +28,7 @@ pub struct Arguments {
     #[arg(long, default_value = "sandbox-key", env = "VERDICT_SANDBOX_ACCESS_KEY_ID")]
     access_key_id: String,
     /// Its secret. It protects nothing but invented people.
-    #[arg(long, default_value = "sandbox-secret", env = "VERDICT_SANDBOX_ACCESS_KEY_SECRET")]
+    #[arg(long, default_value = BUILT_IN_SECRET, env = "VERDICT_SANDBOX_ACCESS_KEY_SECRET")]
     access_key_secret: String,
     /// Throttle above this many calls per second, as the real one does; 0: never.
     #[arg(long, default_value_t = 0)]
@@ -48,12 +51,18 @@ pub async fn run(_: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> 
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         super::Usage(format!("--listen: cannot listen on {}: {}", arguments.listen, error.kind()))
     })?;
+    let built_in = arguments.access_key_secret == BUILT_IN_SECRET;
     let mut settings = Settings::new(arguments.access_key_id, arguments.access_key_secret.into());
     settings.queries_per_second =
         (arguments.queries_per_second > 0).then_some(arguments.queries_per_second);
     settings.latency = Duration::from_millis(arguments.latency_ms);
     settings.image_latency = Duration::from_millis(arguments.image_latency_ms);
     settings.image_ttl = Duration::from_secs(arguments.image_seconds);
+    if built_in && !arguments.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "the simulated provider is reachable from outside with its public built-in access key"
+        );
+    }
     say(format_args!("sandbox listening on http://{}", listener.local_addr()?));
     let told = async {
         let _ = told_to_stop().await;

@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use crate::domain::review::FourEyes;
 use crate::http::server::Limits;
 use crate::provider::{client, credentials};
@@ -121,6 +123,7 @@ impl Config {
             timeout: seconds("database.timeout_seconds", database.timeout_seconds)?,
         };
         store::Store::check(&settings).or_else(|_| wrong("database.url", "cannot be parsed"))?;
+        readable_files(settings.url.expose_secret())?;
         Ok(settings)
     }
 
@@ -344,6 +347,27 @@ impl Config {
         Ok(Some(telemetry::export::Settings { endpoint, sample: raw.sample }))
     }
 }
+
+/// The files that a database URL names, for TLS. A PEM text in their place is no file.
+fn readable_files(url: &str) -> Result<()> {
+    let Ok(url) = url::Url::parse(url) else { return Ok(()) };
+    for (name, file) in url.query_pairs() {
+        if !DATABASE_FILES.contains(&&*name) || file.contains("-----BEGIN") {
+            continue;
+        }
+        if let Err(error) = std::fs::File::open(&*file) {
+            return wrong(
+                "database.url",
+                format!("{name}={file} cannot be read: {}", error.kind()),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Parameters of a database URL that name files, in each of their spellings.
+const DATABASE_FILES: [&str; 7] =
+    ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
 
 /// Secrets that can be given as such or as a file.
 const EITHER_WAY: [&str; 3] = [

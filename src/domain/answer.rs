@@ -93,4 +93,6 @@ pub struct StoredResult {
     pub evidence: Option<Evidence>,
     /// Why there is no evidence.
     pub error: Option<AnswerError>,
+    /// A simulated provider answered: nobody was really verified.
+    pub simulated: bool,
 }

@@ -139,6 +139,8 @@ pub struct StoredDecision {
     pub by: DecidedBy,
     /// When.
     pub decided_at: OffsetDateTime,
+    /// It judges the answer of a simulated provider: nobody was really verified.
+    pub simulated: bool,
     /// What and why.
     pub decision: Decision,
 }

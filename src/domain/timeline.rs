@@ -177,6 +177,7 @@ mod tests {
             http_status: 200,
             evidence: None,
             error: None,
+            simulated: false,
         });
         Event { at: at(seconds), what }
     }
@@ -188,6 +189,7 @@ mod tests {
             policy: String::new(),
             by: DecidedBy::Policy,
             decided_at: at(seconds),
+            simulated: false,
             decision: Decision { outcome: Outcome::Review, reasons: Vec::new() },
         });
         Event { at: at(seconds), what }

@@ -98,6 +98,7 @@ fn connections(api: &Api) {
     gauge!("verdict_database_connections", "state" => "idle").set(idle);
     gauge!("verdict_database_connections", "state" => "busy").set(open.saturating_sub(idle));
     gauge!("verdict_database_connections_max").set(api.store.max_connections());
+    gauge!("verdict_database_tls_info", "sslmode" => api.store.protection().as_str()).set(1);
 }
 
 async fn work(api: &Api, deadline: Instant) {

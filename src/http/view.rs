@@ -74,6 +74,8 @@ pub struct DecisionView {
     result_id: ResultId,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
+    /// It judges the answer of a simulated provider: nobody was really verified.
+    simulated: bool,
 }
 
 impl From<&StoredDecision> for DecisionView {
@@ -86,6 +88,7 @@ impl From<&StoredDecision> for DecisionView {
             policy: of.policy.clone(),
             result_id: of.result_id,
             decided_at: of.decided_at,
+            simulated: of.simulated,
         }
     }
 }
@@ -149,6 +152,8 @@ pub struct ResultView {
     evidence: Option<Evidence>,
     http_status: u16,
     error: Option<AnswerError>,
+    /// A simulated provider answered: nobody was really verified.
+    simulated: bool,
 }
 
 impl From<StoredResult> for ResultView {
@@ -163,6 +168,7 @@ impl From<StoredResult> for ResultView {
             evidence: of.evidence,
             http_status: of.http_status,
             error: of.error,
+            simulated: of.simulated,
         }
     }
 }

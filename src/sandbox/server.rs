@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 use super::Sandbox;
 use super::question::{Question, pairs};
 use super::reply::{HangUp, response};
+use crate::provider::wire;
 
 /// The vendor takes 8 MB with images; a query without them has a few hundred bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -116,6 +117,7 @@ async fn handle(State(sandbox): State<Sandbox>, request: Request) -> Response {
         tokio::time::sleep(wait).await;
     }
     let mut response = outcome.reply.into_response();
+    response.headers_mut().insert(wire::SIMULATED, HeaderValue::from_static("1"));
     // By the same clock that judges the caller's.
     let date = sandbox.0.clock.now().format(DATE_FORM).unwrap_or_default();
     if let Ok(date) = HeaderValue::from_str(&date) {

@@ -261,7 +261,7 @@ impl Store {
             .run(|| async {
                 sqlx::query(
                     "select id as decision_id, result_id, policy_digest, outcome, reasons,
-                        decided_by, decided_at
+                        decided_by, decided_at, simulated
                      from decisions where id = any ($1)",
                 )
                 .bind(&ids)
@@ -401,7 +401,7 @@ with incoming as (
         select * from verifications where id = k.verification_id limit 1) v
 )
 select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
-    d.reasons, d.decided_by, d.decided_at
+    d.reasons, d.decided_by, d.decided_at, d.simulated
 from answers a left join lateral (
     select * from decisions where id = a.standing_id limit 1) d on true";
 

@@ -200,7 +200,7 @@ impl Store {
             .run(|| async {
                 sqlx::query_as(
                     "select id, attempt, fetched_at, request_id, http_status, evidence,
-                        error_class, error_code
+                        error_class, error_code, simulated
                      from results where verification_id = $1 order by attempt",
                 )
                 .bind(id.0)
@@ -217,7 +217,7 @@ impl Store {
             .run(|| async {
                 sqlx::query(
                     "select id as decision_id, result_id, policy_digest, outcome, reasons,
-                        decided_by, decided_at
+                        decided_by, decided_at, simulated
                      from decisions where verification_id = $1 order by position",
                 )
                 .bind(id.0)
@@ -305,7 +305,7 @@ with incoming as (
         attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
-        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text,
+        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text, simulated bool,
         links_live float8, shadow_policy text, shadow_outcome text, shadow_reasons jsonb)
 ), locked as materialized (
     select v.id from verifications v
@@ -345,13 +345,13 @@ with incoming as (
 ), new_results as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
         verify_status, authority_score, face_score, id_card_face_score, evidence,
-        error_class, error_code, sealed_body)
+        error_class, error_code, simulated, sealed_body)
     select i.result_id, i.verification_id, i.attempt, i.fetched_at, i.request_id, i.http_status,
         (i.evidence ->> 'verify_status')::int,
         (i.evidence #>> '{scores,authority}')::float8,
         (i.evidence #>> '{scores,face}')::float8,
         (i.evidence #>> '{scores,id_card_face}')::float8,
-        i.evidence, i.error_class, i.error_code, ($2::bytea[])[i.ord]
+        i.evidence, i.error_class, i.error_code, coalesce(i.simulated, false), ($2::bytea[])[i.ord]
     from incoming i join mine using (ord)
     where i.result_id is not null
 ), new_material as (
@@ -369,9 +369,9 @@ with incoming as (
     where ($4::bytea[])[i.ord] is not null
 ), new_decisions as (
     insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
-        decided_by, decided_at)
+        decided_by, decided_at, simulated)
     select i.decision_id, i.verification_id, i.result_id, i.policy_digest, i.outcome, i.reasons,
-        i.decided_by, i.at
+        i.decided_by, i.at, coalesce(i.simulated, false)
     from incoming i join mine using (ord)
     where i.decision_id is not null
 ), new_shadows as (
@@ -416,6 +416,7 @@ fn as_json(ord: usize, row: &Completion) -> Result<serde_json::Value> {
         "evidence": result.and_then(|r| r.evidence.as_ref()),
         "error_class": result.and_then(|r| r.error.as_ref()).map(|e| e.class),
         "error_code": result.and_then(|r| r.error.as_ref()).and_then(|e| e.code.as_deref()),
+        "simulated": result.map(|r| r.simulated),
         "decision_id": decision.map(|d| d.id),
         "policy_digest": decision.map(|d| &d.policy),
         "outcome": decision.map(|d| d.decision.outcome),
@@ -441,6 +442,7 @@ struct ResultRow {
     evidence: Option<Json<Evidence>>,
     error_class: Option<String>,
     error_code: Option<String>,
+    simulated: bool,
 }
 
 impl TryFrom<ResultRow> for StoredResult {
@@ -464,6 +466,7 @@ impl TryFrom<ResultRow> for StoredResult {
                 .map_err(|_| Error::Inconsistent("results.http_status"))?,
             evidence: row.evidence.map(|Json(evidence)| evidence),
             error,
+            simulated: row.simulated,
         })
     }
 }

@@ -181,7 +181,8 @@ where
     // Kept only to write one by one if the batch is refused, so that one item cannot sink the rest.
     let spare = if items.len() > 1 { items.clone() } else { Vec::new() };
     let written = write(items).await;
-    let in_vain = matches!(written, Err(Error::Unavailable(_) | Error::Timeout(_)));
+    let in_vain =
+        matches!(written, Err(Error::Unavailable(_) | Error::Untrusted(_) | Error::Timeout(_)));
     match written {
         Ok(outcomes) => {
             for (waiter, outcome) in waiters.into_iter().zip(outcomes) {

@@ -299,9 +299,10 @@ impl Store {
                     returning v.id
                  ), written as (
                     insert into decisions (id, verification_id, result_id, policy_digest, outcome,
-                        reasons, decided_by, decided_at)
+                        reasons, decided_by, decided_at, simulated)
                     select i.id, i.verification_id, i.result_id, i.policy, i.outcome, i.reasons,
-                        'policy', $2
+                        'policy', $2, coalesce((select simulated from results
+                            where id = i.result_id limit 1), false)
                     from incoming i join mine on mine.id = i.verification_id
                     returning 1
                  )

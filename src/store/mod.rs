@@ -7,6 +7,7 @@
 mod ownership;
 mod pool;
 mod schema;
+mod tls;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
@@ -31,6 +32,7 @@ pub mod verifications;
 
 pub use pool::{Settings, Store};
 pub use schema::SchemaState;
+pub use tls::Protection;
 
 use std::time::Duration;
 
@@ -41,6 +43,9 @@ pub enum Error {
     /// Postgres cannot be reached, is starting, stopping or read-only: try again later.
     #[error("the database is unavailable ({0})")]
     Unavailable(String),
+    /// No TLS as `database.url` wants it: nothing was sent, the password neither.
+    #[error("no trusted connection to the database: {0}")]
+    Untrusted(&'static str),
     /// No answer in time; a write may or may not have happened.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
@@ -64,7 +69,7 @@ impl Error {
     /// The same statement may succeed if tried again by itself.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::Unavailable(_) | Self::Untrusted(_) | Self::Timeout(_) => true,
             // Serialization failure and deadlock: one of two had to go.
             Self::Refused { code, .. } => code == "40001" || code == "40P01",
             Self::Inconsistent(_) | Self::Schema(_) => false,
@@ -85,6 +90,9 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        if let Some(why) = tls::refusal(&error) {
+            return Self::Untrusted(why);
+        }
         match &error {
             sqlx::Error::Database(refusal) => {
                 let code = refusal.code().unwrap_or_default().into_owned();
@@ -104,7 +112,6 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Io(error) => Self::Unavailable(error.kind().to_string()),
             sqlx::Error::PoolTimedOut => Self::Unavailable("no free connection in time".to_owned()),
             sqlx::Error::PoolClosed => Self::Unavailable("shutting down".to_owned()),
-            sqlx::Error::Tls(_) => Self::Unavailable("TLS refused".to_owned()),
             _ => Self::Unavailable("connection broken".to_owned()),
         }
     }

@@ -7,7 +7,6 @@
 //! (a round trip for nothing). The test `a_cancelled_begin_loses_no_later_write` guards this.
 
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Row};
 
+use super::tls::{self, Protection};
 use super::{Error, Result};
 
 /// How to reach Postgres.
@@ -35,6 +35,7 @@ pub struct Store {
     pub(super) pool: PgPool,
     pub(super) options: Arc<PgConnectOptions>,
     timeout: Duration,
+    protection: Protection,
     last_fault: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -47,7 +48,10 @@ const SESSION: &str =
 impl Store {
     /// Checks the URL; connects lazily, so that a service may start before its database does.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let options = parse(settings)?;
+        let (options, protection) = parse(settings)?;
+        if let Protection::Weaker(sslmode) = protection {
+            tracing::warn!(sslmode, "connections to Postgres can be read or changed on their way");
+        }
         let last_fault = Arc::new(Mutex::new(None));
         let faults = Arc::clone(&last_fault);
         let pool = PgPoolOptions::new()
@@ -82,7 +86,8 @@ impl Store {
                 })
             })
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options: Arc::new(options), timeout: settings.timeout, last_fault })
+        let options = Arc::new(options);
+        Ok(Self { pool, options, timeout: settings.timeout, protection, last_fault })
     }
 
     /// The settings could be used; says nothing about whether Postgres is there.
@@ -135,6 +140,11 @@ impl Store {
         self.run(|| async { sqlx::query("select 1").execute(&self.pool).await.map(drop) }).await
     }
 
+    /// How connections are protected on their way.
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
     /// Connections now open and now idle.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
@@ -167,9 +177,8 @@ fn is_broken_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-fn parse(settings: &Settings) -> Result<PgConnectOptions> {
-    PgConnectOptions::from_str(settings.url.expose_secret())
-        // Statements stand in the source; lines about them would have fields that are not listed.
-        .map(|options| options.application_name("verdict").disable_statement_logging())
-        .map_err(|_| Error::Inconsistent("the database URL cannot be parsed"))
+fn parse(settings: &Settings) -> Result<(PgConnectOptions, Protection)> {
+    let (options, protection) = tls::read(settings.url.expose_secret())?;
+    // Statements stand in the source; lines about them would have fields that are not listed.
+    Ok((options.application_name("verdict").disable_statement_logging(), protection))
 }

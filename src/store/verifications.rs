@@ -24,7 +24,7 @@ macro_rules! columns {
     () => {
         "v.id, v.biz_type, v.biz_id, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
          d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons, d.decided_by,
-         d.decided_at"
+         d.decided_at, d.simulated"
     };
 }
 
@@ -287,6 +287,7 @@ pub(super) fn decision_of(row: &PgRow, outcome_column: &str) -> Result<Option<St
         policy: row.try_get("policy_digest")?,
         by: if by == "person" { DecidedBy::Person } else { DecidedBy::Policy },
         decided_at: row.try_get("decided_at")?,
+        simulated: row.try_get("simulated")?,
         decision: Decision {
             outcome: Outcome::parse(outcome).ok_or(Error::Inconsistent("decisions.outcome"))?,
             reasons,

@@ -82,6 +82,11 @@ pub const METRICS: &[Metric] = &[
         "What this process has in its hands: verifications to ask about, tasks",
     ),
     counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
+    counter(
+        "verdict_simulated_answers_total",
+        &[],
+        "Answers of a simulated provider: nobody is really verified by them",
+    ),
     histogram("verdict_provider_call_seconds", &[], "Time of a call to the provider"),
     gauge(
         "verdict_budget_queries_per_second",
@@ -190,6 +195,11 @@ pub const METRICS: &[Metric] = &[
         "verdict_database_connections_max",
         &[],
         "Connections to the database that this process may have",
+    ),
+    gauge(
+        "verdict_database_tls_info",
+        &["sslmode"],
+        "1; the label says what protects connections to the database: local, verify-full, or the weaker sslmode that database.url spells",
     ),
     counter(
         "verdict_looks_put_off_total",

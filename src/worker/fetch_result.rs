@@ -81,6 +81,9 @@ async fn ask_and_write(
     drop(call);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
     metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
+    if fetched.result.simulated {
+        metrics::counter!("verdict_simulated_answers_total").increment(1);
+    }
     let sealed =
         heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
     let said = person_in(&heard);
@@ -299,6 +302,7 @@ impl Fetched {
             http_status: 0,
             evidence: None,
             error: None,
+            simulated: heard.as_ref().is_ok_and(|answer| answer.simulated),
         };
         let mut as_before = false;
         if let Ok(answer) = heard {
@@ -337,7 +341,7 @@ impl Fetched {
         // Both by what is in use at this moment.
         let policies = worker.policies.get();
         let decision = evidence.map(|evidence| {
-            decide(worker, policies.active(&claimed.biz_type), result.id, evidence, span)
+            decide(worker, policies.active(&claimed.biz_type), &result, evidence, span)
         });
         let shadow = evidence.zip(policies.shadow(&claimed.biz_type)).map(|(evidence, policy)| {
             ShadowDecision {
@@ -352,7 +356,7 @@ impl Fetched {
 fn decide(
     worker: &Worker,
     policy: &Policy,
-    result_id: ResultId,
+    result: &StoredResult,
     evidence: &Evidence,
     span: &Span,
 ) -> StoredDecision {
@@ -362,10 +366,11 @@ fn decide(
     traces::decided(span, &deciding, &decision);
     StoredDecision {
         id: worker.ids.next(now),
-        result_id,
+        result_id: result.id,
         policy: policy.digest().to_owned(),
         by: DecidedBy::Policy,
         decided_at: now,
+        simulated: result.simulated,
         decision,
     }
 }

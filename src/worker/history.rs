@@ -346,6 +346,8 @@ fn anew(
         policy: policy.digest().to_owned(),
         by: DecidedBy::Policy,
         decided_at: now,
+        // The database knows, from the answer's row.
+        simulated: false,
         decision,
     };
     Some((standing, stored))

@@ -75,8 +75,13 @@ async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
     setting.drained().await;
     let report = Report::of(&setting, "all").await;
     let bad: Vec<&Value> = report.items.iter().filter(|item| item["state"] != "ok").collect();
-    // The disk of this machine is its own affair.
-    assert!(bad.iter().all(|item| item["check"] == "disk-space"), "{bad:#?}");
+    // The disk of this machine is its own affair, and the tests' provider is a simulated one.
+    let expected = |item: &&Value| {
+        let says = item["says"].as_str().unwrap();
+        item["check"] == "disk-space"
+            || says == "it is a simulated provider: nobody is really verified"
+    };
+    assert!(bad.iter().all(expected), "{bad:#?}");
     assert_eq!(report.code, 0);
     report.has("provider", "ok", "signature is good");
     report.has("provider", "ok", "Date header");

@@ -36,5 +36,6 @@ mod reviewing;
 mod roles;
 mod sealing;
 mod starting;
+mod simulated;
 mod slow_clients;
 mod upgrade;

@@ -436,6 +436,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
                 policy: milder.clone(),
                 by: verdict::domain::decision::DecidedBy::Policy,
                 decided_at: now(),
+                simulated: false,
                 decision: verdict::policy::decide(policy, &standing.evidence),
             },
         ));

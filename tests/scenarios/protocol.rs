@@ -159,6 +159,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
                 http_status: 400,
                 evidence: None,
                 error: Some(AnswerError { class: ErrorClass::BadRequest, code: None }),
+                simulated: false,
             },
             sealed_body: vec![1],
             material: None,

@@ -4,11 +4,12 @@ use time::OffsetDateTime;
 use verdict::app::Role;
 use verdict::policy::Policy;
 use verdict::store::inspection::Server;
-use verdict::store::{Error, SchemaState};
+use verdict::store::{Error, Protection, SchemaState};
 use verdict::vault::Vault;
 
 use super::finding::Finding;
 use super::{Patient, rights};
+use crate::cli::hint;
 
 /// A clock that is off by more stamps wrong times.
 const SKEW: time::Duration = time::Duration::seconds(5);
@@ -47,6 +48,7 @@ fn reachable(server: &Server) -> Finding {
 /// There is no connection to be had.
 pub(super) fn unreachable(error: &Error) -> Finding {
     let hint = match error {
+        Error::Untrusted(_) => hint::UNTRUSTED,
         Error::Refused { code, .. } if code.starts_with("28") => {
             "see user and password of database.url, and the server's pg_hba.conf"
         }
@@ -56,6 +58,23 @@ pub(super) fn unreachable(error: &Error) -> Finding {
         _ => "see that Postgres runs, and host and port of database.url",
     };
     Finding::failed(error.to_string(), hint)
+}
+
+/// How the connection is protected on its way, as the URL says; asks nobody.
+pub(super) fn protection(protection: Protection) -> Finding {
+    match protection {
+        Protection::Local => Finding::ok("the connection does not leave this machine"),
+        Protection::VerifyFull => {
+            Finding::ok("TLS with a verified certificate (sslmode=verify-full)")
+        }
+        Protection::Weaker(mode) => Finding::warning(
+            format!(
+                "database.url spells sslmode={mode}: an attacker on the way can read or change everything"
+            ),
+            "leave sslmode out, which means verify-full, and give the authority of the server's \
+             certificate as sslrootcert=/path/ca.pem; ignore this on a network that no other machine reaches",
+        ),
+    }
 }
 
 fn durability(server: &Server) -> Vec<Finding> {

@@ -99,6 +99,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
         clock: Clock::system(),
         ids: Ids::random(),
     });
+    items.push(Item::new("database-tls", database::protection(patient.store.protection())));
     // It has a limit of its own, database.timeout_seconds.
     let server = match patient.store.connect_once().await {
         Ok(()) => patient.store.inspect_server().await,

@@ -40,6 +40,13 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
     match client.describe_verify_result(scene_name, &nobody).await {
         Ok(answer) => {
             let mut found = vec![answered(&answer, scene.is_some())];
+            if answer.simulated {
+                found.push(Finding::warning(
+                    "it is a simulated provider: nobody is really verified",
+                    "set provider.endpoint to the vendor's, with an access key of the vendor; \
+                     ignore this in a test installation",
+                ));
+            }
             if let Some(date) = answer.date {
                 let mut clock = clock_against(date, patient.clock.now());
                 clock.says = format!("by the provider's Date header {}", clock.says);

@@ -6,6 +6,7 @@ mod retry_after;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap};
@@ -96,6 +97,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// What time it was there, by the header `Date`.
     pub date: Option<OffsetDateTime>,
+    /// The simulated provider answered, as it says itself.
+    pub simulated: bool,
     /// What we made of it.
     pub reading: Reading,
 }
@@ -145,6 +148,7 @@ pub struct Client {
     credentials: Arc<Chain>,
     clock: Clock,
     ids: Ids,
+    simulation_seen: AtomicBool,
 }
 
 impl Client {
@@ -158,7 +162,8 @@ impl Client {
         check_endpoint(&settings.endpoint).map_err(ClientError::Endpoint)?;
         let http = connection::http_client(settings.connect_timeout, settings.timeout)
             .map_err(ClientError::Setup)?;
-        Ok(Self { settings, http, credentials, clock, ids })
+        let simulation_seen = AtomicBool::new(false);
+        Ok(Self { settings, http, credentials, clock, ids, simulation_seen })
     }
 
     /// Asks once, with a nonce and a timestamp of its own. Safe to repeat: a read.
@@ -171,8 +176,8 @@ impl Client {
         let called = self.call(self.settings.method, RESULT, params).await?;
         let reading = wire::read(called.http_status, &called.body);
         self.look_at(reading.outcome.as_ref().err(), &called).await;
-        let Called { http_status, retry_after, date, body, .. } = called;
-        Ok(Answer { http_status, body, retry_after, date, reading })
+        let Called { http_status, retry_after, date, simulated, body, .. } = called;
+        Ok(Answer { http_status, body, retry_after, date, simulated, reading })
     }
 
     /// Has the provider start a verification. Always in a form body: what is handed through names
@@ -222,8 +227,12 @@ impl Client {
         let http_status = response.status().as_u16();
         let retry_after = retry_after::read(response.headers(), stamp.at);
         let date = date(response.headers());
+        let simulated = response.headers().contains_key(wire::SIMULATED);
+        if simulated && !self.simulation_seen.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the provider is a simulated one: nobody is really verified");
+        }
         let body = connection::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
-        Ok(Called { http_status, body, retry_after, date, credentials })
+        Ok(Called { http_status, body, retry_after, date, simulated, credentials })
     }
 
     /// Perhaps only this key or token is bad: the next call looks again.
@@ -239,6 +248,7 @@ struct Called {
     body: Zeroizing<Vec<u8>>,
     retry_after: Option<Duration>,
     date: Option<OffsetDateTime>,
+    simulated: bool,
     credentials: Arc<credentials::Credentials>,
 }
 

@@ -32,6 +32,8 @@ use tree::Node;
 /// Longest body we read. Real ones have about 2 KiB; the rest is room, and what is longer is
 /// not an answer.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// With every answer of our simulated provider, and with none of the vendor's.
+pub const SIMULATED: &str = "x-verdict-simulated";
 
 /// Deepest nesting we follow. Real answers have four levels.
 pub(crate) const MAX_DEPTH: usize = 64;

@@ -270,6 +270,7 @@ impl Steps {
             policy: self.policy.digest().to_owned(),
             by: DecidedBy::Policy,
             decided_at: START,
+            simulated: false,
             decision: decide(&self.policy, evidence),
         });
         let result = (answer != Answer::Nothing).then(|| NewResult {
@@ -281,6 +282,7 @@ impl Steps {
                 http_status: 200,
                 evidence,
                 error,
+                simulated: false,
             },
             sealed_body: sealed_body(claimed),
             material: None,
