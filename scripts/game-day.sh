@@ -271,12 +271,10 @@ nothing_open() { [ "$(open_work)" = 0 ]; }
 # What was accepted is there, and has come to an end.
 reckon() {
     sort -u "$home/accepted" >"$home/ledger"
-    cp "$home/ledger" "$data/ledger"
-    chmod 644 "$data/ledger"
     tell 'reckoned up:'
     sql <<SQL | indented
 create temp table ledger (id text primary key);
-\\copy ledger from '$data/ledger'
+\\copy ledger from '$home/ledger'
 select 'accepted ' || count(*) || ', of them not in the database ' ||
     count(*) filter (where not exists (select from callbacks c where c.message_id = ledger.id)) from ledger;
 select 'verifications: ' || string_agg(state || ' ' || n, ', ' order by state)
@@ -284,7 +282,7 @@ select 'verifications: ' || string_agg(state || ' ' || n, ', ' order by state)
 select 'decided without a decision ' || count(*) from verifications v
     where state = 'decided' and not exists (select from decisions d where d.verification_id = v.id);
 SQL
-    lost=$(sql -c 'create temp table ledger (id text primary key)' -c "\\copy ledger from '$data/ledger'" \
+    lost=$(sql -c 'create temp table ledger (id text primary key)' -c "\\copy ledger from '$home/ledger'" \
         -c 'select count(*) from ledger where not exists (select from callbacks c where c.message_id = ledger.id)')
     [ "$lost" = 0 ] || failed=1
 }

@@ -1,10 +1,11 @@
 //! Under which account Postgres runs: ours, or another one where we are root.
 
-use std::fs::{self, Metadata, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::error::{Error, io};
+use super::error::Error;
+use super::folder::Folder;
 
 /// Who has no rights anywhere, where the machine does not say (Linux' overflow uid).
 const NOBODY: Account = Account { uid: 65534, gid: 65534, switched: true };
@@ -30,13 +31,21 @@ impl Account {
         named(&users, "postgres").or_else(|| named(&users, "nobody")).unwrap_or(NOBODY)
     }
 
-    /// Gives a file or folder to the account, for nobody else to read.
-    pub(super) fn own(self, path: &Path, mode: u32) -> Result<(), Error> {
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("protect", path))?;
-        if self.switched {
-            chown(path, Some(self.uid), Some(self.gid)).map_err(io("hand over", path))?;
+    /// The owner that new files and folders get; `None`: they stay ours.
+    pub(super) fn new_owner(self) -> Option<(u32, u32)> {
+        self.switched.then_some((self.uid, self.gid))
+    }
+
+    /// A folder for the account alone, made if missing. One that exists must be the account's or
+    /// ours: in `/var/tmp` anybody could have put one there first.
+    pub(super) fn private_subfolder(self, of: &Folder, name: &str) -> Result<Folder, Error> {
+        let folder = of.subfolder(name)?;
+        let me = rustix::process::geteuid().as_raw();
+        if ![self.uid, me].contains(&folder.about()?.st_uid) {
+            return Err(Error::NotOurs(folder.path().to_owned()));
         }
-        Ok(())
+        folder.hand_over(self.new_owner())?;
+        Ok(folder)
     }
 
     /// Whether the account can get to `folder`. Access lists beyond the mode bits are not asked.

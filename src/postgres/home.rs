@@ -4,9 +4,8 @@
 //! `server/`. As root with a folder that only root can enter (below root's home, say), the rest lives
 //! in `/var/tmp` instead, under a name derived from the caller's path, and `moved-to` says so.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -14,10 +13,17 @@ use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::{Error, io as failed};
+use super::folder::{Folder, hand_over};
 
 /// Longest path of a socket, less `/.s.PGSQL.65535`: `sun_path` holds 104 bytes on macOS, 108 on
 /// Linux, the closing zero included.
 const SOCKET_FOLDER_MAX: usize = 103 - 15;
+pub(super) const DATA: &str = "data";
+/// Where `initdb` works until it is done.
+pub(super) const UNFINISHED_DATA: &str = "data.unfinished";
+const LOG: &str = "server.log";
+const PASSWORD: &str = "password";
+const SOCKET: &str = "socket";
 
 /// A locked folder, ready for a server.
 #[derive(Debug)]
@@ -25,27 +31,26 @@ pub(super) struct Home {
     /// Held as long as the server is ours. Closed on exec, so that no child keeps it.
     lock: Option<File>,
     pub(super) account: Account,
-    place: PathBuf,
+    place: Folder,
 }
 
 impl Home {
     /// Locks `folder` and makes what is missing in it.
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(failed("make", folder))?;
-        let folder = folder.canonicalize().map_err(failed("find", folder))?;
+        let folder = Folder::ours(folder)?;
         let lock = lock(&folder)?;
         let account = Account::choose();
-        let place = if account.reaches(&folder) {
-            folder.join("server")
+        let place = if account.reaches(folder.path()) {
+            account.private_subfolder(&folder, "server")?
         } else {
-            let place = elsewhere(&folder);
-            let note = folder.join("moved-to");
-            fs::write(&note, format!("{}\n", place.display())).map_err(failed("write", &note))?;
+            let (parent, name) = elsewhere(folder.path());
+            let place = account.private_subfolder(&Folder::open(parent)?, &name)?;
+            let mut note = folder.new_file("moved-to", 0o644)?;
+            writeln!(note, "{}", place.path().display()).map_err(failed("write", folder.path()))?;
             place
         };
         let home = Self { lock: Some(lock), account, place };
-        home.private_folder(&home.place)?;
-        home.private_folder(&home.socket())?;
+        home.account.private_subfolder(&home.place, SOCKET)?;
         Ok(home)
     }
 
@@ -54,29 +59,36 @@ impl Home {
         drop(self.lock.take());
     }
 
-    pub(super) fn place(&self) -> &Path {
+    /// Where everything but the lock is. Postgres' account may plant anything in it.
+    pub(super) fn place(&self) -> &Folder {
         &self.place
     }
 
+    /// For Postgres, which runs under its own account; we read through [`Self::place`].
     pub(super) fn data(&self) -> PathBuf {
-        self.place.join("data")
-    }
-
-    /// Where `initdb` works until it is done.
-    pub(super) fn unfinished_data(&self) -> PathBuf {
-        self.place.join("data.unfinished")
+        self.place.path().join(DATA)
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.place.join("server.log")
+        self.place.path().join(LOG)
     }
 
     pub(super) fn password_file(&self) -> PathBuf {
-        self.place.join("password")
+        self.place.path().join(PASSWORD)
+    }
+
+    /// The beginning of the current server's log.
+    pub(super) fn read_log(&self) -> String {
+        self.place.read(LOG, 1 << 20).ok().flatten().unwrap_or_default()
+    }
+
+    /// The state file that a running server keeps.
+    pub(super) fn postmaster_pid(&self) -> Option<String> {
+        self.place.existing_subfolder(DATA).ok()?.read("postmaster.pid", 4096).ok()?
     }
 
     fn socket(&self) -> PathBuf {
-        self.place.join("socket")
+        self.place.path().join(SOCKET)
     }
 
     /// The socket's folder, unless its path is too long for a socket.
@@ -86,80 +98,49 @@ impl Home {
 
     /// The password: 32 random bytes in hex, made once and kept with the data.
     pub(super) fn password(&self) -> Result<SecretString, Error> {
-        let path = self.password_file();
-        match fs::read_to_string(&path) {
-            Ok(kept) if !kept.trim().is_empty() => return Ok(kept.trim().into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("read", &path)(error)),
+        if let Some(kept) = self.place.read(PASSWORD, 4096)?
+            && !kept.trim().is_empty()
+        {
+            return Ok(kept.trim().into());
         }
+        let path = self.password_file();
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes)
             .map_err(|_| failed("draw random bytes for", &path)(io::Error::other("no entropy")))?;
         let password = hex::encode(bytes);
-        self.new_file(&path, &format!("{password}\n"))?;
+        let mut file = self.new_file(PASSWORD)?;
+        writeln!(file, "{password}").map_err(failed("write", &path))?;
         Ok(password.into())
     }
 
     /// A fresh log; the one of the run before stays beside it.
     pub(super) fn new_log(&self) -> Result<File, Error> {
-        let path = self.log();
-        if path.exists() {
-            let older = path.with_extension("log.1");
-            fs::rename(&path, &older).map_err(failed("rename", &path))?;
+        if self.place.has(LOG) {
+            self.place.rename(LOG, "server.log.1")?;
         }
-        self.new_file(&path, "")
+        self.new_file(LOG)
     }
 
-    fn new_file(&self, path: &Path, text: &str) -> Result<File, Error> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed("write", path))?;
-        file.write_all(text.as_bytes()).map_err(failed("write", path))?;
-        self.account.own(path, 0o600)?;
+    fn new_file(&self, name: &str) -> Result<File, Error> {
+        let file = self.place.new_file(name, 0o600)?;
+        hand_over(&file, &self.place.path().join(name), 0o600, self.account.new_owner())?;
         Ok(file)
-    }
-
-    /// Makes a folder for the account alone. One that exists must be the account's or ours: in
-    /// `/var/tmp` anybody could have put one there first.
-    fn private_folder(&self, path: &Path) -> Result<(), Error> {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(path).map_err(failed("look at", path))?;
-                let me = rustix::process::geteuid().as_raw();
-                if !found.is_dir() || ![self.account.uid, me].contains(&found.uid()) {
-                    return Err(Error::NotOurs(path.to_owned()));
-                }
-            }
-            Err(error) => return Err(failed("make", path)(error)),
-        }
-        self.account.own(path, 0o700)
     }
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join("lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed("open", &path))?;
+fn lock(folder: &Folder) -> Result<File, Error> {
+    let file = folder.file_to_lock("lock")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.path().to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed("lock", folder.path())(error)),
     }
 }
 
 /// A place anybody can get to, which outlives a restart of the machine, the same for every run.
-fn elsewhere(folder: &Path) -> PathBuf {
+fn elsewhere(folder: &Path) -> (&'static Path, String) {
     let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
     let name = format!("verdict-postgres-{}", hex::encode(&digest[..8]));
     let lasting = Path::new("/var/tmp");
-    if lasting.is_dir() { lasting.join(name) } else { Path::new("/tmp").join(name) }
+    (if lasting.is_dir() { lasting } else { Path::new("/tmp") }, name)
 }

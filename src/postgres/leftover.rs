@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::error::{Error, io};
+use super::error::Error;
+use super::folder::Folder;
+use super::home::DATA;
 
 /// How often we look whether something has happened that sends us no event.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
@@ -26,20 +28,17 @@ enum Holder {
     Foreign,
 }
 
-/// Stops a server on `data` that lost its owner. Call it with the folder's lock held.
-pub(super) async fn stop(data: &Path) -> Result<(), Error> {
-    let path = data.join("postmaster.pid");
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+/// Stops a server on the data of `place` that lost its owner. Call it with the folder's lock held.
+pub(super) async fn stop(place: &Folder) -> Result<(), Error> {
+    const FILE: &str = "postmaster.pid";
+    let folder = place.existing_subfolder(DATA)?;
+    let data = folder.path();
+    let Some(text) = folder.read(FILE, 4096)? else { return Ok(()) };
     let number = text.lines().next().and_then(|line| line.trim().parse().ok());
     let Some(pid) = number.and_then(Pid::from_raw) else { return Ok(()) };
     match holder(pid, data) {
-        Holder::Nobody => {
-            // Postgres would refuse to start if some other program of the same user had the number.
-            fs::remove_file(&path).or_else(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Ok(()),
-                _ => Err(io("remove", &path)(error)),
-            })
-        }
+        // Postgres would refuse to start if some other program of the same user had the number.
+        Holder::Nobody => folder.remove(FILE),
         Holder::Foreign => {
             Err(Error::ForeignServer { pid: pid.as_raw_pid(), data: data.to_owned() })
         }

@@ -6,6 +6,7 @@
 
 mod account;
 mod error;
+mod folder;
 mod home;
 mod leftover;
 mod programs;
@@ -15,5 +16,6 @@ mod settings;
 mod tests;
 
 pub use error::Error;
+pub use folder::Folder;
 pub use programs::Programs;
 pub use server::{Mode, Server};

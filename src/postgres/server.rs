@@ -1,24 +1,23 @@
 //! One server: made, started, watched and stopped.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Pid;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::{Error, io as failed};
-use super::home::Home;
+use super::home::{DATA, Home, UNFINISHED_DATA};
 use super::leftover::{self, LOOK};
 use super::programs::Programs;
 use super::settings;
 
-/// The only account in the server.
+/// The superuser, and the only account that is there from the start.
 const USER: &str = "verdict";
 /// How long a start may take. A crash in durable mode is recovered first.
 const START_WITHIN: Duration = Duration::from_mins(2);
@@ -77,14 +76,14 @@ impl Server {
         let home = Home::open(folder)?;
         let password = home.password()?;
         let data = home.data();
-        if data.exists() {
-            same_major(programs, &data)?;
+        if home.place().has(DATA) {
+            same_major(programs, &home)?;
         } else {
             initialise(programs, &home, mode).await?;
         }
         let mut tries = 1;
         loop {
-            leftover::stop(&data).await?;
+            leftover::stop(home.place()).await?;
             let port = choose().map_err(failed("find a free port for", &data))?;
             let mut process = Process::spawn(programs, &home, mode, port)?;
             match process.ready(&home).await {
@@ -92,7 +91,7 @@ impl Server {
                     let major = programs.major();
                     return Ok(Self { process, home, password, port, major });
                 }
-                Err(Error::Ended(log)) if tries < TRIES && passes(&log) => {
+                Err(Error::Ended(_)) if tries < TRIES && passes(&home.read_log()) => {
                     tokio::time::sleep(BETWEEN_TRIES * tries).await;
                     tries += 1;
                 }
@@ -101,11 +100,15 @@ impl Server {
         }
     }
 
-    /// Where a client reaches `database`, password included: never log it. The database
+    /// Where the superuser reaches `database`, password included: never log it. The database
     /// `postgres` exists from the start.
     pub fn url(&self, database: &str) -> String {
-        let password = self.password.expose_secret();
-        format!("postgres://{USER}:{password}@127.0.0.1:{}/{database}", self.port)
+        self.url_as(USER, self.password.expose_secret(), database)
+    }
+
+    /// As [`Server::url`], for another account of the server.
+    pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// The port on 127.0.0.1.
@@ -183,7 +186,7 @@ impl Process {
         command.arg(programs.postgres()).arg("-D").arg(home.data());
         command.args(settings::arguments(mode, port, home.socket_folder().as_deref()));
         environment(&mut command);
-        command.current_dir(home.place());
+        command.current_dir(home.place().path());
         // In a process group of its own, so that Ctrl-C reaches us, and Postgres through us.
         command.stdin(Stdio::piped()).stdout(log).stderr(again).process_group(0);
         if home.account.switched {
@@ -200,11 +203,10 @@ impl Process {
 
     /// Waits until the server says in `postmaster.pid` that it takes connections.
     async fn ready(&mut self, home: &Home) -> Result<(), Error> {
-        let file = home.data().join("postmaster.pid");
         let pid = self.child.id().to_string();
         let waiting = async {
             loop {
-                if fs::read_to_string(&file).is_ok_and(|text| says_ready(&text, &pid)) {
+                if home.postmaster_pid().is_some_and(|text| says_ready(&text, &pid)) {
                     return Ok(());
                 }
                 if self.ended() {
@@ -259,12 +261,10 @@ fn says_ready(postmaster_pid: &str, pid: &str) -> bool {
 /// Whether a start failed for a reason that passes: the port was taken meanwhile; processes of a
 /// server that was killed are still ending; a server whose owner was killed in the middle of its
 /// start was quicker than we.
-fn passes(log: &Path) -> bool {
-    fs::read_to_string(log).is_ok_and(|text| {
-        text.contains("could not create any TCP/IP sockets")
-            || text.contains("pre-existing shared memory block")
-            || text.contains("lock file \"postmaster.pid\" already exists")
-    })
+fn passes(log: &str) -> bool {
+    log.contains("could not create any TCP/IP sockets")
+        || log.contains("pre-existing shared memory block")
+        || log.contains("lock file \"postmaster.pid\" already exists")
 }
 
 /// A port that nobody has at this moment.
@@ -272,22 +272,30 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn same_major(programs: &Programs, data: &Path) -> Result<(), Error> {
-    let path = data.join("PG_VERSION");
-    let found = fs::read_to_string(&path).map_err(failed("read", &path))?.trim().to_owned();
+fn same_major(programs: &Programs, home: &Home) -> Result<(), Error> {
+    let data = home.place().existing_subfolder(DATA)?;
+    let found = data.read("PG_VERSION", 16)?.unwrap_or_default().trim().to_owned();
     let ours = programs.major();
     if found == ours.to_string() {
-        Ok(())
-    } else {
-        Err(Error::OtherMajor { data: data.to_owned(), found, ours })
+        return Ok(());
     }
+    // Shown, so nothing but a number: Postgres' account may have put anything there.
+    let number = !found.is_empty() && found.bytes().all(|b| b.is_ascii_digit());
+    let found = if number { found } else { "another version".to_owned() };
+    Err(Error::OtherMajor { data: data.path().to_owned(), found, ours })
 }
 
 /// Makes the data folder: aside first, then renamed, so that half a folder is never taken for one.
 async fn initialise(programs: &Programs, home: &Home, mode: Mode) -> Result<(), Error> {
-    let aside = home.unfinished_data();
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(failed("remove", &aside))?;
+    let aside = home.place().path().join(UNFINISHED_DATA);
+    if home.place().has(UNFINISHED_DATA) {
+        // By the account itself, so that nothing else can be reached by what it planted.
+        let mut command = tokio::process::Command::new("/bin/rm");
+        command.arg("-rf").arg("--").arg(&aside);
+        let removed = run(command, home).await.map_err(failed("remove", &aside))?;
+        if !removed.status.success() {
+            return Err(failed("remove", &aside)(io::Error::other("rm failed")));
+        }
     }
     let mut command = tokio::process::Command::new(programs.initdb());
     command.arg("-D").arg(&aside).arg("--pwfile").arg(home.password_file());
@@ -297,22 +305,25 @@ async fn initialise(programs: &Programs, home: &Home, mode: Mode) -> Result<(), 
     if mode == Mode::ThrowAway {
         command.arg("--no-sync");
     }
-    environment(command.as_std_mut());
-    command.current_dir(home.place()).stdin(Stdio::null());
-    command.process_group(0).kill_on_drop(true);
-    if home.account.switched {
-        command.uid(home.account.uid).gid(home.account.gid);
-    }
-    let output = command.output().await.map_err(failed("run", &programs.initdb()))?;
+    let output = run(command, home).await.map_err(failed("run", &programs.initdb()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::Init(said.trim().lines().last().unwrap_or("no message").to_owned()));
     }
-    let data = home.data();
-    fs::rename(&aside, &data).map_err(failed("rename", &aside))?;
+    home.place().rename(UNFINISHED_DATA, DATA)?;
     if mode == Mode::Durable {
-        let place = home.place();
-        File::open(place).and_then(|dir| dir.sync_all()).map_err(failed("sync", place))?;
+        home.place().sync()?;
     }
     Ok(())
+}
+
+/// Runs a program to its end under Postgres' account.
+async fn run(mut command: tokio::process::Command, home: &Home) -> io::Result<Output> {
+    environment(command.as_std_mut());
+    command.current_dir(home.place().path()).stdin(Stdio::null());
+    command.process_group(0).kill_on_drop(true);
+    if home.account.switched {
+        command.uid(home.account.uid).gid(home.account.gid);
+    }
+    command.output().await
 }

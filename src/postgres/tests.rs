@@ -7,15 +7,15 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, getpgid, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 
-use super::*;
+use super::{Error, Mode, Programs, Server, leftover};
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let unique = format!("verdict-test-{}-{name}", std::process::id());
-        Self(std::env::temp_dir().join(unique))
+        // A name that nobody can guess: in /tmp anybody could have made it first.
+        Self(tempfile::tempdir().expect("a folder").keep().join(name))
     }
 }
 
@@ -24,7 +24,7 @@ impl Drop for Folder {
         if let Ok(place) = std::fs::read_to_string(self.0.join("moved-to")) {
             let _ = std::fs::remove_dir_all(place.trim());
         }
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = self.0.parent().map(std::fs::remove_dir_all);
     }
 }
 

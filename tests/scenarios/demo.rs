@@ -83,6 +83,12 @@ async fn it_leaves_nothing_of_a_person_in_output_log_or_database() {
     let mut demo = Demo::start().await;
     let secrets: Vec<String> = ["access_key_secret", "secret"].map(|key| demo.setting(key)).into();
     let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    let superuser: bool =
+        sqlx::query_scalar("select rolsuper from pg_roles where rolname = current_user")
+            .fetch_one(&sqlx::PgPool::connect(&demo.setting("url")).await.unwrap())
+            .await
+            .unwrap();
+    assert!(!superuser, "the service's own database user may not read files of the machine");
     let log = demo.file("verdict.log");
     assert!(log.contains("\"message\":\"fetch\""));
     let dump = dump(&demo.setting("url"));

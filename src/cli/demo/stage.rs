@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use verdict::config::{Config, ConfigError, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
-use verdict::postgres::{Mode, Programs, Server};
+use verdict::postgres::{Folder, Mode, Programs, Server};
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
 use verdict::store::audit::Doing;
@@ -31,6 +30,9 @@ use crate::cli::say;
 /// Of the public and the operations listener; others if one of them is taken.
 const PREFERRED_PORTS: [u16; 2] = [8080, 9464];
 const DATABASE: &str = "verdict_demo";
+/// Owns the database and is no superuser, as an installation's owner should be.
+const OWNER: &str = "verdict_demo_owner";
+const CONFIG: &str = "verdict.toml";
 
 /// Everything up and running.
 pub struct Stage {
@@ -59,22 +61,22 @@ impl Stage {
         let started = Instant::now();
         let tell =
             |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
-        fs::create_dir_all(folder)
-            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let own = Folder::ours(folder)?;
         // Of an earlier demo, whose database and keys are gone.
         let _ = fs::remove_dir_all(folder.join("images"));
+        own.subfolder("images")?;
         let log_file = folder.join("verdict.log");
         let log = telemetry::Settings { json: true, filter: "info".to_owned() };
-        telemetry::init(&log, Output::File(fs::File::create(&log_file)?))
+        telemetry::init(&log, Output::File(own.new_file("verdict.log", 0o644)?))
             .map_err(anyhow::Error::msg)?;
         telemetry::metrics();
 
+        let (clock, ids) = (Clock::system(), Ids::random());
         let programs = Programs::find(environment.get("PG_BIN").map(Path::new))?;
         let postgres = Server::start(&programs, &folder.join("postgres"), Mode::Durable).await?;
         tell(format!("Postgres {} on 127.0.0.1:{}", postgres.major(), postgres.port()));
-        fresh_database(&postgres).await?;
+        let url = fresh_database(&postgres, &ids.nonce()).await?;
 
-        let (clock, ids) = (Clock::system(), Ids::random());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let provider = listener.local_addr()?;
         let sandbox_secret = ids.nonce();
@@ -90,11 +92,11 @@ impl Stage {
         tell(format!("simulated provider on {provider}"));
 
         let webhook_secret = format!("whsec_{}", random_base64(&ids));
-        let config_file = folder.join("verdict.toml");
+        let config_file = folder.join(CONFIG);
         let settings = |ports: [u16; 2]| {
             let vault_secret = random_base64(&ids);
             let text = settings(
-                &postgres,
+                &url,
                 provider,
                 &sandbox_secret,
                 &webhook_secret,
@@ -102,7 +104,7 @@ impl Stage {
                 &std::path::absolute(folder.join("images"))?,
                 ports,
             );
-            write_private(&config_file, &text)?;
+            own.new_file(CONFIG, 0o600)?.write_all(text.as_bytes())?;
             // The demo's own file alone: a variable set for production must not reach into it.
             anyhow::Ok(Config::load(Some(&config_file), &Environment::new())?)
         };
@@ -168,16 +170,20 @@ throttled-3-then-pass, http-503 … (README has the table). Log: {}",
     }
 }
 
-/// The same script must begin from nothing every time.
-async fn fresh_database(postgres: &Server) -> anyhow::Result<()> {
-    use sqlx::{Connection, Executor, PgConnection};
+/// The same script must begin from nothing every time. The URL for the database's owner.
+async fn fresh_database(postgres: &Server, password: &str) -> anyhow::Result<String> {
+    use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
     let mut connection = PgConnection::connect(&postgres.url("postgres")).await?;
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("drop database if exists {DATABASE} with (force)")))
-        .await?;
-    connection.execute(sqlx::AssertSqlSafe(format!("create database {DATABASE}"))).await?;
+    for statement in [
+        format!("drop database if exists {DATABASE} with (force)"),
+        format!("drop role if exists {OWNER}"),
+        format!("create role {OWNER} login password '{password}'"),
+        format!("create database {DATABASE} owner {OWNER}"),
+    ] {
+        connection.execute(AssertSqlSafe(statement)).await?;
+    }
     connection.close().await?;
-    Ok(())
+    Ok(postgres.url_as(OWNER, password, DATABASE))
 }
 
 async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Running> {
@@ -189,7 +195,7 @@ fn is_about_an_address(error: &anyhow::Error) -> bool {
 }
 
 fn settings(
-    postgres: &Server,
+    url: &str,
     provider: SocketAddr,
     sandbox_secret: &str,
     webhook_secret: &str,
@@ -197,7 +203,7 @@ fn settings(
     images: &Path,
     [http, operations]: [u16; 2],
 ) -> String {
-    let (url, images) = (postgres.url(DATABASE), images.display());
+    let images = images.display();
     format!(
         r#"# Written by `verdict demo`; every secret in it is made anew at each start.
 [http]
@@ -227,13 +233,6 @@ unfinished_schedule_ms = [300, 500, 1000]
 fn random_base64(ids: &Ids) -> String {
     // Two nonces in hex give 64 digits, 32 bytes.
     STANDARD.encode(hex::decode(format!("{}{}", ids.nonce(), ids.nonce())).unwrap_or_default())
-}
-
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let _ = fs::remove_file(path);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
 }
 
 async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<String> {

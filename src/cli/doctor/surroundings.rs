@@ -1,7 +1,7 @@
 //! What is around the process: files, the object store, disk and ports.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +16,10 @@ use super::finding::Finding;
 
 /// Others may read.
 const BY_OTHERS: u32 = 0o004;
+/// Others may write.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// In such a folder nobody removes or renames another's files.
+const STICKY: u32 = 0o1000;
 /// Below it images are lost soon.
 const FEW_BYTES: u64 = 1 << 30;
 const FEW_SHARE: f64 = 0.05;
@@ -31,7 +35,13 @@ pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
     for (key, file) in files {
         // One that cannot be read is the configuration's complaint.
         let Ok(about) = std::fs::metadata(file) else { continue };
-        if about.permissions().mode() & BY_OTHERS != 0 {
+        if about.mode() & WRITABLE_BY_OTHERS != 0 || others_replace(file) {
+            found.push(Finding::warning(
+                format!("{key}: every user of this machine can change {}", file.display()),
+                format!("chmod o-w {}, and the folder that it is in", file.display()),
+            ));
+        }
+        if about.mode() & BY_OTHERS != 0 {
             found.push(Finding::warning(
                 format!("{key}: every user of this machine can read {}", file.display()),
                 format!("chmod o-r {}", file.display()),
@@ -39,9 +49,17 @@ pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
         }
     }
     if found.is_empty() {
-        found.push(Finding::ok(format!("{count} files with secrets, none readable by everybody")));
+        found.push(Finding::ok(format!(
+            "{count} files with secrets; other users can neither read nor change them"
+        )));
     }
     found
+}
+
+/// Every user of this machine can put another file in its place.
+fn others_replace(file: &Path) -> bool {
+    let folder = file.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    folder.is_some_and(|folder| folder.mode() & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS)
 }
 
 pub(super) async fn object_store(patient: &Patient) -> Finding {
@@ -50,6 +68,15 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
     };
     if !images.archives() {
         return Finding::skipped("images are not archived");
+    }
+    if let Settings::Folder(folder) = &images.store
+        && let Ok(about) = std::fs::metadata(folder)
+        && about.mode() & WRITABLE_BY_OTHERS != 0
+    {
+        return Finding::warning(
+            format!("every user of this machine can change {}", folder.display()),
+            format!("chmod o-w {}: others could delete images, or plant links", folder.display()),
+        );
     }
     let opened = tokio::task::spawn_blocking(move || Archive::open(&images.store)).await;
     let hint = "see images.store: the folder must be writable, or bucket, endpoint and key of \
