@@ -5,11 +5,15 @@
 # Needs BuildKit (the default since Docker 23): its cache mounts keep the registry and the compiled
 # dependencies between builds, so that a change of ours compiles only ours.
 
-ARG RUST_VERSION=1.95
-ARG DEBIAN_CODENAME=bookworm
-ARG DEBIAN_NUMBER=12
+# A release pins both by digest, so that it can be built again from the same bytes:
+#
+#   docker build --build-arg BUILD_IMAGE=rust:1.95-bookworm@sha256:… \
+#       --build-arg BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:… \
+#       --build-arg VERSION=… --build-arg REVISION=… -t verdict .
+ARG BUILD_IMAGE=rust:1.95-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
-FROM rust:${RUST_VERSION}-${DEBIAN_CODENAME} AS build
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 # Not built here, but the manifest names its files, and cargo wants to see them.
@@ -28,12 +32,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images
 
-FROM gcr.io/distroless/cc-debian${DEBIAN_NUMBER}:nonroot
+FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Verdict" \
       org.opencontainers.image.description="Turns 'the user has finished real-person verification' into a durable, explainable decision" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build --chown=65532:65532 /out/images /var/lib/verdict/images

@@ -48,6 +48,47 @@ operations=http://$(compose port api 9464)
 is_ready() { curl -fsS -o /dev/null "$operations/readyz" 2>/dev/null; }
 until_true 60 'the API is ready' is_ready
 
+echo '== each service sees its own secrets, and the owner is no superuser'
+# seen SERVICE: the files with secrets that this service's account can read, from inside its mounts.
+# The image has no shell, so another container looks through the same volumes as the same account.
+seen() {
+    user=65532
+    [ "$1" != postgres ] || user=999
+    docker run --rm --user "$user" --network none --volumes-from "$(compose ps --all --quiet "$1"):ro" \
+        --entrypoint /bin/sh postgres:17 -c 'find /run/verdict -type f -readable 2>/dev/null' |
+        sort | tr '\n' ' '
+}
+# sees SERVICE FILES
+sees() {
+    found=$(seen "$1")
+    [ "$found" = "$2" ] || fail "$1 sees: $found"
+}
+database=/run/verdict/database/url
+sees api "$database /run/verdict/vault/compose /run/verdict/webhooks/app "
+sees worker "$database /run/verdict/vault/compose "
+sees migrate "$database "
+sees sandbox ''
+sees postgres "/run/verdict/superuser/api.sql /run/verdict/superuser/owner.sql /run/verdict/superuser/password /run/verdict/superuser/worker.sql "
+user_of() {
+    docker run --rm --user 65532 --network none --volumes-from "$(compose ps --all --quiet "$1"):ro" \
+        --entrypoint /bin/cat postgres:17 "$database" | sed 's,^postgres://\([^:]*\):.*,\1,'
+}
+[ "$(user_of api)" = verdict_api_user ] || fail 'the API has the URL of another user'
+[ "$(user_of worker)" = verdict_worker_user ] || fail 'the worker has the URL of another user'
+[ "$(user_of migrate)" = verdict_owner ] || fail 'migrate has the URL of another user'
+# By the socket of the container, which trusts its own superuser.
+asked() {
+    compose exec -T --user 999 postgres sh -c \
+        'PGPASSWORD=$(cat /run/verdict/superuser/password) psql -h 127.0.0.1 -U verdict -d verdict -qAtX -c "$1"' \
+        sh "$1"
+}
+[ "$(asked "select count(*) from pg_roles where rolsuper and rolname <> 'verdict'")" = 0 ] ||
+    fail 'there is a second superuser'
+[ "$(asked "select string_agg(distinct tableowner, ' ') from pg_tables where schemaname = 'public'")" = verdict_owner ] ||
+    fail 'somebody else owns a table'
+[ "$(asked "select rolcreaterole or rolcreatedb or rolbypassrls from pg_roles where rolname = 'verdict_owner'")" = f ] ||
+    fail 'the owner has a right it does not need'
+
 echo '== keys and callbacks'
 key=$(verdict keys create --name check --scopes decisions:read,images:read,admin --json |
     sed -n 's/.*"key":"\([^"]*\)".*/\1/p')
@@ -77,6 +118,8 @@ post expired
 
 echo '== decisions'
 ends pass_1 '"outcome":"approve"'
+# The simulated provider's answers are marked as such.
+is pass_1 '"simulated":true' || fail 'a simulated decision does not say so'
 ends pass_2 '"outcome":"approve"'
 ends status-7 '"outcome":"reject"'
 ends throttled-2-then-pass '"outcome":"approve"'
