@@ -25,6 +25,7 @@ use crate::http::texts::Texts;
 use crate::http::waiting::Waiting;
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
+use crate::lanes::policy_work;
 use crate::policy::Policy;
 use crate::provider::client::Client;
 use crate::provider::credentials;
@@ -270,7 +271,7 @@ struct WorkerParts {
 
 impl WorkerParts {
     fn read(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
-        let seed = load_policy(&config.policy_text()?).context("configuration: policy.file")?;
+        let seed = checked_policy(&config.policy_text()?).context("configuration: policy.file")?;
         Ok(Self {
             settings: config.worker()?,
             provider: config.provider()?,
@@ -446,8 +447,13 @@ async fn named_key(
         .with_context(|| format!("configuration: vault.keys: the installation's key {name}"))
 }
 
-/// Loads a policy text; the error lists every finding.
-pub fn load_policy(text: &str) -> anyhow::Result<Policy> {
+/// Loads a policy text off the runtime; the error lists every finding.
+pub async fn load_policy(text: &str) -> anyhow::Result<Policy> {
+    let text = text.to_owned();
+    policy_work(move || checked_policy(&text)).await
+}
+
+fn checked_policy(text: &str) -> anyhow::Result<Policy> {
     Policy::load(text).map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!(lines.join("; "))

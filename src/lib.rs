@@ -6,6 +6,7 @@
 //! | Layer | What lives there |
 //! |---|---|
 //! | [`domain`] | plain data and its grammar: ids, callback, verification, evidence, decision, clock |
+//! | [`lanes`] | computing off the runtime's threads, one piece of policy work at a time |
 //! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
 //! | [`store`] | all SQL, one file per table family; budget and breaker among it |
@@ -21,6 +22,7 @@
 //! | [`app`] | composition root: configuration, parts, running service, graceful stop |
 
 pub mod domain;
+pub mod lanes;
 pub mod policy;
 pub mod vault;
 pub mod store;

@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers it may import. `provider` means all of it, `provider::wire` a part.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
+    ("lanes", &[]),
     ("traces", &["domain"]),
     ("policy", &["domain"]),
     ("vault", &["domain"]),
     ("store", &["domain"]),
     ("provider", &["domain"]),
     ("images", &["domain", "vault"]),
-    ("worker", &["domain", "traces", "policy", "vault", "store", "provider", "images"]),
+    ("worker", &["domain", "lanes", "traces", "policy", "vault", "store", "provider", "images"]),
     // Of the images only their reading.
-    ("http", &["domain", "traces", "policy", "vault", "store", "images::archive"]),
+    ("http", &["domain", "lanes", "traces", "policy", "vault", "store", "images::archive"]),
     ("sandbox", &["domain", "provider::signing", "provider::wire"]),
     ("postgres", &[]),
 ];

@@ -14,6 +14,7 @@ use verdict::app::load_policy;
 use verdict::domain::callback::BizType;
 use verdict::domain::evidence::Evidence;
 use verdict::domain::purpose;
+use verdict::lanes::policy_work;
 use verdict::policy::{self, Policy, decide, render};
 use verdict::store::Store;
 use verdict::store::policies::Use;
@@ -166,7 +167,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     match command {
         Command::Check { file } => {
             let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());
-            return Ok(check(&read(context, file)?, &name));
+            return Ok(check(read(context, file)?, name).await);
         }
         Command::Show { digest: None } => say(context.config()?.policy_text()?),
         Command::Show { digest: Some(digest) } => {
@@ -174,13 +175,13 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             let digest = whole_digest(&store, &digest).await?;
             say(text_of(&store, &digest).await?);
         }
-        Command::Try { policy, evidence } => try_one(context, policy, &evidence)?,
+        Command::Try { policy, evidence } => try_one(context, policy, &evidence).await?,
         Command::List => list(&open(context).await?).await?,
         Command::History => history(&open(context).await?).await?,
         Command::Add { file } => add(context, file).await?,
         Command::Diff { old, new } => {
             let (old, new) = (either(context, &old).await?, either(context, &new).await?);
-            return Ok(diff(&old, &new));
+            return Ok(policy_work(move || diff(&old, &new)).await);
         }
         Command::Activate(change) => use_policy(context, Use::Active, &change).await?,
         Command::Shadow(change) => use_policy(context, Use::Shadow, &change).await?,
@@ -261,25 +262,29 @@ async fn either(context: &Context, what: &str) -> anyhow::Result<String> {
     text_of(&store, &digest).await
 }
 
-fn check(text: &str, name: &str) -> ExitCode {
-    let (findings, good) = match Policy::load(text) {
-        Ok(policy) => (policy.warnings().to_vec(), Some(policy)),
-        Err(findings) => (findings, None),
-    };
-    if !findings.is_empty() {
-        say(render(&findings, text, name).trim_end());
+async fn check(text: String, name: String) -> ExitCode {
+    let (rendered, good) = policy_work(move || {
+        let (findings, good) = match Policy::load(&text) {
+            Ok(policy) => (policy.warnings().to_vec(), Some(policy)),
+            Err(findings) => (findings, None),
+        };
+        (render(&findings, &text, &name), good)
+    })
+    .await;
+    if !rendered.is_empty() {
+        say(rendered.trim_end());
     }
     let Some(policy) = good else { return ExitCode::FAILURE };
     say(format_args!("{} is good: {}", policy.name(), policy.digest()));
     ExitCode::SUCCESS
 }
 
-fn try_one(
+async fn try_one(
     context: &Context,
     policy: Option<PathBuf>,
     evidence: &std::path::Path,
 ) -> anyhow::Result<()> {
-    let policy = load_policy(&read(context, policy)?)?;
+    let policy = load_policy(&read(context, policy)?).await?;
     let mut text = String::new();
     if evidence.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)?;
@@ -334,7 +339,7 @@ async fn history(store: &Store) -> anyhow::Result<()> {
 async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
     let name = file.display().to_string();
     let text = read(context, Some(file))?;
-    let policy = load_policy(&text)?;
+    let policy = load_policy(&text).await?;
     if !policy.warnings().is_empty() {
         let _ = write!(std::io::stderr(), "{}", render(policy.warnings(), &text, &name));
     }

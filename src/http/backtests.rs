@@ -1,6 +1,7 @@
 //! `/v1/policies/{digest}/backtests` and `/v1/backtests/{id}`: policies tried on the past.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -24,9 +25,11 @@ use crate::domain::callback::BizType;
 use crate::domain::decision::Outcome;
 use crate::domain::ids::{VerificationId, earliest};
 use crate::domain::members::Members;
+use crate::lanes::requested_policy_work;
 use crate::policy::{Policy, decide};
-use crate::store::history::{BacktestAsked, PAGE, Past};
-use crate::store::{self, Store};
+use crate::store::Store;
+use crate::store::backtests::{BacktestAsked, Started};
+use crate::store::history::{PAGE, Past};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct BacktestView {
@@ -115,7 +118,8 @@ pub(super) struct BacktestRequest {
     since: Option<OffsetDateTime>,
 }
 
-/// Has a policy tried on the decisions of the past, by a worker.
+/// Has a policy tried on the decisions of the past, by a worker. One backtest at a time runs in the
+/// whole installation.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/backtests", operation_id = "start-backtest", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<BacktestRequest>,
@@ -148,8 +152,10 @@ pub async fn backtest(
         biz_type: scene.as_ref().map(BizType::as_str),
         roughly: api.store.answers_roughly(since.map_or(Uuid::nil(), earliest), None).await?,
     };
-    api.store.ask_for_backtest(&asked, &doing).await?;
-    api.signals.task_is_due();
+    if let Started::Running(running) = api.store.start_backtest(&asked, &doing).await? {
+        return Err(Problem::backtest_running().backtest(running));
+    }
+    api.signals.backtest_is_due();
     let location = format!("/v1/backtests/{id}");
     let view = BacktestStartedView { id, state: "running" };
     Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, location)], Json(view)).into_response())
@@ -218,8 +224,8 @@ pub async fn flipped(
     parameters.finish()?;
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
     let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
-    let text = api.store.policy_text(&run.digest).await?.ok_or_else(Problem::not_found)?;
-    let candidate = Policy::load_stored(&text.body).ok_or_else(Problem::internal)?;
+    let candidate = api.texts.policy(&api.store, &run.digest).await?;
+    let candidate = candidate.ok_or_else(Problem::internal)?;
     let from = cursor.unwrap_or_default().max(run.since.map_or(Uuid::nil(), earliest));
     let scene = run.biz_type.as_deref();
     let (items, next_cursor) =
@@ -232,38 +238,49 @@ pub async fn flipped(
 /// number of answers, so that it may find none and yet have to go on.
 async fn flips(
     store: &Store,
-    candidate: &Policy,
+    candidate: &Arc<Policy>,
     scene: Option<&str>,
     (mut after, last): (Uuid, Uuid),
     limit: usize,
-) -> store::Result<(Vec<FlipView>, Option<Uuid>)> {
-    let mut found = Vec::new();
+) -> Result<(Vec<FlipView>, Option<Uuid>), Problem> {
+    let mut found: Vec<(Uuid, FlipView)> = Vec::new();
+    let views = |found: Vec<(Uuid, FlipView)>| found.into_iter().map(|(_, view)| view).collect();
     for _ in 0..FLIP_PAGES {
         let page = store.past_after(after, PAGE).await?;
-        let Some(end) = page.end else { return Ok((found, None)) };
-        let fits = |past: &Past| {
+        let Some(end) = page.end else { return Ok((views(found), None)) };
+        let mut items = page.items;
+        items.retain(|past| {
             past.id <= last && scene.is_none_or(|scene| scene == past.evidence.biz_type)
+        });
+        let (candidate, wanted) = (Arc::clone(candidate), limit - found.len());
+        let decide_page = move || -> Vec<_> {
+            items.into_iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
         };
-        for past in page.items.into_iter().filter(fits) {
-            let new = decide(candidate, &past.evidence);
-            if new.outcome != past.outcome {
-                found.push(FlipView {
-                    verification_id: past.verification,
-                    old: past.outcome,
-                    new: new.outcome,
-                    reason: new.reasons.into_iter().next().map(|r| r.code).unwrap_or_default(),
-                });
-                if found.len() == limit {
-                    return Ok((found, Some(past.id)));
-                }
-            }
+        found.extend(requested_policy_work(decide_page).await?);
+        if found.len() == limit {
+            let at = found.last().map(|(answer, _)| *answer);
+            return Ok((views(found), at));
         }
         if end >= last {
-            return Ok((found, None));
+            return Ok((views(found), None));
         }
         after = end;
     }
-    Ok((found, Some(after)))
+    Ok((views(found), Some(after)))
+}
+
+/// The answer and what flips about it, if the policy would change its outcome.
+fn flip(candidate: &Policy, past: Past) -> Option<(Uuid, FlipView)> {
+    let new = decide(candidate, &past.evidence);
+    (new.outcome != past.outcome).then(|| {
+        let view = FlipView {
+            verification_id: past.verification,
+            old: past.outcome,
+            new: new.outcome,
+            reason: new.reasons.into_iter().next().map(|r| r.code).unwrap_or_default(),
+        };
+        (past.id, view)
+    })
 }
 
 /// Most flips of one page.

@@ -174,7 +174,8 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "check-policy" => {
             vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
         }
-        "activate-policy" | "shadow-policy" | "end-shadow" | "start-backtest" => of_one(body()),
+        "activate-policy" | "shadow-policy" | "end-shadow" => of_one(body()),
+        "start-backtest" => of_one([body(), vec![P::backtest_running()]].concat()),
         "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
             [body(), vec![P::nothing_to_change()]].concat()
         }
@@ -242,6 +243,7 @@ pub fn document(described: OpenApi) -> Value {
             "code": { "type": "string", "description": "Stable; what to switch on" },
             "detail": { "type": "string" },
             "instance": { "type": "string", "description": "The request's id, as in X-Request-Id" },
+            "backtest": { "type": "string", "format": "uuid", "description": "Of `backtest-running`: the one that is running" },
             "errors": {
                 "type": "array",
                 "items": {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -17,7 +18,8 @@ use super::problem::Problem;
 use super::{body, conditional};
 use crate::domain::callback::BizType;
 use crate::domain::members::Members;
-use crate::policy::{self, Finding, Policy, Severity};
+use crate::lanes::requested_policy_work;
+use crate::policy::{self, Change, Finding, Policy, Severity};
 use crate::store::audit::Doing;
 use crate::store::policies::{Activation, PolicyRow, ShadowCount, Use};
 
@@ -230,19 +232,19 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let doing = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
-    let text = policy_text(&body)?;
-    let policy = Policy::load(text).map_err(|findings| {
+    let (text, loaded) = load(policy_text(body)?).await?;
+    let policy = loaded.map_err(|findings| {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         errors.take(50).fold(Problem::policy_refused(), |problem, finding| {
             problem.field("body", finding.to_string())
         })
     })?;
-    let new = api.store.add_policy(policy.digest(), policy.name(), text, &doing).await?;
+    let new = api.store.add_policy(policy.digest(), policy.name(), &text, &doing).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let view = AddedView {
         digest: policy.digest().to_owned(),
         name: policy.name().to_owned(),
-        warnings: policy.warnings().iter().map(|finding| finding_view(finding, text)).collect(),
+        warnings: policy.warnings().iter().map(|finding| finding_view(finding, &text)).collect(),
     };
     Ok((status, Json(view)).into_response())
 }
@@ -261,12 +263,12 @@ pub async fn check(
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let body = body::read(&api, body).await?;
-    let text = policy_text(&body)?;
-    let (digest, findings) = match Policy::load(text) {
+    let (text, loaded) = load(policy_text(body)?).await?;
+    let (digest, findings) = match loaded {
         Ok(policy) => (Some(policy.digest().to_owned()), policy.warnings().to_vec()),
         Err(findings) => (None, findings),
     };
-    let findings = findings.iter().map(|finding| finding_view(finding, text)).collect();
+    let findings = findings.iter().map(|finding| finding_view(finding, &text)).collect();
     Ok(Json(CheckedView { good: digest.is_some(), digest, findings }).into_response())
 }
 
@@ -286,19 +288,30 @@ pub async fn diff(
     let text_of =
         async |digest: &str| api.store.policy_text(digest).await?.ok_or_else(Problem::not_found);
     let (old, new) = (text_of(&digest).await?, text_of(&other).await?);
-    let changes = policy::diff(&old.body, &new.body).into_iter().map(|change| ChangeView {
+    let view = |change: Change<'_>| ChangeView {
         change: if change.added { "added" } else { "removed" },
         line: change.line,
         text: change.text.to_owned(),
-    });
-    Ok(Json(DiffView { old: digest, new: other, changes: changes.collect() }).into_response())
+    };
+    let compare = move || policy::diff(&old.body, &new.body).into_iter().map(view).collect();
+    let changes = requested_policy_work(compare).await?;
+    Ok(Json(DiffView { old: digest, new: other, changes }).into_response())
 }
 
-fn policy_text(body: &[u8]) -> Result<&str, Problem> {
+/// Loads a text off the runtime, and gives it back with what came of it.
+async fn load(text: String) -> Result<(String, Result<Policy, Vec<Finding>>), Problem> {
+    let load = move || {
+        let loaded = Policy::load(&text);
+        (text, loaded)
+    };
+    Ok(requested_policy_work(load).await?)
+}
+
+fn policy_text(body: Bytes) -> Result<String, Problem> {
     if body.is_empty() {
         return Err(Problem::invalid_field().field("body", "is missing: the policy, in TOML"));
     }
-    str::from_utf8(body)
+    String::from_utf8(body.into())
         .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
 }
 

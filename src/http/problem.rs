@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::domain::callback::CallbackError;
 use crate::domain::members::FieldError;
+use crate::lanes::Busy;
 use crate::store;
 
 /// What a problem's `type` begins with; the stable code follows.
@@ -31,6 +33,7 @@ struct Parts {
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
     length: Option<usize>,
+    backtest: Option<Uuid>,
 }
 
 /// One wrong member of the request.
@@ -53,6 +56,8 @@ struct Document<'a> {
     instance: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldProblem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtest: Option<Uuid>,
 }
 
 macro_rules! problems {
@@ -109,6 +114,8 @@ problems! {
     unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send application/json without a content encoding";
     /// A policy with errors.
     policy_refused = UNPROCESSABLE_ENTITY, "policy-refused", "The policy has errors";
+    /// One backtest at a time.
+    backtest_running = CONFLICT, "backtest-running", "Another backtest is running; start this one when it is done";
     /// Nothing to roll back to, or no shadow to promote.
     nothing_to_change = CONFLICT, "nothing-to-change", "There is nothing to go back to, or no shadow to promote";
     /// Nothing was decided yet that a person could look at.
@@ -140,6 +147,7 @@ impl Problem {
             retry_after: None,
             allow: None,
             length: None,
+            backtest: None,
         }))
     }
 
@@ -165,6 +173,13 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         self.0.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self
+    }
+
+    /// Names the backtest that is in the way.
+    #[must_use]
+    pub fn backtest(mut self, id: Uuid) -> Self {
+        self.0.backtest = Some(id);
         self
     }
 
@@ -194,6 +209,7 @@ impl Problem {
             detail: parts.detail.as_deref(),
             instance: request_id,
             errors: &parts.errors,
+            backtest: parts.backtest,
         }
     }
 
@@ -260,6 +276,14 @@ impl From<store::Error> for Problem {
             tracing::error!(%error, "request failed");
             Self::internal()
         }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(Busy: Busy) -> Self {
+        Self::unavailable()
+            .detail("Policies are checked and compared one at a time, and several requests wait")
+            .retry_after(Duration::from_secs(2))
     }
 }
 

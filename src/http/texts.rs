@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::lanes::off_runtime;
 use crate::policy::Policy;
 use crate::store::{self, Store};
 
@@ -20,7 +21,8 @@ impl Texts {
             return Ok(known.clone());
         }
         let text = store.policy_text(digest).await?;
-        let policy = text.and_then(|text| Policy::load_stored(&text.body)).map(Arc::new);
+        let compile = || text.and_then(|text| Policy::load_stored(&text.body)).map(Arc::new);
+        let policy = off_runtime(compile).await;
         let mut known = self.lock();
         if known.len() >= MOST {
             known.clear();

@@ -115,6 +115,18 @@ impl Calibration {
         }
     }
 
+    /// The histograms of one score by week, added up, earliest first.
+    pub fn by_week(&self, score: &str) -> BTreeMap<&str, Vec<u64>> {
+        let mut weeks: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for (group, histogram) in self.histograms.iter().filter(|(group, _)| group.score == score) {
+            let sum = weeks.entry(&group.week).or_insert_with(|| vec![0; 101]);
+            for (sum, count) in sum.iter_mut().zip(histogram) {
+                *sum += count;
+            }
+        }
+        weeks
+    }
+
     /// All histograms whose group fits, added up.
     pub fn sum(&self, fits: impl Fn(&Group) -> bool) -> Vec<u64> {
         let mut sum = vec![0; 101];

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Rule;
-use super::condition::{Bound, Test, Truth};
+use super::condition::{Bound, Truth};
 use super::contradiction::{Literal, Want, contradiction, dead_part, follows, literals};
+use super::effort::Effort;
 use super::field::{Field, Reading, Value};
 use super::load::{Placed, Reader};
 use crate::domain::callback::BizType;
@@ -24,55 +25,104 @@ const PASSED: i64 = 1;
 const LAST_DOCUMENTED: i64 = 12;
 /// Longest name, in characters.
 const MAX_NAME_CHARS: usize = 128;
-/// What a decision may have to repeat in its reasons is bounded: rules of a policy, comparisons of a
-/// rule, values of a list.
-const MOST_RULES: usize = 256;
-const MOST_COMPARISONS: usize = 64;
-const MOST_VALUES: usize = 64;
-/// Comparisons that are looked at to find rules which cannot decide.
-const MOST_EFFORT: usize = 2_000_000;
+/// Steps that one decision may take: it is made on the path of every verification, and a thousand
+/// times in a row by a backtest. The default policy takes some hundreds.
+const MOST_DECISION_STEPS: usize = 100_000;
 
 /// Complains about a name that would not fit into lists and logs.
-pub fn name(reader: &mut Reader<'_>, name: &str, span: Range<usize>) {
+pub fn name(reader: &mut Reader, name: &str, span: Range<usize>) {
     if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         let message = "`name` must be at most 128 characters, none of them a control character";
         reader.error::<()>(span, message);
     }
 }
 
-/// Complains about what the rules leave open, or leave too open.
-pub fn check(reader: &mut Reader<'_>, placed: &[Placed]) {
-    if placed.len() > MOST_RULES {
-        reader.error_overall::<()>(format!("a policy has at most {MOST_RULES} rules"));
+/// A rule, and what judging it costs.
+struct Weighed<'a> {
+    rule: &'a Rule,
+    /// Of judging its condition once.
+    steps: usize,
+    mentions_status: bool,
+}
+
+impl<'a> Weighed<'a> {
+    fn new(rule: &'a Rule) -> Self {
+        let mentions_status = rule.when.leaves().iter().any(|leaf| leaf.field == Field::Status);
+        Self { rule, steps: rule.when.steps(), mentions_status }
+    }
+
+    /// Whether it can match an answer with this status; true where the effort is used up.
+    fn can_match(&self, status: i64, effort: &Effort) -> bool {
+        let only_status = |field: Field| match field {
+            Field::Status => Reading::Value(Value::Whole(status)),
+            _ => Reading::Unknowable,
+        };
+        !effort.spend(self.steps) || self.rule.when.judge(&only_status) != Truth::False
+    }
+}
+
+/// Reports what the rules leave open, or leave too open. Where the effort is used up the policy is
+/// refused: what was not checked must not decide.
+pub fn check(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
+    let rules: Vec<Weighed<'_>> = placed.iter().map(|placed| Weighed::new(&placed.rule)).collect();
+    effort.spend(rules.iter().map(|rule| rule.steps).sum());
+    let decision: usize = placed.iter().map(|placed| decision_steps(&placed.rule)).sum();
+    if decision > MOST_DECISION_STEPS {
+        let message = "one decision by this policy takes too many steps; use fewer comparisons, \
+                       shorter lists or less nesting";
+        reader.error_overall::<()>(message);
         return;
     }
-    let rules: Vec<&Rule> = placed.iter().map(|placed| &placed.rule).collect();
     let statuses = statuses(&rules);
-    coverage(reader, &rules, &statuses);
-    let mut effort = MOST_EFFORT;
-    for placed in placed {
-        let Placed { rule, when, comparisons, .. } = placed;
-        reader.rule = Some(rule.id.clone());
-        sizes(reader, placed);
-        if let Some(conflict) = contradiction(&rule.when) {
+    coverage(reader, &rules, &statuses, effort);
+    for (placed, rule) in placed.iter().zip(&rules) {
+        reader.rule = Some(rule.rule.id.clone());
+        texts_and_bounds(reader, placed);
+        let Placed { when, comparisons, .. } = placed;
+        if let Some(conflict) = contradiction(&rule.rule.when, effort) {
             let message = format!("this rule can never match: {}", conflict.message);
             reader.error::<()>(at(comparisons, conflict.place, when), message);
         } else {
-            if !statuses.iter().any(|status| can_match(rule, *status)) {
+            if !statuses.iter().any(|status| rule.can_match(*status, effort)) {
                 reader.warn(when.clone(), "this rule can never match, whatever the status");
             }
-            if let Some(conflict) = dead_part(&rule.when) {
-                let message = format!("part of this rule can never hold: {}", conflict.message);
-                reader.warn(at(comparisons, conflict.place, when), message);
-            }
-            if let Some(message) = overruled(rule, &rules, &mut effort) {
-                reader.warn(when.clone(), message);
-            }
-            if rule.outcome == Outcome::Approve {
-                approval(reader, placed, &statuses);
+            if rule.rule.outcome == Outcome::Approve {
+                approval(reader, placed, rule, &statuses, effort);
             }
         }
         reader.rule = None;
+    }
+}
+
+/// Most steps that deciding by a rule takes: its condition is judged, and to name what it saw its
+/// parts are judged again at every level.
+pub fn decision_steps(rule: &Rule) -> usize {
+    rule.when.steps() * (1 + rule.when.depth())
+}
+
+/// Warns of rules, and parts of rules, that have no effect. Where the effort is used up some of
+/// them are not found, and one more warning says so.
+pub fn lint(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
+    let rules: Vec<&Rule> = placed.iter().map(|placed| &placed.rule).collect();
+    for placed in placed {
+        let Placed { rule, when, comparisons, .. } = placed;
+        reader.rule = Some(rule.id.clone());
+        // A rule that can never match was reported as an error.
+        if contradiction(&rule.when, effort).is_none() {
+            if let Some(conflict) = dead_part(&rule.when, effort) {
+                let message = format!("part of this rule can never hold: {}", conflict.message);
+                reader.warn(at(comparisons, conflict.place, when), message);
+            }
+            if let Some(message) = overruled(rule, &rules, effort) {
+                reader.warn(when.clone(), message);
+            }
+        }
+        reader.rule = None;
+    }
+    if effort.is_spent() {
+        let message = "this policy is too large to look for all rules without effect: some may \
+                       not be named";
+        reader.warn_overall(message);
     }
 }
 
@@ -81,29 +131,15 @@ fn at(comparisons: &[Range<usize>], place: usize, otherwise: &Range<usize>) -> R
     comparisons.get(place).unwrap_or(otherwise).clone()
 }
 
-/// What the database could not hold, and what would make every decision long.
-fn sizes(reader: &mut Reader<'_>, placed: &Placed) {
+/// Reports what the database could not hold.
+fn texts_and_bounds(reader: &mut Reader, placed: &Placed) {
     let Placed { rule, when, comparisons, text } = placed;
     let odd = |char: char| char.is_control() && char != '\n';
     if rule.zh.chars().chain(rule.en.chars()).any(odd) {
         reader.error::<()>(text.clone(), "`text` must be without control characters");
     }
-    let leaves = rule.when.leaves();
-    if leaves.len() > MOST_COMPARISONS {
-        let message = format!("a rule has at most {MOST_COMPARISONS} comparisons");
-        reader.error::<()>(when.clone(), message);
-    }
-    for (place, leaf) in leaves.into_iter().enumerate() {
-        let bounds = match &leaf.test {
-            Test::Compare(_, bound) => std::slice::from_ref(bound),
-            Test::Member(_, bounds) => bounds.as_slice(),
-            Test::Exists(_) => continue,
-        };
-        if bounds.len() > MOST_VALUES {
-            let message = format!("a list has at most {MOST_VALUES} values");
-            reader.error::<()>(at(comparisons, place, when), message);
-        }
-        let wrong = bounds.iter().find_map(|bound| match bound {
+    for (place, leaf) in rule.when.leaves().into_iter().enumerate() {
+        let wrong = leaf.bounds().iter().find_map(|bound| match bound {
             Bound::Text(text) => BizType::parse(text).err(),
             _ => None,
         });
@@ -115,7 +151,7 @@ fn sizes(reader: &mut Reader<'_>, placed: &Placed) {
 }
 
 /// Why a rule can never decide: another one, stricter, has its say whenever this one has.
-fn overruled(rule: &Rule, rules: &[&Rule], effort: &mut usize) -> Option<String> {
+fn overruled(rule: &Rule, rules: &[&Rule], effort: &Effort) -> Option<String> {
     let stricter = |other: &&&Rule| other.outcome > rule.outcome;
     rules.iter().filter(stricter).find_map(|other| {
         if follows(&other.when, Want::True, &rule.when, effort) {
@@ -137,8 +173,11 @@ fn overruled(rule: &Rule, rules: &[&Rule], effort: &mut usize) -> Option<String>
     })
 }
 
-fn coverage(reader: &mut Reader<'_>, rules: &[&Rule], statuses: &[i64]) {
-    let covered = |status: i64| rules.iter().any(|rule| speaks_of(rule, status));
+fn coverage(reader: &mut Reader, rules: &[Weighed<'_>], statuses: &[i64], effort: &Effort) {
+    // A rule that does not mention the status says nothing about any.
+    let covered = |status: i64| {
+        rules.iter().any(|rule| rule.mentions_status && rule.can_match(status, effort))
+    };
     let open: Vec<String> = (PASSED..=LAST_DOCUMENTED)
         .filter(|status| !covered(*status))
         .map(|status| status.to_string())
@@ -157,10 +196,19 @@ fn coverage(reader: &mut Reader<'_>, rules: &[&Rule], statuses: &[i64]) {
     }
 }
 
-fn approval(reader: &mut Reader<'_>, placed: &Placed, statuses: &[i64]) {
+fn approval(
+    reader: &mut Reader,
+    placed: &Placed,
+    weighed: &Weighed<'_>,
+    statuses: &[i64],
+    effort: &Effort,
+) {
     let Placed { rule, when, comparisons, .. } = placed;
     let literals = literals(&rule.when);
-    let other = statuses.iter().find(|status| **status != PASSED && can_match(rule, **status));
+    let other = statuses
+        .iter()
+        .find(|status| **status != PASSED && weighed.can_match(**status, effort))
+        .filter(|_| !effort.is_spent());
     if let Some(status) = other {
         let message = format!(
             "this rule can approve status {status}; only status 1 says that the person passed: \
@@ -172,6 +220,10 @@ fn approval(reader: &mut Reader<'_>, placed: &Placed, statuses: &[i64]) {
             _ => when.clone(),
         };
         reader.error::<()>(span, message);
+    }
+    // Judged once more for each comparison that may be met by absence.
+    if !effort.spend(weighed.steps * (1 + literals.len())) {
+        return;
     }
     for literal in absences(rule) {
         let message = format!(
@@ -224,30 +276,12 @@ fn asks_for_absence(rule: &Rule, literal: &Literal<'_>) -> bool {
     rule.when.judge(&read) != Truth::False
 }
 
-/// A rule that never looks at the status says nothing about any.
-fn speaks_of(rule: &Rule, status: i64) -> bool {
-    can_match(rule, status) && rule.when.leaves().iter().any(|leaf| leaf.field == Field::Status)
-}
-
-fn can_match(rule: &Rule, status: i64) -> bool {
-    let only_status = |field: Field| match field {
-        Field::Status => Reading::Value(Value::Whole(status)),
-        _ => Reading::Unknowable,
-    };
-    rule.when.judge(&only_status) != Truth::False
-}
-
 /// Every status that could make a difference, documented ones first.
-fn statuses(rules: &[&Rule]) -> Vec<i64> {
+fn statuses(rules: &[Weighed<'_>]) -> Vec<i64> {
     let mut mentioned = BTreeSet::from([-1, 0, LAST_DOCUMENTED + 1]);
-    for leaf in rules.iter().flat_map(|rule| rule.when.leaves()) {
-        let bounds = match &leaf.test {
-            _ if leaf.field != Field::Status => continue,
-            Test::Compare(_, bound) => std::slice::from_ref(bound),
-            Test::Member(_, bounds) => bounds.as_slice(),
-            Test::Exists(_) => continue,
-        };
-        for bound in bounds {
+    let leaves = rules.iter().flat_map(|rule| rule.rule.when.leaves());
+    for leaf in leaves.filter(|leaf| leaf.field == Field::Status) {
+        for bound in leaf.bounds() {
             if let Bound::Whole(status) = bound {
                 mentioned.extend([status.saturating_sub(1), *status, status.saturating_add(1)]);
             }

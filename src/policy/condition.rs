@@ -213,6 +213,15 @@ impl Leaf {
         }
     }
 
+    /// The values that its field is compared with.
+    pub fn bounds(&self) -> &[Bound] {
+        match &self.test {
+            Test::Compare(_, bound) => std::slice::from_ref(bound),
+            Test::Member(_, bounds) => bounds,
+            Test::Exists(_) => &[],
+        }
+    }
+
     fn observe(&self, reading: Reading<'_>) -> Observation {
         let value = match reading {
             Reading::Absent | Reading::Unknowable => None,
@@ -273,6 +282,23 @@ impl Condition {
                 }
             }
             Self::Not(part) => part.witnesses(!truth, read, found),
+        }
+    }
+
+    /// Most steps that judging it once takes: one for each comparison, and one for each value that
+    /// a field is compared with.
+    pub fn steps(&self) -> usize {
+        self.leaves().into_iter().map(|leaf| 1 + leaf.bounds().len()).sum()
+    }
+
+    /// How deep it nests, from 1.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Leaf(_) => 1,
+            Self::All(parts) | Self::Any(parts) => {
+                1 + parts.iter().map(Self::depth).max().unwrap_or(0)
+            }
+            Self::Not(part) => 1 + part.depth(),
         }
     }
 

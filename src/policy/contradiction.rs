@@ -4,12 +4,14 @@
 //! A condition is taken apart into the ways in which it can hold, each a list of comparisons that
 //! hold together (`not` goes into the comparisons, `any` makes ways). For each way every field's
 //! values are narrowed by one comparison after the other, and by how the scores depend on each
-//! other; if nothing is left the two that met are named. Where there would be too many ways some
-//! comparisons are left out, so that less is found and nothing is found wrongly.
+//! other; if nothing is left the two that met are named. Where there would be too many ways, or the
+//! effort is used up, some comparisons are left out, so that less is found and nothing is found
+//! wrongly.
 
 #![expect(clippy::float_cmp, reason = "bounds are compared as they were written")]
 
 use super::condition::{Bound, Condition, Leaf, Operator, Test, Truth};
+use super::effort::Effort;
 use super::field::{Field, Kind, Reading, rank};
 
 /// Most ways, and most comparisons in all ways together, that a condition is taken apart into.
@@ -82,6 +84,7 @@ impl Literal<'_> {
     pub fn can_fail(&self) -> bool {
         let mut values = Values::of(self.leaf.field);
         values.narrow(&Literal { want: self.want.contrary(), ..*self });
+        values.settle();
         values.present
     }
 }
@@ -114,64 +117,70 @@ pub fn literals(condition: &Condition) -> Vec<Literal<'_>> {
 }
 
 /// Why a condition can never hold: two comparisons that exclude each other.
-pub fn contradiction(condition: &Condition) -> Option<Conflict> {
-    let ways = ways(condition, Want::True);
-    let mut conflicts = ways.iter().map(|way| conflict(way));
-    let first = conflicts.next()??;
-    conflicts.all(|conflict| conflict.is_some()).then_some(first)
+pub fn contradiction(condition: &Condition, effort: &Effort) -> Option<Conflict> {
+    let ways = ways(condition, Want::True, effort);
+    let is_dead = |way: &Vec<Literal<'_>>| !is_possible(way, effort);
+    ways.iter().all(is_dead).then(|| conflict(ways.first()?, effort)).flatten()
 }
 
 /// Why one part of a condition, which may hold without it, can never hold.
-pub fn dead_part(condition: &Condition) -> Option<Conflict> {
-    fn look(condition: &Condition, first: usize) -> Option<Conflict> {
+pub fn dead_part(condition: &Condition, effort: &Effort) -> Option<Conflict> {
+    fn look(condition: &Condition, first: usize, effort: &Effort) -> Option<Conflict> {
         let dead = |part: &Condition, first: usize| {
-            let conflict = contradiction(part)?;
+            let conflict = contradiction(part, effort)?;
             Some(Conflict { place: first + conflict.place, ..conflict })
         };
         match condition {
             Condition::Leaf(_) => None,
-            Condition::Not(part) => dead(part, first).or_else(|| look(part, first)),
+            Condition::Not(part) => dead(part, first).or_else(|| look(part, first, effort)),
             Condition::All(parts) | Condition::Any(parts) => {
                 let mut first = first;
                 parts.iter().find_map(|part| {
                     let here = first;
                     first += part.leaves().len();
                     let any = matches!(condition, Condition::Any(_));
-                    any.then(|| dead(part, here)).flatten().or_else(|| look(part, here))
+                    any.then(|| dead(part, here)).flatten().or_else(|| look(part, here, effort))
                 })
             }
         }
     }
-    look(condition, 0)
+    look(condition, 0, effort)
 }
 
-/// Whether a condition comes to `want` at least wherever another holds. Every comparison looked at
-/// is taken from `effort`; when that is used up nothing more is found.
-pub fn follows(condition: &Condition, want: Want, holds: &Condition, effort: &mut usize) -> bool {
-    let (given, otherwise) = (ways(holds, Want::True), ways(condition, want.contrary()));
+/// Whether a condition comes to `want` at least wherever another holds.
+pub fn follows(condition: &Condition, want: Want, holds: &Condition, effort: &Effort) -> bool {
+    if effort.is_spent() {
+        return false;
+    }
+    let given = ways(holds, Want::True, effort);
+    let otherwise = ways(condition, want.contrary(), effort);
     given.iter().all(|given| {
         otherwise.iter().all(|otherwise| {
             let both: Vec<Literal<'_>> = given.iter().chain(otherwise).copied().collect();
-            let Some(left) = effort.checked_sub(both.len()) else { return false };
-            *effort = left;
-            !is_possible(&both)
+            !is_possible(&both, effort)
         })
     })
 }
 
 /// The ways in which a condition comes to something; perhaps more than there are.
-fn ways(condition: &Condition, want: Want) -> Vec<Vec<Literal<'_>>> {
-    fn split<'c>(condition: &'c Condition, want: Want, place: &mut usize) -> Vec<Vec<Literal<'c>>> {
+fn ways<'c>(condition: &'c Condition, want: Want, effort: &Effort) -> Vec<Vec<Literal<'c>>> {
+    fn split<'c>(
+        condition: &'c Condition,
+        want: Want,
+        place: &mut usize,
+        effort: &Effort,
+    ) -> Vec<Vec<Literal<'c>>> {
         let (parts, all) = match condition {
             Condition::Leaf(leaf) => {
                 *place += 1;
+                effort.spend(1);
                 return vec![vec![Literal { leaf, place: *place - 1, want }]];
             }
-            Condition::Not(part) => return split(part, want.under_not(), place),
+            Condition::Not(part) => return split(part, want.under_not(), place, effort),
             Condition::All(parts) => (parts, true),
             Condition::Any(parts) => (parts, false),
         };
-        let each = parts.iter().map(|part| split(part, want, place)).collect::<Vec<_>>();
+        let each = parts.iter().map(|part| split(part, want, place, effort)).collect::<Vec<_>>();
         // All of them must hold, or not all of them may fail.
         let together = all == matches!(want, Want::True | Want::NotFalse);
         if together {
@@ -180,7 +189,8 @@ fn ways(condition: &Condition, want: Want) -> Vec<Vec<Literal<'_>>> {
                 let joined = ways.len() * more.len();
                 let size = |ways: &[Vec<Literal<'_>>]| ways.iter().map(Vec::len).sum::<usize>();
                 let comparisons = size(&ways) * more.len() + size(&more) * ways.len();
-                if joined > MOST_WAYS || joined > 1 && comparisons > MOST_COMPARISONS {
+                let too_many = joined > MOST_WAYS || joined > 1 && comparisons > MOST_COMPARISONS;
+                if too_many || !effort.spend(joined + comparisons) {
                     return ways;
                 }
                 let join = |way: &Vec<Literal<'c>>, more: &Vec<Literal<'c>>| {
@@ -193,22 +203,19 @@ fn ways(condition: &Condition, want: Want) -> Vec<Vec<Literal<'_>>> {
         let comparisons: usize = ways.iter().map(Vec::len).sum();
         let too_many = ways.len() > MOST_WAYS || comparisons > MOST_COMPARISONS;
         // One that anything meets.
-        if too_many { vec![Vec::new()] } else { ways }
+        if too_many || !effort.spend(comparisons) { vec![Vec::new()] } else { ways }
     }
-    split(condition, want, &mut 0)
+    split(condition, want, &mut 0, effort)
 }
 
 /// The first comparison that cannot hold with those before it, and why.
-fn conflict(way: &[Literal<'_>]) -> Option<Conflict> {
-    if is_possible(way) {
-        return None;
-    }
-    let last = (0..way.len()).find(|end| !is_possible(&way[..=*end]))?;
+fn conflict(way: &[Literal<'_>], effort: &Effort) -> Option<Conflict> {
+    let last = (0..way.len()).find(|end| !is_possible(&way[..=*end], effort))?;
     let other = way[last];
     let (name, said) = (other.leaf.field.name(), words(&other));
-    let first = way[..last].iter().find(|first| !is_possible(&[**first, other]));
+    let first = way[..last].iter().find(|first| !is_possible(&[**first, other], effort));
     let message = match first {
-        _ if !is_possible(&[other]) => format!("`{name}` cannot be {said}"),
+        _ if !is_possible(&[other], effort) => format!("`{name}` cannot be {said}"),
         Some(first) if first.leaf.field == other.leaf.field => {
             format!("`{name}` cannot be {} and {said}", words(first))
         }
@@ -225,31 +232,60 @@ fn conflict(way: &[Literal<'_>]) -> Option<Conflict> {
     Some(Conflict { message, place: other.place })
 }
 
-/// Whether some evidence may meet all of it.
-fn is_possible(way: &[Literal<'_>]) -> bool {
-    let mut known = Known(Field::ALL.iter().map(|field| Values::of(*field)).collect());
-    for (at, literal) in way.iter().enumerate() {
-        let said_before = |earlier: &&Literal<'_>| {
-            earlier.leaf == literal.leaf && earlier.want == literal.want.contrary()
-        };
-        if !known.of(literal.leaf.field).narrow(literal)
-            || way[..at].iter().any(|earlier| said_before(&earlier))
-        {
-            return false;
-        }
+/// Whether some evidence may meet all of it. Once the effort is used up the answer is always yes.
+fn is_possible(way: &[Literal<'_>], effort: &Effort) -> bool {
+    if effort.is_spent() {
+        return true;
     }
-    // Twice: what follows may follow from what followed.
-    known.follow() && known.follow()
+    let mut known = Known(Field::ALL.iter().map(|field| Values::of(*field)).collect());
+    let is_possible = known.narrow(way);
+    // Counted afterwards: one way is small, as a rule has a bounded number of comparisons.
+    effort.spend(known.steps());
+    is_possible
 }
 
 /// What is left of every field.
 struct Known(Vec<Values>);
+
+/// A comparison that is compared with another takes as many steps as it has values, and one.
+fn steps(leaf: &Leaf) -> usize {
+    1 + leaf.bounds().len()
+}
 
 const SCORES: [Field; 3] = [Field::AuthorityScore, Field::FaceScore, Field::IdCardFaceScore];
 
 impl Known {
     fn of(&mut self, field: Field) -> &mut Values {
         &mut self.0[field as usize]
+    }
+
+    /// Narrows every field by all comparisons of a way. `false`: nothing is left.
+    fn narrow(&mut self, way: &[Literal<'_>]) -> bool {
+        for (at, literal) in way.iter().enumerate() {
+            let field = literal.leaf.field;
+            let of_field = way[..at].iter().filter(|earlier| earlier.leaf.field == field);
+            let values = self.of(field);
+            values.steps += at;
+            for earlier in of_field {
+                values.steps += steps(literal.leaf);
+                if earlier.want == literal.want.contrary() && earlier.leaf == literal.leaf {
+                    return false;
+                }
+            }
+            if !values.narrow(literal) {
+                return false;
+            }
+        }
+        if !self.0.iter_mut().all(Values::settle) {
+            return false;
+        }
+        // Twice: what follows may follow from what followed.
+        self.follow() && self.follow()
+    }
+
+    /// Steps taken so far.
+    fn steps(&self) -> usize {
+        self.0.iter().map(|values| 1 + values.steps).sum()
     }
 
     /// Narrows the scores by what is known of the lowest of them and of how many there are, and
@@ -320,6 +356,8 @@ struct Values {
     /// Only these, where that was said.
     only: Option<Vec<Bound>>,
     not: Vec<Bound>,
+    /// Steps that narrowing took.
+    steps: usize,
 }
 
 impl Values {
@@ -344,11 +382,14 @@ impl Values {
             whole: !unknowable,
             only: None,
             not: Vec::new(),
+            steps: 0,
         }
     }
 
-    /// `false`: nothing is left.
+    /// `false`: nothing is left for certain. Whether one of the values is left, [`Self::settle`]
+    /// tells once all comparisons are known.
     fn narrow(&mut self, literal: &Literal<'_>) -> bool {
+        self.steps += steps(literal.leaf);
         self.absent &= literal.accepts(Reading::Absent);
         self.unknowable &= literal.accepts(Reading::Unknowable);
         // What is there is told: it holds or it does not.
@@ -360,6 +401,12 @@ impl Values {
             Test::Member(wanted, bounds) if *wanted == holds => self.keep(bounds),
             Test::Member(_, bounds) => self.not.extend(bounds.iter().cloned()),
         }
+        self.is_possible()
+    }
+
+    /// Notes whether a value is left. `false`: nothing is.
+    fn settle(&mut self) -> bool {
+        self.steps += self.only.as_ref().map_or(1, Vec::len) * (1 + self.not.len());
         self.present = self.present && self.some_value();
         self.is_possible()
     }
@@ -407,7 +454,10 @@ impl Values {
     fn keep(&mut self, bounds: &[Bound]) {
         let kept = match &self.only {
             None => bounds.to_vec(),
-            Some(only) => only.iter().filter(|bound| bounds.contains(bound)).cloned().collect(),
+            Some(only) => {
+                self.steps += only.len() * bounds.len();
+                only.iter().filter(|bound| bounds.contains(bound)).cloned().collect()
+            }
         };
         self.only = Some(kept);
     }
@@ -424,14 +474,13 @@ impl Values {
             return !self.not.iter().any(|bound| number(bound) == Some(self.low));
         }
         if self.whole && self.high - self.low < 64.0 {
-            let mut value = self.low;
-            while value <= self.high {
-                if !self.not.iter().any(|bound| number(bound) == Some(value)) {
-                    return true;
-                }
-                value += 1.0;
-            }
-            return false;
+            let within = |at: &f64| (self.low..=self.high).contains(at);
+            let mut excluded: Vec<f64> =
+                self.not.iter().filter_map(number).filter(within).collect();
+            excluded.sort_by(f64::total_cmp);
+            excluded.dedup();
+            let excluded = u32::try_from(excluded.len()).unwrap_or(u32::MAX);
+            return f64::from(excluded) < self.high - self.low + 1.0;
         }
         true
     }

@@ -10,15 +10,22 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use super::effort::Effort;
 use super::finding::{Finding, Severity};
 use super::{BUILT_IN, Policy, Rule, check};
 use crate::domain::decision::Outcome;
+use examples::Example;
 pub(super) use reader::Reader;
-use reader::{Item, quote};
+use reader::{Item, Limits, quote, shorten};
 use spelling::suggest;
 
 /// Longest policy text, in bytes. The default policy takes a fiftieth of it.
 pub const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Most rules of a policy, comparisons of a rule, and values of a list: reading stops there. They
+/// bound what a decision may have to repeat in its reasons, and what a check has to compare.
+const MOST_RULES: usize = 256;
+const MOST_COMPARISONS: usize = 64;
+const MOST_VALUES: usize = 64;
 /// Longest rule id and reason, in characters.
 const MAX_CODE_CHARS: usize = 64;
 
@@ -37,10 +44,13 @@ pub(super) struct Placed {
     pub(super) text: Range<usize>,
 }
 
-/// See [`Policy::load`].
-pub(super) fn load(text: &str) -> Result<Policy, Vec<Finding>> {
-    let mut reader = Reader::new(text);
-    let policy = read(&mut reader, text);
+/// See [`Policy::load_within`].
+pub(super) fn load(text: &str, effort: &Effort) -> Result<Policy, Vec<Finding>> {
+    let mut reader = Reader::new(text, Limits::New);
+    let policy = read(&mut reader, text).and_then(|(policy, placed, examples)| {
+        check_all(&mut reader, &policy, &placed, &examples, effort)?;
+        Some(policy)
+    });
     let mut findings = reader.into_findings();
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match policy {
@@ -54,10 +64,37 @@ pub(super) fn load(text: &str) -> Result<Policy, Vec<Finding>> {
 
 /// See [`Policy::load_stored`].
 pub(super) fn load_stored(text: &str) -> Option<Policy> {
-    read(&mut Reader::new(text), text)
+    read(&mut Reader::new(text, Limits::Stored), text).map(|(policy, ..)| policy)
 }
 
-fn read(reader: &mut Reader<'_>, text: &str) -> Option<Policy> {
+/// Looks for errors first and for warnings last, so that the effort goes to errors.
+fn check_all(
+    reader: &mut Reader,
+    policy: &Policy,
+    placed: &[Placed],
+    examples: &[Example],
+    effort: &Effort,
+) -> Option<()> {
+    check::check(reader, placed, effort);
+    let steps: usize = placed.iter().map(|placed| check::decision_steps(&placed.rule)).sum();
+    for example in examples {
+        if reader.is_full() || !effort.spend(steps) {
+            break;
+        }
+        example.run(reader, policy);
+    }
+    if effort.is_spent() {
+        return reader.error_overall(
+            "this policy takes too much work to check, so it is refused; use fewer rules, \
+             comparisons and examples, or shorter lists",
+        );
+    }
+    check::lint(reader, placed, effort);
+    Some(())
+}
+
+/// Reads a text without judging it as a whole.
+fn read(reader: &mut Reader, text: &str) -> Option<(Policy, Vec<Placed>, Vec<Example>)> {
     if text.len() > MAX_TEXT_BYTES {
         return reader.error_overall("a policy is at most 256 KiB long");
     }
@@ -77,25 +114,30 @@ fn read(reader: &mut Reader<'_>, text: &str) -> Option<Policy> {
     }
     let name = name?;
     check::name(reader, &name, reader::span_of(&document, "name"));
-    check::check(reader, &placed);
     let policy = Policy {
         name,
         text: text.to_owned(),
         digest: format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes()))),
-        rules: placed.into_iter().map(|placed| placed.rule).collect(),
+        rules: placed.iter().map(|placed| placed.rule.clone()).collect(),
         warnings: Vec::new(),
     };
-    for example in &examples {
-        example.run(reader, &policy);
-    }
-    Some(policy)
+    Some((policy, placed, examples))
 }
 
-fn rules(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Placed> {
+fn rules(reader: &mut Reader, document: &DeTable<'_>) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
-    for (item, table) in reader.tables(document, "rule") {
+    let tables = reader.tables(document, "rule");
+    if reader.exceeds(tables.len(), MOST_RULES) {
+        reader.error_overall::<()>(format!("a policy has at most {MOST_RULES} rules"));
+        return placed;
+    }
+    for (item, table) in tables {
+        if reader.is_full() {
+            break;
+        }
         let span = item.span();
-        reader.rule = table.get("id").and_then(|id| id.get_ref().as_str()).map(str::to_owned);
+        let id = table.get("id").and_then(|id| id.get_ref().as_str());
+        reader.rule = id.map(|id| shorten(id, MAX_CODE_CHARS));
         reader.comparisons.clear();
         if let Some(rule) = rule(reader, table, &span) {
             refuse_doubles(reader, &placed, &rule, table);
@@ -111,7 +153,7 @@ fn rules(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Placed> {
     placed
 }
 
-fn refuse_doubles(reader: &mut Reader<'_>, placed: &[Placed], rule: &Rule, table: &DeTable<'_>) {
+fn refuse_doubles(reader: &mut Reader, placed: &[Placed], rule: &Rule, table: &DeTable<'_>) {
     if placed.iter().any(|earlier| earlier.rule.id == rule.id) {
         reader.error::<()>(reader::span_of(table, "id"), "another rule has the same id");
     }
@@ -124,7 +166,7 @@ fn refuse_doubles(reader: &mut Reader<'_>, placed: &[Placed], rule: &Rule, table
     }
 }
 
-fn rule(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>) -> Option<Rule> {
+fn rule(reader: &mut Reader, table: &DeTable<'_>, span: &Range<usize>) -> Option<Rule> {
     reader.keys(table, RULE_KEYS, "a rule");
     let at = Some(span.clone());
     let id = code(reader, table, "id", at.clone());
@@ -139,13 +181,17 @@ fn rule(reader: &mut Reader<'_>, table: &DeTable<'_>, span: &Range<usize>) -> Op
         Some(item) => conditions::condition(reader, item, 1),
         None => reader.error(span.clone(), "a rule needs `when`"),
     };
+    if reader.exceeds(reader.comparisons.len(), MOST_COMPARISONS) {
+        let message = format!("a rule has at most {MOST_COMPARISONS} comparisons");
+        reader.error::<()>(reader::span_of(table, "when"), message);
+    }
     let (zh, en) = texts?;
     Some(Rule { id: id?, reason: reason?, outcome: outcome?, zh, en, when: when? })
 }
 
 /// A kebab-case word: what callers switch on, and what stands in metrics.
 fn code(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     table: &DeTable<'_>,
     key: &str,
     span: Option<Range<usize>>,
@@ -166,7 +212,7 @@ fn code(
 }
 
 fn outcome(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     table: &DeTable<'_>,
     span: Option<Range<usize>>,
     what: &str,
@@ -180,7 +226,7 @@ fn outcome(
 }
 
 fn texts(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     table: &DeTable<'_>,
     span: &Range<usize>,
 ) -> Option<(String, String)> {
@@ -195,7 +241,7 @@ fn texts(
 }
 
 fn table_of<'v, 'i>(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     item: &'v Item<'i>,
     otherwise: &str,
 ) -> Option<&'v DeTable<'i>> {

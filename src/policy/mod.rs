@@ -14,6 +14,7 @@
 //! | `contradiction` | conditions that can never hold, rules that say no more than another |
 //! | [`render()`] | findings as a compiler prints them |
 //! | [`finding`] | what the loader has to say |
+//! | [`effort`] | the work that one check may do, in steps |
 //! | [`compare`], [`report`] | another policy on the same cases, as numbers and as a page |
 //! | [`diff()`] | what differs between two texts |
 //! | [`calibration`] | scores over time, the vendor's table, drift |
@@ -29,6 +30,7 @@ mod check;
 mod contradiction;
 mod decide;
 mod diff;
+pub mod effort;
 mod load;
 mod render;
 
@@ -39,6 +41,7 @@ pub use render::render;
 
 use crate::domain::decision::Outcome;
 use condition::Condition;
+use effort::Effort;
 
 /// Reason of a rule that could not be judged for want of evidence.
 pub const EVIDENCE_MISSING: &str = "evidence-missing";
@@ -87,26 +90,31 @@ impl Policy {
     /// Loads a text: checks it, runs its examples, compiles it. The error holds everything there
     /// is to say, warnings included, in the order of the text.
     pub fn load(text: &str) -> Result<Self, Vec<Finding>> {
-        load::load(text)
+        Self::load_within(text, &Effort::default())
     }
 
-    /// Compiles a text that was loaded before, perhaps by an older version that complained about
-    /// less: decisions of the past must be made once more as they were. `None` if it is none.
+    /// The same, with a budget of the caller's. A policy that would take more is refused.
+    pub fn load_within(text: &str, effort: &Effort) -> Result<Self, Vec<Finding>> {
+        load::load(text, effort)
+    }
+
+    /// Compiles a text that was accepted before, perhaps by an older version with fewer checks and
+    /// higher limits: it must decide again as it did then. Checks nothing and runs no examples, so
+    /// its cost is that of reading the text. `None` where the text is no policy.
     pub fn load_stored(text: &str) -> Option<Self> {
         load::load_stored(text)
     }
 
     /// Bounds of its comparisons of scores.
     pub fn score_bounds(&self) -> Vec<f64> {
-        let mut bounds: Vec<f64> = Vec::new();
-        for leaf in self.rules.iter().flat_map(|rule| rule.when.leaves()) {
-            if let condition::Test::Compare(_, condition::Bound::Score(bound)) = leaf.test
-                && !bounds.contains(&bound)
-            {
-                bounds.push(bound);
-            }
-        }
+        let leaves = self.rules.iter().flat_map(|rule| rule.when.leaves());
+        let score = |leaf: &condition::Leaf| match leaf.test {
+            condition::Test::Compare(_, condition::Bound::Score(bound)) => Some(bound),
+            _ => None,
+        };
+        let mut bounds: Vec<f64> = leaves.filter_map(score).collect();
         bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
         bounds
     }
 

@@ -64,7 +64,8 @@ fn one(out: &mut String, finding: &Finding, text: &str, file: &str) {
 
 /// A long line around its span, without anything that could upset a terminal.
 fn cut(before: &str, meant: &str, after: &str) -> (String, String, String) {
-    let (mut before, meant, mut after) = (plain(before), plain(meant), plain(after));
+    let (mut before, meant, mut after) =
+        (plain(near_end(before)), plain(near_start(meant)), plain(near_start(after)));
     if columns(&before) + columns(&meant) + columns(&after) <= MOST_COLUMNS {
         return (before, meant, after);
     }
@@ -76,6 +77,16 @@ fn cut(before: &str, meant: &str, after: &str) -> (String, String, String) {
     let room = MOST_COLUMNS.saturating_sub(columns(&before) + columns(&meant));
     after = shorten(&after, room.max(1));
     (before, meant, after)
+}
+
+/// As much of a line as can be shown: it may be as long as the text.
+fn near_start(text: &str) -> &str {
+    text.char_indices().nth(2 * MOST_COLUMNS).map_or(text, |(at, _)| &text[..at])
+}
+
+/// The same of its end.
+fn near_end(text: &str) -> &str {
+    text.char_indices().nth_back(2 * MOST_COLUMNS).map_or(text, |(at, _)| &text[at..])
 }
 
 fn shorten(text: &str, room: usize) -> String {

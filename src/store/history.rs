@@ -4,16 +4,12 @@
 //! What is asked about is answers: when one came does not change when it is decided upon again.
 //! Each page is a statement of its own: no snapshot is held while millions are gone through.
 
-use std::time::Duration;
-
+use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
-use super::tasks::Task;
 use super::{Result, Store};
 use crate::domain::decision::{Outcome, StoredDecision};
 use crate::domain::evidence::Evidence;
@@ -93,48 +89,6 @@ pub struct PastAnswer {
     pub fetched_at: OffsetDateTime,
     /// What it said.
     pub evidence: Evidence,
-}
-
-/// A backtest under way or done.
-#[derive(Clone, Debug, FromRow)]
-pub struct Backtest {
-    /// Its id.
-    pub id: Uuid,
-    /// The policy tried.
-    pub digest: String,
-    /// Only decisions since then.
-    pub since: Option<OffsetDateTime>,
-    /// Only this scene.
-    pub biz_type: Option<String>,
-    /// When it was asked for.
-    pub created_at: OffsetDateTime,
-    /// When it last went on.
-    pub updated_at: OffsetDateTime,
-    /// `running`, `done`, `failed`.
-    pub state: String,
-    /// The last answer seen.
-    pub after: Uuid,
-    /// Answers seen so far.
-    pub looked_at: i64,
-    /// Answers there were to be seen, as Postgres estimated.
-    pub roughly: i64,
-    /// What came of it so far.
-    pub comparison: Json<serde_json::Value>,
-}
-
-/// What is asked of a policy by the API.
-#[derive(Clone, Debug)]
-pub struct BacktestAsked<'a> {
-    /// The id it gets.
-    pub id: Uuid,
-    /// The policy tried.
-    pub digest: &'a str,
-    /// Only answers since then.
-    pub since: Option<OffsetDateTime>,
-    /// Only this scene.
-    pub biz_type: Option<&'a str>,
-    /// Answers there are to be seen.
-    pub roughly: i64,
 }
 
 impl Store {
@@ -356,93 +310,6 @@ impl Store {
             .await?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64).unwrap_or(0))
     }
-
-    /// Has a backtest done by whichever worker comes first.
-    pub async fn ask_for_backtest(&self, asked: &BacktestAsked<'_>, doing: &Doing) -> Result<()> {
-        // history::ask_for_backtest: the run, its work and the record of who wanted it commit
-        // together.
-        self.once(async {
-            sqlx::query(
-                "with run as (
-                    insert into backtests (id, digest, since, biz_type, asked_by, created_at,
-                        updated_at, state, after, comparison, roughly)
-                    values ($1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}', $8)
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose, details)
-                    values ($6, $5, 'policy.backtest', $1, $9,
-                        json_build_object('policy', $2::text, 'biz_type', $4::text)::text)
-                 )
-                 insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                 values ($1, 'backtest', $1, verdict_now(), 'infinity', verdict_now())",
-            )
-            .bind(asked.id)
-            .bind(asked.digest)
-            .bind(asked.since)
-            .bind(asked.biz_type)
-            .bind(&doing.actor)
-            .bind(doing.at)
-            .bind(asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest))
-            .bind(asked.roughly)
-            .bind(&doing.purpose)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        })
-        .await
-    }
-
-    /// One backtest.
-    pub async fn backtest(&self, id: Uuid) -> Result<Option<Backtest>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select id, digest, since, biz_type, created_at, updated_at, state, after, looked_at,
-                    roughly, comparison
-                 from backtests where id = $1",
-            )
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
-    }
-
-    /// Notes how far a backtest has come; its work ends with its state. `false`: the lease was lost.
-    pub async fn backtest_went_on(
-        &self,
-        task: &Task,
-        state: &str,
-        (after, looked_at): (Uuid, u64),
-        comparison: &serde_json::Value,
-        now: OffsetDateTime,
-    ) -> Result<bool> {
-        // history::backtest_went_on: fenced, so that pages are counted once, whoever died.
-        let held: i64 = self
-            .once(async {
-                sqlx::query_scalar(
-                    "with held as (
-                        select id from tasks where id = $1 and lease_token = $2 for update
-                     ), ended as (
-                        delete from tasks where id = (select id from held) and $3 <> 'running'
-                     ), noted as (
-                        update backtests
-                        set state = $3, after = $4, comparison = $5, updated_at = $6, looked_at = $7
-                        where id = (select id from held)
-                     )
-                     select count(*) from held",
-                )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(state)
-                .bind(after)
-                .bind(Json(comparison))
-                .bind(now)
-                .bind(i64::try_from(looked_at).unwrap_or(i64::MAX))
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(held > 0)
-    }
 }
 
 /// Reads the rows of a page; `read` answers `None` for one with nothing to it.
@@ -454,5 +321,3 @@ fn page<T>(rows: &[PgRow], read: impl Fn(&PgRow) -> Result<Option<T>>) -> Result
 
 /// Longest time one page may reasonably take: pages are sized for far less.
 pub const PAGE: i64 = 1000;
-/// Between two notes of how far a backtest has come.
-pub const NOTE_EVERY: Duration = Duration::from_secs(2);

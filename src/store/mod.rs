@@ -11,6 +11,7 @@ mod tls;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit;
+pub mod backtests;
 pub mod callbacks;
 pub mod claims;
 pub mod completions;

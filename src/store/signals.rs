@@ -28,6 +28,7 @@ pub struct Signals(Arc<Inner>);
 struct Inner {
     due: Notify,
     task: Notify,
+    backtest: Notify,
     settled: watch::Sender<u64>,
     tell: Notify,
     tell_due: AtomicBool,
@@ -39,6 +40,7 @@ impl Default for Signals {
         Self(Arc::new(Inner {
             due: Notify::new(),
             task: Notify::new(),
+            backtest: Notify::new(),
             settled: watch::Sender::new(0),
             tell: Notify::new(),
             tell_due: AtomicBool::new(false),
@@ -63,6 +65,16 @@ impl Signals {
     /// Waits for follow-up work, as [`Self::due`] does for verifications.
     pub async fn task(&self) {
         self.0.task.notified().await;
+    }
+
+    /// A backtest was started. Other processes poll for it.
+    pub fn backtest_is_due(&self) {
+        self.0.backtest.notify_one();
+    }
+
+    /// Waits for a backtest.
+    pub async fn backtest(&self) {
+        self.0.backtest.notified().await;
     }
 
     /// A verification has changed its state, committed.

@@ -98,7 +98,7 @@ pub enum Then {
 }
 
 impl Store {
-    /// Claims due tasks. `token` must be fresh; `takes` is how long following links takes these
+    /// Claims due tasks, except backtests: see [`Store::claim_backtest`]. `token` must be fresh; `takes` is how long following links takes these
     /// days: links that will die sooner count as dead, unless newer ones would not live longer.
     pub async fn claim_tasks(
         &self,
@@ -118,7 +118,7 @@ impl Store {
                         -- Two windows: however many wait for an answer of the provider, they do
                         -- not hide links that live.
                         (select id, deadline from tasks, durability
-                         where asked_again_at is null and due_at <= verdict_now()
+                         where asked_again_at is null and kind <> 'backtest' and due_at <= verdict_now()
                             and (lease_until is null or lease_until <= verdict_now())
                          order by due_at limit $4)
                         union all
@@ -528,7 +528,7 @@ pub enum Swept {
     LeaseLost,
 }
 
-fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
+pub(super) fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
     let id: Uuid = row.try_get("id")?;
     let kind: &str = row.try_get("kind")?;
     let key_id: Option<String> = row.try_get("key_id")?;

@@ -1,39 +1,88 @@
 //! Backtests asked for by the API: leased work that goes on where it stopped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::history::{Backtest, Pace, Range};
+use super::leases::Leases;
+use crate::lanes::off_runtime;
 use crate::policy::Policy;
 use crate::policy::compare::Comparison;
-use crate::store::history::{Backtest as Row, NOTE_EVERY};
+use crate::store::backtests::{Backtest as Row, NOTE_EVERY};
 use crate::store::tasks::Task;
 
-/// One turn takes about this long; then it is noted how far it has come, and the next turn is
-/// taken: other work gets its hands in between.
+/// One turn takes about this long; then it is noted how far it has come.
 const TURN: Duration = NOTE_EVERY;
+/// Between two looks for a backtest, doubled by jitter: one row by its key.
+const POLL: Duration = Duration::from_secs(1);
+/// A backtest that failed so often in a row is given up: as long as it is there no other begins.
+const MOST_FAILURES: i32 = 20;
 
 impl Worker {
+    /// Runs backtests, one at a time in the whole installation and beside all other work: whatever
+    /// they take, images and decisions do not wait for them. At a stop the backtest under way is
+    /// given back, and goes on elsewhere from where it was last noted.
+    pub(super) async fn backtest_until_stopped(&self, leases: &Leases, stop: &CancellationToken) {
+        loop {
+            let (asked_at, token) = (Instant::now(), self.ids.next(self.clock.now()));
+            let claimed = self.store.claim_backtest(self.settings.lease, token).await;
+            let claimed = claimed.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot claim a backtest");
+                None
+            });
+            let Some(task) = claimed else {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(POLL.mul_f64(1.0 + self.ids.fraction())) => {}
+                    () = self.signals.backtest() => {}
+                }
+                continue;
+            };
+            let lease = leases.hold(task.id, task.lease_token, asked_at);
+            tokio::select! {
+                () = self.work_on(&task, &lease.lost) => {}
+                () = stop.cancelled() => {
+                    let held = [(task.id, task.lease_token)];
+                    if let Err(error) = self.store.release_tasks(&held).await {
+                        tracing::debug!(%error, "a backtest was not given back: its lease ends by itself");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives up a backtest that fails again and again; `false`: it is tried once more.
+    pub(super) async fn gave_up_backtest(&self, task: &Task) -> bool {
+        if task.failures < MOST_FAILURES {
+            return false;
+        }
+        tracing::error!(backtest = %task.id, "a backtest failed too often: given up");
+        self.store.backtest_failed(task, self.clock.now()).await.is_ok_and(|held| held)
+    }
+
     /// Goes on with a backtest until it is done.
     pub(super) async fn go_on_with_backtest(&self, task: &Task) -> anyhow::Result<()> {
         let Some(mut run) = self.store.backtest(task.id).await? else {
             anyhow::bail!("a backtest without its row");
         };
         let text = self.store.policy_text(&run.digest).await?;
-        let Some(candidate) = text.and_then(|text| Policy::load_stored(&text.body)) else {
+        let compile = move || text.and_then(|text| Policy::load_stored(&text.body)).map(Arc::new);
+        let Some(candidate) = off_runtime(compile).await else {
             tracing::error!(backtest = %run.id, "the policy cannot be compiled by this version");
-            let (at, so_far) = ((run.after, seen(&run)), run.comparison.0);
-            let now = self.clock.now();
-            self.store.backtest_went_on(task, "failed", at, &so_far, now).await?;
+            self.store.backtest_failed(task, self.clock.now()).await?;
             return Ok(());
         };
         loop {
             let comparison: Comparison = serde_json::from_value(run.comparison.0.clone())?;
             let range = Range { since: run.since, until: None, biz_type: run.biz_type.clone() };
             let started = Instant::now();
-            let mut backtest = Backtest::new(&self.store, &candidate, range, Pace::Polite).resume(
+            let candidate = Arc::clone(&candidate);
+            let mut backtest = Backtest::new(&self.store, candidate, range, Pace::Polite).resume(
                 run.after,
                 seen(&run),
                 comparison,

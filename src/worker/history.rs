@@ -2,6 +2,7 @@
 //! differs, deciding it anew, and looking at its scores.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -13,6 +14,7 @@ use crate::domain::clock::Clock;
 use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{Ids, ResultId, earliest};
+use crate::lanes::policy_work;
 use crate::policy::calibration::Calibration;
 use crate::policy::compare::Comparison;
 use crate::policy::report::Flip;
@@ -81,7 +83,7 @@ impl Range {
 #[derive(Debug)]
 pub struct Backtest<'a> {
     store: &'a Store,
-    candidate: &'a Policy,
+    candidate: Arc<Policy>,
     range: Range,
     pace: Pace,
     /// The last answer seen.
@@ -94,7 +96,7 @@ pub struct Backtest<'a> {
 
 impl<'a> Backtest<'a> {
     /// From the beginning of a range.
-    pub fn new(store: &'a Store, candidate: &'a Policy, range: Range, pace: Pace) -> Self {
+    pub fn new(store: &'a Store, candidate: Arc<Policy>, range: Range, pace: Pace) -> Self {
         let (after, comparison) = (range.start(), Comparison::default());
         Self { store, candidate, range, pace, after, looked_at: 0, comparison }
     }
@@ -120,7 +122,7 @@ impl<'a> Backtest<'a> {
                 async {
                     if over { Ok(None) } else { self.store.past_after(end, PAGE).await.map(Some) }
                 },
-                async { try_on(self.candidate, &self.range, items) },
+                try_on(Arc::clone(&self.candidate), self.range.clone(), items),
             );
             let mut found = Vec::new();
             for case in flips {
@@ -162,17 +164,20 @@ impl Tried {
     }
 }
 
-fn try_on(candidate: &Policy, range: &Range, page: Vec<Past>) -> Vec<Tried> {
-    page.into_iter()
-        .filter(|past| range.holds(past.id, &past.evidence.biz_type))
-        .map(|past| Tried {
-            new: decide(candidate, &past.evidence),
-            verification: past.verification.to_string(),
-            old: past.outcome,
-            evidence: past.evidence,
-            fetched_at: past.fetched_at,
-        })
-        .collect()
+/// Off the runtime: a page is a thousand decisions, by a policy that may be an expensive one.
+async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> Vec<Tried> {
+    let tried = move |past: Past| Tried {
+        new: decide(&candidate, &past.evidence),
+        verification: past.verification.to_string(),
+        old: past.outcome,
+        evidence: past.evidence,
+        fetched_at: past.fetched_at,
+    };
+    policy_work(move || {
+        let in_range = |past: &Past| range.holds(past.id, &past.evidence.biz_type);
+        page.into_iter().filter(in_range).map(tried).collect()
+    })
+    .await
 }
 
 /// What came of deciding the past once more.

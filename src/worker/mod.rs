@@ -123,6 +123,7 @@ impl Worker {
                 tokio::join!(
                     worker.claim_until_stopped(&leases, &tasks, &stop),
                     worker.work_on_tasks_until_stopped(&on_tasks, &tasks, &stop),
+                    worker.backtest_until_stopped(&on_tasks, &stop),
                 );
             } => {}
             () = leases.keep_renewing() => {}

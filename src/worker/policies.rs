@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Worker;
+use crate::lanes::off_runtime;
 use crate::policy::Policy;
 use crate::store::policies::{InUse, Use};
 use crate::store::{self, Store};
@@ -39,15 +40,25 @@ impl Policies {
     /// As the database says; `None` where none is active, or one cannot be compiled by this
     /// version, which the log then tells.
     pub async fn load(store: &Store) -> store::Result<Option<Self>> {
+        Self::load_after(store, None).await
+    }
+
+    /// The same; what was in use before is not compiled once more. Compiled off the runtime: there
+    /// may be a policy for every scene.
+    async fn load_after(store: &Store, before: Option<&Self>) -> store::Result<Option<Self>> {
         let newest_activation = store.newest_activation().await?;
         let in_use = store.policies_in_use().await?;
         let mut policies = Vec::with_capacity(in_use.len());
         for InUse { kind, biz_type, digest, body } in in_use {
-            let Some(policy) = Policy::load_stored(&body) else {
+            let policy = match before.and_then(|before| before.compiled(&digest)) {
+                Some(policy) => Some(policy),
+                None => off_runtime(move || Policy::load_stored(&body)).await.map(Arc::new),
+            };
+            let Some(policy) = policy else {
                 tracing::error!(policy = digest, "this version cannot compile a policy in use");
                 return Ok(None);
             };
-            policies.push((kind, biz_type, Arc::new(policy)));
+            policies.push((kind, biz_type, policy));
         }
         let of = |wanted: Use| -> HashMap<String, Arc<Policy>> {
             let fitting = policies.iter().filter(|(kind, ..)| kind == wanted.as_str());
@@ -56,6 +67,11 @@ impl Policies {
         let (mut scenes, shadows) = (of(Use::Active), of(Use::Shadow));
         let general = scenes.remove("");
         Ok(general.map(|general| Self { newest_activation, general, scenes, shadows }))
+    }
+
+    fn compiled(&self, digest: &str) -> Option<Arc<Policy>> {
+        let all = self.scenes.values().chain(self.shadows.values()).chain([&self.general]);
+        all.into_iter().find(|policy| policy.digest() == digest).cloned()
     }
 
     /// The newest change of what is in use that is certainly in it.
@@ -106,10 +122,12 @@ impl Worker {
         let mut refused = 0;
         loop {
             tokio::time::sleep(LOOK).await;
-            let before = self.policies.get().newest_activation;
+            let before = self.policies.get();
             let outcome = match self.store.newest_activation().await {
-                Ok(newest) if newest == before || newest == refused => continue,
-                Ok(newest) => Policies::load(&self.store).await.map(|loaded| (newest, loaded)),
+                Ok(newest) if newest == before.newest_activation || newest == refused => continue,
+                Ok(newest) => Policies::load_after(&self.store, Some(&before))
+                    .await
+                    .map(|loaded| (newest, loaded)),
                 Err(error) => Err(error),
             };
             match outcome {

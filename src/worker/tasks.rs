@@ -63,7 +63,7 @@ impl Worker {
     }
 
     /// Does it, unless its lease is lost on the way.
-    async fn work_on(&self, task: &Task, lost: &CancellationToken) {
+    pub(super) async fn work_on(&self, task: &Task, lost: &CancellationToken) {
         // Outlives the work that is dropped.
         let written = Written::default();
         let done = async {
@@ -95,6 +95,9 @@ impl Worker {
                 "a task failed"
             );
             count_failure(&task.work);
+            if matches!(task.work, Work::Backtest) && self.gave_up_backtest(task).await {
+                return;
+            }
             // Where even that fails the lease runs out, and it is tried again.
             if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
                 tracing::warn!(%error, verification = %task.verification, "a task is not put off");

@@ -116,12 +116,13 @@ pub(super) async fn backtest(
 ) -> anyhow::Result<()> {
     let text = either(context, &arguments.candidate).await?;
     // One in the database was checked when it was added; a file is checked now.
-    let candidate = match load_policy(&text) {
+    let candidate = match load_policy(&text).await {
         Ok(policy) => policy,
         Err(error) => Policy::load_stored(&text)
             .filter(|policy| policy.digest() == arguments.candidate)
             .ok_or(error)?,
     };
+    let candidate = Arc::new(candidate);
     let store = open(context).await?;
     let range = arguments.range.range()?;
     let old = Policies::load(&store).await?.map(|policies| {
@@ -136,7 +137,7 @@ pub(super) async fn backtest(
     };
     let mut listed = Vec::new();
     let mut failed = None;
-    let mut backtest = Backtest::new(&store, &candidate, range, arguments.range.pace());
+    let mut backtest = Backtest::new(&store, Arc::clone(&candidate), range, arguments.range.pace());
     backtest
         .run(|so_far, flips| {
             progress.at(so_far.looked_at);
@@ -349,11 +350,9 @@ pub(super) async fn calibrate(
                 arguments.threshold
             ));
         }
-        let weeks: std::collections::BTreeSet<&String> =
-            calibration.histograms.keys().map(|group| &group.week).collect();
-        for (before, now) in weeks.iter().zip(weeks.iter().skip(1)) {
-            let of = |week: &String| calibration.sum(|g| g.score == score && g.week == *week);
-            if let Some(psi) = stability(&of(before), &of(now)) {
+        let weeks = calibration.by_week(score);
+        for ((before, old), (now, new)) in weeks.iter().zip(weeks.iter().skip(1)) {
+            if let Some(psi) = stability(old, new) {
                 let mark = if psi >= 0.25 { "  drift" } else { "" };
                 say(format_args!("  week of {before} to {now}: PSI {psi:.3}{mark}"));
             }

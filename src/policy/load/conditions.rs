@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Item, Reader, article, quote};
 use super::spelling::suggest;
-use super::table_of;
+use super::{MOST_COMPARISONS, MOST_VALUES, table_of};
 use crate::domain::evidence::FaceQuality;
 use crate::policy::condition::{Bound, Condition, Leaf, Operator, Test};
 use crate::policy::field::{Field, Kind};
@@ -27,7 +27,7 @@ const LEAF_KEYS: [&str; 11] =
 const JOINTS: [&str; 3] = ["all", "any", "not"];
 
 /// Reads a condition; `depth` counts from 1.
-pub fn condition(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Option<Condition> {
+pub fn condition(reader: &mut Reader, item: &Item<'_>, depth: usize) -> Option<Condition> {
     if depth > MAX_DEPTH {
         return reader.error(item.span(), "conditions nest at most 32 deep");
     }
@@ -54,7 +54,7 @@ pub fn condition(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Opti
 }
 
 fn parts(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     joint: &str,
     item: &Item<'_>,
     depth: usize,
@@ -65,11 +65,22 @@ fn parts(
     if items.is_empty() {
         return reader.error(item.span(), format!("`{joint}` needs at least one condition"));
     }
-    let parts: Vec<_> = items.iter().map(|part| condition(reader, part, depth + 1)).collect();
-    parts.into_iter().collect()
+    // One that cannot be read does not keep the others from being reported.
+    let mut parts = Some(Vec::new());
+    for part in items {
+        if reader.is_full() || reader.exceeds(reader.comparisons.len(), MOST_COMPARISONS) {
+            return None;
+        }
+        let part = condition(reader, part, depth + 1);
+        parts = parts.zip(part).map(|(mut parts, part)| {
+            parts.push(part);
+            parts
+        });
+    }
+    parts
 }
 
-fn leaf(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Option<Leaf> {
+fn leaf(reader: &mut Reader, table: &DeTable<'_>, span: Range<usize>) -> Option<Leaf> {
     reader.keys(table, &LEAF_KEYS, "a comparison");
     let name = reader.text(table, "field", Some(span.clone()), "a comparison");
     let field = name.and_then(|name| field(reader, &name, super::reader::span_of(table, "field")));
@@ -92,7 +103,7 @@ fn leaf(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Opt
 }
 
 /// The field so spelt.
-pub fn field(reader: &mut Reader<'_>, name: &str, span: Range<usize>) -> Option<Field> {
+pub fn field(reader: &mut Reader, name: &str, span: Range<usize>) -> Option<Field> {
     Field::parse(name).or_else(|| {
         let known: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
         let message = format!("there is no field {}{}", quote(name), suggest(name, &known));
@@ -100,7 +111,7 @@ pub fn field(reader: &mut Reader<'_>, name: &str, span: Range<usize>) -> Option<
     })
 }
 
-fn test(reader: &mut Reader<'_>, field: Field, operator: &str, item: &Item<'_>) -> Option<Test> {
+fn test(reader: &mut Reader, field: Field, operator: &str, item: &Item<'_>) -> Option<Test> {
     if !fits(operator, field.kind()) {
         let fitting: Vec<&str> =
             OPERATORS.into_iter().filter(|operator| fits(operator, field.kind())).collect();
@@ -149,12 +160,15 @@ fn holds(kind: Kind) -> &'static str {
 }
 
 fn members(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader,
     field: Field,
     operator: &str,
     item: &Item<'_>,
 ) -> Option<Vec<Bound>> {
     match item.get_ref().as_array() {
+        Some(items) if reader.exceeds(items.len(), MOST_VALUES) => {
+            reader.error(item.span(), format!("a list has at most {MOST_VALUES} values"))
+        }
         Some(items) if !items.is_empty() => {
             let bounds: Vec<_> = items.iter().map(|item| bound(reader, field, item)).collect();
             bounds.into_iter().collect()
@@ -165,7 +179,7 @@ fn members(
     }
 }
 
-fn flag(reader: &mut Reader<'_>, item: &Item<'_>, what: &str) -> Option<bool> {
+fn flag(reader: &mut Reader, item: &Item<'_>, what: &str) -> Option<bool> {
     item.get_ref().as_bool().or_else(|| {
         let message = format!("{what} must be true or false, not {}", article(item.get_ref()));
         reader.error(item.span(), message)
@@ -173,7 +187,7 @@ fn flag(reader: &mut Reader<'_>, item: &Item<'_>, what: &str) -> Option<bool> {
 }
 
 /// Reads a value that a field could have.
-pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<Bound> {
+pub fn bound(reader: &mut Reader, field: Field, item: &Item<'_>) -> Option<Bound> {
     match (field.kind(), item.get_ref()) {
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Bound::Flag(*flag)),
         (Kind::Whole, DeValue::Integer(_)) => whole(reader, field, item).map(Bound::Whole),
@@ -198,7 +212,7 @@ pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<B
     }
 }
 
-fn whole(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<i64> {
+fn whole(reader: &mut Reader, field: Field, item: &Item<'_>) -> Option<i64> {
     let number = item
         .get_ref()
         .as_integer()
@@ -215,7 +229,7 @@ fn whole(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<i64> 
     }
 }
 
-fn score(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<f64> {
+fn score(reader: &mut Reader, field: Field, item: &Item<'_>) -> Option<f64> {
     let score = match item.get_ref() {
         DeValue::String(name) => {
             let known = NAMED_BOUNDS.map(|(name, _)| name);

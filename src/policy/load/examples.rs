@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::conditions::{bound, field};
-use super::reader::{Item, Reader};
+use super::reader::{Item, Reader, shorten};
 use super::{outcome, table_of};
 use crate::domain::decision::Outcome;
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
@@ -14,6 +14,10 @@ use crate::policy::field::Field;
 use crate::policy::{Policy, decide};
 
 const EXAMPLE_KEYS: &[&str] = &["name", "evidence", "outcome", "reasons"];
+
+/// Most of an example's name, and of a list of reasons, that a finding repeats.
+const MOST_NAME_CHARS: usize = 128;
+const MOST_REASON_CHARS: usize = 1024;
 
 /// One example.
 pub struct Example {
@@ -25,12 +29,18 @@ pub struct Example {
 }
 
 /// Reads every `[[example]]`.
-pub fn parse(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Vec<Example> {
-    let tables = reader.tables(document, "example");
-    tables.into_iter().filter_map(|(item, table)| example(reader, table, item.span())).collect()
+pub fn parse(reader: &mut Reader, document: &DeTable<'_>) -> Vec<Example> {
+    let mut examples = Vec::new();
+    for (item, table) in reader.tables(document, "example") {
+        if reader.is_full() {
+            break;
+        }
+        examples.extend(example(reader, table, item.span()));
+    }
+    examples
 }
 
-fn example(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> Option<Example> {
+fn example(reader: &mut Reader, table: &DeTable<'_>, span: Range<usize>) -> Option<Example> {
     reader.keys(table, EXAMPLE_KEYS, "an example");
     let name = reader.text(table, "name", Some(span.clone()), "an example");
     let outcome = outcome(reader, table, Some(span.clone()), "an example");
@@ -45,20 +55,23 @@ fn example(reader: &mut Reader<'_>, table: &DeTable<'_>, span: Range<usize>) -> 
     Some(Example { name: name?, evidence: evidence?, outcome: outcome?, reasons, span })
 }
 
-fn reasons(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<String>> {
+fn reasons(reader: &mut Reader, item: &Item<'_>) -> Option<Vec<String>> {
     let texts = item.get_ref().as_array().and_then(|items| {
         items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
     });
     texts.or_else(|| reader.error(item.span(), "`reasons` must be a list of reason codes"))
 }
 
-fn evidence(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Evidence> {
+fn evidence(reader: &mut Reader, item: &Item<'_>) -> Option<Evidence> {
     let table = table_of(reader, item, "`evidence` must be a table: { status = …, … }")?;
     if table.get("status").is_none() {
         return reader.error(item.span(), "`evidence` needs `status`: every answer has one");
     }
     let mut evidence = nothing();
     for (key, item) in table {
+        if reader.is_full() {
+            return None;
+        }
         let known = field(reader, key.get_ref(), key.span());
         let value = known.and_then(|field| Some((field, bound(reader, field, item)?)));
         if let Some((field, value)) = value
@@ -126,7 +139,7 @@ fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'stat
 
 impl Example {
     /// Complains if the policy decides otherwise than the example says.
-    pub fn run(&self, reader: &mut Reader<'_>, policy: &Policy) {
+    pub fn run(&self, reader: &mut Reader, policy: &Policy) {
         let decision = decide(policy, &self.evidence);
         let mut got: Vec<&str> = decision.reasons.iter().map(|r| r.code.as_str()).collect();
         got.sort_unstable();
@@ -138,13 +151,15 @@ impl Example {
         if decision.outcome == self.outcome && wanted.as_ref().is_none_or(|w| *w == got) {
             return;
         }
-        let wanted = wanted.map(|w| format!(" ({})", w.join(", "))).unwrap_or_default();
+        // Both lists may be as long as the policy.
+        let list = |reasons: Vec<&str>| shorten(&reasons.join(", "), MOST_REASON_CHARS);
+        let wanted = wanted.map(|wanted| format!(" ({})", list(wanted))).unwrap_or_default();
         let message = format!(
             "the example \"{}\" expects {}{wanted}, but the policy decides {} ({})",
-            self.name.escape_debug(),
+            shorten(&self.name, MOST_NAME_CHARS),
             self.outcome,
             decision.outcome,
-            got.join(", ")
+            list(got)
         );
         reader.error::<()>(self.span.clone(), message);
     }

@@ -11,20 +11,54 @@ use crate::policy::finding::{Finding, Severity};
 /// One value, and where it stands.
 pub type Item<'i> = Spanned<DeValue<'i>>;
 
+/// Most findings that are kept. An author corrects a few at a time; a text of nothing but errors
+/// would make hundreds of thousands, each with its place and its suggestion.
+const MOST_FINDINGS: usize = 100;
+
+/// Which limits a text has to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    /// Of a text that is to be added: rules, comparisons and values are counted.
+    New,
+    /// Of one that was accepted before, perhaps by a version with other limits.
+    Stored,
+}
+
 /// Collects findings while a text is read.
-pub struct Reader<'t> {
-    text: &'t str,
+pub struct Reader {
+    /// Where each line begins.
+    lines: Vec<usize>,
+    limits: Limits,
     findings: Vec<Finding>,
+    /// The worst of the findings that were too many to keep.
+    dropped: Option<Severity>,
     /// The rule being read, for the findings.
     pub rule: Option<String>,
     /// Where the comparisons of the rule being read stand, in their order.
     pub comparisons: Vec<Range<usize>>,
 }
 
-impl<'t> Reader<'t> {
-    /// For one text.
-    pub fn new(text: &'t str) -> Self {
-        Self { text, findings: Vec::new(), rule: None, comparisons: Vec::new() }
+impl Reader {
+    pub fn new(text: &str, limits: Limits) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            lines: std::iter::once(0).chain(ends).collect(),
+            limits,
+            findings: Vec::new(),
+            dropped: None,
+            rule: None,
+            comparisons: Vec::new(),
+        }
+    }
+
+    /// Whether this is more than a text may hold.
+    pub fn exceeds(&self, count: usize, most: usize) -> bool {
+        self.limits == Limits::New && count > most
+    }
+
+    /// Whether nothing more can be noted, so that reading on is of no use.
+    pub fn is_full(&self) -> bool {
+        self.findings.len() >= MOST_FINDINGS
     }
 
     /// Notes an error; always `None`, to be passed on as "nothing could be read".
@@ -44,28 +78,45 @@ impl<'t> Reader<'t> {
         self.note(Severity::Warning, Some(span), message.into());
     }
 
+    /// Notes a warning about the text as a whole.
+    pub fn warn_overall(&mut self, message: impl Into<String>) {
+        self.note(Severity::Warning, None, message.into());
+    }
+
     fn note(&mut self, severity: Severity, span: Option<Range<usize>>, message: String) {
-        let line = span.as_ref().map(|span| {
-            let before = self.text.get(..span.start).unwrap_or_default();
-            1 + before.matches('\n').count()
-        });
+        if self.is_full() {
+            // Errors come first in the order of severities.
+            self.dropped = Some(self.dropped.map_or(severity, |worst| worst.min(severity)));
+            return;
+        }
+        let line = span.as_ref().map(|span| self.lines.partition_point(|at| *at <= span.start));
         self.findings.push(Finding { severity, line, span, rule: self.rule.clone(), message });
     }
 
     /// Whether the text is refused already.
     pub fn has_errors(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.dropped == Some(Severity::Error)
+            || self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// All findings, in the order of the text, those about the whole of it first.
     pub fn into_findings(mut self) -> Vec<Finding> {
         self.findings.sort_by_key(|finding| finding.span.as_ref().map(|span| span.start));
+        if let Some(severity) = self.dropped {
+            let message = format!(
+                "there are more findings than the {MOST_FINDINGS} shown: correct these first"
+            );
+            self.findings.push(Finding { severity, line: None, span: None, rule: None, message });
+        }
         self.findings
     }
 
     /// Complains about keys outside a closed list.
     pub fn keys(&mut self, table: &DeTable<'_>, known: &[&str], what: &str) {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            if self.is_full() {
+                return;
+            }
             let name = key.get_ref();
             let message = format!("{what} has no key {}{}", quote(name), suggest(name, known));
             self.error::<()>(key.span(), message);
@@ -111,6 +162,9 @@ impl<'t> Reader<'t> {
         };
         let mut tables = Vec::new();
         for item in items {
+            if self.is_full() {
+                break;
+            }
             match item.get_ref().as_table() {
                 Some(table) => tables.push((item, table)),
                 None => {
@@ -129,11 +183,16 @@ pub fn span_of(table: &DeTable<'_>, key: &str) -> Range<usize> {
 
 /// A word of the text for a message: short, and without anything that could upset a terminal.
 pub fn quote(word: &str) -> String {
-    let mut shown: String = word.chars().take(64).flat_map(char::escape_debug).collect();
-    if word.chars().nth(64).is_some() {
+    format!("`{}`", shorten(word, 64))
+}
+
+/// The first characters of a text, without anything that could upset a terminal.
+pub fn shorten(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
 }
 
 /// "a text", "a table": what a value is, in plain words.

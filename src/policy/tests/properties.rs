@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::evidence::FaceQuality;
 use condition::{Bound, Leaf, Operator, Test};
 use contradiction::Want;
+use effort::Effort;
 use field::{Field, Kind};
 
 fn quality() -> impl Strategy<Value = FaceQuality> {
@@ -147,7 +148,7 @@ proptest! {
         parts in prop::collection::vec(condition(), 1..4), evidence in any_evidence(),
     ) {
         let condition = Condition::All(parts);
-        if contradiction::contradiction(&condition).is_some() {
+        if contradiction::contradiction(&condition, &Effort::default()).is_some() {
             let truth = condition.judge(&|field: Field| field.read(&evidence));
             prop_assert_ne!(truth, condition::Truth::True, "{:?}", condition);
         }
@@ -159,7 +160,7 @@ proptest! {
     ) {
         let weaker = Condition::All(parts.clone());
         let stronger = Condition::All(parts.into_iter().chain([more]).collect());
-        prop_assert!(contradiction::follows(&weaker, Want::True, &stronger, &mut 1_000_000));
+        prop_assert!(contradiction::follows(&weaker, Want::True, &stronger, &Effort::default()));
         let judge = |condition: &Condition| condition.judge(&|field: Field| field.read(&evidence));
         if judge(&stronger) == condition::Truth::True {
             prop_assert_eq!(judge(&weaker), condition::Truth::True);
@@ -174,7 +175,7 @@ proptest! {
         let judge = |condition: &Condition| condition.judge(&|field: Field| field.read(&evidence));
         if judge(&one) == condition::Truth::True {
             for want in [Want::True, Want::NotFalse, Want::False, Want::NotTrue] {
-                if contradiction::follows(&other, want, &one, &mut 1_000_000) {
+                if contradiction::follows(&other, want, &one, &Effort::default()) {
                     prop_assert!(want.accepts(judge(&other)), "{:?} {:?} {:?}", one, want, other);
                 }
             }
