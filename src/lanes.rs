@@ -57,8 +57,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn policy_work_runs_one_at_a_time_and_requests_do_not_queue_without_end() {
         let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (begin, begun) = std::sync::mpsc::channel::<()>();
-        let first = tokio::spawn(requested_policy_work(move || begun.recv()));
+        let (go_ahead, waits) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn(requested_policy_work(move || waits.recv()));
         let others: Vec<_> = (0..3 * MOST_WAITING)
             .map(|_| {
                 let (at_once, most) = (Arc::clone(&at_once), Arc::clone(&most));
@@ -69,20 +69,13 @@ mod tests {
                 }))
             })
             .collect();
-        // Nothing but the first runs, so who finds the queue full knows at once.
-        let mut refused = 0;
-        let mut waiting = Vec::new();
-        for other in others {
-            tokio::task::yield_now().await;
-            waiting.push(other);
-        }
         while WAITING.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        begin.send(()).unwrap();
+        go_ahead.send(()).unwrap();
         assert!(first.await.unwrap().is_ok());
-        let mut done = 0;
-        for other in waiting {
+        let (mut done, mut refused) = (0, 0);
+        for other in others {
             match other.await.unwrap() {
                 Ok(()) => done += 1,
                 Err(Busy) => refused += 1,

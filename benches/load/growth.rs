@@ -141,6 +141,7 @@ async fn claim(database: &Database, store: &verdict::store::Store) -> anyhow::Re
         burst: 1e6,
         probe_every: Duration::from_secs(1),
         due_since: None,
+        first: &[],
     };
     let mut latencies = Latencies::default();
     for _ in 0..CLAIMS {

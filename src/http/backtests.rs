@@ -254,7 +254,7 @@ async fn flips(
         });
         let (candidate, wanted) = (Arc::clone(candidate), limit - found.len());
         let decide_page = move || -> Vec<_> {
-            items.into_iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
+            items.iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
         };
         found.extend(requested_policy_work(decide_page).await?);
         if found.len() == limit {
@@ -270,7 +270,7 @@ async fn flips(
 }
 
 /// The answer and what flips about it, if the policy would change its outcome.
-fn flip(candidate: &Policy, past: Past) -> Option<(Uuid, FlipView)> {
+fn flip(candidate: &Policy, past: &Past) -> Option<(Uuid, FlipView)> {
     let new = decide(candidate, &past.evidence);
     (new.outcome != past.outcome).then(|| {
         let view = FlipView {

@@ -4,6 +4,7 @@
 //! look. What was seen stays in the metrics until the next one. A database that is away or slow
 //! takes nothing else from a scrape: the looks have little time, and those that fail are counted.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Api;
 use crate::store;
 use crate::store::accounts::Breaker;
+use crate::store::looks::SourceBacklog;
 
 /// Shortest distance of two looks by one process: a little less than that of usual scrapes.
 const EVERY: Duration = Duration::from_secs(9);
@@ -29,6 +31,7 @@ const SHARE: u32 = 25;
 #[derive(Debug, Default)]
 pub struct Looks {
     backlog: Pace,
+    sources: Pace,
     failed: Pace,
     tasks: Pace,
 }
@@ -110,6 +113,20 @@ async fn work(api: &Api, deadline: Instant) {
         gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
         gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
         gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));
+    }
+    let look = api.looks.sources.look("sources", deadline, api.store.source_backlogs());
+    if let Some(backlogs) = look.await {
+        let mut due: BTreeMap<String, i64> =
+            api.sources.names().into_iter().map(|name| (name, 0)).collect();
+        // Removed from the configuration, or not known: a label may not be whatever a row says.
+        due.insert("unknown".to_owned(), 0);
+        for SourceBacklog { source, due: more } in backlogs {
+            let name = if due.contains_key(&source) { source } else { "unknown".to_owned() };
+            *due.entry(name).or_default() += more;
+        }
+        for (source, due) in due {
+            gauge!("verdict_source_due", "source" => source).set(count(due));
+        }
     }
     let look = api.looks.failed.look("failed", deadline, api.store.failed());
     if let Some(failed) = look.await {

@@ -30,6 +30,11 @@ impl CurrentSources {
         all.next().filter(|_| all.next().is_none()).cloned()
     }
 
+    /// The names of all of them.
+    pub fn names(&self) -> Vec<String> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// From now on these. What was sent in the last second counts against the new limits.
     pub fn replace(&self, sources: Sources) {
         let mut present = self.by_name.write().unwrap_or_else(PoisonError::into_inner);

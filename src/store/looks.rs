@@ -48,6 +48,22 @@ const BACKLOG: &str = bounded!(
      ) as open"
 );
 
+/// Due work of one source.
+#[derive(Clone, Debug, FromRow)]
+pub struct SourceBacklog {
+    /// The source; empty where it is not known.
+    pub source: String,
+    /// Due, among the 10,000 that have been due for longest.
+    pub due: i64,
+}
+
+const SOURCES: &str = bounded!(
+    "select coalesce(source, '') as source, count(*) as due from (
+        select source from verifications
+        where due_at <= verdict_now() order by due_at limit 10000) as d
+     group by 1"
+);
+
 const FAILED: &str = bounded!(
     "select count(*) from (
         select from verifications where state = 'failed' order by id limit 10000) as failed"
@@ -147,6 +163,12 @@ impl Store {
         Ok(Backlog::from_row(&self.look(BACKLOG).await?)?)
     }
 
+    /// How much of what is due belongs to which source.
+    pub async fn source_backlogs(&self) -> Result<Vec<SourceBacklog>> {
+        let rows = self.look_at_all(SOURCES).await?;
+        Ok(rows.iter().map(SourceBacklog::from_row).collect::<std::result::Result<_, _>>()?)
+    }
+
     /// How many have failed.
     pub async fn failed(&self) -> Result<i64> {
         Ok(self.look(FAILED).await?.try_get(0)?)
@@ -179,8 +201,11 @@ impl Store {
     }
 
     async fn look(&self, statement: &'static str) -> Result<PgRow> {
-        let rows =
-            self.once(async { sqlx::raw_sql(statement).fetch_all(&self.pool).await }).await?;
+        let rows = self.look_at_all(statement).await?;
         rows.into_iter().next().ok_or(Error::Inconsistent("a look answers with no row"))
+    }
+
+    async fn look_at_all(&self, statement: &'static str) -> Result<Vec<PgRow>> {
+        self.once(async { sqlx::raw_sql(statement).fetch_all(&self.pool).await }).await
     }
 }

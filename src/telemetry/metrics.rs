@@ -75,6 +75,11 @@ pub const METRICS: &[Metric] = &[
         &["held"],
         "Verifications due now, in a worker's hands or not; counted up to 10,000",
     ),
+    gauge(
+        "verdict_source_due",
+        &["source"],
+        "Verifications of a source that are due now, among the 10,000 that have been due for longest; unknown: of none that this process has in its configuration",
+    ),
     gauge("verdict_oldest_due_seconds", &[], "How long the oldest due verification has been due"),
     gauge(
         "verdict_leases",

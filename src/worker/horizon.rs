@@ -64,6 +64,11 @@ impl Horizon {
         (look, self.seen_to.and_then(|seen_to| seen_to.checked_sub(back.try_into().ok()?)))
     }
 
+    /// Due rows that nobody has claimed are newer than this, with rare exceptions; `None`: not known.
+    pub fn unclaimed_since(&self) -> Option<OffsetDateTime> {
+        self.seen_to.and_then(|seen_to| seen_to.checked_sub(WIDE.try_into().ok()?))
+    }
+
     /// The claim is over; `seen_to` as it answered.
     pub fn looked(
         &mut self,

@@ -3,6 +3,7 @@
 
 pub mod archiving;
 mod backtesting;
+mod fairness;
 pub mod fetch_result;
 pub mod history;
 mod horizon;
@@ -24,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
@@ -34,6 +36,7 @@ use crate::store::completions::Completing;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, PersonIndex, Vault};
 use archiving::Images;
+use fairness::{FairQueue, WALK};
 use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::Horizon;
 use leases::{Held, Leases};
@@ -153,9 +156,10 @@ impl Worker {
     ) {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency));
         let mut horizon = Horizon::new(Instant::now());
+        let mut queue = FairQueue::default();
         while let Some(permits) = free_slots(&slots, self.settings.concurrency, stop).await {
             let free = permits.num_permits();
-            let pause = match self.claim(free, &mut horizon).await {
+            let pause = match self.claim(free, &mut horizon, &mut queue).await {
                 Ok((claim, asked_at)) => {
                     let pause = self.pause_after(&claim, free);
                     self.start(claim, asked_at, permits, leases, tasks);
@@ -177,9 +181,13 @@ impl Worker {
         &self,
         free: usize,
         horizon: &mut Horizon,
+        queue: &mut FairQueue,
     ) -> crate::store::Result<(Claim, Instant)> {
+        self.walk(queue).await;
         let asked_at = Instant::now();
         let (look, due_since) = horizon.look(asked_at);
+        let proposed = queue.propose(free);
+        let first: Vec<Uuid> = proposed.iter().map(|row| row.id).collect();
         let (queries_per_second, burst) = self.settings.pace();
         let limits = ClaimLimits {
             account: &self.settings.account,
@@ -189,11 +197,31 @@ impl Worker {
             burst,
             probe_every: self.settings.longest_probe,
             due_since,
+            first: &first,
         };
         let token = self.ids.next(self.clock.now());
         let claim = self.store.claim(&limits, token).await?;
         horizon.looked(look, asked_at, Instant::now(), claim.seen_to);
+        if claim.wait.is_some() || claim.rows.len() >= free {
+            let claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();
+            queue.claimed(proposed, &claimed);
+            queue.begin(horizon.unclaimed_since());
+        } else {
+            queue.end();
+        }
         Ok((claim, asked_at))
+    }
+
+    /// Learns which due rows are next in turn, if claims are limited.
+    async fn walk(&self, queue: &mut FairQueue) {
+        let Some(walk) = queue.next_walk(Instant::now()) else { return };
+        match self.store.due_after(walk.from, WALK).await {
+            Ok((found, now)) => queue.walked(walk, &found, now, Instant::now()),
+            Err(error) => {
+                tracing::debug!(%error, "cannot walk over due work: claims go by age");
+                queue.end();
+            }
+        }
     }
 
     fn start(

@@ -8,3 +8,4 @@ mod planted_files;
 mod sources;
 mod transport;
 mod unauthenticated;
+mod unfair_sources;

@@ -72,6 +72,7 @@ impl Bench {
             burst,
             probe_every: Duration::from_secs(30),
             due_since,
+            first: &[],
         };
         self.store.claim(&limits, self.ids.next(NOW)).await.unwrap()
     }
@@ -221,6 +222,7 @@ async fn many_claimers_never_hold_the_same_row() {
                     burst: 10_000.0,
                     probe_every: Duration::from_secs(30),
                     due_since: None,
+                    first: &[],
                 };
                 let claim = store.claim(&limits, ids.next(NOW)).await.unwrap();
                 if claim.rows.is_empty() {
@@ -283,6 +285,7 @@ async fn without_the_accounts_row_nothing_is_claimed() {
         burst: 10.0,
         probe_every: LEASE,
         due_since: None,
+        first: &[],
     };
     assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
     bench.store.open_account("a").await.unwrap();

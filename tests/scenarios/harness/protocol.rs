@@ -210,6 +210,7 @@ impl Steps {
             burst: self.ahead().await + f64::from(budget),
             probe_every: LEASE,
             due_since: None,
+            first: &[],
         };
         Ok(self.store.claim(&limits, token).await?.rows)
     }
