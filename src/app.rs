@@ -113,10 +113,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     // Before anything is counted.
     telemetry::metrics();
-    let complaints = config.complaints(role.accepts(), role.works());
-    if !complaints.is_empty() {
-        return Err(refused(complaints));
-    }
+    config.check(role.accepts(), role.works())?;
     let store = Store::new(&config.store()?)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
@@ -150,17 +147,6 @@ pub async fn start(
     Ok(Running { http: addresses.0, operations: addresses.1, stop, look, whole })
 }
 
-/// Every wrong key at once.
-fn refused(complaints: Vec<ConfigError>) -> anyhow::Error {
-    match <[ConfigError; 1]>::try_from(complaints) {
-        Ok([only]) => only.into(),
-        Err(several) => {
-            let lines = several.iter().map(|wrong| format!("{}: {}", wrong.key, wrong.problem));
-            anyhow::anyhow!("configuration: {}", lines.collect::<Vec<_>>().join("; "))
-        }
-    }
-}
-
 #[expect(clippy::too_many_arguments, reason = "what an API is made of")]
 fn api(
     config: &Config,
@@ -184,7 +170,7 @@ fn api(
         waiting: Waiting::default(),
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(if role.accepts() {
-            config.sources().map_err(refused)?
+            config.sources().map_err(config::refused)?
         } else {
             Sources::default()
         }),

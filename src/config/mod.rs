@@ -33,6 +33,7 @@ use checks::{
     secret,
 };
 pub use images::Images;
+pub use whole::refused;
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");

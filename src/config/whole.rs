@@ -4,7 +4,24 @@ use super::{Config, ConfigError, Result};
 use crate::policy::Policy;
 use crate::telemetry;
 
+/// Names every wrong key at once.
+pub fn refused(complaints: Vec<ConfigError>) -> anyhow::Error {
+    match <[ConfigError; 1]>::try_from(complaints) {
+        Ok([only]) => only.into(),
+        Err(several) => {
+            let lines = several.iter().map(|wrong| format!("{}: {}", wrong.key, wrong.problem));
+            anyhow::anyhow!("configuration: {}", lines.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
 impl Config {
+    /// Refuses a configuration that is wrong for such a process.
+    pub fn check(&self, accepts: bool, works: bool) -> anyhow::Result<()> {
+        let complaints = self.complaints(accepts, works);
+        if complaints.is_empty() { Ok(()) } else { Err(refused(complaints)) }
+    }
+
     /// Everything that is wrong for a process that accepts, works, or does both.
     pub fn complaints(&self, accepts: bool, works: bool) -> Vec<ConfigError> {
         let mut found = Vec::new();
