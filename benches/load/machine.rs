@@ -68,11 +68,17 @@ pub fn cpu_of(pid: u32) -> f64 {
 
 /// CPU seconds of a process, of its children now and of those that have ended.
 pub fn cpu_of_family(pid: u32) -> f64 {
-    let ended = cpu_of_ended_children(pid);
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let children = pids.filter(|child| stat(*child).is_some_and(|stat| stat.parent == pid));
-    cpu_of(pid) + ended + children.map(cpu_of).sum::<f64>()
+    loop {
+        let ended = cpu_of_ended_children(pid);
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let children = pids.filter(|child| stat(*child).is_some_and(|stat| stat.parent == pid));
+        let sum = cpu_of(pid) + ended + children.map(cpu_of).sum::<f64>();
+        // A child that ended meanwhile may be in neither count.
+        if cpu_of_ended_children(pid).total_cmp(&ended).is_eq() {
+            return sum;
+        }
+    }
 }
 
 /// CPU seconds of the children that have ended and were waited for.

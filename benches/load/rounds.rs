@@ -91,7 +91,8 @@ fn service_and_postgres(round: &Round) -> Option<f64> {
 }
 
 /// A row for each metric: the median of each subject and, in brackets, its least and its greatest.
-/// The last column compares the last two subjects round by round.
+/// The last column compares the last two subjects round by round; its brackets hold the true median
+/// with a confidence of 95 %, if there are six rounds or more.
 pub fn print(what: &str, subjects: &[&Subject]) {
     let mut headings = vec![what];
     headings.extend(subjects.iter().map(|subject| subject.name.as_str()));
@@ -113,10 +114,10 @@ pub fn print(what: &str, subjects: &[&Subject]) {
                 return None;
             }
             let mut row = vec![metric.name.to_owned()];
-            row.extend(seen.iter().map(|numbers| spread(numbers, metric.digits, "")));
+            row.extend(seen.iter().map(|numbers| spread(numbers, metric.digits)));
             if compared.is_some() {
                 let [.., one, other] = &seen[..] else { return None };
-                row.push(spread(&ratios(one, other), 3, "×"));
+                row.push(interval(&ratios(one, other)));
             }
             Some(row)
         })
@@ -131,20 +132,44 @@ fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
 }
 
 /// The median and, where there are several, the least and the greatest.
-fn spread(numbers: &[f64], digits: usize, unit: &str) -> String {
+fn spread(numbers: &[f64], digits: usize) -> String {
     let text = |number: f64| match digits {
         0 => thousands(number),
         _ => format!("{number:.digits$}"),
     };
     let mut sorted = numbers.to_vec();
     let middle = median(&mut sorted);
-    match (sorted.first(), sorted.last()) {
-        (Some(least), Some(greatest)) if sorted.len() > 1 => {
-            format!("{}{unit} ({}–{})", text(middle), text(*least), text(*greatest))
-        }
-        (Some(_), _) => format!("{}{unit}", text(middle)),
-        _ => "–".to_owned(),
+    match &sorted[..] {
+        [] => "–".to_owned(),
+        [only] => text(*only),
+        [least, .., greatest] => format!("{} ({}–{})", text(middle), text(*least), text(*greatest)),
     }
+}
+
+/// The median of ratios and its confidence interval, which supposes no distribution.
+fn interval(ratios: &[f64]) -> String {
+    let mut sorted = ratios.to_vec();
+    let middle = median(&mut sorted);
+    let cut = outside(sorted.len());
+    match &sorted[cut..sorted.len() - cut] {
+        [] => "–".to_owned(),
+        [only] => format!("{only:.3}×"),
+        [least, .., greatest] => format!("{middle:.3}× ({least:.3}–{greatest:.3})"),
+    }
+}
+
+/// How many of the least and of the greatest may be left out, so that the true median still lies
+/// between the others with 95 %: as many heads as `count` coins show with at most 2.5 %.
+fn outside(count: usize) -> usize {
+    let coins = i32::try_from(count).unwrap_or(i32::MAX);
+    let mut heads = 0.5_f64.powi(coins);
+    let (mut cut, mut at_most) = (0, heads);
+    while at_most <= 0.025 && cut < count {
+        cut += 1;
+        heads *= (count - cut + 1) as f64 / cut as f64;
+        at_most += heads;
+    }
+    cut.saturating_sub(1)
 }
 
 /// The order of two subjects in a round: every other round it is turned round, so that a machine
