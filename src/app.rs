@@ -1,12 +1,13 @@
 //! The composition root: configuration becomes parts, parts become a running service, and a stop
 //! takes it down in an order that loses nothing.
 
+mod database;
 mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
+use database::{outlasting, wait_for_database};
 use reload::Reload;
 
 /// What a process does.
@@ -90,10 +92,6 @@ impl Running {
     }
 }
 
-/// For Postgres to answer when the service starts before it.
-const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
-/// Between two tries.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// For the last batches to be written once nobody adds to them.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
 /// For a last scrape.
@@ -468,52 +466,6 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError
         key: key.to_owned(),
         problem: format!("cannot listen on {address}: {}", error.kind()),
     })
-}
-
-/// A database that goes away in the middle of the start is waited for as well: a process that
-/// ends for it would only be started again, perhaps later each time.
-async fn outlasting<T, F>(ask: impl Fn() -> F) -> store::Result<T>
-where
-    F: Future<Output = store::Result<T>>,
-{
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if error.is_passing() && started.elapsed() < WAIT_FOR_DATABASE => {
-                tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
-    let started = Instant::now();
-    loop {
-        match store.ping().await {
-            Ok(()) => return Ok(()),
-            // Waiting does not help: a certificate or an `sslmode` has to change.
-            Err(error) if untrusted(&error) || started.elapsed() > WAIT_FOR_DATABASE => {
-                return Err(error).context("configuration: database.url");
-            }
-            Err(store::Error::Refused { code, .. })
-                if code.starts_with("28") || code == "3D000" =>
-            {
-                bail!(
-                    "configuration: database.url: Postgres refuses user, password or database (SQLSTATE {code})"
-                );
-            }
-            Err(error) => {
-                tracing::warn!(%error, "waiting for the database");
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-        }
-    }
-}
-
-fn untrusted(error: &store::Error) -> bool {
-    matches!(error, store::Error::Untrusted(_))
 }
 
 struct Service {
