@@ -16,7 +16,7 @@
 -- | verdict_reader | analysts and auditors | see anything sealed, any key or digest of one; write |
 --
 -- Nobody but the owner edits or deletes results, decisions, policies or the audit, and triggers
--- refuse that even to the owner. `keys`, `erase`, `vault` and `migrate` are for the owner.
+-- refuse edits even to the owner, except for the one of `verdict_coarsen_erased`. `keys`, `erase`, `vault` and `migrate` are for the owner.
 
 -- Whole or not at all: those who serve meanwhile are never without their rights.
 begin;
@@ -49,7 +49,8 @@ grant select (name, key_id) on named_keys to verdict_api;
 
 -- Showing and forgetting the person, on record.
 grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
-    authority_score, face_score, id_card_face_score, evidence, error_class, error_code, simulated)
+    authority_score, face_score, id_card_face_score, evidence, error_class, error_code, simulated,
+    coarsened)
     on results to verdict_api, verdict_worker, verdict_reader;
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;
@@ -60,6 +61,7 @@ grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_referenc
     message_id) on callbacks
     to verdict_api, verdict_worker;
 grant select, insert, update on erasures to verdict_api;
+grant execute on function verdict_coarsen_erased(uuid) to verdict_api, verdict_worker;
 grant select, insert on audit to verdict_api, verdict_worker;
 
 -- Fetching and deciding. A worker writes material and cannot read it again.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use time::format_description::well_known::Rfc3339;
 use verdict::app;
+use verdict::domain::erasure::REMAINING;
 use verdict::domain::ids::VerificationId;
 use verdict::domain::purpose;
 use zeroize::Zeroizing;
@@ -62,6 +63,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
             "destroyed": { "data_keys": receipt.data_keys, "answers": receipt.answers,
                 "material": receipt.material, "callbacks": receipt.callbacks,
                 "images": receipt.images },
+            "coarsened_at": receipt.coarsened_at.map(|at| at.format(&Rfc3339)).transpose()?,
+            "remains": REMAINING,
         }));
     }
     if ids.is_empty() {

@@ -95,4 +95,6 @@ pub struct StoredResult {
     pub error: Option<AnswerError>,
     /// A simulated provider answered: nobody was really verified.
     pub simulated: bool,
+    /// The person was erased: of the evidence only status, scene and attempts are left.
+    pub coarsened: bool,
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::card_days::highest_edge_reached;
+
 /// One answer as evidence. Absent stays absent (`None`): never a default, never a guess.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
@@ -20,10 +22,11 @@ pub struct Evidence {
     pub name_matches: Option<bool>,
     /// The number read from the card equals the one submitted.
     pub number_matches: Option<bool>,
-    /// Whole days from the answer until the card expires; negative once it has. Absent for
-    /// long-term cards (长期) and unreadable dates.
+    /// Days from the answer until the card expires, stored as the highest edge reached of
+    /// -36500, -365, -180, -90, -30, -7, 0, 7, 14, 30, 60, 90, 180, 365, 730, 1825, 3650; negative
+    /// once it has expired. Absent for long-term cards (长期) and unreadable dates.
     pub card_days_left: Option<i64>,
-    /// Whole years from birth (card) to the answer.
+    /// Whole years from birth (card) to the answer; exact until the person is erased.
     pub age_years: Option<i64>,
     /// The scene the verification ran in.
     pub biz_type: String,
@@ -38,6 +41,13 @@ impl Evidence {
     /// The lowest score present: if it clears a bound, every one that is present does.
     pub fn lowest_score(&self) -> Option<f64> {
         self.scores.present().min_by(f64::total_cmp)
+    }
+
+    /// The same with the card's days at an edge. Versions before the edges stored the exact number.
+    #[must_use]
+    pub fn with_card_days_at_edge(mut self) -> Self {
+        self.card_days_left = self.card_days_left.map(highest_edge_reached);
+        self
     }
 }
 

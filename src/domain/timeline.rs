@@ -178,6 +178,7 @@ mod tests {
             evidence: None,
             error: None,
             simulated: false,
+            coarsened: false,
         });
         Event { at: at(seconds), what }
     }

@@ -87,6 +87,9 @@ pub(super) struct ComparisonView {
     /// Cases with another outcome.
     #[schema(minimum = 0)]
     flips: Option<u64>,
+    /// Cases skipped because their persons were erased; counted nowhere else.
+    #[schema(minimum = 0)]
+    erased: Option<u64>,
     /// How many of each old outcome (row) have each new one (column): approve, retry, review,
     /// reject.
     matrix: Option<Vec<Vec<u64>>>,
@@ -250,7 +253,9 @@ async fn flips(
         let Some(end) = page.end else { return Ok((views(found), None)) };
         let mut items = page.items;
         items.retain(|past| {
-            past.id <= last && scene.is_none_or(|scene| scene == past.evidence.biz_type)
+            past.id <= last
+                && !past.erased
+                && scene.is_none_or(|scene| scene == past.evidence.biz_type)
         });
         let (candidate, wanted) = (Arc::clone(candidate), limit - found.len());
         let decide_page = move || -> Vec<_> {

@@ -15,6 +15,7 @@ use super::Api;
 use super::auth::{Caller, Scope};
 use super::openapi::{RequiredPurpose, VerificationPath};
 use super::problem::Problem;
+use crate::domain::erasure::{REMAINING, Remaining};
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::purpose;
 use crate::domain::verification::State as Standing;
@@ -80,7 +81,12 @@ pub(super) struct ReceiptView {
     /// `null`: a worker still has to.
     #[serde(with = "time::serde::rfc3339::option")]
     completed_at: Option<OffsetDateTime>,
+    /// When the stored evidence was coarsened. `null`: a worker still has to.
+    #[serde(with = "time::serde::rfc3339::option")]
+    coarsened_at: Option<OffsetDateTime>,
     destroyed: DestroyedView,
+    /// Everything that is kept about the verification, by table.
+    remains: [Remaining; REMAINING.len()],
 }
 
 #[derive(Serialize, ToSchema)]
@@ -136,8 +142,8 @@ pub async fn read(
     Ok(([(CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 
-/// Forgets the person: the key is destroyed, and with it everything sealed; the receipt says what
-/// went. Asked again, it answers with the same receipt.
+/// Erases the person: the key is destroyed, and with it everything sealed; stored evidence is
+/// coarsened. The receipt lists what was destroyed and what remains. Erasure is idempotent.
 #[utoipa::path(
     delete, path = "/v1/verifications/{id}/material", operation_id = "erase-person", tag = "person",
     params(VerificationPath, RequiredPurpose),
@@ -199,6 +205,8 @@ impl From<Receipt> for ReceiptView {
             verification_id: VerificationId(receipt.verification_id),
             requested_at: receipt.requested_at,
             completed_at: receipt.completed_at,
+            coarsened_at: receipt.coarsened_at,
+            remains: REMAINING,
             destroyed: DestroyedView {
                 data_keys: receipt.data_keys,
                 answers: receipt.answers,

@@ -5,11 +5,13 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::domain::answer::{AnswerError, StoredResult};
-use crate::domain::decision::{DecidedBy, Observation, Outcome, StoredDecision};
+use crate::domain::card_days::highest_edge_reached;
+use crate::domain::decision::{Datum, DecidedBy, Observation, Outcome, StoredDecision};
 use crate::domain::evidence::{Evidence, Scores};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::{State, Verification};
 use crate::policy::Policy;
+use crate::policy::field::Field;
 
 /// A page of things.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,11 +134,22 @@ impl ExplainedDecisionView {
                 code: reason.code,
                 rule: reason.rule,
                 outcome: reason.outcome,
-                observed: reason.observed,
+                observed: reason.observed.into_iter().map(at_edge).collect(),
             })
             .collect();
         Self { decision, explanation }
     }
+}
+
+/// An observation with the card's days at an edge: versions before the edges stored the exact
+/// number, from which the card's expiry date follows.
+fn at_edge(mut observed: Observation) -> Observation {
+    if observed.field == Field::CardDaysLeft.name()
+        && let Some(Datum::Whole(days)) = &mut observed.value
+    {
+        *days = highest_edge_reached(*days);
+    }
+    observed
 }
 
 /// One answer of the provider, without personal data.
@@ -149,7 +162,10 @@ pub struct ResultView {
     request_id: Option<String>,
     verify_status: Option<i32>,
     scores: Scores,
+    /// `null`: an error, or the person was erased.
     evidence: Option<Evidence>,
+    /// The person was erased: of the answer only its status and its time are left.
+    coarsened: bool,
     http_status: u16,
     error: Option<AnswerError>,
     /// A simulated provider answered: nobody was really verified.
@@ -165,7 +181,8 @@ impl From<StoredResult> for ResultView {
             request_id: of.request_id,
             verify_status: of.evidence.as_ref().map(|evidence| evidence.verify_status),
             scores: of.evidence.as_ref().map(|evidence| evidence.scores).unwrap_or_default(),
-            evidence: of.evidence,
+            evidence: of.evidence.filter(|_| !of.coarsened).map(Evidence::with_card_days_at_edge),
+            coarsened: of.coarsened,
             http_status: of.http_status,
             error: of.error,
             simulated: of.simulated,

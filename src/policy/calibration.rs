@@ -67,6 +67,8 @@ pub struct Group {
 pub struct Calibration {
     /// Answers seen.
     pub answers: u64,
+    /// Answers skipped because their persons were erased.
+    pub erased: u64,
     /// One histogram of 0 to 100 for each group.
     pub histograms: BTreeMap<Group, Vec<u64>>,
     /// By score, those who passed (status 1) that lie between the two thresholds, if two were

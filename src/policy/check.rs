@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::Rule;
 use super::condition::{Bound, Truth};
 use super::contradiction::{Literal, Want, contradiction, dead_part, follows, literals};
+use super::edges;
 use super::effort::Effort;
 use super::field::{Field, Reading, Value};
 use super::load::{Placed, Reader};
@@ -78,6 +79,7 @@ pub fn check(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
     for (placed, rule) in placed.iter().zip(&rules) {
         reader.rule = Some(rule.rule.id.clone());
         texts_and_bounds(reader, placed);
+        edges::check(reader, placed);
         let Placed { when, comparisons, .. } = placed;
         if let Some(conflict) = contradiction(&rule.rule.when, effort) {
             let message = format!("this rule can never match: {}", conflict.message);

@@ -22,6 +22,8 @@ pub struct Comparison {
     pub decisions: u64,
     /// Cases with another outcome.
     pub flips: u64,
+    /// Cases skipped because their persons were erased; counted nowhere else.
+    pub erased: u64,
     /// How many of each old outcome (row) have each new one (column), mildest first.
     pub matrix: [[u64; 4]; 4],
     /// Flips by what they are and why: `reject → review: score-too-low`.

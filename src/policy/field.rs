@@ -104,7 +104,7 @@ fields! {
     NameMatches = "name_matches": Flag,
     /// The number on the card equals the one submitted.
     NumberMatches = "number_matches": Flag,
-    /// Whole days until the card expires.
+    /// Days until the card expires, as the highest edge reached.
     CardDaysLeft = "card_days_left": Whole,
     /// Age in whole years.
     AgeYears = "age_years": Whole,

@@ -11,6 +11,7 @@
 //! | [`decide()`] | the decision |
 //! | `load` | from text to policy: types, spelling, examples |
 //! | `check` | from policy to findings: statuses nobody covers, approvals that must not be |
+//! | `edges` | bounds of fields that are stored by edges |
 //! | `contradiction` | conditions that can never hold, rules that say no more than another |
 //! | [`render()`] | findings as a compiler prints them |
 //! | [`finding`] | what the loader has to say |
@@ -31,6 +32,7 @@ mod contradiction;
 mod decide;
 mod diff;
 pub mod effort;
+mod edges;
 mod load;
 mod render;
 
@@ -103,6 +105,12 @@ impl Policy {
     /// its cost is that of reading the text. `None` where the text is no policy.
     pub fn load_stored(text: &str) -> Option<Self> {
         load::load_stored(text)
+    }
+
+    /// Whether it compares `card_days_left` with a number that is no edge, as policies that earlier
+    /// versions accepted may do.
+    pub fn compares_between_edges(&self) -> bool {
+        self.rules.iter().any(|rule| edges::compares_between_edges(&rule.when))
     }
 
     /// Bounds of its comparisons of scores.

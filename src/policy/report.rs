@@ -52,6 +52,13 @@ pub fn html(
         comparison.flips,
         percent(comparison.flips, comparison.decisions)
     );
+    if comparison.erased > 0 {
+        let _ = write!(
+            page,
+            "<p>{} more were skipped: their persons were erased.</p>",
+            comparison.erased
+        );
+    }
     matrix(&mut page, comparison);
     kinds(&mut page, comparison);
     histogram(&mut page, comparison, thresholds);

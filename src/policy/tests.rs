@@ -2,6 +2,7 @@
 
 mod absence;
 mod broken;
+mod edges;
 mod golden;
 mod properties;
 

@@ -107,7 +107,7 @@ fn card(
     members.push(if dashes {
         ("Sex", Node::from("女"))
     } else {
-        ("Birth", Node::from("19000101"))
+        ("Birth", Node::from(person.birth.as_deref().unwrap_or("19000101")))
     });
     if let Some(links) = links {
         members.push(("FrontImageUrl", Node::from(links.front.as_str())));

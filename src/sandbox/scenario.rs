@@ -32,6 +32,7 @@
 //! | `extra` · `badscore` | an unknown field · a score that is no number |
 //! | `mask` · `quality-LOW` | face wears a mask · that face quality |
 //! | `cardexpires-30` · `cardexpires--1` · `longterm` | the card's end date, in days from today · 长期 |
+//! | `born-19881231` | the card's date of birth, which is 1900-01-01 otherwise |
 //! | `namediffers` · `numberdiffers` | the card says otherwise than the request |
 //! | `nocard` · `nomaterial` · `noimages` · `deadimages` | no card data · no material · no links · links that have already expired |
 //! | `person-5` | the same invented person for everyone who says 5 |
@@ -133,6 +134,8 @@ pub struct Person {
     pub quality: Option<String>,
     /// When the card ends.
     pub card_end: CardEnd,
+    /// Date of birth on the card, eight digits.
+    pub birth: Option<String>,
     /// The card's name is another.
     pub name_differs: bool,
     /// The card's number is another.
@@ -361,6 +364,7 @@ impl Reader<'_> {
             }
             "quality" => self.scenario.person.quality = Some(self.code()?.to_ascii_uppercase()),
             "cardexpires" => self.scenario.person.card_end = CardEnd::Days(self.number()?),
+            "born" => self.scenario.person.birth = Some(self.date()?),
             "longterm" => self.scenario.person.card_end = CardEnd::LongTerm,
             "person" => self.scenario.person.identity = Some(self.code()?.to_owned()),
             "strings" => {
@@ -421,6 +425,14 @@ impl Reader<'_> {
         let number: i32 = self.words.get(at)?.parse().ok()?;
         self.at = at + 1;
         Some(if minus { -number } else { number })
+    }
+
+    /// The next word, if it is eight digits.
+    fn date(&mut self) -> Option<String> {
+        let word = *self.words.get(self.at)?;
+        let fits = word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit());
+        self.at += usize::from(fits);
+        fits.then(|| word.to_owned())
     }
 
     /// The next word, if it is 1 to 64 letters, digits and dots, as all codes are.

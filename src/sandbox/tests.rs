@@ -403,6 +403,8 @@ async fn the_person_is_invented_and_stays_the_same() {
     assert_eq!((&odd["FaceMask"], &odd["FaceQuality"]), (&Value::Bool(true), &"LOW".into()));
     assert_ne!(odd["IdCardInfo"]["Name"], odd["IdCardName"]);
     assert_eq!(odd["IdCardInfo"]["EndDate"], "20261122");
+    let born = material(room.ask("born-19881231").await);
+    assert_eq!(born["IdCardInfo"]["Birth"], "19881231");
     assert_eq!(material(room.ask("longterm").await)["IdCardInfo"]["EndDate"], "长期");
     assert_eq!(material(room.ask("nocard").await)["IdCardInfo"], Value::Null);
     assert_eq!(material(room.ask("nomaterial").await), Value::Null);

@@ -200,7 +200,7 @@ impl Store {
             .run(|| async {
                 sqlx::query_as(
                     "select id, attempt, fetched_at, request_id, http_status, evidence,
-                        error_class, error_code, simulated
+                        error_class, error_code, simulated, coarsened
                      from results where verification_id = $1 order by attempt",
                 )
                 .bind(id.0)
@@ -443,6 +443,7 @@ struct ResultRow {
     error_class: Option<String>,
     error_code: Option<String>,
     simulated: bool,
+    coarsened: bool,
 }
 
 impl TryFrom<ResultRow> for StoredResult {
@@ -467,6 +468,7 @@ impl TryFrom<ResultRow> for StoredResult {
             evidence: row.evidence.map(|Json(evidence)| evidence),
             error,
             simulated: row.simulated,
+            coarsened: row.coarsened,
         })
     }
 }

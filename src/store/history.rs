@@ -40,6 +40,8 @@ pub struct Past {
     pub reason: String,
     /// What was known.
     pub evidence: Evidence,
+    /// The person was erased: the evidence is not what was decided from.
+    pub erased: bool,
     /// When the answer had come.
     pub fetched_at: OffsetDateTime,
 }
@@ -61,6 +63,8 @@ pub struct PastInFull {
     pub reasons: serde_json::Value,
     /// What was known; `None`: the answer is gone, which nothing here does.
     pub evidence: Option<Evidence>,
+    /// The person was erased: neither evidence nor reasons are what they were.
+    pub erased: bool,
 }
 
 /// One standing decision by a policy.
@@ -78,6 +82,8 @@ pub struct Standing {
     pub reasons: serde_json::Value,
     /// What was known.
     pub evidence: Evidence,
+    /// The person was erased: nothing is decided about them any more.
+    pub erased: bool,
 }
 
 /// One answer with a status.
@@ -89,6 +95,8 @@ pub struct PastAnswer {
     pub fetched_at: OffsetDateTime,
     /// What it said.
     pub evidence: Evidence,
+    /// The person was erased: no score is left.
+    pub erased: bool,
 }
 
 impl Store {
@@ -99,9 +107,9 @@ impl Store {
         let rows = self
             .run(|| async {
                 sqlx::query(
-                    "select r.id, r.verification_id, r.fetched_at, d.outcome, d.reason,
+                    "select r.id, r.verification_id, r.fetched_at, d.outcome, d.reason, r.coarsened,
                         case when d.outcome is not null then r.evidence end as evidence
-                     from (select id, verification_id, fetched_at, evidence from results
+                     from (select id, verification_id, fetched_at, evidence, coarsened from results
                            where id > $1 order by id limit $2) r
                      left join lateral (
                         select outcome, reasons -> 0 ->> 'code' as reason from decisions
@@ -125,6 +133,7 @@ impl Store {
                     .ok_or(Error::Inconsistent("decisions.outcome"))?,
                 reason: row.try_get::<Option<_>, _>("reason")?.unwrap_or_default(),
                 evidence,
+                erased: row.try_get("coarsened")?,
                 fetched_at: row.try_get("fetched_at")?,
             }))
         })
@@ -136,11 +145,13 @@ impl Store {
             .run(|| async {
                 sqlx::query(
                     "select d.id, d.result_id, d.policy_digest, d.outcome, d.reasons, r.evidence,
+                        coalesce(r.coarsened, false) as coarsened,
                         coalesce(r.evidence ->> 'biz_type', v.biz_type, '') as biz_type
                      from (select * from decisions
                            where id > $1 and decided_by = 'policy' order by id limit $2) d
                      left join lateral (
-                        select evidence from results where id = d.result_id limit 1) r on true
+                        select evidence, coarsened from results
+                        where id = d.result_id limit 1) r on true
                      left join lateral (
                         select biz_type from verifications
                         where id = d.verification_id and r.evidence is null limit 1) v on true
@@ -163,23 +174,24 @@ impl Store {
                 outcome: row.try_get("outcome")?,
                 reasons,
                 evidence: evidence.map(|Json(evidence)| evidence),
+                erased: row.try_get("coarsened")?,
             }))
         })
     }
 
     /// The next answers after an id with the decisions of policies about them that stand, whatever
-    /// became of their verifications since; of those who were forgotten none.
+    /// became of their verifications since. Those of erased persons are marked, to be counted only.
     pub async fn standing_after(&self, after: Uuid, limit: i64) -> Result<Page<Standing>> {
         let rows = self
             .run(|| async {
                 sqlx::query(
                     "select r.id, r.verification_id, d.id as decision_id, d.policy_digest, d.reasons,
-                        case when d.id is not null then r.evidence end as evidence
+                        v.erased, case when d.id is not null then r.evidence end as evidence
                      from (select id, verification_id, evidence from results
                            where id > $1 order by id limit $2) r
                      left join lateral (
-                        select decision_id from verifications
-                        where id = r.verification_id and state <> 'erased' limit 1) v on true
+                        select decision_id, state = 'erased' as erased from verifications
+                        where id = r.verification_id limit 1) v on true
                      left join lateral (
                         select * from decisions where id = v.decision_id and result_id = r.id
                             and decided_by = 'policy' limit 1) d on true
@@ -201,6 +213,7 @@ impl Store {
                 policy: row.try_get("policy_digest")?,
                 reasons,
                 evidence,
+                erased: row.try_get("erased")?,
             }))
         })
     }
@@ -277,7 +290,7 @@ impl Store {
         let rows = self
             .run(|| async {
                 sqlx::query(
-                    "select id, fetched_at, evidence from results
+                    "select id, fetched_at, evidence, coarsened from results
                      where id > $1 and evidence is not null order by id limit $2",
                 )
                 .bind(after)
@@ -290,7 +303,7 @@ impl Store {
             .map(|row| {
                 let Json(evidence) = row.try_get("evidence")?;
                 let (id, fetched_at) = (row.try_get("id")?, row.try_get("fetched_at")?);
-                Ok(PastAnswer { id, fetched_at, evidence })
+                Ok(PastAnswer { id, fetched_at, evidence, erased: row.try_get("coarsened")? })
             })
             .collect()
     }

@@ -42,7 +42,12 @@ pub struct Receipt {
     pub callbacks: i32,
     /// Objects deleted from the object store.
     pub images: i32,
+    /// When the stored evidence was coarsened; `None`: a worker still has to.
+    pub coarsened_at: Option<OffsetDateTime>,
 }
+
+/// Erasures whose evidence one statement coarsens.
+const COARSENED_AT_ONCE: i64 = 100;
 
 impl Store {
     /// The newest material of a verification; that it was read is recorded by the same statement.
@@ -195,6 +200,33 @@ impl Store {
         .await
     }
 
+    /// Coarsens the evidence of some erasures by earlier versions; answers how many.
+    pub async fn coarsen_earlier_erasures(&self, now: OffsetDateTime) -> Result<u64> {
+        // material::coarsen_earlier: several workers share the work, each takes what nobody has.
+        self.run(|| async {
+            sqlx::query(
+                "with batch as materialized (
+                    select e.verification_id as id from erasures e
+                    where e.coarsened_at is null and e.unreadable_at is not null
+                        and exists (
+                            select from verifications
+                            where id = e.verification_id and state = 'erased')
+                    order by e.verification_id limit $2 for update of e skip locked
+                 ), coarsened as materialized (
+                    select id, verdict_coarsen_erased(id) from batch
+                 )
+                 update erasures set coarsened_at = $1
+                 where verification_id = any (array(select id from coarsened))",
+            )
+            .bind(now)
+            .bind(COARSENED_AT_ONCE)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected())
+        })
+        .await
+    }
+
     async fn finish_erasure(&self, id: Uuid, now: OffsetDateTime) -> Result<()> {
         // material::finish_erasure: all or nothing, and once: the receipt tells what this
         // statement destroyed.
@@ -235,9 +267,14 @@ impl Store {
                     on conflict (id) do update
                     set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)
                     returning 1
+                 ), coarsened as materialized (
+                    -- After archiving was given up: until then rows of images may be added.
+                    select verdict_coarsen_erased(id) as answers from open
+                    where (select count(*) from given_up) >= 0
                  ), receipt as (
                     update erasures
                     set unreadable_at = $2, digests_erased = true,
+                        coarsened_at = case when (select answers from coarsened) >= 0 then $2 end,
                         completed_at = case when exists (select from follow_up) then null else $2 end,
                         data_keys = (select count(*) from keys),
                         material = (select count(*) from persons),
@@ -266,7 +303,7 @@ impl Store {
         self.run(|| async {
             sqlx::query_as(
                 "select verification_id, requested_at, completed_at, data_keys, answers, material,
-                    callbacks, images
+                    callbacks, images, coarsened_at
                  from erasures where verification_id = $1",
             )
             .bind(id.0)

@@ -303,6 +303,7 @@ impl Fetched {
             evidence: None,
             error: None,
             simulated: heard.as_ref().is_ok_and(|answer| answer.simulated),
+            coarsened: false,
         };
         let mut as_before = false;
         if let Ok(answer) = heard {
@@ -314,7 +315,8 @@ impl Fetched {
                     result.evidence = Some(answered.evidence(&claimed.biz_type, attempts, now));
                     // At that time and as that try, it would have been the very same evidence.
                     as_before = standing.is_some_and(|(before, at)| {
-                        *before == answered.evidence(&claimed.biz_type, before.attempts, *at)
+                        before.clone().with_card_days_at_edge()
+                            == answered.evidence(&claimed.biz_type, before.attempts, *at)
                     });
                 }
                 Err(error) => result.error = Some(error.clone()),

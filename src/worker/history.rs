@@ -125,6 +125,8 @@ impl<'a> Backtest<'a> {
                 try_on(Arc::clone(&self.candidate), self.range.clone(), items),
             );
             let mut found = Vec::new();
+            let (flips, erased) = flips;
+            self.comparison.erased += erased;
             for case in flips {
                 let day = case.fetched_at.date();
                 if self.comparison.add(case.old, &case.new, &case.evidence, day) {
@@ -164,8 +166,10 @@ impl Tried {
     }
 }
 
-/// Off the runtime: a page is a thousand decisions, by a policy that may be an expensive one.
-async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> Vec<Tried> {
+/// What of a page is in the range and tried, and how many answers were skipped because their persons
+/// were erased. Off the runtime: a page is a thousand decisions, by a policy that may be an
+/// expensive one.
+async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> (Vec<Tried>, u64) {
     let tried = move |past: Past| Tried {
         new: decide(&candidate, &past.evidence),
         verification: past.verification.to_string(),
@@ -175,7 +179,10 @@ async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> Vec<Tr
     };
     policy_work(move || {
         let in_range = |past: &Past| range.holds(past.id, &past.evidence.biz_type);
-        page.into_iter().filter(in_range).map(tried).collect()
+        let (erased, page): (Vec<_>, Vec<_>) =
+            page.into_iter().filter(in_range).partition(|past| past.erased);
+        let tried = page.into_iter().map(tried).collect();
+        (tried, u64::try_from(erased.len()).unwrap_or(u64::MAX))
     })
     .await
 }
@@ -195,6 +202,8 @@ pub struct Replayed {
     pub without_answer: u64,
     /// And how many on a policy whose text is gone, was changed, or cannot be compiled.
     pub without_policy: u64,
+    /// Decisions about erased persons, which cannot be made once more and were skipped.
+    pub erased: u64,
 }
 
 /// Decides everything once more with the policy and evidence of its time, and compares outcome and
@@ -216,6 +225,10 @@ pub async fn replay(
         let Some(end) = batch.end else { break };
         after = end;
         for past in batch.items.iter().filter(|past| range.holds(past.result, &past.biz_type)) {
+            if past.erased {
+                replayed.erased += 1;
+                continue;
+            }
             if !policies.contains_key(&past.policy) {
                 let text = store.policy_text(&past.policy).await?;
                 // A text that was changed is another policy.
@@ -264,6 +277,8 @@ pub struct DecidedAnew {
     pub same: u64,
     /// Decided upon by somebody else meanwhile, and left alone.
     pub overtaken: u64,
+    /// About erased persons, and skipped.
+    pub erased: u64,
     /// The last answer that is done with.
     pub after: Uuid,
     /// Why it did not come to its end, if it did not.
@@ -298,6 +313,10 @@ pub async fn decide_anew(
         let (mut new, mut same) = (Vec::new(), 0);
         for standing in batch.items {
             if range.holds(standing.result, &standing.evidence.biz_type) {
+                if standing.erased {
+                    done.erased += 1;
+                    continue;
+                }
                 match anew(policies, standing, now, ids) {
                     Some(pair) => new.push(pair),
                     None => same += 1,
@@ -405,6 +424,10 @@ pub async fn sample(
 
 fn count(calibration: &mut Calibration, range: &Range, batch: &[PastAnswer]) {
     for answer in batch.iter().filter(|a| range.holds(a.id, &a.evidence.biz_type)) {
+        if answer.erased {
+            calibration.erased += 1;
+            continue;
+        }
         calibration.add(&answer.evidence, answer.fetched_at.date());
     }
 }

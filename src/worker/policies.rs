@@ -58,6 +58,12 @@ impl Policies {
                 tracing::error!(policy = digest, "this version cannot compile a policy in use");
                 return Ok(None);
             };
+            if policy.compares_between_edges() {
+                tracing::warn!(
+                    policy = digest,
+                    "a policy in use compares card_days_left with a number that is no edge"
+                );
+            }
             policies.push((kind, biz_type, policy));
         }
         let of = |wanted: Use| -> HashMap<String, Arc<Policy>> {

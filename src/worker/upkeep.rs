@@ -41,6 +41,9 @@ struct Persons {
     said: i64,
 }
 
+/// Most batches of earlier erasures that one round coarsens: upkeep must not take a database for
+/// itself.
+const COARSENED_BATCHES: usize = 50;
 /// Distance of two rounds.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -61,6 +64,7 @@ impl Worker {
             ("vault-key", self.say_which_key_wraps().await),
             ("audit", self.checkpoint_audit().await),
             ("erasures", self.finish_erasures().await),
+            ("coarsening", self.coarsen_earlier_erasures().await),
             ("retention", self.retain().await),
             ("persons", self.count_persons(&mut rarely.persons).await),
             ("drift", self.look_for_drift(&mut rarely.drift).await),
@@ -84,6 +88,22 @@ impl Worker {
             tracing::info!(finished, "erasures finished");
         }
         while self.store.erase_old_digests().await? > 0 {}
+        Ok(())
+    }
+
+    /// Erasures by versions that left exact evidence behind, a batch at a time.
+    async fn coarsen_earlier_erasures(&self) -> store::Result<()> {
+        let mut finished = 0;
+        for _ in 0..COARSENED_BATCHES {
+            let batch = self.store.coarsen_earlier_erasures(self.clock.now()).await?;
+            finished += batch;
+            if batch == 0 {
+                break;
+            }
+        }
+        if finished > 0 {
+            tracing::info!(finished, "evidence of earlier erasures coarsened");
+        }
         Ok(())
     }
 

@@ -253,6 +253,8 @@ async fn persons_are_forgotten_when_their_time_is_over() {
         app.store.receipt(id).await.unwrap().filter(|receipt| receipt.completed_at.is_some())
     })
     .await;
+    let coarse = app.results(old["id"].as_str().unwrap()).await;
+    assert_eq!((&coarse[0]["coarsened"], &coarse[0]["request_id"]), (&true.into(), &().into()));
     let pool = app.database.pool().await;
     let why = "select purpose from audit where action = 'verification.erase'";
     assert_eq!(one::<String>(&pool, why).await, "retention.person_days");

@@ -153,6 +153,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
     let answered = |claimed: &Claimed| Completion {
         result: Some(NewResult {
             stored: StoredResult {
+                coarsened: false,
                 id: bench.ids.next(NOW),
                 attempt: claimed.attempt,
                 fetched_at: NOW,

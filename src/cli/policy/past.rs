@@ -183,6 +183,7 @@ fn print_comparison(comparison: &Comparison, rate: f64) {
         "{} decisions, {} with another outcome; {rate:.0} a second",
         comparison.decisions, comparison.flips
     ));
+    say_erased(comparison.erased);
     let names = Outcome::ALL.map(|outcome| format!("{outcome:>10}"));
     say(format_args!("{:>10}{}   (rows: old, columns: new)", "", names.concat()));
     for (row, name) in comparison.matrix.iter().zip(&names) {
@@ -193,6 +194,13 @@ fn print_comparison(comparison: &Comparison, rate: f64) {
     kinds.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     for (kind, count) in kinds {
         say(format_args!("{count:>10}  {kind}"));
+    }
+}
+
+/// Reports skipped rows, if any.
+fn say_erased(erased: u64) {
+    if erased > 0 {
+        say(format_args!("{erased} more were skipped: their persons were erased"));
     }
 }
 
@@ -211,12 +219,14 @@ pub(super) async fn replay(
     if arguments.json {
         say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
             "differences": replayed.differences, "different": replayed.different,
-            "without_answer": replayed.without_answer, "without_policy": replayed.without_policy }));
+            "without_answer": replayed.without_answer, "without_policy": replayed.without_policy,
+            "erased": replayed.erased }));
     } else {
         say(format_args!(
             "{} decisions of {} policies made once more: {} differ",
             replayed.decisions, replayed.policies, replayed.differences
         ));
+        say_erased(replayed.erased);
         for (count, what) in [
             (replayed.without_answer, "on an answer that is gone"),
             (replayed.without_policy, "on a policy that is gone or was changed"),
@@ -274,7 +284,7 @@ pub(super) async fn redecide(
     progress.done();
     let done = over.with_context(|| format!("broken off; to go on: --after {reached}"))?;
     let said = serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
-        "overtaken": done.overtaken, "after": done.after, "whole": done.stopped.is_none() });
+        "overtaken": done.overtaken, "erased": done.erased, "after": done.after, "whole": done.stopped.is_none() });
     record("policy.redecided", said.clone()).await?;
     if arguments.range.json {
         say(said);
@@ -283,6 +293,7 @@ pub(super) async fn redecide(
             "{} standing decisions: {} decided anew, {} as before, {} decided by somebody else meanwhile",
             done.looked_at, done.new, done.same, done.overtaken
         ));
+        say_erased(done.erased);
     }
     match done.stopped {
         None => Ok(ExitCode::SUCCESS),
@@ -325,12 +336,15 @@ pub(super) async fn calibrate(
             .iter()
             .map(|(group, histogram)| serde_json::json!({ "group": group, "histogram": histogram }))
             .collect();
-        say(serde_json::json!({ "answers": calibration.answers, "threshold": arguments.threshold,
+        say(
+            serde_json::json!({ "answers": calibration.answers, "erased": calibration.erased, "threshold": arguments.threshold,
             "false_accepts": rate, "moved_to": arguments.moved_to, "moved": calibration.moved,
-            "histograms": items }));
+            "histograms": items }),
+        );
         return Ok(());
     }
     say(format_args!("{} answers", calibration.answers));
+    say_erased(calibration.erased);
     for score in ["authority", "face", "id_card_face"] {
         let passed = calibration.sum(|group| group.score == score && group.status == 1);
         let failed = calibration.sum(|group| group.score == score && group.status > 1);

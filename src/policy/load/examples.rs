@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use super::conditions::{bound, field};
 use super::reader::{Item, Reader, shorten};
 use super::{outcome, table_of};
+use crate::domain::card_days::highest_edge_reached;
 use crate::domain::decision::Outcome;
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
 use crate::policy::condition::Bound;
@@ -128,7 +129,9 @@ fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'stat
         (Field::HasFaceGlobalImage, Bound::Flag(flag)) => evidence.images.face_global = flag,
         (Field::NameMatches, Bound::Flag(flag)) => evidence.name_matches = Some(flag),
         (Field::NumberMatches, Bound::Flag(flag)) => evidence.number_matches = Some(flag),
-        (Field::CardDaysLeft, Bound::Whole(days)) => evidence.card_days_left = Some(days),
+        (Field::CardDaysLeft, Bound::Whole(days)) => {
+            evidence.card_days_left = Some(highest_edge_reached(days));
+        }
         (Field::AgeYears, Bound::Whole(years)) => evidence.age_years = Some(years),
         (Field::BizType, Bound::Text(text)) => evidence.biz_type = text,
         (Field::Attempts, Bound::Whole(attempts)) => evidence.attempts = attempts,

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::domain::answer::{AnswerError, ErrorClass};
+use crate::domain::card_days::highest_edge_reached;
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
 use crate::domain::starting::Started;
 
@@ -221,7 +222,7 @@ impl Answered {
             number_matches: material.and_then(Material::number_matches),
             card_days_left: card
                 .and_then(|card| card.end_date.as_ref()?.date)
-                .map(|end| (end - today).whole_days()),
+                .map(|end| highest_edge_reached((end - today).whole_days())),
             age_years: card
                 .and_then(|card| card.birth.as_ref()?.date)
                 .and_then(|birth| dates::whole_years(birth, today)),

@@ -237,11 +237,12 @@ fn the_cards_dates_are_judged_by_chinas_calendar() {
         json!({ "VerifyStatus": 1, "Material": { "IdCardInfo": card } })
     };
     let at = |body: &Value, at| answered(read_json(200, body)).evidence("b", 1, at);
-    let reading = body("20001124", "2026-11-24");
+    let reading = body("20001124", "2026-11-30");
     // 15:59 UTC is still the 23rd in China, 16:00 UTC is the 24th.
     let before = at(&reading, datetime!(2026-11-23 15:59:59 UTC));
-    assert_eq!((before.card_days_left, before.age_years), (Some(1), Some(25)));
+    assert_eq!((before.card_days_left, before.age_years), (Some(7), Some(25)));
     let after = at(&reading, datetime!(2026-11-23 16:00 UTC));
+    // Six days: the highest edge reached is 0.
     assert_eq!((after.card_days_left, after.age_years), (Some(0), Some(26)));
     for (birth, end) in
         [("20261125", "长期"), ("", "2026-13-01"), ("1900", "20261332"), ("x", "-0261124")]

@@ -276,6 +276,7 @@ impl Steps {
         });
         let result = (answer != Answer::Nothing).then(|| NewResult {
             stored: StoredResult {
+                coarsened: false,
                 id,
                 attempt: claimed.attempt,
                 fetched_at: START,

@@ -1,0 +1,156 @@
+//! What remains of a verification after its person was erased: part of every receipt.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Fields of one table that outlive an erasure, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Remaining {
+    /// The table.
+    pub table: &'static str,
+    /// The columns that may keep a value. Every other column of the table is null or empty.
+    pub columns: &'static [&'static str],
+    /// Why they are kept.
+    pub purpose: &'static str,
+}
+
+/// Everything that remains. A test holds the list against the columns of the database.
+pub const REMAINING: [Remaining; 9] = [
+    Remaining {
+        table: "verifications",
+        columns: &[
+            "id",
+            "biz_type",
+            "biz_id",
+            "source",
+            "state",
+            "closed",
+            "created_at",
+            "updated_at",
+            "callbacks",
+            "attempts",
+            "failures",
+            "polls",
+            "give_up_at",
+            "result_id",
+            "decision_id",
+        ],
+        purpose: "A late callback about the verification is recognized and refused.",
+    },
+    Remaining {
+        table: "callbacks",
+        columns: &[
+            "source",
+            "message_id",
+            "verification_id",
+            "received_at",
+            "answer_state",
+            "answer_attempts",
+            "answer_decision_id",
+        ],
+        purpose: "That a callback came stays on record. Its message id is replaced by a random one.",
+    },
+    Remaining {
+        table: "results",
+        columns: &[
+            "id",
+            "verification_id",
+            "attempt",
+            "fetched_at",
+            "http_status",
+            "verify_status",
+            "evidence",
+            "error_class",
+            "error_code",
+            "simulated",
+            "coarsened",
+        ],
+        purpose: "The calls to the provider are accounted for. The evidence holds the status, the \
+                  scene and the number of attempts.",
+    },
+    Remaining {
+        table: "decisions",
+        columns: &[
+            "id",
+            "verification_id",
+            "result_id",
+            "policy_digest",
+            "outcome",
+            "reasons",
+            "decided_by",
+            "decided_at",
+            "position",
+            "simulated",
+        ],
+        purpose: "The decision and its rules stay explainable. The reasons hold codes and \
+                  rules, and nothing that was observed.",
+    },
+    Remaining {
+        table: "shadow_decisions",
+        columns: &[
+            "decision_id",
+            "verification_id",
+            "policy_digest",
+            "active_digest",
+            "active_outcome",
+            "outcome",
+            "reasons",
+            "decided_at",
+        ],
+        purpose: "Policies in shadow stay comparable, by outcome and reason code.",
+    },
+    Remaining {
+        table: "reviews",
+        columns: &[
+            "id",
+            "verification_id",
+            "about",
+            "outcome",
+            "reason",
+            "reviewer",
+            "reviewed_at",
+            "decision_id",
+        ],
+        purpose: "The audit needs to know which reviewer decided. The note is gone.",
+    },
+    Remaining {
+        table: "images",
+        columns: &["result_id", "kind", "verification_id", "state", "reason", "settled_at"],
+        purpose: "Until a worker has deleted the objects, then the rows go too.",
+    },
+    Remaining {
+        table: "erasures",
+        columns: &[
+            "verification_id",
+            "requested_at",
+            "requested_by",
+            "purpose",
+            "unreadable_at",
+            "completed_at",
+            "coarsened_at",
+            "digests_erased",
+            "data_keys",
+            "answers",
+            "material",
+            "callbacks",
+            "images",
+        ],
+        purpose: "This receipt.",
+    },
+    Remaining {
+        table: "audit",
+        columns: &[
+            "position",
+            "at",
+            "actor",
+            "action",
+            "subject",
+            "purpose",
+            "details",
+            "previous",
+            "digest",
+            "database_user",
+        ],
+        purpose: "Reading, erasing and changing data is on record.",
+    },
+];
