@@ -2,6 +2,8 @@
 //! takes it down in an order that loses nothing.
 
 mod database;
+pub mod descriptors;
+mod listeners;
 mod reload;
 
 use std::net::SocketAddr;
@@ -21,9 +23,10 @@ use crate::domain::ids::{Ids, VerificationId};
 use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
+use crate::http::health::ReadinessCache;
 use crate::http::sources::CurrentSources;
 use crate::http::texts::Texts;
-use crate::http::waiting::Waiting;
+use crate::http::waiting::{self, Waiting};
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
 use crate::lanes::policy_work;
@@ -38,6 +41,7 @@ use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
 use database::{outlasting, wait_for_database};
+use listeners::{bind, fitting_limits};
 use reload::Reload;
 
 /// What a process does.
@@ -115,9 +119,9 @@ pub async fn start(
     let store = Store::new(&config.store()?)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
-    let mut api = api(config, environment, role, &store, &signals, &clock, &ids, &stop)?;
+    let limits = fitting_limits(config, role)?;
+    let mut api = api(config, environment, role, &limits, &store, &signals, &clock, &ids, &stop)?;
     let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
-    let limits = config.limits()?;
     let images = config.images()?;
     let http =
         if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
@@ -150,6 +154,7 @@ fn api(
     config: &Config,
     environment: &Environment,
     role: Role,
+    limits: &server::Limits,
     store: &Store,
     signals: &Signals,
     clock: &Clock,
@@ -165,15 +170,20 @@ fn api(
         accepting,
         finding,
         signals: signals.clone(),
-        waiting: Waiting::default(),
+        waiting: Waiting::new(waiting::Limits {
+            all: (limits.connections / 2).max(1),
+            per_key: config.waits_per_key()?,
+        }),
+        readiness: ReadinessCache::default(),
+        docs: config.serves_docs(),
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(if role.accepts() {
             config.sources().map_err(config::refused)?
         } else {
             Sources::default()
-        }),
+        })?,
         window,
-        body_timeout: config.body_timeout()?,
+        bodies: config.body_limits()?,
         account: config.account()?,
         vault: vault_of(config, role)?,
         archive: None,
@@ -461,13 +471,6 @@ async fn policies_in_use(store: &Store, seed: &Policy, clock: &Clock) -> anyhow:
     Ok(policies)
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
-    TcpListener::bind(address).await.map_err(|error| ConfigError {
-        key: key.to_owned(),
-        problem: format!("cannot listen on {address}: {}", error.kind()),
-    })
-}
-
 struct Service {
     store: Store,
     signals: Signals,
@@ -500,7 +503,11 @@ impl Service {
         let operations = tokio::spawn(server::serve(
             self.operations,
             operations_router(api.clone()),
-            server::Limits { drain: OPERATIONS_DRAIN, ..self.limits.clone() },
+            server::Limits {
+                connections: descriptors::OPERATIONS_CONNECTIONS,
+                drain: OPERATIONS_DRAIN,
+                ..self.limits.clone()
+            },
             background.clone(),
         ));
         let worker = self.worker.map(|Flushed { part, flusher }| {

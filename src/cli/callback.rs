@@ -7,6 +7,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::vault::webhook::{Secret, sign};
 
+use super::shell::quoted;
 use super::{Context, Usage, say};
 
 /// What to do about callbacks.
@@ -68,6 +69,15 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             .ok_or_else(|| Usage("--source: it is not configured".to_owned()))?
     };
     let now = Clock::system().now();
+    let is_visible = |text: &str| text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
+    for (option, text) in
+        [("--to", Some(&send.to)), ("--source", Some(&send.source)), ("--id", send.id.as_ref())]
+    {
+        if text.is_some_and(|text| text.is_empty() || !is_visible(text)) {
+            let problem = format!("{option}: must be visible ASCII characters without blanks");
+            return Err(Usage(problem).into());
+        }
+    }
     let id = send.id.clone().unwrap_or_else(|| format!("msg_{}", Ids::random().nonce()));
     let mut body = serde_json::json!({ "biz_type": send.biz_type, "biz_id": send.biz_id });
     if let Some(reference) = &send.reference {
@@ -78,10 +88,15 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     let signature = sign(&secret, &id, timestamp, body.as_bytes());
     let url = format!("{}/v1/callbacks/{}", send.to.trim_end_matches('/'), send.source);
     if send.curl {
+        let header = |name: &str, value: &str| quoted(&format!("{name}: {value}"));
         say(format_args!(
-            "curl -sS '{url}' -H 'content-type: application/json' -H 'webhook-id: {id}' \
-             -H 'webhook-timestamp: {timestamp}' -H 'webhook-signature: {signature}' -d '{}'",
-            body.replace('\'', r"'\''")
+            "curl -sS --globoff --url {} -H {} -H {} -H {} -H {} --data-raw {}",
+            quoted(&url),
+            header("content-type", "application/json"),
+            header("webhook-id", &id),
+            header("webhook-timestamp", &timestamp.to_string()),
+            header("webhook-signature", &signature),
+            quoted(&body)
         ));
         return Ok(ExitCode::SUCCESS);
     }

@@ -7,6 +7,7 @@ mod callback;
 mod demo;
 mod doctor;
 mod erase;
+mod hardening;
 mod healthcheck;
 mod hint;
 mod keys;
@@ -16,6 +17,7 @@ mod policy;
 mod redrive;
 mod sandbox;
 mod serve;
+mod shell;
 mod vault;
 
 use std::io::Write;
@@ -117,6 +119,9 @@ impl Context {
 
 /// Parses, runs, reports.
 pub fn run() -> ExitCode {
+    if let Err(error) = hardening::protect_memory() {
+        let _ = writeln!(std::io::stderr(), "verdict: core dumps cannot be switched off: {error}");
+    }
     let arguments = Arguments::parse();
     let context = Context {
         config_file: arguments.config,

@@ -49,13 +49,16 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     telemetry::metrics();
     let traces = telemetry::init_with_traces(&config.log()?, Output::Stdout, export.as_ref())
         .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
-    raise_descriptor_limit();
+    app::descriptors::raise_limit();
     let role = arguments.role.into();
     // Listening for signals comes first: one that arrives during the start is not lost.
     let mut look_again = signal(SignalKind::hangup())?;
     let mut told = tokio::spawn(told_to_stop());
     let running =
         app::start(&config, &context.environment, role, Clock::system(), Ids::random()).await?;
+    if !verdict::vault::all_keys_are_locked() {
+        tracing::warn!("keys may be written to swap: the limit of locked memory is too low");
+    }
     tracing::info!(
         http = running.http.map(tracing::field::display),
         operations = %running.operations,
@@ -72,15 +75,4 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     running.stopped().await;
     traces.flush().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Every connection is a descriptor, and a shell's usual soft limit of 1,024 is less than
-/// `http.max_connections`: take what the hard limit gives.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
 }

@@ -20,6 +20,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::domain::review::FourEyes;
+use crate::http::body;
+use crate::http::memory::MemoryBudget;
 use crate::http::server::Limits;
 use crate::provider::{client, credentials};
 use crate::store;
@@ -37,6 +39,8 @@ pub use whole::refused;
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
+/// For bodies of callers with an API key, beyond the first 2 KiB of each.
+const VERIFIED_BYTES: usize = 16 << 20;
 const DEFAULT_POLICY: &str = include_str!("../../config/policy.toml");
 
 /// One complaint: which key, and what is wrong with it. Never its value.
@@ -143,19 +147,54 @@ impl Config {
         address("operations.listen", &self.operations.listen)
     }
 
+    /// File descriptors that a process needs beside the connections of callers: to the database,
+    /// and while it works to the provider and to hosts of images, each with a file or store.
+    pub fn descriptors_needed(&self, works: bool) -> Result<usize> {
+        let database = usize::try_from(self.database.max_connections).unwrap_or(usize::MAX);
+        let calls = if works {
+            // An image is read from its host and put into the store.
+            self.worker()?.concurrency.saturating_add(2 * self.images()?.concurrency)
+        } else {
+            0
+        };
+        // One more listens for notifications.
+        Ok(database.saturating_add(1).saturating_add(calls))
+    }
+
     /// Limits of connections.
     pub fn limits(&self) -> Result<Limits> {
+        let header_read = seconds("http.header_read_seconds", self.http.header_read_seconds)?;
         Ok(Limits {
             connections: at_least("http.max_connections", self.http.max_connections, 1)?,
-            header_read: seconds("http.header_read_seconds", self.http.header_read_seconds)?,
+            first_byte: seconds("http.first_byte_seconds", self.http.first_byte_seconds)?
+                .min(header_read),
+            header_read,
             write_stall: seconds("http.write_stall_seconds", self.http.write_stall_seconds)?,
             drain: self.drain()?,
         })
     }
 
-    /// For a request's body to arrive.
-    pub fn body_timeout(&self) -> Result<Duration> {
-        seconds("http.body_read_seconds", self.http.body_read_seconds)
+    /// Limits of reading bodies.
+    pub fn body_limits(&self) -> Result<body::Limits> {
+        const UNVERIFIED: &str = "callbacks.unverified_bytes";
+        let least = 4 * body::MAX_CALLBACK_BYTES;
+        let unverified = at_least(UNVERIFIED, self.callbacks.unverified_bytes, least)?;
+        Ok(body::Limits {
+            first_byte: seconds("http.first_byte_seconds", self.http.first_byte_seconds)?,
+            whole: seconds("http.body_read_seconds", self.http.body_read_seconds)?,
+            unverified: MemoryBudget::new(unverified),
+            verified: MemoryBudget::new(VERIFIED_BYTES),
+        })
+    }
+
+    /// Long polls that one API key may have open.
+    pub fn waits_per_key(&self) -> Result<usize> {
+        at_least("http.waits_per_key", self.http.waits_per_key, 1)
+    }
+
+    /// Whether the public listener serves `/docs`.
+    pub fn serves_docs(&self) -> bool {
+        self.http.docs
     }
 
     /// Callbacks written by one commit at most.

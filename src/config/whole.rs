@@ -30,7 +30,7 @@ impl Config {
         note(&mut found, self.store());
         note(&mut found, self.operations_listen());
         note(&mut found, self.limits());
-        note(&mut found, self.body_timeout());
+        note(&mut found, self.body_limits());
         note(&mut found, self.max_batch());
         note(&mut found, self.window());
         note(&mut found, self.account());
@@ -40,6 +40,7 @@ impl Config {
             note(&mut found, self.http_listen());
             found.extend(self.sources().err().into_iter().flatten());
             note(&mut found, self.four_eyes());
+            note(&mut found, self.waits_per_key());
         }
         if works || self.has_vault_keys() {
             note(&mut found, self.key_ring());

@@ -44,8 +44,11 @@ pub(super) struct Http {
     pub(super) listen: String,
     pub(super) max_connections: usize,
     pub(super) header_read_seconds: f64,
+    pub(super) first_byte_seconds: f64,
     pub(super) body_read_seconds: f64,
     pub(super) write_stall_seconds: f64,
+    pub(super) waits_per_key: usize,
+    pub(super) docs: bool,
 }
 
 #[derive(Clone, Deserialize)]
@@ -67,6 +70,7 @@ pub(super) struct Database {
 #[serde(deny_unknown_fields)]
 pub(super) struct Callbacks {
     pub(super) max_batch: usize,
+    pub(super) unverified_bytes: usize,
 }
 
 #[derive(Clone, Deserialize)]

@@ -18,7 +18,7 @@ use super::auth::Scope;
 use super::body;
 use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose};
 use super::parameters::Parameters;
-use super::policies::who;
+use super::policies::{known_policy, who};
 use super::problem::Problem;
 use super::verifications::parse_time;
 use crate::domain::callback::BizType;
@@ -146,7 +146,7 @@ pub async fn backtest(
     if !reader.errors.is_empty() {
         return Err(reader.errors.into());
     }
-    api.store.policy_text(&digest).await?.ok_or_else(Problem::not_found)?;
+    known_policy(&api, &digest).await?;
     let id: Uuid = api.ids.next(doing.at);
     let asked = BacktestAsked {
         id,

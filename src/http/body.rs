@@ -1,31 +1,141 @@
-//! Bodies of requests: bounded in size and in time, and read after the caller is known, so that a
-//! stranger who trickles one holds nothing but a connection.
+//! Bodies of requests: bounded in size, in time and in the memory of all that are being read, so
+//! that a stranger who trickles one holds nothing but a connection.
 
-use axum::body::Body;
-use bytes::Bytes;
+use std::ops::Deref;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::Api;
+use super::memory::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
 
-/// Largest body. The documented callback has under 1 KiB, the default policy ten; more is a
-/// mistake or an attack.
+/// Largest body of a caller with an API key. The default policy has ten KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Largest callback. The documented one has under 1 KiB.
+pub const MAX_CALLBACK_BYTES: usize = 16 * 1024;
+/// What each body may take without asking the budget. It holds a documented callback, so hostile
+/// senders who use up the budget keep no honest one of that size out.
+const UNBUDGETED_BYTES: usize = 2 * 1024;
+/// When to try again after the budget was used up: others are read, or cut, within seconds.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// All of it.
-pub async fn read(api: &Api, body: Body) -> Result<Bytes, Problem> {
-    let whole = Limited::new(body, MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(api.body_timeout, whole).await {
-        Err(_) => Err(Problem::request_timeout()),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::body_too_large().detail("At most 64 KiB are read"))
+/// Limits of reading bodies.
+#[derive(Debug)]
+pub struct Limits {
+    /// Until the first byte.
+    pub first_byte: Duration,
+    /// Until the last one.
+    pub whole: Duration,
+    /// Shared by callbacks whose signature is not verified yet.
+    pub unverified: MemoryBudget,
+    /// Shared by bodies of callers with an API key.
+    pub verified: MemoryBudget,
+}
+
+/// A body, and its part of the budget until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    bytes: Vec<u8>,
+    permit: Option<MemoryPermit>,
+}
+
+impl Held {
+    /// Gives its part of the budget back.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body of a callback, whose sender is not known yet.
+pub async fn read_unverified(api: &Api, body: Body) -> Result<Held, Problem> {
+    collect(body, MAX_CALLBACK_BYTES, "At most 16 KiB are read", &api.bodies, |limits| {
+        &limits.unverified
+    })
+    .await
+}
+
+/// The body of a caller whose API key was checked.
+pub async fn read(api: &Api, body: Body) -> Result<Held, Problem> {
+    collect(body, MAX_BODY_BYTES, "At most 64 KiB are read", &api.bodies, |limits| &limits.verified)
+        .await
+}
+
+async fn collect(
+    mut body: Body,
+    most: usize,
+    too_large: &'static str,
+    limits: &Limits,
+    budget: impl Fn(&Limits) -> &MemoryBudget,
+) -> Result<Held, Problem> {
+    let too_large = || Problem::body_too_large().detail(too_large);
+    // Declared by Content-Length; a chunked body declares nothing.
+    let declared =
+        body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if declared.is_some_and(|bytes| bytes > most) {
+        return Err(too_large());
+    }
+    let mut held = Held { bytes: Vec::new(), permit: None };
+    let reading = async {
+        // Nothing is allocated before the first byte.
+        let Ok(mut next) = timeout(limits.first_byte, body.frame()).await else {
+            return Err(Problem::request_timeout());
+        };
+        while let Some(frame) = next {
+            // Cut by the client, or its framing is broken; there may be nobody to tell.
+            let frame = frame.map_err(|_| Problem::malformed_json())?;
+            if let Ok(data) = frame.into_data() {
+                if held.bytes.len() + data.len() > most {
+                    return Err(too_large());
+                }
+                held.make_space(data.len(), declared.unwrap_or(most), budget(limits))?;
+                // Copied: a piece would keep the connection's whole read buffer alive.
+                held.bytes.extend_from_slice(&data);
+            }
+            next = body.frame().await;
         }
-        // The client cut the connection, or its framing is broken; there may be nobody to tell.
-        Ok(Err(_)) => Err(Problem::malformed_json()),
+        Ok(())
+    };
+    timeout(limits.whole, reading).await.map_err(|_| Problem::request_timeout())??;
+    Ok(held)
+}
+
+impl Held {
+    /// Grows at most twice: to what needs no budget, then to the whole body.
+    fn make_space(
+        &mut self,
+        more: usize,
+        whole: usize,
+        budget: &MemoryBudget,
+    ) -> Result<(), Problem> {
+        let needed = self.bytes.len() + more;
+        if needed > UNBUDGETED_BYTES && self.permit.is_none() {
+            let permit = budget.try_acquire(whole.saturating_sub(UNBUDGETED_BYTES));
+            let busy = || {
+                Problem::unavailable()
+                    .detail("Too many bodies are being read: try again")
+                    .retry_after(RETRY_AFTER)
+            };
+            self.permit = Some(permit.ok_or_else(busy)?);
+        }
+        if needed > self.bytes.capacity() {
+            let target = if self.permit.is_some() { whole } else { whole.min(UNBUDGETED_BYTES) };
+            self.bytes.reserve_exact(target.saturating_sub(self.bytes.len()));
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! `POST /v1/callbacks/{source}`: the app says the user has finished.
 //!
-//! Limits first, then the signature over the raw bytes, then the body, then the commit; 202 only
-//! after it (invariant 1). Nothing is looked up before the signature is verified.
+//! Judged in this order, cheapest first: media type, source (or a dummy secret in its place), the
+//! three headers, timestamp, declared length, body, MAC, rate, content. Then the commit, and 202
+//! only after it (invariant 1). Nothing is looked up before the signature is verified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::body;
+use super::body::{self, Held};
 use super::openapi::{SignatureHeaders, SourcePath};
 use super::problem::Problem;
 use super::rate::{Charge, RateLimit};
+use super::sources::Judge;
 use super::view::VerificationView;
 use crate::domain::body_digest::BodyDigest;
 use crate::domain::callback::Callback;
@@ -30,7 +32,7 @@ use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
-use crate::vault::webhook::{Refusal, Secret, SignedHeaders, verify};
+use crate::vault::webhook::{CheckedHeaders, Refusal, Secret, SignedHeaders};
 
 /// How far `webhook-timestamp` may be from our clock, both ways (Standard Webhooks: 5 minutes).
 pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
@@ -110,22 +112,31 @@ pub async fn handler(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    body::must_be_json(&headers)?;
-    let source = api.sources.get(&name).ok_or_else(Problem::unknown_source)?;
-    let body = body::read(&api, body).await?;
+    let judge = api.sources.judge(&name);
+    let label = if judge.source.is_some() { name } else { "unknown".to_owned() };
+    let outcome = accept(&api, judge, trace, &headers, body).await;
+    if let Err(problem) = &outcome {
+        metrics::counter!("verdict_callbacks_refused_total",
+            "source" => label, "code" => problem.code())
+        .increment(1);
+    }
+    outcome
+}
 
-    let signed = SignedHeaders {
-        id: header(&headers, "webhook-id")?,
-        timestamp: header(&headers, "webhook-timestamp")?,
-        signature: header(&headers, "webhook-signature")?,
-    };
+async fn accept(
+    api: &Api,
+    judge: Judge,
+    trace: Option<Extension<TraceParent>>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    body::must_be_json(headers)?;
+    let signed = signed_headers(headers)?;
     let received_at = api.clock.now();
-    verify(&source.secrets, signed, &body, received_at, TOLERANCE).map_err(
-        |refusal| match refusal {
-            Refusal::SignatureInvalid => Problem::signature_invalid(),
-            Refusal::TimestampOutOfTolerance => Problem::timestamp_out_of_tolerance(),
-        },
-    )?;
+    let checked = signed.check(received_at, TOLERANCE).map_err(refused)?;
+    let body = body::read_unverified(api, body).await?;
+    let source = verified(judge, &checked, &body)?;
+    let body = body.into_bytes();
     // After the signature: strangers must not use up a source's share.
     let charge = source.rate.as_ref().map(|rate| rate.take(signed.id, Instant::now())).transpose();
     let charge = charge.map_err(|wait| Problem::rate_limited().retry_after(wait))?;
@@ -184,6 +195,32 @@ fn settle(charge: Charge<'_>, accepted: &Accepted) {
         Accepted::New(_) => charge.was_new(),
         Accepted::Repeated(_) | Accepted::Mismatch => charge.was_known(),
         Accepted::Erased | Accepted::OtherSource => {}
+    }
+}
+
+fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders<'_>, Problem> {
+    Ok(SignedHeaders {
+        id: header(headers, "webhook-id")?,
+        timestamp: header(headers, "webhook-timestamp")?,
+        signature: header(headers, "webhook-signature")?,
+    })
+}
+
+/// The source, once a secret of its own made the signature. An unknown source fails here, after the
+/// same work, like a bad signature.
+fn verified(
+    judge: Judge,
+    headers: &CheckedHeaders<'_>,
+    body: &Held,
+) -> Result<Arc<Source>, Problem> {
+    headers.verify(&judge.secrets, body).map_err(refused)?;
+    judge.source.ok_or_else(Problem::signature_invalid)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::SignatureInvalid => Problem::signature_invalid(),
+        Refusal::TimestampOutOfTolerance => Problem::timestamp_out_of_tolerance(),
     }
 }
 

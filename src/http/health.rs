@@ -1,12 +1,14 @@
-//! `GET /healthz` and `GET /readyz`.
+//! `GET /healthz` and `GET /readyz`: details on the operations listener, one word on the public one,
+//! where strangers ask.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -15,6 +17,8 @@ use crate::store::accounts::Breaker;
 
 /// For what is asked of the database: who probes waits for a second or a few.
 const LIMIT: Duration = Duration::from_millis(1500);
+/// For so long the public listener repeats what it found, whoever asks how often.
+const CACHED_FOR: Duration = Duration::from_secs(1);
 
 /// The process lives.
 #[utoipa::path(
@@ -30,9 +34,15 @@ pub(super) struct Liveness {
     status: &'static str,
 }
 
-/// What a readiness probe and the person on call get to see.
+/// What a balancer gets to see.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Readiness {
+    status: &'static str,
+}
+
+/// What a readiness probe and the person on call get to see.
+#[derive(Serialize)]
+struct Details {
     status: &'static str,
     database: &'static str,
     schema: String,
@@ -40,9 +50,25 @@ pub(super) struct Readiness {
     stopping: bool,
 }
 
-/// Fit to serve: database, migrations, and, where this process works, the provider's account. A
-/// process that only accepts stays ready while the provider's credentials are refused: callbacks
-/// are durable all the same.
+/// What the public listener found last. One request at a time asks the database; the others wait
+/// for what it finds.
+#[derive(Debug, Default)]
+pub struct ReadinessCache(Mutex<Option<(Instant, bool)>>);
+
+impl ReadinessCache {
+    async fn get(&self, look: impl Future<Output = bool>) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((_, ready)) = last.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
+            return ready;
+        }
+        let ready = look.await;
+        *last = Some((Instant::now(), ready));
+        ready
+    }
+}
+
+/// Readiness probe, from what was found within the last second. `/readyz` of the operations listener
+/// has the details.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "is-ready", tag = "health",
     responses(
@@ -51,8 +77,30 @@ pub(super) struct Readiness {
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Response {
-    let looks = async { tokio::join!(api.store.schema_state(), api.store.breaker(&api.account)) };
-    let (schema, breaker) = match tokio::time::timeout(LIMIT, looks).await {
+    let look = async { details(&api).await.0 };
+    let ready = !api.stop.is_cancelled() && api.readiness.get(look).await;
+    (status_code(ready), Json(Readiness { status: word(ready) })).into_response()
+}
+
+/// The same on the operations listener: database, schema, and, where this process works, the
+/// provider's account. A process that only accepts stays ready while the provider's credentials are
+/// refused: callbacks are durable all the same.
+pub async fn ready_in_detail(State(api): State<Api>) -> Response {
+    let (ready, details) = details(&api).await;
+    (status_code(ready), Json(details)).into_response()
+}
+
+fn status_code(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn word(ready: bool) -> &'static str {
+    if ready { "ready" } else { "unavailable" }
+}
+
+async fn details(api: &Api) -> (bool, Details) {
+    let queries = async { tokio::join!(api.store.schema_state(), api.store.breaker(&api.account)) };
+    let (schema, breaker) = match tokio::time::timeout(LIMIT, queries).await {
         Ok((schema, breaker)) => (schema.ok(), breaker.ok()),
         Err(_) => (None, None),
     };
@@ -61,8 +109,8 @@ pub async fn ready(State(api): State<Api>) -> Response {
     let fit_account = !(api.works && refused);
     let stopping = api.stop.is_cancelled();
     let ready = fit_schema && fit_account && !stopping;
-    let readiness = Readiness {
-        status: if ready { "ready" } else { "unavailable" },
+    let details = Details {
+        status: word(ready),
         database: if schema.is_some() { "ok" } else { "unavailable" },
         schema: schema.map_or_else(|| "unknown".to_owned(), |state| state.to_string()),
         provider: match breaker {
@@ -74,6 +122,26 @@ pub async fn ready(State(api): State<Api>) -> Response {
         },
         stopping,
     };
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    (ready, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_requests_within_a_second_look_once() {
+        let cache = ReadinessCache::default();
+        let looks = AtomicUsize::new(0);
+        let look = || async {
+            looks.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            true
+        };
+        let requests = (0..1000).map(|_| cache.get(look()));
+        assert!(futures_util::future::join_all(requests).await.into_iter().all(|ready| ready));
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+    }
 }

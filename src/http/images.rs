@@ -194,8 +194,10 @@ fn respond(
     }
     // Whatever it is, a browser shows it as nothing but an image, and runs nothing in it.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers
-        .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
+    );
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
     Ok(response)
 }

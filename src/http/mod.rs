@@ -2,14 +2,16 @@
 
 pub mod auth;
 mod backtests;
-mod body;
+pub mod body;
 pub mod callbacks;
 mod conditional;
+mod connections;
 mod cursor;
 mod decisions;
-mod health;
+pub mod health;
 mod images;
 mod material;
+pub mod memory;
 mod openapi;
 pub mod metrics;
 mod parameters;
@@ -34,10 +36,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use http::StatusCode;
 use http::header::ALLOW;
 use tokio_util::sync::CancellationToken;
@@ -92,14 +94,18 @@ pub struct Parts {
     pub signals: Signals,
     /// Long polls.
     pub waiting: Waiting,
+    /// What `/readyz` of the public listener found last.
+    pub readiness: health::ReadinessCache,
+    /// The public listener serves `/docs`.
+    pub docs: bool,
     /// Internal callers.
     pub keys: ApiKeys,
     /// Who may post callbacks.
     pub sources: CurrentSources,
     /// How long an unfinished verification is asked about after its last callback.
     pub window: Duration,
-    /// For a request's body to arrive.
-    pub body_timeout: Duration,
+    /// Limits of reading bodies.
+    pub bodies: body::Limits,
     /// The provider account, for readiness.
     pub account: String,
     /// Opens what is sealed; `None`: this process has no keys.
@@ -129,10 +135,8 @@ pub struct Parts {
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
-    let document = openapi::document(described);
-    let serve = move || std::future::ready(Json(document.clone()));
-    let routes = routes.route("/openapi.json", get(serve));
-    finish(routes.merge(openapi::docs().with_state(())), api)
+    let routes = if api.docs { routes.merge(openapi::docs(described)) } else { routes };
+    finish(routes, api)
 }
 
 /// The description of the API (OpenAPI 3.1).
@@ -176,7 +180,7 @@ fn described_routes() -> OpenApiRouter<Api> {
 pub fn operations_router(api: Api) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(health::ready_in_detail))
         .route("/metrics", get(metrics::handler));
     finish(routes, api)
 }

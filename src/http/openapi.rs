@@ -3,6 +3,13 @@
 //!
 //! What a handler can refuse is listed here by operation; a test holds that against what it does.
 
+use axum::Router;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -134,7 +141,6 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "post-callback" => [
             body(),
             vec![
-                P::unknown_source(),
                 P::signature_missing(),
                 P::signature_invalid(),
                 P::timestamp_out_of_tolerance(),
@@ -145,7 +151,8 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" | "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
+        "get-verification" => of_one(vec![P::invalid_field(), P::too_many_waits()]),
+        "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
         "list-verifications" => vec![P::invalid_field()],
         "start-verification" => [
             body(),
@@ -361,8 +368,23 @@ fn refusal(problems: &[Problem]) -> Value {
     response
 }
 
-/// `/docs`: everything it needs comes from here.
-pub fn docs() -> axum::Router {
+/// What the pages of `/docs` may do: run their own scripts and ask this service, within no frame.
+/// Their styles are set from scripts, and some icons are in the style sheet.
+const PAGES_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// `/openapi.json`, and `/docs`, which shows it: everything they need comes from here.
+pub fn docs<S: Clone + Send + Sync + 'static>(described: OpenApi) -> Router<S> {
+    // Made once: a copy for each request would let strangers fill the memory.
+    let document = Bytes::from(document(described).to_string());
+    let serve =
+        move || std::future::ready(([(CONTENT_TYPE, "application/json")], document.clone()));
     let config = Config::from("/openapi.json").validator_url("none");
-    utoipa_swagger_ui::SwaggerUi::new("/docs").config(config).into()
+    let pages = Router::from(utoipa_swagger_ui::SwaggerUi::new("/docs").config(config));
+    let pages = pages.layer(map_response(async |mut response: Response| {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGES_POLICY);
+        response
+    }));
+    Router::new().route("/openapi.json", get(serve)).merge(pages)
 }

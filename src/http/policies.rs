@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -21,7 +20,7 @@ use crate::domain::members::Members;
 use crate::lanes::requested_policy_work;
 use crate::policy::{self, Change, Finding, Policy, Severity};
 use crate::store::audit::Doing;
-use crate::store::policies::{Activation, PolicyRow, ShadowCount, Use};
+use crate::store::policies::{Activation, PolicyRow, PolicyText, ShadowCount, Use};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct PolicyView {
@@ -214,7 +213,7 @@ pub async fn text(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let found = api.store.policy_text(&digest).await?.ok_or_else(Problem::not_found)?;
+    let found = known_policy(&api, &digest).await?;
     conditional::answer(&headers, &PolicyTextView { digest: found.digest, text: found.body })
 }
 
@@ -232,7 +231,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let doing = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
-    let (text, loaded) = load(policy_text(body)?).await?;
+    let (text, loaded) = load(policy_text(&body)?).await?;
     let policy = loaded.map_err(|findings| {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         errors.take(50).fold(Problem::policy_refused(), |problem, finding| {
@@ -263,7 +262,7 @@ pub async fn check(
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let body = body::read(&api, body).await?;
-    let (text, loaded) = load(policy_text(body)?).await?;
+    let (text, loaded) = load(policy_text(&body)?).await?;
     let (digest, findings) = match loaded {
         Ok(policy) => (Some(policy.digest().to_owned()), policy.warnings().to_vec()),
         Err(findings) => (None, findings),
@@ -285,9 +284,7 @@ pub async fn diff(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let text_of =
-        async |digest: &str| api.store.policy_text(digest).await?.ok_or_else(Problem::not_found);
-    let (old, new) = (text_of(&digest).await?, text_of(&other).await?);
+    let (old, new) = (known_policy(&api, &digest).await?, known_policy(&api, &other).await?);
     let view = |change: Change<'_>| ChangeView {
         change: if change.added { "added" } else { "removed" },
         line: change.line,
@@ -307,11 +304,25 @@ async fn load(text: String) -> Result<(String, Result<Policy, Vec<Finding>>), Pr
     Ok(requested_policy_work(load).await?)
 }
 
-fn policy_text(body: Bytes) -> Result<String, Problem> {
+/// The policy that a path names. Only a well-formed digest reaches the database: it has texts that
+/// Postgres cannot hold (a NUL, say) refused as what they are, names of nothing.
+pub(super) async fn known_policy(api: &Api, digest: &str) -> Result<PolicyText, Problem> {
+    if !is_digest(digest) {
+        return Err(Problem::not_found());
+    }
+    api.store.policy_text(digest).await?.ok_or_else(Problem::not_found)
+}
+
+fn is_digest(text: &str) -> bool {
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.strip_prefix("sha256:").is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))
+}
+
+fn policy_text(body: &[u8]) -> Result<String, Problem> {
     if body.is_empty() {
         return Err(Problem::invalid_field().field("body", "is missing: the policy, in TOML"));
     }
-    String::from_utf8(body.into())
+    String::from_utf8(body.to_vec())
         .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
 }
 
@@ -381,6 +392,9 @@ async fn change(
 ) -> Result<Response, Problem> {
     let doing = who(api, headers).await?;
     let scene = scene(api, headers, body).await?;
+    if digest.is_some_and(|digest| !is_digest(digest)) {
+        return Err(Problem::not_found());
+    }
     if !api.store.use_policy(kind, &scene, digest, &doing).await? {
         return Err(Problem::not_found());
     }
@@ -465,7 +479,7 @@ pub async fn compared(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    api.store.policy_text(&digest).await?.ok_or_else(Problem::not_found)?;
+    known_policy(&api, &digest).await?;
     let counts = api.store.shadow_counts(&digest).await?;
     let agrees = |count: &&ShadowCount| count.outcome == count.active_outcome;
     let view = ShadowView {

@@ -19,6 +19,9 @@ use crate::store;
 /// What a problem's `type` begins with; the stable code follows.
 const TYPE_BASE: &str = "https://verdict.invalid/problems/";
 
+/// SQLSTATEs: a byte sequence, or a character in JSON, that Postgres does not store.
+const UNSTORABLE: [&str; 2] = ["22021", "22P05"];
+
 /// One refusal. Rendered by the outermost layer, which knows the request id.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Parts>);
@@ -80,8 +83,6 @@ problems! {
     signature_invalid = UNAUTHORIZED, "signature-invalid", "The signature does not verify";
     /// The timestamp is too old or too new.
     timestamp_out_of_tolerance = UNAUTHORIZED, "timestamp-out-of-tolerance", "webhook-timestamp is more than 5 minutes away from our clock";
-    /// No such source.
-    unknown_source = UNAUTHORIZED, "unknown-source", "This source may not post callbacks";
     /// No API key.
     api_key_missing = UNAUTHORIZED, "api-key-missing", "Send Authorization: Bearer <api key>";
     /// Not a good API key.
@@ -130,6 +131,8 @@ problems! {
     invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
     /// Too many requests.
     rate_limited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests from this source";
+    /// The caller, or all callers together, hold too many long polls.
+    too_many_waits = TOO_MANY_REQUESTS, "too-many-waits", "Too many requests wait for verifications: ask without wait, or try again later";
     /// Our fault.
     internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Cannot commit now.
@@ -269,6 +272,14 @@ impl IntoResponse for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
+        // A NUL in a text or in JSON: every text of a request is checked before, and this is for
+        // the one that was overlooked.
+        if matches!(&error, store::Error::Refused { code, .. } if UNSTORABLE.contains(&code.as_str()))
+        {
+            tracing::warn!(%error, "request refused");
+            return Self::invalid_field()
+                .field("", "holds a character that cannot be stored, such as NUL");
+        }
         if error.is_passing() {
             tracing::warn!(%error, "request refused");
             Self::unavailable().retry_after(Duration::from_secs(1))

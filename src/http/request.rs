@@ -7,7 +7,10 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::CACHE_CONTROL;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Instrument, Span};
 
@@ -22,6 +25,19 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What orchestrators and scrapers ask.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// On every answer that does not say otherwise. Everything we say is somebody's state at this
+/// moment, and no browser is to keep it, guess its type, run anything in it or show it in a frame.
+const USUAL_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
 
 /// The outermost layer.
 pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -51,11 +67,9 @@ pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -
     if let Some(problem) = &problem {
         response = problem.render(&request_id);
     }
-    // Everything we say is somebody's state at this moment; what may be kept says so itself.
-    response
-        .headers_mut()
-        .entry(CACHE_CONTROL)
-        .or_insert_with(|| HeaderValue::from_static("no-store"));
+    for (name, value) in USUAL_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }

@@ -1,25 +1,40 @@
 //! The accept loop: a connection cap, time limits for silence and headers, graceful stop.
+//!
+//! When all slots are taken, the connections that have waited longest for their clients are closed
+//! for new ones ([`super::connections`]).
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::connections::{Connection, Connections, RequestBody, ResponseBody};
 
 /// Limits of connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once; the next ones wait in the kernel's queue.
     pub connections: usize,
-    /// From accepting or the last answer until the next complete head: also the keep-alive limit,
-    /// so keep it above the load balancer's idle time.
+    /// From accepting until the first byte.
+    pub first_byte: Duration,
+    /// From the first byte or the last answer until the next complete head: also the keep-alive
+    /// limit, so keep it above the load balancer's idle time.
     pub header_read: Duration,
     /// A client that takes nothing for so long is let go: its slot is worth more than its answer.
     pub write_stall: Duration,
@@ -29,52 +44,75 @@ pub struct Limits {
 
 /// After `accept` failed (out of file descriptors, say): sleep, do not die, do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Without a free slot: between two looks for connections that wait for their clients.
+const SLOT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/1.1 heads are read into this much at most; hyper answers 431 beyond.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// For a client to notice that we closed.
+const LINGER: Duration = Duration::from_millis(500);
+/// What is read and thrown away of it meanwhile.
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// Serves until stopped, then lets requests under way finish. Plain HTTP/1.1: a proxy that speaks
 /// HTTP/2 with prior knowledge is let go at once, so there is no preface to wait for.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let open = Connections::new();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
-        // The slot first: what we cannot serve stays in the kernel's queue.
-        let slot = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-        };
-        let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let (router, limits) = (router.clone(), limits.clone());
-                let (stop, cut) = (stop.clone(), cut.clone());
-                connections.spawn(async move {
-                    tokio::select! {
-                        () = cut.cancelled() => {}
-                        () = serve_connection(stream, router, &limits, stop) => {}
-                    }
-                    drop(slot);
-                });
-            }
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(error = %error.kind(), "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        // One is held without a slot; the others stay in the kernel's queue.
+        let slot = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            slot = slot(&slots, &open) => slot,
+        };
+        let Some(slot) = slot else { break };
+        let (router, limits) = (router.clone(), limits.clone());
+        let (stop, cut, entry) = (stop.clone(), cut.clone(), open.enter());
+        connections.spawn(async move {
+            tokio::select! {
+                () = cut.cancelled() => {}
+                () = entry.evicted() => {
+                    metrics::counter!("verdict_http_connections_evicted_total").increment(1);
+                }
+                () = serve_connection(stream, router, &limits, stop, entry.connection()) => {}
+            }
+            drop(slot);
+        });
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections cut after the drain time");
         cut.cancel();
         connections.wait().await;
+    }
+}
+
+/// A free slot; where there is none, those who wait for their clients longest make one free.
+async fn slot(slots: &Arc<Semaphore>, open: &Connections) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    loop {
+        open.evict();
+        if let Ok(slot) = timeout(SLOT_PAUSE, Arc::clone(slots).acquire_owned()).await {
+            return slot.ok();
+        }
     }
 }
 
@@ -83,22 +121,67 @@ async fn serve_connection(
     router: Router,
     limits: &Limits,
     stop: CancellationToken,
+    connection: Arc<Connection>,
 ) {
     let _ = stream.set_nodelay(true);
+    // Before anything is allocated for it.
+    let mut byte = [0];
+    tokio::select! {
+        () = stop.cancelled() => return,
+        first = timeout(limits.first_byte, stream.peek(&mut byte)) => {
+            if !matches!(first, Ok(Ok(1..))) {
+                return;
+            }
+        }
+    }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_stall));
-    let connection = http1::Builder::new()
+    let answer = {
+        let connection = Arc::clone(&connection);
+        service_fn(move |request| {
+            Box::pin(answer(router.clone(), request, Arc::clone(&connection)))
+        })
+    };
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
-    tokio::pin!(connection);
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer);
     // Errors here are the client's: cut, timed out, not HTTP. They say nothing worth a log line.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => break ended,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                Pin::new(&mut serving).graceful_shutdown();
+            }
         }
+    };
+    if ended.is_ok() {
+        connection.waits();
+        close(serving.into_parts().io.into_inner()).await;
     }
+}
+
+/// One request.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    connection: Arc<Connection>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    connection.busy();
+    let request = request.map(|body| RequestBody::new(body, Arc::clone(&connection)));
+    let response = router.oneshot(request).await?;
+    Ok(response.map(|body| ResponseBody::new(body, connection)))
+}
+
+/// Closes after what the client may still be sending: closed with unread bytes, the system would
+/// reset the connection, and the client could lose an answer that came before its body was read.
+async fn close(mut stream: Pin<Box<TimeoutStream<TcpStream>>>) {
+    let lingering = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, lingering).await;
 }

@@ -15,10 +15,13 @@ use super::openapi::{IfNoneMatch, VerificationPath};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::view::VerificationView;
+use super::waiting::TooMany;
 use crate::domain::ids::VerificationId;
 
 /// Longest wait, in seconds: below the idle limits of common load balancers.
 const MAX_WAIT_SECONDS: u64 = 60;
+/// For a caller without a place to wait in.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -46,7 +49,7 @@ pub async fn handler(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::DecisionsRead).await?;
+    let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
     let wait = parameters.take("wait");
     parameters.finish()?;
@@ -63,9 +66,12 @@ pub async fn handler(
     };
     let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
 
-    let mut waiter = (!wait.is_zero()).then(|| api.waiting.enter(id));
+    let place = (!wait.is_zero()).then(|| api.waiting.enter(id, caller.key_id));
     let mut found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
-    if let Some(waiter) = waiter.as_mut().filter(|_| !found.state.is_settled()) {
+    // Without a place, what has settled is still answered.
+    if let Some(place) = place.filter(|_| !found.state.is_settled()) {
+        let mut waiter =
+            place.map_err(|TooMany| Problem::too_many_waits().retry_after(RETRY_AFTER))?;
         tokio::select! {
             () = waiter.wait(wait) => {}
             // A stop answers with what there is.

@@ -1,13 +1,13 @@
 //! Long polls: callers wait for a verification to settle; one query serves all who wait.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::ids::VerificationId;
+use crate::domain::ids::{ApiKeyId, VerificationId};
 use crate::store::Store;
 use crate::store::signals::Signals;
 
@@ -17,46 +17,81 @@ const POLL: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Clones share the waiters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Waiting(Arc<Inner>);
 
-#[derive(Debug, Default)]
+/// Long polls at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of all callers.
+    pub all: usize,
+    /// Of one API key.
+    pub per_key: usize,
+}
+
+#[derive(Debug)]
 struct Inner {
-    waiters: Mutex<HashMap<VerificationId, (usize, watch::Sender<bool>)>>,
+    limits: Limits,
+    waiters: Mutex<Waiters>,
     arrived: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Waiters {
+    by_verification: HashMap<VerificationId, (usize, watch::Sender<bool>)>,
+    by_key: HashMap<ApiKeyId, usize>,
+    all: usize,
+}
+
+/// All places are taken, or all of this key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
 
 /// One caller's place; leaving it frees it.
 #[derive(Debug)]
 pub struct Waiter {
     of: VerificationId,
+    key: ApiKeyId,
     waiting: Waiting,
     settled: watch::Receiver<bool>,
 }
 
 impl Waiting {
+    /// Nobody waits yet.
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Inner { limits, waiters: Mutex::default(), arrived: Notify::new() }))
+    }
+
     /// Takes a place. Look at the verification *after* this, so that nothing slips between.
-    pub fn enter(&self, id: VerificationId) -> Waiter {
+    pub fn enter(&self, id: VerificationId, key: ApiKeyId) -> Result<Waiter, TooMany> {
+        let limits = self.0.limits;
         let mut waiters = self.lock();
-        let (places, sender) = waiters.entry(id).or_insert_with(|| (0, watch::Sender::new(false)));
+        let of_key = waiters.by_key.get(&key).copied().unwrap_or(0);
+        if waiters.all >= limits.all || of_key >= limits.per_key {
+            return Err(TooMany);
+        }
+        waiters.all += 1;
+        waiters.by_key.insert(key, of_key + 1);
+        let new = || (0, watch::Sender::new(false));
+        let (places, sender) = waiters.by_verification.entry(id).or_insert_with(new);
         *places += 1;
         let settled = sender.subscribe();
         drop(waiters);
-        Waiter { of: id, waiting: self.clone(), settled }
+        Ok(Waiter { of: id, key, waiting: self.clone(), settled })
     }
 
     /// Serves the waiters until stopped.
     pub async fn serve(&self, store: Store, signals: Signals, stop: CancellationToken) {
         let mut settled = signals.settled();
         loop {
-            let ids: Vec<VerificationId> = self.lock().keys().copied().collect();
+            let ids: Vec<VerificationId> = self.lock().by_verification.keys().copied().collect();
             if !ids.is_empty() {
                 match store.settled_among(&ids).await {
                     Ok(settled) => self.tell(&settled),
                     Err(error) => tracing::warn!(%error, "waiters could not be looked up"),
                 }
             }
-            let idle = self.lock().is_empty();
+            let idle = self.lock().all == 0;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.0.arrived.notified() => {}
@@ -70,15 +105,13 @@ impl Waiting {
     fn tell(&self, settled: &[VerificationId]) {
         let waiters = self.lock();
         for id in settled {
-            if let Some((_, sender)) = waiters.get(id) {
+            if let Some((_, sender)) = waiters.by_verification.get(id) {
                 sender.send_replace(true);
             }
         }
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<VerificationId, (usize, watch::Sender<bool>)>> {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
         self.0.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,11 +127,39 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiters = self.waiting.lock();
-        if let Some((places, _)) = waiters.get_mut(&self.of) {
+        waiters.all -= 1;
+        if let Some((places, _)) = waiters.by_verification.get_mut(&self.of) {
             *places -= 1;
             if *places == 0 {
-                waiters.remove(&self.of);
+                waiters.by_verification.remove(&self.of);
             }
         }
+        if let Some(places) = waiters.by_key.get_mut(&self.key) {
+            *places -= 1;
+            if *places == 0 {
+                waiters.by_key.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_limited_by_key_and_in_all_and_come_back() {
+        let waiting = Waiting::new(Limits { all: 3, per_key: 2 });
+        let verification = VerificationId(uuid::Uuid::nil());
+        let [one, other] = [1, 2].map(|n| ApiKeyId(uuid::Uuid::from_u128(n)));
+        let first = waiting.enter(verification, one).unwrap();
+        let _second = waiting.enter(verification, one).unwrap();
+        assert_eq!(waiting.enter(verification, one).unwrap_err(), TooMany);
+        let third = waiting.enter(verification, other).unwrap();
+        assert_eq!(waiting.enter(verification, other).unwrap_err(), TooMany);
+        drop(third);
+        drop(first);
+        let _again = waiting.enter(verification, one).unwrap();
+        assert!(waiting.lock().by_key.len() == 1 && waiting.lock().all == 2);
     }
 }

@@ -59,12 +59,22 @@ pub const METRICS: &[Metric] = &[
     ),
     histogram("verdict_http_request_seconds", &["route"], "Time to answer a request, by route"),
     counter(
+        "verdict_http_connections_evicted_total",
+        &[],
+        "Connections closed for new ones because they waited longest for their clients while all slots were taken",
+    ),
+    counter(
         "verdict_config_reloads_total",
         &["outcome"],
         "Changed configurations that were taken over while serving (applied), or refused for something wrong in them",
     ),
     counter("verdict_panics_total", &[], "Panics caught in requests"),
     counter("verdict_callbacks_total", &["outcome"], "Accepted callbacks: new or repeated"),
+    counter(
+        "verdict_callbacks_refused_total",
+        &["source", "code"],
+        "Refused callbacks by source and problem code; source is unknown for every name that is not configured",
+    ),
     gauge(
         "verdict_verifications",
         &["state"],

@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::locked::Locked;
 use super::seal::DataKey;
 
 /// Name of the key under the blind index.
@@ -18,12 +19,12 @@ pub const AUDIT: &str = "audit";
 
 /// Finds all verifications of a person without keeping the identity number readable: numbers have
 /// so few digits that a plain digest could be tried out, a keyed one cannot without the key.
-pub struct PersonIndex(DataKey);
+pub struct PersonIndex(Locked<DataKey>);
 
 impl PersonIndex {
     /// Under the key named [`PERSON_INDEX`].
     pub fn new(key: DataKey) -> Self {
-        Self(key)
+        Self(Locked::new(key))
     }
 
     /// Of an identity number: HMAC-SHA-256 of its letters and digits, the check character `X`
@@ -47,12 +48,12 @@ impl fmt::Debug for PersonIndex {
 }
 
 /// Signs the audit's checkpoints: who can write the database but has no key cannot make one.
-pub struct AuditSeal(DataKey);
+pub struct AuditSeal(Locked<DataKey>);
 
 impl AuditSeal {
     /// Under the key named [`AUDIT`].
     pub fn new(key: DataKey) -> Self {
-        Self(key)
+        Self(Locked::new(key))
     }
 
     /// Over a checkpoint: position, microseconds since 1970, digest.

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::locked::Locked;
 use super::seal::{self, DataKey, KEY_LEN, KeyBytes, SealError};
 use crate::domain::ids::VerificationId;
 
@@ -50,13 +51,13 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Key {
     id: String,
-    secret: KeyBytes,
+    secret: Locked<KeyBytes>,
 }
 
 impl Key {
     /// A key of an id and 32 random bytes.
     pub fn new(id: impl Into<String>, mut secret: [u8; KEY_LEN]) -> Self {
-        let kept = Zeroizing::new(secret);
+        let kept = Locked::new(Zeroizing::new(secret));
         secret.zeroize();
         Self { id: id.into(), secret: kept }
     }

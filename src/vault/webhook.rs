@@ -1,8 +1,8 @@
 //! Standard Webhooks (<https://www.standardwebhooks.com>): who signed this message, and when.
 //!
-//! The signature is `v1,` and the base64 form of HMAC-SHA256 over `id.timestamp.body`. The MAC
-//! is judged first, over the very text that came; only a timestamp that somebody with the secret
-//! wrote is worth parsing.
+//! The signature is `v1,` and the base64 form of HMAC-SHA256 over `id.timestamp.body`. The headers
+//! and the timestamp are judged first ([`SignedHeaders::check`]), because a stranger's body is not
+//! worth reading; then the MAC, over the very text that came ([`CheckedHeaders::verify`]).
 //!
 //! The signed text joins its parts with dots and an id may contain dots, so a message could be
 //! cut in other places and still carry a good MAC. Such a cut leaves a timestamp that is no
@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,6 +18,9 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
+
+use super::locked::Locked;
+use super::seal::SealError;
 
 /// What the text form of a secret starts with.
 pub const SECRET_PREFIX: &str = "whsec_";
@@ -40,7 +44,7 @@ pub enum SecretError {
 
 /// A secret shared with one sender or receiver.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Locked<Zeroizing<Vec<u8>>>);
 
 impl Secret {
     /// Parses `whsec_` and base64; the prefix may be missing, as in the public libraries.
@@ -52,7 +56,14 @@ impl Secret {
         if !SECRET_BYTES.contains(&bytes.len()) {
             return Err(SecretError::Length(bytes.len()));
         }
-        Ok(Self(bytes))
+        Ok(Self(Locked::new(bytes)))
+    }
+
+    /// A secret that nobody else has: nothing that comes from outside verifies under it.
+    pub fn generate() -> Result<Self, SealError> {
+        let mut bytes = Zeroizing::new(vec![0; 32]);
+        rand::fill(&mut bytes).map_err(|_| SealError)?;
+        Ok(Self(Locked::new(bytes)))
     }
 
     /// Whether both are the same bytes, however they were written.
@@ -90,10 +101,10 @@ pub struct SignedHeaders<'a> {
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No secret made any of the signatures.
+    /// No secret made any of the signatures, or the header holds none.
     #[error("no signature fits")]
     SignatureInvalid,
-    /// Well signed, but too long ago, in the future, or at no time at all.
+    /// Too long ago, in the future, or at no time at all.
     #[error("the timestamp is out of tolerance")]
     TimestampOutOfTolerance,
 }
@@ -103,11 +114,53 @@ pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(secret.mac(id, &timestamp.to_string(), body)))
 }
 
+/// Headers that are well formed and recent. They prove nothing before [`Self::verify`].
+#[derive(Debug)]
+pub struct CheckedHeaders<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signatures: Vec<[u8; 32]>,
+}
+
+impl<'a> SignedHeaders<'a> {
+    /// Judges what can be judged without the body: at least one readable signature, sent at most
+    /// `tolerance` from `now`.
+    ///
+    /// Signatures of other versions (`v1a`) are ignored. A header longer than [`MAX_HEADER_BYTES`]
+    /// or with more than [`MAX_SIGNATURES`] entries is refused unread.
+    pub fn check(
+        self,
+        now: OffsetDateTime,
+        tolerance: Duration,
+    ) -> Result<CheckedHeaders<'a>, Refusal> {
+        let signatures = signatures(self.signature).filter(|found| !found.is_empty());
+        let signatures = signatures.ok_or(Refusal::SignatureInvalid)?;
+        let sent = timestamp(self.timestamp).ok_or(Refusal::TimestampOutOfTolerance)?;
+        // In 128 bits, so that no timestamp can overflow.
+        let distance = now.unix_timestamp_nanos() - i128::from(sent) * 1_000_000_000;
+        if distance.abs() > tolerance.whole_nanoseconds() {
+            return Err(Refusal::TimestampOutOfTolerance);
+        }
+        Ok(CheckedHeaders { id: self.id, timestamp: self.timestamp, signatures })
+    }
+}
+
+impl CheckedHeaders<'_> {
+    /// Whether any of the secrets made any of the signatures over this body. The time it takes
+    /// depends on the number of secrets and the length of the body, not on which of them fits.
+    pub fn verify(&self, secrets: &[Secret], body: &[u8]) -> Result<(), Refusal> {
+        let mut fits = Choice::from(0);
+        for secret in secrets {
+            let expected = secret.mac(self.id, self.timestamp, body);
+            for signature in &self.signatures {
+                fits |= expected.ct_eq(signature);
+            }
+        }
+        if bool::from(fits) { Ok(()) } else { Err(Refusal::SignatureInvalid) }
+    }
+}
+
 /// Accepts a message that any of the secrets signed, at most `tolerance` from `now`.
-///
-/// Takes the same time whichever secret or signature fits. Signatures of other versions (`v1a`)
-/// are passed over. A header longer than [`MAX_HEADER_BYTES`] or with more than
-/// [`MAX_SIGNATURES`] entries is refused unread.
 pub fn verify(
     secrets: &[Secret],
     headers: SignedHeaders<'_>,
@@ -115,24 +168,7 @@ pub fn verify(
     now: OffsetDateTime,
     tolerance: Duration,
 ) -> Result<(), Refusal> {
-    let signatures = signatures(headers.signature).ok_or(Refusal::SignatureInvalid)?;
-    let mut fits = Choice::from(0);
-    for secret in secrets {
-        let expected = secret.mac(headers.id, headers.timestamp, body);
-        for signature in &signatures {
-            fits |= expected.ct_eq(signature);
-        }
-    }
-    if !bool::from(fits) {
-        return Err(Refusal::SignatureInvalid);
-    }
-    let sent = timestamp(headers.timestamp).ok_or(Refusal::TimestampOutOfTolerance)?;
-    // In 128 bits, so that no timestamp can overflow.
-    let distance = now.unix_timestamp_nanos() - i128::from(sent) * 1_000_000_000;
-    if distance.abs() > tolerance.whole_nanoseconds() {
-        return Err(Refusal::TimestampOutOfTolerance);
-    }
-    Ok(())
+    headers.check(now, tolerance)?.verify(secrets, body)
 }
 
 /// The `v1` signatures of a header; `None` where it exceeds its bounds.

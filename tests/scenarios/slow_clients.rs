@@ -20,9 +20,6 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Slower than that is not being served normally.
 const NORMAL: Duration = Duration::from_secs(1);
 
-const POST: &str = "POST /v1/callbacks/app HTTP/1.1\r\nhost: x\r\n\
-    content-type: application/json\r\ncontent-length: 100\r\n\r\n";
-
 /// Others, who post and read all the while; fails if one of them waits.
 struct Others {
     app: Arc<TestApp>,
@@ -55,6 +52,12 @@ impl Others {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.app.http).await.unwrap()
+    }
+
+    /// The head of a callback with so many bytes, which is read: its headers are whole.
+    fn post(&self, length: usize) -> String {
+        let callback = callback("pass-slow", self.app.clock.now());
+        callback.head(&format!("content-length: {length}"))
     }
 
     async fn end(self) {
@@ -102,6 +105,30 @@ async fn a_silent_one() {
 }
 
 #[tokio::test]
+async fn silent_before_first_byte_is_closed_sooner_than_idle_keep_alive() {
+    let http = "first_byte_seconds = 0.5\nheader_read_seconds = 60";
+    let options = Options { role: Role::Api, http, ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let mut kept = TcpStream::connect(app.http).await.unwrap();
+    let mut silent = TcpStream::connect(app.http).await.unwrap();
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    kept.write_all(ask).await.unwrap();
+    let mut answer = [0; 4096];
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
+    // Its body has the same limit.
+    let mut bodiless = TcpStream::connect(app.http).await.unwrap();
+    let head = "POST /v1/policies/check HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n";
+    let head = format!("{head}authorization: Bearer {}\r\n\r\n", app.api_key);
+    bodiless.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(let_go_within(BODY, &mut silent).await, "");
+    let read = tokio::time::timeout(BODY + GRACE, bodiless.read(&mut answer)).await.unwrap();
+    assert!(answer[..read.unwrap()].starts_with(b"HTTP/1.1 408"));
+    // The one that asked before is still there.
+    kept.write_all(ask).await.unwrap();
+    assert!(kept.read(&mut answer).await.unwrap() > 0);
+}
+
+#[tokio::test]
 async fn one_that_is_silent_in_the_middle_of_its_head() {
     let others = Others::begin().await;
     let mut half = others.connect().await;
@@ -125,7 +152,7 @@ async fn one_that_trickles_its_head() {
 async fn one_that_is_silent_instead_of_its_body() {
     let others = Others::begin().await;
     let mut silent = others.connect().await;
-    silent.write_all(POST.as_bytes()).await.unwrap();
+    silent.write_all(others.post(100).as_bytes()).await.unwrap();
     let said = let_go_within(BODY + HEAD, &mut silent).await;
     assert!(said.starts_with("HTTP/1.1 408") && said.contains("request-timeout"), "{said}");
     others.end().await;
@@ -135,8 +162,7 @@ async fn one_that_is_silent_instead_of_its_body() {
 async fn one_that_trickles_its_body() {
     let others = Others::begin().await;
     let mut slow = others.connect().await;
-    let endless = POST.replace("content-length: 100", "content-length: 60000");
-    slow.write_all(endless.as_bytes()).await.unwrap();
+    slow.write_all(others.post(16_000).as_bytes()).await.unwrap();
     trickle(&mut slow, "x", BODY + HEAD).await;
     others.end().await;
 }
@@ -158,7 +184,7 @@ async fn one_that_is_half_open() {
         assert!(said.starts_with(hears), "{says:?}: {said}");
     }
     let mut half = others.connect().await;
-    half.write_all(POST.as_bytes()).await.unwrap();
+    half.write_all(others.post(100).as_bytes()).await.unwrap();
     half.shutdown().await.unwrap();
     let_go_within(BODY + HEAD, &mut half).await;
     others.end().await;

@@ -26,6 +26,7 @@ use verdict::vault::api_key;
 use verdict::vault::webhook::Secret;
 
 use crate::cli::say;
+use crate::cli::shell::quoted;
 
 /// Of the public and the operations listener; others if one of them is taken.
 const PREFERRED_PORTS: [u16; 2] = [8080, 9464];
@@ -141,7 +142,8 @@ impl Stage {
     pub fn invite(&self) {
         let (http, key) = (self.http, &self.api_key);
         let program = std::env::args().next().unwrap_or_else(|| "verdict".to_owned());
-        let config = self.config_file.display();
+        let program = quoted(&program);
+        let config = quoted(&self.config_file.to_string_lossy());
         say(format_args!(
             "
 Try it:

@@ -107,6 +107,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     };
     let mut checks = Checks { patient: Arc::clone(&patient), running: Vec::new() };
     checks.add("secret-files", |patient| async move { surroundings::secret_files(&patient) });
+    checks.add("limits", |patient| async move { surroundings::limits(&patient) });
     match server {
         Ok(server) => {
             let now = patient.clock.now();

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use verdict::app::descriptors;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Settings};
 
 use super::Patient;
 use super::finding::Finding;
+use crate::cli::shell::quoted;
 
 /// Others may read.
 const BY_OTHERS: u32 = 0o004;
@@ -44,7 +46,7 @@ pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
         if about.mode() & BY_OTHERS != 0 {
             found.push(Finding::warning(
                 format!("{key}: every user of this machine can read {}", file.display()),
-                format!("chmod o-r {}", file.display()),
+                format!("chmod o-r {}", quoted(&file.to_string_lossy())),
             ));
         }
     }
@@ -165,6 +167,35 @@ async fn listener(address: SocketAddr) -> Finding {
     }
 }
 
+/// What the operating system allows this user: the service will run under the same limits.
+pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if !verdict::vault::all_keys_are_locked() {
+        found.push(Finding::warning(
+            "keys may be written to swap: the limit of locked memory is too low",
+            "raise it (ulimit -l, LimitMEMLOCK=, ulimits: memlock) to 64 KiB or more",
+        ));
+    }
+    let needed = patient.config.limits().and_then(|limits| {
+        Ok((limits.connections, patient.config.descriptors_needed(patient.role.works())?))
+    });
+    if let Ok((connections, needed)) = needed {
+        // The service takes what the hard limit gives.
+        let limit = descriptors::hard_limit();
+        let fitting = descriptors::fitting_connections(connections, limit, needed);
+        if fitting < connections && patient.role.accepts() {
+            found.push(Finding::warning(
+                format!("{limit} open files allow {fitting} of {connections} http.max_connections"),
+                "raise the limit (ulimit -n, LimitNOFILE=, ulimits: nofile), or lower the key",
+            ));
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::ok("open files and locked memory are enough"));
+    }
+    found
+}
+
 /// By us, or by somebody else. `/healthz` tells, for it asks nobody; `/readyz` is about the state.
 async fn taken(address: SocketAddr) -> Finding {
     match tokio::time::timeout(ANSWER, get(address, "/healthz")).await {
@@ -188,7 +219,7 @@ async fn taken(address: SocketAddr) -> Finding {
         }
         Ok(Some(_)) => Finding::warning(
             format!("a verdict serves on {address} and is not ready"),
-            "ask its /readyz why",
+            "ask /readyz on its operations.listen why",
         ),
         _ => Finding::warning(
             format!("a verdict serves on {address} and does not say in time whether it is ready"),

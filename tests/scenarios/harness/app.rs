@@ -46,7 +46,12 @@ pub struct Options {
     pub fixed_clock: bool,
     /// Clients served at once.
     pub max_connections: usize,
+    /// Limits of the public listener, TOML of its section.
+    pub http: &'static str,
 }
+
+/// Short, so that tests of slow clients are.
+const HTTP: &str = "body_read_seconds = 1\nheader_read_seconds = 2\nwrite_stall_seconds = 1";
 
 impl Default for Options {
     fn default() -> Self {
@@ -62,6 +67,7 @@ impl Default for Options {
             images: "mode = \"off\"".to_owned(),
             fixed_clock: true,
             max_connections: 4096,
+            http: HTTP,
         }
     }
 }
@@ -127,9 +133,7 @@ pub fn configuration(options: &Options, database: &Database, provider: SocketAdd
         r#"
 [http]
 listen = "127.0.0.1:0"
-body_read_seconds = 1
-header_read_seconds = 2
-write_stall_seconds = 1
+{}
 max_connections = {}
 [operations]
 listen = "127.0.0.1:0"
@@ -153,6 +157,7 @@ unfinished_schedule_ms = {}
 backoff_first_ms = 20
 {}
 "#,
+        options.http,
         options.max_connections,
         database.url,
         options.provider_secret,

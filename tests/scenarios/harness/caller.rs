@@ -59,6 +59,14 @@ impl Callback {
         self
     }
 
+    /// The head of the request that posts it, with this line more.
+    pub fn head(&self, more: &str) -> String {
+        let headers: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (source, headers) = (&self.source, headers.concat());
+        format!("POST /v1/callbacks/{source} HTTP/1.1\r\nhost: x\r\n{headers}{more}\r\n\r\n")
+    }
+
     /// With this header once more.
     pub fn twice(mut self, name: &str) -> Self {
         let again = self.headers.iter().find(|(known, _)| known == name).cloned();
