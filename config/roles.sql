@@ -8,96 +8,216 @@
 --   create role verdict_api_1 login password '…' in role verdict_api;
 --   create role verdict_all_1 login password '…' in role verdict_api, verdict_worker;
 --
+-- and run this file again: it gives the users their time limits.
+--
 -- | Role | For | May not |
 -- |---|---|---|
 -- | verdict_ingest | `serve --role api` that only takes callbacks | see keys, answers or material |
 -- | verdict_api | `serve --role api` | see raw answers, write results or decisions |
 -- | verdict_worker | `serve --role worker` | see material or raw answers once they are written |
--- | verdict_reader | analysts and auditors | see anything sealed, any key or digest of one; write |
+-- | verdict_reader | analysts and auditors | see anything sealed, any key, any digest of a person's data; write |
+--
+-- Rights to write are given by column, as the statements of each process need them. Invariants that
+-- a column cannot express are kept by triggers (migrations/20261126000100_refusals_to_database_roles.sql):
+-- an erased verification stays erased, the current decision is the newest of its own verification,
+-- a person decides by a review, keys and material go and stay away with an erasure.
 --
 -- Nobody but the owner edits or deletes results, decisions, policies or the audit, and triggers
--- refuse edits even to the owner, except for the one of `verdict_coarsen_erased`. `keys`, `erase`, `vault` and `migrate` are for the owner.
+-- refuse edits even to the owner, except for the one of `verdict_coarsen_erased`. `keys`, `erase`,
+-- `vault` and `migrate` are for the owner. The owner should not be a superuser: an attacker with its
+-- password would then have the whole server.
 
 -- Whole or not at all: those who serve meanwhile are never without their rights.
 begin;
 
 do $$
 declare
+    home text := (
+        select c.relnamespace::regnamespace::text from pg_class c
+        where c.oid = coalesce(to_regclass('_sqlx_migrations'), (
+            select oid from pg_class where relname = '_sqlx_migrations' and relkind = 'r' limit 1)));
+    ours text[] := array['verdict_ingest', 'verdict_api', 'verdict_worker', 'verdict_reader'];
     name text;
+    mine record;
 begin
-    foreach name in array array['verdict_ingest', 'verdict_api', 'verdict_worker', 'verdict_reader']
+    if home is null then
+        raise exception 'there is no schema yet: run `verdict migrate` first';
+    end if;
+    -- The tables below are those beside `_sqlx_migrations`, whatever the schema is called.
+    perform set_config('search_path', home || ', pg_temp', true);
+    foreach name in array ours loop
+        -- Where it exists, an owner who may not create roles can run this file as well.
+        if not exists (select from pg_roles where rolname = name) then
+            begin
+                execute format('create role %I nologin', name);
+            exception when duplicate_object or unique_violation then
+                null;
+            end;
+        end if;
+        execute format('grant usage on schema %s to %I', home, name);
+    end loop;
+
+    -- PUBLIC has rights by default that no process needs: temporary objects, which can have the names
+    -- of ours; objects in our schema; calls of our functions.
+    execute format('revoke create on schema %s from public, verdict_ingest, verdict_api, '
+        'verdict_worker, verdict_reader', home);
+    execute format('revoke temporary, create on database %I from public, verdict_ingest, '
+        'verdict_api, verdict_worker, verdict_reader', current_database());
+    for mine in
+        select c.oid::regclass as name, c.relkind as kind from pg_class c
+        where c.relnamespace = home::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
     loop
-        begin
-            execute format('create role %I nologin', name);
-        exception when duplicate_object or unique_violation then
-            null;
-        end;
+        -- Takes the rights on columns away as well.
+        execute format('revoke all on %s %s from verdict_ingest, verdict_api, verdict_worker, '
+            'verdict_reader',
+            case mine.kind when 'S' then 'sequence' else 'table' end, mine.name);
+    end loop;
+    for mine in
+        select p.oid::regprocedure as signature from pg_proc p
+        where p.pronamespace = home::regnamespace and p.proname like 'verdict\_%'
+    loop
+        execute format('revoke all on function %s from public, verdict_ingest, verdict_api, '
+            'verdict_worker, verdict_reader', mine.signature);
     end loop;
 end $$;
 
-revoke all on all tables in schema public
-    from verdict_ingest, verdict_api, verdict_worker, verdict_reader;
-grant usage on schema public to verdict_ingest, verdict_api, verdict_worker, verdict_reader;
 grant select on _sqlx_migrations, schema_floor to verdict_ingest, verdict_api, verdict_worker;
+grant execute on function verdict_now()
+    to verdict_ingest, verdict_api, verdict_worker, verdict_reader;
 
 -- Accepting, and reading what has no person in it.
-grant select, insert, update on verifications to verdict_ingest, verdict_api;
-grant select, insert on callbacks to verdict_ingest, verdict_api;
-grant select on decisions, accounts, api_keys to verdict_ingest, verdict_api;
+grant select on verifications, callbacks, decisions, accounts, api_keys
+    to verdict_ingest, verdict_api;
+grant insert (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at,
+    give_up_at, trace_parent, source),
+    update (reference, state, updated_at, callbacks, failures, polls, due_at, give_up_at,
+    trace_parent, source)
+    on verifications to verdict_ingest, verdict_api;
+grant insert (source, message_id, digest, verification_id, received_at, occurred_at, hint_audit,
+    hint_code, hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id,
+    salt) on callbacks to verdict_ingest, verdict_api;
 grant select on vault_keys to verdict_api;
 grant select (name, key_id) on named_keys to verdict_api;
+
+-- Asking again, reviewing and erasing end a lease, reopen, close and decide.
+grant update (closed, lease_token, lease_until, decision_id) on verifications to verdict_api;
 
 -- Showing and forgetting the person, on record.
 grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
     authority_score, face_score, id_card_face_score, evidence, error_class, error_code, simulated,
     coarsened)
-    on results to verdict_api, verdict_worker, verdict_reader;
+    on results to verdict_api, verdict_reader;
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
 grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attempts, lease_until),
-    insert, delete, update (due_at, deadline) on tasks to verdict_api;
+    insert (id, kind, verification_id, created_at, deadline, due_at), delete,
+    update (due_at, deadline) on tasks to verdict_api;
 grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference, digest, salt,
-    message_id) on callbacks
+    message_id) on callbacks to verdict_api, verdict_worker;
+grant select, insert (verification_id, requested_at, requested_by, purpose),
+    update (unreadable_at, completed_at, data_keys, material, callbacks, answers, images,
+    digests_erased, coarsened_at) on erasures to verdict_api, verdict_worker;
+-- Position, time, database user and digests are the trigger's.
+grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;
-grant select, insert, update on erasures to verdict_api;
 grant execute on function verdict_coarsen_erased(uuid) to verdict_api, verdict_worker;
-grant select, insert on audit to verdict_api, verdict_worker;
 
 -- Fetching and deciding. A worker writes material and cannot read it again.
-grant select, update on verifications to verdict_worker;
-grant select, insert, update on accounts, budgets to verdict_worker;
-grant insert on results to verdict_worker;
-grant select, insert on decisions, policies, policy_activations to verdict_worker;
-grant select, insert, delete on data_keys to verdict_worker;
-grant insert, delete, select (result_id, verification_id) on material to verdict_worker;
-grant delete, select (verification_id, received_at, source, message_id)
-    on callbacks to verdict_worker;
-grant select, update on retention_passes to verdict_worker;
-grant select, update on erasures to verdict_worker;
-grant select, insert, update, delete on tasks to verdict_worker;
-grant select, insert, delete on images to verdict_worker;
+grant select, update (reference, state, closed, updated_at, attempts, failures, polls, due_at,
+    lease_token, lease_until, result_id, decision_id, trace_parent, source)
+    on verifications to verdict_worker;
+grant select, insert (account), update (breaker, failures, trips, probe_at, opened_at) on accounts
+    to verdict_worker;
+grant select, insert (account), update (draws, spent_to) on budgets to verdict_worker;
+grant insert (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
+    authority_score, face_score, id_card_face_score, evidence, error_class, error_code, sealed_body,
+    simulated),
+    select (id, verification_id, attempt, fetched_at, verify_status, evidence, error_class, coarsened)
+    on results to verdict_worker;
+grant select, insert (id, verification_id, result_id, policy_digest, outcome, reasons, decided_by,
+    decided_at, simulated) on decisions to verdict_worker;
+grant select, insert (verification_id, key_id, wrapped), delete on data_keys to verdict_worker;
+grant insert (result_id, verification_id, sealed, person), delete,
+    select (verification_id) on material to verdict_worker;
+grant delete, select (verification_id, received_at, source, message_id) on callbacks
+    to verdict_worker;
+grant select, update (after, rests_until, lease_token, lease_until) on retention_passes
+    to verdict_worker;
+grant select, insert (id, kind, verification_id, links, person, minted, created_at, deadline, due_at),
+    update (asked_again_at, deadline, due_at, failures, attempts, lease_token, lease_until), delete
+    on tasks to verdict_worker;
+grant select, insert (result_id, kind, verification_id, state, reason, settled_at, content_type,
+    bytes, sha256, person), delete on images to verdict_worker;
 grant select on audit_head to verdict_worker;
-grant select, insert on audit_checkpoints, named_keys to verdict_worker;
-grant select, insert, update on vault_keys to verdict_worker;
+grant select, insert (position, at, digest, mac) on audit_checkpoints to verdict_worker;
+grant select, insert (name, key_id, wrapped, made_at) on named_keys to verdict_worker;
+grant select, insert (key_id, first_used_at, wraps_at), update (retired_at, wraps_at) on vault_keys
+    to verdict_worker;
 
--- Looking.
-grant select on verifications, callbacks, decisions, policies, policy_activations, accounts,
-    budgets, erasures, audit, audit_head, audit_checkpoints, vault_keys, retention_passes
-    to verdict_reader;
+-- Looking. No digest of a person's data, no blind index: both can be tried against a list of names.
+grant select on verifications, decisions, policies, policy_activations, accounts, budgets, erasures,
+    audit, audit_head, audit_checkpoints, vault_keys, retention_passes, backtests to verdict_reader;
+grant select (source, message_id, verification_id, received_at, occurred_at, hint_audit, hint_code,
+    hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id)
+    on callbacks to verdict_reader;
+grant select (result_id, kind, verification_id, state, reason, settled_at, content_type, bytes)
+    on images to verdict_reader;
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
-grant select, insert on reviews to verdict_api;
+grant select, insert (id, verification_id, about, outcome, reason, note, reviewer, reviewed_at,
+    decision_id) on reviews to verdict_api;
 grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)
     to verdict_api;
 grant select (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
     on reviews to verdict_reader;
 
--- Policies over time.
-grant select, insert on policies, policy_activations, backtests to verdict_api;
+-- Policies over time. A worker adds the first one and no other: it may not name a scene.
+grant select on policies, policy_activations to verdict_api, verdict_worker;
+grant insert (digest, name, body, added_at) on policies to verdict_api, verdict_worker;
+grant insert (digest, activated_at, activated_by) on policy_activations to verdict_worker;
+grant insert (digest, activated_at, activated_by, kind, biz_type, back_to) on policy_activations
+    to verdict_api;
+grant execute on function verdict_activations() to verdict_api, verdict_worker;
+grant execute on function verdict_newest_activation() to verdict_worker;
+grant select, insert (id, digest, since, biz_type, asked_by, created_at, updated_at, state, after,
+    comparison, roughly, lane) on backtests to verdict_api;
 grant select on shadow_decisions to verdict_api, verdict_reader;
-grant insert on shadow_decisions to verdict_worker;
-grant select, update on backtests to verdict_worker;
-grant select on backtests, images to verdict_reader;
+grant insert (decision_id, verification_id, policy_digest, active_digest, active_outcome, outcome,
+    reasons, decided_at) on shadow_decisions to verdict_worker;
+grant select, update (state, after, comparison, updated_at, looked_at) on backtests
+    to verdict_worker;
+
+-- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no
+-- transaction that waits for anything, and no statement that takes a minute. Settings of a role do
+-- not pass to its members, so each user has them.
+do $$
+declare
+    member record;
+begin
+    for member in
+        select m.rolname as name, pg_has_role(m.oid, 'verdict_ingest', 'member')
+            or pg_has_role(m.oid, 'verdict_api', 'member')
+            or pg_has_role(m.oid, 'verdict_worker', 'member') as serves
+        from pg_roles m
+        where m.rolcanlogin and not m.rolsuper and m.oid <> current_user::regrole
+            and (pg_has_role(m.oid, 'verdict_ingest', 'member')
+                or pg_has_role(m.oid, 'verdict_api', 'member')
+                or pg_has_role(m.oid, 'verdict_worker', 'member')
+                or pg_has_role(m.oid, 'verdict_reader', 'member'))
+    loop
+        begin
+            execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L',
+                member.name, current_database(), case when member.serves then '10s' else '60s' end);
+            execute format('alter role %I in database %I set lock_timeout = %L',
+                member.name, current_database(), case when member.serves then '30s' else '5s' end);
+            execute format('alter role %I in database %I set statement_timeout = %L',
+                member.name, current_database(), case when member.serves then '60s' else '15min' end);
+        exception when insufficient_privilege then
+            raise warning 'no right to set the time limits of %: as who created it, alter role % set idle_in_transaction_session_timeout = ''10s''',
+                member.name, quote_ident(member.name);
+        end;
+    end loop;
+end $$;
 
 commit;

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
 use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
+use verdict::domain::clock::Clock;
 use verdict::store::Store;
 use verdict::store::audit::{AuditCheckpoint, AuditRow};
 use verdict::vault::AuditSeal;
@@ -35,13 +37,18 @@ pub enum Command {
     /// all that tells of them there.
     #[command(after_help = "Example: verdict audit verify --file audit.jsonl")]
     Verify {
-        /// An export instead of the database; needs neither database nor configuration.
+        /// An export instead of the database; needs neither database nor configuration, except
+        /// with --strict.
         #[arg(long)]
         file: Option<PathBuf>,
         /// What an earlier `audit verify`, or the log (`audit checkpoint`), said: this row is still
         /// there, and the one that it was. May be repeated.
         #[arg(long, value_name = "POSITION:DIGEST")]
         expect: Vec<Place>,
+        /// Fail where the signatures of the checkpoints were not checked: without `vault.keys`, and
+        /// for an export. An attacker can compute every digest of a rewritten chain, but no signature.
+        #[arg(long)]
+        strict: bool,
     },
 }
 
@@ -53,15 +60,19 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     super::quiet_log();
     match command {
         Command::List { subject, json } => list(context, subject, json).await,
-        Command::Verify { file: Some(file), expect } => verify_export(&file, &expect),
-        Command::Verify { file: None, expect } => verify(context, &expect).await,
+        Command::Verify { file: Some(file), expect, strict } => {
+            verify_export(context, &file, &expect, strict).await
+        }
+        Command::Verify { file: None, expect, strict } => verify(context, &expect, strict).await,
     }
 }
 
 async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::Result<ExitCode> {
-    let store = context.migrated_store(&context.config()?).await?;
+    let config = context.config()?;
+    let store = context.migrated_store(&config).await?;
     if json && subject.is_none() {
-        return export(&store).await;
+        let seal = app::audit_seal(&config, &store).await?;
+        return export(&store, seal.as_ref()).await;
     }
     let mut after = 0;
     loop {
@@ -77,8 +88,10 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
                 let subject = link.subject.map_or_else(String::new, |id| format!("  {id}"));
                 let purpose = link.purpose.map_or_else(String::new, |why| format!("  {why}"));
                 let details = link.details.map_or_else(String::new, |more| format!("  {more}"));
+                let user =
+                    link.database_user.map_or_else(String::new, |user| format!("  as {user}"));
                 say(format_args!(
-                    "{}  {at}  {}  {}{subject}{purpose}{details}",
+                    "{}  {at}  {}  {}{subject}{purpose}{details}{user}",
                     link.position, link.actor, link.action
                 ));
             }
@@ -86,11 +99,12 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
     }
 }
 
-/// The chain up to what is its head now.
-async fn export(store: &Store) -> anyhow::Result<ExitCode> {
+/// The chain up to what is its head now. With the installation's key the last row is signed too, if
+/// no worker has done so: then nothing in the export is without a signature behind it.
+async fn export(store: &Store, seal: Option<&AuditSeal>) -> anyhow::Result<ExitCode> {
     let (end, digest) = store.audit_head().await?;
     let mut checkpoints = Ahead::open(store).await?;
-    let mut after = 0;
+    let (mut after, mut checkpointed_to) = (0, 0);
     while after < end {
         let rows = store.audit_after(after, None, PAGE).await?;
         if rows.is_empty() {
@@ -100,31 +114,46 @@ async fn export(store: &Store) -> anyhow::Result<ExitCode> {
             after = row.position;
             say(serde_json::to_string(&Line::Row(link(row)))?);
             while let Some(next) = checkpoints.at(store, after).await? {
-                let checkpoint = Checkpoint {
-                    position: next.position,
-                    at: next.at,
-                    digest: hex::encode(next.digest),
-                    mac: hex::encode(next.mac),
-                };
-                say(serde_json::to_string(&Line::Checkpoint { checkpoint })?);
+                checkpointed_to = next.position;
+                say(serde_json::to_string(&checkpoint_line(next))?);
             }
         }
         if after >= end {
             break;
         }
     }
+    if let (Some(seal), true) = (seal, after == end && checkpointed_to < end) {
+        let at = Clock::system().now();
+        let mac = seal.sign(end, micros(at)?, &digest).to_vec();
+        let last = AuditCheckpoint { position: end, at, digest: digest.clone(), mac };
+        say(serde_json::to_string(&checkpoint_line(last))?);
+    }
     let head = Place { position: end, digest: hex::encode(digest) };
     say(serde_json::to_string(&Line::Head { head })?);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn verify(context: &Context, expect: &[Place]) -> anyhow::Result<ExitCode> {
+fn checkpoint_line(checkpoint: AuditCheckpoint) -> Line {
+    let AuditCheckpoint { position, at, digest, mac } = checkpoint;
+    let (digest, mac) = (hex::encode(digest), hex::encode(mac));
+    Line::Checkpoint { checkpoint: Checkpoint { position, at, digest, mac } }
+}
+
+/// Microseconds since 1970: what is signed, and all that Postgres keeps.
+fn micros(at: OffsetDateTime) -> anyhow::Result<i64> {
+    Ok(i64::try_from(at.unix_timestamp_nanos() / 1000)?)
+}
+
+async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     // Before the rows: what is added meanwhile is beyond it.
     let (position, digest) = store.audit_head().await?;
     let head = Place { position, digest: hex::encode(&digest) };
     let seal = app::audit_seal(&config, &store).await?;
+    if strict && seal.is_none() {
+        bail!(NOT_CHECKED);
+    }
     let mut checkpoints = Ahead::open(&store).await?;
     let (mut good, mut covered) = (0_usize, 0);
     let mut chain = Chain::default();
@@ -153,6 +182,9 @@ async fn verify(context: &Context, expect: &[Place]) -> anyhow::Result<ExitCode>
     if let Some(next) = checkpoints.next() {
         bail!("the newest rows are missing: row {} was checkpointed", next.position);
     }
+    if strict && good == 0 {
+        bail!("no row is signed yet: run a worker, which signs the newest row every minute");
+    }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
         "whole: {} rows, {good} checkpoints{signatures}, {} rows behind the last one",
@@ -165,31 +197,67 @@ async fn verify(context: &Context, expect: &[Place]) -> anyhow::Result<ExitCode>
 
 fn signed(seal: &AuditSeal, checkpoint: &AuditCheckpoint) -> anyhow::Result<()> {
     let AuditCheckpoint { position, at, digest, mac } = checkpoint;
-    let micros = i64::try_from(at.unix_timestamp_nanos() / 1000)?;
-    if !seal.verifies(*position, micros, digest, mac) {
+    if !seal.verifies(*position, micros(*at)?, digest, mac) {
         bail!("the checkpoint at row {position} was not made by this installation");
     }
     Ok(())
 }
 
-fn verify_export(file: &PathBuf, expect: &[Place]) -> anyhow::Result<ExitCode> {
+const NOT_CHECKED: &str = "the signatures of the checkpoints cannot be checked: give the \
+    configuration of this installation, with its vault.keys and its database, or leave out --strict";
+
+async fn verify_export(
+    context: &Context,
+    file: &PathBuf,
+    expect: &[Place],
+    strict: bool,
+) -> anyhow::Result<ExitCode> {
+    let seal = if strict { Some(seal_of_installation(context).await?) } else { None };
     let lines = std::io::BufReader::new(
         std::fs::File::open(file).with_context(|| format!("{} cannot be read", file.display()))?,
     )
     .lines();
     let mut export = Export::default();
     for (number, line) in lines.enumerate() {
-        let line: Line = serde_json::from_str(&line?)
-            .map_err(|_| anyhow::anyhow!("line {} is not of an export", number + 1))?;
+        let not_of_an_export = || anyhow::anyhow!("line {} is not of an export", number + 1);
+        let line: Line = serde_json::from_str(&line?).map_err(|_| not_of_an_export())?;
         export.follow(&line, expect)?;
+        if let (Some(seal), Line::Checkpoint { checkpoint }) = (&seal, line) {
+            let bytes = |hex: &str| hex::decode(hex).map_err(|_| not_of_an_export());
+            let (digest, mac) = (bytes(&checkpoint.digest)?, bytes(&checkpoint.mac)?);
+            let (position, at) = (checkpoint.position, checkpoint.at);
+            signed(seal, &AuditCheckpoint { position, at, digest, mac })?;
+        }
     }
-    let (last, checkpoints) = export.end(expect)?;
+    let whole = export.end(expect)?;
+    let unsigned = whole.last.position - whole.checkpointed_to;
+    if strict && unsigned > 0 {
+        bail!(
+            "the last {unsigned} rows have no signature behind them: export anew with the \
+             configuration of the installation, which signs the last row"
+        );
+    }
+    let signatures = if strict {
+        ", all of them signed by this installation"
+    } else {
+        " (not their signatures: see --strict)"
+    };
     say(format_args!(
-        "whole: {} rows, {checkpoints} checkpoints (not their signatures: without the database)",
-        last.position
+        "whole: {} rows, {} checkpoints{signatures}",
+        whole.last.position, whole.checkpoints
     ));
-    say(format_args!("write down elsewhere, for --expect: {last}"));
+    say(format_args!("write down elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key that signs checkpoints is kept in the database, wrapped by the key ring.
+async fn seal_of_installation(context: &Context) -> anyhow::Result<AuditSeal> {
+    let config = context.config().context(NOT_CHECKED)?;
+    if !config.has_vault_keys() {
+        bail!(NOT_CHECKED);
+    }
+    let store = context.migrated_store(&config).await.context(NOT_CHECKED)?;
+    app::audit_seal(&config, &store).await?.context(NOT_CHECKED)
 }
 
 /// The checkpoints still ahead, in order.
@@ -241,6 +309,7 @@ fn link(row: AuditRow) -> Link {
         subject: row.subject,
         purpose: row.purpose,
         details: row.details,
+        database_user: row.database_user,
         previous: hex::encode(row.previous),
         digest: hex::encode(row.digest),
     }

@@ -11,5 +11,10 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     super::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
     say(format_args!("the schema is {}", store.migrate().await?));
+    if store.ownership().await?.owner_is_superuser {
+        tracing::warn!(
+            "the owner of the schema is a superuser: use a role without superuser (config/owner.sql)"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }

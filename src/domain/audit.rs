@@ -27,6 +27,9 @@ pub struct Link {
     pub purpose: Option<String>,
     /// More, as JSON text.
     pub details: Option<String>,
+    /// The database user who added it, by Postgres itself; absent in rows from before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_user: Option<String>,
     /// Digest of the row before, in hex.
     pub previous: String,
     /// Digest of this row, in hex.
@@ -212,7 +215,19 @@ impl Chain {
 pub struct Export {
     chain: Chain,
     checkpoints: usize,
+    checkpointed_to: i64,
     head: Option<Place>,
+}
+
+/// Summary of a complete export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeExport {
+    /// Its last row.
+    pub last: Place,
+    /// How many checkpoints it has.
+    pub checkpoints: usize,
+    /// Position of the newest one; 0 if there is none.
+    pub checkpointed_to: i64,
 }
 
 impl Export {
@@ -232,6 +247,7 @@ impl Export {
             }
             Line::Checkpoint { checkpoint } => {
                 self.checkpoints += 1;
+                self.checkpointed_to = checkpoint.position;
                 let (position, digest) = (checkpoint.position, checkpoint.digest.clone());
                 self.chain.confirm(&Place { position, digest })
             }
@@ -246,23 +262,28 @@ impl Export {
         }
     }
 
-    /// It has come to its end: the last row, and how many checkpoints there were.
-    pub fn end(self, expected: &[Place]) -> Result<(Place, usize), Broken> {
+    /// It has come to its end.
+    pub fn end(self, expected: &[Place]) -> Result<WholeExport, Broken> {
         self.chain.ends_beyond(expected)?;
         if self.head.is_none() {
             return Err(Broken::NoHead(self.chain.position()));
         }
-        Ok((self.chain.place(), self.checkpoints))
+        Ok(WholeExport {
+            last: self.chain.place(),
+            checkpoints: self.checkpoints,
+            checkpointed_to: self.checkpointed_to,
+        })
     }
 }
 
 impl Link {
     /// As the database computes it (`verdict_audit_digest`): netstrings, so that nothing can move
-    /// from one column into the next.
+    /// from one column into the next. An absent database user adds nothing: rows from before there
+    /// was one keep their digests.
     fn digest_of_content(&self) -> String {
         let micros = self.at.unix_timestamp_nanos() / 1000;
         let mut content = String::new();
-        for part in [
+        let parts = [
             Some(self.position.to_string()),
             Some(micros.to_string()),
             Some(self.actor.clone()),
@@ -271,7 +292,9 @@ impl Link {
             self.purpose.clone(),
             self.details.clone(),
             Some(self.previous.clone()),
-        ] {
+        ];
+        let database_user = self.database_user.clone().map(Some);
+        for part in parts.into_iter().chain(database_user) {
             match part {
                 // Into a string: cannot fail.
                 Some(part) => _ = write!(content, "{}:{part},", part.len()),

@@ -35,6 +35,8 @@ pub struct AuditRow {
     pub purpose: Option<String>,
     /// More, as JSON text.
     pub details: Option<String>,
+    /// The database user who added it; `None`: from before that was kept.
+    pub database_user: Option<String>,
     /// Digest of the row before.
     pub previous: Vec<u8>,
     /// Digest of this row.
@@ -92,7 +94,8 @@ impl Store {
     ) -> Result<Vec<AuditRow>> {
         self.run(|| async {
             sqlx::query_as(
-                "select position, at, actor, action, subject, purpose, details, previous, digest
+                "select position, at, actor, action, subject, purpose, details, database_user,
+                    previous, digest
                  from audit where position > $1 and ($2::uuid is null or subject = $2)
                  order by position limit $3",
             )

@@ -35,6 +35,17 @@ pub struct Server {
     pub now: OffsetDateTime,
 }
 
+/// The owner of the schema, and whether our role can create objects.
+#[derive(Clone, Debug, FromRow)]
+pub struct Ownership {
+    /// `None`: there is no schema.
+    pub owner: Option<String>,
+    /// Its password opens the whole server.
+    pub owner_is_superuser: bool,
+    /// Our role may create temporary objects, schemas, or objects in this one.
+    pub creates: bool,
+}
+
 /// Open transactions that keep dead rows from being removed.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct LongTransactions {
@@ -97,6 +108,26 @@ impl Store {
         .await
     }
 
+    /// The owner of the schema, and whether our role can create objects.
+    pub async fn ownership(&self) -> Result<Ownership> {
+        self.run(|| async {
+            sqlx::query_as(
+                "select (select relowner::regrole::text from pg_class
+                         where oid = to_regclass('verifications')) as owner,
+                    coalesce((select rolsuper from pg_class c join pg_roles r on r.oid = c.relowner
+                              where c.oid = to_regclass('verifications')), false)
+                        as owner_is_superuser,
+                    has_database_privilege(current_database(), 'temporary')
+                        or has_database_privilege(current_database(), 'create')
+                        or coalesce(has_schema_privilege(current_schema(), 'create'), false)
+                        as creates",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
     /// The clock by which work falls due.
     pub async fn database_now(&self) -> Result<OffsetDateTime> {
         self.run(|| async {
@@ -131,7 +162,7 @@ impl Store {
         let privileges: Vec<&str> = rights.iter().map(|right| right.privilege.as_str()).collect();
         self.run(|| async {
             sqlx::query_scalar(
-                "select p || ' on ' || t || coalesce(' (' || c || ')', '')
+                "select p || ' on ' || t || coalesce(' (' || string_agg(c, ', ' order by c) || ')', '')
                  from unnest($1::text[], $2::text[], $3::text[]) as wanted (t, c, p)
                  where not case
                     when p = 'execute' then
@@ -139,7 +170,7 @@ impl Store {
                     when to_regclass(t) is null then true
                     when c is null then has_table_privilege(to_regclass(t)::oid, p)
                     else has_column_privilege(to_regclass(t)::oid, c, p) end
-                 order by 1",
+                 group by p, t, c is null order by 1",
             )
             .bind(&tables)
             .bind(&columns)

@@ -64,6 +64,11 @@ pub enum Error {
     /// The schema is not the one this binary was built for.
     #[error("the database schema is {0}")]
     Schema(SchemaState),
+    /// A user who cannot migrate holds the lock of migrations.
+    #[error(
+        "{0} holds the lock of migrations and is not migrating: end it with pg_terminate_backend, then migrate again"
+    )]
+    MigrationLock(String),
 }
 
 impl Error {
@@ -73,7 +78,7 @@ impl Error {
             Self::Unavailable(_) | Self::Untrusted(_) | Self::Timeout(_) => true,
             // Serialization failure and deadlock: one of two had to go.
             Self::Refused { code, .. } => code == "40001" || code == "40P01",
-            Self::Inconsistent(_) | Self::Schema(_) => false,
+            Self::Inconsistent(_) | Self::Schema(_) | Self::MigrationLock(_) => false,
         }
     }
 

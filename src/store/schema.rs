@@ -22,6 +22,17 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const LOCK: i64 = 0x0076_6572_6469_6374;
 /// Between two tries to get it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// Any user of the database can take an advisory lock. This is the user and process that has the
+/// lock of migrations although it cannot migrate; null: the holder may be migrating.
+const IDLE_HOLDER: &str = "
+select (select format('%s, process %s', a.usename, a.pid)
+        from pg_locks l join pg_stat_activity a on a.pid = l.pid
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+            and l.database = (select oid from pg_database where datname = current_database())
+            and (l.classid::bigint << 32 | l.objid::bigint) = $1
+            and not pg_has_role(a.usesysid, (
+                select relowner from pg_class where oid = to_regclass('_sqlx_migrations')), 'member')
+        limit 1)";
 /// How long a migration waits for a table's lock while everybody who comes after it waits behind it.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries to get it.
@@ -79,7 +90,8 @@ impl Store {
         loop {
             match self.try_to_migrate().await {
                 Err(Error::Refused { code, .. })
-                    if code == "55P03" && started.elapsed() < LOCK_PATIENCE =>
+                    if ["55P03", "40P01"].contains(&code.as_str())
+                        && started.elapsed() < LOCK_PATIENCE =>
                 {
                     tracing::warn!("the migration waits for a lock that a long transaction holds");
                     tokio::time::sleep(LOCK_PAUSE).await;
@@ -97,6 +109,11 @@ impl Store {
             .fetch_one(&mut connection)
             .await?
         {
+            if let Some(holder) =
+                sqlx::query_scalar(IDLE_HOLDER).bind(LOCK).fetch_one(&mut connection).await?
+            {
+                return Err(Error::MigrationLock(holder));
+            }
             tokio::time::sleep(TRY_AGAIN).await;
         }
         let migrator = Migrator {

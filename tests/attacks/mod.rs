@@ -2,6 +2,7 @@
 
 mod database_roles;
 mod erased_people;
+pub mod grants;
 mod hostile_policies;
 mod people;
 mod planted_files;

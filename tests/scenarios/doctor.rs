@@ -61,11 +61,20 @@ async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
     let pg_bin = std::env::var_os("PG_BIN");
     let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
     let server = Server::start(&programs, &folder.path().join("pg"), Mode::Durable).await.unwrap();
-    let owner = Database { url: server.url("postgres") };
+    let superuser = Database { url: server.url("postgres") };
+    for more in [
+        "create role keeper login createrole password 'only-here'",
+        "create database kept owner keeper",
+        "alter database kept set idle_in_transaction_session_timeout = '60s'",
+    ] {
+        superuser.pool().await.execute(more).await.unwrap();
+    }
+    let mut url = url::Url::parse(&server.url("kept")).unwrap();
+    url.set_username("keeper").unwrap();
+    url.set_password(Some("only-here")).unwrap();
+    let owner = Database { url: url.into() };
     let store: Store = owner.store();
     store.migrate().await.unwrap();
-    let more = "alter database postgres set idle_in_transaction_session_timeout = '60s'";
-    owner.pool().await.execute(AssertSqlSafe(more)).await.unwrap();
 
     let images = format!("store = \"file://{}/images\"", folder.path().display());
     let mut setting = Setting::new(Options { images, ..options() }).await;
@@ -87,6 +96,7 @@ async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
     report.has("provider", "ok", "Date header");
     report.has("object-store", "ok", "put, read and deleted");
     report.has("rights", "ok", "verdict_api and verdict_worker");
+    report.has("owner", "ok", "keeper owns the schema and is no superuser");
 
     // The same for people, and where the service's own ports are asked about.
     let (code, said, _) = setting.run(&["doctor"], "").await;
@@ -251,7 +261,8 @@ async fn a_role_without_its_rights_is_told_which() {
     // The one that fetches lacks what accepting needs, and has what fetching needs.
     setting.database = user(&owner, "verdict_worker").await;
     let report = Report::of(&setting, "api").await;
-    report.has("rights", "failed", "insert on callbacks");
+    report.has("rights", "failed", "insert on callbacks (");
+    report.has("owner", "warning", "is a superuser");
     let report = Report::of(&setting, "worker").await;
     report.has("rights", "ok", "verdict_worker");
     assert_eq!(report.those("failed"), [""; 0]);

@@ -134,7 +134,7 @@ async fn of_two_processes_that_sow_at_once_one_does() {
     let (a, b) = (sow("a"), sow("b"));
     eventually("both wait", || async {
         let waiting = "select count(*) from pg_stat_activity
-            where datname = current_database() and wait_event = 'advisory'";
+            where datname = current_database() and wait_event_type = 'Lock'";
         (one(&pool, waiting).await == 2).then_some(())
     })
     .await;
@@ -351,8 +351,8 @@ async fn deciding_anew_stops_where_policies_change_and_goes_on_where_it_stopped(
         let (rolled_back, ()) = tokio::join!(setting.run(&["policy", "rollback"], ""), async {
             eventually("the rollback waits", || async {
                 let waiting = "select count(*) from pg_stat_activity
-                    where datname = current_database() and wait_event = 'advisory'";
-                (one(&pool, waiting).await == 1).then_some(())
+                    where datname = current_database() and wait_event_type = 'Lock'";
+                (one(&pool, waiting).await == 2).then_some(())
             })
             .await;
             held.commit().await.unwrap();

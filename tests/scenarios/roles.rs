@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Row};
 use url::Url;
 use verdict::app::Role;
 
-use crate::harness::{Database, Options, Setting, callback, now};
+use crate::attacks::grants::not_needed;
+use crate::harness::{Database, Options, Recorder, Setting, callback, now};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
@@ -47,10 +48,11 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     let options = Options { images, more, fixed_clock: false, ..Options::default() };
     let mut setting = Setting::new(options).await;
     let owner = setting.database.clone();
-    setting.database = user(&owner, "verdict_worker").await;
+    let (of_worker, of_api) = (Recorder::default(), Recorder::default());
+    setting.database = of_worker.before(&user(&owner, "verdict_worker").await).await;
     setting.options.role = Role::Worker;
     let worker = setting.serve().await;
-    setting.database = user(&owner, "verdict_api").await;
+    setting.database = of_api.before(&user(&owner, "verdict_api").await).await;
     setting.options.role = Role::Api;
     let api = setting.serve().await;
     let biz_ids = [
@@ -108,7 +110,7 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     .await
     .unwrap();
     worker.kill().await;
-    setting.database = user(&owner, "verdict_worker").await;
+    setting.database = of_worker.before(&user(&owner, "verdict_worker").await).await;
     setting.options.role = Role::Worker;
     let worker = setting.serve().await;
     crate::harness::eventually("it is finished and signed", || async {
@@ -131,8 +133,12 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     .await;
     for process in [worker, api] {
         let log = process.kill().await.join("\n");
-        assert!(!log.contains("SQLSTATE 42501"), "something was refused: {log}");
+        let refused = ["SQLSTATE 42501", "SQLSTATE 23001"].iter().any(|code| log.contains(code));
+        assert!(!refused, "something was refused: {log}");
     }
+    let wrong = not_needed(&owner, "verdict_worker", of_worker.statements()).await
+        + &not_needed(&owner, "verdict_api", of_api.statements()).await;
+    assert_eq!(wrong, "");
 }
 
 async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::SocketAddr) {
@@ -189,7 +195,8 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
     setting.drained().await;
     process.kill().await;
 
-    setting.database = user(&owner, "verdict_ingest").await;
+    let recorder = Recorder::default();
+    setting.database = recorder.before(&user(&owner, "verdict_ingest").await).await;
     setting.options = Options { role: Role::Api, vault_keys: &[], ..setting.options };
     let ingest = setting.serve().await;
     for _ in 0..2 {
@@ -202,6 +209,7 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
     let shown = setting.ask("GET", ingest.http, &path, &[WHY]).await;
     assert_eq!((shown.status, shown.json["code"].as_str()), (503, Some("unavailable")));
     ingest.kill().await;
+    assert_eq!(not_needed(&owner, "verdict_ingest", recorder.statements()).await, "");
 }
 
 #[tokio::test]

@@ -183,6 +183,36 @@ pub(super) async fn indexes(patient: &Patient) -> Finding {
     }
 }
 
+/// The owner of the schema, and the rights of others to create objects in its database.
+pub(super) async fn owner(patient: &Patient, role: &str, is_owner: bool) -> Vec<Finding> {
+    let ownership = match patient.store.ownership().await {
+        Ok(ownership) => ownership,
+        Err(error) => return vec![unasked(&error)],
+    };
+    let Some(owner) = ownership.owner else {
+        return vec![Finding::skipped("there is no schema yet: see schema")];
+    };
+    let mut found = Vec::new();
+    if ownership.owner_is_superuser {
+        found.push(Finding::warning(
+            format!(
+                "{owner} owns the schema and is a superuser: its password opens the whole server"
+            ),
+            "make a role without superuser the owner, as config/owner.sql does",
+        ));
+    }
+    if ownership.creates && !is_owner {
+        found.push(Finding::warning(
+            format!("{role} may create objects in this database, temporary ones or others"),
+            "as the owner of the database run config/roles.sql, which takes that right away",
+        ));
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(format!("{owner} owns the schema and is no superuser")));
+    }
+    found
+}
+
 pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Finding {
     if owner {
         return Finding::warning(

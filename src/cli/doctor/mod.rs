@@ -118,6 +118,10 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
             checks.add("schema", |patient| async move { database::schema(&patient).await });
             checks.add("indexes", |patient| async move { database::indexes(&patient).await });
             let owner = server.owner || server.superuser;
+            let role = server.role.clone();
+            checks.add("owner", move |patient| async move {
+                database::owner(&patient, &role, owner).await
+            });
             checks.add("rights", move |patient| async move {
                 database::rights(&patient, &server.role, owner).await
             });

@@ -108,7 +108,8 @@ mod tests {
                 privilege: privilege.to_owned(),
             })
         };
-        assert!(has("verdict_ingest", "callbacks", None, "insert"));
+        assert!(has("verdict_ingest", "callbacks", None, "select"));
+        assert!(has("verdict_ingest", "callbacks", Some("digest"), "insert"));
         assert!(!has("verdict_ingest", "data_keys", None, "select"));
         assert!(has("verdict_api", "tasks", Some("deadline"), "select"));
         assert!(has("verdict_api", "tasks", Some("due_at"), "update"));
@@ -116,7 +117,7 @@ mod tests {
         assert!(!has("verdict_api", "tasks", None, "select"));
         let function = "verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)";
         assert!(has("verdict_api", function, None, "execute"));
-        assert!(has("verdict_worker", "material", Some("result_id"), "select"));
+        assert!(has("verdict_worker", "material", Some("verification_id"), "select"));
         assert!(!has("verdict_worker", "material", Some("sealed"), "select"));
     }
 }

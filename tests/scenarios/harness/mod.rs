@@ -9,6 +9,7 @@ mod privacy;
 mod process;
 pub mod protocol;
 mod proxy;
+mod recorder;
 
 pub use app::{Options, TestApp, configuration, make_key, provider, vault_secret};
 pub use buckets::Buckets;
@@ -18,6 +19,7 @@ pub use collector::{Collector, attribute};
 pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in};
 pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
+pub use recorder::{Recorder, Statement};
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,146 @@
+//! Each grant of config/roles.sql is needed by a statement that a process of that role sends.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::harness::{Database, Statement};
+
+/// Grants for what these processes do not do in the scenarios of `roles`, each with its reason.
+const RARE: &[(&str, &str)] = &[
+    // Read where the schema is newer than the binary.
+    ("verdict_api", "select on schema_floor"),
+    ("verdict_ingest", "select on schema_floor"),
+    ("verdict_worker", "select on schema_floor"),
+    // `verdict policy redecide`.
+    ("verdict_worker", "execute on verdict_newest_activation"),
+    // Persons whose time of retention is over, and images.
+    ("verdict_worker", "insert on audit (purpose)"),
+    ("verdict_worker", "insert on erasures (purpose)"),
+    ("verdict_worker", "insert on erasures (requested_at)"),
+    ("verdict_worker", "insert on erasures (requested_by)"),
+    ("verdict_worker", "insert on erasures (verification_id)"),
+    ("verdict_worker", "update on verifications (reference)"),
+    ("verdict_worker", "update on verifications (trace_parent)"),
+    // By the triggers that look for the record of an erasure.
+    ("verdict_worker", "select on audit"),
+    // Whether newer links came after the provider was asked for them.
+    ("verdict_worker", "select on results (attempt)"),
+    ("verdict_worker", "select on results (verify_status)"),
+];
+
+/// A right of a role, and how it is taken away.
+#[derive(Debug, sqlx::FromRow)]
+struct Grant {
+    /// As in [`RARE`]: `insert on callbacks (salt)`.
+    says: String,
+    /// The table or function as it stands in statements.
+    object: String,
+    revoke: String,
+}
+
+/// The grants that none of these statements needs, and the statements for which the role lacks a
+/// grant.
+pub async fn not_needed(owner: &Database, role: &str, statements: BTreeSet<Statement>) -> String {
+    let mut connection = PgConnection::connect(&owner.url).await.unwrap();
+    run(&mut connection, "set plan_cache_mode = force_generic_plan").await.unwrap();
+    let prepared = prepare(&mut connection, statements).await;
+    assert!(prepared.len() > 4, "{role}: only {} statements were recorded", prepared.len());
+    let mut wrong = Vec::new();
+    for (number, text) in prepared.iter().enumerate() {
+        if !allowed(&mut connection, role, "select", number, text).await {
+            wrong.push(format!("{role}: refused: {text}"));
+        }
+    }
+    for grant in grants(&mut connection, role).await {
+        let mut needed = RARE.contains(&(role, &grant.says));
+        for (number, text) in prepared.iter().enumerate() {
+            if !needed && text.contains(&grant.object) {
+                needed = !allowed(&mut connection, role, &grant.revoke, number, text).await;
+            }
+        }
+        if !needed {
+            wrong.push(format!("{role}: not needed: {}", grant.says));
+        }
+    }
+    wrong.join("\n")
+}
+
+async fn run(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.map(drop)
+}
+
+/// Prepares what can be; the texts, by their numbers.
+async fn prepare(connection: &mut PgConnection, statements: BTreeSet<Statement>) -> Vec<String> {
+    let mut prepared = Vec::new();
+    for (text, types) in statements {
+        // A limit for the rest of the message, before the query itself.
+        let text = match text.split_once("'1s'; ") {
+            Some((_, query)) => query.to_owned(),
+            None => text,
+        };
+        let types: Vec<i64> = types.into_iter().map(i64::from).collect();
+        let types: String = sqlx::query_scalar(
+            "select coalesce('(' || string_agg(case oid when 0 then 'unknown' else format_type(oid::oid, null) end, ', '
+                order by place) || ')', '') from unnest($1::bigint[]) with ordinality as t (oid, place)",
+        )
+        .bind(types)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+        let statement = format!("prepare s{}{types} as {text}", prepared.len());
+        if run(connection, &statement).await.is_ok() {
+            prepared.push(text);
+        }
+    }
+    prepared
+}
+
+/// Whether the role may run this statement after that change of its rights, which is undone again.
+async fn allowed(
+    connection: &mut PgConnection,
+    role: &str,
+    change: &str,
+    number: usize,
+    text: &str,
+) -> bool {
+    let most = (1..=99).rev().find(|place| text.contains(&format!("${place}"))).unwrap_or(0);
+    let nulls = vec!["null"; most].join(", ");
+    let call = if most == 0 { String::new() } else { format!("({nulls})") };
+    let tried = format!("begin; {change}; set local role {role}; explain execute s{number}{call}");
+    let outcome = run(connection, &tried).await;
+    run(connection, "rollback").await.unwrap();
+    match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            let code = error.as_database_error().and_then(|error| error.code().map(String::from));
+            assert_eq!(code.as_deref(), Some("42501"), "{error}: {text}");
+            false
+        }
+    }
+}
+
+async fn grants(connection: &mut PgConnection, role: &str) -> Vec<Grant> {
+    sqlx::query_as(
+        "select format('%s on %s', lower(acl.privilege_type), c.relname) as says, c.relname::text as object,
+            format('revoke %s on %s from %s', acl.privilege_type, c.oid::regclass, $1) as revoke
+         from pg_class c, aclexplode(c.relacl) acl
+         where acl.grantee = $1::text::regrole and c.relname <> '_sqlx_migrations'
+         union all
+         select format('%s on %s (%s)', lower(acl.privilege_type), c.relname, a.attname), c.relname::text,
+            format('revoke %s (%I) on %s from %s', acl.privilege_type, a.attname, c.oid::regclass, $1)
+         from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) acl
+         where acl.grantee = $1::text::regrole
+         union all
+         select format('execute on %s', p.proname), p.proname::text,
+            format('revoke execute on function %s from %s', p.oid::regprocedure, $1)
+         from pg_proc p, aclexplode(p.proacl) acl
+         -- `verdict_now` is inlined, and so not seen.
+         where acl.grantee = $1::text::regrole and p.proname <> 'verdict_now'
+         order by 1",
+    )
+    .bind(role)
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
