@@ -19,7 +19,7 @@ use verdict::postgres::{Mode, Programs, Server};
 use verdict::store::signals::Signals;
 use verdict::store::{Error, Protection};
 
-use crate::harness::{Database, Options, Setting, eventually, new_database, run_verdict};
+use crate::harness::{Database, Options, PATIENCE, Setting, eventually, new_database, run_verdict};
 
 /// "Let us speak TLS", as every client of Postgres says it first.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -139,7 +139,9 @@ async fn no_command_says_anything_to_a_proxy_that_strips_tls() {
         let arguments = [command, &["--config", config]].concat();
         let before = proxy.requests_for_tls();
         let environment = environments[index % environments.len()];
-        let (code, said, error) = run_verdict(&arguments, environment).await;
+        // One that is not refused serves on, and must not hang the test.
+        let run = tokio::time::timeout(PATIENCE, run_verdict(&arguments, environment)).await;
+        let (code, said, error) = run.unwrap_or_else(|_| panic!("{command:?} was not refused"));
         assert_ne!(code, 0, "{command:?} {environment:?}: {said}{error}");
         let told = format!("{said}{error}");
         assert!(told.contains("offers no TLS"), "{command:?}: {told}");
