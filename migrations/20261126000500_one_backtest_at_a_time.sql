@@ -2,7 +2,6 @@
 -- them may be running, and they are worked off one after the other.
 
 alter table backtests add column lane smallint;
-create unique index backtests_one_running on backtests (lane) where state = 'running';
 comment on column backtests.lane is 'Where it runs: one at a time in each lane; null: started by a version without lanes';
 
 -- Serves binaries whose newest migration is 20261124000003 or later.
