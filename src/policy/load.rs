@@ -78,7 +78,7 @@ fn check_all(
     check::check(reader, placed, effort);
     let steps: usize = placed.iter().map(|placed| check::decision_steps(&placed.rule)).sum();
     for example in examples {
-        if reader.is_full() || !effort.spend(steps) {
+        if !effort.spend(steps) {
             break;
         }
         example.run(reader, policy);

@@ -198,7 +198,7 @@ fn a_policy_beyond_a_limit_is_told_which_one() {
     says(&many_comparisons(), "a rule has at most 64 comparisons");
     says(&many_statuses(), "takes too much work to check");
     says(&nested_values(), "one decision by this policy takes too many steps");
-    says(&only_errors()[0], "there are more findings than the 100 shown");
+    says(&only_errors()[0], "there may be more findings than the 100 shown");
     says(only_errors().last().unwrap(), "a policy has at most 256 rules");
     let many = (0..256).map(|n| format!("\"s{n}\"")).collect::<Vec<_>>().join(",");
     let long = format!("{{all=[{{field=\"status\",eq=1}},{{field=\"biz_type\",in=[{many}]}}]}}");
@@ -215,6 +215,18 @@ fn a_budget_that_is_used_up_refuses_and_never_passes() {
         let findings = Policy::load_within(&bad, &effort).expect_err("it approves any status");
         assert!(findings.iter().any(|finding| finding.severity == Severity::Error), "{steps}");
     }
+}
+
+#[test]
+fn a_failing_example_behind_a_hundred_warnings_refuses_the_policy() {
+    // Rules that a stricter one always overrules, and one example that is wrong.
+    let overruled = (0..120).fold(base(), |text, n| {
+        text + &rule(n, "retry", &format!("{{field=\"status\",eq={}}}", n % 12 + 1))
+    });
+    let (loaded, _) = checked(&overruled);
+    assert!(loaded.is_ok_and(|policy| policy.warnings().len() > 100));
+    let wrong = "[[example]]\nname=\"e\"\noutcome=\"approve\"\nevidence={status=1}\n";
+    assert!(checked(&(overruled + wrong)).0.is_err());
 }
 
 #[test]

@@ -102,9 +102,10 @@ impl Reader {
     /// All findings, in the order of the text, those about the whole of it first.
     pub fn into_findings(mut self) -> Vec<Finding> {
         self.findings.sort_by_key(|finding| finding.span.as_ref().map(|span| span.start));
-        if let Some(severity) = self.dropped {
+        if self.is_full() {
+            let severity = if self.has_errors() { Severity::Error } else { Severity::Warning };
             let message = format!(
-                "there are more findings than the {MOST_FINDINGS} shown: correct these first"
+                "there may be more findings than the {MOST_FINDINGS} shown: correct these first"
             );
             self.findings.push(Finding { severity, line: None, span: None, rule: None, message });
         }
