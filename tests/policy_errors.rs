@@ -35,6 +35,8 @@ const BROKEN: &[(&str, &str)] = &[
     ("name = \"small\"", "nam = \"small\""),
     ("name = \"small\"", "name = \"small\"\nversion = 3"),
     ("name = \"small\"", "name = small"),
+    ("name = \"small\"", "name = \"sm\\u200Ball\""),
+    ("when = { field", "# not\u{202e} approved\nwhen = { field"),
     ("name = \"small\"", "name = \"\""),
     ("id = \"passed\"\n", ""),
     ("id = \"passed\"", "id = \"Passed!\""),

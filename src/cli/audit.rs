@@ -12,6 +12,7 @@ use uuid::Uuid;
 use verdict::app;
 use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
 use verdict::domain::clock::Clock;
+use verdict::domain::visible;
 use verdict::store::Store;
 use verdict::store::audit::{AuditCheckpoint, AuditRow};
 use verdict::vault::AuditSeal;
@@ -90,10 +91,9 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
                 let details = link.details.map_or_else(String::new, |more| format!("  {more}"));
                 let user =
                     link.database_user.map_or_else(String::new, |user| format!("  as {user}"));
-                say(format_args!(
-                    "{}  {at}  {}  {}{subject}{purpose}{details}{user}",
-                    link.position, link.actor, link.action
-                ));
+                let line =
+                    format!("{}  {}{subject}{purpose}{details}{user}", link.actor, link.action);
+                say(format_args!("{}  {at}  {}", link.position, visible::shown(&line)));
             }
         }
     }

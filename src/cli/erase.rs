@@ -34,10 +34,10 @@ const MAX_NUMBER_BYTES: u64 = 1024;
 /// Does it; a receipt a line.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     super::quiet_log();
-    let purpose = purpose::parse(&arguments.purpose)
-        .ok()
-        .filter(|purpose| !purpose.is_empty())
-        .ok_or_else(|| Usage("--purpose must be 1 to 200 printable characters".to_owned()))?;
+    let purpose =
+        purpose::parse(&arguments.purpose).ok().filter(|purpose| !purpose.is_empty()).ok_or_else(
+            || Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned()),
+        )?;
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     let ids = if let Some(id) = arguments.verification {

@@ -14,6 +14,7 @@ use verdict::app::load_policy;
 use verdict::domain::callback::BizType;
 use verdict::domain::evidence::Evidence;
 use verdict::domain::purpose;
+use verdict::domain::visible;
 use verdict::lanes::policy_work;
 use verdict::policy::{self, Policy, decide, render};
 use verdict::store::Store;
@@ -319,8 +320,7 @@ async fn list(store: &Store) -> anyhow::Result<()> {
             })
             .collect();
         let added = policy.added_at.format(&Rfc3339)?;
-        // A name from before names were checked must not upset the terminal.
-        let name: String = policy.name.chars().filter(|char| !char.is_control()).collect();
+        let name = visible::shown(&policy.name);
         say(format_args!("{}  {added}  {name}  {}", policy.digest, uses.join(", ")));
     }
     Ok(())
@@ -331,7 +331,8 @@ async fn history(store: &Store) -> anyhow::Result<()> {
         let scene = if change.biz_type.is_empty() { "all scenes" } else { &change.biz_type };
         let digest = change.digest.as_deref().unwrap_or("none");
         let at = change.activated_at.format(&Rfc3339)?;
-        say(format_args!("{at}  {}  {scene}  {digest}  by {}", change.kind, change.activated_by));
+        let by = visible::shown(&change.activated_by);
+        say(format_args!("{at}  {}  {scene}  {digest}  by {by}", change.kind));
     }
     Ok(())
 }

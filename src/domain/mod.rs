@@ -24,3 +24,4 @@ pub mod starting;
 pub mod timeline;
 pub mod trace;
 pub mod verification;
+pub mod visible;

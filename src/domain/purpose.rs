@@ -1,13 +1,15 @@
 //! Why something is done, as whoever does it says: kept for ever.
 
+use super::visible;
+
 /// Longest one, in characters.
 const MAX_CHARS: usize = 200;
 
 /// Trimmed; must fit on one line of any terminal.
 pub fn parse(text: &str) -> Result<&str, &'static str> {
     let text = text.trim();
-    if text.chars().count() > MAX_CHARS || text.chars().any(char::is_control) {
-        return Err("must be at most 200 printable characters");
+    if text.chars().count() > MAX_CHARS || !visible::is_line(text) {
+        return Err("must be at most 200 visible characters, on one line");
     }
     Ok(text)
 }
@@ -20,8 +22,10 @@ mod tests {
     fn a_purpose_is_short_and_printable() {
         assert_eq!(parse(" appeal 4711 "), Ok("appeal 4711"));
         assert_eq!(parse(&"申".repeat(200)), Ok("申".repeat(200).as_str()));
-        for bad in ["a".repeat(201), "red \u{1b}[31m".to_owned(), "two\nlines".to_owned()] {
-            assert!(parse(&bad).is_err(), "{bad:?}");
+        for bad in
+            ["red \u{1b}[31m", "two\nlines", "ok\u{202e}1174", "a\u{200b}b", &"a".repeat(201)]
+        {
+            assert!(parse(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use super::decision::Outcome;
 use super::ids::{DecisionId, ReviewId};
+use super::visible;
 
 /// Longest reason code.
 pub const MAX_REASON_CHARS: usize = 64;
@@ -52,8 +53,8 @@ pub fn reason(text: &str) -> Result<String, &'static str> {
 
 /// Free text.
 pub fn note(text: &str) -> Result<String, &'static str> {
-    let fits = text.chars().count() <= MAX_NOTE_CHARS && !text.contains('\0');
-    fits.then(|| text.to_owned()).ok_or("must be at most 2000 characters, none of them NUL")
+    let fits = text.chars().count() <= MAX_NOTE_CHARS && visible::is_text(text);
+    fits.then(|| text.to_owned()).ok_or("must be at most 2000 visible characters, with line breaks")
 }
 
 /// One verdict as it is kept.
@@ -92,6 +93,7 @@ mod tests {
         assert_eq!(outcome("approve"), Ok(Outcome::Approve));
         assert!(outcome("review").is_err() && outcome("Approve").is_err());
         assert!(note(&"字".repeat(2_000)).is_ok() && note(&"字".repeat(2_001)).is_err());
+        assert!(note("two\nlines").is_ok() && note("not\u{2066} approved").is_err());
         assert!(FourEyes::Approvals.apply_to(Outcome::Approve));
         assert!(!FourEyes::Approvals.apply_to(Outcome::Reject));
         assert!(

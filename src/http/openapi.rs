@@ -111,14 +111,14 @@ headers_and_paths! {
     }
     /// Why.
     Purpose in Header {
-        /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+        /// Why this is done, up to 200 visible characters, kept indefinitely: no name, no number.
+        #[param(rename = "Verdict-Purpose", required = false, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\xa0\xad]*$")]
         purpose: String,
     }
     /// Why, and not without.
     RequiredPurpose in Header {
-        /// Why this is done, up to 200 characters, kept for ever: no name, no number.
-        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+        /// Why this is done, up to 200 visible characters, kept indefinitely: no name, no number.
+        #[param(rename = "Verdict-Purpose", min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\xa0\xad]*$")]
         purpose: String,
     }
 }

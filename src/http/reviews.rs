@@ -37,8 +37,8 @@ pub(super) struct ReviewRequest {
     /// A code of your own list, for example `forged-card`.
     #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     reason: String,
-    /// In your words; kept sealed, and gone with the person.
-    #[schema(max_length = 2000, pattern = r"^[^\x00]*$")]
+    /// In your words, without invisible characters; kept sealed, and gone with the person.
+    #[schema(max_length = 2000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     note: Option<String>,
 }
 

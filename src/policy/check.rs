@@ -19,6 +19,7 @@ use super::field::{Field, Reading, Value};
 use super::load::{Placed, Reader};
 use crate::domain::callback::BizType;
 use crate::domain::decision::Outcome;
+use crate::domain::visible;
 
 /// The status of those who passed.
 const PASSED: i64 = 1;
@@ -32,9 +33,19 @@ const MOST_DECISION_STEPS: usize = 100_000;
 
 /// Complains about a name that would not fit into lists and logs.
 pub fn name(reader: &mut Reader, name: &str, span: Range<usize>) {
-    if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
-        let message = "`name` must be at most 128 characters, none of them a control character";
+    if name.chars().count() > MAX_NAME_CHARS || !visible::is_line(name) {
+        let message = "`name` must be at most 128 visible characters, on one line";
         reader.error::<()>(span, message);
+    }
+}
+
+/// Complains about a text that a reviewer sees otherwise than the loader reads it: an invisible or
+/// reordering character, be it in a comment, can show another rule than the one that decides.
+pub fn source(reader: &mut Reader, text: &str) {
+    if let Some(at) = visible::hidden_at(text) {
+        let length = text[at..].chars().next().map_or(0, char::len_utf8);
+        let message = "an invisible character, or one that changes the order of others: remove it";
+        reader.error::<()>(at..at + length, message);
     }
 }
 
@@ -136,9 +147,9 @@ fn at(comparisons: &[Range<usize>], place: usize, otherwise: &Range<usize>) -> R
 /// Reports what the database could not hold.
 fn texts_and_bounds(reader: &mut Reader, placed: &Placed) {
     let Placed { rule, when, comparisons, text } = placed;
-    let odd = |char: char| char.is_control() && char != '\n';
-    if rule.zh.chars().chain(rule.en.chars()).any(odd) {
-        reader.error::<()>(text.clone(), "`text` must be without control characters");
+    if !visible::is_text(&rule.zh) || !visible::is_text(&rule.en) {
+        let message = "`text` must be without control and invisible characters";
+        reader.error::<()>(text.clone(), message);
     }
     for (place, leaf) in rule.when.leaves().into_iter().enumerate() {
         let wrong = leaf.bounds().iter().find_map(|bound| match bound {

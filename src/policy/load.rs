@@ -113,6 +113,7 @@ fn read(reader: &mut Reader, text: &str) -> Option<(Policy, Vec<Placed>, Vec<Exa
         return None;
     }
     let name = name?;
+    check::source(reader, text);
     check::name(reader, &name, reader::span_of(&document, "name"));
     let policy = Policy {
         name,

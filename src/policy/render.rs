@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::finding::{Finding, Severity};
+use crate::domain::visible;
 
 /// Longest piece of a line that is shown, in columns.
 const MOST_COLUMNS: usize = 100;
@@ -108,7 +109,7 @@ fn plain(text: &str) -> String {
     for char in text.chars() {
         match char {
             '\t' => plain.push(' '),
-            char if char.is_control() => plain.extend(char.escape_default()),
+            char if visible::is_hidden(char) => plain.extend(char.escape_default()),
             char => plain.push(char),
         }
     }

@@ -417,7 +417,10 @@ fn what_the_database_could_not_hold_is_refused() {
         assert!(said.starts_with("error in line 1: `name` must be at most 128"), "{said}");
     }
     let said = last(&GOOD.replace("\"look\" }", "\"lo\\u0000ok\" }"));
-    assert_eq!(said, "error in line 12, rule `others`: `text` must be without control characters");
+    assert_eq!(
+        said,
+        "error in line 12, rule `others`: `text` must be without control and invisible characters"
+    );
     // Stored before this was looked at.
     assert!(Policy::load_stored(&GOOD.replace(others, &twice(&scene("\"a\\u0000b\"")))).is_some());
 }
