@@ -165,12 +165,17 @@ grant select (result_id, kind, verification_id, state, reason, settled_at, conte
     on images to verdict_reader;
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
-grant select, insert (id, verification_id, about, outcome, reason, note, reviewer, reviewed_at,
-    decision_id) on reviews to verdict_api;
+grant select, insert (id, verification_id, about, outcome, reason, note, reviewer, person,
+    reviewed_at, decision_id) on reviews to verdict_api;
 grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)
     to verdict_api;
-grant select (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
+grant select (id, verification_id, about, outcome, reason, reviewer, person, reviewed_at, decision_id)
     on reviews to verdict_reader;
+-- Two persons: the first proposes, the second carries out.
+grant select, insert (id, call, action, subject, key_id, person, purpose, proposed_at),
+    update (closed_at, seconded_by, seconded_person) on proposals to verdict_api;
+grant select on proposals to verdict_reader;
+grant update (last_used_at) on api_keys to verdict_ingest, verdict_api;
 
 -- Policies over time. A worker adds the first one and no other: it may not name a scene.
 grant select on policies, policy_activations to verdict_api, verdict_worker;

@@ -189,6 +189,7 @@ fn api(
         archive: None,
         starter: starter(config, environment, role, clock, ids)?,
         four_eyes: config.four_eyes()?,
+        policies_need_two: config.policies_need_two()?,
         texts: Texts::default(),
         works: role.works(),
         looks: crate::http::metrics::Looks::default(),

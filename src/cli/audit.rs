@@ -91,9 +91,9 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
                 let details = link.details.map_or_else(String::new, |more| format!("  {more}"));
                 let user =
                     link.database_user.map_or_else(String::new, |user| format!("  as {user}"));
-                let line =
+                let shown =
                     format!("{}  {}{subject}{purpose}{details}{user}", link.actor, link.action);
-                say(format_args!("{}  {at}  {}", link.position, visible::shown(&line)));
+                say(format_args!("{}  {at}  {}", link.position, visible::shown(&shown)));
             }
         }
     }

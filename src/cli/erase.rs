@@ -51,7 +51,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
             .ok_or_else(|| Usage("there is no number on standard input".to_owned()))?;
         store.verifications_of_person(&person).await?
     };
-    let doing = context.doing(Some(purpose));
+    let doing = Context::doing(Some(purpose));
     for id in &ids {
         let Some(receipt) = store.erase(*id, &doing).await? else {
             anyhow::bail!("there is no verification {id}");

@@ -2,9 +2,15 @@
 
 use std::process::ExitCode;
 
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use unicode_normalization::UnicodeNormalization;
 use verdict::domain::ids::{ApiKeyId, Ids};
+use verdict::domain::scenes::Scenes;
+use verdict::domain::visible;
 use verdict::http::auth::Scope;
+use verdict::store::Store;
+use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;
 
 use super::{Context, Usage, say};
@@ -14,20 +20,9 @@ use super::{Context, Usage, say};
 pub enum Command {
     /// Make a key; it is shown once.
     #[command(
-        after_help = "Example: verdict keys create --name backoffice --scopes decisions:read,results:read"
+        after_help = "Example: verdict keys create --name desk --person anna@example.com --scopes reviews:write --scenes onboarding --expires-in-days 90"
     )]
-    Create {
-        /// Who will hold it.
-        #[arg(long)]
-        name: String,
-        /// What it may do, with commas: decisions:read, results:read, material:read, images:read,
-        /// reviews:write, verifications:write, policies:write, admin.
-        #[arg(long, value_delimiter = ',', required = true)]
-        scopes: Vec<String>,
-        /// Print { "id", "key" }.
-        #[arg(long)]
-        json: bool,
-    },
+    Create(NewKey),
     /// List all keys, revoked ones included.
     #[command(after_help = "Example: verdict keys list --json")]
     List {
@@ -43,46 +38,128 @@ pub enum Command {
     },
 }
 
+/// The key to be made.
+#[derive(Debug, clap::Args)]
+pub struct NewKey {
+    /// What it is for: 1 to 100 visible characters.
+    #[arg(long, value_parser = name)]
+    name: String,
+    /// What it may do, with commas: decisions:read, results:read, material:read, images:read,
+    /// reviews:write, verifications:write, policies:write, admin.
+    #[arg(long, value_delimiter = ',', required = true)]
+    scopes: Vec<String>,
+    /// Only these scenes (`biz_type`), with commas: to this key nothing else exists.
+    #[arg(long, value_delimiter = ',')]
+    scenes: Option<Vec<String>>,
+    /// The person who holds it: 1 to 64 visible characters without blanks, the same in all keys of
+    /// this person. A key without one cannot vote where two persons must agree.
+    #[arg(long, value_parser = person)]
+    person: Option<String>,
+    /// It stops working after so many days; else only when it is revoked.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=MAX_DAYS))]
+    expires_in_days: Option<i32>,
+    /// Requests that one process takes from it per second; else any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=MAX_RATE))]
+    requests_per_second: Option<i32>,
+    /// Print { "id", "key" }.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Longest life, in days: ten years.
+const MAX_DAYS: i64 = 3_650;
+/// Highest rate; more than one process serves.
+const MAX_RATE: i64 = 1_000_000;
+/// Longest name and longest person, in characters.
+const MAX_NAME_CHARS: usize = 100;
+const MAX_PERSON_CHARS: usize = 64;
+
+fn name(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let fits = (1..=MAX_NAME_CHARS).contains(&text.chars().count()) && visible::is_line(text);
+    fits.then(|| text.to_owned()).ok_or("must be 1 to 100 visible characters, on one line")
+}
+
+fn person(text: &str) -> Result<String, &'static str> {
+    let fits = text.chars().count() <= MAX_PERSON_CHARS && visible::is_word(text);
+    fits.then(|| text.to_owned()).ok_or("must be 1 to 64 visible characters, without blanks")
+}
+
 /// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     super::quiet_log();
     match command {
-        Command::Create { name, scopes, json } => create(context, &name, &scopes, json).await,
+        Command::Create(new) => create(context, new).await,
         Command::List { json } => list(context, json).await,
         Command::Revoke { id } => revoke(context, &id).await,
     }
 }
 
-async fn create(
-    context: &Context,
-    name: &str,
-    scopes: &[String],
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(Usage("--name must be 1 to 100 printable characters".to_owned()).into());
+async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
+    let scopes = scopes(&new.scopes)?;
+    let scenes = new.scenes.as_deref().map(scenes).transpose()?;
+    let store = context.migrated_store(&context.config()?).await?;
+    if let Some(person) = &new.person {
+        one_spelling(&store, person).await?;
     }
-    let mut parsed: Vec<&str> = Vec::new();
-    for scope in scopes {
+    let doing = Context::doing(None);
+    let id: ApiKeyId = Ids::random().next(doing.at);
+    let key = api_key::generate()?;
+    let terms = KeyTerms {
+        person: new.person,
+        scenes,
+        requests_per_second: new.requests_per_second,
+        expires_in_days: new.expires_in_days,
+    };
+    let digest = api_key::secret_digest(&key);
+    store.add_api_key_with(id, &new.name, &digest, &scopes, &terms, &doing).await?;
+    if new.json {
+        say(serde_json::json!({ "id": id, "key": key }));
+    } else {
+        say(format_args!("{key}\n\nkey {id} for {}; it is not shown again", new.name));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scopes(given: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    let mut scopes: Vec<&str> = Vec::new();
+    for scope in given {
         let Some(scope) = Scope::parse(scope.trim()) else {
             let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
             return Err(Usage(format!("--scopes: known are {}", known.join(", "))).into());
         };
-        if !parsed.contains(&scope.as_str()) {
-            parsed.push(scope.as_str());
+        if !scopes.contains(&scope.as_str()) {
+            scopes.push(scope.as_str());
         }
     }
-    let store = context.migrated_store(&context.config()?).await?;
-    let doing = context.doing(None);
-    let id: ApiKeyId = Ids::random().next(doing.at);
-    let key = api_key::generate()?;
-    store.add_api_key(id, name, &api_key::secret_digest(&key), &parsed, &doing).await?;
-    if json {
-        say(serde_json::json!({ "id": id, "key": key }));
-    } else {
-        say(format_args!("{key}\n\nkey {id} for {name}; it is not shown again"));
+    Ok(scopes)
+}
+
+fn scenes(given: &[String]) -> anyhow::Result<Vec<String>> {
+    let scenes = Scenes::only(given.iter().map(|scene| scene.trim()))
+        .map_err(|problem| Usage(format!("--scenes {problem}")))?;
+    let names = scenes.names().unwrap_or_default();
+    if names.len() > MAX_SCENES {
+        return Err(Usage(format!("--scenes names at most {MAX_SCENES} scenes")).into());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(names.into_iter().map(ToOwned::to_owned).collect())
+}
+
+/// Most scenes of one key: a list of verifications reads a page of each.
+const MAX_SCENES: usize = 64;
+
+/// One person must not become two by another spelling: capitals, composed or wide characters.
+async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
+    let folded = |text: &str| text.nfkc().collect::<String>().to_lowercase();
+    let keys = store.list_api_keys().await?;
+    let known = keys.iter().filter_map(|key| key.person.as_deref());
+    let mut others = known.filter(|known| *known != person && folded(known) == folded(person));
+    match others.next() {
+        None => Ok(()),
+        Some(known) => {
+            Err(Usage(format!("--person: this person has keys as `{known}`; spell it so")).into())
+        }
+    }
 }
 
 async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
@@ -92,30 +169,53 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
         .map(|key| {
             let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
             serde_json::json!({ "id": key.id, "name": key.name, "scopes": key.scopes,
-                "created_at": time(key.created_at), "revoked_at": key.revoked_at.map(time) })
+                "person": key.person, "scenes": key.scenes,
+                "requests_per_second": key.requests_per_second,
+                "created_at": time(key.created_at), "expires_at": key.expires_at.map(time),
+                "last_used_at": key.last_used_at.map(time), "revoked_at": key.revoked_at.map(time) })
         })
         .collect();
     if json {
         say(serde_json::Value::Array(rows));
     } else {
-        for (key, row) in keys.iter().zip(&rows) {
-            let state = if key.revoked_at.is_some() { "revoked" } else { "good" };
-            let since = row["created_at"].as_str().unwrap_or_default();
-            say(format_args!(
-                "{}  {state:7}  {since}  {}  {}",
-                key.id,
-                key.name,
-                key.scopes.join(",")
-            ));
+        for key in &keys {
+            say(visible::shown(&line(key)));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn line(key: &ApiKey) -> String {
+    let state = match (key.revoked_at, key.expired) {
+        (Some(_), _) => "revoked",
+        (None, true) => "expired",
+        (None, false) => "good",
+    };
+    let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    let mut line = format!(
+        "{}  {state:7}  {}  {}  {}",
+        key.id,
+        time(key.created_at),
+        key.name,
+        key.scopes.join(",")
+    );
+    let optional = [
+        ("person", key.person.clone()),
+        ("scenes", key.scenes.as_ref().map(|scenes| scenes.join(","))),
+        ("per second", key.requests_per_second.map(|rate| rate.to_string())),
+        ("expires", key.expires_at.map(time)),
+        ("last used", Some(key.last_used_at.map_or_else(|| "never".to_owned(), time))),
+    ];
+    for (what, value) in optional {
+        line.extend(value.map(|value| format!("  {what} {value}")));
+    }
+    line
+}
+
 async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let id: ApiKeyId = id.parse().map_err(|_| Usage("this is not a key's id".to_owned()))?;
     let store = context.migrated_store(&context.config()?).await?;
-    if store.revoke_api_key(id, &context.doing(None)).await? {
+    if store.revoke_api_key(id, &Context::doing(None)).await? {
         say("revoked");
         Ok(ExitCode::SUCCESS)
     } else {

@@ -13,6 +13,7 @@ mod hint;
 mod keys;
 mod migrate;
 mod openapi;
+mod operator;
 mod policy;
 mod redrive;
 mod sandbox;
@@ -103,11 +104,10 @@ impl Context {
         Config::load(self.config_file.as_deref(), &self.environment)
     }
 
-    /// Who is at the terminal, and when, for the audit.
-    fn doing(&self, purpose: Option<&str>) -> Doing {
-        let user = self.environment.get("USER").map_or("unknown", String::as_str);
+    /// The account that runs the command, and when, for the audit.
+    fn doing(purpose: Option<&str>) -> Doing {
         let purpose = purpose.map(ToOwned::to_owned);
-        Doing { actor: format!("cli:{user}"), purpose, at: Clock::system().now() }
+        Doing { actor: operator::actor(), purpose, at: Clock::system().now() }
     }
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {

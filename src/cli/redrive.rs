@@ -72,7 +72,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
     let config = context.config()?;
     let window = config.window()?;
     let store = context.migrated_store(&config).await?;
-    let doing = context.doing(arguments.purpose.as_deref());
+    let doing = Context::doing(arguments.purpose.as_deref());
     let redriven = if arguments.dry_run {
         store.would_redrive(&filter, doing.at, MOST_COUNTED).await?
     } else {

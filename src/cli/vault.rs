@@ -93,7 +93,7 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
     let details = serde_json::json!({
         "primary": primary, "rewrapped": rewrapped, "retired": retired, "still_needed": needed,
     });
-    store.record(&context.doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
+    store.record(&Context::doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
     say(format_args!("{rewrapped} data keys rewrapped under {primary}"));
     for id in retired {
         say(format_args!("{id} is no longer needed"));

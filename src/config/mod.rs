@@ -20,6 +20,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::domain::review::FourEyes;
+use crate::domain::visible;
 use crate::http::body;
 use crate::http::memory::MemoryBudget;
 use crate::http::server::Limits;
@@ -295,6 +296,9 @@ impl Config {
     pub fn account(&self) -> Result<String> {
         match self.provider.account.as_str() {
             "" => wrong("provider.account", "must not be empty"),
+            hidden if !visible::is_line(hidden) => {
+                wrong("provider.account", "must be visible characters, on one line")
+            }
             account => Ok(account.to_owned()),
         }
     }
@@ -355,6 +359,12 @@ impl Config {
             &self.reviews.four_eyes,
             &[("off", FourEyes::Off), ("approvals", FourEyes::Approvals), ("all", FourEyes::All)],
         )
+    }
+
+    /// Whether what decides is changed by two persons.
+    pub fn policies_need_two(&self) -> Result<bool> {
+        let four_eyes = &self.policies.four_eyes;
+        one_of("policies.four_eyes", four_eyes, &[("off", false), ("on", true)])
     }
 
     /// The policy text that seeds an empty database.

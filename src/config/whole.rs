@@ -41,6 +41,7 @@ impl Config {
             found.extend(self.sources().err().into_iter().flatten());
             note(&mut found, self.four_eyes());
             note(&mut found, self.waits_per_key());
+            note(&mut found, self.policies_need_two());
         }
         if works || self.has_vault_keys() {
             note(&mut found, self.key_ring());

@@ -27,6 +27,7 @@ pub struct Config {
     pub(super) retention: Retention,
     pub(super) policy: Policy,
     pub(super) reviews: Reviews,
+    pub(super) policies: RawPolicies,
     pub(super) worker: Worker,
     pub(super) log: Log,
     pub(super) traces: Traces,
@@ -107,6 +108,12 @@ pub(super) struct Provider {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reviews {
+    pub(super) four_eyes: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPolicies {
     pub(super) four_eyes: String,
 }
 

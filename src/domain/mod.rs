@@ -16,6 +16,7 @@ pub mod evidence;
 pub mod ids;
 pub mod image;
 pub mod members;
+pub mod proposal;
 pub mod purpose;
 pub mod review;
 pub mod scenes;

@@ -70,6 +70,8 @@ pub struct StoredReview {
     pub reason: String,
     /// `key:` and the API key's id.
     pub reviewer: String,
+    /// The person whom that key named; `None`: it named none.
+    pub person: Option<String>,
     /// When.
     pub reviewed_at: OffsetDateTime,
     /// The decision it made; `None`: another person had to agree.

@@ -23,9 +23,24 @@ impl Scenes {
         Ok(Self(Some(scenes)))
     }
 
+    /// Whether there is a limit.
+    pub fn are_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether this scene is among them.
     pub fn include(&self, scene: &BizType) -> bool {
         self.0.as_ref().is_none_or(|scenes| scenes.contains(scene))
+    }
+
+    /// Whether the scene of this name is among them.
+    pub fn include_name(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|scenes| scenes.iter().any(|scene| scene.as_str() == name))
+    }
+
+    /// The limit, in order; `None`: every scene.
+    pub fn limit(&self) -> Option<Vec<BizType>> {
+        self.0.as_ref().map(|scenes| scenes.iter().cloned().collect())
     }
 
     /// The names, in order, for a filter in SQL; `None`: every scene.
@@ -45,6 +60,7 @@ mod tests {
         assert_eq!(Scenes::EVERY.names(), None);
         let some = Scenes::only(["b", "a", "b"]).unwrap();
         assert!(some.include(&scene("a")) && !some.include(&scene("A")));
+        assert!(some.include_name("b") && !some.include_name("") && some.are_limited());
         assert_eq!(some.names(), Some(vec!["a", "b"]));
         assert!(Scenes::only([]).is_err());
         assert!(Scenes::only([""]).is_err());

@@ -1,7 +1,8 @@
 //! Internal callers: API keys and their scopes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,11 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::problem::Problem;
+use super::rate::Bucket;
 use crate::domain::ids::ApiKeyId;
-use crate::store::Store;
+use crate::domain::scenes::Scenes;
+use crate::store::api_keys::WorkingKey;
+use crate::store::{self, Store};
 use crate::vault::api_key::{self, secret_digest};
 
 /// What a key may do.
@@ -73,81 +77,285 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Proof that a request carried a good key with the scope asked for.
-#[derive(Clone, Debug)]
-pub struct Caller {
+/// A key that works, as its row says.
+#[derive(Debug)]
+pub struct Key {
     /// Which key.
     pub key_id: ApiKeyId,
+    /// The person who holds it; `None`: a program.
+    pub person: Option<String>,
+    /// What it reaches.
+    pub scenes: Scenes,
+    scopes: Vec<Scope>,
+    requests_per_second: Option<u32>,
+    usage: Arc<Usage>,
 }
 
-/// How long a key is believed after it was looked up: a revoked one works this much longer.
-const BELIEVED_FOR: Duration = Duration::from_secs(2);
-/// Keys remembered at most; a bound, not a target.
-const REMEMBERED: usize = 1024;
+/// What this process knows of a key's use; kept while the key works.
+#[derive(Debug)]
+struct Usage {
+    rate: Option<Bucket>,
+    noted: Mutex<Option<Instant>>,
+}
 
-/// Checks keys, remembering good ones for two seconds.
+/// Proof that a request carried a good key with the scope asked for.
 #[derive(Clone, Debug)]
-pub struct ApiKeys {
+pub struct Caller(Arc<Key>);
+
+impl Deref for Caller {
+    type Target = Key;
+
+    fn deref(&self) -> &Key {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// As records name it: the key, and the person whom the key names.
+    pub fn actor(&self) -> String {
+        match &self.person {
+            None => format!("key:{}", self.key_id),
+            Some(person) => format!("key:{} person:{person}", self.key_id),
+        }
+    }
+
+    /// It has this scope too.
+    pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Problem::scope_missing().detail(format!("It needs {scope}")))
+    }
+
+    /// It reaches the scene; no scene (the empty text) means all that have no policy of their own,
+    /// which only a key without a limit reaches.
+    pub fn must_reach(&self, scene: &str) -> Result<(), Problem> {
+        if self.scenes.include_name(scene) { Ok(()) } else { Err(Problem::other_scene()) }
+    }
+
+    /// The person who holds it: where two must agree, a program is none.
+    pub fn must_be_person(&self) -> Result<&str, Problem> {
+        self.person.as_deref().ok_or_else(Problem::person_missing)
+    }
+}
+
+/// How long a list of keys is used: a key that was revoked or has expired works this much longer.
+pub const KEY_CACHE_TTL: Duration = Duration::from_secs(2);
+/// Between the beginnings of two queries for the list: what strangers can cost the database,
+/// however many keys they invent.
+const MIN_LOAD_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a refused key is refused without a query. A key is never revived, and a new one is never
+/// one that was presented before it was made.
+const REFUSAL_TTL: Duration = Duration::from_secs(10);
+/// Refusals remembered at most. They are kept apart from the keys that work, which no stranger can
+/// evict.
+const MAX_REFUSALS: usize = 4096;
+/// How often the use of a key is written down.
+const NOTE_USE_EVERY: Duration = Duration::from_mins(5);
+
+/// Checks keys against a list of all that work. One query loads the list for everybody who waits.
+#[derive(Clone, Debug)]
+pub struct ApiKeys(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     store: Store,
-    known: Arc<Mutex<HashMap<[u8; 32], Known>>>,
+    loaded: Mutex<Loaded>,
+    refusals: Mutex<Refusals>,
+    /// When the last query for the list began; held while one is under way.
+    loading: tokio::sync::Mutex<Option<Instant>>,
 }
 
-#[derive(Clone, Debug)]
-struct Known {
-    caller: Caller,
-    scopes: Arc<[Scope]>,
+/// The outcome of the newest queries.
+#[derive(Debug, Default)]
+struct Loaded {
+    list: Option<(Instant, Arc<KeyList>)>,
+    failed: Option<(Instant, store::Error)>,
+}
+
+type KeyList = HashMap<[u8; 32], Arc<Key>>;
+
+#[derive(Debug)]
+struct Refusals {
     since: Instant,
+    digests: HashSet<[u8; 32]>,
 }
 
 impl ApiKeys {
-    /// Nothing remembered yet.
+    /// Nothing loaded yet.
     pub fn new(store: Store) -> Self {
-        Self { store, known: Arc::default() }
+        let refusals = Refusals { since: Instant::now(), digests: HashSet::new() };
+        Self(Arc::new(Inner {
+            store,
+            loaded: Mutex::default(),
+            refusals: Mutex::new(refusals),
+            loading: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// The caller, if the request carries a good key that may do this. `admin` alone opens
     /// nothing else: least privilege is per scope.
     pub async fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
-        let presented = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim())
-            .filter(|key| !key.is_empty())
-            .ok_or_else(Problem::api_key_missing)?;
-        if !api_key::has_shape(presented) {
+        let caller = self.find(headers, KEY_CACHE_TTL).await?;
+        if let Some(rate) = &caller.usage.rate {
+            rate.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))?;
+        }
+        caller.must_have(scope)?;
+        self.note_use(&caller);
+        Ok(caller)
+    }
+
+    /// The same for a request that was let in already and has waited, or does what must not be done
+    /// with a key that was revoked a moment ago: its key still works, by a list no older than that.
+    pub async fn require_still(
+        &self,
+        headers: &HeaderMap,
+        scope: Scope,
+        max_age: Duration,
+    ) -> Result<(), Problem> {
+        self.find(headers, max_age).await?.must_have(scope)
+    }
+
+    async fn find(&self, headers: &HeaderMap, max_age: Duration) -> Result<Caller, Problem> {
+        let digest = presented(headers)?;
+        let arrived = Instant::now();
+        let as_of = arrived.checked_sub(max_age).unwrap_or(arrived);
+        if self.is_refused(&digest) {
             return Err(Problem::api_key_invalid());
         }
-        let digest = secret_digest(presented);
-        let known = match self.remembered(&digest) {
-            Some(known) => known,
-            None => self.look_up(digest).await?,
-        };
-        if known.scopes.contains(&scope) {
-            Ok(known.caller)
-        } else {
-            Err(Problem::scope_missing().detail(format!("It needs {scope}")))
+        if let Some(key) = self.list(as_of, arrived).await?.get(&digest) {
+            return Ok(Caller(Arc::clone(key)));
+        }
+        // It may have been made since the list was loaded.
+        if let Some(key) = self.list(arrived, arrived).await?.get(&digest) {
+            return Ok(Caller(Arc::clone(key)));
+        }
+        self.refuse(digest);
+        Err(Problem::api_key_invalid())
+    }
+
+    /// A list whose query began at that moment or later. The error of a query that began after the
+    /// request arrived is the request's.
+    async fn list(&self, as_of: Instant, arrived: Instant) -> Result<Arc<KeyList>, Problem> {
+        if let Some(loaded) = self.loaded(as_of, arrived) {
+            return loaded;
+        }
+        let mut last = self.0.loading.lock().await;
+        if let Some(loaded) = self.loaded(as_of, arrived) {
+            return loaded;
+        }
+        if let Some(last) = *last {
+            tokio::time::sleep(MIN_LOAD_INTERVAL.saturating_sub(last.elapsed())).await;
+        }
+        let began = Instant::now();
+        *last = Some(began);
+        // On its own, so that a caller who hangs up does not undo what others wait for.
+        let keys = self.clone();
+        tokio::spawn(async move { keys.load(began).await })
+            .await
+            .map_err(|_| Problem::internal())?;
+        self.loaded(as_of, arrived).unwrap_or_else(|| Err(Problem::internal()))
+    }
+
+    fn loaded(&self, as_of: Instant, arrived: Instant) -> Option<Result<Arc<KeyList>, Problem>> {
+        let loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&loaded.list, &loaded.failed) {
+            (Some((began, list)), _) if *began >= as_of => Some(Ok(Arc::clone(list))),
+            (_, Some((began, error))) if *began >= arrived => Some(Err(error.clone().into())),
+            _ => None,
         }
     }
 
-    fn remembered(&self, digest: &[u8; 32]) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(digest).filter(|known| known.since.elapsed() < BELIEVED_FOR).cloned()
+    async fn load(&self, began: Instant) {
+        let rows = self.0.store.working_api_keys().await;
+        let mut loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        match rows {
+            Err(error) => loaded.failed = Some((began, error)),
+            Ok(rows) => {
+                let before: HashMap<ApiKeyId, &Arc<Key>> = match &loaded.list {
+                    None => HashMap::new(),
+                    Some((_, list)) => list.values().map(|key| (key.key_id, key)).collect(),
+                };
+                let list = rows
+                    .into_iter()
+                    .filter_map(|row| {
+                        let digest = row.digest.as_slice().try_into().ok()?;
+                        let before = before.get(&ApiKeyId(row.id)).copied();
+                        Some((digest, Arc::new(key(row, before)?)))
+                    })
+                    .collect();
+                loaded.list = Some((began, Arc::new(list)));
+            }
+        }
     }
 
-    async fn look_up(&self, digest: [u8; 32]) -> Result<Known, Problem> {
-        let key = self.store.find_api_key(&digest).await?.ok_or_else(Problem::api_key_invalid)?;
-        let found = Known {
-            caller: Caller { key_id: ApiKeyId(key.id) },
-            scopes: key.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect(),
-            since: Instant::now(),
-        };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(digest, found.clone());
-        Ok(found)
+    fn is_refused(&self, digest: &[u8; 32]) -> bool {
+        let refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.since.elapsed() < REFUSAL_TTL && refusals.digests.contains(digest)
     }
+
+    fn refuse(&self, digest: [u8; 32]) {
+        let mut refusals = self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.since.elapsed() >= REFUSAL_TTL || refusals.digests.len() >= MAX_REFUSALS {
+            refusals.digests.clear();
+            refusals.since = Instant::now();
+        }
+        refusals.digests.insert(digest);
+    }
+
+    /// Writes down that a key is used, seldom and beside the request.
+    fn note_use(&self, caller: &Caller) {
+        let mut noted = caller.usage.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.is_some_and(|noted| noted.elapsed() < NOTE_USE_EVERY) {
+            return;
+        }
+        *noted = Some(Instant::now());
+        let (store, id) = (self.0.store.clone(), caller.key_id);
+        tokio::spawn(async move {
+            if let Err(error) = store.note_api_key_used(id).await {
+                tracing::debug!(%error, key = %id, "the use of a key was not written down");
+            }
+        });
+    }
+}
+
+/// The digest of the key that a request presents.
+fn presented(headers: &HeaderMap) -> Result<[u8; 32], Problem> {
+    let key = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, key)| key.trim())
+        .filter(|key| !key.is_empty())
+        .ok_or_else(Problem::api_key_missing)?;
+    if !api_key::has_shape(key) {
+        return Err(Problem::api_key_invalid());
+    }
+    Ok(secret_digest(key))
+}
+
+/// `None`: limited in a way that this version cannot read, so it opens nothing.
+fn key(row: WorkingKey, before: Option<&Arc<Key>>) -> Option<Key> {
+    let scenes = match &row.scenes {
+        None => Scenes::EVERY,
+        Some(names) => Scenes::only(names.iter().map(String::as_str)).ok()?,
+    };
+    let requests_per_second =
+        row.requests_per_second.map(|rate| u32::try_from(rate).unwrap_or_default());
+    let usage = before
+        .filter(|before| before.requests_per_second == requests_per_second)
+        .map(|before| Arc::clone(&before.usage));
+    let usage = usage.unwrap_or_else(|| {
+        let rate = requests_per_second.map(Bucket::new);
+        Arc::new(Usage { rate, noted: Mutex::default() })
+    });
+    Some(Key {
+        key_id: ApiKeyId(row.id),
+        person: row.person,
+        scenes,
+        scopes: row.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect(),
+        requests_per_second,
+        usage,
+    })
 }

@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Api;
-use super::auth::Scope;
+use super::auth::{Caller, Scope};
 use super::body;
 use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose};
 use super::parameters::Parameters;
-use super::policies::{known_policy, who};
+use super::policies::who;
 use super::problem::Problem;
 use super::verifications::parse_time;
 use crate::domain::callback::BizType;
@@ -28,7 +28,7 @@ use crate::domain::members::Members;
 use crate::lanes::requested_policy_work;
 use crate::policy::{Policy, decide};
 use crate::store::Store;
-use crate::store::backtests::{BacktestAsked, Started};
+use crate::store::backtests::{Backtest, BacktestAsked, Started};
 use crate::store::history::{PAGE, Past};
 
 #[derive(Serialize, ToSchema)]
@@ -135,7 +135,7 @@ pub async fn backtest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
+    let (caller, doing) = who(&api, &headers).await?;
     let members = body::object_or_nothing(&api, &headers, body).await?;
     let mut reader = Members::of(&members);
     let scene = reader.optional("/biz_type", BizType::parse);
@@ -146,7 +146,8 @@ pub async fn backtest(
     if !reader.errors.is_empty() {
         return Err(reader.errors.into());
     }
-    known_policy(&api, &digest).await?;
+    caller.must_reach(scene.as_ref().map_or("", BizType::as_str))?;
+    api.reached_policy(&caller, &digest).await?;
     let id: Uuid = api.ids.next(doing.at);
     let asked = BacktestAsked {
         id,
@@ -156,12 +157,24 @@ pub async fn backtest(
         roughly: api.store.answers_roughly(since.map_or(Uuid::nil(), earliest), None).await?,
     };
     if let Started::Running(running) = api.store.start_backtest(&asked, &doing).await? {
-        return Err(Problem::backtest_running().backtest(running));
+        let seen = reached(&api, &caller, &running.to_string()).await.is_ok();
+        let problem = Problem::backtest_running();
+        return Err(if seen { problem.backtest(running) } else { problem });
     }
     api.signals.backtest_is_due();
     let location = format!("/v1/backtests/{id}");
     let view = BacktestStartedView { id, state: "running" };
     Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, location)], Json(view)).into_response())
+}
+
+/// The backtest that a path names, if the caller reaches its scene.
+async fn reached(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    if !caller.scenes.include_name(run.biz_type.as_deref().unwrap_or_default()) {
+        return Err(Problem::not_found());
+    }
+    Ok(run)
 }
 
 /// How far a backtest has come, and what came of it.
@@ -177,10 +190,9 @@ pub async fn backtested(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     Parameters::parse(query.as_deref())?.finish()?;
-    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    let run = reached(&api, &caller, &id).await?;
     // An estimate is overtaken by what was seen.
     let of = if run.state == "done" { run.looked_at } else { run.roughly.max(run.looked_at) };
     let view = BacktestView {
@@ -212,7 +224,7 @@ pub async fn flipped(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
     let limit = match parameters.take("limit").map(|text| text.parse()) {
         None => MOST_FLIPS,
@@ -225,8 +237,7 @@ pub async fn flipped(
         .transpose()
         .map_err(|_| Problem::invalid_field().field("cursor", "is not one of this list"))?;
     parameters.finish()?;
-    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    let run = reached(&api, &caller, &id).await?;
     let candidate = api.texts.policy(&api.store, &run.digest).await?;
     let candidate = candidate.ok_or_else(Problem::internal)?;
     let from = cursor.unwrap_or_default().max(run.since.map_or(Uuid::nil(), earliest));

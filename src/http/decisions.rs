@@ -10,7 +10,6 @@ use super::conditional;
 use super::openapi::{IfNoneMatch, VerificationPath};
 use super::problem::Problem;
 use super::view::{ExplainedDecisionView, Page};
-use crate::domain::ids::VerificationId;
 
 /// Every decision, oldest first, each with what its rules saw; the last one stands.
 #[utoipa::path(get, path = "/v1/verifications/{id}/decisions", operation_id = "list-decisions", tag = "verifications",
@@ -22,8 +21,8 @@ pub async fn handler(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::DecisionsRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
+    let id = api.reached(&caller, &id).await?;
     let decisions = api.store.decisions_of(id).await?;
     if decisions.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;

@@ -24,7 +24,7 @@ use super::conditional::names;
 use super::material::doing;
 use super::openapi::{IfNoneMatch, ImagePath, RangeHeader, RequiredPurpose, VerificationPath};
 use super::problem::Problem;
-use crate::domain::ids::{ResultId, VerificationId};
+use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
 use crate::domain::verification::State as Standing;
 use crate::images::archive::{ImageId, Share};
@@ -62,8 +62,8 @@ pub async fn list(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::ImagesRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
+    let id = api.reached(&caller, &id).await?;
     api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     let rows = api.store.images_of(id).await?;
     Ok(Json(ImagesView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
@@ -88,7 +88,7 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
     let kind: ImageKind = kind.parse().map_err(|_| Problem::not_found())?;
     let doing = doing(&api, &caller, &headers)?;
     let (Some(vault), Some(archive)) = (&api.vault, &api.archive) else {

@@ -112,7 +112,7 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::MaterialRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
     let doing = doing(&api, &caller, &headers)?;
     let vault = api.vault.as_ref().ok_or_else(|| {
         Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
@@ -156,7 +156,7 @@ pub async fn erase(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::Admin).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
     let doing = doing(&api, &caller, &headers)?;
     let receipt = api.store.erase(id, &doing).await?.ok_or_else(Problem::not_found)?;
     api.signals.something_settled();
@@ -180,11 +180,7 @@ pub(super) fn may_say_why(
     caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<Doing, Problem> {
-    Ok(Doing {
-        actor: format!("key:{}", caller.key_id),
-        purpose: purpose(headers)?,
-        at: api.clock.now(),
-    })
+    Ok(Doing { actor: caller.actor(), purpose: purpose(headers)?, at: api.clock.now() })
 }
 
 /// What the caller says why, if anything.

@@ -6,6 +6,7 @@ pub mod body;
 pub mod callbacks;
 mod conditional;
 mod connections;
+mod consent;
 mod cursor;
 mod decisions;
 pub mod health;
@@ -18,6 +19,7 @@ mod parameters;
 mod policies;
 pub mod problem;
 pub mod rate;
+mod reach;
 mod refetch;
 mod request;
 mod results;
@@ -116,6 +118,8 @@ pub struct Parts {
     pub starter: Option<Starter>,
     /// Which verdicts of persons need another's.
     pub four_eyes: FourEyes,
+    /// What decides is changed by two persons.
+    pub policies_need_two: bool,
     /// Texts for people.
     pub texts: Texts,
     /// This process also fetches.

@@ -156,15 +156,28 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "list-verifications" => vec![P::invalid_field()],
         "start-verification" => [
             body(),
-            vec![P::erased(), P::other_source(), P::provider_refused(), P::provider_unavailable()],
+            vec![P::other_scene(), P::erased(), P::other_source()],
+            vec![P::provider_refused(), P::provider_unavailable()],
         ]
         .concat(),
         "list-results" | "list-decisions" | "get-timeline" | "list-images" | "get-policy"
         | "compare-shadow" | "diff-policies" => of_one(vec![]),
-        "refetch-verification" => of_one(vec![P::invalid_field(), P::erased()]),
+        "refetch-verification" => of_one(vec![
+            P::purpose_missing(),
+            P::invalid_field(),
+            P::person_missing(),
+            P::proposal_closed(),
+            P::decision_changed(),
+            P::erased(),
+        ]),
         "refetch-verifications" => body(),
         "review-verification" => of_one(
-            [body(), vec![P::nothing_to_review(), P::decision_changed(), P::erased()]].concat(),
+            [
+                body(),
+                vec![P::person_missing(), P::nothing_to_review(), P::decision_changed()],
+                vec![P::erased()],
+            ]
+            .concat(),
         ),
         "list-reviews" | "erase-person" => of_one(purpose()),
         "read-material" => of_one([purpose(), vec![P::no_material(), P::erased()]].concat()),
@@ -181,11 +194,20 @@ fn refusals(operation: &str) -> Vec<Problem> {
         "check-policy" => {
             vec![P::malformed_json(), P::request_timeout(), P::body_too_large(), P::invalid_field()]
         }
-        "activate-policy" | "shadow-policy" | "end-shadow" => of_one(body()),
-        "start-backtest" => of_one([body(), vec![P::backtest_running()]].concat()),
-        "roll-back-policy" | "promote-shadow" | "deactivate-policy" => {
-            [body(), vec![P::nothing_to_change()]].concat()
+        "activate-policy" => of_one(
+            [body(), vec![P::other_scene(), P::person_missing(), P::proposal_closed()]].concat(),
+        ),
+        "start-backtest" => {
+            of_one([body(), vec![P::other_scene(), P::backtest_running()]].concat())
         }
+        "shadow-policy" | "end-shadow" => of_one([body(), vec![P::other_scene()]].concat()),
+        "roll-back-policy" => [body(), vec![P::other_scene(), P::nothing_to_change()]].concat(),
+        "promote-shadow" | "deactivate-policy" => [
+            body(),
+            vec![P::other_scene(), P::person_missing()],
+            vec![P::nothing_to_change(), P::proposal_closed()],
+        ]
+        .concat(),
         _ => Vec::new(),
     }
 }
@@ -199,6 +221,7 @@ fn always(operation: &str) -> Vec<Problem> {
             Problem::api_key_missing(),
             Problem::api_key_invalid(),
             Problem::scope_missing(),
+            Problem::rate_limited(),
             Problem::internal(),
             Problem::unavailable(),
         ],

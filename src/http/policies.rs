@@ -10,17 +10,20 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::auth::Scope;
+use super::auth::{Caller, Scope};
+use super::consent::{Consent, ProposedView};
 use super::material::may_say_why;
 use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose};
 use super::problem::Problem;
-use super::{body, conditional};
+use super::{body, conditional, consent};
 use crate::domain::callback::BizType;
 use crate::domain::members::Members;
+use crate::domain::proposal::Call;
 use crate::lanes::requested_policy_work;
 use crate::policy::{self, Change, Finding, Policy, Severity};
 use crate::store::audit::Doing;
-use crate::store::policies::{Activation, PolicyRow, PolicyText, ShadowCount, Use};
+use crate::store::policies::{Activation, Agreed, PolicyRow, PolicyText, ShadowCount, Use};
+use crate::store::proposals::Second;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct PolicyView {
@@ -156,28 +159,45 @@ pub(super) struct OwnSceneRequest {
     biz_type: String,
 }
 
-/// The scene of a body that may be left out; empty: all scenes without a policy of their own.
-async fn scene(api: &Api, headers: &HeaderMap, body: Body) -> Result<String, Problem> {
+/// The scene of a body that may be left out; empty: all scenes without a policy of their own. A key
+/// that is limited to scenes has to name one of them.
+async fn scene(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<String, Problem> {
     let members = body::object_or_nothing(api, headers, body).await?;
     let mut reader = Members::of(&members);
     let scene = reader.optional("/biz_type", BizType::parse);
     reader.only(&["biz_type"]);
-    if reader.errors.is_empty() {
-        Ok(scene.map_or_else(String::new, |scene| scene.as_str().to_owned()))
-    } else {
-        Err(reader.errors.into())
+    if !reader.errors.is_empty() {
+        return Err(reader.errors.into());
     }
+    let scene = scene.map_or_else(String::new, |scene| scene.as_str().to_owned());
+    caller.must_reach(&scene)?;
+    Ok(scene)
 }
 
-/// Every policy, and which was used when.
+/// Every policy, and which was used when. A key that is limited to scenes sees what is used there or
+/// in all scenes, and what was never used.
 #[utoipa::path(
     get, path = "/v1/policies", operation_id = "list-policies", tag = "policies",
     responses((status = 200, body = PoliciesView)),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let in_use = api.store.policies_in_use().await?;
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let seen = |scene: &str| scene.is_empty() || caller.scenes.include_name(scene);
+    let mut in_use = api.store.policies_in_use().await?;
+    in_use.retain(|used| seen(&used.biz_type));
+    let mut policies = api.store.policies().await?;
+    if let Some(scenes) = caller.scenes.names() {
+        let hidden = api.store.policies_of_other_scenes(&scenes).await?;
+        policies.retain(|policy| !hidden.contains(&policy.digest));
+    }
+    let mut activations = api.store.activations().await?;
+    activations.retain(|activation| seen(&activation.biz_type));
     let of = |digest: &str, kind: Use| -> Vec<String> {
         let fitting =
             in_use.iter().filter(|used| used.digest == digest && used.kind == kind.as_str());
@@ -189,14 +209,12 @@ pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response
             )
             .collect()
     };
-    let items =
-        api.store.policies().await?.into_iter().map(|PolicyRow { digest, name, added_at }| {
-            let (active_for, shadow_for) = (of(&digest, Use::Active), of(&digest, Use::Shadow));
-            PolicyView { digest, name, added_at, active_for, shadow_for }
-        });
+    let items = policies.into_iter().map(|PolicyRow { digest, name, added_at }| {
+        let (active_for, shadow_for) = (of(&digest, Use::Active), of(&digest, Use::Shadow));
+        PolicyView { digest, name, added_at, active_for, shadow_for }
+    });
     let items = items.collect();
-    let activations =
-        api.store.activations().await?.into_iter().map(ActivationView::from).collect();
+    let activations = activations.into_iter().map(ActivationView::from).collect();
     Ok(Json(PoliciesView { items, activations }).into_response())
 }
 
@@ -212,8 +230,8 @@ pub async fn text(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let found = known_policy(&api, &digest).await?;
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let found = api.reached_policy(&caller, &digest).await?;
     conditional::answer(&headers, &PolicyTextView { digest: found.digest, text: found.body })
 }
 
@@ -229,7 +247,7 @@ pub async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
+    let (_, doing) = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
     let (text, loaded) = load(policy_text(&body)?).await?;
     let policy = loaded.map_err(|findings| {
@@ -283,8 +301,9 @@ pub async fn diff(
     Path((digest, other)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let (old, new) = (known_policy(&api, &digest).await?, known_policy(&api, &other).await?);
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    let old = api.reached_policy(&caller, &digest).await?;
+    let new = api.reached_policy(&caller, &other).await?;
     let view = |change: Change<'_>| ChangeView {
         change: if change.added { "added" } else { "removed" },
         line: change.line,
@@ -336,11 +355,15 @@ fn finding_view(finding: &Finding, text: &str) -> FindingView {
     }
 }
 
-/// Has it decide from now on.
+/// Has it decide from now on. With `policies.four_eyes` the first call is a proposal, and an
+/// identical one by another person within 24 hours carries it out.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/activate", operation_id = "activate-policy", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<SceneRequest>,
-    responses((status = 204, description = "It decides from now on")),
+    responses(
+        (status = 204, description = "It decides from now on"),
+        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+    ),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn activate(
@@ -390,19 +413,49 @@ async fn change(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(api, headers).await?;
-    let scene = scene(api, headers, body).await?;
-    if digest.is_some_and(|digest| !is_digest(digest)) {
-        return Err(Problem::not_found());
+    let (caller, doing) = who(api, headers).await?;
+    let scene = scene(api, &caller, headers, body).await?;
+    if let Some(digest) = digest {
+        api.reached_policy(&caller, digest).await?;
     }
-    if !api.store.use_policy(kind, &scene, digest, &doing).await? {
-        return Err(Problem::not_found());
+    let second = match digest.filter(|_| kind == Use::Active) {
+        None => None,
+        Some(policy) => {
+            let call = Call::Activate { scene: &scene, policy };
+            match of_two(api, &caller, headers, &call, &doing).await? {
+                None => None,
+                Some(Consent::Given(second)) => Some(second),
+                Some(Consent::Waits(answer)) => return Ok(answer),
+            }
+        }
+    };
+    if !api.store.use_policy(kind, &scene, digest, second.as_ref(), &doing).await? {
+        return Err(if second.is_some() {
+            Problem::proposal_closed()
+        } else {
+            Problem::not_found()
+        });
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// The consent of a second person to change what decides; `None`: one is enough.
+async fn of_two(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    call: &Call<'_>,
+    doing: &Doing,
+) -> Result<Option<Consent>, Problem> {
+    if !api.policies_need_two {
+        return Ok(None);
+    }
+    consent::of_two(api, (caller, Scope::PoliciesWrite), headers, call, doing).await.map(Some)
+}
+
 /// What is active now becomes what was active before. Again, it goes one further back: what was
-/// rolled back does not come back.
+/// rolled back does not come back. One person is enough, whatever `policies.four_eyes` says: it is
+/// how a mistake is undone in a hurry.
 #[utoipa::path(
     post, path = "/v1/policies/rollback", operation_id = "roll-back-policy", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
@@ -414,18 +467,22 @@ pub async fn roll_back(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
-    let scene = scene(&api, &headers, body).await?;
+    let (caller, doing) = who(&api, &headers).await?;
+    let scene = scene(&api, &caller, &headers, body).await?;
     let digest = api.store.roll_back_policy(&scene, &doing).await?;
     let digest = digest.ok_or_else(Problem::nothing_to_change)?;
     Ok(Json(RolledBackView { digest }).into_response())
 }
 
-/// Takes a scene's own policy away; what decides where there is none decides there again.
+/// Takes a scene's own policy away; what decides where there is none decides there again. With
+/// `policies.four_eyes` the first call is a proposal.
 #[utoipa::path(
     delete, path = "/v1/policies/active", operation_id = "deactivate-policy", tag = "policies",
     params(Purpose), request_body = OwnSceneRequest,
-    responses((status = 204, description = "The scene has no policy of its own any more")),
+    responses(
+        (status = 204, description = "The scene has no policy of its own any more"),
+        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+    ),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn deactivate(
@@ -433,7 +490,7 @@ pub async fn deactivate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
+    let (caller, doing) = who(&api, &headers).await?;
     let members = body::object(&api, &headers, body).await?;
     let mut reader = Members::of(&members);
     let scene = reader.required("/biz_type", BizType::parse);
@@ -441,17 +498,32 @@ pub async fn deactivate(
     let Some(scene) = scene.filter(|_| reader.errors.is_empty()) else {
         return Err(reader.errors.into());
     };
-    if !api.store.deactivate_policy(scene.as_str(), &doing).await? {
-        return Err(Problem::nothing_to_change());
+    let scene = scene.as_str();
+    caller.must_reach(scene)?;
+    let policy = api.store.policy_in_use(Use::Active, scene).await?;
+    let policy = policy.ok_or_else(Problem::nothing_to_change)?;
+    let call = Call::Deactivate { scene, policy: &policy };
+    let second = match of_two(&api, &caller, &headers, &call, &doing).await? {
+        None => None,
+        Some(Consent::Given(second)) => Some(second),
+        Some(Consent::Waits(answer)) => return Ok(answer),
+    };
+    let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
+    if !api.store.deactivate_policy(scene, agreed, &doing).await? {
+        return Err(changed_meanwhile(second.as_ref()));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// The shadow becomes the active one.
+/// The shadow becomes the active one. With `policies.four_eyes` the first call is a proposal of the
+/// policy that is in shadow then.
 #[utoipa::path(
     post, path = "/v1/policies/promote", operation_id = "promote-shadow", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
-    responses((status = 200, body = ActiveView)),
+    responses(
+        (status = 200, body = ActiveView),
+        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+    ),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn promote(
@@ -459,11 +531,24 @@ pub async fn promote(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let doing = who(&api, &headers).await?;
-    let scene = scene(&api, &headers, body).await?;
-    let digest = api.store.promote_shadow(&scene, &doing).await?;
-    let digest = digest.ok_or_else(Problem::nothing_to_change)?;
+    let (caller, doing) = who(&api, &headers).await?;
+    let scene = scene(&api, &caller, &headers, body).await?;
+    let policy = api.store.policy_in_use(Use::Shadow, &scene).await?;
+    let policy = policy.ok_or_else(Problem::nothing_to_change)?;
+    let call = Call::Promote { scene: &scene, policy: &policy };
+    let second = match of_two(&api, &caller, &headers, &call, &doing).await? {
+        None => None,
+        Some(Consent::Given(second)) => Some(second),
+        Some(Consent::Waits(answer)) => return Ok(answer),
+    };
+    let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
+    let digest = api.store.promote_shadow(&scene, agreed, &doing).await?;
+    let digest = digest.ok_or_else(|| changed_meanwhile(second.as_ref()))?;
     Ok(Json(ActiveView { digest }).into_response())
+}
+
+fn changed_meanwhile(second: Option<&Second>) -> Problem {
+    if second.is_some() { Problem::proposal_closed() } else { Problem::nothing_to_change() }
 }
 
 /// How a policy in shadow compares with what counted, by its newest 100,000 decisions.
@@ -478,9 +563,10 @@ pub async fn compared(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    known_policy(&api, &digest).await?;
-    let counts = api.store.shadow_counts(&digest).await?;
+    let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
+    api.reached_policy(&caller, &digest).await?;
+    let scenes = caller.scenes.names();
+    let counts = api.store.shadow_counts(&digest, scenes.as_deref()).await?;
     let agrees = |count: &&ShadowCount| count.outcome == count.active_outcome;
     let view = ShadowView {
         policy: digest,
@@ -499,9 +585,10 @@ pub async fn compared(
 }
 
 /// Who asks; a purpose may be said, and is recorded.
-pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<Doing, Problem> {
+pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<(Caller, Doing), Problem> {
     let caller = api.keys.require(headers, Scope::PoliciesWrite).await?;
-    may_say_why(api, &caller, headers)
+    let doing = may_say_why(api, &caller, headers)?;
+    Ok((caller, doing))
 }
 
 impl From<Activation> for ActivationView {

@@ -89,6 +89,10 @@ problems! {
     api_key_invalid = UNAUTHORIZED, "api-key-invalid", "This API key is not known or was revoked";
     /// The key may not do this.
     scope_missing = FORBIDDEN, "scope-missing", "This API key lacks the scope for this";
+    /// The key is limited to other scenes.
+    other_scene = FORBIDDEN, "other-scene", "This API key is limited to other scenes: name one of its own";
+    /// Two persons must agree, and the key names none.
+    person_missing = FORBIDDEN, "person-missing", "Two persons must agree to this, and this API key names none: use a key made with --person";
     /// No such route or resource.
     not_found = NOT_FOUND, "not-found", "There is nothing here";
     /// The route knows other methods.
@@ -119,6 +123,8 @@ problems! {
     backtest_running = CONFLICT, "backtest-running", "Another backtest is running; start this one when it is done";
     /// Nothing to roll back to, or no shadow to promote.
     nothing_to_change = CONFLICT, "nothing-to-change", "There is nothing to go back to, or no shadow to promote";
+    /// The proposal was carried out by somebody else, or lapsed, at this moment.
+    proposal_closed = CONFLICT, "proposal-closed", "This was carried out or withdrawn at the same moment: look again, then ask again if need be";
     /// Nothing was decided yet that a person could look at.
     nothing_to_review = CONFLICT, "nothing-to-review", "There is no decision about this verification yet";
     /// Another decision stands than the one that was looked at.
@@ -130,7 +136,7 @@ problems! {
     /// Members or parameters are wrong.
     invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
     /// Too many requests.
-    rate_limited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests from this source";
+    rate_limited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests: wait as Retry-After says";
     /// The caller, or all callers together, hold too many long polls.
     too_many_waits = TOO_MANY_REQUESTS, "too-many-waits", "Too many requests wait for verifications: ask without wait, or try again later";
     /// Our fault.

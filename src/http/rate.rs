@@ -88,7 +88,7 @@ impl Charge<'_> {
 
 /// GCRA: one timestamp.
 #[derive(Debug)]
-struct Bucket {
+pub struct Bucket {
     interval: Duration,
     /// Up to when it is spent.
     spent_to: Mutex<Instant>,
@@ -97,7 +97,8 @@ struct Bucket {
 impl Bucket {
     const BURST: Duration = Duration::from_secs(1);
 
-    fn new(per_second: u32) -> Self {
+    /// `per_second` must be positive.
+    pub fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self { interval, spent_to: Mutex::new(Instant::now()) }
     }
@@ -107,7 +108,8 @@ impl Bucket {
         *self.spent_to() = spent_to;
     }
 
-    fn take(&self, now: Instant) -> Result<(), Duration> {
+    /// Takes one, or tells how long to wait.
+    pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut spent_to = self.spent_to();
         let next = (*spent_to).max(now) + self.interval;
         match next.checked_duration_since(now + Self::BURST) {

@@ -11,24 +11,32 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::auth::Scope;
-use super::body;
+use super::auth::{Caller, Scope};
+use super::consent::{Consent, ProposedView};
 use super::material::may_say_why;
 use super::openapi::{Purpose, VerificationPath};
 use super::problem::Problem;
 use super::verifications::parse_time;
 use super::view::VerificationView;
+use super::{body, consent};
 use crate::domain::callback::BizType;
-use crate::domain::ids::VerificationId;
+use crate::domain::ids::{DecisionId, VerificationId};
 use crate::domain::members::Members;
+use crate::domain::proposal::Call;
+use crate::domain::review::FourEyes;
 use crate::domain::verification::State as Standing;
+use crate::store::audit::Doing;
 use crate::store::listing::{Filter, MOST_REDRIVEN};
+use crate::store::verifications::{Refetched, Reopening};
 
 /// Asks the provider about one again, whatever came of it before, unless its person was forgotten.
+/// What a person has closed by a review needs `reviews:write` besides and a purpose; with
+/// `reviews.four_eyes` the first such call answers `{"proposed": id}`, and an identical one by
+/// another person within 24 hours carries it out.
 #[utoipa::path(
     post, path = "/v1/verifications/{id}/refetch", operation_id = "refetch-verification",
     tag = "verifications", params(VerificationPath, Purpose),
-    responses((status = 202, body = VerificationView)),
+    responses((status = 202, body = RefetchedView)),
     security(("api-key" = ["verifications:write"])),
 )]
 pub async fn one(
@@ -38,14 +46,64 @@ pub async fn one(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
     let doing = may_say_why(&api, &caller, &headers)?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
-    let found = api.store.refetch(id, api.window, &doing).await?.ok_or_else(Problem::not_found)?;
-    if found.state == Standing::Erased {
+    let id = api.reached(&caller, &id).await?;
+    let reopening = match api.store.closed_by_person(id).await? {
+        None => None,
+        Some(decision) => {
+            let second = match second_person(&api, &caller, &headers, id, decision, &doing).await? {
+                None => None,
+                Some(Consent::Given(second)) => Some(second),
+                Some(Consent::Waits(answer)) => return Ok(answer),
+            };
+            Some(Reopening { decision, second })
+        }
+    };
+    let done = api.store.refetch(id, api.window, reopening.as_ref(), &doing).await?;
+    let Refetched { verification, made_due } = done.ok_or_else(Problem::not_found)?;
+    if verification.state == Standing::Erased {
         return Err(Problem::erased());
+    }
+    if !made_due {
+        return Err(match reopening.and_then(|reopening| reopening.second) {
+            Some(_) => Problem::proposal_closed(),
+            None => Problem::decision_changed(),
+        });
     }
     api.signals.work_is_due();
     tracing::info!(verification = %id, key = %caller.key_id, "refetch");
-    Ok((StatusCode::ACCEPTED, Json(VerificationView::from(found))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(VerificationView::from(verification))).into_response())
+}
+
+/// What a person has closed is reopened only by who may review, says why and, under four eyes, has
+/// another person's consent (`None`: one person is enough).
+async fn second_person(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    verification: VerificationId,
+    decision: DecisionId,
+    doing: &Doing,
+) -> Result<Option<Consent>, Problem> {
+    caller.must_have(Scope::ReviewsWrite)?;
+    if doing.purpose.is_none() {
+        return Err(Problem::purpose_missing());
+    }
+    if api.four_eyes == FourEyes::Off {
+        return Ok(None);
+    }
+    let call = Call::Refetch { verification, decision };
+    consent::of_two(api, (caller, Scope::ReviewsWrite), headers, &call, doing).await.map(Some)
+}
+
+/// What became of a refetch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes two answers that are made apart")]
+pub(super) enum RefetchedView {
+    /// It is due.
+    Due(Box<VerificationView>),
+    /// Another person has to agree.
+    Proposed(ProposedView),
 }
 
 /// Which of those that were given up are asked about again.
@@ -110,6 +168,7 @@ pub async fn many(
         }),
         created_after: reader.optional("/created_after", time),
         created_before: reader.optional("/created_before", time),
+        scenes: caller.scenes.limit(),
         ..Filter::default()
     };
     reader.only(&["state", "biz_type", "error_code", "created_after", "created_before"]);

@@ -11,7 +11,6 @@ use super::conditional;
 use super::openapi::{IfNoneMatch, VerificationPath};
 use super::problem::Problem;
 use super::view::{Page, ResultView};
-use crate::domain::ids::VerificationId;
 
 /// Every answer of the provider, oldest first, without personal data.
 #[utoipa::path(get, path = "/v1/verifications/{id}/results", operation_id = "list-results", tag = "verifications",
@@ -23,8 +22,8 @@ pub async fn handler(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::ResultsRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
+    let id = api.reached(&caller, &id).await?;
     let results = api.store.results_of(id).await?;
     if results.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;

@@ -1,6 +1,8 @@
 //! `POST /v1/verifications/{id}/reviews`: a person's verdict about the standing decision; `GET`:
 //! all verdicts, with what their reviewers noted.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -63,6 +65,8 @@ pub(super) struct ReviewView {
     /// `null`: none was left, or the person was erased.
     note: Option<String>,
     reviewer: String,
+    /// The person who held the key; `null`: the key named none.
+    person: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     reviewed_at: OffsetDateTime,
     /// `null`: another person had to agree.
@@ -90,7 +94,7 @@ pub async fn give(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ReviewsWrite).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
     let members = body::object(&api, &headers, body).await?;
     let mut reader = Members::of(&members);
     let outcome = reader.required("/outcome", review::outcome);
@@ -101,6 +105,12 @@ pub async fn give(
         return Err(reader.errors.into());
     };
     let doing = may_say_why(&api, &caller, &headers)?;
+    let needs_another = api.four_eyes.apply_to(outcome);
+    if needs_another {
+        caller.must_be_person()?;
+    }
+    // A key that was revoked a moment ago decides nothing.
+    api.keys.require_still(&headers, Scope::ReviewsWrite, Duration::ZERO).await?;
 
     let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     if found.state == Standing::Erased {
@@ -126,7 +136,9 @@ pub async fn give(
         reason,
         note,
         decision: api.ids.next(doing.at),
-        needs_another: api.four_eyes.apply_to(outcome),
+        needs_another,
+        key: caller.key_id,
+        person: caller.person.clone(),
     };
     let reviewed = api.store.review(&review, &doing).await?;
     let status = match reviewed {
@@ -163,7 +175,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Page<ReviewView>>, Problem> {
     let caller = api.keys.require(&headers, Scope::ReviewsWrite).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
     let doing = doing(&api, &caller, &headers)?;
     let reviews = api.store.read_reviews(id, &doing).await?;
     if reviews.is_empty() {
@@ -178,6 +190,7 @@ pub async fn list(
             reason: review.reason,
             note,
             reviewer: review.reviewer,
+            person: review.person,
             reviewed_at: review.reviewed_at,
             decision_id: review.decision_id.map(DecisionId),
         })

@@ -74,6 +74,7 @@ enum WhatView {
         outcome: Outcome,
         reason: String,
         reviewer: String,
+        person: Option<String>,
         decision_id: Option<DecisionId>,
     },
     /// An image was kept, looked at, or lost.
@@ -97,8 +98,8 @@ pub async fn handler(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::ResultsRead).await?;
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
+    let id = api.reached(&caller, &id).await?;
     let events = api.store.events_of(id).await?;
     if events.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
@@ -140,6 +141,7 @@ impl From<Event> for EventView {
                 outcome: of.outcome,
                 reason: of.reason,
                 reviewer: of.reviewer,
+                person: of.person,
                 decision_id: of.decision,
             },
             What::ImageSettled(of) => WhatView::ImageSettled {

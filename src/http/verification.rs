@@ -1,7 +1,7 @@
 //! `GET /v1/verifications/{id}`: one verification with its standing decision; `?wait=` holds the
 //! request until it is settled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -9,14 +9,13 @@ use http::HeaderMap;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::auth::Scope;
+use super::auth::{KEY_CACHE_TTL, Scope};
 use super::conditional;
 use super::openapi::{IfNoneMatch, VerificationPath};
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::view::VerificationView;
-use super::waiting::TooMany;
-use crate::domain::ids::VerificationId;
+use super::waiting::{TooMany, Waiter};
 
 /// Longest wait, in seconds: below the idle limits of common load balancers.
 const MAX_WAIT_SECONDS: u64 = 60;
@@ -64,7 +63,7 @@ pub async fn handler(
                 Problem::invalid_field().field("wait", "must be whole seconds from 0 to 60")
             })?,
     };
-    let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
+    let id = api.reached(&caller, &id).await?;
 
     let place = (!wait.is_zero()).then(|| api.waiting.enter(id, caller.key_id));
     let mut found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
@@ -73,11 +72,33 @@ pub async fn handler(
         let mut waiter =
             place.map_err(|TooMany| Problem::too_many_waits().retry_after(RETRY_AFTER))?;
         tokio::select! {
-            () = waiter.wait(wait) => {}
+            ended = wait_for_change(&api, &mut waiter, wait, &headers) => ended?,
             // A stop answers with what there is.
             () = api.stop.cancelled() => {}
         }
         found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     conditional::answer(&headers, &VerificationView::from(found))
+}
+
+/// Waits until the verification settles or the time is over, as long as the key works: one that is
+/// revoked or expires meanwhile learns nothing more.
+async fn wait_for_change(
+    api: &Api,
+    waiter: &mut Waiter,
+    at_most: Duration,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let end = Instant::now() + at_most;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let over = waiter.wait(left.min(KEY_CACHE_TTL)).await || left <= KEY_CACHE_TTL;
+        let still = api.keys.require_still(headers, Scope::DecisionsRead, KEY_CACHE_TTL).await;
+        match still {
+            // A database that is away for a moment ends no wait.
+            Err(problem) if problem.status() != 503 || over => return Err(problem),
+            _ if over => return Ok(()),
+            _ => {}
+        }
+    }
 }

@@ -26,6 +26,7 @@ use super::view::{Page, VerificationView};
 use super::{body, conditional, cursor};
 use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
 use crate::domain::decision::Outcome;
+use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};
 use crate::domain::verification::State as Standing;
@@ -76,6 +77,19 @@ pub(super) enum Narrowed {
     ToNothing,
 }
 
+impl Narrowed {
+    /// Only what lies in these scenes.
+    fn within(self, scenes: &Scenes) -> Self {
+        let Self::To(mut filter) = self else { return self };
+        match filter.biz_type.as_ref().map(|scene| scenes.include(scene)) {
+            Some(false) => return Self::ToNothing,
+            Some(true) => {}
+            None => filter.scenes = scenes.limit(),
+        }
+        Self::To(filter)
+    }
+}
+
 /// Lists verifications, newest first.
 #[utoipa::path(
     get, path = "/v1/verifications", operation_id = "list-verifications", tag = "verifications",
@@ -91,7 +105,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    api.keys.require(&headers, Scope::DecisionsRead).await?;
+    let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
     let limit = match parameters.take("limit") {
         None => USUAL_LIMIT,
@@ -102,7 +116,7 @@ pub async fn list(
         }
     };
     let after = parameters.take("cursor");
-    let narrowed = filter(&mut parameters)?;
+    let narrowed = filter(&mut parameters)?.within(&caller.scenes);
     parameters.finish()?;
     let Narrowed::To(filter) = narrowed else {
         return conditional::answer(&headers, &Page::<VerificationView>::whole([]));
@@ -178,6 +192,7 @@ fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
         created_after,
         created_before,
         error_code: None,
+        scenes: None,
     }))
 }
 
@@ -261,6 +276,7 @@ pub async fn start(
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
     let members = body::object(&api, &headers, body).await?;
     let starting = Starting::parse(&members)?;
+    caller.must_reach(starting.biz_type.as_str())?;
     let doing = may_say_why(&api, &caller, &headers)?;
     let Some(ask) = &api.starter else {
         return Err(Problem::unavailable().detail("This process starts no verifications"));

@@ -54,6 +54,8 @@ pub struct Waiter {
     key: ApiKeyId,
     waiting: Waiting,
     settled: watch::Receiver<bool>,
+    /// The look-ups know of it.
+    announced: bool,
 }
 
 impl Waiting {
@@ -77,7 +79,7 @@ impl Waiting {
         *places += 1;
         let settled = sender.subscribe();
         drop(waiters);
-        Ok(Waiter { of: id, key, waiting: self.clone(), settled })
+        Ok(Waiter { of: id, key, waiting: self.clone(), settled, announced: false })
     }
 
     /// Serves the waiters until stopped.
@@ -117,10 +119,12 @@ impl Waiting {
 }
 
 impl Waiter {
-    /// Waits until it settles, at most this long.
-    pub async fn wait(&mut self, at_most: Duration) {
-        self.waiting.0.arrived.notify_one();
-        let _ = tokio::time::timeout(at_most, self.settled.wait_for(|settled| *settled)).await;
+    /// Waits until it settles, at most this long; whether it did. May be called again.
+    pub async fn wait(&mut self, at_most: Duration) -> bool {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.waiting.0.arrived.notify_one();
+        }
+        tokio::time::timeout(at_most, self.settled.wait_for(|settled| *settled)).await.is_ok()
     }
 }
 

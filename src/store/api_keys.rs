@@ -8,23 +8,73 @@ use super::audit::Doing;
 use super::{Result, Store};
 use crate::domain::ids::ApiKeyId;
 
+/// Whether an API key `k` still works, by the database's clock.
+macro_rules! key_works {
+    () => {
+        "k.revoked_at is null and (k.expires_at is null or k.expires_at > verdict_now())"
+    };
+}
+pub(super) use key_works;
+
 /// One key, without anything that could be presented as one.
 #[derive(Clone, Debug, FromRow)]
 pub struct ApiKey {
-    /// Its id.
+    /// Key id.
     pub id: Uuid,
-    /// Who holds it.
+    /// What it is for.
     pub name: String,
     /// What it may do.
     pub scopes: Vec<String>,
-    /// Since when.
+    /// The person who holds it; `None`: a program.
+    pub person: Option<String>,
+    /// The only scenes it reaches; `None`: every scene.
+    pub scenes: Option<Vec<String>>,
+    /// What one process takes from it.
+    pub requests_per_second: Option<i32>,
+    /// When `keys create` made it.
     pub created_at: OffsetDateTime,
-    /// Until when; `None`: still good.
+    /// `None`: it works until it is revoked.
+    pub expires_at: Option<OffsetDateTime>,
+    /// To five minutes; `None`: never.
+    pub last_used_at: Option<OffsetDateTime>,
+    /// `None`: it was not revoked.
     pub revoked_at: Option<OffsetDateTime>,
+    /// It has expired.
+    pub expired: bool,
+}
+
+/// One key that works, by what is presented.
+#[derive(Clone, Debug, FromRow)]
+pub struct WorkingKey {
+    /// Key id.
+    pub id: Uuid,
+    /// SHA-256 of the key.
+    pub digest: Vec<u8>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The person who holds it; `None`: a program.
+    pub person: Option<String>,
+    /// The only scenes it reaches; `None`: every scene.
+    pub scenes: Option<Vec<String>>,
+    /// What one process takes from it.
+    pub requests_per_second: Option<i32>,
+}
+
+/// How a new key is limited, and who holds it.
+#[derive(Clone, Debug, Default)]
+pub struct KeyTerms {
+    /// The person who holds it; `None`: a program.
+    pub person: Option<String>,
+    /// The only scenes it reaches; `None`: every scene.
+    pub scenes: Option<Vec<String>>,
+    /// What one process takes from it; `None`: no limit.
+    pub requests_per_second: Option<i32>,
+    /// `None`: it works until it is revoked.
+    pub expires_in_days: Option<i32>,
 }
 
 impl Store {
-    /// Adds a key, on record.
+    /// Adds a key without limits that a program holds, on record.
     pub async fn add_api_key(
         &self,
         id: ApiKeyId,
@@ -33,15 +83,34 @@ impl Store {
         scopes: &[&str],
         doing: &Doing,
     ) -> Result<()> {
+        self.add_api_key_with(id, name, digest, scopes, &KeyTerms::default(), doing).await
+    }
+
+    /// Adds a key, on record.
+    pub async fn add_api_key_with(
+        &self,
+        id: ApiKeyId,
+        name: &str,
+        digest: &[u8; 32],
+        scopes: &[&str],
+        terms: &KeyTerms,
+        doing: &Doing,
+    ) -> Result<()> {
         self.run(|| async {
             sqlx::query(
                 "with added as (
-                    insert into api_keys (id, name, digest, scopes, created_at)
-                    values ($1, $2, $3, $4, $5) on conflict (id) do nothing returning id
+                    insert into api_keys (id, name, digest, scopes, created_at, person, scenes,
+                        requests_per_second, expires_at)
+                    values ($1, $2, $3, $4, $5, $7, $8, $9,
+                        verdict_now() + make_interval(days => $10))
+                    on conflict (id) do nothing
+                    returning id, expires_at
                  )
                  insert into audit (at, actor, action, subject, details)
                  select $5, $6, 'api-key.create', id,
-                    json_build_object('name', $2::text, 'scopes', $4::text[])::text
+                    json_strip_nulls(json_build_object('name', $2::text, 'scopes', $4::text[],
+                        'person', $7::text, 'scenes', $8::text[],
+                        'requests_per_second', $9::integer, 'expires_at', expires_at))::text
                  from added",
             )
             .bind(id.0)
@@ -50,6 +119,10 @@ impl Store {
             .bind(scopes)
             .bind(doing.at)
             .bind(&doing.actor)
+            .bind(&terms.person)
+            .bind(&terms.scenes)
+            .bind(terms.requests_per_second)
+            .bind(terms.expires_in_days)
             .execute(&self.pool)
             .await
             .map(drop)
@@ -57,16 +130,33 @@ impl Store {
         .await
     }
 
-    /// The key with this digest, unless revoked.
-    pub async fn find_api_key(&self, digest: &[u8; 32]) -> Result<Option<ApiKey>> {
+    /// Every key that works now.
+    pub async fn working_api_keys(&self) -> Result<Vec<WorkingKey>> {
         self.run(|| async {
-            sqlx::query_as(
-                "select id, name, scopes, created_at, revoked_at from api_keys
-                 where digest = $1 and revoked_at is null",
-            )
-            .bind(&digest[..])
-            .fetch_optional(&self.pool)
+            sqlx::query_as(concat!(
+                "select id, digest, scopes, person, scenes, requests_per_second
+                 from api_keys k where ",
+                key_works!()
+            ))
+            .fetch_all(&self.pool)
             .await
+        })
+        .await
+    }
+
+    /// Notes that a key was used, unless that was noted within the last five minutes.
+    pub async fn note_api_key_used(&self, id: ApiKeyId) -> Result<()> {
+        // Many processes serve one key: the first of them writes.
+        self.run(|| async {
+            sqlx::query(
+                "update api_keys set last_used_at = verdict_now()
+                 where id = $1 and (last_used_at is null
+                    or last_used_at < verdict_now() - interval '5 minutes')",
+            )
+            .bind(id.0)
+            .execute(&self.pool)
+            .await
+            .map(drop)
         })
         .await
     }
@@ -75,7 +165,10 @@ impl Store {
     pub async fn list_api_keys(&self) -> Result<Vec<ApiKey>> {
         self.run(|| async {
             sqlx::query_as(
-                "select id, name, scopes, created_at, revoked_at from api_keys order by id",
+                "select id, name, scopes, person, scenes, requests_per_second, created_at,
+                    expires_at, last_used_at, revoked_at,
+                    coalesce(expires_at <= verdict_now(), false) as expired
+                 from api_keys order by id",
             )
             .fetch_all(&self.pool)
             .await

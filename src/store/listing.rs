@@ -38,6 +38,8 @@ pub struct Filter {
     pub created_before: Option<OffsetDateTime>,
     /// The provider's code in the newest answer.
     pub error_code: Option<String>,
+    /// Of one of these scenes; `None`: of any.
+    pub scenes: Option<Vec<BizType>>,
 }
 
 /// Most that one call makes due again: its rows stay locked meanwhile, and each is put on record.
@@ -125,9 +127,29 @@ pub fn statement(filter: &Filter, before: Option<VerificationId>) -> String {
 }
 
 fn page(filter: &Filter, before: Option<VerificationId>, limit: i64) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::<Postgres>::new("");
+    let Some(scenes) = &filter.scenes else {
+        push_page(&mut query, filter, before, limit);
+        return query;
+    };
+    // A page of each scene, merged: one walk over all scenes could pass over millions of others.
+    for (n, scene) in scenes.iter().enumerate() {
+        query.push(if n == 0 { "select * from ((" } else { ") union all (" });
+        let filter = Filter { biz_type: Some(scene.clone()), scenes: None, ..filter.clone() };
+        push_page(&mut query, &filter, before, limit);
+    }
+    query.push(")) pages order by id desc limit ").push_bind(limit);
+    query
+}
+
+fn push_page(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &Filter,
+    before: Option<VerificationId>,
+    limit: i64,
+) {
     let walk = Walk::of(filter);
-    let mut query = QueryBuilder::<Postgres>::new("select ");
-    query.push(COLUMNS);
+    query.push("select ").push(COLUMNS);
     let id = match walk {
         // What stands no more is passed over.
         Walk::Outcomes => {
@@ -149,7 +171,7 @@ fn page(filter: &Filter, before: Option<VerificationId>, limit: i64) -> QueryBui
             "v.id"
         }
     };
-    narrow(&mut query, filter, walk, id);
+    narrow(query, filter, walk, id);
     if let Some(before) = before {
         query.push(" and ").push(id).push(" < ").push_bind(before.0);
     }
@@ -169,7 +191,6 @@ fn page(filter: &Filter, before: Option<VerificationId>, limit: i64) -> QueryBui
              order by v.id desc",
         );
     }
-    query
 }
 
 const WITH_DECISION: &str = " from verifications v left join lateral (
@@ -208,6 +229,15 @@ impl Walk {
 fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateTime, most: i64) {
     query.push("select v.id from verifications v where v.updated_at <= ").push_bind(at);
     narrow(query, filter, Walk::Others, "v.id");
+    if let Some(scenes) = &filter.scenes {
+        let scenes: Vec<String> = scenes.iter().map(|scene| scene.as_str().to_owned()).collect();
+        query.push(" and v.biz_type = any (").push_bind(scenes).push(")");
+    }
+    // What a person closed is reopened one at a time, by name.
+    query.push(
+        " and not (v.closed and exists (
+            select from decisions d where d.id = v.decision_id and d.decided_by = 'person'))",
+    );
     if let Some(code) = &filter.error_code {
         query.push(
             " and exists (select from results r where r.id = v.result_id and r.error_code = ",

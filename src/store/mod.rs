@@ -23,6 +23,7 @@ pub mod looks;
 pub mod inspection;
 pub mod material;
 pub mod policies;
+pub mod proposals;
 pub mod retention;
 pub mod reviews;
 pub mod signals;

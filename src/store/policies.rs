@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::audit::Doing;
+use super::proposals::{Second, seconded};
 use super::{Result, Store};
 
 /// One policy text.
@@ -86,6 +87,15 @@ pub struct ShadowCount {
     pub count: i64,
 }
 
+/// What two persons agreed on: the policy that both meant, and the second one's consent.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed<'a> {
+    /// Its digest.
+    pub policy: &'a str,
+    /// To what another person had proposed.
+    pub second: &'a Second,
+}
+
 /// Shadow decisions that a comparison looks at: more would say the same and take longer than a
 /// statement may.
 pub const MOST_COMPARED: i64 = 100_000;
@@ -164,41 +174,49 @@ impl Store {
     }
 
     /// Has a policy used from now on, or, for shadows and scenes, none. `false`: there is no such
-    /// policy, nothing was changed.
+    /// policy, or the second person's consent does not count any more; nothing was changed.
     pub async fn use_policy(
         &self,
         kind: Use,
         biz_type: &str,
         digest: Option<&str>,
+        second: Option<&Second>,
         doing: &Doing,
     ) -> Result<bool> {
         // policies::use: what decides and the record of who wanted it change together. Here and
         // below, `verdict_activations` lets one change follow the other: a replica that has seen an
         // id misses none below it.
         self.once(async {
-            sqlx::query_scalar(
-                "with there as materialized (
+            sqlx::query_scalar(concat!(
+                "with ",
+                seconded!("$7", "$8", "$9"),
+                ", there as materialized (
                     select count(*) as activations from verdict_activations()
                  ), known as (
                     select $1::text as digest from there
-                    where $1::text is null or exists (select from policies where digest = $1)
+                    where exists (select from consent)
+                        and ($1::text is null or exists (select from policies where digest = $1))
                  ), activated as (
                     insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
                     select digest, $2, $3, $4, $5 from known returning 1
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.' || $4::text, $6,
-                        json_build_object('policy', $1::text, 'biz_type', $5::text)::text
+                        json_build_object('policy', $1::text, 'biz_type', $5::text,
+                            'proposal', $7::uuid)::text
                     from activated
                  )
-                 select exists (select from activated)",
-            )
+                 select exists (select from activated)"
+            ))
             .bind(digest)
             .bind(doing.at)
             .bind(&doing.actor)
             .bind(kind.as_str())
             .bind(biz_type)
             .bind(&doing.purpose)
+            .bind(second.map(|second| second.proposal))
+            .bind(second.map(|second| second.key.0))
+            .bind(second.map(|second| second.person.as_str()))
             .fetch_one(&self.pool)
             .await
         })
@@ -206,16 +224,25 @@ impl Store {
     }
 
     /// Makes the shadow of a scene the active policy, and ends the shadow; the digest. `None`:
-    /// there is no shadow.
-    pub async fn promote_shadow(&self, biz_type: &str, doing: &Doing) -> Result<Option<String>> {
+    /// there is no shadow, or not the one that two persons agreed on, or the second person's consent
+    /// does not count any more.
+    pub async fn promote_shadow(
+        &self,
+        biz_type: &str,
+        agreed: Option<Agreed<'_>>,
+        doing: &Doing,
+    ) -> Result<Option<String>> {
         // policies::promote: both changes and the record in one statement.
         self.once(async {
-            sqlx::query_scalar(
-                "with shadow as materialized (
+            sqlx::query_scalar(concat!(
+                "with ",
+                seconded!("$6", "$7", "$8"),
+                ", shadow as materialized (
                     select digest from (
                         select digest from verdict_activations()
                         where kind = 'shadow' and biz_type = $1 order by id desc limit 1) newest
-                    where digest is not null
+                    where digest is not null and ($5::text is null or digest = $5)
+                        and exists (select from consent)
                  ), changed as (
                     insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
                     select digest, $2, $3, 'active', $1 from shadow
@@ -223,15 +250,20 @@ impl Store {
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.promote', $4,
-                        json_build_object('policy', digest, 'biz_type', $1::text)::text
+                        json_build_object('policy', digest, 'biz_type', $1::text,
+                            'proposal', $6::uuid)::text
                     from shadow
                  )
-                 select digest from shadow",
-            )
+                 select digest from shadow"
+            ))
             .bind(biz_type)
             .bind(doing.at)
             .bind(&doing.actor)
             .bind(&doing.purpose)
+            .bind(agreed.map(|agreed| agreed.policy))
+            .bind(agreed.map(|agreed| agreed.second.proposal))
+            .bind(agreed.map(|agreed| agreed.second.key.0))
+            .bind(agreed.map(|agreed| agreed.second.person.as_str()))
             .fetch_optional(&self.pool)
             .await
         })
@@ -291,32 +323,46 @@ impl Store {
         .await
     }
 
-    /// Has a scene decided about by the general policy again. `false`: it has none of its own.
-    pub async fn deactivate_policy(&self, biz_type: &str, doing: &Doing) -> Result<bool> {
+    /// Has a scene decided about by the general policy again. `false`: it has none of its own, or not
+    /// the one that two persons agreed on, or the second person's consent does not count any more.
+    pub async fn deactivate_policy(
+        &self,
+        biz_type: &str,
+        agreed: Option<Agreed<'_>>,
+        doing: &Doing,
+    ) -> Result<bool> {
         // policies::deactivate: never the general one, which would leave nothing to decide by.
         self.once(async {
-            sqlx::query_scalar(
-                "with own as materialized (
+            sqlx::query_scalar(concat!(
+                "with ",
+                seconded!("$6", "$7", "$8"),
+                ", own as materialized (
                     select digest from (
                         select digest from verdict_activations()
                         where kind = 'active' and biz_type = $1 and $1 <> ''
                         order by id desc limit 1) newest
-                    where digest is not null
+                    where digest is not null and ($5::text is null or digest = $5)
+                        and exists (select from consent)
                  ), changed as (
                     insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
                     select null, $2, $3, 'active', $1 from own returning 1
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.deactivate', $4,
-                        json_build_object('policy', digest, 'biz_type', $1::text)::text
+                        json_build_object('policy', digest, 'biz_type', $1::text,
+                            'proposal', $6::uuid)::text
                     from own
                  )
-                 select exists (select from changed)",
-            )
+                 select exists (select from changed)"
+            ))
             .bind(biz_type)
             .bind(doing.at)
             .bind(&doing.actor)
             .bind(&doing.purpose)
+            .bind(agreed.map(|agreed| agreed.policy))
+            .bind(agreed.map(|agreed| agreed.second.proposal))
+            .bind(agreed.map(|agreed| agreed.second.key.0))
+            .bind(agreed.map(|agreed| agreed.second.person.as_str()))
             .fetch_one(&self.pool)
             .await
         })
@@ -344,6 +390,37 @@ impl Store {
                     from policy_activations order by kind, biz_type, id desc) a
                  join policies p on p.digest = a.digest",
             )
+            .fetch_all(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// The policy used in a scene, or of all that have none of their own (the empty text).
+    pub async fn policy_in_use(&self, kind: Use, biz_type: &str) -> Result<Option<String>> {
+        let newest: Option<Option<String>> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select digest from policy_activations
+                     where kind = $1 and biz_type = $2 order by id desc limit 1",
+                )
+                .bind(kind.as_str())
+                .bind(biz_type)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(newest.flatten())
+    }
+
+    /// Policies that have only ever been used in other scenes than these.
+    pub async fn policies_of_other_scenes(&self, scenes: &[&str]) -> Result<Vec<String>> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select digest from policy_activations where digest is not null
+                 group by digest having bool_and(biz_type <> '' and biz_type <> all ($1))",
+            )
+            .bind(scenes)
             .fetch_all(&self.pool)
             .await
         })
@@ -386,17 +463,26 @@ impl Store {
         .await
     }
 
-    /// How a policy's newest [`MOST_COMPARED`] shadow decisions compare with those that counted.
-    pub async fn shadow_counts(&self, digest: &str) -> Result<Vec<ShadowCount>> {
+    /// How a policy's newest [`MOST_COMPARED`] shadow decisions compare with those that counted, in
+    /// these scenes; `None`: in all.
+    pub async fn shadow_counts(
+        &self,
+        digest: &str,
+        scenes: Option<&[&str]>,
+    ) -> Result<Vec<ShadowCount>> {
         self.run(|| async {
             sqlx::query_as(
                 "select active_outcome, outcome, count(*) as count from (
-                    select active_outcome, outcome from shadow_decisions
-                    where policy_digest = $1 order by decision_id desc limit $2) newest
+                    select s.active_outcome, s.outcome from shadow_decisions s
+                    where s.policy_digest = $1 and ($3::text[] is null or exists (
+                        select from verifications v
+                        where v.id = s.verification_id and v.biz_type = any ($3)))
+                    order by s.decision_id desc limit $2) newest
                  group by 1, 2 order by 1, 2",
             )
             .bind(digest)
             .bind(MOST_COMPARED)
+            .bind(scenes)
             .fetch_all(&self.pool)
             .await
         })

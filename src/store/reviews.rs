@@ -4,10 +4,11 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::api_keys::key_works;
 use super::audit::Doing;
 use super::{Error, Result, Store};
 use crate::domain::decision::Outcome;
-use crate::domain::ids::{DecisionId, ReviewId, VerificationId};
+use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
 use crate::domain::review::StoredReview;
 
 /// One verdict to be kept.
@@ -29,6 +30,10 @@ pub struct NewReview {
     pub decision: DecisionId,
     /// Another person has to agree.
     pub needs_another: bool,
+    /// The API key that it came with.
+    pub key: ApiKeyId,
+    /// The person whom the key names.
+    pub person: Option<String>,
 }
 
 /// What became of a verdict.
@@ -57,6 +62,8 @@ pub struct SealedReview {
     pub note: Option<Vec<u8>>,
     /// `key:` and the API key's id.
     pub reviewer: String,
+    /// The person whom that key named.
+    pub person: Option<String>,
     /// When.
     pub reviewed_at: OffsetDateTime,
     /// The decision it made.
@@ -102,6 +109,8 @@ impl Store {
                     .bind(review.needs_another)
                     .bind(&doing.purpose)
                     .bind(is_new)
+                    .bind(review.key.0)
+                    .bind(&review.person)
                     .fetch_one(&self.pool)
                     .await
             })
@@ -118,7 +127,7 @@ impl Store {
         let rows: Vec<SealedReview> = self
             .run(|| async {
                 sqlx::query_as(
-                    "select id, about, outcome, reason, note, reviewer, reviewed_at, decision_id,
+                    "select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
                         null as key_id, null as wrapped
                      from reviews where verification_id = $1 order by id",
                 )
@@ -148,7 +157,7 @@ impl Store {
                     select $2, $3, 'review.read', $1, $4
                     where exists (select from wanted where note is not null) returning 1
                  )
-                 select id, about, outcome, reason, note, reviewer, reviewed_at, decision_id,
+                 select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
                     key_id, wrapped
                  from wanted
                  where note is null or exists (select from recorded) order by id",
@@ -179,9 +188,11 @@ impl Store {
 /// decision, standing and record commit together (invariant 2). A person's approval or rejection
 /// closes the verification: what a phone says later does not undo it, and whoever is asking the
 /// provider at this moment loses the lease, so that no older answer lands on top. Of the first of
-/// two who must agree only the verdict is kept. `$12`: the verdict is new; otherwise it is kept
+/// two who must agree only the verdict is kept: the second is another person, however many keys the
+/// first holds, and a vote counts only while its key works. `$12`: the verdict is new; otherwise it is kept
 /// already, and only whether it counts by now is looked at.
-const REVIEW: &str = "
+const REVIEW: &str = concat!(
+    "
 with looked_at as (
     select v.id, d.result_id, d.policy_digest
     from verifications v cross join lateral (
@@ -191,8 +202,11 @@ with looked_at as (
 ), counts as (
     select * from looked_at
     where not $10 or exists (
-        select from reviews
-        where verification_id = $1 and about = $2 and outcome = $4 and reviewer <> $7)
+        select from reviews r
+        where r.verification_id = $1 and r.about = $2 and r.outcome = $4 and r.person <> $14
+            and exists (select from api_keys k where 'key:' || k.id = r.reviewer and ",
+    key_works!(),
+    "))
 ), decided as materialized (
     select verdict_person_decides($9, id, result_id, policy_digest, $4, $5, $8) as id from counts
 ), standing as (
@@ -206,9 +220,10 @@ with looked_at as (
         lease_until = case when $4 = 'retry' then v.lease_until end
     from counts where v.id = counts.id
 ), kept as (
-    insert into reviews (id, verification_id, about, outcome, reason, note, reviewer, reviewed_at,
-        decision_id)
-    select $3, id, $2, $4, $5, $6, $7, $8, (select id from decided) from looked_at where $12
+    insert into reviews (id, verification_id, about, outcome, reason, note, reviewer, person,
+        reviewed_at, decision_id)
+    select $3, id, $2, $4, $5, $6, 'key:' || $13::uuid, $14::text, $8, (select id from decided)
+    from looked_at where $12
 ), recorded as (
     insert into audit (at, actor, action, subject, purpose, details)
     select $8, $7, 'verification.review', id, $11,
@@ -216,7 +231,8 @@ with looked_at as (
             'decision', (select id from decided))::text
     from looked_at where $12 or exists (select from decided)
 )
-select exists (select from looked_at), exists (select from decided)";
+select exists (select from looked_at), exists (select from decided)"
+);
 
 impl TryFrom<&SealedReview> for StoredReview {
     type Error = Error;
@@ -228,6 +244,7 @@ impl TryFrom<&SealedReview> for StoredReview {
             outcome: Outcome::parse(&row.outcome).ok_or(Error::Inconsistent("reviews.outcome"))?,
             reason: row.reason.clone(),
             reviewer: row.reviewer.clone(),
+            person: row.person.clone(),
             reviewed_at: row.reviewed_at,
             decision: row.decision_id.map(DecisionId),
             has_note: row.note.is_some(),

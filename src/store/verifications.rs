@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::audit::Doing;
 use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
+use super::proposals::{Second, seconded};
 use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
@@ -56,6 +57,24 @@ pub enum StartRefusal {
     Erased,
     /// It belongs to a source out of reach.
     OtherSource,
+}
+
+/// A person's decision that a refetch reopens.
+#[derive(Clone, Debug)]
+pub struct Reopening {
+    /// It must still be the current one.
+    pub decision: DecisionId,
+    /// The second person, where two must agree.
+    pub second: Option<Second>,
+}
+
+/// What became of a refetch.
+#[derive(Clone, Debug)]
+pub struct Refetched {
+    /// As it is now.
+    pub verification: Verification,
+    /// `false`: it is erased, or a person has closed it and the refetch did not name that decision.
+    pub made_due: bool,
 }
 
 impl Store {
@@ -151,40 +170,78 @@ impl Store {
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
-    /// Makes it due now, out of `failed` and `expired` too (redrive), and also when it was closed:
-    /// an operator's wish, unlike a callback, reopens it. One that is erased stays as it is. `None`:
-    /// there is no such one.
+    /// The decision by which a person closed it, if one did and nobody has reopened it since.
+    pub async fn closed_by_person(&self, id: VerificationId) -> Result<Option<DecisionId>> {
+        let decision: Option<Uuid> = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select d.id from verifications v cross join lateral (
+                        select id, decided_by from decisions where id = v.decision_id limit 1) d
+                     where v.id = $1 and v.closed and v.state <> 'erased'
+                        and d.decided_by = 'person'",
+                )
+                .bind(id.0)
+                .fetch_optional(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(decision.map(DecisionId))
+    }
+
+    /// Makes it due now, out of `failed` and `expired` too (redrive), and also when the provider's
+    /// answer closed it: an operator's wish, unlike a callback, reopens it. What a person closed
+    /// needs to be named. One that is erased stays as it is. `None`: there is no such one.
     pub async fn refetch(
         &self,
         id: VerificationId,
         window: Duration,
+        reopening: Option<&Reopening>,
         doing: &Doing,
-    ) -> Result<Option<Verification>> {
+    ) -> Result<Option<Refetched>> {
+        let second = reopening.and_then(|reopening| reopening.second.as_ref());
         // verifications::refetch: counts as a hint, so that a fetch under way does not swallow it;
-        // an erased person is never asked about again. Who wished it is on record.
-        self.run(|| async {
-            sqlx::query(
-                "with wished as (
-                    update verifications set state = 'pending', closed = false, failures = 0,
+        // an erased person is never asked about again. Who wished it is on record. A person's
+        // decision is reopened only by who names it, so that a newer one is not undone unseen; one
+        // that commits while this waits for the row is not visible here, and counts as a person's.
+        let done = self
+            .run(|| async {
+                sqlx::query(concat!(
+                    "with ",
+                    seconded!("$7", "$8", "$9"),
+                    ", target as (
+                    update verifications v set state = 'pending', closed = false, failures = 0,
                         polls = 0, callbacks = callbacks + 1,
                         updated_at = greatest(updated_at, $3),
                         due_at = least(due_at, verdict_now()),
                         give_up_at = verdict_now() + make_interval(secs => $2)
-                    where id = $1 and state <> 'erased' returning id
+                    where v.id = $1 and v.state <> 'erased'
+                        and (not v.closed or v.decision_id is null
+                            or exists (select from decisions d
+                                where d.id = v.decision_id and d.decided_by = 'policy')
+                            or (v.decision_id = $6 and exists (select from consent)))
+                    returning v.id
                  )
-                 insert into audit (at, actor, action, subject, purpose)
-                 select $3, $4, 'verification.refetch', id, $5 from wished",
-            )
-            .bind(id.0)
-            .bind(window.as_secs_f64())
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
-        self.find(id).await
+                 insert into audit (at, actor, action, subject, purpose, details)
+                 select $3, $4, 'verification.refetch', id, $5,
+                    case when $6::uuid is not null then json_strip_nulls(json_build_object(
+                        'reopened', $6::uuid, 'proposal', $7::uuid))::text end
+                 from target"
+                ))
+                .bind(id.0)
+                .bind(window.as_secs_f64())
+                .bind(doing.at)
+                .bind(&doing.actor)
+                .bind(&doing.purpose)
+                .bind(reopening.map(|reopening| reopening.decision.0))
+                .bind(second.map(|second| second.proposal))
+                .bind(second.map(|second| second.key.0))
+                .bind(second.map(|second| second.person.as_str()))
+                .execute(&self.pool)
+                .await
+            })
+            .await?;
+        let made_due = done.rows_affected() > 0;
+        Ok(self.find(id).await?.map(|verification| Refetched { verification, made_due }))
     }
 
     /// A verification that the provider has started. Nothing is due now; if no callback comes, it

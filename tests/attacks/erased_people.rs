@@ -131,7 +131,7 @@ async fn curious() -> Database {
             }
             Some(kind) => {
                 store.add_policy(policy.digest(), policy.name(), &text, &doing()).await.unwrap();
-                store.use_policy(kind, "", Some(policy.digest()), &doing()).await.unwrap();
+                store.use_policy(kind, "", Some(policy.digest()), None, &doing()).await.unwrap();
             }
         }
     }

@@ -608,7 +608,7 @@ async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_the
     .execute(&steps.look)
     .await
     .unwrap();
-    let counts = steps.store.shadow_counts("one").await.unwrap();
+    let counts = steps.store.shadow_counts("one", None).await.unwrap();
     let counts: Vec<(&str, i64)> =
         counts.iter().map(|count| (count.active_outcome.as_str(), count.count)).collect();
     assert_eq!(counts, [("approve", 99_950), ("reject", 50)]);

@@ -186,7 +186,7 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
     let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
     app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
     let used = verdict::store::policies::Use::Active;
-    app.store.use_policy(used, "", Some(strange.digest()), &doing).await.unwrap();
+    app.store.use_policy(used, "", Some(strange.digest()), None, &doing).await.unwrap();
     let tries = std::cell::Cell::new(0);
     eventually("it is used", || async {
         tries.set(tries.get() + 1);

@@ -85,8 +85,8 @@ async fn standing(pool: &PgPool, policy: &str) -> i64 {
 async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() {
     let (store, pool, default) = seeded().await;
     let other = keep(&store, &named("other")).await;
-    store.use_policy(Use::Active, "own", Some(&other), &doing()).await.unwrap();
-    store.use_policy(Use::Shadow, "", Some(&other), &doing()).await.unwrap();
+    store.use_policy(Use::Active, "own", Some(&other), None, &doing()).await.unwrap();
+    store.use_policy(Use::Shadow, "", Some(&other), None, &doing()).await.unwrap();
     for change in ["use", "promote", "rollback", "deactivate", "seed"] {
         let given = "select last_value from policy_activations_id_seq";
         let before = one(&pool, given).await;
@@ -100,12 +100,13 @@ async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() 
             let (store, default) = (store.clone(), default.clone());
             async move {
                 match change {
-                    "use" => {
-                        store.use_policy(Use::Active, "a", Some(&default), &doing()).await.unwrap()
-                    }
-                    "promote" => store.promote_shadow("", &doing()).await.unwrap().is_some(),
+                    "use" => store
+                        .use_policy(Use::Active, "a", Some(&default), None, &doing())
+                        .await
+                        .unwrap(),
+                    "promote" => store.promote_shadow("", None, &doing()).await.unwrap().is_some(),
                     "rollback" => store.roll_back_policy("", &doing()).await.unwrap().is_some(),
-                    "deactivate" => store.deactivate_policy("own", &doing()).await.unwrap(),
+                    "deactivate" => store.deactivate_policy("own", None, &doing()).await.unwrap(),
                     _ => !store.seed_policy(&default, "default", DEFAULT, now()).await.unwrap(),
                 }
             }
@@ -159,7 +160,7 @@ async fn a_rollback_goes_back_over_what_was_rolled_back() {
         in_use.into_iter().find(|p| p.kind == "active" && p.biz_type == scene).map(|p| p.digest)
     };
     let activate = async |scene: &str, digest: &String| {
-        assert!(store.use_policy(Use::Active, scene, Some(digest), &doing()).await.unwrap());
+        assert!(store.use_policy(Use::Active, scene, Some(digest), None, &doing()).await.unwrap());
     };
     let back = async |scene: &str| store.roll_back_policy(scene, &doing()).await.unwrap();
 
@@ -186,9 +187,9 @@ async fn a_rollback_goes_back_over_what_was_rolled_back() {
     assert_eq!(back("other").await, None);
     // And loses it by itself, which can be rolled back, too.
     activate("own", c).await;
-    assert!(store.deactivate_policy("own", &doing()).await.unwrap());
-    assert!(!store.deactivate_policy("own", &doing()).await.unwrap());
-    assert!(!store.deactivate_policy("", &doing()).await.unwrap(), "never the general one");
+    assert!(store.deactivate_policy("own", None, &doing()).await.unwrap());
+    assert!(!store.deactivate_policy("own", None, &doing()).await.unwrap());
+    assert!(!store.deactivate_policy("", None, &doing()).await.unwrap(), "never the general one");
     assert_eq!(back("own").await, Some(Some(c.clone())));
     assert_eq!((back("own").await, active("").await), (Some(None), Some(a.clone())));
 }
@@ -407,7 +408,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     let (pool, store) = (setting.database.pool().await, setting.database.store());
     more_like(&pool, "pass-75-c", 1100).await;
     let milder = keep(&store, &std::fs::read_to_string(candidate).unwrap()).await;
-    store.use_policy(Use::Active, "", Some(&milder), &doing()).await.unwrap();
+    store.use_policy(Use::Active, "", Some(&milder), None, &doing()).await.unwrap();
     let policies = Policies::load(&store).await.unwrap().unwrap();
     let (clock, ids, range) = (Clock::system(), Ids::random(), Range::default());
     let redecide = async |after, tell: &mut dyn FnMut() -> bool| {
@@ -458,7 +459,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     assert!(rest.same >= new.len() as u64 - 1 && rest.same + rest.new == rest.looked_at);
     assert_eq!(first.looked_at + rest.looked_at, 1106 - 1);
     // Another activation, of any scene, and not a row more.
-    store.use_policy(Use::Active, "elsewhere", Some(&milder), &doing()).await.unwrap();
+    store.use_policy(Use::Active, "elsewhere", Some(&milder), None, &doing()).await.unwrap();
     let decisions = "select count(*) from decisions";
     let before = one(&pool, decisions).await;
     assert_eq!(

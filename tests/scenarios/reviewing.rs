@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Options, Reply, TestApp, callback, make_key};
+use crate::harness::{Options, Reply, TestApp, callback, make_key, make_key_of};
 use verdict::http::auth::Scope;
 
 struct Reviewer<'a> {
@@ -15,6 +15,10 @@ struct Reviewer<'a> {
 impl<'a> Reviewer<'a> {
     async fn new(app: &'a TestApp) -> Self {
         Self { app, key: make_key(&app.store, &[Scope::ReviewsWrite]).await }
+    }
+
+    async fn person(app: &'a TestApp, name: &str) -> Self {
+        Self { app, key: make_key_of(&app.store, name, &[Scope::ReviewsWrite]).await }
     }
 
     async fn says_to(&self, id: &str, body: &Value, tag: Option<&str>) -> Reply {
@@ -102,9 +106,10 @@ async fn what_a_phone_says_later_does_not_undo_a_person() {
         let now = app.get(&format!("/v1/verifications/{id}")).await;
         assert_eq!(now.json["decision"]["outcome"], outcome);
         assert_eq!(app.provider.queries(biz_id), before, "nobody asked again");
-        // An operator may.
+        // A reviewer may, who says why.
         let refetch = app.client.post(format!("http://{}/v1/verifications/{id}/refetch", app.http));
-        assert_eq!(refetch.bearer_auth(&app.api_key).send().await.unwrap().status(), 202);
+        let refetch = refetch.bearer_auth(&app.api_key).header("verdict-purpose", "appeal 4711");
+        assert_eq!(refetch.send().await.unwrap().status(), 202);
         assert_eq!(app.settled(&id).await["decision"]["by"], "policy");
     }
     // Who may try again may.
@@ -193,7 +198,7 @@ async fn what_is_no_verdict_is_refused() {
 #[tokio::test]
 async fn an_approval_may_need_four_eyes() {
     let app = TestApp::start_with(four_eyes("approvals")).await;
-    let (anna, bo) = (Reviewer::new(&app).await, Reviewer::new(&app).await);
+    let (anna, bo) = (Reviewer::person(&app, "anna").await, Reviewer::person(&app, "bo").await);
     let verification = app.verified("pass-88").await;
     let id = verification["id"].as_str().unwrap();
     // Anna alone, however often, and Bo with another verdict or about another decision do not do.
@@ -218,7 +223,7 @@ async fn an_approval_may_need_four_eyes() {
 #[tokio::test]
 async fn two_who_agree_at_the_same_moment_decide_once() {
     let app = TestApp::start_with(four_eyes("all")).await;
-    let reviewers = [Reviewer::new(&app).await, Reviewer::new(&app).await];
+    let reviewers = [Reviewer::person(&app, "anna").await, Reviewer::person(&app, "bo").await];
     for n in 0..20 {
         let verification = app.verified(&format!("pass-88-{n}")).await;
         let id = verification["id"].as_str().unwrap();

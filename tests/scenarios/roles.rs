@@ -7,9 +7,10 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row};
 use url::Url;
 use verdict::app::Role;
+use verdict::http::auth::Scope;
 
 use crate::attacks::grants::not_needed;
-use crate::harness::{Database, Options, Recorder, Setting, callback, now};
+use crate::harness::{Database, Options, Recorder, Setting, callback, make_key_of, now};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
@@ -44,10 +45,13 @@ pub async fn member(owner: &Database, roles: &str) -> Database {
 async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
-    let more = "[retention]\nperson_days = 900\nimages_days = 900\ncallbacks_days = 900".to_owned();
+    let more = "[retention]\nperson_days = 900\nimages_days = 900\ncallbacks_days = 900
+        [reviews]\nfour_eyes = \"approvals\""
+        .to_owned();
     let options = Options { images, more, fixed_clock: false, ..Options::default() };
     let mut setting = Setting::new(options).await;
     let owner = setting.database.clone();
+    setting.api_key = make_key_of(&owner.store(), "anna", &Scope::ALL).await;
     let (of_worker, of_api) = (Recorder::default(), Recorder::default());
     setting.database = of_worker.before(&user(&owner, "verdict_worker").await).await;
     setting.options.role = Role::Worker;
@@ -85,7 +89,8 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
     .await;
     assert_eq!(setting.get(api.http, &format!("{path}/images")).await.status, 200);
     let refetch = format!("{path}/refetch");
-    assert_eq!(setting.ask("POST", api.http, &refetch, &[]).await.status, 202);
+    let proposed = setting.ask("POST", api.http, &refetch, &[WHY]).await;
+    assert!(proposed.status == 202 && proposed.json["proposed"].is_string(), "{proposed:?}");
     let receipt = setting.ask("DELETE", api.http, &material, &[WHY]).await;
     assert_eq!((receipt.status, &receipt.json["destroyed"]["data_keys"]), (202, &1.into()));
     assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
@@ -170,7 +175,7 @@ async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, 
     for (path, body, status) in [
         (
             format!("{path}/reviews"),
-            r#"{ "outcome": "approve", "reason": "seen", "note": "in person" }"#,
+            r#"{ "outcome": "reject", "reason": "seen", "note": "in person" }"#,
             201,
         ),
         ("/v1/verifications/refetch".to_owned(), r#"{ "state": "failed" }"#, 202),

@@ -255,7 +255,7 @@ pub(super) async fn redecide(
         "after": arguments.after });
     let purpose = arguments.purpose.as_deref();
     let record = async |action, details: serde_json::Value| {
-        store.record(&context.doing(purpose), action, None, Some(&details.to_string())).await
+        store.record(&Context::doing(purpose), action, None, Some(&details.to_string())).await
     };
     record("policy.redecide", asked).await?;
     let mut progress = Progress::of(&store, &range).await?;

@@ -15,6 +15,7 @@ use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
+use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::Doing;
 use verdict::vault::api_key;
 
@@ -273,16 +274,31 @@ impl TestApp {
     }
 }
 
-/// A new API key with these scopes.
+/// A new API key with these scopes, held by a program.
 pub async fn make_key(store: &Store, scopes: &[Scope]) -> String {
+    make_key_with(store, scopes, &KeyTerms::default()).await.0
+}
+
+/// A new API key with these scopes for this person.
+pub async fn make_key_of(store: &Store, person: &str, scopes: &[Scope]) -> String {
+    let terms = KeyTerms { person: Some(person.to_owned()), ..KeyTerms::default() };
+    make_key_with(store, scopes, &terms).await.0
+}
+
+/// A new API key, and its id.
+pub async fn make_key_with(
+    store: &Store,
+    scopes: &[Scope],
+    terms: &KeyTerms,
+) -> (String, ApiKeyId) {
     let key = api_key::generate().expect("randomness");
     let now = OffsetDateTime::UNIX_EPOCH;
     let id: ApiKeyId = Ids::random().next(now);
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
     let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: now };
     store
-        .add_api_key(id, "test", &api_key::secret_digest(&key), &scopes, &doing)
+        .add_api_key_with(id, "test", &api_key::secret_digest(&key), &scopes, terms, &doing)
         .await
         .expect("a key");
-    key
+    (key, id)
 }

@@ -11,7 +11,9 @@ pub mod protocol;
 mod proxy;
 mod recorder;
 
-pub use app::{Options, TestApp, configuration, make_key, provider, vault_secret};
+pub use app::{
+    Options, TestApp, configuration, make_key, make_key_of, make_key_with, provider, vault_secret,
+};
 pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
