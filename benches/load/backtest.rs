@@ -258,5 +258,6 @@ fn evidence(n: u32) -> Evidence {
         biz_type: "onboarding".to_owned(),
         attempts: 1,
         malformed: Vec::new(),
+        damaged_texts: Vec::new(),
     }
 }

@@ -61,6 +61,7 @@ impl Answer<'_> {
             biz_type: self.biz_type.to_owned(),
             attempts: self.attempts,
             malformed: vec!["x".to_owned(); usize::from(self.malformed % 4)],
+            damaged_texts: Vec::new(),
         }
     }
 }

@@ -23,6 +23,7 @@ fuzz_target!(|input: &[u8]| {
             biz_type: String::new(),
             attempts: 1,
             malformed: Vec::new(),
+            damaged_texts: Vec::new(),
         };
         let decision = decide(&policy, &evidence);
         assert_ne!(decision.outcome, Outcome::Approve, "approved status {verify_status}");

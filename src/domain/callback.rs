@@ -1,21 +1,23 @@
 //! A callback: what the app's backend says the phone said. A hint, and a key to ask by.
 
+mod hints;
+
 use std::fmt;
 
-use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
-use super::members::{FieldError, Members};
+use super::lenient_json::{self, Json, Text};
+use super::members::FieldError;
 
-/// Longest `biz_type` and `biz_id`, in characters (the provider's document: `BizId` ≤ 64;
+pub use hints::Hint;
+
+/// Longest `biz_type` and `biz_id`, in Unicode code points (the provider's document: `BizId` ≤ 64;
 /// `BizType` is shorter there, but not ours to judge).
 pub const MAX_KEY_CHARS: usize = 64;
-/// Years a phone can have finished in. Beyond them no clock is meant, and near the year 10,000 a
-/// time cannot even be moved to UTC.
-const YEARS: std::ops::RangeInclusive<i32> = 2000..=2100;
 /// Longest `reference`, in characters.
 pub const MAX_REFERENCE_CHARS: usize = 128;
+/// Deepest nesting of a body. Everything below the second level is ignored.
+const MAX_DEPTH: usize = 64;
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -24,7 +26,7 @@ macro_rules! keys {
         pub struct $name(String);
 
         impl $name {
-            /// Parses 1 to [`MAX_KEY_CHARS`] visible ASCII characters without slashes.
+            /// Parses 1 to [`MAX_KEY_CHARS`] code points without control characters.
             pub fn parse(text: &str) -> Result<Self, &'static str> {
                 check_key(text).map(|()| Self(text.to_owned()))
             }
@@ -48,9 +50,8 @@ keys! {
     BizId;
 }
 
-/// A key names one verification in URLs, logs and tickets, so it must look the same everywhere:
-/// no blanks, no slashes, nothing that normalises or renders differently. The vendor advises a
-/// business serial number, which fits.
+/// What the provider takes: any script, blanks and slashes. The code points stay exactly as they
+/// came, because the provider compares them so: nothing is trimmed or normalised.
 fn check_key(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("must not be empty");
@@ -58,8 +59,8 @@ fn check_key(text: &str) -> Result<(), &'static str> {
     if text.chars().count() > MAX_KEY_CHARS {
         return Err("must be at most 64 characters");
     }
-    if text.chars().any(|c| !c.is_ascii_graphic() || matches!(c, '/' | '\\')) {
-        return Err("must be visible ASCII characters without blanks or slashes");
+    if text.chars().any(char::is_control) {
+        return Err("must not contain control characters");
     }
     Ok(())
 }
@@ -77,18 +78,8 @@ pub struct Callback {
     pub reference: Option<String>,
     /// What the SDK on the phone said.
     pub hint: Hint,
-}
-
-/// What the phone's SDK said, reduced to closed alphabets: it may be forged, and its `message`
-/// is free text that could name a person, so that one is not even kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hint {
-    /// `AUDIT_PASS`, `AUDIT_FAIL`, `AUDIT_NOT`, `AUDIT_IN_AUDIT`, `AUDIT_EXCEPTION`.
-    pub audit: Option<&'static str>,
-    /// The SDK's numeric code.
-    pub code: Option<i32>,
-    /// `android`, `ios`, `h5`, `mini-program`.
-    pub platform: Option<&'static str>,
+    /// Names of hints that were there and could not be read.
+    pub dropped_hints: Vec<&'static str>,
 }
 
 /// Why a body is not a callback.
@@ -101,64 +92,68 @@ pub enum CallbackError {
 }
 
 impl Callback {
-    /// Reads a body. Unknown members are ignored; all wrong ones are told at once.
+    /// Reads a body. Only what identifies the verification can refuse it: hints that make no sense
+    /// are dropped, unknown members are ignored, and damaged text in either does no harm. All wrong
+    /// members are reported at once.
     pub fn parse(body: &[u8]) -> Result<Self, CallbackError> {
-        let Ok(Value::Object(members)) = serde_json::from_slice(body) else {
+        let document = lenient_json::read(body, MAX_DEPTH).ok_or(CallbackError::Malformed)?;
+        let Json::Object(members) = document.root else { return Err(CallbackError::Malformed) };
+        let byte_order_mark = !body.trim_ascii_start().starts_with(b"{");
+        if document.stray_bytes || byte_order_mark || !document.rest.is_empty() {
             return Err(CallbackError::Malformed);
-        };
-        let mut reader = Members::of(&members);
-        let biz_type = reader.required("/biz_type", BizType::parse);
-        let biz_id = reader.required("/biz_id", BizId::parse);
-        let occurred_at = reader.optional("/occurred_at", |text| {
-            let at =
-                OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
-            // A phone whose clock was reset says 1970: no hint, but no reason to lose the callback.
-            Ok(at.checked_to_offset(UtcOffset::UTC).filter(|at| YEARS.contains(&at.year())))
-        });
-        let reference = reader.optional("/reference", parse_reference);
-        let hint = read_hint(&mut reader);
-        match (biz_type, biz_id) {
-            (Some(biz_type), Some(biz_id)) if reader.errors.is_empty() => {
-                let occurred_at = occurred_at.flatten();
-                Ok(Self { biz_type, biz_id, occurred_at, reference, hint })
-            }
-            _ => Err(CallbackError::Invalid(reader.errors)),
         }
+        let mut errors = Vec::new();
+        let biz_type = exact(&members, "/biz_type", true, BizType::parse, &mut errors);
+        let biz_id = exact(&members, "/biz_id", true, BizId::parse, &mut errors);
+        let reference = exact(&members, "/reference", false, parse_reference, &mut errors);
+        let (Some(biz_type), Some(biz_id), true) = (biz_type, biz_id, errors.is_empty()) else {
+            return Err(CallbackError::Invalid(errors));
+        };
+        let mut dropped_hints = Vec::new();
+        let occurred_at = hints::occurred_at(last(&members, "occurred_at"), &mut dropped_hints);
+        let hint = Hint::read(last(&members, "client"), &mut dropped_hints);
+        Ok(Self { biz_type, biz_id, occurred_at, reference, hint, dropped_hints })
     }
+}
+
+/// The member of that name; of several the last, as most parsers read it. `null` is absent.
+fn last<'a>(members: &'a [(Text, Json)], name: &str) -> Option<&'a Json> {
+    let mut named = members.iter().filter(|(text, _)| text.value.as_str() == name);
+    named.next_back().map(|(_, value)| value).filter(|value| !matches!(value, Json::Null))
+}
+
+/// A text whose every character counts: undamaged, and given once or always the same.
+fn exact<T>(
+    members: &[(Text, Json)],
+    pointer: &'static str,
+    required: bool,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<T> {
+    let name = &pointer[1..];
+    let outcome = match last(members, name) {
+        None if required => Err("is required"),
+        None => return None,
+        Some(Json::Text(text)) if text.damaged => Err("must be whole Unicode text"),
+        Some(Json::Text(text)) => {
+            let same =
+                |value: &Json| matches!(value, Json::Text(again) if again.value == text.value);
+            let mut named = members.iter().filter(|(other, _)| other.value.as_str() == name);
+            if named.all(|(_, value)| same(value)) {
+                parse(&text.value)
+            } else {
+                Err("is given twice with different values")
+            }
+        }
+        Some(_) => Err("must be a string"),
+    };
+    outcome.map_err(|detail| errors.push(FieldError { pointer, detail })).ok()
 }
 
 /// What callers may call their own; it is given back as it is.
 pub(super) fn parse_reference(text: &str) -> Result<String, &'static str> {
     let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
     fits.then(|| text.to_owned()).ok_or("must be at most 128 characters, none of them NUL")
-}
-
-fn read_hint(outer: &mut Members<'_>) -> Hint {
-    const AUDITS: [&str; 5] =
-        ["AUDIT_PASS", "AUDIT_FAIL", "AUDIT_NOT", "AUDIT_IN_AUDIT", "AUDIT_EXCEPTION"];
-    const PLATFORMS: [&str; 4] = ["android", "ios", "h5", "mini-program"];
-    let mut client = match outer.get("client") {
-        None | Some(Value::Null) => return Hint::default(),
-        Some(Value::Object(members)) => Members::of(members),
-        Some(_) => {
-            outer.fail::<()>("/client", "must be an object");
-            return Hint::default();
-        }
-    };
-    let word = |text: &str, known: &[&'static str]| {
-        known.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
-    };
-    // The SDK's generations spell these differently and send code as text or number; what we do
-    // not know is no reason to lose the callback.
-    let audit = client.optional("/client/audit", |text| Ok(word(text, &AUDITS)));
-    let platform = client.optional("/client/platform", |text| Ok(word(text, &PLATFORMS)));
-    let code = match client.get("code") {
-        Some(Value::Number(number)) => number.as_i64().and_then(|n| i32::try_from(n).ok()),
-        _ => client.optional("/client/code", |text| Ok(text.trim().parse().ok())).flatten(),
-    };
-    client.optional("/client/message", |_| Ok(()));
-    outer.errors.append(&mut client.errors);
-    Hint { audit: audit.flatten(), code, platform: platform.flatten() }
 }
 
 #[cfg(test)]
@@ -184,28 +179,35 @@ mod tests {
             callback.hint,
             Hint { audit: Some("AUDIT_PASS"), code: Some(1), platform: Some("android") }
         );
+        assert!(callback.dropped_hints.is_empty());
     }
 
     #[test]
     fn every_wrong_member_is_named_at_once() {
         assert_eq!(pointers("{}"), ["/biz_type", "/biz_id"]);
         assert_eq!(
-            pointers(
-                r#"{"biz_type":7,"biz_id":"","occurred_at":"yesterday","reference":{},"client":3}"#
-            ),
-            ["/biz_type", "/biz_id", "/occurred_at", "/reference", "/client"]
+            pointers(r#"{"biz_type":7,"biz_id":"","occurred_at":"yesterday","reference":{}}"#),
+            ["/biz_type", "/biz_id", "/reference"]
         );
-        for id in ["", "a b", "a/b", "订单", "😀", &"x".repeat(65), "tab\\u0009"] {
+        for id in
+            ["", &"订".repeat(65), "tab\\u0009", "\\u0000", "\\u0085", "\\ud83d", "line\nbreak"]
+        {
             assert_eq!(pointers(&format!(r#"{{"biz_type":"a","biz_id":"{id}"}}"#)), ["/biz_id"]);
         }
+        assert_eq!(pointers(r#"{"biz_type":"a","biz_id":"b","biz_id":"c"}"#), ["/biz_id"]);
+        assert_eq!(
+            pointers(r#"{"biz_type":"a","biz_id":"b","reference":"\ud83d"}"#),
+            ["/reference"]
+        );
     }
 
     #[test]
-    fn a_time_that_no_clock_means_is_dropped_and_not_choked_on() {
-        for at in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "1999-12-31T23:59:59Z"]
-        {
-            let body = format!(r#"{{"biz_type":"a","biz_id":"b","occurred_at":"{at}"}}"#);
-            assert_eq!(Callback::parse(body.as_bytes()).unwrap().occurred_at, None, "{at}");
+    fn an_id_may_be_any_text_that_the_provider_takes() {
+        let longest = "订".repeat(64);
+        for id in [" ", " a b ", "a/b\\c", "订单😀", "e\u{301}", "\u{200b}\u{fffd}", &longest] {
+            let body = serde_json::json!({ "biz_type": id, "biz_id": id }).to_string();
+            let callback = Callback::parse(body.as_bytes()).expect("valid");
+            assert_eq!((callback.biz_type.as_str(), callback.biz_id.as_str()), (id, id));
         }
     }
 
@@ -214,12 +216,21 @@ mod tests {
         for body in ["", "null", "[]", "{", "\u{feff}{}", "{\"a\":1}x"] {
             assert_eq!(Callback::parse(body.as_bytes()), Err(CallbackError::Malformed));
         }
-        assert_eq!(Callback::parse(b"{\"biz_type\":\"\xff\"}"), Err(CallbackError::Malformed));
+        let stray = b"{\"biz_type\":\"a\",\xff\"biz_id\":\"b\"}";
+        assert_eq!(Callback::parse(stray), Err(CallbackError::Malformed));
     }
 
     #[test]
-    fn an_unknown_hint_does_not_lose_the_callback() {
-        let body = r#"{"biz_type":"a","biz_id":"b","client":{"audit":"WHAT","code":"x","platform":"fridge"}}"#;
-        assert_eq!(Callback::parse(body.as_bytes()).expect("valid").hint, Hint::default());
+    fn damage_outside_of_what_identifies_loses_nothing() {
+        for member in [
+            &br#""client":{"message":"\ud83d","audit":"AUDIT_PASS"}"#[..],
+            b"\"client\":{\"message\":\"\xb2\xe2\",\"audit\":\"audit_pass\"}",
+            b"\"\xff\":\"\n\",\"client\":{\"message\":{\"x\":[1]},\"audit\":\"AUDIT_PASS\"}",
+            b"\"new\":NaN,\"client\":{\"message\":7,\"audit\":\"AUDIT_PASS\"}",
+        ] {
+            let body = [&br#"{"biz_type":"a","biz_id":"b","#[..], member, b"}"].concat();
+            let callback = Callback::parse(&body).expect("valid");
+            assert_eq!(callback.hint.audit, Some("AUDIT_PASS"), "{}", body.escape_ascii());
+        }
     }
 }

@@ -35,6 +35,11 @@ pub struct Evidence {
     /// Names of fields that were there but made no sense (a score of "abc" or 140, say). A policy
     /// must not take such an answer for one that lacks the field.
     pub malformed: Vec<String>,
+    /// JSON pointers of texts in the answer that were damaged (half a surrogate pair, a raw control
+    /// character, bytes of another encoding) and decide nothing. Members that the vendor does not
+    /// document appear as `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged_texts: Vec<String>,
 }
 
 impl Evidence {

@@ -115,7 +115,7 @@ pub(super) struct BacktestStartedView {
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
 pub(super) struct BacktestRequest {
     /// Left out: all scenes.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: Option<String>,
     /// Only answers that came since then; left out: everything there is.
     since: Option<OffsetDateTime>,

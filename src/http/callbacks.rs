@@ -14,8 +14,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde::Deserialize;
-use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::Api;
@@ -60,40 +58,26 @@ pub type Sources = BTreeMap<String, Arc<Source>>;
 #[expect(dead_code, reason = "describes what `domain::callback` reads")]
 pub(super) struct CallbackRequest {
     /// The scene.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: String,
     /// The id of the task at the provider.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_id: String,
-    /// When the phone finished.
-    occurred_at: Option<OffsetDateTime>,
+    /// When the phone finished: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970. A
+    /// hint: what cannot be read with certainty is dropped.
+    #[schema(value_type = Option<serde_json::Value>, example = "2026-11-26T12:00:00+08:00")]
+    occurred_at: (),
     /// Your own, given back as it is; no name or number of a person. The first one stays.
     #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
-    /// What the SDK on the phone said.
-    client: Option<ClientRequest>,
-}
-
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `domain::callback` reads")]
-pub(super) struct ClientRequest {
-    /// `AUDIT_PASS` and the like.
-    audit: Option<String>,
-    /// As the SDK said it.
-    code: Option<ClientCode>,
-    /// `android`, `ios`, `h5` or `mini-program`.
-    platform: Option<String>,
-    /// Not kept.
-    message: Option<String>,
-}
-
-/// Generations of the SDK differ.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "describes what `domain::callback` reads")]
-pub(super) enum ClientCode {
-    Text(String),
-    Number(f64),
+    /// What the SDK on the phone said: `audit` (`AUDIT_PASS` and the like), `code`, `platform`
+    /// (`android`, `ios`, `h5`, `mini-program`). A hint: what is unknown is dropped. `message` is
+    /// never kept.
+    #[schema(
+        value_type = Option<serde_json::Value>,
+        example = json!({ "audit": "AUDIT_PASS", "code": "1", "platform": "android" })
+    )]
+    client: (),
 }
 
 /// Takes the message that a user has finished. The answer comes after message and work are on disk.
@@ -145,6 +129,9 @@ async fn accept(
     }
 
     let callback = Callback::parse(&body)?;
+    for hint in &callback.dropped_hints {
+        metrics::counter!("verdict_callback_hints_dropped_total", "hint" => *hint).increment(1);
+    }
     if !source.scenes.include(&callback.biz_type) {
         return Err(
             Problem::not_found().detail("This source may not post callbacks of this biz_type")

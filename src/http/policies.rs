@@ -146,7 +146,7 @@ pub(super) struct RolledBackView {
 #[expect(dead_code, reason = "describes what the handlers read by hand")]
 pub(super) struct SceneRequest {
     /// Left out: all scenes without a policy of their own.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: Option<String>,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct SceneRequest {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
 pub(super) struct OwnSceneRequest {
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: String,
 }
 

@@ -115,7 +115,7 @@ pub(super) struct RedriveRequest {
     #[schema(pattern = "^(failed|expired)$")]
     state: String,
     /// Of this scene.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: Option<String>,
     /// Whose newest answer had this code of the provider's.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]

@@ -225,10 +225,10 @@ pub(super) struct StartedView {
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
 pub(super) struct StartRequest {
     /// The scene.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: String,
     /// The id of the task; one that was passed cannot be started again.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[!-.0-\[\]-~]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_id: String,
     /// Your own; no name or number of a person.
     #[schema(max_length = 128, pattern = r"^[^\x00]*$")]

@@ -31,6 +31,7 @@ pub(super) fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64
         biz_type: "RPBasicTest".to_owned(),
         attempts: 1,
         malformed: Vec::new(),
+        damaged_texts: Vec::new(),
     }
 }
 

@@ -167,11 +167,16 @@ impl Sandbox {
     ) -> Reply {
         let shape = scenario.shape;
         let envelope = shape.envelope || question.api_version() == Some(ENVELOPE_VERSION);
-        Reply::Document {
-            http_status: 200,
-            node: answer::wrap(members, &self.request_id(), envelope, shape.data),
-            xml_root: (shape.xml || question.wants_xml()).then(|| format!("{RESULT}Response")),
-            retry_after: None,
+        let node = answer::wrap(members, &self.request_id(), envelope, shape.data);
+        let xml = shape.xml || question.wants_xml();
+        match shape.damage {
+            Some(damage) if !xml => Reply::Damaged(damage.apply(&node.to_json())),
+            _ => Reply::Document {
+                http_status: 200,
+                node,
+                xml_root: xml.then(|| format!("{RESULT}Response")),
+                retry_after: None,
+            },
         }
     }
 

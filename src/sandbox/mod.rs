@@ -9,6 +9,7 @@ pub mod scenario;
 
 mod answer;
 mod auth;
+mod damage;
 mod desk;
 mod document;
 mod identity;

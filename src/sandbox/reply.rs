@@ -31,6 +31,8 @@ pub enum Reply {
         /// HTTP status.
         http_status: u16,
     },
+    /// JSON that no strict parser reads.
+    Damaged(Vec<u8>),
     /// Half a JSON object.
     Garbage,
     /// Nothing, with HTTP 200.
@@ -69,6 +71,7 @@ impl Reply {
                 response
             }
             Self::Html { http_status } => response(http_status, "text/html", EDGE_PAGE),
+            Self::Damaged(json) => response(200, "application/json;charset=utf-8", json),
             Self::Garbage => response(200, "application/json;charset=utf-8", HALF),
             Self::Empty => response(200, "application/json;charset=utf-8", Body::empty()),
             Self::Cut => {

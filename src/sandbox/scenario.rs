@@ -30,6 +30,8 @@
 //! | `xml` · `data` · `envelope` | XML even if JSON was asked · a `Data` level · the `ResultObject` envelope |
 //! | `strings` · `docspelling` | the 2019 document's form: numbers as text, its spelling, dashed dates · its spelling alone |
 //! | `extra` · `badscore` | an unknown field · a score that is no number |
+//! | `damaged-surrogate` · `damaged-control` · `damaged-byte` · `damaged-gbk` | JSON with a text that no strict parser reads |
+//! | `damaged-trailing` · `damaged-second` · `damaged-denied` | JSON with a comment behind it · with a second answer behind it · with `Success: false` beside the status |
 //! | `mask` · `quality-LOW` | face wears a mask · that face quality |
 //! | `cardexpires-30` · `cardexpires--1` · `longterm` | the card's end date, in days from today · 长期 |
 //! | `born-19881231` | the card's date of birth, which is 1900-01-01 otherwise |
@@ -38,6 +40,8 @@
 //! | `person-5` | the same invented person for everyone who says 5 |
 
 use std::time::Duration;
+
+use super::damage::Damage;
 
 /// Score of a pass that names none.
 pub const PASS_SCORE: f64 = 97.53;
@@ -120,6 +124,8 @@ pub struct Shape {
     pub extra: bool,
     /// A score that is no number.
     pub bad_score: bool,
+    /// The JSON is damaged.
+    pub damage: Option<Damage>,
 }
 
 /// What the answer says about the person.
@@ -365,6 +371,11 @@ impl Reader<'_> {
             "quality" => self.scenario.person.quality = Some(self.code()?.to_ascii_uppercase()),
             "cardexpires" => self.scenario.person.card_end = CardEnd::Days(self.number()?),
             "born" => self.scenario.person.birth = Some(self.date()?),
+            "damaged" => {
+                let kind = Damage::parse(&self.words.get(self.at)?.to_ascii_lowercase())?;
+                self.at += 1;
+                self.scenario.shape.damage = Some(kind);
+            }
             "longterm" => self.scenario.person.card_end = CardEnd::LongTerm,
             "person" => self.scenario.person.identity = Some(self.code()?.to_owned()),
             "strings" => {

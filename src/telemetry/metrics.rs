@@ -75,6 +75,11 @@ pub const METRICS: &[Metric] = &[
         &["source", "code"],
         "Refused callbacks by source and problem code; source is unknown for every name that is not configured",
     ),
+    counter(
+        "verdict_callback_hints_dropped_total",
+        &["hint"],
+        "Hints in callbacks that could not be read and were dropped, by member",
+    ),
     gauge(
         "verdict_verifications",
         &["state"],

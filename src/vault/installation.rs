@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::locked::Locked;
 use super::seal::DataKey;
+use crate::domain::folding;
 
 /// Name of the key under the blind index.
 pub const PERSON_INDEX: &str = "person-index";
@@ -27,17 +28,10 @@ impl PersonIndex {
         Self(Locked::new(key))
     }
 
-    /// Of an identity number: HMAC-SHA-256 of its letters and digits, the check character `X`
-    /// written large. `None` if there are none.
+    /// HMAC-SHA-256 of an identity number as [`folding::number`] writes it; `None` where that is
+    /// nobody's number.
     pub fn digest(&self, number: &str) -> Option<[u8; 32]> {
-        let plain: zeroize::Zeroizing<String> = zeroize::Zeroizing::new(
-            number
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .collect::<String>()
-                .to_ascii_uppercase(),
-        );
-        (!plain.is_empty()).then(|| mac(&self.0, &[b"person", plain.as_bytes()]))
+        folding::number(number).map(|number| mac(&self.0, &[b"person", number.as_bytes()]))
     }
 }
 
@@ -90,12 +84,15 @@ mod tests {
         let digest = index.digest("00000019000101001X");
         assert!(digest.is_some());
         assert_eq!(digest, index.digest(" 000000 19000101 001x "));
+        assert_eq!(digest, index.digest("０００００019０００１０１００１Ｘ"));
         assert_ne!(digest, index.digest("000000190001010011"));
         assert_ne!(
             digest,
             PersonIndex::new(DataKey::generate().unwrap()).digest("00000019000101001X")
         );
-        assert_eq!(index.digest(" - "), None);
+        for nobodys in [" - ", "000000********001X", "000000xxxxxxxx001X", "0000\u{fffd}"] {
+            assert_eq!(index.digest(nobodys), None, "{nobodys}");
+        }
     }
 
     #[test]

@@ -93,13 +93,16 @@ async fn a_body_that_is_no_callback_is_refused_with_every_wrong_field_named() {
         (
             r#"{"biz_type":"a","biz_id":"b","occurred_at":"now","reference":7,"client":"x"}"#
                 .to_owned(),
-            vec!["/occurred_at", "/reference", "/client"],
+            vec!["/reference"],
         ),
     ];
-    for id in ["", &long, "two words", "a/b", "a\\b", "😀", "订单一", "line\nbreak", "\u{0}", " x"]
-    {
+    for id in ["", &long, "line\nbreak", "\u{0}", "\u{85}"] {
         cases.push((with_id(id), vec!["/biz_id"]));
         cases.push((with_type(id), vec!["/biz_type"]));
+    }
+    for damaged in [r#""\ud83d""#, r#""\udc00x""#] {
+        let body = format!(r#"{{"biz_type":{damaged},"biz_id":{damaged},"reference":{damaged}}}"#);
+        cases.push((body, vec!["/biz_type", "/biz_id", "/reference"]));
     }
     for (body, pointers) in cases {
         let reply = app.post(Callback::signed(&body, now)).await;
@@ -191,7 +194,7 @@ async fn the_log_of_refusals_holds_codes_and_nothing_of_the_request() {
     let setting = Setting::new(Options::default()).await;
     let process = setting.serve().await;
     let now = now();
-    let marked = r#"{"biz_type":"MARK-TYPE","biz_id":"MARK ID","reference":"MARK-REFERENCE"}"#;
+    let marked = r#"{"biz_type":"MARK-TYPE","biz_id":"MARK\nID","reference":"MARK-REFERENCE"}"#;
     let posts = [
         Callback::signed(marked, now),
         Callback::signed(marked, now).with("webhook-signature", "v1,MARK"),

@@ -10,6 +10,7 @@ mod attacks;
 mod bad_input;
 mod configuration;
 mod crashes;
+mod damaged_text;
 mod deciding;
 mod demo;
 mod doctor;

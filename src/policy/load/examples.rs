@@ -100,6 +100,7 @@ fn nothing() -> Evidence {
         biz_type: "example".to_owned(),
         attempts: 1,
         malformed: Vec::new(),
+        damaged_texts: Vec::new(),
     }
 }
 

@@ -390,13 +390,7 @@ fn what_the_database_could_not_hold_is_refused() {
     let twice = |when: &str| format!("{{ all = [{{ field = \"status\", ne = 1 }}, {when}] }}");
     let others = "{ field = \"status\", ne = 1 }";
     let last = |text: &str| Policy::load(text).unwrap_err().last().unwrap().to_string();
-    for bad in [
-        "\"a\\u0000b\"",
-        "\"\"",
-        "\"no such/scene\"",
-        "\"a b\"",
-        &format!("\"{}\"", "x".repeat(65)),
-    ] {
+    for bad in ["\"a\\u0000b\"", "\"\"", "\"bell\\u0007\"", &format!("\"{}\"", "x".repeat(65))] {
         let said = last(&GOOD.replace(others, &twice(&scene(bad))));
         assert!(
             said.starts_with(

@@ -81,12 +81,15 @@ const CLASSES: &[(ErrorClass, &[Codes])] = &[
 /// The predecessors and the envelope of 2020-11-12 carry a code when all is well, too.
 const SUCCESS: [&str; 3] = ["200", "1", "OK"];
 
+/// The code says that all is well.
+pub(super) fn is_success(code: &str) -> bool {
+    SUCCESS.iter().any(|success| success.eq_ignore_ascii_case(code))
+}
+
 /// What an answer without a `VerifyStatus` means.
 pub fn classify(code: Option<&str>, http_status: u16) -> ErrorClass {
     match code {
-        Some(code) if !SUCCESS.contains(&code) => {
-            by_code(code).unwrap_or_else(|| by_status(http_status))
-        }
+        Some(code) if !is_success(code) => by_code(code).unwrap_or_else(|| by_status(http_status)),
         _ => without_code(http_status),
     }
 }

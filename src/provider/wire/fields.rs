@@ -29,7 +29,7 @@ pub(super) fn object(node: &Node) -> Option<Field<'_>> {
     match node {
         Node::Map(_) => Some(Field::Borrowed(node)),
         Node::Text(text) if text.trim_start().starts_with('{') => {
-            json::parse(text.trim()).map(Field::Owned)
+            json::parse_nested(text.trim()).map(Field::Owned)
         }
         _ => None,
     }
@@ -57,8 +57,13 @@ pub(super) fn secret(node: Option<&Node>) -> Option<SecretString> {
     node.and_then(text).map(SecretString::from)
 }
 
-/// A whole number, `1.0` included.
+/// A whole number, `1.0` included. Said several times, it must be the same.
 pub(super) fn whole(node: &Node) -> Option<i32> {
+    if let Node::List(nodes) = node {
+        let mut numbers = nodes.iter().map(whole);
+        let first = numbers.next()?;
+        return first.filter(|_| nodes.len() > 1 && numbers.all(|number| number == first));
+    }
     let text = text(node)?;
     if let Ok(number) = text.parse::<i32>() {
         return Some(number);

@@ -1,94 +1,88 @@
-//! JSON into the tree, without a stop at a type that would leave personal data unwiped.
+//! JSON into the tree. Texts are wiped when dropped, and damaged ones are named.
 
 use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::MAX_DEPTH;
+use super::oddities::Oddities;
 use super::tree::Node;
+use crate::domain::lenient_json::{self, Json};
 
-/// One JSON text; `None` if it is not one, or nests too deep.
-pub(super) fn parse(text: &str) -> Option<Node> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let node = Nested { depth: 0 }.deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    Some(node)
+/// The first JSON value of a body; `None` if there is none, or it nests too deep.
+pub(super) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
+    let document = lenient_json::read(body, MAX_DEPTH)?;
+    if document.stray_bytes {
+        oddities.stray_bytes();
+    }
+    oddities.trailing(document.rest);
+    Some(node(document.root, &mut Path::default(), oddities))
 }
 
-#[derive(Clone, Copy)]
-struct Nested {
-    depth: usize,
+/// One JSON object that is the text of a string (the newer product answers so). Its oddities were
+/// noted when the string was read.
+pub(super) fn parse_nested(text: &str) -> Option<Node> {
+    let document = lenient_json::read(text.as_bytes(), MAX_DEPTH)?;
+    let alone = document.rest.is_empty();
+    alone.then(|| node(document.root, &mut Path::default(), &mut Oddities::default()))
 }
 
-impl Nested {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(E::custom("nested too deep"));
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn within<T>(&mut self, name: &str, inner: impl FnOnce(&mut Self) -> T) -> T {
+        self.0.push(name.to_owned());
+        let outcome = inner(self);
+        self.0.pop();
+        outcome
+    }
+}
+
+fn node(json: Json, path: &mut Path, oddities: &mut Oddities) -> Node {
+    match json {
+        Json::Null => Node::Null,
+        Json::Flag(flag) => Node::Flag(flag),
+        Json::Bare(word) => Node::text(word),
+        Json::Text(text) => {
+            if text.damaged {
+                oddities.damaged_text(&path.0);
+            }
+            if text.value.trim_start().starts_with('{')
+                && let Some(nested) = lenient_json::read(text.value.as_bytes(), MAX_DEPTH)
+            {
+                note_damage(&nested.root, path, oddities);
+            }
+            Node::Text(text.value)
         }
-        Ok(Self { depth: self.depth + 1 })
+        Json::List(items) => {
+            Node::List(items.into_iter().map(|item| node(item, path, oddities)).collect())
+        }
+        Json::Object(entries) => {
+            let mut members = BTreeMap::new();
+            for (name, value) in entries {
+                if name.damaged {
+                    oddities.damaged_text(&path.0);
+                }
+                let value = path.within(&name.value, |path| node(value, path, oddities));
+                Node::add(&mut members, name.value.to_string(), value);
+            }
+            Node::Map(members)
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Nested {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Nested {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Node, E> {
-        Ok(Node::Flag(flag))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Node, E> {
-        Ok(Node::text(number.to_string()))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Node, E> {
-        Ok(Node::text(number.to_string()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Node, E> {
-        Ok(Node::text(number.to_string()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
-        Ok(Node::text(text))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Node, E> {
-        Ok(Node::text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
-        let item = self.deeper()?;
-        let mut nodes = Vec::new();
-        while let Some(node) = items.next_element_seed(item)? {
-            nodes.push(node);
+/// Names the damaged texts of a document inside a string.
+fn note_damage(json: &Json, path: &mut Path, oddities: &mut Oddities) {
+    match json {
+        Json::Text(text) if text.damaged => oddities.damaged_text(&path.0),
+        Json::List(items) => items.iter().for_each(|item| note_damage(item, path, oddities)),
+        Json::Object(entries) => {
+            for (name, value) in entries {
+                if name.damaged {
+                    oddities.damaged_text(&path.0);
+                }
+                path.within(&name.value, |path| note_damage(value, path, oddities));
+            }
         }
-        Ok(Node::List(nodes))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
-        let value = self.deeper()?;
-        let mut members = BTreeMap::new();
-        while let Some(name) = entries.next_key::<String>()? {
-            let node = entries.next_value_seed(value)?;
-            Node::add(&mut members, name, node);
-        }
-        Ok(Node::Map(members))
+        _ => {}
     }
 }

@@ -8,6 +8,7 @@ use super::dates::CardDate;
 use super::tree::Node;
 use super::{fields, malformed};
 use crate::domain::evidence::FaceQuality;
+use crate::domain::folding;
 
 /// `Material`: what was submitted and recorded.
 #[derive(Clone)]
@@ -84,17 +85,18 @@ impl Material {
         })
     }
 
-    /// Whether the name on the card is the one submitted; `None` unless both are known.
+    /// Whether the name on the card is the one submitted; `None` unless both are known. One that
+    /// is masked or damaged is not known.
     pub fn name_matches(&self) -> Option<bool> {
-        let card = self.id_card.as_ref()?.name.as_ref()?;
-        Some(self.name.as_ref()?.expose_secret() == card.expose_secret())
+        let card = folding::name(self.id_card.as_ref()?.name.as_ref()?.expose_secret())?;
+        Some(folding::name(self.name.as_ref()?.expose_secret())? == card)
     }
 
-    /// Whether the number on the card is the one submitted; `None` unless both are known. The
-    /// check character `X` is also written small.
+    /// Whether the number on the card is the one submitted; `None` unless both are known. One that
+    /// is masked or damaged is not known.
     pub fn number_matches(&self) -> Option<bool> {
-        let card = self.id_card.as_ref()?.number.as_ref()?;
-        Some(self.number.as_ref()?.expose_secret().eq_ignore_ascii_case(card.expose_secret()))
+        let card = folding::number(self.id_card.as_ref()?.number.as_ref()?.expose_secret())?;
+        Some(folding::number(self.number.as_ref()?.expose_secret())? == card)
     }
 }
 

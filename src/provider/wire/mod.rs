@@ -2,14 +2,16 @@
 //!
 //! Pure and lenient by design. The vendor's documents contradict its service and its SDKs
 //! (spelling of a score, numbers or strings, three envelopes, JSON or XML), so everything that has
-//! one possible meaning is read, and everything that has none is said to be so. Nothing here can
-//! fail or panic: an answer without a readable `VerifyStatus` is an [`AnswerError`].
+//! one possible meaning is read, and everything that has none is said to be so. Damaged text that
+//! decides nothing is passed over and noted. Nothing here can fail or panic: an answer without a
+//! readable `VerifyStatus` is an [`AnswerError`].
 
 mod codes;
 mod dates;
 mod fields;
 mod json;
 mod material;
+mod oddities;
 mod tree;
 mod xml;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use dates::CardDate;
 pub use material::{IdCard, Material};
 
 use fields::Field;
+use oddities::Oddities;
 use tree::Node;
 
 /// Longest body we read. Real ones have about 2 KiB; the rest is room, and what is longer is
@@ -51,6 +54,16 @@ pub mod malformed {
     pub const FACE_QUALITY: &str = "face_quality";
     /// `Material.FaceMask`.
     pub const FACE_MASK: &str = "face_mask";
+    /// Bytes between values that are neither JSON nor blank.
+    pub const STRAY_BYTES: &str = "stray_bytes";
+    /// Text behind the answer that names a status.
+    pub const SECOND_ANSWER: &str = "second_answer";
+    /// A status beside something that says the call failed: `Success`, `Code` or the HTTP status.
+    pub const CONTRADICTION: &str = "contradiction";
+    /// Text behind the answer that names no status. It stands in [`Evidence::damaged_texts`].
+    ///
+    /// [`Evidence::damaged_texts`]: crate::domain::evidence::Evidence::damaged_texts
+    pub const TRAILING_TEXT: &str = "trailing_text";
 }
 
 /// One answer, read.
@@ -71,6 +84,8 @@ pub struct Answered {
     pub scores: Scores,
     /// Names ([`malformed`]) of what was there but made no sense.
     pub malformed: Vec<String>,
+    /// JSON pointers of texts in which characters were replaced.
+    pub damaged_texts: Vec<String>,
     /// The person.
     pub material: Option<Material>,
 }
@@ -78,13 +93,19 @@ pub struct Answered {
 /// Reads an answer. The form is told by the content, not by any header: edges and gateways answer
 /// in HTML and XML whatever was asked for.
 pub fn read(http_status: u16, body: &[u8]) -> Reading {
-    let Some(root) = parse(body) else {
+    let mut oddities = Oddities::default();
+    let Some(root) = parse(body, &mut oddities) else {
         return Reading { request_id: None, outcome: Err(error(None, http_status)) };
     };
     let request_id = near_root(&root, "RequestId");
     let holders = holders(&root);
     let outcome = match verify_status(&holders) {
-        Status::Is(verify_status, holder) => Ok(answered(verify_status, holder)),
+        Status::Is(verify_status, holder) => {
+            if says_failed(&root, http_status) {
+                oddities.malformed.push(malformed::CONTRADICTION.to_owned());
+            }
+            Ok(answered(verify_status, holder, oddities))
+        }
         Status::Unreadable => {
             Err(AnswerError { class: ErrorClass::Unreadable, code: near_root(&root, "Code") })
         }
@@ -95,7 +116,8 @@ pub fn read(http_status: u16, body: &[u8]) -> Reading {
 
 /// Reads an answer of `DescribeVerifyToken`: a token, or why there is none.
 pub fn read_token(http_status: u16, body: &[u8]) -> Result<Started, AnswerError> {
-    let Some(root) = parse(body) else { return Err(error(None, http_status)) };
+    let parsed = parse(body, &mut Oddities::default());
+    let Some(root) = parsed else { return Err(error(None, http_status)) };
     let holders = holders(&root);
     let text = |name| holders.iter().find_map(|holder| fields::text(holder.member(name)?));
     match text("VerifyToken") {
@@ -112,17 +134,32 @@ fn error(code: Option<String>, http_status: u16) -> AnswerError {
 }
 
 /// JSON or XML, by the first character; `None` for anything else.
-fn parse(body: &[u8]) -> Option<Node> {
+fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     if body.len() > MAX_BODY_BYTES {
         return None;
     }
-    let text = std::str::from_utf8(body).ok()?;
-    let text = text.trim_start_matches('\u{feff}').trim();
-    match text.as_bytes().first()? {
-        b'{' | b'[' => json::parse(text),
-        b'<' => xml::parse(text),
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    match body.first()? {
+        b'{' | b'[' => json::parse(body, oddities),
+        b'<' => xml::parse(body, oddities),
         _ => None,
     }
+}
+
+/// The envelope says that the call failed. A status beside that is ambiguous.
+fn says_failed(root: &Node, http_status: u16) -> bool {
+    let failed_code = |node: &Node| !fields::text(node).is_some_and(codes::is_success);
+    let code =
+        |place: &Node| fields::present(place.member_of_any_case("Code")).is_some_and(failed_code);
+    let denied = match root.member_of_any_case("Success") {
+        Some(Node::Flag(success)) => !success,
+        node => node.and_then(fields::text).is_some_and(|text| !text.eq_ignore_ascii_case("true")),
+    };
+    let errors = [root.member("Error"), root.member("error")];
+    denied
+        || !(200..=299).contains(&http_status)
+        || code(root)
+        || errors.into_iter().flatten().any(code)
 }
 
 /// Where the result may stand: flat (2019-03-07), in `ResultObject` (2020-11-12), or in `Data`
@@ -173,8 +210,8 @@ fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }
 
-fn answered(verify_status: i32, holder: &Node) -> Answered {
-    let mut malformed = Vec::new();
+fn answered(verify_status: i32, holder: &Node, oddities: Oddities) -> Answered {
+    let Oddities { mut malformed, damaged_texts } = oddities;
     let scores = Scores {
         // The service and every SDK misspell it; the documents do not.
         authority: fields::score(
@@ -197,7 +234,7 @@ fn answered(verify_status: i32, holder: &Node) -> Answered {
         ),
     };
     let material = Material::read(holder.member("Material"), &mut malformed);
-    Answered { verify_status, scores, malformed, material }
+    Answered { verify_status, scores, malformed, damaged_texts, material }
 }
 
 impl Answered {
@@ -229,6 +266,7 @@ impl Answered {
             biz_type: biz_type.to_owned(),
             attempts,
             malformed: self.malformed.clone(),
+            damaged_texts: self.damaged_texts.clone(),
         }
     }
 }

@@ -139,6 +139,84 @@ fn a_status_is_one_whole_number_or_it_cannot_be_read() {
 }
 
 #[test]
+fn a_status_said_twice_counts_if_it_is_the_same() {
+    let same = br#"{"VerifyStatus":1,"VerifyStatus":"1"}"#;
+    assert_eq!(answered(read(200, same)).verify_status, 1);
+    assert_eq!(error_class(200, br#"{"VerifyStatus":[1]}"#), ErrorClass::Unreadable);
+}
+
+#[test]
+fn damaged_text_is_noted_where_it_stands_and_never_shown() {
+    for (body, places) in [
+        (&br#"{"VerifyStatus":1,"Message":"\ud83d"}"#[..], vec!["/Message"]),
+        (
+            b"{\"VerifyStatus\":1,\"Material\":{\"IdCardName\":\"\xb2\xe2\"}}",
+            vec!["/Material/IdCardName"],
+        ),
+        (b"{\"VerifyStatus\":1,\"Wang\xff\":{\"Li\":\"\n\"}}", vec!["", "/*/*"]),
+        (
+            br#"{"VerifyStatus":1,"Material":"{\"IdCardName\":\"\\ud83d\"}"}"#,
+            vec!["/Material/IdCardName"],
+        ),
+        (b"<R><VerifyStatus>1</VerifyStatus><Message>\xb2\xe2</Message></R>", vec![""]),
+        (b"{\"VerifyStatus\":1} thank you", vec![malformed::TRAILING_TEXT]),
+        (b"<R><VerifyStatus>1</VerifyStatus></R><R/>", vec![malformed::TRAILING_TEXT]),
+        (br#"{"VerifyStatus":1,"x":1e999,"y":NaN}"#, vec![]),
+    ] {
+        let evidence = evidence(read(200, body));
+        assert_eq!((evidence.verify_status, &evidence.malformed), (1, &Vec::new()));
+        assert_eq!(evidence.damaged_texts, places, "{}", body.escape_ascii());
+    }
+    let surrogate = b"<R><VerifyStatus>1</VerifyStatus><Message>&#xD83D;</Message></R>";
+    assert_eq!(answered(read(200, surrogate)).verify_status, 1);
+}
+
+#[test]
+fn damage_that_could_hide_what_decides_is_a_malformed_field() {
+    for (http_status, body, name) in [
+        (200, &b"{\"VerifyStatus\":1\xff}"[..], malformed::STRAY_BYTES),
+        (200, b"{\"VerifyStatus\":1,\x00\"x\":1}", malformed::STRAY_BYTES),
+        (200, br#"{"VerifyStatus":1}{"VerifyStatus":7}"#, malformed::SECOND_ANSWER),
+        (
+            200,
+            b"<R><VerifyStatus>1</VerifyStatus></R><VerifyStatus>7</VerifyStatus>",
+            malformed::SECOND_ANSWER,
+        ),
+        (200, br#"{"VerifyStatus":1,"Success":false}"#, malformed::CONTRADICTION),
+        (200, br#"{"VerifyStatus":1,"Success":"false","Code":"200"}"#, malformed::CONTRADICTION),
+        (
+            200,
+            br#"{"VerifyStatus":1,"Success":true,"Code":"InternalError"}"#,
+            malformed::CONTRADICTION,
+        ),
+        (
+            200,
+            br#"{"ResultObject":{"VerifyStatus":1},"Error":{"Code":"x y"}}"#,
+            malformed::CONTRADICTION,
+        ),
+        (503, br#"{"VerifyStatus":1}"#, malformed::CONTRADICTION),
+    ] {
+        let evidence = evidence(read(http_status, body));
+        assert_eq!((evidence.verify_status, &*evidence.malformed), (1, &[name.to_owned()][..]));
+    }
+    assert_eq!(error_class(200, b"{\"VerifyStatus\":1\xff7}"), ErrorClass::Unreadable);
+}
+
+#[test]
+fn masked_and_damaged_names_and_numbers_are_not_compared() {
+    let matches = |name: &str, number: &str| {
+        let card = json!({ "Name": "测试甲", "Number": "00000019000101000X" });
+        let body = json!({ "VerifyStatus": 1, "Material": {
+            "IdCardName": name, "IdCardNumber": number, "IdCardInfo": card } });
+        let evidence = evidence(read_json(200, &body));
+        (evidence.name_matches, evidence.number_matches)
+    };
+    assert_eq!(matches("测＊甲", "000000********000X"), (None, None));
+    assert_eq!(matches("测\u{fffd}甲", "0000\u{fffd}"), (None, None));
+    assert_eq!(matches("测 试 甲", "０００００019000101000ｘ"), (Some(true), Some(true)));
+}
+
+#[test]
 fn a_success_code_is_not_a_result_and_a_code_is_not_a_failure() {
     assert_eq!(error_class(200, br#"{"Code":"200","Success":true}"#), ErrorClass::Unreadable);
     assert_eq!(error_class(200, br#"{"Code":"OK","ResultObject":{}}"#), ErrorClass::Unreadable);
@@ -244,9 +322,20 @@ fn the_cards_dates_are_judged_by_chinas_calendar() {
     let after = at(&reading, datetime!(2026-11-23 16:00 UTC));
     // Six days: the highest edge reached is 0.
     assert_eq!((after.card_days_left, after.age_years), (Some(0), Some(26)));
-    for (birth, end) in
-        [("20261125", "长期"), ("", "2026-13-01"), ("1900", "20261332"), ("x", "-0261124")]
+    for end in ["2026.11.24", "2026/11/24", "2026年11月24日", "２０２６１１２４", " 2026-11-24 "]
     {
+        let evidence = at(&body("2000年1月24日", end), datetime!(2026-11-23 16:00 UTC));
+        assert_eq!((evidence.card_days_left, evidence.age_years), (Some(0), Some(26)), "{end}");
+    }
+    for (birth, end) in [
+        ("20261125", "长期"),
+        ("", "2026-13-01"),
+        ("1900", "20261332"),
+        ("x", "-0261124"),
+        ("00010101", "99991231"),
+        ("2000-01", "2026-11-24-01"),
+        ("00000000", "2026年11月"),
+    ] {
         let evidence = at(&body(birth, end), datetime!(2026-11-23 16:00 UTC));
         assert_eq!((evidence.card_days_left, evidence.age_years), (None, None), "{birth} {end}");
     }

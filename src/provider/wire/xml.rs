@@ -1,5 +1,6 @@
 //! XML into the tree: elements and text, no attributes, no document types, no entities of its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
@@ -8,28 +9,37 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use zeroize::Zeroizing;
 
 use super::MAX_DEPTH;
+use super::oddities::Oddities;
 use super::tree::Node;
 
 /// The content of the root element, whatever its name; `None` if this is not XML, nests too deep,
 /// or is a web page.
-pub(super) fn parse(text: &str) -> Option<Node> {
+pub(super) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
+    let text = String::from_utf8_lossy(body);
+    if matches!(text, Cow::Owned(_)) {
+        oddities.damaged_text(&[]);
+    }
+    let text = Zeroizing::new(text.into_owned());
+    let (root, end) = root(&text)?;
+    oddities.trailing(text[end..].trim().as_bytes());
+    Some(root)
+}
+
+/// The root element, and where it ends.
+fn root(text: &str) -> Option<(Node, usize)> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
-    let mut root = None;
     loop {
         let closed = match reader.read_event().ok()? {
             Event::Start(start) => {
-                // Nothing follows the root, and a page is not an answer.
-                let refused = open.is_empty() && (root.is_some() || is_page(&start));
-                if refused || open.len() > MAX_DEPTH {
+                // A page is not an answer.
+                if open.is_empty() && is_page(&start) || open.len() > MAX_DEPTH {
                     return None;
                 }
                 open.push(Element::new(&start));
                 None
             }
-            Event::Empty(start) if open.is_empty() && (root.is_some() || is_page(&start)) => {
-                return None;
-            }
+            Event::Empty(start) if open.is_empty() && is_page(&start) => return None,
             Event::Empty(start) => Some(Element::new(&start)),
             Event::End(_) => Some(open.pop()?),
             Event::Text(text) => {
@@ -41,20 +51,19 @@ pub(super) fn parse(text: &str) -> Option<Node> {
                 None
             }
             Event::GeneralRef(reference) => {
-                append(&mut open, &resolve(&reference)?);
+                append(&mut open, &resolve(&reference));
                 None
             }
-            Event::Eof if open.is_empty() => return root,
             Event::Eof => return None,
             Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Comment(_) => None,
         };
         if let Some(element) = closed {
-            match open.last_mut() {
-                Some(parent) => {
-                    let name = element.name.clone();
-                    Node::add(&mut parent.members, name, element.into_node());
-                }
-                None => root = Some(Node::Map(element.members)),
+            if let Some(parent) = open.last_mut() {
+                let name = element.name.clone();
+                Node::add(&mut parent.members, name, element.into_node());
+            } else {
+                let end = usize::try_from(reader.buffer_position()).ok()?;
+                return Some((Node::Map(element.members), end));
             }
         }
     }
@@ -90,10 +99,13 @@ fn append(open: &mut [Element], text: &str) {
 
 /// A character reference or one of the five predefined entities. Others stand for text we cannot
 /// know, and stay as they are written.
-fn resolve(reference: &BytesRef<'_>) -> Option<String> {
-    if let Some(character) = reference.resolve_char_ref().ok()? {
-        return Some(character.to_string());
+fn resolve(reference: &BytesRef<'_>) -> String {
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) => return character.to_string(),
+        // A number that is no character, such as half of a surrogate pair.
+        Err(_) => return char::REPLACEMENT_CHARACTER.to_string(),
+        Ok(None) => {}
     }
     let name: &str = reference;
-    Some(resolve_predefined_entity(name).map_or_else(|| format!("&{name};"), ToOwned::to_owned))
+    resolve_predefined_entity(name).map_or_else(|| format!("&{name};"), ToOwned::to_owned)
 }

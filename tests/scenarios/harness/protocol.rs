@@ -490,5 +490,6 @@ fn evidence(status: i32, attempt: i32) -> Evidence {
         biz_type: "t".to_owned(),
         attempts: i64::from(attempt),
         malformed: Vec::new(),
+        damaged_texts: Vec::new(),
     }
 }
