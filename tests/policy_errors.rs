@@ -108,7 +108,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("name = \"small\"", "name = \"a\\u0000b\""),
     ("en = \"look\" }", "en = \"\\u001b[31mlook\" }"),
     (SCORE, "{ field = \"biz_type\", ne = \"a\\u0000b\" }"),
-    (SCORE, "{ field = \"biz_type\", in = [\"good\", \"no such/scene\"] }"),
+    (SCORE, "{ field = \"biz_type\", in = [\"good\", \"bell\\u0007\"] }"),
     (OTHERS, "when = { field = \"status\", in = [2, 3] }"),
     (OTHERS, "when = { field = \"status\", in = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] }"),
     ("outcome = \"review\"\nreasons", "outcome = \"reject\"\nreasons"),

@@ -1,5 +1,6 @@
 //! The HTTP contract: router, problem+json, auth, one file per endpoint.
 
+mod activations;
 pub mod auth;
 mod backtests;
 pub mod body;
@@ -165,13 +166,13 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(images::read))
         .routes(routes!(policies::list, policies::add))
         .routes(routes!(policies::check))
-        .routes(routes!(policies::roll_back))
-        .routes(routes!(policies::deactivate))
-        .routes(routes!(policies::promote))
-        .routes(routes!(policies::end_shadow))
+        .routes(routes!(activations::roll_back))
+        .routes(routes!(activations::deactivate))
+        .routes(routes!(activations::promote))
+        .routes(routes!(activations::end_shadow))
         .routes(routes!(policies::text))
-        .routes(routes!(policies::activate))
-        .routes(routes!(policies::compared, policies::shadow))
+        .routes(routes!(activations::activate))
+        .routes(routes!(policies::compared, activations::shadow))
         .routes(routes!(backtests::backtest))
         .routes(routes!(policies::diff))
         .routes(routes!(backtests::backtested))

@@ -648,7 +648,7 @@ async fn what_the_terminal_is_told_is_checked_as_the_api_checks_it() {
     let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;
     let (digest, long) = (digest.trim(), "x".repeat(201));
     for arguments in [
-        &["activate", digest, "--biz-type", "no such/scene"][..],
+        &["activate", digest, "--biz-type", "no\nscene"][..],
         &["activate", digest, "--purpose", &long],
         &["shadow", digest, "--purpose", "red \u{1b}[31m"],
         &["rollback", "--biz-type", ""],
