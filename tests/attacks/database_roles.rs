@@ -230,6 +230,10 @@ const ATTACKS: &[(&str, &str)] = &[
             order by position desc limit 1) where id = '{rejected}'",
     ),
     (
+        "18: evidence is coarsened without an erasure",
+        "select verdict_coarsen_erased('{approved}')",
+    ),
+    (
         "19: images are deleted without an erasure",
         "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
             values ('{approved}', 'delete-images', '{approved}', now(), now(), now())",
