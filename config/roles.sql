@@ -140,7 +140,7 @@ grant select, insert (id, verification_id, result_id, policy_digest, outcome, re
 grant select, insert (verification_id, key_id, wrapped), delete on data_keys to verdict_worker;
 grant insert (result_id, verification_id, sealed, person), delete,
     select (verification_id) on material to verdict_worker;
-grant delete, select (verification_id, received_at, source, message_id) on callbacks
+grant delete, select (verification_id, received_at, source, message_id, digest) on callbacks
     to verdict_worker;
 grant select, update (after, rests_until, lease_token, lease_until) on retention_passes
     to verdict_worker;

@@ -12,6 +12,8 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_api", "select on schema_floor"),
     ("verdict_ingest", "select on schema_floor"),
     ("verdict_worker", "select on schema_floor"),
+    // Verifications that the API started without a source, or that are older than the column.
+    ("verdict_ingest", "update on verifications (source)"),
     // `verdict policy redecide`.
     ("verdict_worker", "execute on verdict_newest_activation"),
     // Persons whose time of retention is over, and images.

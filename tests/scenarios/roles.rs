@@ -213,6 +213,7 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
     let path = format!("/v1/verifications/{id}/material");
     let shown = setting.ask("GET", ingest.http, &path, &[WHY]).await;
     assert_eq!((shown.status, shown.json["code"].as_str()), (503, Some("unavailable")));
+    assert_eq!(setting.get(ingest.operations, "/readyz").await.status, 200);
     ingest.kill().await;
     assert_eq!(not_needed(&owner, "verdict_ingest", recorder.statements()).await, "");
 }
