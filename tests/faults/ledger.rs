@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use verdict::domain::body_digest::BodyDigest;
 
 use super::schedule::Dice;
 use super::world::World;
@@ -82,8 +82,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn digest(&self) -> Vec<u8> {
-        Sha256::digest(&self.body).to_vec()
+    pub fn digest(&self) -> BodyDigest {
+        BodyDigest::of(self.body.as_ref())
     }
 }
 

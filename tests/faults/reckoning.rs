@@ -130,6 +130,9 @@ async fn standing(db: &mut PgConnection) -> HashMap<Uuid, Standing> {
     rows.iter().map(read).map(|standing| (standing.id, standing)).collect()
 }
 
+/// One accepted message: its id, its digest and salt, its verification.
+type KeptMessage = (String, Option<Vec<u8>>, Option<Vec<u8>>, Uuid);
+
 /// accepted = decided + unfinished + failed with a reason; lost 0; each as prescribed.
 async fn accepted(
     reckoning: &mut Reckoning,
@@ -137,20 +140,20 @@ async fn accepted(
     entries: &[Entry],
     standing: &HashMap<Uuid, Standing>,
 ) {
-    let rows: Vec<(String, Vec<u8>, Uuid)> =
-        sqlx::query_as("select message_id, digest, verification_id from callbacks")
+    let rows: Vec<KeptMessage> =
+        sqlx::query_as("select message_id, digest, salt, verification_id from callbacks")
             .fetch_all(&mut *db)
             .await
             .unwrap();
-    let kept: HashMap<&str, (&Vec<u8>, Uuid)> =
-        rows.iter().map(|(id, digest, of)| (id.as_str(), (digest, *of))).collect();
+    let kept: HashMap<&str, &KeptMessage> = rows.iter().map(|row| (row.0.as_str(), row)).collect();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut lost, mut unsettled, mut otherwise) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
-        let found = kept.get(entry.message_id.as_str()).filter(|(digest, of)| {
-            **digest == entry.digest() && of.to_string() == entry.verification
+        let found = kept.get(entry.message_id.as_str()).filter(|(_, digest, salt, of)| {
+            entry.digest().made(digest.as_deref(), salt.as_deref())
+                && of.to_string() == entry.verification
         });
-        let Some(found) = found.and_then(|(_, of)| standing.get(of)) else {
+        let Some(found) = found.and_then(|(_, _, _, of)| standing.get(of)) else {
             lost.push(format!("{} about {}", entry.message_id, entry.biz_id));
             continue;
         };

@@ -103,7 +103,7 @@ async fn what_is_broken_unknown_or_not_allowed_changes_nothing() {
     send(&app, "POST", "/v1/policies/rollback", "").await.assert_problem(409, "nothing-to-change");
     send(&app, "POST", "/v1/policies/promote", "").await.assert_problem(409, "nothing-to-change");
     send(&app, "POST", "/v1/policies/rollback", "{").await.assert_problem(400, "malformed-json");
-    let bad = r#"{ "biz_type": "no such/thing" }"#;
+    let bad = r#"{ "biz_type": "bell\u0007" }"#;
     send(&app, "POST", "/v1/policies/rollback", bad).await.assert_problem(422, "invalid-field");
     let all_but: Vec<Scope> =
         Scope::ALL.into_iter().filter(|scope| *scope != Scope::PoliciesWrite).collect();

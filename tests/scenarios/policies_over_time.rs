@@ -653,7 +653,7 @@ async fn what_the_terminal_is_told_is_checked_as_the_api_checks_it() {
         &["shadow", digest, "--purpose", "red \u{1b}[31m"],
         &["rollback", "--biz-type", ""],
         &["deactivate"],
-        &["redecide", "--biz-type", "a b"],
+        &["redecide", "--biz-type", "a\nb"],
         &["redecide", "--after", "x"],
         &["calibrate", "--moved-to", "120"],
         &["calibrate", "--threshold", "-1"],

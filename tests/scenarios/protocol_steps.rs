@@ -358,7 +358,7 @@ async fn a_row_that_makes_no_sense_fails_its_own_reader_only() {
     let steps = Steps::new().await;
     let sound = steps.accept_new(&steps.message("sound")).await.id;
     let broken = steps.accept_new(&steps.message("broken")).await.id;
-    sqlx::query("update verifications set biz_id = 'no sense' where id = $1")
+    sqlx::query("update verifications set biz_id = e'no\\nsense' where id = $1")
         .bind(broken.0)
         .execute(&steps.look)
         .await

@@ -18,7 +18,7 @@ const BODY: Duration = Duration::from_secs(1);
 /// For a busy machine to get to it.
 const GRACE: Duration = Duration::from_secs(3);
 /// Slower than that is not being served normally.
-const NORMAL: Duration = Duration::from_secs(1);
+const NORMAL: Duration = Duration::from_secs(5);
 
 /// Others, who post and read all the while; fails if one of them waits.
 struct Others {
