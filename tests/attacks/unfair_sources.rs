@@ -57,8 +57,12 @@ async fn calls_before(app: &TestApp, source: &str, scene: &str, id: &str) -> usi
 #[tokio::test]
 async fn a_flood_of_one_source_does_not_delay_another_sources_decision() {
     let app = start().await;
-    // Made up: the provider knows none of them, and each is asked about several times.
-    flood(&app, |n| ("app", "test".to_owned(), format!("unknown-{n}"))).await;
+    // A third is made up: the provider knows none of those, and each is asked about several times.
+    // Were it all of them, the breaker would open, and probes begin with the newest.
+    let id = |n: usize| {
+        if n.is_multiple_of(3) { format!("unknown-{n}") } else { format!("pass-97-{n}") }
+    };
+    flood(&app, |n| ("app", "test".to_owned(), id(n))).await;
     for n in 0..3 {
         let before = calls_before(&app, "other", "test", &format!("pass-97-victim-{n}")).await;
         assert!(before <= MOST_BEFORE, "{before} calls before the other source's, round {n}");
