@@ -31,19 +31,16 @@ begin
     execute format($create$
         create function verdict_current_decision() returns trigger language plpgsql as $body$
         declare
-            newest record;
+            newest pg_catalog.uuid;
+            decided_by pg_catalog.text;
         begin
-            if new.decision_id operator(pg_catalog.=) old.decision_id
-                or new.decision_id is null and old.decision_id is null
-            then
-                return null;
-            end if;
-            select id, decided_by into newest from %1$I.decisions
-                where verification_id operator(pg_catalog.=) new.id order by position desc limit 1;
+            select d.id, d.decided_by into newest, decided_by from %1$I.decisions d
+                where d.verification_id operator(pg_catalog.=) new.id
+                order by d.position desc limit 1;
             -- Only a person decides about a closed verification, unless it is reopened.
-            if new.decision_id operator(pg_catalog.=) newest.id
+            if new.decision_id operator(pg_catalog.=) newest
                 and (not old.closed or not new.closed
-                    or newest.decided_by operator(pg_catalog.=) 'person')
+                    or decided_by operator(pg_catalog.=) 'person')
             then
                 return null;
             end if;
@@ -59,7 +56,8 @@ begin
 end $do$;
 comment on function verdict_current_decision() is 'Refuses a current decision that is not the newest of its verification';
 create trigger verifications_current_decision after update of decision_id on verifications
-    for each row execute function verdict_current_decision();
+    for each row when (new.decision_id is distinct from old.decision_id)
+    execute function verdict_current_decision();
 
 -- Other changes of a verification:
 -- An erased one stays erased, whoever asks. It becomes erased together with its receipt.
@@ -153,28 +151,36 @@ create trigger erasures_true after update of unreadable_at, completed_at on eras
 -- Nothing that shows a person is added once an erasure has begun. A completion has updated the
 -- verification in the same transaction, so it holds the row and no erasure can begin; whoever has not
 -- waits for the row here.
-create function verdict_not_after_erasure() returns trigger language plpgsql as $$
-declare
-    one uuid;
+-- Runs twice for each batch of completions, so schemas are named here as well.
+do $do$
 begin
-    if not exists (
-        select from added a cross join lateral (
-            select state, xmin as written_by from verifications
-            where id = a.verification_id limit 1) v
-        where v.state = 'erased' or v.written_by <> pg_current_xact_id()::xid)
-    then
-        return null;
-    end if;
-    for one in select verification_id from added loop
-        if (select state = 'erased' from verifications where id = one for share)
-            or exists (select from erasures where verification_id = one)
-        then
-            raise exception 'nothing is added about a person who was erased'
-                using errcode = 'restrict_violation';
-        end if;
-    end loop;
-    return null;
-end $$;
+    execute format($create$
+        create function verdict_not_after_erasure() returns trigger language plpgsql as $body$
+        declare
+            one pg_catalog.uuid;
+        begin
+            if not exists (
+                select from added a cross join lateral (
+                    select state, xmin as written_by from %1$I.verifications
+                    where id operator(pg_catalog.=) a.verification_id limit 1) v
+                where v.state operator(pg_catalog.=) 'erased'
+                    or v.written_by operator(pg_catalog.<>) pg_catalog.pg_current_xact_id()::pg_catalog.xid)
+            then
+                return null;
+            end if;
+            for one in select verification_id from added loop
+                if (select state operator(pg_catalog.=) 'erased' from %1$I.verifications
+                        where id operator(pg_catalog.=) one for share)
+                    or exists (select from %1$I.erasures
+                        where verification_id operator(pg_catalog.=) one)
+                then
+                    raise exception 'nothing is added about a person who was erased'
+                        using errcode = 'restrict_violation';
+                end if;
+            end loop;
+            return null;
+        end $body$ $create$, current_schema());
+end $do$;
 comment on function verdict_not_after_erasure() is 'Refuses keys, material and notes about a person who was erased';
 create trigger data_keys_not_after_erasure after insert on data_keys
     referencing new table as added
@@ -388,7 +394,7 @@ end $$;
 
 -- Every function of ours finds its own tables and the built-in operators, whatever the caller's
 -- search path says and whatever temporary tables there are. `verdict_now` and the two of the audit
--- were bound when they were made and would not be inlined; `verdict_current_decision` names schemas.
+-- were bound when they were made and would not be inlined; the two functions left out name schemas.
 do $$
 declare
     mine record;
@@ -397,7 +403,7 @@ begin
     for mine in
         select p.oid::regprocedure as signature from pg_proc p join pg_language l on l.oid = p.prolang
         where p.pronamespace = current_schema()::regnamespace and p.proname like 'verdict\_%'
-            and p.prosqlbody is null and p.proname <> 'verdict_current_decision'
+            and p.prosqlbody is null and p.proname not in ('verdict_current_decision', 'verdict_not_after_erasure')
     loop
         execute format('alter function %s set search_path = pg_catalog, %I, pg_temp',
             mine.signature, current_schema());

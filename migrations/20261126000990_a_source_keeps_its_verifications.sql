@@ -13,7 +13,7 @@ begin
         select p.oid::regprocedure as signature, p.prosecdef or p.prorettype = 'trigger'::regtype as closed
         from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.proname like 'verdict\_%'
-            and p.prosqlbody is null and p.proname <> 'verdict_current_decision'
+            and p.prosqlbody is null and p.proname not in ('verdict_current_decision', 'verdict_not_after_erasure')
     loop
         execute format('alter function %s set search_path = pg_catalog, %I, pg_temp',
             mine.signature, current_schema());

@@ -478,7 +478,7 @@ async fn functions_are_pinned_and_nobody_calls_them_by_default() {
         "select p.oid::regprocedure::text from pg_proc p
          where proname like 'verdict\\_%' and (
             has_function_privilege('public', p.oid, 'execute')
-            or prosqlbody is null and proname <> 'verdict_current_decision'
+            or prosqlbody is null and proname not in ('verdict_current_decision', 'verdict_not_after_erasure')
                 and not coalesce('search_path=pg_catalog, public, pg_temp' = any (proconfig), false))",
     )
     .fetch_all(&owner)
