@@ -1,15 +1,11 @@
 //! The section about images.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use url::Url;
-
-use super::checks::{at_least, endpoint, millis, one_of, secret};
+use super::checks::{at_least, endpoint, millis, one_of};
 use super::{Config, Result, wrong};
 use crate::domain::image::ImageMode;
 use crate::images::{AllowedHosts, archive, download};
-use crate::provider::client;
 
 /// How images are fetched and kept.
 #[derive(Debug)]
@@ -66,62 +62,5 @@ impl Config {
             },
             store: self.image_store()?,
         })
-    }
-
-    fn image_store(&self) -> Result<archive::Settings> {
-        const KEY: &str = "images.store";
-        let text = self.images.store.as_str();
-        if let Some(folder) = text.strip_prefix("file://") {
-            if !Path::new(folder).is_absolute() {
-                return wrong(
-                    KEY,
-                    "must name an absolute folder, like file:///var/lib/verdict/images",
-                );
-            }
-            return Ok(archive::Settings::Folder(folder.into()));
-        }
-        let Some(place) = text.strip_prefix("s3://") else {
-            return wrong(KEY, "must begin with file:// or s3://");
-        };
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        if bucket.is_empty() {
-            return wrong(KEY, "must name a bucket: s3://bucket/prefix");
-        }
-        let Some(raw) = &self.images.s3 else {
-            return wrong("images.s3", "is required with an s3:// store");
-        };
-        let at = Url::parse(&raw.endpoint).ok().map(|url| client::check_endpoint(&url));
-        match at {
-            Some(Ok(())) => {}
-            Some(Err(problem)) => return wrong("images.s3.endpoint", problem),
-            None => return wrong("images.s3.endpoint", "is not a URL"),
-        }
-        let key_secret = secret(
-            "images.s3.access_key_secret",
-            &raw.access_key_secret,
-            raw.access_key_secret_file.as_deref(),
-        )?;
-        if raw.access_key_id.is_empty() || key_secret.is_empty() {
-            return wrong("images.s3", "access_key_id and access_key_secret are required");
-        }
-        Ok(archive::Settings::S3(archive::S3 {
-            bucket: bucket.to_owned(),
-            prefix: prefix.trim_matches('/').to_owned(),
-            endpoint: virtual_host(&raw.endpoint, bucket, raw.virtual_hosted),
-            region: raw.region.clone(),
-            access_key_id: raw.access_key_id.clone(),
-            access_key_secret: key_secret.into(),
-            virtual_hosted: raw.virtual_hosted,
-            conditional_put: raw.conditional_put,
-        }))
-    }
-}
-
-/// The client wants the bucket in the endpoint where it belongs to the host's name.
-fn virtual_host(endpoint: &str, bucket: &str, virtual_hosted: bool) -> String {
-    let endpoint = endpoint.trim_end_matches('/');
-    match endpoint.split_once("://") {
-        Some((scheme, host)) if virtual_hosted => format!("{scheme}://{bucket}.{host}"),
-        _ => endpoint.to_owned(),
     }
 }

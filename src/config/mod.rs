@@ -7,6 +7,7 @@
 mod changes;
 mod checks;
 mod images;
+mod object_store;
 mod sources;
 mod whole;
 mod written;

@@ -155,14 +155,23 @@ pub(super) struct S3 {
     pub(super) endpoint: String,
     #[serde(default)]
     pub(super) region: String,
+    #[serde(default = "key")]
+    pub(super) credentials: String,
+    #[serde(default)]
     pub(super) access_key_id: String,
     #[serde(default)]
     pub(super) access_key_secret: String,
     pub(super) access_key_secret_file: Option<PathBuf>,
-    #[serde(default = "yes")]
-    pub(super) virtual_hosted: bool,
+    pub(super) virtual_hosted: Option<bool>,
+    pub(super) bucket_in_endpoint: Option<bool>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
     #[serde(default = "yes")]
     pub(super) conditional_put: bool,
+}
+
+fn key() -> String {
+    "key".to_owned()
 }
 
 fn yes() -> bool {

@@ -1,23 +1,22 @@
 //! The object store: where sealed images are, by file or by S3.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{
-    ClientOptions, Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
-};
-use secrecy::{ExposeSecret, SecretString};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::room::Room;
 pub use super::room::Share;
+use super::s3::{self, PutStatus, S3};
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::vault::Place;
@@ -36,28 +35,6 @@ impl Settings {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Folder(folder) if !folder.exists())
     }
-}
-
-/// An S3-compatible store.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// Bucket.
-    pub bucket: String,
-    /// Before every object's name; may be empty.
-    pub prefix: String,
-    /// `https://oss-cn-hangzhou.aliyuncs.com`; plain `http` only to loopback.
-    pub endpoint: String,
-    /// Region.
-    pub region: String,
-    /// Access key.
-    pub access_key_id: String,
-    /// Its secret.
-    pub access_key_secret: SecretString,
-    /// `bucket.endpoint` instead of `endpoint/bucket`; OSS knows only that.
-    pub virtual_hosted: bool,
-    /// The store knows `If-None-Match: *` on a put. Without it a repeated put writes the same
-    /// image again.
-    pub conditional_put: bool,
 }
 
 /// For one request to the store, its repeats included.
@@ -126,6 +103,8 @@ pub struct Archive {
     prefix: Path,
     /// Where the objects are files.
     root: Option<PathBuf>,
+    /// The store cannot put "only if absent": configured, or found out.
+    unconditional: Arc<AtomicBool>,
     reading: Room,
     asked: Arc<Mutex<Option<Asked>>>,
 }
@@ -140,52 +119,27 @@ impl Archive {
                     .map_err(|_| ArchiveError::Setup)?
                     .with_automatic_cleanup(true)
                     .with_fsync(true);
-                let root = Some(folder.clone());
-                Ok(Self {
-                    objects: Arc::new(objects),
-                    prefix: Path::default(),
-                    root,
-                    reading: Room::new(ROOM),
-                    asked: Arc::default(),
-                })
+                let mut archive = Self::over(Arc::new(objects), Path::default());
+                archive.root = Some(folder.clone());
+                Ok(archive)
             }
             Settings::S3(s3) => {
-                let conditional = if s3.conditional_put {
-                    S3ConditionalPut::ETagMatch
-                } else {
-                    S3ConditionalPut::Disabled
-                };
-                let plain = s3.endpoint.starts_with("http://");
-                let objects = AmazonS3Builder::new()
-                    .with_bucket_name(&s3.bucket)
-                    .with_endpoint(&s3.endpoint)
-                    .with_region(&s3.region)
-                    .with_access_key_id(&s3.access_key_id)
-                    .with_secret_access_key(s3.access_key_secret.expose_secret())
-                    .with_virtual_hosted_style_request(s3.virtual_hosted)
-                    .with_conditional_put(conditional)
-                    .with_disable_tagging(true)
-                    .with_disable_bulk_delete(true)
-                    .with_allow_http(plain)
-                    .with_client_options(
-                        ClientOptions::new().with_allow_http(plain).with_timeout(TIMEOUT),
-                    )
-                    // What failed comes again with its task.
-                    .with_retry(RetryConfig {
-                        max_retries: 1,
-                        retry_timeout: TIMEOUT,
-                        ..RetryConfig::default()
-                    })
-                    .build()
-                    .map_err(|_| ArchiveError::Setup)?;
-                Ok(Self {
-                    objects: Arc::new(objects),
-                    prefix: Path::from(s3.prefix.as_str()),
-                    root: None,
-                    reading: Room::new(ROOM),
-                    asked: Arc::default(),
-                })
+                let objects = s3::open(s3).map_err(|_| ArchiveError::Setup)?;
+                let archive = Self::over(Arc::new(objects), Path::from(s3.prefix.as_str()));
+                archive.unconditional.store(!s3.conditional_put, Ordering::Relaxed);
+                Ok(archive)
             }
+        }
+    }
+
+    fn over(objects: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self {
+            objects,
+            prefix,
+            root: None,
+            unconditional: Arc::default(),
+            reading: Room::new(ROOM),
+            asked: Arc::default(),
         }
     }
 
@@ -206,30 +160,57 @@ impl Archive {
         self.folder(image.verification).join(image.result.to_string()).join(image.kind.to_string())
     }
 
-    /// Keeps sealed bytes, unless something is kept there already.
+    /// Keeps sealed bytes, unless something is kept there already. A store that cannot tell
+    /// overwrites: the image is the same one.
     pub async fn put(&self, image: &ImageId, sealed: Vec<u8>) -> Result<Put, ArchiveError> {
         let name = self.name(image);
-        let put = async {
-            let create = self.objects.put_opts(
-                &name,
-                Bytes::from(sealed.clone()).into(),
-                PutMode::Create.into(),
-            );
-            match create.await {
-                // A store that cannot say "only if absent".
-                Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
-                    self.objects.put(&name, Bytes::from(sealed).into()).await
-                }
-                outcome => outcome,
-            }
-        };
-        match within(put).await {
-            Ok(_) => Ok(Put::New),
-            Err(Failure::Store(
-                StoreError::AlreadyExists { .. } | StoreError::Precondition { .. },
-            )) => Ok(Put::Already),
-            Err(failure) => Err(failure.into()),
+        Ok(within(self.put_if_absent(&name, sealed.into())).await?)
+    }
+
+    /// Whether images are put without "only if absent".
+    pub fn is_unconditional(&self) -> bool {
+        self.unconditional.load(Ordering::Relaxed)
+    }
+
+    async fn put_if_absent(&self, name: &Path, sealed: Bytes) -> Result<Put, StoreError> {
+        if self.is_unconditional() {
+            return self.put_plainly(name, sealed).await;
         }
+        let status = PutStatus::default();
+        let options = PutOptions {
+            mode: PutMode::Create,
+            extensions: status.extensions(),
+            ..PutOptions::default()
+        };
+        match self.objects.put_opts(name, sealed.clone().into(), options).await {
+            Ok(_) => Ok(Put::New),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                // Some stores answer so whatever is there.
+                match self.objects.head(name).await {
+                    Err(StoreError::NotFound { .. }) => self.put_plainly(name, sealed).await,
+                    _ => Ok(Put::Already),
+                }
+            }
+            // A folder without hard links fails in as many ways as there are file systems.
+            Err(_) if self.root.is_some() || status.may_refuse_condition() => {
+                let put = self.put_plainly(name, sealed).await?;
+                if !self.unconditional.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "the object store cannot write only if absent; images are written without that condition"
+                    );
+                }
+                Ok(put)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_plainly(&self, name: &Path, sealed: Bytes) -> Result<Put, StoreError> {
+        // In a folder it costs nothing to look first.
+        if self.root.is_some() && self.objects.head(name).await.is_ok() {
+            return Ok(Put::Already);
+        }
+        self.objects.put(name, sealed.into()).await.map(|_| Put::New)
     }
 
     /// The sealed bytes; `None` if there are none.
@@ -334,12 +315,15 @@ impl Archive {
 enum Failure {
     Store(StoreError),
     Timeout,
+    Panic,
 }
 
+/// The client panics on some addresses and keys; whoever waits for it gets an error instead.
 async fn within<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
-    match tokio::time::timeout(TIMEOUT, request).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Failure::Store(error)),
+    match tokio::time::timeout(TIMEOUT, AssertUnwindSafe(request).catch_unwind()).await {
+        Ok(Ok(Ok(done))) => Ok(done),
+        Ok(Ok(Err(error))) => Err(Failure::Store(error)),
+        Ok(Err(_)) => Err(Failure::Panic),
         Err(_) => Err(Failure::Timeout),
     }
 }
@@ -348,6 +332,7 @@ impl From<Failure> for ArchiveError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Timeout => Self::Timeout,
+            Failure::Panic => Self::Setup,
             Failure::Store(error) => Self::Failed(match error {
                 StoreError::NotFound { .. } => "not found",
                 StoreError::PermissionDenied { .. } => "permission denied",
@@ -360,20 +345,4 @@ impl From<Failure> for ArchiveError {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn those_who_read_images_share_the_memory() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let archive = Archive::open(&Settings::Folder(folder.path().to_owned())).unwrap();
-        // Sealed and in the clear it fills all of it; in the clear a half.
-        let mut share = archive.room_for(ROOM / 2).await.unwrap();
-        assert!(archive.clone().room_for(1).now_or_never().is_none());
-        share.shrink_to(ROOM / 2);
-        assert!(archive.room_for(ROOM / 4).now_or_never().is_some());
-        assert!(archive.room_for(ROOM / 4 + 1).now_or_never().is_none());
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 //! | [`download`] | following one link, within limits |
 //! | [`mod@format`] | what the bytes are, by themselves |
 //! | [`archive`] | the object store |
+//! | [`s3`] | reaching a store that speaks S3 |
 //! | [`room`] | how much of all that is in memory at once |
 //!
 //! A link comes from outside, through an answer that a phone had a hand in: whoever can put a link
@@ -20,6 +21,7 @@ pub mod download;
 pub mod format;
 pub mod guard;
 pub mod room;
+pub mod s3;
 
 pub use archive::Archive;
 pub use download::{Downloader, Missed, Picture};

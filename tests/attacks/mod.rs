@@ -4,6 +4,7 @@ mod database_roles;
 mod erased_people;
 pub mod grants;
 mod hostile_policies;
+mod object_stores;
 mod people;
 mod planted_files;
 mod sources;

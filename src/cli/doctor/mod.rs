@@ -201,7 +201,10 @@ impl Checks {
         let mut items = Vec::new();
         for (name, running) in self.running {
             let findings = running.await.unwrap_or_else(|_| {
-                vec![Finding::failed("the check itself failed", "please report this as a fault")]
+                vec![Finding::failed(
+                    "this check ended early: it could not work with a value of the configuration",
+                    "compare the section that the check is about with config/default.toml",
+                )]
             });
             items.extend(findings.into_iter().map(|finding| Item::new(name, finding)));
         }

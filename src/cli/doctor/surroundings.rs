@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use verdict::app::descriptors;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
-use verdict::images::archive::{Archive, ArchiveError, ImageId, Settings};
+use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
 
 use super::Patient;
 use super::finding::Finding;
@@ -92,20 +92,41 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
         result: patient.ids.next::<ResultId>(now),
         kind: ImageKind::Face,
     };
-    let outcome = async {
-        archive.put(&probe, PROBE.to_vec()).await.map_err(|error| ("put", error))?;
-        let got = archive.get(&probe).await.map_err(|error| ("get", error));
-        // Also after a failed reading: nothing is to be left.
-        archive.delete(&probe).await.map_err(|error| ("delete", error))?;
-        let emptied = archive.delete_all(probe.verification).await;
-        emptied.map_err(|error| ("list and delete", error))?;
-        got
-    };
-    match outcome.await {
-        Ok(Some(bytes)) if bytes == PROBE => Finding::ok("an object was put, read and deleted"),
-        Ok(_) => Finding::failed("what was put is not what was read", hint),
+    if !patient.role.works() {
+        return match archive.get(&probe).await {
+            Ok(_) => Finding::ok("objects can be read"),
+            Err(error) => Finding::failed(format!("get: {error}"), hint),
+        };
+    }
+    match round_trip(&archive, &probe).await {
+        Ok((true, again)) => Finding::ok(format!(
+            "an object was put, read and deleted{}",
+            if archive.is_unconditional() {
+                "; the store does not take If-None-Match, so a repeated put writes the image again"
+            } else if again == Put::New {
+                "; the store ignores If-None-Match, so a repeated put writes the image again"
+            } else {
+                ""
+            }
+        )),
+        Ok((false, _)) => Finding::failed("what was put is not what was read", hint),
         Err((what, error)) => Finding::failed(format!("{what}: {error}"), hint),
     }
+}
+
+/// Puts an object twice, reads and deletes it; whether it was the same, and what the second put did.
+async fn round_trip(
+    archive: &Archive,
+    probe: &ImageId,
+) -> Result<(bool, Put), (&'static str, ArchiveError)> {
+    archive.put(probe, PROBE.to_vec()).await.map_err(|error| ("put", error))?;
+    let again = archive.put(probe, PROBE.to_vec()).await.map_err(|error| ("put", error));
+    let got = archive.get(probe).await.map_err(|error| ("get", error));
+    // Also after a failed reading: nothing is to be left.
+    archive.delete(probe).await.map_err(|error| ("delete", error))?;
+    let emptied = archive.delete_all(probe.verification).await;
+    emptied.map_err(|error| ("list and delete", error))?;
+    Ok((got?.is_some_and(|bytes| bytes == PROBE), again?))
 }
 
 pub(super) fn disk_space(patient: &Patient) -> Finding {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -13,18 +13,38 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
-type Held = (Objects, Arc<AtomicBool>);
+
+/// How a store answers what it does not know.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Puts with `If-None-Match` get this status and code.
+    pub refuses_condition: Option<(u16, &'static str)>,
+    /// Such puts are done, whatever is there.
+    pub ignores_condition: bool,
+    /// Answers have no `ETag`, and no date that can be read.
+    pub without_etag: bool,
+    /// The names of objects follow the host at once.
+    pub bucket_in_host: bool,
+}
 
 /// The store; paths are `/bucket/name`.
 #[derive(Clone, Default)]
-pub struct Buckets(Objects, Arc<AtomicBool>);
+pub struct Buckets {
+    objects: Objects,
+    full: Arc<AtomicBool>,
+    manner: Manner,
+    conditional_puts: Arc<AtomicUsize>,
+}
 
 impl Buckets {
     /// Serves until the process ends.
     pub async fn start() -> (Self, SocketAddr) {
-        let buckets = Self::default();
-        let router =
-            Router::new().fallback(answer).with_state((buckets.0.clone(), Arc::clone(&buckets.1)));
+        Self::start_with(Manner::default()).await
+    }
+
+    pub async fn start_with(manner: Manner) -> (Self, SocketAddr) {
+        let buckets = Self { manner, ..Self::default() };
+        let router = Router::new().fallback(answer).with_state(buckets.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum_serve(listener, router).await });
@@ -32,21 +52,29 @@ impl Buckets {
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.0.lock().expect("objects").keys().cloned().collect()
+        self.objects.lock().expect("objects").keys().cloned().collect()
+    }
+
+    /// How many puts had a condition.
+    pub fn conditional_puts(&self) -> usize {
+        self.conditional_puts.load(Ordering::SeqCst)
     }
 
     /// Whether nothing more can be put; what is there can be listed, got and deleted.
     pub fn fill(&self, full: bool) {
-        self.1.store(full, Ordering::SeqCst);
+        self.full.store(full, Ordering::SeqCst);
     }
 
     /// Puts an object there past everybody.
     pub fn put(&self, name: &str) {
-        self.0.lock().expect("objects").insert(name.to_owned(), Bytes::from_static(b"sealed"));
+        self.objects
+            .lock()
+            .expect("objects")
+            .insert(name.to_owned(), Bytes::from_static(b"sealed"));
     }
 
     pub fn holds(&self, text: &[u8]) -> bool {
-        let objects = self.0.lock().expect("objects");
+        let objects = self.objects.lock().expect("objects");
         objects.values().any(|object| object.windows(text.len()).any(|part| part == text))
     }
 }
@@ -63,7 +91,18 @@ async fn axum_serve(listener: TcpListener, router: Router) {
     }
 }
 
-async fn answer(State((objects, full)): State<Held>, request: Request) -> Response {
+async fn answer(State(buckets): State<Buckets>, request: Request) -> Response {
+    let mut response = answer_fully(&buckets, request).await;
+    if buckets.manner.without_etag {
+        response.headers_mut().remove("etag");
+        if let Some(date) = response.headers_mut().get_mut("last-modified") {
+            *date = "2026-11-24 08:00".parse().expect("a value");
+        }
+    }
+    response
+}
+
+async fn answer_fully(buckets: &Buckets, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     if !signed.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 Credential=bucket-key/")) {
@@ -71,12 +110,22 @@ async fn answer(State((objects, full)): State<Held>, request: Request) -> Respon
     }
     let body = to_bytes(body, 1 << 24).await.expect("a body");
     let name = head.uri.path().to_owned();
-    let mut objects = objects.lock().expect("objects");
+    let conditional = head.headers.contains_key("if-none-match");
+    if head.method == "PUT" && conditional {
+        buckets.conditional_puts.fetch_add(1, Ordering::SeqCst);
+        if let Some((status, code)) = buckets.manner.refuses_condition {
+            let status = axum::http::StatusCode::from_u16(status).expect("a status");
+            return (status, format!("<Error><Code>{code}</Code></Error>")).into_response();
+        }
+    }
+    let mut objects = buckets.objects.lock().expect("objects");
     match head.method.as_str() {
-        "PUT" if head.headers.contains_key("if-none-match") && objects.contains_key(&name) => {
+        "PUT"
+            if conditional && !buckets.manner.ignores_condition && objects.contains_key(&name) =>
+        {
             (412, "<Error><Code>PreconditionFailed</Code></Error>").into_response_with_status()
         }
-        "PUT" if full.load(Ordering::SeqCst) => {
+        "PUT" if buckets.full.load(Ordering::SeqCst) => {
             (507, "<Error><Code>QuotaExceeded</Code></Error>").into_response_with_status()
         }
         "PUT" => {
@@ -88,9 +137,10 @@ async fn answer(State((objects, full)): State<Held>, request: Request) -> Respon
             (204, "").into_response_with_status()
         }
         "GET" if head.uri.query().is_some_and(|query| query.contains("list-type=2")) => {
-            list(&objects, head.uri.path(), head.uri.query().unwrap_or_default()).into_response()
+            let bucket = if buckets.manner.bucket_in_host { "" } else { head.uri.path() };
+            list(&objects, bucket, head.uri.query().unwrap_or_default()).into_response()
         }
-        "GET" => match objects.get(&name) {
+        "GET" | "HEAD" => match objects.get(&name) {
             Some(object) => {
                 let date = "Tue, 24 Nov 2026 08:00:00 GMT";
                 ([("etag", "\"1\""), ("last-modified", date)], object.clone()).into_response()

@@ -1,7 +1,7 @@
 //! What the scenarios stand on.
 
 mod app;
-mod buckets;
+pub mod buckets;
 mod caller;
 mod cluster;
 mod collector;

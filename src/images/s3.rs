@@ -1,0 +1,147 @@
+//! Stores that speak S3: how they are reached, and what they answer that the client does not expect.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use http::header::{ETAG, HeaderValue, LAST_MODIFIED};
+use http::{Extensions, StatusCode};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::{ClientOptions, RetryConfig};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::archive::TIMEOUT;
+
+/// An S3-compatible store.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// Its name.
+    pub bucket: String,
+    /// Before every object's name; may be empty.
+    pub prefix: String,
+    /// Scheme, host and port. With `virtual_hosted` the host is the bucket's own.
+    pub endpoint: String,
+    /// Part of the signature.
+    pub region: String,
+    /// What requests are signed with.
+    pub credentials: Credentials,
+    /// The bucket is in the host's name instead of the path.
+    pub virtual_hosted: bool,
+    /// Whether `If-None-Match: *` is tried on a put. A store that refuses it is asked once.
+    pub conditional_put: bool,
+}
+
+/// Where the access key comes from.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// As configured.
+    Key {
+        /// Its id.
+        id: String,
+        /// Its secret.
+        secret: SecretString,
+    },
+    /// What the environment gives: a web identity, the role of a task, a pod or an instance (AWS).
+    Role,
+}
+
+pub(super) fn open(s3: &S3) -> object_store::Result<AmazonS3> {
+    let plain = s3.endpoint.starts_with("http://");
+    let builder = match &s3.credentials {
+        Credentials::Key { id, secret } => AmazonS3Builder::new()
+            .with_access_key_id(id)
+            .with_secret_access_key(secret.expose_secret()),
+        Credentials::Role => AmazonS3Builder::from_env(),
+    };
+    builder
+        .with_bucket_name(&s3.bucket)
+        // Before this one goes AWS_ENDPOINT_URL_S3, which is another program's.
+        .with_config(object_store::aws::AmazonS3ConfigKey::S3Endpoint, &s3.endpoint)
+        .with_region(&s3.region)
+        .with_virtual_hosted_style_request(s3.virtual_hosted)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_disable_tagging(true)
+        .with_disable_bulk_delete(true)
+        .with_allow_http(plain)
+        .with_client_options(ClientOptions::new().with_allow_http(plain).with_timeout(TIMEOUT))
+        .with_http_connector(Connector)
+        // A failed request is repeated with its task.
+        .with_retry(RetryConfig {
+            max_retries: 1,
+            retry_timeout: TIMEOUT,
+            ..RetryConfig::default()
+        })
+        .build()
+}
+
+/// The status that one put was answered with: the client's errors do not say it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PutStatus(Arc<AtomicU16>);
+
+impl PutStatus {
+    /// To be given to the put.
+    pub(super) fn extensions(&self) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(self.clone());
+        extensions
+    }
+
+    /// Whether the answer may mean that the store does not know the condition. Alibaba OSS answers
+    /// 501, others 400 or 405; where a proxy drops the header the signature is wrong, which is 403.
+    /// Answers about the object, the load or the time are about something else.
+    pub(super) fn may_refuse_condition(&self) -> bool {
+        let Ok(status) = StatusCode::from_u16(self.0.load(Ordering::Relaxed)) else { return false };
+        match status {
+            StatusCode::NOT_IMPLEMENTED => true,
+            StatusCode::UNAUTHORIZED
+            | StatusCode::NOT_FOUND
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::CONFLICT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::TOO_MANY_REQUESTS => false,
+            status => status.is_client_error(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Lenient(inner)))
+    }
+}
+
+/// Repairs headers that the client insists on and nobody here reads.
+#[derive(Debug)]
+struct Lenient(HttpClient);
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
+
+impl HttpService for Lenient {
+    fn call<'life0, 'async_trait>(&'life0 self, request: HttpRequest) -> Answer<'async_trait>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let status = request.extensions().get::<PutStatus>().cloned();
+            let mut response = self.0.execute(request).await?;
+            if let Some(status) = status {
+                status.0.store(response.status().as_u16(), Ordering::Relaxed);
+            }
+            let headers = response.headers_mut();
+            headers.remove(LAST_MODIFIED);
+            if headers.get(ETAG).is_none_or(|tag| tag.to_str().is_err()) {
+                headers.insert(ETAG, HeaderValue::from_static("\"none\""));
+            }
+            Ok(response)
+        })
+    }
+}

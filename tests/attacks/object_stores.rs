@@ -1,0 +1,245 @@
+//! Object stores as they are: each refuses something that S3 knows, and images are kept all the same.
+
+use crate::harness::buckets::Manner;
+use crate::harness::{Buckets, Options, TestApp, eventually, new_database, run_verdict};
+use verdict::domain::ids::{ResultId, VerificationId};
+use verdict::domain::image::ImageKind;
+use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
+use verdict::images::s3::{Credentials, S3};
+
+const IMAGE: ImageId = ImageId {
+    verification: VerificationId(uuid::Uuid::from_u128(1)),
+    result: ResultId(uuid::Uuid::from_u128(2)),
+    kind: ImageKind::Face,
+};
+
+/// What Alibaba OSS answers a put with `If-None-Match: *`.
+const OSS: (u16, &str) = (501, "NotImplemented");
+
+fn s3(endpoint: &str) -> S3 {
+    S3 {
+        bucket: "faces".to_owned(),
+        prefix: "kept".to_owned(),
+        endpoint: endpoint.to_owned(),
+        region: "cn-hangzhou".to_owned(),
+        credentials: Credentials::Key {
+            id: "bucket-key".to_owned(),
+            secret: "bucket-secret".to_owned().into(),
+        },
+        virtual_hosted: false,
+        conditional_put: true,
+    }
+}
+
+async fn archive_of(manner: Manner) -> (Buckets, Archive) {
+    let (buckets, address) = Buckets::start_with(manner).await;
+    let archive = Archive::open(&Settings::S3(s3(&format!("http://{address}")))).unwrap();
+    (buckets, archive)
+}
+
+/// The section about images for a store at this endpoint.
+fn section(endpoint: &str, more: &str) -> String {
+    format!(
+        "store = \"s3://faces/kept\"\n[images.s3]\nendpoint = \"{endpoint}\"\n\
+         access_key_id = \"bucket-key\"\naccess_key_secret = \"bucket-secret\"\n{more}"
+    )
+}
+
+#[tokio::test]
+async fn images_are_kept_on_alibaba_oss_which_is_asked_once_for_the_condition() {
+    let (buckets, address) =
+        Buckets::start_with(Manner { refuses_condition: Some(OSS), ..Manner::default() }).await;
+    let images = section(&format!("http://{address}"), "");
+    let app = TestApp::start_with(Options { images, ..Options::default() }).await;
+    for biz_id in ["pass-97-a", "pass-97-b"] {
+        let id = app.verified(biz_id).await["id"].as_str().unwrap().to_owned();
+        eventually("all images are kept", || async {
+            let reply = app.get(&format!("/v1/verifications/{id}/images")).await;
+            let items = reply.json["items"].as_array().unwrap().clone();
+            let kept = items.iter().filter(|item| item["state"] == "archived").count();
+            (kept == 4).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(buckets.names().len(), 8);
+    // The first four at the same time, each repeated once as every 5xx is; none afterwards.
+    assert!(buckets.conditional_puts() <= 8, "{}", buckets.conditional_puts());
+    assert_eq!(app.provider.queries("pass-97-b"), 1, "no link was used up");
+}
+
+#[tokio::test]
+async fn every_refusal_of_the_condition_ends_in_a_plain_put() {
+    for refusal in [
+        OSS,
+        (400, "InvalidArgument"),
+        (405, "MethodNotAllowed"),
+        // A proxy that drops the header makes the signature a wrong one.
+        (403, "SignatureDoesNotMatch"),
+        (422, "Unprocessable"),
+        // Whatever is there, or is not.
+        (412, "PreconditionFailed"),
+        (409, "OperationAborted"),
+        (304, "NotModified"),
+    ] {
+        let (buckets, archive) =
+            archive_of(Manner { refuses_condition: Some(refusal), ..Manner::default() }).await;
+        assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New), "{refusal:?}");
+        assert_eq!(archive.get(&IMAGE).await.unwrap().unwrap(), "one", "{refusal:?}");
+        let asked = buckets.conditional_puts();
+        let remembered = ![412, 409, 304].contains(&refusal.0);
+        assert_eq!(archive.is_unconditional(), remembered, "{refusal:?}");
+        assert!(archive.put(&IMAGE, b"one".to_vec()).await.is_ok());
+        if remembered {
+            assert_eq!(buckets.conditional_puts(), asked, "{refusal:?}: asked again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_not_taken_for_one_that_refuses() {
+    for refusal in [(503, "SlowDown"), (429, "TooManyRequests"), (404, "NoSuchBucket")] {
+        let (buckets, archive) =
+            archive_of(Manner { refuses_condition: Some(refusal), ..Manner::default() }).await;
+        assert!(archive.put(&IMAGE, b"one".to_vec()).await.is_err(), "{refusal:?}");
+        assert!(!archive.is_unconditional() && buckets.names().is_empty(), "{refusal:?}");
+    }
+    // Refused with and without the condition: the plain put's own reason is the one to tell.
+    let (buckets, archive) =
+        archive_of(Manner { refuses_condition: Some(OSS), ..Manner::default() }).await;
+    buckets.fill(true);
+    assert!(archive.put(&IMAGE, b"one".to_vec()).await.is_err());
+    assert!(!archive.is_unconditional());
+}
+
+#[tokio::test]
+async fn stores_without_etag_and_stores_that_ignore_the_condition_keep_images() {
+    let (_, archive) = archive_of(Manner { without_etag: true, ..Manner::default() }).await;
+    assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New));
+    assert_eq!(archive.put(&IMAGE, b"two".to_vec()).await, Ok(Put::Already));
+    assert_eq!(archive.get(&IMAGE).await.unwrap().unwrap(), "one");
+    archive.takes_more().await.unwrap();
+    let (_, archive) = archive_of(Manner { ignores_condition: true, ..Manner::default() }).await;
+    for _ in 0..2 {
+        assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New));
+    }
+    assert_eq!(archive.delete_all(IMAGE.verification).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_panic_of_the_client_is_an_error_of_the_configuration() {
+    let broken = S3 { virtual_hosted: true, ..s3("http://faces.127.0.0.1:9") };
+    let archive = Archive::open(&Settings::S3(broken)).unwrap();
+    assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Err(ArchiveError::Setup));
+    assert_eq!(archive.takes_more().await, Err(ArchiveError::Setup));
+}
+
+#[tokio::test]
+async fn a_bucket_with_a_domain_of_its_own_is_used_as_it_is() {
+    let manner = Manner { bucket_in_host: true, ..Manner::default() };
+    let (buckets, address) = Buckets::start_with(manner).await;
+    let endpoint = format!("http://localhost:{}", address.port());
+    let report = doctor(&section(&endpoint, "bucket_in_endpoint = true")).await;
+    assert!(report.contains("an object was put, read and deleted"), "{report}");
+    assert!(buckets.names().is_empty());
+}
+
+#[tokio::test]
+async fn doctor_says_what_the_store_cannot_do() {
+    for (manner, says) in [
+        (Manner::default(), "put, read and deleted"),
+        (
+            Manner { refuses_condition: Some(OSS), ..Manner::default() },
+            "does not take If-None-Match",
+        ),
+        (Manner { ignores_condition: true, ..Manner::default() }, "ignores If-None-Match"),
+    ] {
+        let (buckets, address) = Buckets::start_with(manner).await;
+        let report = doctor(&section(&format!("http://{address}"), "")).await;
+        let line = report.lines().find(|line| line.contains("object-store")).unwrap_or_default();
+        assert!(line.contains(says), "{says}: {report}");
+        assert!(buckets.names().is_empty(), "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn stores_that_cannot_be_reached_are_refused_at_the_start() {
+    let database = new_database().await;
+    let address: std::net::SocketAddr = "127.0.0.1:9".parse().unwrap();
+    for (endpoint, more, refused) in [
+        ("http://127.0.0.1:9000", "virtual_hosted = true", "images.s3.virtual_hosted"),
+        ("https://[fd00::5]:9000", "virtual_hosted = true", "images.s3.virtual_hosted"),
+        ("https://2130706433", "virtual_hosted = true", "images.s3.virtual_hosted"),
+        ("https://10.0.0.5", "bucket_in_endpoint = true", "images.s3.bucket_in_endpoint"),
+        (
+            "https://oss-cn-hangzhou.aliyuncs.com",
+            "virtual_hosted = false",
+            "images.s3.virtual_hosted",
+        ),
+        ("http://10.0.0.5:9000", "", "allow_http = true"),
+        ("http://minio.internal:9000", "", "allow_http = true"),
+        ("http://8.8.8.8:9000", "allow_http = true", "images.s3.endpoint"),
+        ("https://oss.example.com/faces", "", "images.s3.endpoint"),
+        ("https://oss.example.com", "region = \"a b\"", "images.s3.region"),
+        ("https://oss.example.com", "credentials = \"role\"", "images.s3.credentials"),
+    ] {
+        let options = Options { images: section(endpoint, more), ..Options::default() };
+        let text = crate::harness::configuration(&options, &database, address);
+        let error = verdict_config(&text).unwrap_err();
+        assert!(error.contains(refused), "{endpoint} {more}: {error}");
+    }
+    for bucket in ["Faces", "my_faces", "-faces", "1.2.3.4\\u0000"] {
+        let images = section("https://oss.example.com", "").replace("faces", bucket);
+        let options = Options { images, ..Options::default() };
+        let text = crate::harness::configuration(&options, &database, address);
+        let error = verdict_config(&text).unwrap_err();
+        assert!(error.contains("images.store"), "{bucket}: {error}");
+    }
+    for (endpoint, more, used) in [
+        ("https://oss-cn-hangzhou.aliyuncs.com", "", "https://faces.oss-cn-hangzhou.aliyuncs.com"),
+        // As the vendor's console shows it.
+        (
+            "https://faces.oss-cn-hangzhou.aliyuncs.com",
+            "",
+            "https://faces.oss-cn-hangzhou.aliyuncs.com",
+        ),
+        (
+            "https://faces.example.com",
+            "bucket_in_endpoint = false",
+            "https://faces.faces.example.com",
+        ),
+        ("https://img.example.com", "bucket_in_endpoint = true", "https://img.example.com"),
+        ("http://10.0.0.5:9000", "allow_http = true", "http://10.0.0.5:9000"),
+        ("http://minio:9000", "allow_http = true", "http://minio:9000"),
+        ("https://[fd00::5]:9000", "", "https://[fd00::5]:9000"),
+    ] {
+        let options = Options { images: section(endpoint, more), ..Options::default() };
+        let text = crate::harness::configuration(&options, &database, address);
+        assert_eq!(verdict_config(&text).as_deref(), Ok(used), "{endpoint} {more}");
+    }
+}
+
+/// The endpoint that is used, or the complaint.
+fn verdict_config(text: &str) -> Result<String, String> {
+    use std::io::Write;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let environment = verdict::config::Environment::new();
+    let config = verdict::config::Config::load(Some(file.path()), &environment);
+    let config = config.map_err(|error| format!("{error:?}"))?;
+    match config.images().map_err(|error| format!("{}: {}", error.key, error.problem))?.store {
+        Settings::S3(s3) => Ok(s3.endpoint),
+        Settings::Folder(_) => Err("a folder".to_owned()),
+    }
+}
+
+async fn doctor(images: &str) -> String {
+    use std::io::Write;
+    let database = new_database().await;
+    let options = Options { images: images.to_owned(), ..Options::default() };
+    let text = crate::harness::configuration(&options, &database, "127.0.0.1:9".parse().unwrap());
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let (_, output, error) = run_verdict(&["doctor", "--config", path], &[]).await;
+    output + &error
+}
