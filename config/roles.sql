@@ -103,10 +103,10 @@ grant select (name, key_id) on named_keys to verdict_api;
 grant update (closed, lease_token, lease_until, decision_id) on verifications to verdict_api;
 
 -- Showing and forgetting the person, on record.
-grant select (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
-    authority_score, face_score, id_card_face_score, evidence, error_class, error_code, simulated,
-    coarsened)
-    on results to verdict_api, verdict_reader;
+grant select (id, verification_id, attempt, fetched_at, request_id, http_status, evidence,
+    error_class, error_code, simulated, coarsened) on results to verdict_api, verdict_reader;
+grant select (verify_status, authority_score, face_score, id_card_face_score) on results
+    to verdict_reader;
 grant select, delete on material, data_keys to verdict_api;
 grant select on images to verdict_api;
 -- Giving up what was to be archived, having what is kept deleted: links stay unread.
@@ -116,8 +116,9 @@ grant select (id, kind, verification_id, due_at, deadline, asked_again_at, attem
 grant update (occurred_at, hint_audit, hint_code, hint_platform, answer_reference, digest, salt,
     message_id) on callbacks to verdict_api, verdict_worker;
 grant select, insert (verification_id, requested_at, requested_by, purpose),
-    update (unreadable_at, completed_at, data_keys, material, callbacks, answers, images,
-    digests_erased, coarsened_at) on erasures to verdict_api, verdict_worker;
+    update (unreadable_at, completed_at, data_keys, material, callbacks, answers, digests_erased,
+    coarsened_at) on erasures to verdict_api, verdict_worker;
+grant update (images) on erasures to verdict_worker;
 -- Position, time, database user and digests are the trigger's.
 grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;

@@ -14,6 +14,12 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on schema_floor"),
     // Verifications that the API started without a source, or that are older than the column.
     ("verdict_ingest", "update on verifications (source)"),
+    // Adding a policy, and comparing one in shadow.
+    ("verdict_api", "insert on policies (added_at)"),
+    ("verdict_api", "insert on policies (body)"),
+    ("verdict_api", "insert on policies (digest)"),
+    ("verdict_api", "insert on policies (name)"),
+    ("verdict_api", "select on shadow_decisions"),
     // `verdict policy redecide`.
     ("verdict_worker", "execute on verdict_newest_activation"),
     // Persons whose time of retention is over, and images.
@@ -30,6 +36,10 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on results (attempt)"),
     ("verdict_worker", "select on results (verify_status)"),
 ];
+
+/// A process asks for these and goes on without them where its role may not read them.
+const REFUSED: &[(&str, &str)] =
+    &[("verdict_api", "select name, key_id, wrapped from named_keys order by name")];
 
 /// A right of a role, and how it is taken away.
 #[derive(Debug, sqlx::FromRow)]
@@ -50,8 +60,9 @@ pub async fn not_needed(owner: &Database, role: &str, statements: BTreeSet<State
     assert!(prepared.len() > 4, "{role}: only {} statements were recorded", prepared.len());
     let mut wrong = Vec::new();
     for (number, text) in prepared.iter().enumerate() {
-        if !allowed(&mut connection, role, "select", number, text).await {
-            wrong.push(format!("{role}: refused: {text}"));
+        let expected = !REFUSED.contains(&(role, text));
+        if allowed(&mut connection, role, "select", number, text).await != expected {
+            wrong.push(format!("{role}: not refused or allowed as expected: {text}"));
         }
     }
     for grant in grants(&mut connection, role).await {
