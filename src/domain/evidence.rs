@@ -38,7 +38,7 @@ pub struct Evidence {
     /// JSON pointers of texts in the answer that were damaged (half a surrogate pair, a raw control
     /// character, bytes of another encoding) and decide nothing. Members that the vendor does not
     /// document appear as `*`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub damaged_texts: Vec<String>,
 }
 
