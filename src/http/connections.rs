@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ const MIN_WAIT: Duration = Duration::from_millis(250);
 /// Of all connections, the part that is closed at once when slots run out: a scan for each would
 /// cost too much under a flood.
 const EVICTED_PART: usize = 64;
+/// A request that comes sooner after an answer was sent before the client had the answer.
+const PIPELINED: Duration = Duration::from_micros(100);
 /// Instead of a time: the handler works.
 const BUSY: u64 = 0;
 
@@ -36,8 +38,10 @@ pub struct Connections {
 #[derive(Debug)]
 pub struct Connection {
     started: Instant,
-    /// Milliseconds since `started`, plus 1; or [`BUSY`].
+    /// Microseconds since `started`, plus 1; or [`BUSY`].
     waits_since: AtomicU64,
+    /// A request was answered on it.
+    answered: AtomicBool,
     evicted: CancellationToken,
 }
 
@@ -59,7 +63,8 @@ impl Connections {
     pub fn enter(self: &Arc<Self>) -> Entry {
         let connection = Arc::new(Connection {
             started: self.started,
-            waits_since: AtomicU64::new(millis(self.started)),
+            waits_since: AtomicU64::new(micros(self.started)),
+            answered: AtomicBool::new(false),
             evicted: CancellationToken::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +74,7 @@ impl Connections {
 
     /// Closes those that have waited longest for their clients; how many.
     pub fn evict(&self) -> usize {
-        let latest = millis(self.started).saturating_sub(as_millis(MIN_WAIT));
+        let latest = micros(self.started).saturating_sub(as_micros(MIN_WAIT));
         let open = self.lock();
         let mut waiting: Vec<(u64, &Arc<Connection>)> = open
             .values()
@@ -109,23 +114,26 @@ impl Drop for Entry {
 }
 
 impl Connection {
-    /// A request's head is complete: a handler works.
-    pub fn busy(&self) {
-        self.waits_since.store(BUSY, Ordering::Relaxed);
+    /// A request's head is complete: a handler works. Whether the client sent it without waiting
+    /// for the answer before.
+    pub fn busy(&self) -> bool {
+        let since = self.waits_since.swap(BUSY, Ordering::Relaxed);
+        self.answered.load(Ordering::Relaxed)
+            && micros(self.started).saturating_sub(since) < as_micros(PIPELINED)
     }
 
     /// It waits for its client from now on.
     pub fn waits(&self) {
-        self.waits_since.store(millis(self.started), Ordering::Relaxed);
+        self.waits_since.store(micros(self.started), Ordering::Relaxed);
     }
 }
 
-fn millis(since: Instant) -> u64 {
-    as_millis(since.elapsed()) + 1
+fn micros(since: Instant) -> u64 {
+    as_micros(since.elapsed()) + 1
 }
 
-fn as_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+fn as_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX - 1)
 }
 
 /// A request's body: while it is outstanding, its connection waits, from its first missing byte on.
@@ -222,6 +230,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
+        self.connection.answered.store(true, Ordering::Relaxed);
         self.connection.waits();
     }
 }
@@ -246,8 +255,8 @@ mod tests {
             Arc::new(Connections { started, open: Mutex::default(), next: AtomicU64::new(0) });
         let entries: Vec<Entry> = entries.iter().map(|_| all.enter()).collect();
         entries[0].connection.busy();
-        old(&entries[1], 2_000);
-        old(&entries[2], 1_000);
+        old(&entries[1], 2_000_000);
+        old(&entries[2], 1_000_000);
         assert_eq!(all.evict(), 1);
         assert!(evicted(&entries[2]) && !evicted(&entries[1]));
         assert_eq!(all.evict(), 1);

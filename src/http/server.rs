@@ -170,7 +170,10 @@ async fn answer(
     request: Request<Incoming>,
     connection: Arc<Connection>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    connection.busy();
+    if connection.busy() {
+        // The HTTP library answers many such requests before others have their turn.
+        tokio::task::yield_now().await;
+    }
     let request = request.map(|body| RequestBody::new(body, Arc::clone(&connection)));
     let response = router.oneshot(request).await?;
     Ok(response.map(|body| ResponseBody::new(body, connection)))
