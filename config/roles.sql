@@ -149,7 +149,7 @@ grant select, insert (id, kind, verification_id, links, person, minted, created_
     update (asked_again_at, deadline, due_at, failures, attempts, lease_token, lease_until), delete
     on tasks to verdict_worker;
 grant select, insert (result_id, kind, verification_id, state, reason, settled_at, content_type,
-    bytes, sha256, person), delete on images to verdict_worker;
+    bytes, sha256, person, unusual), delete on images to verdict_worker;
 grant select on audit_head to verdict_worker;
 grant select, insert (position, at, digest, mac) on audit_checkpoints to verdict_worker;
 grant select, insert (name, key_id, wrapped, made_at) on named_keys to verdict_worker;
@@ -162,8 +162,8 @@ grant select on verifications, decisions, policies, policy_activations, accounts
 grant select (source, message_id, verification_id, received_at, occurred_at, hint_audit, hint_code,
     hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id)
     on callbacks to verdict_reader;
-grant select (result_id, kind, verification_id, state, reason, settled_at, content_type, bytes)
-    on images to verdict_reader;
+grant select (result_id, kind, verification_id, state, reason, settled_at, content_type, bytes,
+    unusual) on images to verdict_reader;
 
 -- Verdicts of persons, and the decisions they make. Analysts see them without notes.
 grant select, insert (id, verification_id, about, outcome, reason, note, reviewer, person,

@@ -46,6 +46,8 @@ pub(super) struct ImageView {
     #[serde(with = "time::serde::rfc3339::option")]
     settled_at: Option<OffsetDateTime>,
     content_type: Option<String>,
+    /// Why it may be more, or less, than an image; it is served as an attachment then.
+    unusual: Vec<String>,
     bytes: Option<i32>,
     sha256: Option<String>,
 }
@@ -75,9 +77,13 @@ pub async fn list(
     params(ImagePath, RequiredPurpose, IfNoneMatch, RangeHeader),
     responses(
         (status = 200, description = "The image", content(
-            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (Vec<u8> = "video/mp4"))),
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+            (Vec<u8> = "image/heic"), (Vec<u8> = "image/heif"), (Vec<u8> = "image/avif"),
+            (Vec<u8> = "video/mp4"), (Vec<u8> = "video/quicktime"), (Vec<u8> = "*/*"))),
         (status = 206, description = "The part that was asked for", content(
-            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (Vec<u8> = "video/mp4"))),
+            (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
+            (Vec<u8> = "image/heic"), (Vec<u8> = "image/heif"), (Vec<u8> = "image/avif"),
+            (Vec<u8> = "video/mp4"), (Vec<u8> = "video/quicktime"), (Vec<u8> = "*/*"))),
         (status = 304, description = "As it was"),
     ),
     security(("api-key" = ["images:read"])),
@@ -104,10 +110,15 @@ pub async fn read(
         });
     };
     let etag = format!("\"{}\"", hex::encode(&found.sha256));
+    let shown_as = ShownAs {
+        etag: &etag,
+        content_type: &found.content_type,
+        inline: found.unusual.is_empty(),
+    };
     let length = usize::try_from(found.bytes).map_err(|_| Problem::internal())?;
     metrics::counter!("verdict_image_reads_total").increment(1);
     let Some(wanted) = wanted(&headers, &etag, length)? else {
-        return respond(&etag, &found.content_type, length, None);
+        return respond(&shown_as, length, None);
     };
     let mut share = archive.room_for(length).await.ok_or_else(|| {
         Problem::unavailable().detail("Too many images are being read").retry_after(LATER)
@@ -134,7 +145,7 @@ pub async fn read(
     }
     share.shrink_to(length);
     let bytes = Bytes::from_owner(Shown { opened, _share: share });
-    respond(&etag, &found.content_type, length, Some((wanted, bytes)))
+    respond(&shown_as, length, Some((wanted, bytes)))
 }
 
 /// For who finds no room.
@@ -166,10 +177,17 @@ fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, 
     }
 }
 
+/// What an answer says about its image.
+struct ShownAs<'a> {
+    etag: &'a str,
+    content_type: &'a str,
+    /// A browser may show it; otherwise it is a file to be saved.
+    inline: bool,
+}
+
 /// The answer: all or a part of it, or that it is as it was.
 fn respond(
-    etag: &str,
-    content_type: &str,
+    shown_as: &ShownAs<'_>,
     length: usize,
     shown: Option<(Part, Bytes)>,
 ) -> Result<Response, Problem> {
@@ -184,10 +202,10 @@ fn respond(
     };
     let mut response = (status, Body::from(bytes)).into_response();
     let headers = response.headers_mut();
-    headers.insert(ETAG, value(etag)?);
+    headers.insert(ETAG, value(shown_as.etag)?);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     if status != StatusCode::NOT_MODIFIED {
-        headers.insert(CONTENT_TYPE, value(content_type)?);
+        headers.insert(CONTENT_TYPE, value(shown_as.content_type)?);
     }
     if let Some(range) = range {
         headers.insert(CONTENT_RANGE, value(&range)?);
@@ -198,7 +216,8 @@ fn respond(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; sandbox; frame-ancestors 'none'"),
     );
-    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
+    let disposition = if shown_as.inline { "inline" } else { "attachment" };
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
     Ok(response)
 }
 
@@ -244,6 +263,7 @@ impl From<ImageRow> for ImageView {
             reason: row.reason,
             settled_at: row.settled_at,
             content_type: row.content_type,
+            unusual: row.unusual,
             bytes: row.bytes,
             sha256: row.sha256.map(hex::encode),
         }

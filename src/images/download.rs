@@ -13,7 +13,7 @@ use reqwest::{StatusCode, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::format::Format;
+use super::format::Recognised;
 use super::guard::{AllowedHosts, Refusal, vet};
 use super::room::{Room, Share};
 
@@ -35,14 +35,14 @@ pub struct Picture {
     /// Its share of the memory that downloads may take.
     _room: Share,
     /// What it is.
-    pub format: Format,
+    pub recognised: Recognised,
     /// All of it; wiped when dropped.
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picture").field("format", &self.format).finish_non_exhaustive()
+        f.debug_struct("Picture").field("recognised", &self.recognised).finish_non_exhaustive()
     }
 }
 
@@ -131,8 +131,8 @@ impl Downloader {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let format = Format::of(&bytes).ok_or(Missed::Never("not-an-image"))?;
-        Ok(Picture { _room: room, format, bytes })
+        let recognised = Recognised::of(&bytes).ok_or(Missed::Never("not-an-image"))?;
+        Ok(Picture { _room: room, recognised, bytes })
     }
 }
 

@@ -1,17 +1,21 @@
 //! What the bytes of an image are, judged by themselves and without decoding: a decoder is a large
 //! surface for whoever made the bytes.
 //!
-//! Each format's structure is walked from the first byte to the last, so nothing can follow an
-//! image or stand between its parts; a checksum that the format has is checked. Parts that no
-//! decoder shows (comments, texts, metadata) may not hold a page, a script or a document, and no
-//! bytes anywhere may hold the end of a ZIP archive, which its readers look for from the end of a
-//! file, or the beginning of another archive that is looked for anywhere.
+//! An image cannot be fetched again, so it is kept however a phone wrote it, and only what is no
+//! image at all is refused. Each format's parts are walked to its end; everything that is not
+//! plainly one image and nothing else is noted as [`Unusual`]. An image with a note is served as a
+//! file to be saved, never shown by a browser.
 //!
-//! What cannot be told: whether the picture's own data decodes, what it shows, and whether a
-//! reader of some other format, one with no signature or one not named here, would make something
-//! of it: every byte of a picture's data may be chosen at will. So nothing is believed of an image
-//! where it is shown either: it goes out with its own type, `nosniff`, and a policy that runs
-//! nothing.
+//! What the walk cannot tell: whether the picture's own data decodes, what it shows, and whether
+//! a reader of some other format would make something of it. Every image goes out with its own
+//! type, `nosniff`, and a policy that runs nothing.
+
+mod boxes;
+mod jpeg;
+mod png;
+mod webp;
+
+use std::collections::BTreeSet;
 
 /// What is taken for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +26,30 @@ pub enum Format {
     Png,
     /// `image/webp`.
     Webp,
-    /// `video/mp4`: recordings.
+    /// `image/heic`.
+    Heic,
+    /// `image/heic-sequence`.
+    HeicSequence,
+    /// `image/heif`.
+    Heif,
+    /// `image/avif`.
+    Avif,
+    /// `video/mp4`.
     Mp4,
+    /// `video/quicktime`.
+    QuickTime,
+    /// `video/webm`.
+    Webm,
+    /// `image/gif`.
+    Gif,
+    /// `image/bmp`.
+    Bmp,
+    /// `image/tiff`.
+    Tiff,
+    /// `image/jxl`.
+    Jxl,
+    /// `image/jp2`.
+    Jp2,
 }
 
 impl Format {
@@ -33,159 +59,161 @@ impl Format {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
             Self::Webp => "image/webp",
+            Self::Heic => "image/heic",
+            Self::HeicSequence => "image/heic-sequence",
+            Self::Heif => "image/heif",
+            Self::Avif => "image/avif",
             Self::Mp4 => "video/mp4",
+            Self::QuickTime => "video/quicktime",
+            Self::Webm => "video/webm",
+            Self::Gif => "image/gif",
+            Self::Bmp => "image/bmp",
+            Self::Tiff => "image/tiff",
+            Self::Jxl => "image/jxl",
+            Self::Jp2 => "image/jp2",
         }
     }
+}
 
-    /// What it is, and nothing beside; `None`: not an image, or not only one.
+/// Why an image may be more, or less, than an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unusual {
+    /// A part that no decoder shows begins like a page, a script or a document.
+    ActiveContent,
+    /// The bytes hold the end of a ZIP archive, or the beginning of a RAR or 7z archive.
+    ArchiveInside,
+    /// A checksum, a length or the order of the parts is wrong.
+    Damaged,
+    /// Bytes follow the image's end: a phone's trailer, a second image, a recording.
+    DataAfterEnd,
+    /// Blanks or zeros come before its first byte.
+    DataBeforeStart,
+    /// It stops before its end.
+    EndMissing,
+    /// A format that is not checked further than its first bytes.
+    RareFormat,
+    /// It has parts that its format does not describe.
+    UnknownParts,
+}
+
+impl Unusual {
+    /// As it is stored and shown.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ActiveContent => "active-content",
+            Self::ArchiveInside => "archive-inside",
+            Self::Damaged => "damaged",
+            Self::DataAfterEnd => "data-after-end",
+            Self::DataBeforeStart => "data-before-start",
+            Self::EndMissing => "end-missing",
+            Self::RareFormat => "rare-format",
+            Self::UnknownParts => "unknown-parts",
+        }
+    }
+}
+
+type Notes = BTreeSet<Unusual>;
+
+/// An image by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recognised {
+    /// Its format.
+    pub format: Format,
+    /// What is unusual about it; empty for one image and nothing else.
+    pub unusual: Vec<Unusual>,
+}
+
+impl Recognised {
+    /// `None`: no image at all.
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let (format, whole) = if bytes.starts_with(b"\xff\xd8\xff") {
-            (Self::Jpeg, jpeg(bytes))
-        } else if bytes.starts_with(PNG) {
-            (Self::Png, png(&bytes[PNG.len()..]))
-        } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-            (Self::Webp, webp(bytes))
-        } else if bytes.get(4..8) == Some(b"ftyp") {
-            (Self::Mp4, mp4(bytes))
-        } else {
+        if let Some(recognised) = recognise(bytes, Notes::new()) {
+            return Some(recognised);
+        }
+        let start = blanks_before(bytes);
+        if start == 0 {
             return None;
-        };
-        (whole.is_some() && !holds_an_archive(bytes)).then_some(format)
+        }
+        recognise(&bytes[start..], Notes::from([Unusual::DataBeforeStart]))
+    }
+
+    /// The codes, in alphabetical order.
+    pub fn codes(&self) -> Vec<&'static str> {
+        self.unusual.iter().map(|unusual| unusual.code()).collect()
     }
 }
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
-/// Segments up to the end marker (ITU T.81, B.1); zeros after it: some cameras pad.
-fn jpeg(bytes: &[u8]) -> Option<()> {
-    let mut rest = bytes.get(2..)?;
-    let mut scans = 0;
-    loop {
-        let marker;
-        (marker, rest) = jpeg_marker(rest)?;
-        match marker {
-            0xd9 => return (scans > 0 && rest.iter().all(|byte| *byte == 0)).then_some(()),
-            // Frames, tables, restart intervals, and the like: a length and as many bytes.
-            0xc0..=0xcf | 0xda..=0xdf | 0xe0..=0xef | 0xfe => {
-                let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
-                let content = rest.get(2..length)?;
-                rest = &rest[length..];
-                if marker == 0xda {
-                    scans += 1;
-                    rest = after_scan(rest)?;
-                } else if marker >= 0xe0 && speaks(content) {
-                    return None;
-                }
-            }
-            _ => return None,
-        }
+fn recognise(bytes: &[u8], mut notes: Notes) -> Option<Recognised> {
+    let (format, rest) = if bytes.starts_with(jpeg::START) {
+        (Format::Jpeg, jpeg::walk(bytes, &mut notes)?)
+    } else if bytes.starts_with(png::START) {
+        (Format::Png, png::walk(bytes, &mut notes)?)
+    } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        (Format::Webp, webp::walk(bytes, &mut notes)?)
+    } else if let Some(found) = boxes::walk(bytes, &mut notes) {
+        found
+    } else {
+        notes.retain(|note| *note == Unusual::DataBeforeStart);
+        notes.insert(Unusual::RareFormat);
+        (rare(bytes)?, &[][..])
+    };
+    // Some cameras fill a JPEG up with zeros.
+    let padding = format == Format::Jpeg && rest.iter().all(|byte| *byte == 0);
+    if !rest.is_empty() && !padding {
+        notes.insert(Unusual::DataAfterEnd);
+        note_active_content(rest, &mut notes);
     }
-}
-
-/// A marker, and what comes after it; any number of `FF` may stand before one.
-fn jpeg_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let fill = bytes.iter().take_while(|byte| **byte == 0xff).count();
-    let marker = *bytes.get(fill)?;
-    (fill > 0).then_some((marker, &bytes[fill + 1..]))
-}
-
-/// What comes after coded data: the next marker that is neither a restart nor a stuffed `FF`.
-fn after_scan(bytes: &[u8]) -> Option<&[u8]> {
-    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
-    bytes.windows(2).position(is_marker).map(|at| &bytes[at..])
-}
-
-/// Chunks up to the end (PNG, 5): header first, data together, the end at the end; each with its
-/// checksum.
-fn png(mut rest: &[u8]) -> Option<()> {
-    let mut before: Option<&[u8]> = None;
-    let mut has_data = false;
-    loop {
-        let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()?;
-        let checked = rest.get(4..length.checked_add(8)?)?;
-        let sum = rest.get(length + 8..length + 12)?;
-        rest = &rest[length + 12..];
-        if crc32fast::hash(checked).to_be_bytes() != sum {
-            return None;
-        }
-        let (name, content) = checked.split_at(4);
-        let fits = match name {
-            b"IHDR" => before.is_none() && length == 13,
-            b"PLTE" => !has_data && length <= 768,
-            b"IDAT" => !has_data || before == Some(b"IDAT"),
-            b"IEND" => return (length == 0 && has_data && rest.is_empty()).then_some(()),
-            // Ancillary: the first letter is small.
-            _ => name[0].is_ascii_lowercase() && !speaks(content),
-        };
-        if !fits || before.is_none() && name != b"IHDR" || !name.iter().all(u8::is_ascii_alphabetic)
-        {
-            return None;
-        }
-        has_data |= name == b"IDAT";
-        before = Some(name);
+    if holds_an_archive(bytes) {
+        notes.insert(Unusual::ArchiveInside);
     }
+    Some(Recognised { format, unusual: notes.into_iter().collect() })
 }
 
-/// Chunks that fill the file (RFC 9649), of the kinds that WebP has.
-fn webp(bytes: &[u8]) -> Option<()> {
-    let told = usize::try_from(u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?)).ok()?;
-    let mut rest = bytes.get(12..).filter(|_| told.checked_add(8) == Some(bytes.len()))?;
-    let mut pictures = 0;
-    let mut first = true;
-    while !rest.is_empty() {
-        let name = rest.get(..4)?;
-        let length = usize::try_from(u32::from_le_bytes(*rest.get(4..)?.first_chunk()?)).ok()?;
-        let content = rest.get(8..length.checked_add(8)?)?;
-        // To an even length, with a zero.
-        let pad = rest.get(8 + length..8 + length + length % 2)?;
-        let fits = match name {
-            b"VP8 " | b"VP8L" => pictures == 0,
-            b"VP8X" => first,
-            b"ANMF" | b"ALPH" => !first,
-            b"ANIM" | b"ICCP" | b"EXIF" | b"XMP " => !first && !speaks(content),
-            _ => false,
-        };
-        if !fits || pad.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        pictures += usize::from(matches!(name, b"VP8 " | b"VP8L" | b"ANMF"));
-        first = false;
-        rest = &rest[8 + length + length % 2..];
-    }
-    (pictures > 0).then_some(())
+/// How many bytes of blanks, zeros and byte order marks come first; more than a few are something
+/// else.
+fn blanks_before(bytes: &[u8]) -> usize {
+    const MOST: usize = 64;
+    let blank = |byte: &u8| matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf);
+    let count = bytes.iter().take_while(|byte| blank(byte)).count();
+    if count > MOST { 0 } else { count }
 }
 
-/// Boxes that end exactly where the bytes end (ISO 14496-12, 4.2).
-fn mp4(mut rest: &[u8]) -> Option<()> {
-    while !rest.is_empty() {
-        let name = rest.get(4..8)?;
-        let length = match u32::from_be_bytes(*rest.first_chunk()?) {
-            // To the end: so that a recording can be written before its length is known.
-            0 if name == b"mdat" => rest.len() as u64,
-            // Longer than 32 bits can say.
-            1 => u64::from_be_bytes(*rest.get(8..)?.first_chunk()?),
-            length => u64::from(length),
-        };
-        let length = usize::try_from(length).ok().filter(|length| *length >= 8)?;
-        let content = rest.get(8..length)?;
-        if name != b"mdat" && speaks(content) {
-            return None;
-        }
-        rest = &rest[length..];
+/// Formats that phones hardly write, by their signatures.
+fn rare(bytes: &[u8]) -> Option<Format> {
+    const SIGNATURES: [(&[u8], usize, Format); 7] = [
+        (b"GIF87a", 13, Format::Gif),
+        (b"GIF89a", 13, Format::Gif),
+        (b"II*\0", 16, Format::Tiff),
+        (b"MM\0*", 16, Format::Tiff),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", 16, Format::Jxl),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", 16, Format::Jp2),
+        (b"\x1a\x45\xdf\xa3", 32, Format::Webm),
+    ];
+    // The size of the header that follows tells a bitmap from two letters.
+    let bitmap = bytes.starts_with(b"BM")
+        && bytes.get(14..18).is_some_and(|size| {
+            size[1..] == [0; 3] && matches!(size[0], 12 | 40 | 52 | 56 | 64 | 108 | 124)
+        });
+    if bitmap {
+        return Some(Format::Bmp);
     }
-    Some(())
+    SIGNATURES.iter().find_map(|(signature, least, format)| {
+        (bytes.starts_with(signature) && bytes.len() >= *least).then_some(*format)
+    })
 }
 
 /// Looked for in what no decoder shows, in any case: beginnings of pages, scripts, documents.
-const SPEECH: [&[u8]; 8] =
+const ACTIVE: [&[u8]; 8] =
     [b"<html", b"<script", b"<!doctype", b"<body", b"<iframe", b"<svg", b"<?php", b"%pdf-"];
 
-fn speaks(content: &[u8]) -> bool {
-    memchr::memchr2_iter(b'<', b'%', content).any(|at| {
-        SPEECH.iter().any(|speech| {
-            content.get(at..at + speech.len()).is_some_and(|part| part.eq_ignore_ascii_case(speech))
+fn note_active_content(content: &[u8], notes: &mut Notes) {
+    let active = memchr::memchr2_iter(b'<', b'%', content).any(|at| {
+        ACTIVE.iter().any(|start| {
+            content.get(at..at + start.len()).is_some_and(|part| part.eq_ignore_ascii_case(start))
         })
-    })
+    });
+    if active {
+        notes.insert(Unusual::ActiveContent);
+    }
 }
 
 /// Long enough not to come up by chance: the end of a ZIP archive (all on one disk), and what RAR
@@ -196,174 +224,10 @@ fn holds_an_archive(bytes: &[u8]) -> bool {
     ARCHIVES.iter().any(|archive| memchr::memmem::find(bytes, archive).is_some())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const JPEG: &[u8] = include_bytes!("../sandbox/pictures/face.jpg");
-    const SCENE: &[u8] = include_bytes!("../sandbox/pictures/face-global.png");
-    const PAGE: &[u8] = b"<HTML><script>alert(1)</script></html>";
-    /// An archive with nothing in it, which any reader of ZIP opens.
-    const ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-
-    fn chunk(name: &[u8], content: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
-        let checked = [name, content].concat();
-        let sum = crc32fast::hash(&checked).to_be_bytes();
-        [&length[..], &checked, &sum].concat()
-    }
-
-    /// A PNG of these chunks.
-    fn png_of(chunks: &[Vec<u8>]) -> Vec<u8> {
-        [PNG, &chunks.concat()].concat()
-    }
-
-    fn header() -> Vec<u8> {
-        chunk(b"IHDR", &[0; 13])
-    }
-
-    fn riff(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-        let mut body = b"WEBP".to_vec();
-        for (name, content) in chunks {
-            body.extend_from_slice(*name);
-            body.extend_from_slice(&u32::try_from(content.len()).unwrap().to_le_bytes());
-            body.extend_from_slice(content);
-            body.resize(body.len().next_multiple_of(2), 0);
-        }
-        [&b"RIFF"[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body].concat()
-    }
-
-    fn mp4_with(more: &[u8]) -> Vec<u8> {
-        [&b"\0\0\0\x10ftypisom\0\0\0\0"[..], b"\0\0\0\x08mdat", more].concat()
-    }
-
-    fn boxed(name: &[u8], content: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
-        [&length[..], name, content].concat()
-    }
-
-    /// The picture with a segment of this content behind its start.
-    fn jpeg_with(marker: u8, content: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(content.len() + 2).unwrap().to_be_bytes();
-        [&JPEG[..2], &[0xff, marker], &length, content, &JPEG[2..]].concat()
-    }
-
-    #[test]
-    fn images_are_known_by_their_bytes() {
-        let padded = [JPEG, &[0, 0]].concat();
-        let filled = [&JPEG[..2], b"\xff\xff", &JPEG[2..]].concat();
-        // As cameras and phones write them: a thumbnail and metadata of the usual kinds.
-        let thumbnail = jpeg_with(0xe1, &[b"Exif\0\0", JPEG].concat());
-        let xmp =
-            jpeg_with(0xe1, b"http://ns.adobe.com/xap/1.0/\0<?xpacket begin=''?><x:xmpmeta/>");
-        let noted = jpeg_with(0xfe, b"CREATOR: a camera, quality = 90% < 100");
-        for bytes in [JPEG, &padded, &filled, &thumbnail, &xmp, &noted] {
-            assert_eq!(Format::of(bytes), Some(Format::Jpeg));
-        }
-        let card = include_bytes!("../sandbox/pictures/card-front.jpg");
-        assert_eq!(Format::of(card), Some(Format::Jpeg));
-        let data = || chunk(b"IDAT", b"data");
-        let text = chunk(b"tEXt", b"Software\0a camera");
-        let small =
-            png_of(&[header(), text, data(), data(), chunk(b"tIME", &[0; 7]), chunk(b"IEND", b"")]);
-        for bytes in [SCENE, &small] {
-            assert_eq!(Format::of(bytes), Some(Format::Png));
-        }
-        let plain = riff(&[(b"VP8 ", b"abc")]);
-        let extended = riff(&[(b"VP8X", &[0; 10]), (b"VP8L", b"data"), (b"EXIF", b"Exif\0\0")]);
-        for bytes in [&plain, &extended] {
-            assert_eq!(Format::of(bytes), Some(Format::Webp));
-        }
-        for bytes in
-            [mp4_with(b""), mp4_with(&boxed(b"moov", b"trak")), mp4_with(b"\0\0\0\0mdat data")]
-        {
-            assert_eq!(Format::of(&bytes), Some(Format::Mp4));
-        }
-    }
-
-    #[test]
-    fn a_progressive_picture_with_restarts_is_one() {
-        let scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0 data \xff\x00 data \xff\xd3 data";
-        let table = b"\xff\xc4\0\x03\x00";
-        let bytes =
-            [&b"\xff\xd8"[..], b"\xff\xdd\0\x04\0\x01", scan, table, scan, b"\xff\xd9"].concat();
-        assert_eq!(Format::of(&bytes), Some(Format::Jpeg));
-    }
-
-    #[test]
-    fn what_is_something_else_is_no_image() {
-        for bytes in [
-            &b""[..],
-            PAGE,
-            ZIP,
-            b"GIF89a;",
-            b"%PDF-1.7",
-            b"\xff\xd8\xff",
-            b"\xff\xd8\xff\xd9",
-            b"\xff\xd8\xff\xe0\0\x01",
-            b"\xff\xd8\xff\xe0\xff\xff",
-            &JPEG[..JPEG.len() - 1],
-            &SCENE[..SCENE.len() - 1],
-            &[PAGE, JPEG].concat(),
-            b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82",
-            &png_of(&[header(), chunk(b"IEND", b"")]),
-            &png_of(&[chunk(b"IDAT", b""), header(), chunk(b"IEND", b"")]),
-            &riff(&[(b"EXIF", b"")]),
-            &riff(&[]),
-            b"\0\0\0\x07ftyp",
-            b"\0\0\0\x01ftyp\0\0\0\0\0\0\0\0",
-        ] {
-            assert_eq!(Format::of(bytes), None, "{:?}", &bytes[..bytes.len().min(20)]);
-        }
-        // A flipped bit anywhere in a PNG.
-        for at in 0..SCENE.len() {
-            let mut bytes = SCENE.to_vec();
-            bytes[at] ^= 1;
-            assert_eq!(Format::of(&bytes), None, "byte {at}");
-        }
-    }
-
-    #[test]
-    fn what_follows_an_image_makes_it_two_things_even_if_it_ends_like_one() {
-        let zip = [ZIP, b"\xff\xd9"].concat();
-        let iend = chunk(b"IEND", b"");
-        for more in [PAGE, ZIP, &zip, b"\xff\xd9", b"x", &iend, JPEG, SCENE] {
-            for image in [JPEG, SCENE, &riff(&[(b"VP8 ", b"abc")]), &mp4_with(b"")] {
-                let image_with = |end: &[u8]| [image, more, end].concat();
-                for bytes in [image_with(b""), image_with(b"\xff\xd9"), image_with(&iend)] {
-                    assert_eq!(Format::of(&bytes), None, "{:?}", &more[..more.len().min(20)]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_hides_in_a_comment_makes_it_two_things_too() {
-        // An archive whose own comment is the rest of the image.
-        let rest = u16::try_from(JPEG.len() - 2).unwrap().to_le_bytes();
-        let zip = [&ZIP[..ZIP.len() - 2], &rest].concat();
-        let end = || chunk(b"IEND", b"");
-        for hidden in [PAGE, ZIP, &zip, b"%PDF-1.7", b"<?PHP echo", b"<svg onload=x>"] {
-            let png =
-                |name| png_of(&[header(), chunk(name, hidden), chunk(b"IDAT", b"data"), end()]);
-            for bytes in [
-                jpeg_with(0xfe, hidden),
-                jpeg_with(0xe1, hidden),
-                jpeg_with(0xef, hidden),
-                png(b"tEXt"),
-                png(b"eXIf"),
-                // Not a kind of chunk that every reader has to know.
-                png(b"EVIL"),
-                riff(&[(b"VP8X", &[0; 10]), (b"XMP ", hidden), (b"VP8 ", b"abc")]),
-                riff(&[(b"VP8 ", b"abc"), (b"EVIL", hidden)]),
-                mp4_with(&boxed(b"free", hidden)),
-                mp4_with(&boxed(b"uuid", hidden)),
-            ] {
-                assert_eq!(Format::of(&bytes), None, "{hidden:?}");
-            }
-        }
-        // In the picture's own data an archive is found all the same.
-        assert_eq!(Format::of(&riff(&[(b"VP8 ", ZIP)])), None);
-        assert_eq!(Format::of(&mp4_with(&boxed(b"mdat", ZIP))), None);
-    }
+/// A length at that place, of four bytes.
+fn length_at(bytes: &[u8], at: usize, read: fn([u8; 4]) -> u32) -> Option<usize> {
+    usize::try_from(read(*bytes.get(at..)?.first_chunk()?)).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,8 @@ pub struct Memory {
     pub outage: Option<Behaviour>,
     /// What everybody gets instead of an image: an HTTP status.
     pub image_outage: Option<u16>,
+    /// What is shown in place of the picture of a kind.
+    pub images: HashMap<String, Vec<u8>>,
     /// Scenarios set by hand, by `biz_id`.
     pub scenarios: HashMap<String, Scenario>,
     calls: VecDeque<Call>,
@@ -66,6 +68,7 @@ impl Memory {
             secret,
             outage: None,
             image_outage: None,
+            images: HashMap::new(),
             scenarios: HashMap::new(),
             calls: VecDeque::new(),
             progress: HashMap::new(),

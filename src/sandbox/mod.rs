@@ -135,6 +135,11 @@ impl Sandbox {
         self.memory().image_outage = status;
     }
 
+    /// From now on links to images of this kind lead to these bytes.
+    pub fn set_image(&self, kind: &str, bytes: Vec<u8>) {
+        self.memory().images.insert(kind.to_owned(), bytes);
+    }
+
     /// From now on whoever asks for an image of these kinds (`face`, `card-back` …) waits until a
     /// later call names them no more.
     pub fn hold_images(&self, kinds: &[&str]) {

@@ -46,8 +46,10 @@ pub struct SettledImage {
     pub kind: ImageKind,
     /// What became of it.
     pub fate: Fate,
-    /// By its first bytes.
+    /// By its bytes.
     pub content_type: Option<&'static str>,
+    /// Why it may be more, or less, than an image.
+    pub unusual: Vec<&'static str>,
     /// Length in the clear.
     pub bytes: Option<i32>,
     /// Of the bytes in the clear.
@@ -63,6 +65,8 @@ pub struct ArchivedImage {
     pub result_id: Uuid,
     /// By its bytes.
     pub content_type: String,
+    /// Why it may be more, or less, than an image.
+    pub unusual: Vec<String>,
     /// Length in the clear.
     pub bytes: i32,
     /// Of the bytes in the clear.
@@ -88,6 +92,8 @@ pub struct ImageRow {
     pub settled_at: Option<OffsetDateTime>,
     /// By its first bytes.
     pub content_type: Option<String>,
+    /// Why it may be more, or less, than an image.
+    pub unusual: Vec<String>,
     /// Length in the clear.
     pub bytes: Option<i32>,
     /// Of the bytes in the clear.
@@ -109,8 +115,9 @@ impl Store {
         self.once(async {
             sqlx::query_as(
                 "with wanted as (
-                    select i.result_id, i.content_type, i.bytes, i.sha256, k.key_id, k.wrapped
-                    from (select result_id, content_type, bytes, sha256 from images
+                    select i.result_id, i.content_type, coalesce(i.unusual, '{}') as unusual,
+                        i.bytes, i.sha256, k.key_id, k.wrapped
+                    from (select result_id, content_type, unusual, bytes, sha256 from images
                           where verification_id = $1 and kind = $5 and state = 'archived'
                           order by result_id desc limit 1) i
                     join data_keys k on k.verification_id = $1
@@ -138,10 +145,11 @@ impl Store {
     pub async fn images_of(&self, id: VerificationId) -> Result<Vec<ImageRow>> {
         self.run(|| async {
             sqlx::query_as(
-                "select result_id, kind, state, reason, settled_at, content_type, bytes, sha256
+                "select result_id, kind, state, reason, settled_at, content_type,
+                    coalesce(unusual, '{}') as unusual, bytes, sha256
                  from images where verification_id = $1
                  union all
-                 select id, 'all', 'pending', null, null, null, null, null
+                 select id, 'all', 'pending', null, null, null, '{}', null, null
                  from tasks where verification_id = $1 and kind = 'archive'
                  order by 1, 2",
             )

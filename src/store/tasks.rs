@@ -243,6 +243,11 @@ impl Store {
         let states: Vec<&str> = images.iter().map(|image| image.fate.state()).collect();
         let reasons: Vec<Option<&str>> = images.iter().map(|image| image.fate.reason()).collect();
         let types: Vec<Option<&str>> = images.iter().map(|image| image.content_type).collect();
+        // A list of lists of different lengths is no array in SQL.
+        let unusual: Vec<Option<String>> = images
+            .iter()
+            .map(|image| (!image.unusual.is_empty()).then(|| image.unusual.join(",")))
+            .collect();
         let bytes: Vec<Option<i32>> = images.iter().map(|image| image.bytes).collect();
         let digests: Vec<Option<&[u8]>> =
             images.iter().map(|image| image.sha256.as_ref().map(|digest| &digest[..])).collect();
@@ -264,12 +269,13 @@ impl Store {
                         where id = $1 and lease_token = $2 for update
                      ), kept as (
                         insert into images (result_id, kind, verification_id, state, reason,
-                            settled_at, content_type, bytes, sha256, person)
+                            settled_at, content_type, bytes, sha256, person, unusual)
                         select h.id, i.kind, h.verification_id, i.state, i.reason, $3,
-                            i.content_type, i.bytes, i.sha256, i.person
+                            i.content_type, i.bytes, i.sha256, i.person,
+                            string_to_array(i.unusual, ',')
                         from held h, unnest($4::text[], $5::text[], $6::text[], $7::text[],
-                            $8::int[], $9::bytea[], $10::bytea[])
-                            as i (kind, state, reason, content_type, bytes, sha256, person)
+                            $8::int[], $9::bytea[], $10::bytea[], $14::text[])
+                            as i (kind, state, reason, content_type, bytes, sha256, person, unusual)
                         on conflict do nothing
                      ), ended as (
                         delete from tasks where id = (select id from held) and $11
@@ -305,6 +311,7 @@ impl Store {
                 .bind(done)
                 .bind(again_in.map(|wait| wait.as_secs_f64()))
                 .bind(ask_in.map(|wait| wait.as_secs_f64()))
+                .bind(&unusual)
                 .fetch_one(&self.pool)
                 .await
             })

@@ -17,6 +17,7 @@ use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
 use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
+use crate::images::format::Recognised;
 use crate::images::{Archive, Downloader, Missed, Picture};
 use crate::store::images::{Fate, SettledImage};
 use crate::store::tasks::{AskedAgain, Task, Then, Work};
@@ -237,7 +238,7 @@ async fn fetch(
 }
 
 fn digested(kind: ImageKind, picture: &Picture) -> SettledImage {
-    settled(kind, Fate::Digested, picture.format.media_type(), &picture.bytes, None)
+    settled(kind, Fate::Digested, &picture.recognised, &picture.bytes, None)
 }
 
 /// Seals it and puts it where it stays.
@@ -252,10 +253,10 @@ async fn keep(
         anyhow::bail!("not a task about images");
     };
     let image = ImageId { verification: task.verification, result: *result, kind };
-    let media_type = picture.format.media_type();
+    let fetched = picture.recognised;
     let (sealed, clear) = seal(key, &image, picture.bytes).await?;
-    let clear = match archive.put(&image, sealed).await? {
-        Put::New => clear,
+    let (clear, recognised) = match archive.put(&image, sealed).await? {
+        Put::New => (clear, fetched),
         // A worker got this far before and could not say so. What is kept counts.
         Put::Already => {
             let Some(kept) = already_kept(archive, &image, key).await? else {
@@ -263,13 +264,14 @@ async fn keep(
                 archive.delete(&image).await?;
                 anyhow::bail!("what the object store held for an image does not open");
             };
-            kept
+            let recognised = Recognised::of(&kept).unwrap_or(fetched);
+            (kept, recognised)
         }
     };
     let person = kind
         .shows_a_face()
         .then(|| person.clone().unwrap_or_else(|| task.verification.0.as_bytes().to_vec()));
-    Ok(settled(kind, Fate::Archived, media_type, &clear, person))
+    Ok(settled(kind, Fate::Archived, &recognised, &clear, person))
 }
 
 async fn already_kept(
@@ -300,14 +302,15 @@ async fn seal(
 fn settled(
     kind: ImageKind,
     fate: Fate,
-    content_type: &'static str,
+    recognised: &Recognised,
     bytes: &[u8],
     person: Option<Vec<u8>>,
 ) -> SettledImage {
     SettledImage {
         kind,
         fate,
-        content_type: Some(content_type),
+        content_type: Some(recognised.format.media_type()),
+        unusual: recognised.codes(),
         bytes: i32::try_from(bytes.len()).ok(),
         sha256: Some(Sha256::digest(bytes).into()),
         person,
@@ -316,7 +319,15 @@ fn settled(
 
 fn lost(kind: ImageKind, reason: &'static str) -> SettledImage {
     let fate = Fate::Lost(reason);
-    SettledImage { kind, fate, content_type: None, bytes: None, sha256: None, person: None }
+    SettledImage {
+        kind,
+        fate,
+        content_type: None,
+        unusual: Vec::new(),
+        bytes: None,
+        sha256: None,
+        person: None,
+    }
 }
 
 /// Writes what became of them; `false`: the lease was lost.

@@ -6,6 +6,7 @@ pub mod grants;
 mod hostile_policies;
 mod object_stores;
 mod people;
+mod phone_photos;
 mod planted_files;
 mod sources;
 mod transport;

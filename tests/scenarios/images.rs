@@ -495,6 +495,7 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
         kind: ImageKind::Face,
         fate: Fate::Archived,
         content_type: Some("image/jpeg"),
+        unusual: Vec::new(),
         bytes: Some(1),
         sha256: Some([1; 32]),
         person: None,
