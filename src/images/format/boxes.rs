@@ -1,8 +1,8 @@
-//! HEIF, AVIF, MP4 and QuickTime: boxes to the last byte (ISO 14496-12, 4.2), told apart by brand.
+//! HEIF, AVIF, MP4 and `QuickTime`: boxes to the last byte (ISO 14496-12, 4.2), told apart by brand.
 
 use super::{Format, Notes, Unusual, note_active_content};
 
-/// Boxes of the outermost level, and atoms of QuickTime's.
+/// Boxes of the outermost level, and atoms of `QuickTime`.
 const KNOWN: [&[u8]; 17] = [
     b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"meta", b"free", b"skip", b"wide", b"uuid",
     b"udta", b"mfra", b"sidx", b"ssix", b"prft", b"emsg", b"pnot",
