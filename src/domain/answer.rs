@@ -71,9 +71,24 @@ impl fmt::Display for ErrorClass {
 pub struct AnswerError {
     /// What it means.
     pub class: ErrorClass,
-    /// The provider's own code, cut to 64 characters of its closed alphabet; never its message,
+    /// The provider's own code; `#` for the digits of one that looks like none. Never its message,
     /// which may echo every parameter of the request.
     pub code: Option<String>,
+}
+
+/// Most digits in a code of the vendor's tables (`3101`).
+const MAX_CODE_DIGITS: usize = 4;
+
+/// The code where it looks like one of the vendor's; else with `#` for each digit, because an
+/// invented code may carry a number of a person.
+pub fn shown_code(code: &str) -> String {
+    let of_a_code = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    // All of them, not those in a row: `1101.0119.9003` is a number too.
+    let digits = code.chars().filter(|c| c.is_numeric()).count();
+    if digits <= MAX_CODE_DIGITS && code.chars().all(of_a_code) {
+        return code.to_owned();
+    }
+    code.chars().map(|c| if c.is_numeric() { '#' } else { c }).collect()
 }
 
 /// One stored answer of the provider, without the sealed body.

@@ -208,6 +208,7 @@ fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::SignatureInvalid => Problem::signature_invalid(),
         Refusal::TimestampOutOfTolerance => Problem::timestamp_out_of_tolerance(),
+        Refusal::TimestampNotSeconds => Problem::timestamp_not_seconds(),
     }
 }
 

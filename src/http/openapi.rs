@@ -144,6 +144,7 @@ fn refusals(operation: &str) -> Vec<Problem> {
                 P::signature_missing(),
                 P::signature_invalid(),
                 P::timestamp_out_of_tolerance(),
+                P::timestamp_not_seconds(),
                 P::idempotency_mismatch(),
                 P::other_source(),
                 P::erased(),

@@ -83,6 +83,8 @@ problems! {
     signature_invalid = UNAUTHORIZED, "signature-invalid", "The signature does not verify";
     /// The timestamp is too old or too new.
     timestamp_out_of_tolerance = UNAUTHORIZED, "timestamp-out-of-tolerance", "webhook-timestamp is more than 5 minutes away from our clock";
+    /// The timestamp is in another unit. Told only where the signature verifies.
+    timestamp_not_seconds = UNAUTHORIZED, "timestamp-not-seconds", "Send webhook-timestamp as whole seconds since 1970, not milli-, micro- or nanoseconds, and sign that text";
     /// No API key.
     api_key_missing = UNAUTHORIZED, "api-key-missing", "Send Authorization: Bearer <api key>";
     /// Not a good API key.

@@ -162,7 +162,7 @@ pub async fn many(
         }),
         biz_type: reader.optional("/biz_type", BizType::parse),
         error_code: reader.optional("/error_code", |text| {
-            let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-#".contains(&b);
             let good = (1..=64).contains(&text.len()) && text.bytes().all(fits);
             good.then(|| text.to_owned()).ok_or("must be a code of the provider's")
         }),

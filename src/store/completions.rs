@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::group_commit::GroupCommit;
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
-use crate::domain::answer::{AnswerError, ErrorClass, StoredResult};
+use crate::domain::answer::{AnswerError, ErrorClass, StoredResult, shown_code};
 use crate::domain::decision::{DecidedBy, Decision, StoredDecision};
 use crate::domain::evidence::Evidence;
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
@@ -455,7 +455,8 @@ impl TryFrom<ResultRow> for StoredResult {
             Some(class) => Some(AnswerError {
                 class: ErrorClass::parse(&class)
                     .ok_or(Error::Inconsistent("results.error_class"))?,
-                code: row.error_code,
+                // Older versions stored codes as they came.
+                code: row.error_code.as_deref().map(shown_code),
             }),
         };
         Ok(Self {

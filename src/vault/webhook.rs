@@ -31,6 +31,10 @@ pub const MAX_HEADER_BYTES: usize = 4096;
 /// Most signatures read from one header.
 pub const MAX_SIGNATURES: usize = 16;
 
+const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
+/// Milli-, micro- and nanoseconds: what senders write who overlook that seconds are meant.
+const OTHER_UNITS: [i128; 3] = [1_000_000, 1_000, 1];
+
 /// Why a text is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
@@ -107,6 +111,9 @@ pub enum Refusal {
     /// Too long ago, in the future, or at no time at all.
     #[error("the timestamp is out of tolerance")]
     TimestampOutOfTolerance,
+    /// Well signed and recent, but not in seconds. Only the holder of a secret is told so.
+    #[error("the timestamp is not in seconds")]
+    TimestampNotSeconds,
 }
 
 /// Signs a message sent at `timestamp` (seconds since 1970).
@@ -119,12 +126,14 @@ pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
 pub struct CheckedHeaders<'a> {
     id: &'a str,
     timestamp: &'a str,
+    in_seconds: bool,
     signatures: Vec<[u8; 32]>,
 }
 
 impl<'a> SignedHeaders<'a> {
     /// Judges what can be judged without the body: at least one readable signature, sent at most
-    /// `tolerance` from `now`.
+    /// `tolerance` from `now`. A timestamp that is recent in another unit than seconds passes
+    /// here, so that [`CheckedHeaders::verify`] can tell the holder of a secret, and nobody else.
     ///
     /// Signatures of other versions (`v1a`) are ignored. A header longer than [`MAX_HEADER_BYTES`]
     /// or with more than [`MAX_SIGNATURES`] entries is refused unread.
@@ -137,16 +146,20 @@ impl<'a> SignedHeaders<'a> {
         let signatures = signatures.ok_or(Refusal::SignatureInvalid)?;
         let sent = timestamp(self.timestamp).ok_or(Refusal::TimestampOutOfTolerance)?;
         // In 128 bits, so that no timestamp can overflow.
-        let distance = now.unix_timestamp_nanos() - i128::from(sent) * 1_000_000_000;
-        if distance.abs() > tolerance.whole_nanoseconds() {
+        let is_recent = |nanoseconds_per_unit: i128| {
+            let distance = now.unix_timestamp_nanos() - i128::from(sent) * nanoseconds_per_unit;
+            distance.abs() <= tolerance.whole_nanoseconds()
+        };
+        let in_seconds = is_recent(NANOSECONDS_PER_SECOND);
+        if !in_seconds && !OTHER_UNITS.into_iter().any(is_recent) {
             return Err(Refusal::TimestampOutOfTolerance);
         }
-        Ok(CheckedHeaders { id: self.id, timestamp: self.timestamp, signatures })
+        Ok(CheckedHeaders { id: self.id, timestamp: self.timestamp, in_seconds, signatures })
     }
 }
 
 impl CheckedHeaders<'_> {
-    /// Whether any of the secrets made any of the signatures over this body. The time it takes
+    /// Whether any of the secrets made any of the signatures over this body, in seconds. The time it takes
     /// depends on the number of secrets and the length of the body, not on which of them fits.
     pub fn verify(&self, secrets: &[Secret], body: &[u8]) -> Result<(), Refusal> {
         let mut fits = Choice::from(0);
@@ -156,7 +169,12 @@ impl CheckedHeaders<'_> {
                 fits |= expected.ct_eq(signature);
             }
         }
-        if bool::from(fits) { Ok(()) } else { Err(Refusal::SignatureInvalid) }
+        match (bool::from(fits), self.in_seconds) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Refusal::TimestampNotSeconds),
+            (false, true) => Err(Refusal::SignatureInvalid),
+            (false, false) => Err(Refusal::TimestampOutOfTolerance),
+        }
     }
 }
 

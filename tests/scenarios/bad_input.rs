@@ -71,6 +71,17 @@ async fn a_signature_that_is_not_right_in_every_way_is_refused() {
         assert_eq!(reply.json["code"], code, "{what}: {reply:?}");
         reply.assert_problem(401, code);
     }
+    for per_second in [1_000, 1_000_000, 1_000_000_000] {
+        let of_sender = app.post(at(seconds * per_second)).await;
+        of_sender.assert_problem(401, "timestamp-not-seconds");
+        let title = of_sender.json["title"].as_str().unwrap();
+        assert!(title.contains("whole seconds since 1970"), "{title}");
+        let stale = app.post(at((seconds - 301) * per_second)).await;
+        stale.assert_problem(401, "timestamp-out-of-tolerance");
+        // A stranger hears what it hears of any wrong time.
+        let stranger = Callback::signed_as("msg_t", body, seconds * per_second, other_secret);
+        app.post(stranger).await.assert_problem(401, "timestamp-out-of-tolerance");
+    }
     nothing_stored(&app).await;
     // Exactly at the tolerance it is still good.
     assert_eq!(app.post(at(seconds - 300)).await.status, 202);

@@ -31,6 +31,7 @@ async fn nothing_is_said_of_a_person_at_any_log_level() {
         "xml-pass-96",
         "envelope-pass-96",
         "error200-NoSuchCode-x1-then-pass-97",
+        "error200-Invalid110101199003077777-x1-then-pass-97",
         "error-SignatureDoesNotMatch-x1-then-pass-97",
         "pass-97-deadimages",
     ];
@@ -90,6 +91,9 @@ async fn nothing_is_said_of_a_person_at_any_log_level() {
     assert_eq!(mark_in_bytes(&collector.bytes(), &secrets), None, "the spans");
     assert_eq!(mark_in_bytes(format!("{spans:?}").as_bytes(), &secrets), None, "the spans");
     assert_no_person("the metrics", &metrics.text, &secrets);
+    assert!(log.contains("\"code\":\"Invalid##################\""), "an invented code, masked");
+    assert!(!log.contains("\"code\":\"Invalid1"), "a number in an invented code");
+    assert!(!metrics.text.contains("Invalid1"), "a number in an invented code");
     let kept = everything_below(folder.path());
     assert!(kept.len() > 10_000, "the object store is there");
     assert_no_person("the object store", &kept, &secrets);

@@ -20,7 +20,7 @@ mod tests;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::domain::answer::{AnswerError, ErrorClass};
+use crate::domain::answer::{AnswerError, ErrorClass, shown_code};
 use crate::domain::card_days::highest_edge_reached;
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
 use crate::domain::starting::Started;
@@ -107,7 +107,8 @@ pub fn read(http_status: u16, body: &[u8]) -> Reading {
             Ok(answered(verify_status, holder, oddities))
         }
         Status::Unreadable => {
-            Err(AnswerError { class: ErrorClass::Unreadable, code: near_root(&root, "Code") })
+            let code = near_root(&root, "Code").as_deref().map(shown_code);
+            Err(AnswerError { class: ErrorClass::Unreadable, code })
         }
         Status::Absent => Err(error(near_root(&root, "Code"), http_status)),
     };
@@ -130,7 +131,8 @@ pub fn read_token(http_status: u16, body: &[u8]) -> Result<Started, AnswerError>
 }
 
 fn error(code: Option<String>, http_status: u16) -> AnswerError {
-    AnswerError { class: classify(code.as_deref(), http_status), code }
+    let class = classify(code.as_deref(), http_status);
+    AnswerError { class, code: code.as_deref().map(shown_code) }
 }
 
 /// JSON or XML, by the first character; `None` for anything else.

@@ -309,6 +309,39 @@ fn free_text_is_neither_code_nor_request_id() {
 }
 
 #[test]
+fn number_in_an_invented_code_is_not_shown() {
+    let shown = |status: u16, code: &str| {
+        let body = json!({ "Code": code, "RequestId": "A-110101199003077777" });
+        let reading = read_json(status, &body);
+        assert_eq!(reading.request_id.as_deref(), Some("A-110101199003077777"));
+        let token = read_token(status, body.to_string().as_bytes()).unwrap_err();
+        let error = reading.outcome.unwrap_err();
+        assert_eq!(token, error);
+        error
+    };
+    for (code, expected) in [
+        ("Invalid110101199003077777", "Invalid##################"),
+        ("InvalidParam.11010119900307777X", "InvalidParam.#################X"),
+        ("1101.0119.9003.0777.77", "####.####.####.####.##"),
+        ("Phone-138_0013_8000", "Phone-###_####_####"),
+        ("13800138000", "###########"),
+    ] {
+        assert_eq!(shown(400, code).code.as_deref(), Some(expected));
+        let unreadable = json!({ "VerifyStatus": "?", "Code": code });
+        let error = read_json(200, &unreadable).outcome.unwrap_err();
+        assert_eq!(error.code.as_deref(), Some(expected));
+        let nested = json!({ "Error": { "Code": code } });
+        let error = read_json(400, &nested).outcome.unwrap_err();
+        assert_eq!(error.code.as_deref(), Some(expected));
+    }
+    // The class is that of the code as it came.
+    assert_eq!(shown(500, "InvalidParam.11010119900307777X").class, ErrorClass::BadRequest);
+    for code in ["3101", "Throttling.User", "InvalidParam.Id_Card2", "DataExpired"] {
+        assert_eq!(shown(400, code).code.as_deref(), Some(code));
+    }
+}
+
+#[test]
 fn the_cards_dates_are_judged_by_chinas_calendar() {
     let body = |birth: &str, end: &str| {
         let card = json!({ "Birth": birth, "EndDate": end });

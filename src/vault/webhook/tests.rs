@@ -144,6 +144,24 @@ fn headers_and_timestamp_are_judged_without_the_body() {
 }
 
 #[test]
+fn only_who_signs_well_is_told_that_seconds_are_meant() {
+    for per_second in [1_000, 1_000_000, 1_000_000_000] {
+        for distance in [-300, 0, 300] {
+            let text = ((SENT + distance) * per_second).to_string();
+            let told = judge(&text, &signed_at(&text));
+            assert_eq!(told, Err(Refusal::TimestampNotSeconds), "{text}");
+            let stranger = judge(&text, &sign(&secret(OTHER), ID, SENT, BODY));
+            assert_eq!(stranger, Err(Refusal::TimestampOutOfTolerance), "{text}");
+        }
+        for distance in [-301, 301] {
+            let text = ((SENT + distance) * per_second).to_string();
+            let stale = judge(&text, &signed_at(&text));
+            assert_eq!(stale, Err(Refusal::TimestampOutOfTolerance), "{text}");
+        }
+    }
+}
+
+#[test]
 fn nothing_verifies_under_a_generated_secret() {
     let dummy = [Secret::generate().unwrap()];
     let signature = sign(&secret(EXAMPLE), ID, SENT, BODY);
@@ -198,6 +216,10 @@ proptest! {
         let headers = SignedHeaders { id: ID, timestamp: &text, signature: &signed_at(&text) };
         let judged = verify(&[secret(EXAMPLE)], headers, BODY, at(now.into()), TOLERANCE);
         let near = i128::from(seconds).abs_diff(i128::from(now)) <= 300;
-        prop_assert_eq!(judged, if near { Ok(()) } else { Err(Refusal::TimestampOutOfTolerance) });
+        let refused = matches!(
+            judged,
+            Err(Refusal::TimestampOutOfTolerance | Refusal::TimestampNotSeconds)
+        );
+        prop_assert_eq!((judged.is_ok(), refused), (near, !near));
     }
 }
