@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
 use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
+use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::domain::visible;
 use verdict::store::Store;
@@ -220,7 +221,13 @@ async fn verify_export(
     let mut export = Export::default();
     for (number, line) in lines.enumerate() {
         let not_of_an_export = || anyhow::anyhow!("line {} is not of an export", number + 1);
-        let line: Line = serde_json::from_str(&line?).map_err(|_| not_of_an_export())?;
+        let line = line?;
+        let line = if number == 0 { byte_order_mark::skipped(&line) } else { &line };
+        // Editors and mails leave blank lines behind; they say nothing.
+        if line.trim().is_empty() {
+            continue;
+        }
+        let line: Line = serde_json::from_str(line).map_err(|_| not_of_an_export())?;
         export.follow(&line, expect)?;
         if let (Some(seal), Line::Checkpoint { checkpoint }) = (&seal, line) {
             let bytes = |hex: &str| hex::decode(hex).map_err(|_| not_of_an_export());

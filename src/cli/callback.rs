@@ -8,7 +8,7 @@ use verdict::domain::ids::Ids;
 use verdict::vault::webhook::{Secret, sign};
 
 use super::shell::quoted;
-use super::{Context, Usage, say};
+use super::{Context, Usage, say, say_done};
 
 /// What to do about callbacks.
 #[derive(Debug, clap::Subcommand)]
@@ -116,6 +116,6 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         .await
         .map_err(|error| anyhow::anyhow!("no answer: {}", error.without_url()))?;
     let accepted = response.status().is_success();
-    say(response.text().await.unwrap_or_default());
+    say_done(response.text().await.unwrap_or_default());
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,21 +3,26 @@
 use std::io::Read;
 use std::process::ExitCode;
 
+use clap::ArgGroup;
 use time::format_description::well_known::Rfc3339;
 use verdict::app;
 use verdict::domain::erasure::REMAINING;
+use verdict::domain::folding;
 use verdict::domain::ids::VerificationId;
 use verdict::domain::purpose;
 use zeroize::Zeroizing;
 
-use super::{Context, Usage, say};
+use super::{Context, Usage, say_done};
 
 /// Whom to forget.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: verdict erase --person --purpose 'request 4711' < number.txt")]
+#[command(
+    group = ArgGroup::new("whom").required(true).args(["verification", "person"]),
+    after_help = "Example: verdict erase --person --purpose 'request 4711' < number.txt"
+)]
 pub struct Arguments {
     /// This verification.
-    #[arg(long, conflicts_with = "person", required_unless_present = "person")]
+    #[arg(long)]
     verification: Option<VerificationId>,
     /// All verifications of the person whose identity number is on standard input (not on the
     /// command line: others on this machine can read that).
@@ -28,8 +33,25 @@ pub struct Arguments {
     purpose: String,
 }
 
-/// Longest identity number read, in bytes.
+/// Most bytes read for an identity number.
 const MAX_NUMBER_BYTES: u64 = 1024;
+/// Fewest letters and digits in one; the shortest passport numbers have eight.
+const MIN_NUMBER_CHARS: usize = 8;
+const NO_NUMBER: &str = "standard input must hold one identity number: at least 8 letters and \
+    digits, none of them masked";
+
+/// The number, refused where it cannot be anybody's: `nothing is kept of this person` would be a
+/// false answer to that.
+fn number_on_stdin() -> anyhow::Result<Zeroizing<String>> {
+    let mut number = Zeroizing::new(String::new());
+    let read = std::io::stdin().take(MAX_NUMBER_BYTES).read_to_string(&mut number);
+    let lines = number.lines().filter(|line| !line.trim().is_empty()).count();
+    let folded = folding::number(&number).filter(|folded| folded.len() >= MIN_NUMBER_CHARS);
+    match (read, folded) {
+        (Ok(bytes), Some(_)) if lines == 1 && (bytes as u64) < MAX_NUMBER_BYTES => Ok(number),
+        _ => Err(Usage(NO_NUMBER.to_owned()).into()),
+    }
+}
 
 /// Does it; a receipt a line.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -43,12 +65,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     let ids = if let Some(id) = arguments.verification {
         vec![id]
     } else {
-        let mut number = Zeroizing::new(String::new());
-        std::io::stdin().take(MAX_NUMBER_BYTES).read_to_string(&mut number)?;
+        let number = number_on_stdin()?;
         let persons = app::person_index(&config, &store).await?;
-        let person = persons
-            .digest(&number)
-            .ok_or_else(|| Usage("there is no number on standard input".to_owned()))?;
+        let person = persons.digest(&number).ok_or_else(|| Usage(NO_NUMBER.to_owned()))?;
         store.verifications_of_person(&person).await?
     };
     let doing = Context::doing(Some(purpose));
@@ -56,7 +75,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         let Some(receipt) = store.erase(*id, &doing).await? else {
             anyhow::bail!("there is no verification {id}");
         };
-        say(serde_json::json!({
+        say_done(serde_json::json!({
             "verification_id": receipt.verification_id,
             "requested_at": receipt.requested_at.format(&Rfc3339)?,
             "completed_at": receipt.completed_at.map(|at| at.format(&Rfc3339)).transpose()?,

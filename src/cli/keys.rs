@@ -13,7 +13,8 @@ use verdict::store::Store;
 use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;
 
-use super::{Context, Usage, say};
+use super::said::written;
+use super::{Context, Usage, say, say_done};
 
 /// What to do about keys.
 #[derive(Debug, clap::Subcommand)]
@@ -113,12 +114,25 @@ async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
     };
     let digest = api_key::secret_digest(&key);
     store.add_api_key_with(id, &new.name, &digest, &scopes, &terms, &doing).await?;
-    if new.json {
-        say(serde_json::json!({ "id": id, "key": key }));
+    let shown = if new.json {
+        serde_json::json!({ "id": id, "key": key }).to_string()
     } else {
-        say(format_args!("{key}\n\nkey {id} for {}; it is not shown again", new.name));
+        format!("{key}\n\nkey {id} for {}; it is not shown again", new.name)
+    };
+    if let Err(error) = written(&shown) {
+        return Err(unseen(&store, id, &error).await);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nobody has seen the key, or only a part of it: it must not stay good.
+async fn unseen(store: &Store, id: ApiKeyId, error: &std::io::Error) -> anyhow::Error {
+    match store.revoke_api_key(id, &Context::doing(Some("it could not be shown"))).await {
+        Ok(_) => anyhow::anyhow!("the key could not be written ({error}): {id} was revoked again"),
+        Err(_) => anyhow::anyhow!(
+            "the key could not be written ({error}), nor revoked: run verdict keys revoke {id}"
+        ),
+    }
 }
 
 fn scopes(given: &[String]) -> anyhow::Result<Vec<&'static str>> {
@@ -216,7 +230,7 @@ async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let id: ApiKeyId = id.parse().map_err(|_| Usage("this is not a key's id".to_owned()))?;
     let store = context.migrated_store(&context.config()?).await?;
     if store.revoke_api_key(id, &Context::doing(None)).await? {
-        say("revoked");
+        say_done("revoked");
         Ok(ExitCode::SUCCESS)
     } else {
         anyhow::bail!("there is no such key still good")

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use verdict::store::Store;
 
-use super::{Context, say};
+use super::{Context, say_done};
 
 /// Safe to run any number of times, by several at once, and while others serve.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     super::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
-    say(format_args!("the schema is {}", store.migrate().await?));
+    say_done(format_args!("the schema is {}", store.migrate().await?));
     if store.ownership().await?.owner_is_superuser {
         tracing::warn!(
             "the owner of the schema is a superuser: use a role without superuser (config/owner.sql)"

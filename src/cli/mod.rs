@@ -16,6 +16,7 @@ mod openapi;
 mod operator;
 mod policy;
 mod redrive;
+mod said;
 mod sandbox;
 mod serve;
 mod shell;
@@ -31,6 +32,8 @@ use verdict::domain::clock::Clock;
 use verdict::store::Store;
 use verdict::store::audit::Doing;
 use verdict::telemetry::{self, Output};
+
+use said::{say, say_done};
 
 /// Turns "the user has finished real-person verification" into a durable, explainable decision.
 #[derive(Debug, Parser)]
@@ -129,7 +132,12 @@ pub fn run() -> ExitCode {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
     };
-    match block_on(dispatch(context, arguments.command)) {
+    let outcome = block_on(dispatch(context, arguments.command));
+    if let (Ok(_), Some(error)) = (&outcome, said::not_written()) {
+        let _ = writeln!(std::io::stderr(), "verdict: the result could not be written: {error}");
+        return ExitCode::FAILURE;
+    }
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             let mut stderr = std::io::stderr();
@@ -176,11 +184,6 @@ async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode
 fn quiet_log() {
     let settings = telemetry::Settings { json: false, filter: "warn".to_owned() };
     let _ = telemetry::init(&settings, Output::Stderr);
-}
-
-/// Prints one line of result; a reader that went away is no error of ours.
-fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Fires on SIGTERM or Ctrl-C.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use time::format_description::well_known::Rfc3339;
 use verdict::app::load_policy;
+use verdict::domain::byte_order_mark;
 use verdict::domain::callback::BizType;
 use verdict::domain::evidence::Evidence;
 use verdict::domain::purpose;
@@ -20,7 +21,7 @@ use verdict::policy::{self, Policy, decide, render};
 use verdict::store::Store;
 use verdict::store::policies::Use;
 
-use super::{Context, Usage, say};
+use super::{Context, Usage, say, say_done};
 
 /// What to do about policies.
 #[derive(Debug, clap::Subcommand)]
@@ -199,7 +200,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             let Some(digest) = store.promote_shadow(scene.name(), None, &doing).await? else {
                 bail!("there is no shadow to promote");
             };
-            say(format_args!("active: {digest}"));
+            say_done(format_args!("active: {digest}"));
         }
         Command::Rollback(scene) => {
             let (store, doing) = (open(context).await?, Context::doing(scene.purpose.as_deref()));
@@ -207,8 +208,8 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
                 bail!("there is nothing to go back to");
             };
             match digest {
-                Some(digest) => say(format_args!("active: {digest}")),
-                None => say("the scene has no policy of its own again"),
+                Some(digest) => say_done(format_args!("active: {digest}")),
+                None => say_done("the scene has no policy of its own again"),
             }
         }
         Command::Deactivate(OwnScene { biz_type, purpose }) => {
@@ -217,7 +218,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             if !store.deactivate_policy(&biz_type, None, &doing).await? {
                 bail!("the scene has no policy of its own");
             }
-            say("the scene has no policy of its own any more");
+            say_done("the scene has no policy of its own any more");
         }
         Command::Compare { digest } => compare(&open(context).await?, &digest).await?,
         Command::Backtest(arguments) => past::backtest(context, arguments).await?,
@@ -243,6 +244,7 @@ fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
     match file {
         None => Ok(context.config()?.policy_text()?),
         Some(file) => Ok(std::fs::read_to_string(&file)
+            .map(byte_order_mark::removed)
             .map_err(|error| Usage(format!("{}: {}", file.display(), error.kind())))?),
     }
 }
@@ -309,7 +311,7 @@ async fn try_one(
         text = std::fs::read_to_string(evidence)
             .map_err(|error| Usage(format!("--evidence: {}", error.kind())))?;
     }
-    let evidence: Evidence = serde_json::from_str(&text)
+    let evidence: Evidence = serde_json::from_str(byte_order_mark::skipped(&text))
         .map_err(|error| Usage(format!("--evidence: line {}: not evidence", error.line())))?;
     let decision = decide(&policy, &evidence);
     let mut shown = serde_json::to_value(&decision).context("decision")?;
@@ -362,7 +364,7 @@ async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
     }
     let store = open(context).await?;
     store.add_policy(policy.digest(), policy.name(), &text, &Context::doing(None)).await?;
-    say(policy.digest());
+    say_done(policy.digest());
     Ok(())
 }
 
@@ -371,7 +373,7 @@ async fn use_policy(context: &Context, kind: Use, change: &Change) -> anyhow::Re
     let digest = whole_digest(&store, &change.digest).await?;
     let doing = Context::doing(change.scene.purpose.as_deref());
     store.use_policy(kind, change.scene.name(), Some(&digest), None, &doing).await?;
-    say(format_args!("{}: {digest}", kind.as_str()));
+    say_done(format_args!("{}: {digest}", kind.as_str()));
     Ok(())
 }
 

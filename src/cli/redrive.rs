@@ -7,7 +7,7 @@ use verdict::domain::verification::State;
 use verdict::store::listing::Filter;
 
 use super::policy::{moment, purpose};
-use super::{Context, Usage, say};
+use super::{Context, Usage, say, say_done};
 
 /// Which ones.
 #[derive(Debug, clap::Args)]
@@ -86,11 +86,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
         }
     };
     if arguments.json {
-        say(serde_json::json!({ "redriven": redriven, "dry_run": arguments.dry_run }));
+        say_done(serde_json::json!({ "redriven": redriven, "dry_run": arguments.dry_run }));
     } else if arguments.dry_run {
         say(format_args!("{redriven} would be asked about again"));
     } else {
-        say(format_args!("{redriven} are asked about again"));
+        say_done(format_args!("{redriven} are asked about again"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use verdict::domain::ids::VerificationId;
 use verdict::store::Store;
 use verdict::vault::{Vault, WrappedKey};
 
-use super::{Context, say};
+use super::{Context, say, say_done};
 
 /// What to do about the vault's keys.
 #[derive(Debug, clap::Subcommand)]
@@ -94,12 +94,12 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
         "primary": primary, "rewrapped": rewrapped, "retired": retired, "still_needed": needed,
     });
     store.record(&Context::doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
-    say(format_args!("{rewrapped} data keys rewrapped under {primary}"));
+    say_done(format_args!("{rewrapped} data keys rewrapped under {primary}"));
     for id in retired {
-        say(format_args!("{id} is no longer needed"));
+        say_done(format_args!("{id} is no longer needed"));
     }
     for id in &needed {
-        say(format_args!(
+        say_done(format_args!(
             "{id} is still needed: a process wraps with it; restart it with {primary} in front, then rotate again"
         ));
     }

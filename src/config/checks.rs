@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Result, wrong};
+use crate::domain::byte_order_mark;
 use crate::provider::client;
 
 pub(super) fn endpoint(text: &str) -> Result<url::Url> {
@@ -44,6 +45,7 @@ pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<Stri
 
 pub(super) fn read_secret(key: &str, file: &Path) -> Result<String> {
     std::fs::read_to_string(file)
+        .map(byte_order_mark::removed)
         .or_else(|error| wrong(key, format!("{} cannot be read: {}", file.display(), error.kind())))
 }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use crate::domain::byte_order_mark;
 use crate::domain::review::FourEyes;
 use crate::domain::visible;
 use crate::http::body;
@@ -73,7 +74,10 @@ impl Config {
             let text = std::fs::read_to_string(path).or_else(|error| {
                 wrong("--config", format!("{} cannot be read: {}", path.display(), error.kind()))
             })?;
-            builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+            builder = builder.add_source(config::File::from_str(
+                byte_order_mark::skipped(&text),
+                config::FileFormat::Toml,
+            ));
         }
         let merged = builder
             .add_source(
@@ -374,7 +378,7 @@ impl Config {
         if file.as_os_str().is_empty() {
             return Ok(DEFAULT_POLICY.to_owned());
         }
-        std::fs::read_to_string(file).or_else(|error| {
+        std::fs::read_to_string(file).map(byte_order_mark::removed).or_else(|error| {
             wrong("policy.file", format!("{} cannot be read: {}", file.display(), error.kind()))
         })
     }

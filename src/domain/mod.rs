@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod audit;
 pub mod body_digest;
+pub mod byte_order_mark;
 pub mod callback;
 pub mod card_days;
 pub mod clock;

@@ -15,6 +15,7 @@ use super::material::may_say_why;
 use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose};
 use super::problem::Problem;
 use super::{body, conditional};
+use crate::domain::byte_order_mark;
 use crate::lanes::requested_policy_work;
 use crate::policy::{self, Change, Finding, Policy, Severity};
 use crate::store::audit::Doing;
@@ -284,6 +285,7 @@ fn policy_text(body: &[u8]) -> Result<String, Problem> {
         return Err(Problem::invalid_field().field("body", "is missing: the policy, in TOML"));
     }
     String::from_utf8(body.to_vec())
+        .map(byte_order_mark::removed)
         .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
 }
 

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{Credentials, Environment, Fixed, Miss, Secret};
+use crate::domain::byte_order_mark;
 
 /// Our own settings. Who gives a key there means that key.
 pub(super) async fn fixed(fixed: Option<&Fixed>) -> Result<Credentials, Miss> {
@@ -34,7 +35,8 @@ async fn secret_in(path: &Path) -> Result<SecretString, Miss> {
 
 /// The content of a file, or what kind of error kept it from us.
 pub(super) async fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, std::io::ErrorKind> {
-    tokio::fs::read_to_string(path).await.map(Into::into).map_err(|error| error.kind())
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| error.kind())?;
+    Ok(byte_order_mark::removed_from_secret(text.into()))
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,139 @@
+//! Commands whose output is lost, and files and input as editors, mails and hasty people leave them.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::harness::{Options, Setting, run_verdict};
+
+const MARK: &str = "\u{feff}";
+
+/// Runs a command whose standard output is a full disk: exit code and stderr.
+async fn run_on_a_full_disk(setting: &Setting, arguments: &[&str]) -> (i32, String) {
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        .args(arguments)
+        .arg("--config")
+        .arg(setting.config_file())
+        .env_clear()
+        .env("USER", "tester")
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or(-1), said)
+}
+
+#[tokio::test]
+async fn key_that_nobody_saw_does_not_stay_good() {
+    let setting = Setting::new(Options::default()).await;
+    let create = ["keys", "create", "--name", "lost", "--scopes", "decisions:read"];
+    for more in [&[][..], &["--json"][..]] {
+        let (code, said) = run_on_a_full_disk(&setting, &[&create[..], more].concat()).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("could not be written") && said.contains("was revoked"), "{said}");
+        assert!(!said.contains("vk_"), "{said}");
+    }
+    let (_, listed, _) = setting.run(&["keys", "list", "--json"], "").await;
+    let keys: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    let lost: Vec<_> = keys.iter().filter(|key| key["name"] == "lost").collect();
+    assert_eq!(lost.len(), 2);
+    assert!(lost.iter().all(|key| key["revoked_at"].is_string()), "{listed}");
+}
+
+#[tokio::test]
+async fn command_whose_result_is_lost_does_not_claim_success() {
+    let setting = Setting::new(Options::default()).await;
+    let mut lost = 0;
+    for command in [
+        "keys list --json",
+        "audit list --json",
+        "audit list",
+        "audit verify",
+        "policy check",
+        "policy show",
+        "policy list",
+        "vault status",
+        "openapi",
+        "redrive --state failed --dry-run",
+        "callback send --curl --biz-type test --biz-id a",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let (as_usual, result, error) = setting.run(&words, "").await;
+        assert_eq!(as_usual, 0, "{command}: {error}");
+        // What says nothing loses nothing.
+        if result.is_empty() {
+            continue;
+        }
+        let (code, said) = run_on_a_full_disk(&setting, &words).await;
+        assert_eq!(code, 1, "{command}: {said}");
+        assert!(said.contains("could not be written"), "{command}: {said}");
+        lost += 1;
+    }
+    assert!(lost >= 7, "only {lost} commands said something");
+    // What was changed is named where it can still be read.
+    let (code, said) = run_on_a_full_disk(&setting, &["migrate"]).await;
+    assert!(code == 1 && said.contains("the schema is "), "{code}: {said}");
+}
+
+#[tokio::test]
+async fn blank_lines_and_byte_order_marks_change_nothing() {
+    let setting = Setting::new(Options::default()).await;
+    let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
+    assert!(!export.is_empty());
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    let name = file.to_str().unwrap();
+    for text in [
+        format!("{export}\n"),
+        format!("{export}\r\n \n\n"),
+        format!("{MARK}{export}"),
+        format!("{MARK}{}", export.replace('\n', "\r\n")),
+    ] {
+        fs::write(&file, text).unwrap();
+        let (code, _, error) = run_verdict(&["audit", "verify", "--file", name], &[]).await;
+        assert_eq!(code, 0, "{error}");
+    }
+    let (_, policy, _) = run_verdict(&["policy", "show"], &[]).await;
+    let mut good = Vec::new();
+    for mark in ["", MARK] {
+        fs::write(&file, format!("{mark}{policy}")).unwrap();
+        let (code, said, error) = run_verdict(&["policy", "check", name], &[]).await;
+        assert_eq!(code, 0, "{error}");
+        good.push(said);
+    }
+    assert_eq!(good[0], good[1], "the digest is that of the text");
+    let configuration = fs::read_to_string(setting.config_file()).unwrap();
+    fs::write(&file, format!("{MARK}{configuration}")).unwrap();
+    let (code, _, error) = run_verdict(&["keys", "list", "--config", name], &[]).await;
+    assert_eq!(code, 0, "{error}");
+}
+
+#[tokio::test]
+async fn what_is_nobodys_number_is_not_said_to_be_unknown() {
+    let setting = Setting::new(Options::default()).await;
+    let erase = ["erase", "--person", "--purpose", "request 4711"];
+    let two = "110101199003077777\n110101199003077778\n";
+    let long = "1".repeat(2000);
+    for input in ["", "\n", "1234567", "110101********7777", "1101 XXXX 7777", "测试甲", two, &long]
+    {
+        let (code, _, error) = setting.run(&erase, input).await;
+        assert_eq!(code, 2, "{input:?}: {error}");
+        assert!(error.contains("one identity number"), "{input:?}: {error}");
+        assert!(input.trim().is_empty() || !error.contains(input.trim()), "{error}");
+    }
+    for input in ["110101199003077777", "\u{feff}E12345678\r\n", "１１０１０１ 19900307 7777\n\n"]
+    {
+        let (code, _, error) = setting.run(&erase, input).await;
+        assert_eq!(code, 1, "{input:?}: {error}");
+        assert!(error.contains("nothing is kept of this person"), "{input:?}: {error}");
+    }
+    let (code, _, error) = run_verdict(&["erase"], &[]).await;
+    assert_eq!(code, 2);
+    assert!(error.contains("--verification") && error.contains("--person"), "{error}");
+}
