@@ -35,8 +35,8 @@ pub struct Arguments {
 
 /// Most bytes read for an identity number.
 const MAX_NUMBER_BYTES: u64 = 1024;
-/// Fewest letters and digits in one; the shortest passport numbers have eight.
-const MIN_NUMBER_CHARS: usize = 8;
+/// How many letters and digits one has; the shortest passport numbers have eight.
+const NUMBER_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 const NO_NUMBER: &str = "standard input must hold one identity number: at least 8 letters and \
     digits, none of them masked";
 
@@ -46,9 +46,9 @@ fn number_on_stdin() -> anyhow::Result<Zeroizing<String>> {
     let mut number = Zeroizing::new(String::new());
     let read = std::io::stdin().take(MAX_NUMBER_BYTES).read_to_string(&mut number);
     let lines = number.lines().filter(|line| !line.trim().is_empty()).count();
-    let folded = folding::number(&number).filter(|folded| folded.len() >= MIN_NUMBER_CHARS);
+    let folded = folding::number(&number).filter(|folded| NUMBER_CHARS.contains(&folded.len()));
     match (read, folded) {
-        (Ok(bytes), Some(_)) if lines == 1 && (bytes as u64) < MAX_NUMBER_BYTES => Ok(number),
+        (Ok(_), Some(_)) if lines == 1 => Ok(number),
         _ => Err(Usage(NO_NUMBER.to_owned()).into()),
     }
 }
