@@ -22,9 +22,12 @@ async fn run_on_a_full_disk(setting: &Setting, arguments: &[&str]) -> (i32, Stri
         .stdout(full)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
+        // Not `output`, which would take standard output away from the full disk.
+        .spawn()
+        .expect("the binary starts")
+        .wait_with_output()
         .await
-        .expect("the binary runs");
+        .expect("the binary ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap_or(-1), said)
 }
