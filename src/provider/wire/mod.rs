@@ -110,7 +110,7 @@ pub fn read(http_status: u16, body: &[u8]) -> Reading {
             let code = near_root(&root, "Code").as_deref().map(shown_code);
             Err(AnswerError { class: ErrorClass::Unreadable, code })
         }
-        Status::Absent => Err(error(near_root(&root, "Code"), http_status)),
+        Status::Absent => Err(error(near_root(&root, "Code").as_deref(), http_status)),
     };
     Reading { request_id, outcome }
 }
@@ -126,13 +126,12 @@ pub fn read_token(http_status: u16, body: &[u8]) -> Result<Started, AnswerError>
             token: Zeroizing::new(token.to_owned()),
             page_url: text("VerifyPageUrl").map(ToOwned::to_owned),
         }),
-        None => Err(error(near_root(&root, "Code"), http_status)),
+        None => Err(error(near_root(&root, "Code").as_deref(), http_status)),
     }
 }
 
-fn error(code: Option<String>, http_status: u16) -> AnswerError {
-    let class = classify(code.as_deref(), http_status);
-    AnswerError { class, code: code.as_deref().map(shown_code) }
+fn error(code: Option<&str>, http_status: u16) -> AnswerError {
+    AnswerError { class: classify(code, http_status), code: code.map(shown_code) }
 }
 
 /// JSON or XML, by the first character; `None` for anything else.
