@@ -33,8 +33,15 @@ where
 pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
-        match store.ping().await {
+        // Past the pool, which keeps the reason for itself.
+        match store.connect_once().await {
             Ok(()) => return Ok(()),
+            // The configuration is right, and the server has to change.
+            Err(store::Error::Unavailable(why))
+                if why.contains("SQLSTATE") && started.elapsed() > WAIT_FOR_DATABASE =>
+            {
+                return Err(store::Error::Unavailable(why).into());
+            }
             // Waiting does not help: a certificate or an `sslmode` has to change.
             Err(error) if untrusted(&error) || started.elapsed() > WAIT_FOR_DATABASE => {
                 return Err(error).context("configuration: database.url");

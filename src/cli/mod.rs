@@ -126,6 +126,11 @@ pub fn run() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "verdict: core dumps cannot be switched off: {error}");
     }
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Demo(_))
+        && let Err(error) = demo::without_libpq_variables()
+    {
+        let _ = writeln!(std::io::stderr(), "verdict: cannot start the demo anew: {error}");
+    }
     let context = Context {
         config_file: arguments.config,
         environment: std::env::vars_os()

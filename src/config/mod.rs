@@ -133,7 +133,7 @@ impl Config {
             max_connections: at_least("database.max_connections", database.max_connections, 2)?,
             timeout: seconds("database.timeout_seconds", database.timeout_seconds)?,
         };
-        store::Store::check(&settings).or_else(|_| wrong("database.url", "cannot be parsed"))?;
+        store::Store::check(&settings).or_else(|error| wrong("database.url", error))?;
         readable_files(settings.url.expose_secret())?;
         Ok(settings)
     }

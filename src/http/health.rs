@@ -99,19 +99,29 @@ fn word(ready: bool) -> &'static str {
 }
 
 async fn details(api: &Api) -> (bool, Details) {
-    let queries = async { tokio::join!(api.store.schema_state(), api.store.breaker(&api.account)) };
-    let (schema, breaker) = match tokio::time::timeout(LIMIT, queries).await {
-        Ok((schema, breaker)) => (schema.ok(), breaker.ok()),
-        Err(_) => (None, None),
+    let queries = async {
+        tokio::join!(
+            api.store.schema_state(),
+            api.store.breaker(&api.account),
+            api.store.takes_writes()
+        )
+    };
+    let (schema, breaker, writes) = match tokio::time::timeout(LIMIT, queries).await {
+        Ok((schema, breaker, writes)) => (schema.ok(), breaker.ok(), writes.ok()),
+        Err(_) => (None, None, None),
     };
     let fit_schema = schema.is_some_and(SchemaState::serves);
     let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
     let fit_account = !(api.works && refused);
     let stopping = api.stop.is_cancelled();
-    let ready = fit_schema && fit_account && !stopping;
+    let ready = fit_schema && fit_account && writes == Some(true) && !stopping;
     let details = Details {
         status: word(ready),
-        database: if schema.is_some() { "ok" } else { "unavailable" },
+        database: match (schema, writes) {
+            (Some(_), Some(true)) => "ok",
+            (_, Some(false)) => "read-only",
+            _ => "unavailable",
+        },
         schema: schema.map_or_else(|| "unknown".to_owned(), |state| state.to_string()),
         provider: match breaker {
             Some(Breaker::Closed) => "ok",

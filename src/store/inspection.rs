@@ -19,6 +19,10 @@ pub struct Server {
     pub owner: bool,
     /// A standby, which takes no writes.
     pub standby: bool,
+    /// `on`: set so, for all or for our role, and no writes are taken either.
+    pub transaction_read_only: String,
+    /// How text is stored; everything but `UTF8` is refused.
+    pub encoding: String,
     /// `off`: a commit is reported before it is safe.
     pub synchronous_commit: String,
     /// `off`: a crash of the machine loses or breaks everything.
@@ -92,6 +96,8 @@ impl Store {
                     coalesce((select pg_has_role(current_user, relowner, 'usage') from pg_class
                               where oid = to_regclass('verifications')), false) as owner,
                     pg_is_in_recovery() as standby,
+                    current_setting('transaction_read_only') as transaction_read_only,
+                    current_setting('server_encoding') as encoding,
                     current_setting('synchronous_commit') as synchronous_commit,
                     current_setting('fsync') as fsync,
                     current_setting('full_page_writes') as full_page_writes,
@@ -202,13 +208,12 @@ impl Store {
         let counted = self
             .once(async {
                 let mut connection = self.pool.acquire().await?;
+                // Cut short, it would keep the setting and pass it on.
+                connection.close_on_drop();
                 sqlx::raw_sql("set statement_timeout = 3000").execute(&mut *connection).await?;
-                let counted =
-                    sqlx::query_scalar("select count(*) from verifications where state = 'failed'")
-                        .fetch_one(&mut *connection)
-                        .await;
-                sqlx::raw_sql("reset statement_timeout").execute(&mut *connection).await?;
-                counted
+                sqlx::query_scalar("select count(*) from verifications where state = 'failed'")
+                    .fetch_one(&mut *connection)
+                    .await
             })
             .await;
         match counted {

@@ -5,8 +5,10 @@
 //! commit serve many callers.
 
 mod ownership;
+mod parameters;
 mod pool;
 mod schema;
+mod sessions;
 mod tls;
 pub mod accounts;
 pub mod api_keys;
@@ -62,6 +64,19 @@ pub enum Error {
     /// A row that this version does not understand.
     #[error("the database holds a row that makes no sense: {0}")]
     Inconsistent(&'static str),
+    /// `database.url` cannot be used as it is written.
+    #[error("{0}")]
+    Url(String),
+    /// Names and texts of people need every character there is.
+    #[error(
+        "the database stores text as {0}, not as UTF8: create one with `create database verdict encoding 'UTF8' template template0` and use that"
+    )]
+    Encoding(String),
+    /// The tables are there, and this role does not see them.
+    #[error(
+        "this database role does not see the schema {0}, which has Verdict's tables: grant it usage (config/roles.sql) and set its search_path"
+    )]
+    Unseen(String),
     /// The schema is not the one this binary was built for.
     #[error("the database schema is {0}")]
     Schema(SchemaState),
@@ -79,7 +94,12 @@ impl Error {
             Self::Unavailable(_) | Self::Untrusted(_) | Self::Timeout(_) => true,
             // Serialization failure and deadlock: one of two had to go.
             Self::Refused { code, .. } => code == "40001" || code == "40P01",
-            Self::Inconsistent(_) | Self::Schema(_) | Self::MigrationLock(_) => false,
+            Self::Inconsistent(_)
+            | Self::Url(_)
+            | Self::Encoding(_)
+            | Self::Unseen(_)
+            | Self::Schema(_)
+            | Self::MigrationLock(_) => false,
         }
     }
 
@@ -95,6 +115,47 @@ impl Error {
     }
 }
 
+/// What a code says where the same statement may succeed later, or in another session: nothing of
+/// it was done.
+fn unavailable(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "25006" => "it is read-only",
+        "53300" => {
+            "it has no connection left for this role: raise max_connections of the server or the \
+             limit of role or database, or lower database.max_connections"
+        }
+        // The plan of a statement that was prepared before a migration; one that was deallocated.
+        "0A000" | "26000" => "a prepared statement is not valid any more",
+        code => match code.get(..2).unwrap_or_default() {
+            "08" => "connection broken",
+            "25" => "the session was in the wrong state",
+            "53" => "it is out of resources",
+            "57" if code.starts_with("57P") => "it is starting or shutting down",
+            _ => return None,
+        },
+    })
+}
+
+impl Error {
+    /// The same, where no connection could be made.
+    fn from_connecting(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(cause) if cause.kind() != std::io::ErrorKind::InvalidData => {
+                Self::Unavailable(format!("cannot connect: {}", cause.kind()))
+            }
+            sqlx::Error::Database(refusal) => {
+                let code = refusal.code().unwrap_or_default().into_owned();
+                match unavailable(&code) {
+                    Some(why) => Self::Unavailable(format!("{why}, SQLSTATE {code}")),
+                    None => Self::Refused { code, constraint: None },
+                }
+            }
+            error => tls::refusal(error)
+                .map_or_else(|| Self::Unavailable("cannot connect".to_owned()), Self::Untrusted),
+        }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if let Some(why) = tls::refusal(&error) {
@@ -103,11 +164,8 @@ impl From<sqlx::Error> for Error {
         match &error {
             sqlx::Error::Database(refusal) => {
                 let code = refusal.code().unwrap_or_default().into_owned();
-                // 08: connection; 53: out of resources; 57P: shutting down or starting; 25006: read-only.
-                let down =
-                    code.starts_with("08") || code.starts_with("53") || code.starts_with("57P");
-                if down || code == "25006" {
-                    Self::Unavailable(format!("SQLSTATE {code}"))
+                if let Some(why) = unavailable(&code) {
+                    Self::Unavailable(format!("{why}, SQLSTATE {code}"))
                 } else {
                     Self::Refused { code, constraint: refusal.constraint().map(ToOwned::to_owned) }
                 }

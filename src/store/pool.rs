@@ -3,18 +3,20 @@
 //! sqlx 0.9.0 can forget that a session is inside a transaction when `begin()` is cancelled
 //! (upstream #4393, #4349, #3645): the next write on it reports success and is rolled back later.
 //! So: every connection coming back is asked whether it is inside a transaction and thrown away
-//! if it is, or if it does not answer; there is no reaper (it can spin) and no test before use
-//! (a round trip for nothing). The test `a_cancelled_begin_loses_no_later_write` guards this.
+//! if it is, or if it does not answer; there is no reaper (it can spin), and only a connection that
+//! is suspect is tested before use (`sessions.rs`). The test `a_cancelled_begin_loses_no_later_write`
+//! guards this.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
+use super::sessions::{Faults, Sessions};
 use super::tls::{self, Protection};
 use super::{Error, Result};
 
@@ -32,18 +34,35 @@ pub struct Settings {
 /// The database, as the layers above see it. Clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(super) pool: PgPool,
+    pub(super) pool: Sessions,
     pub(super) options: Arc<PgConnectOptions>,
     timeout: Duration,
     protection: Protection,
-    last_fault: Arc<Mutex<Option<Instant>>>,
+    faults: Faults,
+    writable: Arc<Mutex<Writable>>,
 }
 
 /// Every statement here is short and goes by index, and is planned once per connection: planning
 /// `ACCEPT` anew for each batch took longer than running it. A plan made while a table was small
 /// serves when it is large, so it must not scan.
-const SESSION: &str =
+const PLANS: &str =
     "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
+/// How long [`Store::takes_writes`] repeats what it found.
+const CACHED_FOR: Duration = Duration::from_secs(1);
+
+/// What each session begins with. sqlx opens the sockets and offers no options for them, so the
+/// server's end does what both ends need: its probes keep the flow alive in a NAT or balancer
+/// between, and it lets go of a process of ours that vanished.
+fn session(timeout: Duration) -> String {
+    let unanswered = (timeout * 2).as_millis();
+    format!(
+        "{PLANS}; set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; \
+         set tcp_keepalives_count = 3; set tcp_user_timeout = {unanswered}"
+    )
+}
+
+/// Whether the database took writes, and when it said so.
+type Writable = Option<(Instant, bool)>;
 
 impl Store {
     /// Checks the URL; connects lazily, so that a service may start before its database does.
@@ -52,42 +71,36 @@ impl Store {
         if let Protection::Weaker(sslmode) = protection {
             tracing::warn!(sslmode, "connections to Postgres can be read or changed on their way");
         }
-        let last_fault = Arc::new(Mutex::new(None));
-        let faults = Arc::clone(&last_fault);
+        let faults = Faults::default();
+        let (before, after) = (faults.clone(), faults.clone());
+        let session = session(settings.timeout);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .min_connections(0)
             .idle_timeout(None)
             .max_lifetime(None)
-            .acquire_timeout(settings.timeout)
+            // A little less than a statement's limit, so that the caller learns what was missing.
+            .acquire_timeout(settings.timeout.mul_f32(0.95))
             .test_before_acquire(false)
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
-            })
-            .before_acquire(move |_, meta| {
-                // One broken connection means a restarted server: its siblings are broken too.
-                let fault: Option<Instant> = faults.lock().ok().and_then(|fault| *fault);
-                let older = fault.is_some_and(|at| at.elapsed() < meta.age);
-                Box::pin(async move { Ok(!older) })
-            })
-            .after_release(|connection, _| {
+            .after_connect(move |connection, _| {
+                let session = session.clone();
                 Box::pin(async move {
-                    // Inside a transaction these two differ, by the time since its BEGIN. Only in
-                    // the simple protocol: in the extended one they differ always, because the
-                    // transaction begins at Bind and the statement at Execute.
-                    let asked = sqlx::raw_sql(
-                        "select transaction_timestamp() <> statement_timestamp() as inside",
-                    )
-                    .fetch_one(connection);
-                    match tokio::time::timeout(Duration::from_secs(2), asked).await {
-                        Ok(Ok(row)) => Ok(!row.try_get::<bool, _>("inside")?),
-                        Ok(Err(_)) | Err(_) => Ok(false),
-                    }
+                    sqlx::raw_sql(AssertSqlSafe(session)).execute(connection).await.map(drop)
                 })
+            })
+            .before_acquire(move |connection, meta| {
+                let faults = before.clone();
+                Box::pin(async move { Ok(faults.fit(connection, meta).await) })
+            })
+            .after_release(move |connection, meta| {
+                let faults = after.clone();
+                Box::pin(async move { Ok(faults.may_rest(connection, meta).await) })
             })
             .connect_lazy_with(options.clone());
         let options = Arc::new(options);
-        Ok(Self { pool, options, timeout: settings.timeout, protection, last_fault })
+        let pool = Sessions::new(pool, Arc::clone(&options), faults.clone());
+        let writable = Arc::default();
+        Ok(Self { pool, options, timeout: settings.timeout, protection, faults, writable })
     }
 
     /// The settings could be used; says nothing about whether Postgres is there.
@@ -117,17 +130,54 @@ impl Store {
     where
         F: Future<Output = std::result::Result<T, sqlx::Error>>,
     {
-        let Ok(outcome) = tokio::time::timeout(self.timeout, statement).await else {
-            return Err(Error::Timeout(self.timeout));
-        };
-        outcome.map_err(|error| {
-            if is_broken_connection(&error)
-                && let Ok(mut fault) = self.last_fault.lock()
-            {
-                *fault = Some(Instant::now());
+        let began = Instant::now();
+        let mut statement = pin!(statement);
+        match tokio::time::timeout(self.timeout, &mut statement).await {
+            Ok(Err(sqlx::Error::PoolTimedOut)) => {
+                let cause = self.faults.refused_since(began);
+                Err(cause.unwrap_or_else(|| sqlx::Error::PoolTimedOut.into()))
             }
-            Error::from(error)
-        })
+            Ok(outcome) => outcome.map_err(Error::from),
+            Err(_) => {
+                // Before the statement gives its connection back.
+                self.faults.nobody_answered();
+                Err(Error::Timeout(self.timeout))
+            }
+        }
+    }
+
+    /// Whether connections that began then are still to be trusted.
+    pub(super) fn distrusts(&self, began: Instant) -> bool {
+        self.faults.distrusts(began)
+    }
+
+    /// Whether the database takes writes: a standby does not, nor one that is set read-only. What
+    /// was found is repeated for a second.
+    pub async fn takes_writes(&self) -> Result<bool> {
+        let known = *self.lock_writable();
+        if let Some((_, found)) = known.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
+            return Ok(found);
+        }
+        let found: bool = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select not pg_is_in_recovery()
+                        and current_setting('transaction_read_only') = 'off'",
+                )
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        if !found {
+            // It may be this session alone: the next question goes to a new one.
+            self.faults.session_is_wrong();
+        }
+        *self.lock_writable() = Some((Instant::now(), found));
+        Ok(found)
+    }
+
+    fn lock_writable(&self) -> std::sync::MutexGuard<'_, Writable> {
+        self.writable.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// How to open a connection outside the pool (for `LISTEN`).
@@ -147,33 +197,22 @@ impl Store {
 
     /// Connections now open and now idle.
     pub fn connections(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+        (self.pool().size(), self.pool().num_idle())
     }
 
     /// Most connections there may be.
     pub fn max_connections(&self) -> u32 {
-        self.pool.options().get_max_connections()
+        self.pool().options().get_max_connections()
     }
 
     /// Waits for running statements and closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.pool().close().await;
     }
 
     /// The pool itself, for tests that look into tables or misuse it on purpose.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-}
-
-/// The server went away under us, as opposed to being busy.
-fn is_broken_connection(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(refusal) => {
-            refusal.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
-        }
-        _ => false,
+        self.pool.pool()
     }
 }
 

@@ -81,6 +81,7 @@ impl Store {
     /// others serve, none of them is kept waiting for longer than a second: a migration that
     /// cannot have its lock lets them pass and tries again. Answers what the schema is then.
     pub async fn migrate(&self) -> Result<SchemaState> {
+        self.require_utf8().await?;
         match self.schema_state().await? {
             state if state.serves() => return Ok(state),
             SchemaState::Behind => {}
@@ -150,8 +151,11 @@ impl Store {
             })
             .await
         {
-            // No such table: an empty database.
-            Err(Error::Refused { code, .. }) if code == "42P01" => Vec::new(),
+            // No such table: an empty database, or one whose tables this role does not see.
+            Err(Error::Refused { code, .. }) if code == "42P01" => match self.elsewhere().await? {
+                Some(schema) => return Err(Error::Unseen(schema)),
+                None => Vec::new(),
+            },
             other => other?,
         };
         let known: BTreeSet<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
@@ -176,6 +180,34 @@ impl Store {
         Ok(if serves { SchemaState::Newer } else { SchemaState::Ahead })
     }
 
+    /// A schema that has our tables although a plain name does not find them.
+    async fn elsewhere(&self) -> Result<Option<String>> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                 where c.relname = '_sqlx_migrations' and c.relkind = 'r'
+                     and exists (select from pg_class v where v.relname = 'verifications'
+                                     and v.relnamespace = n.oid)
+                 order by 1 limit 1",
+            )
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// In any other encoding some names cannot be stored, and the callbacks of those people fail.
+    pub async fn require_utf8(&self) -> Result<()> {
+        let encoding: String = self
+            .run(|| async {
+                sqlx::query_scalar("select current_setting('server_encoding')")
+                    .fetch_one(&self.pool)
+                    .await
+            })
+            .await?;
+        if encoding == "UTF8" { Ok(()) } else { Err(Error::Encoding(encoding)) }
+    }
+
     /// The newest migration of the oldest binaries that the schema serves; `None`: it does not
     /// say, or not to us.
     async fn schema_floor(&self) -> Result<Option<i64>> {
@@ -194,6 +226,7 @@ impl Store {
 
     /// `Ok` only on a schema that serves this binary.
     pub async fn require_fit_schema(&self) -> Result<()> {
+        self.require_utf8().await?;
         match self.schema_state().await? {
             state if state.serves() => Ok(()),
             other => Err(Error::Schema(other)),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{Notify, watch};
@@ -17,6 +17,13 @@ use super::Store;
 const TICK: Duration = Duration::from_millis(20);
 /// After the listening connection broke.
 const RECONNECT: Duration = Duration::from_millis(500);
+/// A listening connection says nothing for hours, so one that a NAT has forgotten looks like one that
+/// has nothing to say: it is asked this often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Longest wait for its answer.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(2);
+/// It is replaced after this, as the others are.
+const MAX_AGE: Duration = Duration::from_mins(30);
 const DUE: &str = "verdict_due";
 const SETTLED: &str = "verdict_settled";
 
@@ -145,15 +152,33 @@ impl Signals {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(store.connect_options().clone());
+        let began = Instant::now();
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen_all([DUE, SETTLED]).await?;
+        self.something_may_have_been_missed();
+        let mut next = began + HEARTBEAT;
         loop {
-            // `None`: the connection broke; something may have been missed.
-            match listener.try_recv().await? {
-                Some(notice) if notice.channel() == DUE => self.0.due.notify_one(),
-                Some(_) => self.0.settled.send_modify(|n| *n = n.wrapping_add(1)),
-                None => return Ok(()),
+            let received = tokio::time::timeout_at(next.into(), listener.try_recv()).await;
+            match received {
+                Ok(Ok(Some(notice))) if notice.channel() == DUE => self.0.due.notify_one(),
+                Ok(Ok(Some(_))) => self.0.settled.send_modify(|n| *n = n.wrapping_add(1)),
+                // `None`: the connection broke.
+                Ok(Ok(None)) => self.something_may_have_been_missed(),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) if store.distrusts(began) || began.elapsed() > MAX_AGE => return Ok(()),
+                Err(_) => {
+                    let asked = sqlx::raw_sql("select 1").execute(&mut listener);
+                    tokio::time::timeout(HEARTBEAT_LIMIT, asked)
+                        .await
+                        .map_err(|_| super::Error::Timeout(HEARTBEAT_LIMIT))??;
+                    next = Instant::now() + HEARTBEAT;
+                }
             }
         }
+    }
+
+    fn something_may_have_been_missed(&self) {
+        self.0.due.notify_one();
+        self.0.settled.send_modify(|n| *n = n.wrapping_add(1));
     }
 }

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod database_roles;
+mod database_sessions;
 mod erased_people;
 pub mod grants;
 mod hostile_policies;

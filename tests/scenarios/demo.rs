@@ -9,7 +9,13 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{assert_no_person, dump, eventually, run_verdict};
 
-const ENVIRONMENT: [(&str, &str); 1] = [("PATH", "/usr/local/bin:/usr/bin:/bin")];
+/// With what somebody has set for a Postgres of theirs, which must not reach the demo's.
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("PGOPTIONS", "-c default_transaction_read_only=on"),
+    ("PGSSLMODE", "verify-full"),
+    ("PGHOST", "db.example.com"),
+];
 
 /// A demo that has played its script and stays up.
 const FOLDER: &str = "here";

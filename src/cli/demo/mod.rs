@@ -24,6 +24,28 @@ pub struct Arguments {
     folder: PathBuf,
 }
 
+/// Starts this program anew without the variables of libpq, which sqlx reads too: what a person has
+/// set for a Postgres of theirs must not reach the demo's own. Comes back where there are none, or
+/// with the reason why it could not.
+pub fn without_libpq_variables() -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    // All of libpq's begin like this. `PG_BIN` is ours.
+    let is_theirs = |name: &std::ffi::OsStr| {
+        name.to_str().is_some_and(|name| name.starts_with("PG") && !name.starts_with("PG_"))
+    };
+    let theirs: Vec<_> =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| is_theirs(name)).collect();
+    if theirs.is_empty() {
+        return Ok(());
+    }
+    let mut anew = std::process::Command::new(std::env::current_exe()?);
+    anew.args(std::env::args_os().skip(1));
+    for name in theirs {
+        anew.env_remove(name);
+    }
+    Err(anew.exec())
+}
+
 /// Runs the script, then stays up.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // Ctrl-C must take down what has been started, also in the middle of the script.

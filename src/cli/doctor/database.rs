@@ -42,6 +42,20 @@ fn reachable(server: &Server) -> Finding {
             "point database.url at the primary, or promote this one",
         );
     }
+    if server.transaction_read_only == "on" {
+        return Finding::failed(
+            format!("{says}; it reads and takes no writes (transaction_read_only)"),
+            "see default_transaction_read_only of the server, the database and the role \
+             (select * from pg_db_role_setting), and set it off where it is on",
+        );
+    }
+    if server.encoding != "UTF8" {
+        return Finding::failed(
+            format!("{says}; it stores text as {}, not as UTF8", server.encoding),
+            "create a database with `create database verdict encoding 'UTF8' template template0` \
+             and point database.url at it",
+        );
+    }
     Finding::ok(says)
 }
 
@@ -51,6 +65,10 @@ pub(super) fn unreachable(error: &Error) -> Finding {
         Error::Untrusted(_) => hint::UNTRUSTED,
         Error::Refused { code, .. } if code.starts_with("28") => {
             "see user and password of database.url, and the server's pg_hba.conf"
+        }
+        Error::Unavailable(why) if why.contains("53300") => {
+            "see who holds connections (select * from pg_stat_activity), and the limits: \
+             max_connections, and connection limit of role and database"
         }
         Error::Refused { code, .. } if code == "3D000" => {
             "create the database that database.url names, then run `verdict migrate`"

@@ -30,6 +30,8 @@ struct Shared {
     rules: watch::Sender<Rules>,
     /// Counts up: every connection that began under a smaller number ends.
     cuts: watch::Sender<u64>,
+    /// Counts up: every connection that began under a smaller number goes silent.
+    forgotten: watch::Sender<u64>,
     traps: Mutex<Vec<Trap>>,
 }
 
@@ -76,6 +78,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             rules: watch::Sender::new(rules),
             cuts: watch::Sender::new(0),
+            forgotten: watch::Sender::new(0),
             traps: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -95,6 +98,12 @@ impl Proxy {
     /// Resets all connections there are.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Forgets the connections there are, as a NAT does with flows that rest: they stay open, and
+    /// nothing gets through any more. New ones work.
+    pub fn forget(&self) {
+        self.shared.forgotten.send_modify(|forgotten| *forgotten += 1);
     }
 
     /// Whether new connections are reset at once. (The port stays ours, so that nobody else gets
@@ -188,17 +197,37 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         };
         // Subscribed here, so that a cut from now on counts for it.
-        let cuts = shared.cuts.subscribe();
-        tokio::spawn(connection(client, cuts, Arc::clone(&shared)));
+        let (cuts, forgotten) = (shared.cuts.subscribe(), shared.forgotten.subscribe());
+        tokio::spawn(connection(client, cuts, forgotten, Arc::clone(&shared)));
     }
 }
 
 /// From the first byte to the end, or to the next cut.
-async fn connection(mut client: TcpStream, mut cuts: watch::Receiver<u64>, shared: Arc<Shared>) {
+async fn connection(
+    mut client: TcpStream,
+    mut cuts: watch::Receiver<u64>,
+    mut forgotten: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+) {
+    let remembered = *forgotten.borrow_and_update();
     let began = *cuts.borrow_and_update();
     let mut server = None;
+    let went_silent = async {
+        let _ = forgotten.wait_for(|forgotten| *forgotten > remembered).await;
+    };
+    let serving = async {
+        let ended = tokio::select! {
+            outcome = serve(&mut client, &mut server, &shared) => Some(outcome.is_err()),
+            () = went_silent => None,
+        };
+        match ended {
+            Some(torn) => torn,
+            // Neither an answer nor an end comes, until everything is cut.
+            None => std::future::pending().await,
+        }
+    };
     let torn = tokio::select! {
-        outcome = serve(&mut client, &mut server, &shared) => outcome.is_err(),
+        torn = serving => torn,
         _ = cuts.wait_for(|cuts| *cuts > began) => true,
     };
     if torn {

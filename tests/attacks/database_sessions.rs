@@ -1,0 +1,444 @@
+//! Databases and networks as they are: nodes that only read, flows that a NAT forgets, servers that
+//! are full. Nobody attacks here, and yet each of these kept callbacks out.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use verdict::app::Role;
+use verdict::postgres::{Mode, Programs, Server};
+use verdict::store::signals::Signals;
+use verdict::store::{Error, Settings, Store};
+
+use crate::harness::{
+    Database, Options, Reply, TestApp, callback, empty_database, eventually, new_database,
+    run_verdict,
+};
+
+/// Callbacks are accepted again within this time.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(10);
+
+async fn run(database: &Database, statement: &str) {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+fn name_of(database: &Database) -> String {
+    Url::parse(&database.url).unwrap().path().trim_start_matches('/').to_owned()
+}
+
+async fn readiness(app: &TestApp) -> Reply {
+    let request = app.client.get(format!("http://{}/readyz", app.operations));
+    Reply::read(request.send().await.unwrap()).await
+}
+
+async fn posted(app: &TestApp, id: &str) -> u16 {
+    app.post(callback(id, app.clock.now())).await.status
+}
+
+/// So many in a row are accepted.
+async fn accepts_again(app: &TestApp, what: &str, in_a_row: usize) {
+    let began = Instant::now();
+    let (mut n, mut accepted) = (0, 0);
+    while accepted < in_a_row {
+        n += 1;
+        let status = posted(app, &format!("pass-97-{what}{n}")).await;
+        accepted = if status == 202 { accepted + 1 } else { 0 };
+        assert!(began.elapsed() < RECOVERS_WITHIN, "{what}: status {status} after {n} callbacks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Uses several connections at once, which rest afterwards.
+async fn open_connections(app: &TestApp) {
+    let id = app.accepted("pass-97-first").await;
+    let paths = [
+        format!("/v1/verifications/{id}"),
+        "/v1/verifications?limit=5".to_owned(),
+        format!("/v1/verifications/{id}/results"),
+        format!("/v1/verifications/{id}/decisions"),
+    ];
+    let requests = (0..24).map(|n| app.get(&paths[n % paths.len()]));
+    for reply in futures_util::future::join_all(requests).await {
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_read_only_for_a_while_takes_callbacks_again() {
+    let app = TestApp::start().await;
+    open_connections(&app).await;
+    let name = name_of(&app.database);
+    run(&app.database, &format!("alter database {name} set default_transaction_read_only = on"))
+        .await;
+    // New sessions begin under the setting, as after a failover.
+    run(
+        &app.database,
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .await;
+    eventually("callbacks are refused", || async {
+        (posted(&app, "pass-97-during").await == 503).then_some(())
+    })
+    .await;
+    let unready = eventually("readiness says so", || async {
+        let reply = readiness(&app).await;
+        (reply.status == 503).then_some(reply)
+    })
+    .await;
+    assert_eq!(unready.json["database"], "read-only", "{unready:?}");
+
+    let reset = format!(
+        "set transaction_read_only = off; alter database {name} reset default_transaction_read_only"
+    );
+    run(&app.database, &reset).await;
+    // No callback comes, because a balancer goes by readiness: it must heal without one.
+    eventually("readiness heals by itself", || async {
+        (readiness(&app).await.status == 200).then_some(())
+    })
+    .await;
+    accepts_again(&app, "after", 20).await;
+}
+
+#[tokio::test]
+async fn sessions_that_began_under_a_wrong_search_path_are_replaced() {
+    let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
+    open_connections(&app).await;
+    let name = name_of(&app.database);
+    run(&app.database, &format!("alter database {name} set search_path = nowhere")).await;
+    run(
+        &app.database,
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .await;
+    eventually("callbacks are refused", || async {
+        (posted(&app, "pass-97-during").await >= 500).then_some(())
+    })
+    .await;
+    run(&app.database, &format!("alter database {name} reset search_path")).await;
+    accepts_again(&app, "path", 20).await;
+}
+
+#[tokio::test]
+async fn plans_and_prepared_statements_that_vanish_are_made_again() {
+    let database = new_database().await;
+    run(&database, "create table t (n int)").await;
+    let store = database.store();
+    // As a pooler or a migration may leave it: not one prepared statement of ours is there.
+    let mut all = Vec::new();
+    for _ in 0..store.max_connections() {
+        all.push(store.pool().acquire().await.unwrap());
+    }
+    for connection in &mut all {
+        sqlx::query("select * from schema_floor").fetch_optional(&mut **connection).await.unwrap();
+        sqlx::raw_sql("deallocate all").execute(&mut **connection).await.unwrap();
+    }
+    drop(all);
+    store.require_fit_schema().await.unwrap();
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn forgotten_idle_flows_cost_one_timeout_and_not_one_each() {
+    let (database, proxy) = new_database().await.behind_proxy().await;
+    let options =
+        Options { role: Role::Api, database: Some(database.clone()), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    open_connections(&app).await;
+    let open: i64 = {
+        let mut connection = PgConnection::connect(&database.url).await.unwrap();
+        sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database()",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    };
+    assert!(open >= 6, "several rest: {open}");
+    proxy.forget();
+    accepts_again(&app, "forgotten", 40).await;
+    assert_eq!(readiness(&app).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_forgotten_listening_connection_is_noticed_and_replaced() {
+    let direct = new_database().await;
+    let (behind, proxy) = direct.behind_proxy().await;
+    let stop = CancellationToken::new();
+    let relay = |database: &Database| {
+        let (signals, store, stop) = (Signals::default(), database.store(), stop.clone());
+        let shared = signals.clone();
+        tokio::spawn(async move { shared.relay(&store, stop).await });
+        signals
+    };
+    let (teller, listener) = (relay(&direct), relay(&behind));
+    let mut settled = listener.settled();
+    let mut told = async |times: usize| {
+        let began = Instant::now();
+        let mut seen = 0;
+        while seen < times {
+            teller.something_settled();
+            let next = tokio::time::timeout(Duration::from_millis(100), settled.changed()).await;
+            seen += usize::from(next.is_ok());
+            assert!(began.elapsed() < RECOVERS_WITHIN, "only {seen} of {times} arrived");
+        }
+    };
+    told(3).await;
+    proxy.forget();
+    // More than the reconnection itself makes.
+    told(10).await;
+    stop.cancel();
+}
+
+/// The database as a role that may do everything in it and have so many connections.
+async fn as_limited_role(database: &Database, connections: u32) -> Database {
+    let role = format!("few_{}", name_of(database));
+    run(
+        database,
+        &format!(
+            "create role {role} login password 'few' connection limit {connections};
+             grant usage on schema public to {role};
+             grant all on all tables in schema public to {role};
+             grant all on all sequences in schema public to {role};
+             grant execute on all functions in schema public to {role}"
+        ),
+    )
+    .await;
+    let mut url = Url::parse(&database.url).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("few")).unwrap();
+    Database { url: url.into() }
+}
+
+#[tokio::test]
+async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
+    let database = as_limited_role(&new_database().await, 5).await;
+    let options = Options { database: Some(database), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let first = app.accepted("pass-97-first").await;
+    let path = format!("/v1/verifications/{first}");
+    let began = Instant::now();
+    for round in 0..4 {
+        let posts = (0..40).map(|n| {
+            let (app, id) = (&app, format!("pass-97-r{round}n{n}"));
+            async move { posted(app, &id).await }
+        });
+        let gets = (0..40).map(|_| async { app.get(&path).await.status });
+        let (posts, gets) = tokio::join!(
+            futures_util::future::join_all(posts),
+            futures_util::future::join_all(gets)
+        );
+        assert!(posts.iter().all(|status| *status == 202), "{posts:?}");
+        assert!(gets.iter().all(|status| *status == 200), "{gets:?}");
+    }
+    // One of them used to wait for five seconds in vain.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_without_connections_is_told_by_name() {
+    let database = as_limited_role(&new_database().await, 0).await;
+    let timeout = Duration::from_secs(1);
+    let settings = Settings { url: database.url.clone().into(), max_connections: 2, timeout };
+    let refused = Store::new(&settings).unwrap().ping().await.unwrap_err().to_string();
+    assert!(refused.contains("53300") && refused.contains("max_connections"), "{refused}");
+    let environment = [("DATABASE_URL", database.url.as_str())];
+    let (_, said, _) = run_verdict(&["doctor"], &environment).await;
+    assert!(said.contains("53300") && said.contains("connection limit"), "{said}");
+}
+
+#[tokio::test]
+async fn a_role_without_a_right_is_not_told_that_the_schema_is_too_old() {
+    let database = new_database().await;
+    let limited = as_limited_role(&database, 5).await;
+    run(&database, "revoke usage on schema public from public").await;
+    run(&database, &format!("revoke usage on schema public from few_{}", name_of(&database))).await;
+    match limited.store().require_fit_schema().await {
+        Err(error @ Error::Unseen(_)) => {
+            let told = error.to_string();
+            assert!(told.contains("public") && told.contains("grant it usage"), "{told}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_database_in_another_encoding_is_refused_with_a_sentence() {
+    let one = empty_database().await;
+    let name = format!("latin_{}", name_of(&one));
+    run(&one, &format!("create database {name} encoding 'LATIN1' locale 'C' template template0"))
+        .await;
+    let mut url = Url::parse(&one.url).unwrap();
+    url.set_path(&name);
+    let url = url.to_string();
+    let store = Database { url: url.clone() }.store();
+    for refused in [store.migrate().await.map(drop), store.require_fit_schema().await] {
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains("LATIN1") && told.contains("encoding 'UTF8'"), "{told}");
+    }
+    let environment = [("DATABASE_URL", url.as_str())];
+    for command in ["migrate", "doctor"] {
+        let (code, said, error) = run_verdict(&[command], &environment).await;
+        assert_ne!(code, 0);
+        assert!(format!("{said}{error}").contains("LATIN1"), "{command}: {said}{error}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_would_be_passed_over_are_refused_by_every_command() {
+    for (parameter, name) in [
+        ("ssl=true", "ssl"),
+        ("channel_binding=require", "channel_binding"),
+        ("target_session_attrs=read-write", "target_session_attrs"),
+        ("connect_timeout=3", "connect_timeout"),
+    ] {
+        let url = format!("postgres://u:geheim@127.0.0.1:1/d?{parameter}");
+        for command in [&["migrate"][..], &["keys", "list"], &["doctor"]] {
+            let (code, said, error) = run_verdict(command, &[("DATABASE_URL", &url)]).await;
+            let told = format!("{said}{error}");
+            assert_eq!(code, 2, "{command:?} {told}");
+            assert!(told.contains("database.url") && told.contains(name), "{command:?} {told}");
+            assert!(!told.contains("geheim"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_in_the_url_is_connected_to() {
+    let database = new_database().await;
+    let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+    let mut url = Url::parse(&database.url).unwrap();
+    let upstream = SocketAddr::from(([127, 0, 0, 1], url.port().unwrap()));
+    url.set_host(Some("[::1]")).unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(upstream).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    Database { url: url.into() }.store().ping().await.unwrap();
+}
+
+/// A standby that follows a primary.
+struct Standby {
+    process: Child,
+    port: u16,
+}
+
+impl Standby {
+    /// Copies the primary and starts the copy.
+    fn of(primary: &Server, programs: &Programs, folder: &Path) -> Self {
+        let data = folder.join("standby");
+        let source = Url::parse(&primary.url("postgres")).unwrap();
+        let copied = Command::new(programs.bin().join("pg_basebackup"))
+            .args(["--checkpoint=fast", "--write-recovery-conf", "--wal-method=stream", "-D"])
+            .arg(&data)
+            .arg("-d")
+            .arg(source.as_str())
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let log = primary.log_path();
+        let owner = std::fs::metadata(log.parent().unwrap()).unwrap();
+        hand_over(&data, owner.uid(), owner.gid());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(programs.bin().join("postgres"));
+        command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+            "max_connections=300",
+        ] {
+            command.args(["-c", setting]);
+        }
+        command.env_clear().env("LC_ALL", "C").current_dir(&data);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        Self { process: command.spawn().unwrap(), port }
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn hand_over(path: &Path, uid: u32, gid: u32) {
+    chown(path, Some(uid), Some(gid)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            hand_over(&entry.unwrap().path(), uid, gid);
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_failover_and_under_a_lagging_address_callbacks_are_accepted_again() {
+    let folder = TempDir::new_in("/var/tmp").unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let pg_bin = std::env::var_os("PG_BIN");
+    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+    let home = folder.path().join("pg");
+    let primary = Server::start(&programs, &home, Mode::ThrowAway).await.unwrap();
+    let direct = Database { url: primary.url("postgres") };
+    direct.store().migrate().await.unwrap();
+    let standby = Standby::of(&primary, &programs, folder.path());
+    let mut url = Url::parse(&direct.url).unwrap();
+    url.set_port(Some(standby.port)).unwrap();
+    let copy = Database { url: url.into() };
+    eventually("the standby answers", || async {
+        PgConnection::connect(&copy.url).await.ok().map(drop)
+    })
+    .await;
+
+    let (database, address) = direct.behind_proxy().await;
+    let options =
+        Options { role: Role::Api, database: Some(database.clone()), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    open_connections(&app).await;
+    let first = SocketAddr::from(([127, 0, 0, 1], primary.port()));
+
+    // The address leads to the standby for a while; the sockets to it stay open afterwards.
+    address.lead_to(standby.address());
+    address.cut();
+    eventually("callbacks are refused", || async {
+        (posted(&app, "pass-97-standby").await == 503).then_some(())
+    })
+    .await;
+    eventually("readiness says so", || async {
+        (readiness(&app).await.json["database"] == "read-only").then_some(())
+    })
+    .await;
+    address.lead_to(first);
+    accepts_again(&app, "back", 20).await;
+
+    // The primary vanishes without a word, and the standby takes its place.
+    address.lead_to(standby.address());
+    address.forget();
+    run(&copy, "select pg_promote()").await;
+    accepts_again(&app, "promoted", 20).await;
+    assert_eq!(readiness(&app).await.status, 200);
+}
