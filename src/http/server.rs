@@ -1,7 +1,7 @@
 //! The accept loop: a connection cap, time limits for silence and headers, graceful stop.
 //!
 //! When all slots are taken, the connections that have waited longest for their clients are closed
-//! for new ones ([`super::connections`]).
+//! for new ones (`connections.rs`).
 
 use std::convert::Infallible;
 use std::future::poll_fn;

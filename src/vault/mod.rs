@@ -6,7 +6,7 @@
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
 //! | [`installation`] | keys of the installation: blind index of persons, checkpoints of the audit |
-//! | [`locked`] | memory for keys that is never swapped out |
+//! | `locked` | memory for keys that is never swapped out |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
