@@ -16,9 +16,7 @@ use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
 
 use crate::crashes::assert_decided_once;
-use crate::harness::{
-    Options, Process, Reply, Setting, callback, empty_database, eventually, make_key, now,
-};
+use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};
 use crate::roles::{lay_out, member};
 
 /// As an orchestrator probes: so often, and this many failures in a row take a process out.
@@ -200,6 +198,16 @@ async fn ends_well(process: Process) {
     }
 }
 
+/// A new API key, made by the binary of `setting`: only that one knows the schema of its time.
+async fn key_made_by(setting: &Setting) -> String {
+    let scopes = Scope::ALL.map(Scope::as_str).join(",");
+    let arguments = ["keys", "create", "--name", "client", "--scopes", &scopes];
+    let (code, said, error) = setting.run(&arguments, "").await;
+    assert_eq!(code, 0, "{error}");
+    let key = said.split_whitespace().find(|word| word.starts_with("vk_"));
+    key.expect("a key").to_owned()
+}
+
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the figures are what the script is run for")]
 async fn a_rolling_upgrade_under_load_fails_no_request() {
@@ -212,7 +220,7 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     let (code, said, error) = setting.run(&["migrate"], "").await;
     assert_eq!(code, 0, "{said}{error}");
     lay_out(&owner, &previous.source).await;
-    setting.api_key = make_key(&owner.store(), &Scope::ALL).await;
+    setting.api_key = key_made_by(&setting).await;
     let (as_api, as_worker) =
         (member(&owner, "verdict_api").await, member(&owner, "verdict_worker").await);
 
