@@ -165,6 +165,23 @@ impl Store {
         Ok(claim)
     }
 
+    /// When the oldest row fell due that is due now, leased or not. None is older than
+    /// `from`; `None`: that is not known.
+    pub async fn oldest_due(&self, from: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>> {
+        // claims::oldest_due: a walk along the index of due rows to the first one that lives.
+        self.once(async {
+            sqlx::query_scalar(
+                "select due_at from verifications
+                 where due_at >= coalesce($1::timestamptz, '-infinity') and due_at <= verdict_now()
+                 order by due_at limit 1",
+            )
+            .bind(from)
+            .fetch_optional(&self.pool)
+            .await
+        })
+        .await
+    }
+
     /// The next due rows that nobody works on, in the order of their age, and the time by the
     /// database's clock.
     pub async fn due_after(
@@ -370,7 +387,7 @@ with durability as materialized (
 ), spent as (
     update budgets b
     set draws = b.draws + 1,
-        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => taken.n * $4)
+        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => ceil(taken.n * $4 * 1e6 - 1e-3) / 1e6)
     from taken
     where b.account = $1 and b.draws >= (select draws from newest) and taken.n > 0
 ), probed as (
@@ -407,6 +424,9 @@ order by c.due_at, c.id"
 /// taken; while the breaker is open one row at a time may probe. The account's row is locked
 /// first, so replicas draw one after the other. Judged by the database's clock alone. A claim lost
 /// in a crash of Postgres is a claim that never was, so this commit needs no fsync.
+///
+/// Postgres keeps times to the microsecond, so what is spent is rounded up. Rounded to the nearest
+/// one, each claim could spend a little too little, and claims added that up.
 ///
 /// Written for a database in which nothing dead can be removed: `$8` keeps the looks for due work
 /// off the dead entries of all work done before, and the budget's row is found from the newest end

@@ -3,8 +3,13 @@
 //! Postgres finds the oldest due row by walking the index of due rows from its beginning, and where
 //! a transaction has been left open somewhere, everything that was ever due is still there: dead,
 //! and kept for that transaction. So most claims begin where the one before ended, a little earlier
-//! for the sake of rows that were being written at that moment. Rows further back are rare (what a
-//! killed worker held, what a commit delayed): wider looks find them, as often as they are cheap.
+//! for the sake of rows that were being written at that moment.
+//!
+//! Rows further back are rare: what a killed worker held, what a commit delayed. Twice a second or
+//! more the worker asks where the oldest row is that is due, leased or not, and claims from there.
+//! That question begins where the last one found its row, because nothing older was left; so it is
+//! cheap whatever lies dead before that. Every few seconds it begins at the very beginning, for
+//! rows that a commit delayed for longer than anybody foresaw.
 
 use std::time::Duration;
 
@@ -14,31 +19,36 @@ use tokio::time::Instant;
 /// What a near look goes back: longer than nearly every statement takes from its start, which gives
 /// the due time, to its commit.
 const NEAR: Duration = Duration::from_millis(100);
-/// What a wide look goes back: a stalled disk, a lease of the default length.
+/// What a wide look goes back at least: a stalled disk.
 const WIDE: Duration = Duration::from_secs(10);
-/// Shortest distance of two wide looks.
-const WIDE_EVERY: Duration = Duration::from_millis(250);
-/// Shortest distance of two looks at everything: in a healthy database they cost as much as a near
-/// one, and what a killed worker held waits for nothing but the end of its lease.
-const WHOLE_EVERY: Duration = Duration::from_secs(1);
-/// Wide looks, and looks at everything, may each take this share of the time: one part in so many.
+/// Shortest and longest distance of two wide looks. The longest one keeps the promise about what a
+/// killed worker held: claimed again within a second of the end of its lease.
+const WIDE_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
+/// Shortest and longest distance of two looks at everything. In a healthy database they cost as
+/// much as a near one.
+const WHOLE_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Between those distances, looks may take this share of the time: one part in so many. (What looks
+/// like a dear look may be a network that was silent for a while: hence the longest distances.)
 const SHARE: u32 = 25;
 
 /// How far a claim looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// From shortly before the end of the last one.
-    Near,
-    /// From some seconds before.
-    Wide,
-    /// At everything that is due.
+    /// At what fell due since then: shortly before the end of the last look.
+    Near(OffsetDateTime),
+    /// From the oldest due row. Nothing is older than this.
+    Wide(OffsetDateTime),
+    /// From the oldest due row, wherever it is.
     Whole,
 }
 
 /// What one process has seen, by the database's clock, and when it looks wider again.
 #[derive(Debug)]
 pub struct Horizon {
+    /// Up to here everything due was leased.
     seen_to: Option<OffsetDateTime>,
+    /// Where the oldest due row was, leased or not; `None`: there was none.
+    oldest: Option<OffsetDateTime>,
     wide_at: Instant,
     whole_at: Instant,
 }
@@ -46,46 +56,59 @@ pub struct Horizon {
 impl Horizon {
     /// Nothing seen yet.
     pub fn new(now: Instant) -> Self {
-        Self { seen_to: None, wide_at: now, whole_at: now }
+        Self { seen_to: None, oldest: None, wide_at: now, whole_at: now }
     }
 
-    /// How far the claim that begins now looks, and since when by the database's clock.
-    pub fn look(&self, now: Instant) -> (Look, Option<OffsetDateTime>) {
-        let look = match self.seen_to {
-            Some(_) if now < self.wide_at && now < self.whole_at => Look::Near,
-            Some(_) if now < self.whole_at => Look::Wide,
-            Some(_) | None => Look::Whole,
-        };
-        let back = match look {
-            Look::Near => NEAR,
-            Look::Wide => WIDE,
-            Look::Whole => return (look, None),
-        };
-        (look, self.seen_to.and_then(|seen_to| seen_to.checked_sub(back.try_into().ok()?)))
+    /// How far the claim that begins now looks.
+    pub fn look(&self, now: Instant) -> Look {
+        match (self.seen_to, self.unclaimed_since()) {
+            (Some(seen_to), Some(since)) if now < self.whole_at => {
+                if now < self.wide_at {
+                    Look::Near(before(seen_to, NEAR))
+                } else {
+                    Look::Wide(since)
+                }
+            }
+            _ => Look::Whole,
+        }
     }
 
-    /// Due rows that nobody has claimed are newer than this, with rare exceptions; `None`: not known.
+    /// Due rows that nobody has claimed are not older than this, with rare exceptions; `None`: not
+    /// known.
     pub fn unclaimed_since(&self) -> Option<OffsetDateTime> {
-        self.seen_to.and_then(|seen_to| seen_to.checked_sub(WIDE.try_into().ok()?))
+        let since = before(self.seen_to?, WIDE);
+        Some(self.oldest.map_or(since, |oldest| oldest.min(since)))
     }
 
-    /// The claim is over; `seen_to` as it answered.
-    pub fn looked(
+    /// The question where the oldest due row is has been answered. The claim looks since then;
+    /// `None`: at everything.
+    pub fn found(
         &mut self,
         look: Look,
         began: Instant,
         ended: Instant,
-        seen_to: Option<OffsetDateTime>,
-    ) {
-        self.seen_to = seen_to.or(self.seen_to);
-        let again = |every: Duration| ended + every.max((ended - began) * SHARE);
-        if look != Look::Near {
-            self.wide_at = again(WIDE_EVERY);
-        }
+        oldest: Option<OffsetDateTime>,
+    ) -> Option<OffsetDateTime> {
+        self.oldest = oldest;
+        let took = (ended - began) * SHARE;
+        let again =
+            |(shortest, longest): (Duration, Duration)| ended + took.clamp(shortest, longest);
+        self.wide_at = again(WIDE_EVERY);
         if look == Look::Whole {
             self.whole_at = again(WHOLE_EVERY);
         }
+        let near = self.seen_to.map(|seen_to| before(seen_to, NEAR));
+        oldest.map(|oldest| near.map_or(oldest, |near| near.min(oldest))).or(near)
     }
+
+    /// A claim is over; `seen_to` as it answered.
+    pub fn claimed(&mut self, seen_to: Option<OffsetDateTime>) {
+        self.seen_to = seen_to.or(self.seen_to);
+    }
+}
+
+fn before(time: OffsetDateTime, by: Duration) -> OffsetDateTime {
+    by.try_into().ok().and_then(|by| time.checked_sub(by)).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -100,49 +123,77 @@ mod tests {
         Duration::from_millis(n)
     }
 
+    /// A first look at everything, which took so long and found this, and its claim.
+    fn begun(start: Instant, took: Duration, oldest: Option<OffsetDateTime>) -> Horizon {
+        let mut horizon = Horizon::new(start);
+        assert_eq!(horizon.look(start), Look::Whole);
+        assert_eq!(horizon.found(Look::Whole, start, start + took, oldest), oldest);
+        horizon.claimed(Some(SEEN));
+        horizon
+    }
+
     #[test]
     fn the_first_look_is_at_everything_and_the_next_ones_are_near() {
         let start = Instant::now();
-        let mut horizon = Horizon::new(start);
-        assert_eq!(horizon.look(start), (Look::Whole, None));
-        horizon.looked(Look::Whole, start, start + millis(1), Some(SEEN));
-        assert_eq!(horizon.look(start + millis(2)), (Look::Near, Some(SEEN - NEAR)));
+        let horizon = begun(start, millis(1), None);
+        assert_eq!(horizon.look(start + millis(2)), Look::Near(SEEN - NEAR));
     }
 
     #[test]
     fn while_nobody_could_look_the_next_look_is_at_everything() {
         let start = Instant::now();
         let mut horizon = Horizon::new(start);
-        horizon.looked(Look::Whole, start, start, None);
-        assert_eq!(horizon.look(start), (Look::Whole, None));
+        horizon.claimed(None);
+        assert_eq!(horizon.look(start), Look::Whole);
     }
 
     #[test]
     fn what_was_seen_stays_seen_when_the_next_claim_could_not_look() {
         let start = Instant::now();
-        let mut horizon = Horizon::new(start);
-        horizon.looked(Look::Whole, start, start, Some(SEEN));
-        horizon.looked(Look::Near, start, start, None);
-        assert_eq!(horizon.look(start), (Look::Near, Some(SEEN - NEAR)));
+        let mut horizon = begun(start, millis(1), None);
+        horizon.claimed(None);
+        assert_eq!(horizon.look(start + millis(2)), Look::Near(SEEN - NEAR));
     }
 
     #[test]
     fn cheap_looks_at_everything_come_every_second() {
         let start = Instant::now();
-        let mut horizon = Horizon::new(start);
-        horizon.looked(Look::Whole, start, start + millis(1), Some(SEEN));
-        assert_eq!(horizon.look(start + millis(252)).0, Look::Wide);
-        assert_eq!(horizon.look(start + millis(252)).1, Some(SEEN - WIDE));
-        assert_eq!(horizon.look(start + millis(1_001)), (Look::Whole, None));
+        let horizon = begun(start, millis(1), None);
+        assert_eq!(horizon.look(start + millis(252)), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.look(start + millis(1_001)), Look::Whole);
+    }
+
+    #[test]
+    fn a_wide_look_begins_at_the_oldest_row_somebody_held_and_the_claim_where_it_is_now() {
+        let start = Instant::now();
+        let held = SEEN - millis(30_000);
+        let mut horizon = begun(start, millis(1), Some(held));
+        let later = start + millis(300);
+        assert_eq!(horizon.look(later), Look::Wide(held));
+        let next = SEEN - millis(20_000);
+        assert_eq!(horizon.found(Look::Wide(held), later, later, Some(next)), Some(next));
+        // None is left: the claim looks near.
+        assert_eq!(horizon.found(Look::Wide(next), later, later, None), Some(SEEN - NEAR));
+        assert_eq!(horizon.look(later + millis(300)), Look::Wide(SEEN - WIDE));
+    }
+
+    #[test]
+    fn a_look_that_a_silent_network_made_long_does_not_put_off_the_next_ones() {
+        let start = Instant::now();
+        let took = Duration::from_secs(4);
+        let horizon = begun(start, took, None);
+        let ended = start + took;
+        assert_eq!(horizon.look(ended + WIDE_EVERY.1), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.look(ended + WHOLE_EVERY.1), Look::Whole);
     }
 
     #[test]
     fn looks_that_take_long_take_a_bounded_share_of_the_time() {
         let start = Instant::now();
-        let mut horizon = Horizon::new(start);
-        horizon.looked(Look::Whole, start, start + millis(400), Some(SEEN));
-        let (wide, whole) = (millis(400) * SHARE, millis(400) * (SHARE + 1));
-        assert_eq!(horizon.look(start + wide).0, Look::Near);
-        assert_eq!(horizon.look(start + whole).0, Look::Whole);
+        let horizon = begun(start, millis(200), Some(SEEN));
+        let ended = start + millis(200);
+        assert_eq!(horizon.look(ended + WIDE_EVERY.0), Look::Near(SEEN - NEAR));
+        assert_eq!(horizon.look(ended + millis(200) * SHARE - millis(1)), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.look(ended + millis(200) * SHARE), Look::Whole);
     }
 }

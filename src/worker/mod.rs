@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ use crate::vault::{AuditSeal, PersonIndex, Vault};
 use archiving::Images;
 use fairness::{FairQueue, WALK};
 use fetch_result::{AccountAtClaim, fetch_result};
-use horizon::Horizon;
+use horizon::{Horizon, Look};
 use leases::{Held, Leases};
 use next_step::Schedule;
 use policies::Current;
@@ -184,8 +185,8 @@ impl Worker {
         queue: &mut FairQueue,
     ) -> crate::store::Result<(Claim, Instant)> {
         self.walk(queue).await;
+        let due_since = self.due_since(horizon).await?;
         let asked_at = Instant::now();
-        let (look, due_since) = horizon.look(asked_at);
         let proposed = queue.propose(free);
         let first: Vec<Uuid> = proposed.iter().map(|row| row.id).collect();
         let (queries_per_second, burst) = self.settings.pace();
@@ -201,7 +202,7 @@ impl Worker {
         };
         let token = self.ids.next(self.clock.now());
         let claim = self.store.claim(&limits, token).await?;
-        horizon.looked(look, asked_at, Instant::now(), claim.seen_to);
+        horizon.claimed(claim.seen_to);
         if claim.wait.is_some() || claim.rows.len() >= free {
             let claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();
             queue.claimed(proposed, &claimed);
@@ -210,6 +211,22 @@ impl Worker {
             queue.end();
         }
         Ok((claim, asked_at))
+    }
+
+    /// Since when rows fell due that this claim looks at; `None`: at all.
+    async fn due_since(
+        &self,
+        horizon: &mut Horizon,
+    ) -> crate::store::Result<Option<OffsetDateTime>> {
+        let began = Instant::now();
+        let look = horizon.look(began);
+        let from = match look {
+            Look::Near(since) => return Ok(Some(since)),
+            Look::Wide(from) => Some(from),
+            Look::Whole => None,
+        };
+        let oldest = self.store.oldest_due(from).await?;
+        Ok(horizon.found(look, began, Instant::now(), oldest))
     }
 
     /// Learns which due rows are next in turn, if claims are limited.

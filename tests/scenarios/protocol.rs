@@ -263,6 +263,32 @@ async fn the_budget_is_spent_for_exactly_what_was_taken() {
 }
 
 #[tokio::test]
+async fn many_small_claims_spend_no_less_than_they_were_granted() {
+    let bench = Bench::new().await;
+    let pool = bench.database.pool().await;
+    let ahead = async || -> f64 {
+        let spent_to = "select extract(epoch from spent_to)::float8 from budgets
+                        order by draws desc limit 1";
+        sqlx::query_scalar(spent_to).fetch_one(&pool).await.unwrap()
+    };
+    // Spent ahead of the clock, so that nothing but the claims moves it.
+    let far_ahead = "update budgets set spent_to = verdict_now() + interval '1 hour'";
+    sqlx::query(far_ahead).execute(&pool).await.unwrap();
+    // A call takes no whole number of microseconds: at some rates a little more, at some less.
+    for (n, rate) in [95.5, 3.0, 700.0, 1910.0].into_iter().enumerate() {
+        let before = ahead().await;
+        for row in 0..40 {
+            bench.accept(&format!("x{n}-{row}")).await;
+            assert_eq!(bench.claim_at(rate, 1e9, 1).await.rows.len(), 1);
+        }
+        let (spent, granted) = (ahead().await - before, 40.0 / rate);
+        // A number of seconds since 1970 is exact to a quarter of a microsecond.
+        assert!(spent > granted - 1e-6, "{rate}: {spent} for {granted}");
+        assert!(spent < granted + 40e-6 + 1e-6, "{rate}: {spent} for {granted}");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_claim_costs_no_budget() {
     let bench = Bench::new().await;
     for _ in 0..20 {
