@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, ConfigError, Environment};
+use crate::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{Ids, VerificationId};
 use crate::domain::starting::Starter;
@@ -178,7 +178,7 @@ fn api(
         docs: config.serves_docs(),
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(if role.accepts() {
-            config.sources().map_err(config::refused)?
+            config.sources().map_err(ConfigErrors)?
         } else {
             Sources::default()
         })?,

@@ -109,7 +109,7 @@ impl Reload {
             None => return,
             Some(Err(error)) => {
                 self.seen = now;
-                Err(vec![error])
+                Err(error.0)
             }
             Some(Ok(Read { config, watched, verdict })) => {
                 // A file that changed while it was read is read again.

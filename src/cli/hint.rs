@@ -1,15 +1,18 @@
 //! After the one sentence that says what went wrong: what to run, or which key to set.
 
-use verdict::config::ConfigError;
+use verdict::config::{self, ConfigError, ConfigErrors};
 use verdict::store::{Error, SchemaState};
 
-use super::Usage;
+use super::{Context, Usage};
 
 /// What to do about it; `None` where the sentence says it already.
-pub(super) fn about(error: &anyhow::Error) -> Option<String> {
+pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> {
     for cause in error.chain() {
         if let Some(wrong) = cause.downcast_ref::<ConfigError>() {
-            return Some(about_configuration(&wrong.key));
+            return Some(about_configuration(std::slice::from_ref(wrong), context));
+        }
+        if let Some(ConfigErrors(wrong)) = cause.downcast_ref() {
+            return Some(about_configuration(wrong, context));
         }
         if cause.is::<Usage>() {
             return Some("`--help` after the command shows its options and an example".to_owned());
@@ -24,19 +27,37 @@ pub(super) fn about(error: &anyhow::Error) -> Option<String> {
     None
 }
 
-fn about_configuration(key: &str) -> String {
-    let section = key.split('.').next().unwrap_or_default();
+/// More hints than this do not fit one line.
+const MOST_KEYS: usize = 3;
+
+fn about_configuration(errors: &[ConfigError], context: &Context) -> String {
+    let mut hints: Vec<String> = Vec::new();
+    for error in errors {
+        let hint = about_key(&error.key, context);
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    if hints.len() > MOST_KEYS {
+        return "`verdict doctor` shows them one a line, each with what to do".to_owned();
+    }
+    hints.join("; ")
+}
+
+/// Names the place to correct.
+pub(super) fn about_key(key: &str, context: &Context) -> String {
     match key {
         "--config" => "give the path of a TOML file that this user can read".to_owned(),
         // The file or the environment as a whole; no key has a slash.
-        key if key == "environment" || key.contains('/') => {
+        key if key == "environment" || key.contains('/') || is_file(key, context) => {
             "it must be TOML, like config/default.toml, which explains every key".to_owned()
         }
-        _ => format!(
-            "set {key} in the file given by --config, or as a variable VERDICT__SECTION__KEY; \
-             config/default.toml explains [{section}], `verdict doctor` looks at all of it"
-        ),
+        key => config::advice(key, context.config_file.as_deref(), &context.environment),
     }
+}
+
+fn is_file(key: &str, context: &Context) -> bool {
+    context.config_file.as_deref().is_some_and(|file| file.as_os_str() == key)
 }
 
 /// Postgres offers no TLS, or shows a certificate that is not trusted.

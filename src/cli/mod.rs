@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use verdict::config::{Config, ConfigError, Environment};
+use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
 use verdict::store::audit::Doing;
@@ -103,8 +103,18 @@ struct Context {
 }
 
 impl Context {
-    fn config(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config_file.as_deref(), &self.environment)
+    /// Refuses what is no key or of the wrong type, and warns of variables that are almost keys.
+    fn config(&self) -> Result<Config, ConfigErrors> {
+        let config = Config::load(self.config_file.as_deref(), &self.environment)?;
+        for found in config::misnamed(&self.environment) {
+            let _ = writeln!(std::io::stderr(), "verdict: warning: {}", said_of(&found));
+        }
+        Ok(config)
+    }
+
+    /// For commands that tell everything that is wrong at once.
+    fn unchecked_config(&self) -> Result<Config, ConfigErrors> {
+        Config::read(self.config_file.as_deref(), &self.environment)
     }
 
     /// The account that runs the command, and when, for the audit.
@@ -118,6 +128,10 @@ impl Context {
         store.require_fit_schema().await?;
         Ok(store)
     }
+}
+
+fn said_of(found: &config::Misnamed) -> String {
+    format!("the variable {} has no effect; did you mean {}?", found.variable, found.meant)
 }
 
 /// Parses, runs, reports.
@@ -137,7 +151,7 @@ pub fn run() -> ExitCode {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
     };
-    let outcome = block_on(dispatch(context, arguments.command));
+    let outcome = block_on(dispatch(&context, arguments.command));
     if let (Ok(_), Some(error)) = (&outcome, said::not_written()) {
         let _ = writeln!(std::io::stderr(), "verdict: the result could not be written: {error}");
         return ExitCode::FAILURE;
@@ -147,10 +161,11 @@ pub fn run() -> ExitCode {
         Err(error) => {
             let mut stderr = std::io::stderr();
             let _ = writeln!(stderr, "verdict: {error:#}");
-            if let Some(hint) = hint::about(&error) {
+            if let Some(hint) = hint::about(&error, &context) {
                 let _ = writeln!(stderr, "hint: {hint}");
             }
             let asked_wrongly = error.is::<ConfigError>()
+                || error.is::<ConfigErrors>()
                 || error.is::<Usage>()
                 || error.to_string().starts_with("configuration:");
             ExitCode::from(if asked_wrongly { 2 } else { 1 })
@@ -166,22 +181,22 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     outcome
 }
 
-async fn dispatch(context: Context, command: Command) -> anyhow::Result<ExitCode> {
+async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve::run(&context, &arguments).await,
-        Command::Migrate => migrate::run(&context).await,
-        Command::Demo(arguments) => demo::run(&context, &arguments).await,
-        Command::Sandbox(arguments) => sandbox::run(&context, arguments).await,
-        Command::Policy(command) => policy::run(&context, command).await,
-        Command::Keys(command) => keys::run(&context, command).await,
-        Command::Callback(command) => callback::run(&context, command).await,
-        Command::Erase(arguments) => erase::run(&context, &arguments).await,
-        Command::Audit(command) => audit::run(&context, command).await,
-        Command::Vault(command) => vault::run(&context, &command).await,
-        Command::Redrive(arguments) => redrive::run(&context, arguments).await,
+        Command::Serve(arguments) => serve::run(context, &arguments).await,
+        Command::Migrate => migrate::run(context).await,
+        Command::Demo(arguments) => demo::run(context, &arguments).await,
+        Command::Sandbox(arguments) => sandbox::run(context, arguments).await,
+        Command::Policy(command) => policy::run(context, command).await,
+        Command::Keys(command) => keys::run(context, command).await,
+        Command::Callback(command) => callback::run(context, command).await,
+        Command::Erase(arguments) => erase::run(context, &arguments).await,
+        Command::Audit(command) => audit::run(context, command).await,
+        Command::Vault(command) => vault::run(context, &command).await,
+        Command::Redrive(arguments) => redrive::run(context, arguments).await,
         Command::Openapi => openapi::run(),
-        Command::Doctor(arguments) => doctor::run(&context, &arguments).await,
-        Command::Healthcheck => healthcheck::run(&context).await,
+        Command::Doctor(arguments) => doctor::run(context, &arguments).await,
+        Command::Healthcheck => healthcheck::run(context).await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use verdict::app::{self, Role};
+use verdict::config::{Misnamed, misnamed};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::telemetry::{self, Output};
@@ -43,14 +44,19 @@ impl From<RoleName> for Role {
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
+    let config = context.unchecked_config()?;
+    let role = Role::from(arguments.role);
+    // Before the log is set up, which is configured too.
+    config.check(role.accepts(), role.works())?;
     let export = config.traces()?;
     // Before anything is counted.
     telemetry::metrics();
     let traces = telemetry::init_with_traces(&config.log()?, Output::Stdout, export.as_ref())
         .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
     app::descriptors::raise_limit();
-    let role = arguments.role.into();
+    for Misnamed { variable, meant } in misnamed(&context.environment) {
+        tracing::warn!(variable, meant, "this variable has no effect: it is almost that of a key");
+    }
     // Listening for signals comes first: one that arrives during the start is not lost.
     let mut look_again = signal(SignalKind::hangup())?;
     let mut told = tokio::spawn(told_to_stop());

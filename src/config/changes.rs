@@ -7,13 +7,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checks::given;
-use super::{Config, Environment, Result};
+use super::{Config, ConfigErrors, Environment};
 
 /// By key, as written: `http.listen`, `vault.keys[0].id`.
 pub(super) type Digests = BTreeMap<String, [u8; 32]>;
 
 /// Every key that is set.
-pub(super) fn digests(merged: &config::Config) -> Digests {
+pub(super) fn digests(merged: &::config::Config) -> Digests {
     let mut found = Digests::new();
     // Cannot fail: what is configured is text, numbers, lists and tables.
     if let Ok(root) = merged.clone().try_deserialize::<Value>() {
@@ -56,8 +56,8 @@ impl Watched {
 
 impl Config {
     /// Reads it again from where it came.
-    pub fn reload(&self, environment: &Environment) -> Result<Self> {
-        Self::load(self.file.as_deref(), environment)
+    pub fn reload(&self, environment: &Environment) -> Result<Self, ConfigErrors> {
+        Self::read(self.file.as_deref(), environment)
     }
 
     /// The files it was read from, as they are now. Blocks.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::load::closest;
 use super::{Result, wrong};
 use crate::domain::byte_order_mark;
 use crate::provider::client;
@@ -91,5 +92,87 @@ pub(super) fn one_of<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Res
     } else {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         wrong(key, format!("must be one of {}", names.join(", ")))
+    }
+}
+
+const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+const OURS: &str = "verdict";
+
+/// A word without a level is a target to the library, so that a misspelt level would switch the log
+/// off without a word.
+pub(super) fn log_filter(text: &str) -> std::result::Result<(), String> {
+    if text.trim().is_empty() {
+        return Err(format!("must name a level: {}", LEVELS.join(", ")));
+    }
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).try_for_each(directive)
+}
+
+fn directive(text: &str) -> std::result::Result<(), String> {
+    let (target, level) = match text.rsplit_once('=') {
+        // An equals sign within the fields of a span is none.
+        Some((target, level)) if !level.contains([']', '}']) => (Some(target), Some(level)),
+        _ if text.contains('[') => (Some(text), None),
+        _ => (None, Some(text)),
+    };
+    if let Some(level) = level
+        && !is_level(level)
+    {
+        let begun = |known: &&str| {
+            level.len() >= 3 && (level.starts_with(*known) || known.starts_with(level))
+        };
+        let meant = closest(level, &LEVELS).or_else(|| LEVELS.into_iter().find(begun));
+        return Err(match meant {
+            Some(meant) => format!("has a level that does not exist; did you mean {meant}?"),
+            None => format!(
+                "must be levels ({}), or targets with one, like info,verdict=debug",
+                LEVELS.join(", ")
+            ),
+        });
+    }
+    let name = target.and_then(|target| target.split(['[', ':']).next()).unwrap_or_default();
+    if !name.is_empty() && name != OURS && closest(name, &[OURS]).is_some() {
+        return Err(format!("has a target that does not exist; did you mean {OURS}?"));
+    }
+    Ok(())
+}
+
+fn is_level(text: &str) -> bool {
+    let number = text.parse::<u8>().is_ok_and(|level| level <= 5);
+    number || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_filter_needs_levels_that_exist() {
+        for good in [
+            "info",
+            "INFO",
+            "off",
+            "3",
+            "info,verdict=debug",
+            " warn , verdict::http=trace ",
+            "error,hyper=info,verdict[span{field=1}]=debug",
+            "[fetch]",
+        ] {
+            assert_eq!(log_filter(good), Ok(()), "{good}");
+        }
+        for (wrong, said) in [
+            ("inof", "did you mean info?"),
+            ("warning", "did you mean warn?"),
+            ("verdict", "must be levels"),
+            ("info,verdict=debgu", "did you mean debug?"),
+            ("info,verdcit=debug", "did you mean verdict?"),
+            ("verdict:debug", "must be levels"),
+            ("verbose", "must be levels"),
+            ("6", "must be levels"),
+            ("", "must name a level"),
+            (" ", "must name a level"),
+        ] {
+            let told = log_filter(wrong).expect_err(wrong);
+            assert!(told.contains(said), "{wrong}: {told}");
+        }
     }
 }

@@ -6,19 +6,21 @@
 
 mod changes;
 mod checks;
+mod environment;
 mod images;
+mod keys;
+mod load;
 mod object_store;
+mod origin;
 mod sources;
 mod whole;
 mod written;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use secrecy::ExposeSecret;
 
 use crate::domain::byte_order_mark;
 use crate::domain::review::FourEyes;
@@ -37,8 +39,9 @@ use checks::{
     address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
     secret,
 };
+pub use environment::{Misnamed, misnamed};
 pub use images::Images;
-pub use whole::refused;
+pub use origin::{Origin, advice};
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -56,6 +59,21 @@ pub struct ConfigError {
     pub problem: String,
 }
 
+/// Everything that is wrong, at least one complaint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {}", .0.iter().map(line).collect::<Vec<_>>().join("; "))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+fn line(error: &ConfigError) -> String {
+    format!("{}: {}", error.key, error.problem)
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
 type Result<T> = std::result::Result<T, ConfigError>;
 
 fn wrong<T>(key: impl Into<String>, problem: impl fmt::Display) -> Result<T> {
@@ -66,58 +84,6 @@ fn wrong<T>(key: impl Into<String>, problem: impl fmt::Display) -> Result<T> {
 pub type Environment = BTreeMap<String, String>;
 
 impl Config {
-    /// Merges defaults, the file and the environment.
-    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self> {
-        let mut builder = config::Config::builder()
-            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml));
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).or_else(|error| {
-                wrong("--config", format!("{} cannot be read: {}", path.display(), error.kind()))
-            })?;
-            builder = builder.add_source(config::File::from_str(
-                byte_order_mark::skipped(&text),
-                config::FileFormat::Toml,
-            ));
-        }
-        let merged = builder
-            .add_source(
-                config::Environment::with_prefix("VERDICT")
-                    .prefix_separator("__")
-                    .separator("__")
-                    .source(Some(ours(environment))),
-            )
-            .build()
-            .or_else(|error| wrong(file_name(file), first_line(&error)))?;
-        let written = changes::digests(&merged);
-        let config: Result<Self> = serde_path_to_error::deserialize(merged).map_err(|error| {
-            let path = error.path().to_string();
-            let problem = first_line(error.inner());
-            // An unknown key is named in the message; its path is that of its section.
-            let unknown = problem
-                .strip_prefix("unknown field `")
-                .and_then(|rest| rest.split_once('`'))
-                .map(|(name, _)| name.to_owned());
-            let key = match (&unknown, path.as_str()) {
-                (Some(name), "." | "") => name.clone(),
-                (Some(name), section) if section.ends_with(name.as_str()) => section.to_owned(),
-                (Some(name), section) => format!("{section}.{name}"),
-                (None, path) => path.to_owned(),
-            };
-            // `invalid type: string "…", expected …` quotes the value, which may be a secret.
-            let problem = match (&unknown, problem.rsplit_once("expected ")) {
-                (Some(_), _) => "there is no such key".to_owned(),
-                (None, Some((_, expected))) => {
-                    let end = expected.find(" for key ").unwrap_or(expected.len());
-                    format!("must be {}", &expected[..end])
-                }
-                (None, None) if problem.starts_with("missing field") => "is missing".to_owned(),
-                (None, None) => "is not valid".to_owned(),
-            };
-            ConfigError { key, problem }
-        });
-        Ok(Self { file: file.map(ToOwned::to_owned), written, ..config? })
-    }
-
     /// Where Postgres is.
     pub fn store(&self) -> Result<store::Settings> {
         let database = &self.database;
@@ -129,13 +95,24 @@ impl Config {
             return wrong("database.url", "must begin with postgres://");
         }
         let settings = store::Settings {
-            url: url.into(),
+            url: with_files_of(self.folder_of_database_url(), &url)?.into(),
             max_connections: at_least("database.max_connections", database.max_connections, 2)?,
             timeout: seconds("database.timeout_seconds", database.timeout_seconds)?,
         };
         store::Store::check(&settings).or_else(|error| wrong("database.url", error))?;
-        readable_files(settings.url.expose_secret())?;
         Ok(settings)
+    }
+
+    /// Of the file that the URL is written in; `None` for a variable.
+    fn folder_of_database_url(&self) -> Option<&Path> {
+        let file = match given(self.database.url_file.as_deref()) {
+            Some(file) => Some(file),
+            None if matches!(self.origins.of("database.url"), Origin::File { .. }) => {
+                self.file.as_deref()
+            }
+            None => None,
+        };
+        file.and_then(Path::parent)
     }
 
     /// Connections to Postgres of one process.
@@ -403,62 +380,37 @@ impl Config {
     }
 }
 
-/// The files that a database URL names, for TLS. A PEM text in their place is no file.
-fn readable_files(url: &str) -> Result<()> {
-    let Ok(url) = url::Url::parse(url) else { return Ok(()) };
-    for (name, file) in url.query_pairs() {
-        if !DATABASE_FILES.contains(&&*name) || file.contains("-----BEGIN") {
+/// The files that a database URL names, for TLS; relative ones go by this folder. A PEM text in their
+/// place is no file.
+fn with_files_of(folder: Option<&Path>, text: &str) -> Result<String> {
+    let Ok(mut url) = url::Url::parse(text) else { return Ok(text.to_owned()) };
+    let mut pairs: Vec<(String, String)> =
+        url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let mut moved = false;
+    for (name, value) in &mut pairs {
+        if !DATABASE_FILES.contains(&name.as_str()) || value.contains("-----BEGIN") {
             continue;
         }
-        if let Err(error) = std::fs::File::open(&*file) {
+        let file = folder.map_or_else(|| PathBuf::from(&*value), |folder| folder.join(&*value));
+        if let Err(error) = std::fs::File::open(&file) {
             return wrong(
                 "database.url",
-                format!("{name}={file} cannot be read: {}", error.kind()),
+                format!("{name}={} cannot be read: {}", file.display(), error.kind()),
             );
         }
+        if let Some(file) = file.to_str()
+            && file != value
+        {
+            file.clone_into(value);
+            moved = true;
+        }
     }
-    Ok(())
+    if moved {
+        url.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    Ok(if moved { url.into() } else { text.to_owned() })
 }
 
 /// Parameters of a database URL that name files, in each of their spellings.
 const DATABASE_FILES: [&str; 7] =
     ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
-
-/// Secrets that can be given as such or as a file.
-const EITHER_WAY: [&str; 3] = [
-    "VERDICT__DATABASE__URL",
-    "VERDICT__PROVIDER__ACCESS_KEY_SECRET",
-    "VERDICT__PROVIDER__SECURITY_TOKEN",
-];
-
-/// Our variables, with `DATABASE_URL` as one of them. One that gives a secret one way takes away
-/// what the file says the other way, so that the environment wins.
-fn ours(environment: &Environment) -> HashMap<String, String> {
-    let mut ours: HashMap<String, String> = environment
-        .iter()
-        .filter(|(name, _)| name.starts_with("VERDICT__"))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    if let Some(url) = environment.get("DATABASE_URL")
-        && !ours.contains_key("VERDICT__DATABASE__URL_FILE")
-    {
-        ours.entry("VERDICT__DATABASE__URL".to_owned()).or_insert_with(|| url.clone());
-    }
-    for name in EITHER_WAY {
-        let file = format!("{name}_FILE");
-        match (ours.contains_key(name), ours.contains_key(&file)) {
-            (true, false) => ours.insert(file, String::new()),
-            (false, true) => ours.insert(name.to_owned(), String::new()),
-            _ => None,
-        };
-    }
-    ours
-}
-
-fn file_name(file: Option<&Path>) -> String {
-    file.map_or_else(|| "environment".to_owned(), |path| path.display().to_string())
-}
-
-fn first_line(error: &config::ConfigError) -> String {
-    error.to_string().lines().next().unwrap_or_default().trim_end().to_owned()
-}

@@ -1,30 +1,20 @@
 //! All of it at once: every complaint about a configuration, for one kind of process.
 
-use super::{Config, ConfigError, Result};
+use super::checks::log_filter;
+use super::{Config, ConfigError, ConfigErrors, Result};
 use crate::policy::Policy;
 use crate::telemetry;
 
-/// Names every wrong key at once.
-pub fn refused(complaints: Vec<ConfigError>) -> anyhow::Error {
-    match <[ConfigError; 1]>::try_from(complaints) {
-        Ok([only]) => only.into(),
-        Err(several) => {
-            let lines = several.iter().map(|wrong| format!("{}: {}", wrong.key, wrong.problem));
-            anyhow::anyhow!("configuration: {}", lines.collect::<Vec<_>>().join("; "))
-        }
-    }
-}
-
 impl Config {
     /// Refuses a configuration that is wrong for such a process.
-    pub fn check(&self, accepts: bool, works: bool) -> anyhow::Result<()> {
+    pub fn check(&self, accepts: bool, works: bool) -> std::result::Result<(), ConfigErrors> {
         let complaints = self.complaints(accepts, works);
-        if complaints.is_empty() { Ok(()) } else { Err(refused(complaints)) }
+        if complaints.is_empty() { Ok(()) } else { Err(ConfigErrors(complaints)) }
     }
 
     /// Everything that is wrong for a process that accepts, works, or does both.
     pub fn complaints(&self, accepts: bool, works: bool) -> Vec<ConfigError> {
-        let mut found = Vec::new();
+        let mut found = self.misread.clone();
         note(&mut found, self.log());
         note(&mut found, self.log_filter());
         note(&mut found, self.store());
@@ -56,7 +46,8 @@ impl Config {
     }
 
     fn log_filter(&self) -> Result<()> {
-        telemetry::check_filter(&self.log.filter)
+        log_filter(&self.log.filter)
+            .and_then(|()| telemetry::check_filter(&self.log.filter))
             .map_err(|problem| ConfigError { key: "log.filter".to_owned(), problem })
     }
 

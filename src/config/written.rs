@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::ConfigError;
 use super::changes::Digests;
+use super::origin::Origins;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -37,6 +39,11 @@ pub struct Config {
     /// Every key that is set, with a digest of its value.
     #[serde(skip)]
     pub(super) written: Digests,
+    /// Unknown keys, and values of another type, in whose place defaults stand.
+    #[serde(skip)]
+    pub(super) misread: Vec<ConfigError>,
+    #[serde(skip)]
+    pub(super) origins: Origins,
 }
 
 #[derive(Clone, Deserialize)]

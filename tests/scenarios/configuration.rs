@@ -176,6 +176,181 @@ async fn an_address_in_use_and_an_unmigrated_database_are_told_plainly() {
 }
 
 #[tokio::test]
+async fn every_wrong_key_is_named_at_once_with_where_it_is_and_what_was_meant() {
+    let text = GOOD
+        .replace("[http]\n", "[http]\nlistne = \"127.0.0.1:0\"\nmax_connections = \"many\"\n")
+        .replace("[provider]\n", "[provider]\nurl_file = \"x\"\nsignature = \"v9\"\n")
+        .replace("[vault]", "[volt]");
+    let text = format!("{text}[surprise]\nvalue = 1\n[worker]\nlease_seconds = \"TELLTALE\"\n");
+    let environment = [
+        ("VERDICT__HTTP__LISTNE_ON", "TELLTALE"),
+        ("VERDICT__HTTP_LISTEN", "TELLTALE"),
+        ("VERDICT__WORKR__CONCURRENCY", "1"),
+        ("VERDICT__LOG__LEVEL", "info"),
+        ("VERDICT__", "TELLTALE"),
+        ("VERDICT__RETENTION__PERSON_DAYS", "-1"),
+    ];
+    let (code, error) = serve(&text, &environment).await;
+    assert_eq!(code, 2, "{error}");
+    for said in [
+        "http.listne: unknown key (",
+        ", line 3); did you mean http.listen?",
+        "http.max_connections: must be a whole number",
+        "provider.url_file: unknown key (",
+        "did you mean database.url_file?",
+        "provider.signature: must be one of",
+        "surprise: unknown key (",
+        "worker.lease_seconds: must be a number",
+        "(variable VERDICT__HTTP_LISTEN); did you mean VERDICT__HTTP__LISTEN?",
+        "(variable VERDICT__WORKR__CONCURRENCY); did you mean VERDICT__WORKER__CONCURRENCY?",
+        "log.level: unknown key (variable VERDICT__LOG__LEVEL); [log] has filter, format",
+        "VERDICT__: is not the name of a key",
+        "retention.person_days: must be a whole number",
+    ] {
+        assert!(error.contains(said), "{said} is missing: {error}");
+    }
+    assert!(!error.contains("TELLTALE") && !error.contains("there is no such key"), "{error}");
+    assert!(!error.contains("struct"), "{error}");
+    let (_, found, _) = run_verdict(&["doctor", "--json"], &environment).await;
+    for said in ["VERDICT__HTTP__LISTEN?", "retention.person_days", "database.url"] {
+        assert!(found.contains(said), "{said}: {found}");
+    }
+}
+
+/// Where a section is a value, or a value a section.
+#[tokio::test]
+async fn sections_and_values_in_each_others_place_are_told_in_plain_words() {
+    for (text, said) in [
+        (
+            format!("http = 1\n{}", GOOD.replace("[http]\nlisten", "[unused]\nlisten")),
+            "http: must be a section",
+        ),
+        (
+            GOOD.replace("listen = \"127.0.0.1:0\"\n[oper", "listen = { a = 1 }\n[oper"),
+            "http.listen: must be text",
+        ),
+        (GOOD.replace("id = \"one\"\n", ""), "vault.keys[0].id: is required"),
+        (GOOD.replace("[http]", "[http]\ndocs = \"maybe\""), "http.docs: must be true or false"),
+        (
+            GOOD.replace("[http]", "[images.s3]\nregion = \"x\"\n[http]"),
+            "images.s3.endpoint: is required",
+        ),
+    ] {
+        let (code, error) = serve(&text, &[]).await;
+        assert!(code == 2 && error.contains(said), "{said}: {error}");
+        assert_eq!(error.trim().lines().count(), 2, "{error}");
+    }
+    let (code, error) =
+        serve(GOOD, &[("VERDICT__HTTP", "1"), ("VERDICT__SOURCES__APP", "1")]).await;
+    assert!(code == 2 && error.contains("http: must be a section"), "{error}");
+    assert!(error.contains("sources.app: must be a section"), "{error}");
+}
+
+#[tokio::test]
+async fn hint_names_the_line_or_the_variable_to_correct() {
+    let wrong = GOOD.replace("[http]\nlisten = \"127.0.0.1:0\"", "[http]\nlisten = \"nowhere\"");
+    let (_, error) = serve(&wrong, &[]).await;
+    assert!(error.contains("hint: correct http.listen in /"), "{error}");
+    assert!(error.contains(", line 3; config/default.toml explains [http]"), "{error}");
+    let (_, error) = serve(GOOD, &[("VERDICT__HTTP__LISTEN", "nowhere")]).await;
+    assert!(error.contains("hint: correct the variable VERDICT__HTTP__LISTEN;"), "{error}");
+    let (_, error) = serve(GOOD, &[("DATABASE_URL", "mysql://x")]).await;
+    assert!(error.contains("hint: correct the variable DATABASE_URL;"), "{error}");
+    let none = GOOD.replace("access_key_id = \"id\"\n", "");
+    let (_, error) = serve(&none, &[]).await;
+    assert!(error.contains("hint: set provider.access_key_id in /"), "{error}");
+    assert!(error.contains("or the variable VERDICT__PROVIDER__ACCESS_KEY_ID;"), "{error}");
+    // Nobody can set a key that does not exist.
+    for (text, variables) in [
+        (GOOD.replace("[http]", "[http]\nlisten_on = 1"), vec![]),
+        (GOOD.to_owned(), vec![("VERDICT__HTTP__PORT", "1")]),
+    ] {
+        let (_, error) = serve(&text, &variables).await;
+        let hint = error.lines().last().unwrap_or_default();
+        assert_eq!(hint, "hint: config/default.toml explains every key", "{error}");
+    }
+}
+
+#[tokio::test]
+async fn variable_that_is_almost_a_key_is_warned_of_and_those_of_tools_are_not() {
+    let tools = [
+        ("VERDICT_URL", "http://127.0.0.1:1"),
+        ("VERDICT_API_KEY", "vk_x"),
+        ("VERDICT_SECRET", "whsec_x"),
+        ("VERDICT_CONFIG", "verdict.toml"),
+        ("VERDICT_PORT", "tcp://10.0.0.1:8080"),
+    ];
+    let wrong =
+        [("VERDICT_HTTP_LISTEN", "TELLTALE"), ("VERDICT_SOURCES__APP__SECRETS", "TELLTALE")];
+    let both: Vec<_> = tools.into_iter().chain(wrong).collect();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(GOOD.replace("127.0.0.1:0\"\n[oper", &format!("{address}\"\n[oper")).as_bytes())
+        .unwrap();
+    let path = file.path().to_str().unwrap();
+    for (variables, warnings) in [(&tools[..], 0), (&both[..], 2)] {
+        let (_, log, _) = run_verdict(&["serve", "--config", path], variables).await;
+        let (_, _, error) = run_verdict(&["healthcheck", "--config", path], variables).await;
+        let (_, found, _) = run_verdict(&["doctor", "--config", path], variables).await;
+        for text in [&log, &error, &found] {
+            let warned = |line: &&str| line.contains("VERDICT_") && line.contains("no effect");
+            assert_eq!(text.lines().filter(warned).count(), warnings, "{text}");
+            for (_, meant) in
+                [("", "VERDICT__HTTP__LISTEN"), ("", "VERDICT__SOURCES__APP__SECRETS")]
+            {
+                assert_eq!(text.contains(meant), warnings > 0, "{meant}: {text}");
+            }
+            assert!(!text.contains("TELLTALE"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn paths_in_a_file_go_by_its_folder_and_those_in_variables_by_the_working_folder() {
+    let database = new_database().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    std::fs::write(folder.path().join("secrets/url"), &database.url).unwrap();
+    let text =
+        GOOD.replace("url = \"postgres://nobody@127.0.0.1:1/none\"", "url_file = \"secrets/url\"");
+    let file = folder.path().join("verdict.toml");
+    std::fs::write(&file, &text).unwrap();
+    let list = ["keys", "list", "--config", file.to_str().unwrap()];
+    // The tests' working folder is another one.
+    let (code, _, error) = run_verdict(&list, &[]).await;
+    assert_eq!(code, 0, "{error}");
+    let (code, _, error) =
+        run_verdict(&list, &[("VERDICT__DATABASE__URL_FILE", "secrets/url")]).await;
+    assert!(code == 2 && error.contains("database.url_file: secrets/url cannot"), "{error}");
+
+    // Also those within a URL, by the file that the URL is in.
+    let url = "postgres://nobody@db.example.com/none?sslrootcert=certificates/ca.pem";
+    let here = folder.path().join("certificates/ca.pem");
+    let there = folder.path().join("secrets/certificates/ca.pem");
+    std::fs::write(folder.path().join("secrets/url"), url).unwrap();
+    let (code, _, error) = run_verdict(&list, &[]).await;
+    assert!(code == 2 && error.contains(there.to_str().unwrap()), "{error}");
+    let direct = text.replace("url_file = \"secrets/url\"", &format!("url = \"{url}\""));
+    std::fs::write(&file, direct).unwrap();
+    let (code, _, error) = run_verdict(&list, &[]).await;
+    assert!(code == 2 && error.contains(here.to_str().unwrap()), "{error}");
+    let (code, _, error) = run_verdict(&list, &[("DATABASE_URL", url)]).await;
+    assert!(code == 2 && error.contains("sslrootcert=certificates/ca.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn misspelt_log_filter_does_not_switch_the_log_off() {
+    for (filter, meant) in [("inof", "info"), ("warning", "warn"), ("verdcit=debug", "verdict")] {
+        let (code, error) = serve(&format!("{GOOD}[log]\nfilter = \"{filter}\"\n"), &[]).await;
+        assert!(code == 2 && error.contains("log.filter"), "{filter}: {error}");
+        assert!(error.contains(&format!("did you mean {meant}?")), "{filter}: {error}");
+        let (code, error) = serve(GOOD, &[("VERDICT__LOG__FILTER", filter)]).await;
+        assert!(code == 2 && error.contains("VERDICT__LOG__FILTER"), "{filter}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn the_default_configuration_names_every_key_there_is() {
     // What is written there loads; what it lacks would be refused as missing.
     let environment = verdict::config::Environment::new();

@@ -126,6 +126,19 @@ async fn a_wrong_one_is_refused_whole_and_a_corrected_one_is_taken() {
     assert_eq!(post("partner", NEW, 1).await, Some(401));
     assert_eq!(post("app", SECRET, 1).await, Some(202));
 
+    // A running process refuses the same as a start.
+    for (n, more) in ["[log]\nfilter = \"inof\"\n", "[log]\nfiltre = \"info\"\n"].iter().enumerate()
+    {
+        let text = good.replace("[log]\nformat", "[unused]\nformat");
+        std::fs::write(&file, format!("{text}{partner}{more}")).unwrap();
+        process.signal("HUP").await;
+        eventually("it is refused", || async {
+            (reloads(&setting, &process, "refused").await as usize == 2 + n).then_some(())
+        })
+        .await;
+        assert_eq!(post("partner", NEW, 1).await, Some(401));
+    }
+
     // A secret's file that is not there yet, and comes.
     let folder = tempfile::TempDir::new().unwrap();
     let secrets = folder.path().join("secrets");
@@ -135,7 +148,7 @@ async fn a_wrong_one_is_refused_whole_and_a_corrected_one_is_taken() {
     std::fs::write(&file, text).unwrap();
     process.signal("HUP").await;
     eventually("it is refused", || async {
-        (reloads(&setting, &process, "refused").await == 2).then_some(())
+        (reloads(&setting, &process, "refused").await == 4).then_some(())
     })
     .await;
     assert_eq!(post("app", SECRET, 2).await, Some(202));
@@ -152,7 +165,12 @@ async fn a_wrong_one_is_refused_whole_and_a_corrected_one_is_taken() {
     let (code, log) = process.ended().await;
     assert_eq!(code, Some(0));
     let log = log.join("\n");
-    for said in ["\"key\":\"sources.bad.secrets[0]\"", "\"key\":\"sources.partner.secrets_file\""] {
+    for said in [
+        "\"key\":\"sources.bad.secrets[0]\"",
+        "\"key\":\"sources.partner.secrets_file\"",
+        "\"key\":\"log.filter\"",
+        "\"key\":\"log.filtre\"",
+    ] {
         assert!(log.contains(said), "{said}: {log}");
     }
     assert!(log.contains("\"keys\":\"http.body_read_seconds\""), "{log}");

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::app::Role;
-use verdict::config::{Config, ConfigError, Environment};
+use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::store::{Settings, Store};
 
 use super::serve::RoleName;
-use super::{Context, say};
+use super::{Context, hint, said_of, say};
 use finding::{Finding, Item, State};
 
 /// What to look at.
@@ -54,9 +54,12 @@ struct Patient {
 /// is wrong.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let role = Role::from(arguments.role);
-    let (items, code) = match context.config() {
+    let (items, code) = match context.unchecked_config() {
         Ok(config) => examine(config, context, role).await,
-        Err(error) => (vec![Item::new("configuration", complaint(&error))], ExitCode::from(2)),
+        Err(ConfigErrors(errors)) => {
+            let items = errors.iter().map(|error| complaint(error, context));
+            (items.collect(), ExitCode::from(2))
+        }
     };
     if arguments.json {
         say(serde_json::to_string_pretty(&items)?);
@@ -78,11 +81,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 
 async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, ExitCode) {
     let complaints = config.complaints(role.accepts(), role.works());
-    let mut items: Vec<Item> =
-        complaints.iter().map(|error| Item::new("configuration", complaint(error))).collect();
+    let mut items: Vec<Item> = complaints.iter().map(|error| complaint(error, context)).collect();
     if complaints.is_empty() {
         items.push(Item::new("configuration", Finding::ok("complete, every key as it should be")));
     }
+    items.extend(misnamed(context));
     let store = config.store().ok().and_then(|settings| {
         Store::new(&Settings { max_connections: CONNECTIONS, ..settings }).ok()
     });
@@ -164,12 +167,17 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     (items, code)
 }
 
-fn complaint(error: &ConfigError) -> Finding {
-    Finding::failed(
-        format!("{}: {}", error.key, error.problem),
-        "correct this key in the file given by --config, or its variable VERDICT__SECTION__KEY; \
-         config/default.toml explains every key",
-    )
+fn complaint(error: &ConfigError, context: &Context) -> Item {
+    let says = format!("{}: {}", error.key, error.problem);
+    Item::new("configuration", Finding::failed(says, hint::about_key(&error.key, context)))
+}
+
+fn misnamed(context: &Context) -> Vec<Item> {
+    let found = config::misnamed(&context.environment).into_iter().map(|found| {
+        let hint = format!("rename it to {}, or take it away", found.meant);
+        Item::new("environment", Finding::warning(said_of(&found), hint))
+    });
+    found.collect()
 }
 
 /// Checks that run side by side, shown in the order they were added.
