@@ -138,39 +138,50 @@ async fn change(
     if let Some(digest) = digest {
         api.reached_policy(&caller, digest).await?;
     }
-    let second = match digest.filter(|_| kind == Use::Active) {
-        None => None,
-        Some(policy) => {
-            let call = Call::Activate { scene: &scene, policy };
-            match of_two(api, &caller, headers, &call, &doing).await? {
-                None => None,
-                Some(Consent::Given(second)) => Some(second),
-                Some(Consent::Waits(answer)) => return Ok(answer),
-            }
-        }
+    let Some(policy) = digest.filter(|_| kind == Use::Active) else {
+        return use_policy(api, kind, &scene, digest, None, &doing).await;
     };
-    if !api.store.use_policy(kind, &scene, digest, second.as_ref(), &doing).await? {
-        return Err(if second.is_some() {
-            Problem::proposal_closed()
-        } else {
-            Problem::not_found()
-        });
-    }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let call = Call::Activate { scene: &scene, policy };
+    with_consent(api, &caller, headers, &call, &doing, async |second| {
+        use_policy(api, kind, &scene, digest, second.as_ref(), &doing).await
+    })
+    .await
 }
 
-/// The consent of a second person to change what decides; `None`: one is enough.
-async fn of_two(
+async fn use_policy(
+    api: &Api,
+    kind: Use,
+    scene: &str,
+    digest: Option<&str>,
+    second: Option<&Second>,
+    doing: &Doing,
+) -> Result<Response, Problem> {
+    if api.store.use_policy(kind, scene, digest, second, doing).await? {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else if second.is_some() {
+        Err(Problem::proposal_closed())
+    } else {
+        Err(Problem::not_found())
+    }
+}
+
+/// Changes what decides. Where `policies.four_eyes` is on, only once a second person has agreed:
+/// the first call is answered with its proposal.
+async fn with_consent(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
     call: &Call<'_>,
     doing: &Doing,
-) -> Result<Option<Consent>, Problem> {
+    change: impl AsyncFnOnce(Option<Second>) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
     if !api.policies_need_two {
-        return Ok(None);
+        return change(None).await;
     }
-    consent::of_two(api, (caller, Scope::PoliciesWrite), headers, call, doing).await.map(Some)
+    match consent::of_two(api, (caller, Scope::PoliciesWrite), headers, call, doing).await? {
+        Consent::Given(second) => change(Some(second)).await,
+        Consent::Waits(answer) => Ok(answer),
+    }
 }
 
 /// What is active now becomes what was active before. Again, it goes one further back: what was
@@ -223,16 +234,15 @@ pub async fn deactivate(
     let policy = api.store.policy_in_use(Use::Active, scene).await?;
     let policy = policy.ok_or_else(Problem::nothing_to_change)?;
     let call = Call::Deactivate { scene, policy: &policy };
-    let second = match of_two(&api, &caller, &headers, &call, &doing).await? {
-        None => None,
-        Some(Consent::Given(second)) => Some(second),
-        Some(Consent::Waits(answer)) => return Ok(answer),
-    };
-    let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-    if !api.store.deactivate_policy(scene, agreed, &doing).await? {
-        return Err(changed_meanwhile(second.as_ref()));
-    }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    with_consent(&api, &caller, &headers, &call, &doing, async |second| {
+        let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
+        if api.store.deactivate_policy(scene, agreed, &doing).await? {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        } else {
+            Err(changed_meanwhile(second.as_ref()))
+        }
+    })
+    .await
 }
 
 /// The shadow becomes the active one. With `policies.four_eyes` the first call is a proposal of the
@@ -256,15 +266,13 @@ pub async fn promote(
     let policy = api.store.policy_in_use(Use::Shadow, &scene).await?;
     let policy = policy.ok_or_else(Problem::nothing_to_change)?;
     let call = Call::Promote { scene: &scene, policy: &policy };
-    let second = match of_two(&api, &caller, &headers, &call, &doing).await? {
-        None => None,
-        Some(Consent::Given(second)) => Some(second),
-        Some(Consent::Waits(answer)) => return Ok(answer),
-    };
-    let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-    let digest = api.store.promote_shadow(&scene, agreed, &doing).await?;
-    let digest = digest.ok_or_else(|| changed_meanwhile(second.as_ref()))?;
-    Ok(Json(ActiveView { digest }).into_response())
+    with_consent(&api, &caller, &headers, &call, &doing, async |second| {
+        let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
+        let digest = api.store.promote_shadow(&scene, agreed, &doing).await?;
+        let digest = digest.ok_or_else(|| changed_meanwhile(second.as_ref()))?;
+        Ok(Json(ActiveView { digest }).into_response())
+    })
+    .await
 }
 
 fn changed_meanwhile(second: Option<&Second>) -> Problem {
