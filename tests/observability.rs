@@ -219,6 +219,49 @@ fn the_documents_metrics_are_those_of_the_source() {
     assert_eq!(table.len(), wanted.len(), "docs/observability.md, under `{METRICS_TABLE}`");
 }
 
+/// Every word in `text` that begins so.
+fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(prefix).filter_map(move |(at, _)| {
+        let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let begins = !text[..at].ends_with(in_word);
+        let rest = &text[at..];
+        begins.then(|| &rest[..rest.find(|c| !in_word(c)).unwrap_or(rest.len())])
+    })
+}
+
+/// `scripts/deploy-check.sh` judges the rules themselves, by promtool, where that can be had.
+#[test]
+fn rules_and_dashboard_name_metrics_that_exist_and_each_alert_has_tests() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
+    let (rules, tests) =
+        (read("deploy/prometheus/rules.yml"), read("deploy/prometheus/rules_test.yml"));
+    let (adapter, dashboard) =
+        (read("deploy/prometheus/adapter.yml"), read("deploy/grafana/dashboard.json"));
+    for text in [&rules, &tests, &adapter, &dashboard] {
+        for name in words(text, "verdict_") {
+            let known = METRICS.iter().any(|metric| {
+                let suffix = name.strip_prefix(metric.name);
+                let of_histogram = matches!(suffix, Some("_bucket" | "_sum" | "_count"));
+                suffix == Some("") || metric.kind == Kind::Histogram && of_histogram
+            });
+            assert!(known, "no metric is called {name}");
+        }
+    }
+    let alerts: BTreeSet<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 30, "the scan finds them");
+    let runbook = read("docs/game-day.md");
+    for alert in &alerts {
+        assert!(runbook.contains(&format!("`{alert}`")), "{alert}: docs/game-day.md");
+    }
+    let tested: BTreeSet<&str> = tests
+        .split("alertname: ")
+        .skip(1)
+        .map(|rest| &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(0)])
+        .collect();
+    assert_eq!(alerts, tested, "deploy/prometheus/rules_test.yml");
+}
+
 #[test]
 fn spans_are_made_in_one_place_and_their_attributes_are_in_the_document() {
     let made = uses(&["info_span", "span", "debug_span", "trace_span", "warn_span", "error_span"]);
