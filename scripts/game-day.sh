@@ -19,6 +19,8 @@
 # fifteenth. Thresholds are as they are. With REAL=1 nothing is changed, and an experiment takes as
 # long as it does at night.
 set -eu
+# psql reads the variables of libpq.
+if env | grep -q '^PG[A-Z]'; then exec "$(dirname "$0")/without-libpq.sh" "$0" "$@"; fi
 cd "$(dirname "$0")/.."
 experiment=${1:?which experiment? The head of this script names them}
 home=$(pwd)/target/game-day/$experiment

@@ -141,7 +141,7 @@ pub fn run() -> ExitCode {
     }
     let arguments = Arguments::parse();
     if matches!(arguments.command, Command::Demo(_))
-        && let Err(error) = demo::without_libpq_variables()
+        && let Err(error) = demo::restart_without_libpq_variables()
     {
         let _ = writeln!(std::io::stderr(), "verdict: cannot start the demo anew: {error}");
     }

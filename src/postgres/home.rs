@@ -2,7 +2,8 @@
 //!
 //! The caller's folder holds `lock` and, where Postgres can get there, everything else in
 //! `server/`. As root with a folder that only root can enter (below root's home, say), the rest lives
-//! in `/var/tmp` instead, under a name derived from the caller's path, and `moved-to` says so.
+//! in `/var/tmp` instead, under a name derived from the caller's path; `moved-to` names it, and its own
+//! `belongs-to` names the caller's folder. When that one is gone, the next start removes the place.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
+use super::abandoned;
 use super::account::Account;
 use super::error::{Error, io as failed};
 use super::folder::{Folder, hand_over};
@@ -24,6 +26,12 @@ pub(super) const UNFINISHED_DATA: &str = "data.unfinished";
 const LOG: &str = "server.log";
 const PASSWORD: &str = "password";
 const SOCKET: &str = "socket";
+/// Held by the process that owns the folder.
+pub(super) const LOCK: &str = "lock";
+/// In a place outside the caller's folder: which folder that is.
+pub(super) const OWNER_NOTE: &str = "belongs-to";
+/// How the names of those places begin.
+pub(super) const PLACES: &str = "verdict-postgres-";
 
 /// A locked folder, ready for a server.
 #[derive(Debug)]
@@ -44,7 +52,11 @@ impl Home {
             account.private_subfolder(&folder, "server")?
         } else {
             let (parent, name) = elsewhere(folder.path());
+            abandoned::remove_orphaned_places(parent, account);
             let place = account.private_subfolder(&Folder::open(parent)?, &name)?;
+            let mut owner = place.new_file(OWNER_NOTE, 0o644)?;
+            writeln!(owner, "{}", folder.path().display())
+                .map_err(failed("write", place.path()))?;
             let mut note = folder.new_file("moved-to", 0o644)?;
             writeln!(note, "{}", place.path().display()).map_err(failed("write", folder.path()))?;
             place
@@ -129,7 +141,7 @@ impl Home {
 }
 
 fn lock(folder: &Folder) -> Result<File, Error> {
-    let file = folder.file_to_lock("lock")?;
+    let file = folder.file_to_lock(LOCK)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.path().to_owned())),
@@ -140,7 +152,7 @@ fn lock(folder: &Folder) -> Result<File, Error> {
 /// A place anybody can get to, which outlives a restart of the machine, the same for every run.
 fn elsewhere(folder: &Path) -> (&'static Path, String) {
     let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    let name = format!("verdict-postgres-{}", hex::encode(&digest[..8]));
+    let name = format!("{PLACES}{}", hex::encode(&digest[..8]));
     let lasting = Path::new("/var/tmp");
     (if lasting.is_dir() { lasting } else { Path::new("/tmp") }, name)
 }

@@ -46,6 +46,15 @@ pub(super) async fn stop(place: &Folder) -> Result<(), Error> {
     }
 }
 
+/// Whether a server runs on the data of `place`, whoever started it.
+pub(super) fn is_served(place: &Folder) -> bool {
+    let Ok(folder) = place.existing_subfolder(DATA) else { return false };
+    let text = folder.read("postmaster.pid", 4096).ok().flatten();
+    let number = text.and_then(|text| text.lines().next()?.trim().parse().ok());
+    let pid = number.and_then(Pid::from_raw);
+    pid.is_some_and(|pid| holder(pid, folder.path()) != Holder::Nobody)
+}
+
 /// SIGINT (ends sessions, writes a checkpoint), then SIGQUIT (ends at once, recovers at the next
 /// start). Never SIGKILL: it leaves processes and shared memory behind.
 pub(super) async fn end(pid: Pid, mut gone: impl FnMut() -> bool) -> Result<(), Error> {

@@ -218,3 +218,25 @@ async fn a_dropped_server_ends_and_its_data_is_whole() {
     let log = std::fs::read_to_string(log).expect("the log");
     assert!(log.contains("fast shutdown"), "{log}");
 }
+
+#[tokio::test]
+async fn a_place_whose_folder_is_gone_is_removed_at_the_next_start() {
+    let [gone, live, next_folder] = ["gone", "live", "next"].map(Folder::new);
+    let place_of = |folder: &Folder| std::fs::read_to_string(folder.0.join("moved-to"));
+    start(&gone.0, Mode::ThrowAway).await.stop().await.expect("a stop");
+    // Only as root a server lives outside its caller's folder.
+    let Ok(place) = place_of(&gone) else { return };
+    let place = PathBuf::from(place.trim());
+    assert!(place.is_dir());
+    let server = start(&live.0, Mode::ThrowAway).await;
+    assert!(place.is_dir(), "its folder is still there");
+    std::fs::remove_dir_all(&gone.0).expect("removed");
+    let next = start(&next_folder.0, Mode::ThrowAway).await;
+    assert!(!place.exists());
+    let kept = place_of(&live).expect("a note");
+    assert!(Path::new(kept.trim()).is_dir());
+    for server in [server, next] {
+        connect(&server).await;
+        server.stop().await.expect("a stop");
+    }
+}

@@ -348,6 +348,7 @@ impl Standby {
             .arg(&data)
             .arg("-d")
             .arg(source.as_str())
+            .env_clear()
             .output()
             .unwrap();
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use url::Url;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
-use verdict::postgres::{Mode, Programs, Server};
+use verdict::postgres::{Mode, Programs, Server, folder_of_this_process};
 use verdict::sandbox::Sandbox;
 use verdict::store::{Settings, Store};
 
@@ -144,7 +144,7 @@ impl World {
         let pg_bin = std::env::var_os("PG_BIN");
         let programs = Programs::find(pg_bin.as_deref().map(Path::new)).expect("Postgres");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = folder.join(format!("faults-{}", std::process::id()));
+        let folder = folder_of_this_process(folder, "faults");
         let server = Server::start(&programs, &folder, Mode::Durable).await.expect("Postgres");
         let api_key = prepare(&server).await;
         let (sandbox, provider_address) = provider(&Clock::system()).await;

@@ -10,11 +10,15 @@ use tokio::process::{Child, Command};
 use crate::harness::{assert_no_person, dump, eventually, run_verdict};
 
 /// With what somebody has set for a Postgres of theirs, which must not reach the demo's.
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ("PGOPTIONS", "-c default_transaction_read_only=on"),
     ("PGSSLMODE", "verify-full"),
     ("PGHOST", "db.example.com"),
+    ("PGSSLCERT", "/nowhere/client.pem"),
+    ("PGSSLKEY", "/nowhere/client.key"),
+    ("PGSSLROOTCERT", "/nowhere/ca.pem"),
+    ("PGAPPNAME", "theirs"),
 ];
 
 /// A demo that has played its script and stays up.

@@ -4,10 +4,12 @@
 mod script;
 mod stage;
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::bail;
+use verdict::postgres::is_libpq_variable;
 
 use super::{Context, say, told_to_stop};
 use stage::Stage;
@@ -24,23 +26,17 @@ pub struct Arguments {
     folder: PathBuf,
 }
 
-/// Starts this program anew without the variables of libpq, which sqlx reads too: what a person has
-/// set for a Postgres of theirs must not reach the demo's own. Comes back where there are none, or
-/// with the reason why it could not.
-pub fn without_libpq_variables() -> std::io::Result<()> {
-    use std::os::unix::process::CommandExt;
-    // All of libpq's begin like this. `PG_BIN` is ours.
-    let is_theirs = |name: &std::ffi::OsStr| {
-        name.to_str().is_some_and(|name| name.starts_with("PG") && !name.starts_with("PG_"))
-    };
-    let theirs: Vec<_> =
-        std::env::vars_os().map(|(name, _)| name).filter(|name| is_theirs(name)).collect();
-    if theirs.is_empty() {
+/// Starts this program anew without the variables of libpq. Comes back where there are none, or with
+/// the reason why it could not.
+pub fn restart_without_libpq_variables() -> std::io::Result<()> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let names: Vec<_> = names.filter(|name| is_libpq_variable(name)).collect();
+    if names.is_empty() {
         return Ok(());
     }
-    let mut anew = std::process::Command::new(std::env::current_exe()?);
+    let mut anew = Command::new(std::env::current_exe()?);
     anew.args(std::env::args_os().skip(1));
-    for name in theirs {
+    for name in names {
         anew.env_remove(name);
     }
     Err(anew.exec())

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use url::Url;
-use verdict::postgres::{Mode, Programs, Server};
+use verdict::postgres::{Mode, Programs, Server, folder_of_this_process};
 use verdict::store::{Settings, Store};
 
 use super::proxy::Proxy;
@@ -66,7 +66,7 @@ fn server() -> &'static Server {
                 let pg_bin = std::env::var_os("PG_BIN");
                 let programs = Programs::find(pg_bin.as_deref().map(Path::new))?;
                 let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-                let folder = folder.join(format!("postgres-{}", std::process::id()));
+                let folder = folder_of_this_process(folder, "postgres");
                 let server = Server::start(&programs, &folder, Mode::ThrowAway).await?;
                 prepare(&server).await.expect("the template database");
                 Ok::<_, verdict::postgres::Error>(server)
