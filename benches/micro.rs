@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
 use verdict::domain::callback::Callback;
-use verdict::domain::evidence::Evidence;
+use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::policy::{Policy, decide};
 use verdict::provider::signing::{v2, v3};
@@ -85,7 +85,7 @@ fn decode(c: &mut Criterion) {
     let read = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
     group.throughput(Throughput::Elements(1));
     group.bench_function("evidence of an answer", |b| {
-        b.iter(|| black_box(&read).evidence("RPBasicTest", 1, NOW));
+        b.iter(|| black_box(&read).evidence("RPBasicTest", History::of_calls(1), NOW));
     });
     group.finish();
 }
@@ -93,10 +93,10 @@ fn decode(c: &mut Criterion) {
 fn judge(c: &mut Criterion) {
     let policy = Policy::load(POLICY).unwrap();
     let good = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
-    let approved = good.evidence("RPBasicTest", 1, NOW);
+    let approved = good.evidence("RPBasicTest", History::of_calls(1), NOW);
     let rejected = Evidence { verify_status: 7, ..approved.clone() };
     let absent = wire::read(200, br#"{"VerifyStatus":1}"#).outcome.unwrap();
-    let absent = absent.evidence("RPBasicTest", 1, NOW);
+    let absent = absent.evidence("RPBasicTest", History::of_calls(1), NOW);
 
     let mut group = c.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{Ids, VerificationId};
+use crate::domain::source::Groups;
 use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
@@ -122,6 +123,7 @@ pub async fn start(
     let limits = fitting_limits(config, role)?;
     let mut api = api(config, environment, role, &limits, &store, &signals, &clock, &ids, &stop)?;
     let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
+    let groups = parts.as_ref().map(|parts| Arc::clone(&parts.groups));
     let images = config.images()?;
     let http =
         if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
@@ -143,7 +145,7 @@ pub async fn start(
     let addresses =
         (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
     let look = Arc::new(Notify::new());
-    let reload = Reload::new(config, environment, role, Arc::clone(&look));
+    let reload = Reload::new(config, environment, role, groups, Arc::clone(&look));
     let service = Service { store, signals, api, limits, http, operations, worker, reload };
     let whole = tokio::spawn(service.run(stop.clone()));
     Ok(Running { http: addresses.0, operations: addresses.1, stop, look, whole })
@@ -261,6 +263,7 @@ struct WorkerParts {
     environment: credentials::Environment,
     vault: Vault,
     images: Images,
+    groups: Arc<Groups>,
     seed: Policy,
 }
 
@@ -274,6 +277,7 @@ impl WorkerParts {
             environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             vault: vault(config)?,
             images: worker_images(config)?,
+            groups: Arc::new(Groups::new(config.groups())),
             seed,
         })
     }
@@ -305,6 +309,7 @@ impl WorkerParts {
             persons: PersonIndex::new(persons),
             images: Images { archive, ..self.images },
             audit_seal: AuditSeal::new(audit),
+            groups: self.groups,
             policies: Current::new(policies),
             clock: clock.clone(),
             ids: ids.clone(),

@@ -257,6 +257,10 @@ fn evidence(n: u32) -> Evidence {
         age_years: Some(18 + i64::from(mixed % 60)),
         biz_type: "onboarding".to_owned(),
         attempts: 1,
+        callbacks: Some(1),
+        answers: Some(1),
+        earlier_1d: None,
+        earlier_30d: None,
         malformed: Vec::new(),
         damaged_texts: Vec::new(),
     }

@@ -22,6 +22,7 @@ struct Answer<'a> {
     years: Option<i64>,
     biz_type: &'a str,
     attempts: i64,
+    history: [Option<i64>; 4],
     malformed: u8,
     /// Empty: the default policy.
     policy: &'a str,
@@ -60,6 +61,10 @@ impl Answer<'_> {
             age_years: self.years,
             biz_type: self.biz_type.to_owned(),
             attempts: self.attempts,
+            callbacks: self.history[0],
+            answers: self.history[1],
+            earlier_1d: self.history[2],
+            earlier_30d: self.history[3],
             malformed: vec!["x".to_owned(); usize::from(self.malformed % 4)],
             damaged_texts: Vec::new(),
         }

@@ -6,6 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use time::OffsetDateTime;
+use verdict::domain::evidence::History;
 use verdict::provider::wire;
 
 // What must hold whatever comes: no panic, no score outside of 0 to 100, no free text in a code.
@@ -13,7 +14,7 @@ fuzz_target!(|body: &[u8]| {
     match wire::read(200, body).outcome {
         Ok(answered) => {
             assert!(answered.scores.present().all(|score| (0.0..=100.0).contains(&score)));
-            let evidence = answered.evidence("b", 1, OffsetDateTime::UNIX_EPOCH);
+            let evidence = answered.evidence("b", History::of_calls(1), OffsetDateTime::UNIX_EPOCH);
             assert_eq!(evidence.verify_status, answered.verify_status);
         }
         Err(error) => assert!(error.code.is_none_or(|code| code.len() <= 64)),

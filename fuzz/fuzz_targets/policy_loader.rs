@@ -22,6 +22,10 @@ fuzz_target!(|input: &[u8]| {
             age_years: None,
             biz_type: String::new(),
             attempts: 1,
+            callbacks: Some(1),
+            answers: Some(1),
+            earlier_1d: None,
+            earlier_30d: None,
             malformed: Vec::new(),
             damaged_texts: Vec::new(),
         };

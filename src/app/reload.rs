@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Role;
 use crate::config::{Config, ConfigError, Environment, Watched};
+use crate::domain::source::Groups;
 use crate::http::Api;
 use crate::http::callbacks::Sources;
 
@@ -29,6 +30,8 @@ pub(super) struct Reload {
     newest: Arc<Config>,
     /// What they held when they were last read.
     seen: Watched,
+    /// The worker's, where there is one.
+    groups: Option<Arc<Groups>>,
     look: Arc<Notify>,
     /// The last word on what needs a restart.
     told: Vec<String>,
@@ -46,6 +49,7 @@ impl Reload {
         config: &Config,
         environment: &Environment,
         role: Role,
+        groups: Option<Arc<Groups>>,
         look: Arc<Notify>,
     ) -> Self {
         let config = Arc::new(config.clone());
@@ -57,6 +61,7 @@ impl Reload {
             seen: then.clone(),
             then,
             newest: config,
+            groups,
             look,
             told: Vec::new(),
         }
@@ -123,6 +128,9 @@ impl Reload {
                 if self.role.accepts() {
                     tracing::info!(sources = sources.len(), "the changed configuration is in use");
                     api.sources.replace(sources);
+                }
+                if let Some(groups) = &self.groups {
+                    groups.replace(self.newest.groups());
                 }
                 metrics::counter!("verdict_config_reloads_total", "outcome" => "applied")
                     .increment(1);

@@ -31,6 +31,18 @@ impl Config {
         refuse_shared_secrets(&sources, &mut wrong);
         if wrong.is_empty() { Ok(sources) } else { Err(wrong) }
     }
+
+    /// `(source, peer)`, for each two sources of one group. A worker needs no secrets for it.
+    pub fn groups(&self) -> Vec<(String, String)> {
+        let pairs_of = |(name, raw): (&String, &RawSource)| {
+            let name = name.clone();
+            peers(&name, raw, &self.sources)
+                .iter()
+                .map(|peer| (name.clone(), peer.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.sources.iter().flat_map(pairs_of).collect()
+    }
 }
 
 fn complain(wrong: &mut Vec<ConfigError>, key: impl Into<String>, problem: impl Into<String>) {

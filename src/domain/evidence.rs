@@ -5,6 +5,9 @@ use utoipa::ToSchema;
 
 use super::card_days::highest_edge_reached;
 
+/// What is counted of a verification's past is counted up to this.
+pub const MOST_COUNTED: i64 = 1000;
+
 /// One answer as evidence. Absent stays absent (`None`): never a default, never a guess.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
@@ -32,6 +35,22 @@ pub struct Evidence {
     pub biz_type: String,
     /// How many times the provider has been asked, this time included.
     pub attempts: i64,
+    /// Callbacks about this verification that had been accepted when the provider was asked.
+    /// Absent in evidence that an older version stored, like the three below.
+    #[serde(default)]
+    pub callbacks: Option<i64>,
+    /// Answers with a status about this verification, this one included. Refusals and faults of
+    /// the provider do not count.
+    #[serde(default)]
+    pub answers: Option<i64>,
+    /// Earlier verifications of the same reference, within the source's group, that began in the
+    /// 24 hours before this one began; at most 1000. Absent where there is no reference or no
+    /// source.
+    #[serde(default)]
+    pub earlier_1d: Option<i64>,
+    /// The same for the 30 days before; at most 1000.
+    #[serde(default)]
+    pub earlier_30d: Option<i64>,
     /// Names of fields that were there but made no sense (a score of "abc" or 140, say). A policy
     /// must not take such an answer for one that lacks the field.
     pub malformed: Vec<String>,
@@ -42,7 +61,40 @@ pub struct Evidence {
     pub damaged_texts: Vec<String>,
 }
 
+/// What Verdict knows about a verification besides the answer. Members as in [`Evidence`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// How many times the provider has been asked, this time included.
+    pub calls: i64,
+    /// Callbacks about it.
+    pub callbacks: Option<i64>,
+    /// Answers with a status.
+    pub answers: Option<i64>,
+    /// Verifications of the same reference in the 24 hours before.
+    pub earlier_1d: Option<i64>,
+    /// The same in the 30 days before.
+    pub earlier_30d: Option<i64>,
+}
+
+impl History {
+    /// Of a verification about which nothing but the number of calls is known.
+    pub fn of_calls(calls: i64) -> Self {
+        Self { calls, ..Self::default() }
+    }
+}
+
 impl Evidence {
+    /// What it holds besides the answer.
+    pub const fn history(&self) -> History {
+        History {
+            calls: self.attempts,
+            callbacks: self.callbacks,
+            answers: self.answers,
+            earlier_1d: self.earlier_1d,
+            earlier_30d: self.earlier_30d,
+        }
+    }
+
     /// The lowest score present: if it clears a bound, every one that is present does.
     pub fn lowest_score(&self) -> Option<f64> {
         self.scores.present().min_by(f64::total_cmp)

@@ -91,6 +91,7 @@ pub fn check(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
         reader.rule = Some(rule.rule.id.clone());
         texts_and_bounds(reader, placed);
         edges::check(reader, placed);
+        own_calls(reader, placed);
         let Placed { when, comparisons, .. } = placed;
         if let Some(conflict) = contradiction(&rule.rule.when, effort) {
             let message = format!("this rule can never match: {}", conflict.message);
@@ -159,6 +160,21 @@ fn texts_and_bounds(reader: &mut Reader, placed: &Placed) {
         if let Some(wrong) = wrong {
             let message = format!("no `{}` is like that: it {wrong}", leaf.field.name());
             reader.error::<()>(at(comparisons, place, when), message);
+        }
+    }
+}
+
+/// Warns of rules about the number of our own calls, where the behaviour of people may be meant.
+fn own_calls(reader: &mut Reader, placed: &Placed) {
+    for (place, leaf) in placed.rule.when.leaves().into_iter().enumerate() {
+        if matches!(leaf.field, Field::Attempts | Field::Calls) {
+            let message = format!(
+                "`{}` counts how often Verdict asked the provider, failed calls included: an outage \
+                 of the provider makes it large for everybody; for what a person did use \
+                 `callbacks`, `answers`, `earlier_1d` or `earlier_30d`",
+                leaf.field.name()
+            );
+            reader.warn(at(&placed.comparisons, place, &placed.when), message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The closed list of evidence fields a policy may look at, and how each is read.
 
-use crate::domain::evidence::{Evidence, FaceQuality};
+use crate::domain::evidence::{Evidence, FaceQuality, MOST_COUNTED};
 
 /// What a field holds; decides which operators and bounds fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +110,18 @@ fields! {
     AgeYears = "age_years": Whole,
     /// The provider's scene id.
     BizType = "biz_type": Text,
-    /// How many times the provider has been asked.
+    /// How many times the provider has been asked. Policies written before `calls` name it so.
     Attempts = "attempts": Whole,
+    /// How many times the provider has been asked.
+    Calls = "calls": Whole,
+    /// Callbacks of this verification.
+    Callbacks = "callbacks": Whole,
+    /// Answers with a status about this verification.
+    Answers = "answers": Whole,
+    /// Verifications of the same reference in the 24 hours before this one.
+    Earlier1d = "earlier_1d": Whole,
+    /// The same in the 30 days before.
+    Earlier30d = "earlier_30d": Whole,
 }
 
 impl Field {
@@ -126,13 +136,15 @@ impl Field {
             Self::ScoresPresent => Some((0, 3)),
             Self::MalformedFields => Some((0, 100)),
             Self::AgeYears => Some((0, 150)),
-            Self::Attempts => Some((0, 1_000_000)),
+            Self::Attempts | Self::Calls | Self::Callbacks => Some((0, 1_000_000)),
+            Self::Answers => Some((1, MOST_COUNTED)),
+            Self::Earlier1d | Self::Earlier30d => Some((0, MOST_COUNTED)),
             _ => None,
         }
     }
 
-    /// Whether an answer may lack it. What is counted, and whether there are images, always is
-    /// there.
+    /// Whether evidence may lack it. The number of calls, what is counted in the answer, and whether
+    /// there are images, always are there. Older versions stored no other counts.
     pub const fn can_lack(self) -> bool {
         match self {
             Self::LowestScore
@@ -144,7 +156,11 @@ impl Field {
             | Self::NameMatches
             | Self::NumberMatches
             | Self::CardDaysLeft
-            | Self::AgeYears => true,
+            | Self::AgeYears
+            | Self::Callbacks
+            | Self::Answers
+            | Self::Earlier1d
+            | Self::Earlier30d => true,
             Self::Status
             | Self::ScoresPresent
             | Self::MalformedFields
@@ -153,7 +169,8 @@ impl Field {
             | Self::HasCardBackImage
             | Self::HasFaceGlobalImage
             | Self::BizType
-            | Self::Attempts => false,
+            | Self::Attempts
+            | Self::Calls => false,
         }
     }
 
@@ -180,7 +197,11 @@ impl Field {
             Self::CardDaysLeft => optional(evidence.card_days_left.map(Value::Whole)),
             Self::AgeYears => optional(evidence.age_years.map(Value::Whole)),
             Self::BizType => Reading::Value(Value::Text(&evidence.biz_type)),
-            Self::Attempts => whole(evidence.attempts),
+            Self::Attempts | Self::Calls => whole(evidence.attempts),
+            Self::Callbacks => optional(evidence.callbacks.map(Value::Whole)),
+            Self::Answers => optional(evidence.answers.map(Value::Whole)),
+            Self::Earlier1d => optional(evidence.earlier_1d.map(Value::Whole)),
+            Self::Earlier30d => optional(evidence.earlier_30d.map(Value::Whole)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod absence;
 mod broken;
 mod edges;
+mod fields;
 mod golden;
 mod properties;
 
@@ -30,6 +31,10 @@ pub(super) fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64
         age_years: None,
         biz_type: "RPBasicTest".to_owned(),
         attempts: 1,
+        callbacks: Some(1),
+        answers: Some(1),
+        earlier_1d: None,
+        earlier_30d: None,
         malformed: Vec::new(),
         damaged_texts: Vec::new(),
     }

@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::past::Past;
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::trace::TraceParent;
@@ -34,6 +35,10 @@ pub struct Claimed {
     pub polls: i32,
     /// Callbacks accepted so far: one more at completion means something new was said meanwhile.
     pub callbacks: i32,
+    /// What else is counted for the evidence.
+    pub past: Past,
+    /// It has a reference, so that it may have earlier verifications.
+    pub has_reference: bool,
     /// The time for unfinished ones has run out.
     pub overdue: bool,
     /// The newest answer about it refused us: credentials, permission or clock.
@@ -381,7 +386,8 @@ with durability as materialized (
             "))
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
-        v.state not in ('pending', 'unfinished') as quiet, v.trace_parent
+        v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
+        v.reference is not null as has_reference
 ), taken as (
     select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
@@ -466,6 +472,8 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
         failures: row.try_get("failures")?,
         polls: row.try_get("polls")?,
         callbacks: row.try_get("callbacks")?,
+        past: Past::default(),
+        has_reference: row.try_get("has_reference")?,
         overdue: row.try_get("overdue")?,
         refused_before: row.try_get("refused_before")?,
         wanted: if row.try_get("quiet")? {

@@ -24,6 +24,7 @@ pub mod listing;
 pub mod looks;
 pub mod inspection;
 pub mod material;
+pub mod past;
 pub mod policies;
 pub mod proposals;
 pub mod retention;

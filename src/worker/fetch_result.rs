@@ -13,7 +13,7 @@ use super::next_step::{AccountEffect, Consequence, Heard, consequence};
 use super::{Worker, links, material};
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
-use crate::domain::evidence::Evidence;
+use crate::domain::evidence::{Evidence, History, MOST_COUNTED};
 use crate::domain::ids::ResultId;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::State;
@@ -311,12 +311,12 @@ impl Fetched {
             result.request_id.clone_from(&answer.reading.request_id);
             match &answer.reading.outcome {
                 Ok(answered) => {
-                    let attempts = i64::from(claimed.attempt);
-                    result.evidence = Some(answered.evidence(&claimed.biz_type, attempts, now));
+                    let history = history_with_this_answer(claimed);
+                    result.evidence = Some(answered.evidence(&claimed.biz_type, history, now));
                     // At that time and as that try, it would have been the very same evidence.
                     as_before = standing.is_some_and(|(before, at)| {
                         before.clone().with_card_days_at_edge()
-                            == answered.evidence(&claimed.biz_type, before.attempts, *at)
+                            == answered.evidence(&claimed.biz_type, before.history(), *at)
                     });
                 }
                 Err(error) => result.error = Some(error.clone()),
@@ -352,6 +352,17 @@ impl Fetched {
             }
         });
         Self { class, consequence, result, decision, shadow }
+    }
+}
+
+fn history_with_this_answer(claimed: &Claimed) -> History {
+    let past = &claimed.past;
+    History {
+        calls: claimed.attempt.into(),
+        callbacks: Some(claimed.callbacks.into()),
+        answers: Some((past.answers + 1).min(MOST_COUNTED)),
+        earlier_1d: past.earlier.map(|earlier| earlier.in_1_day),
+        earlier_30d: past.earlier.map(|earlier| earlier.in_30_days),
     }
 }
 

@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::domain::source::Groups;
 use crate::provider::client::Client;
 use crate::store::Store;
 use crate::store::claims::{Claim, ClaimLimits};
@@ -102,6 +103,8 @@ pub struct Worker {
     pub images: Images,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
+    /// Which sources share their verifications.
+    pub groups: Arc<Groups>,
     /// What decides.
     pub policies: Current,
     /// Business time.
@@ -201,7 +204,8 @@ impl Worker {
             first: &first,
         };
         let token = self.ids.next(self.clock.now());
-        let claim = self.store.claim(&limits, token).await?;
+        let mut claim = self.store.claim(&limits, token).await?;
+        self.store.count_past(&mut claim.rows, &self.groups.pairs()).await?;
         horizon.claimed(claim.seen_to);
         if claim.wait.is_some() || claim.rows.len() >= free {
             let claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();

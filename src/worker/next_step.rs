@@ -254,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{LeaseToken, VerificationId};
+    use crate::store::past::Past;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -277,6 +278,8 @@ mod tests {
             failures,
             polls,
             callbacks: 1,
+            past: Past::default(),
+            has_reference: false,
             overdue: false,
             refused_before: false,
             wanted: Wanted::Answer,

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
-use verdict::domain::evidence::Evidence;
+use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::policy::{Policy, decide};
 use verdict::provider::wire;
@@ -357,13 +358,15 @@ fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
     key.open(&body_of(ResultId(row.get("id"))), row.get("sealed_body")).ok()
 }
 
-/// The body still says what was understood of it.
+/// The body still says what was understood of it, as far as the evidence comes from the body.
 fn read_again(row: &PgRow, body: &[u8]) -> bool {
     let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
     let again = wire::read(http_status, body).outcome.ok().map(|answered| {
         let attempt: i32 = row.get("attempt");
-        let evidence =
-            answered.evidence(row.get("biz_type"), attempt.into(), row.get("fetched_at"));
+        let stored: Option<Json<Evidence>> = row.get("evidence");
+        let history = stored.map(|Json(stored)| stored.history()).unwrap_or_default();
+        let history = History { calls: attempt.into(), ..history };
+        let evidence = answered.evidence(row.get("biz_type"), history, row.get("fetched_at"));
         serde_json::to_value(evidence).unwrap()
     });
     again == row.get::<Option<serde_json::Value>, _>("evidence")

@@ -24,6 +24,7 @@ mod migrations;
 mod observing;
 mod outages;
 mod policies;
+mod policy_fields;
 mod policies_over_time;
 mod privacy;
 mod protocol;

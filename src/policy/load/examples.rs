@@ -99,6 +99,10 @@ fn nothing() -> Evidence {
         age_years: None,
         biz_type: "example".to_owned(),
         attempts: 1,
+        callbacks: Some(1),
+        answers: Some(1),
+        earlier_1d: None,
+        earlier_30d: None,
         malformed: Vec::new(),
         damaged_texts: Vec::new(),
     }
@@ -135,7 +139,11 @@ fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'stat
         }
         (Field::AgeYears, Bound::Whole(years)) => evidence.age_years = Some(years),
         (Field::BizType, Bound::Text(text)) => evidence.biz_type = text,
-        (Field::Attempts, Bound::Whole(attempts)) => evidence.attempts = attempts,
+        (Field::Attempts | Field::Calls, Bound::Whole(calls)) => evidence.attempts = calls,
+        (Field::Callbacks, Bound::Whole(count)) => evidence.callbacks = Some(count),
+        (Field::Answers, Bound::Whole(count)) => evidence.answers = Some(count),
+        (Field::Earlier1d, Bound::Whole(count)) => evidence.earlier_1d = Some(count),
+        (Field::Earlier30d, Bound::Whole(count)) => evidence.earlier_30d = Some(count),
         _ => return Err("cannot hold this"),
     }
     Ok(())

@@ -280,7 +280,6 @@ fn nobody_is_approved_because_evidence_is_absent() {
         "{ field = \"face_mask\", eq = false, missing = false }",
         "{ not = { field = \"face_mask\", eq = true } }",
         "{ field = \"malformed_fields\", eq = 0 }",
-        "{ field = \"attempts\", le = 3 }",
     ] {
         let policy = Policy::load(&GOOD.replace(SCORE, fine));
         assert!(policy.is_ok_and(|policy| policy.warnings().is_empty()), "{fine}");

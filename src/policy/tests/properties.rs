@@ -31,7 +31,12 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
     let card = (any::<Option<bool>>(), any::<Option<bool>>(), prop::option::of(-9_i64..99));
     let rest = (prop::option::of(quality()), any::<Option<bool>>(), any::<[bool; 4]>(), 0_usize..2);
     let status = prop_oneof![4 => Just(1), 4 => -2..15, 1 => any::<i32>()];
-    let person = (prop::option::of(-2_i64..99), 0_i64..9, "[a-c]?");
+    let person = (
+        prop::option::of(-2_i64..99),
+        0_i64..9,
+        "[a-c]?",
+        [(); 4].map(|()| prop::option::of(0_i64..9)),
+    );
     (status, scores, card, rest, person).prop_map(|(status, (a, b, c), card, rest, person)| {
         let mut evidence = evidence(status, [a, b, c]);
         (evidence.name_matches, evidence.number_matches, evidence.card_days_left) = card;
@@ -39,7 +44,9 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         let [face, card_front, card_back, face_global] = rest.2;
         evidence.images = ImagesOffered { face, card_front, card_back, face_global };
         evidence.malformed = vec!["x".to_owned(); rest.3];
-        (evidence.age_years, evidence.attempts, evidence.biz_type) = person;
+        (evidence.age_years, evidence.attempts, evidence.biz_type) = (person.0, person.1, person.2);
+        [evidence.callbacks, evidence.answers, evidence.earlier_1d, evidence.earlier_30d] =
+            person.3;
         evidence
     })
 }

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::answer::{AnswerError, ErrorClass, shown_code};
 use crate::domain::card_days::highest_edge_reached;
-use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
+use crate::domain::evidence::{Evidence, History, ImagesOffered, Scores};
 use crate::domain::starting::Started;
 
 pub use codes::{classify, is_conclusive};
@@ -241,7 +241,12 @@ fn answered(verify_status: i32, holder: &Node, oddities: Oddities) -> Answered {
 impl Answered {
     /// The answer without the person. `fetched_at` is when it came: the card's dates are judged
     /// by the calendar of China at that moment, so that the same answer always says the same.
-    pub fn evidence(&self, biz_type: &str, attempts: i64, fetched_at: OffsetDateTime) -> Evidence {
+    pub fn evidence(
+        &self,
+        biz_type: &str,
+        history: History,
+        fetched_at: OffsetDateTime,
+    ) -> Evidence {
         let material = self.material.as_ref();
         let card = material.and_then(|material| material.id_card.as_ref());
         let today = dates::in_china(fetched_at);
@@ -265,7 +270,11 @@ impl Answered {
                 .and_then(|card| card.birth.as_ref()?.date)
                 .and_then(|birth| dates::whole_years(birth, today)),
             biz_type: biz_type.to_owned(),
-            attempts,
+            attempts: history.calls,
+            callbacks: history.callbacks,
+            answers: history.answers,
+            earlier_1d: history.earlier_1d,
+            earlier_30d: history.earlier_30d,
             malformed: self.malformed.clone(),
             damaged_texts: self.damaged_texts.clone(),
         }

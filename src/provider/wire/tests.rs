@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 
 use super::*;
-use crate::domain::evidence::FaceQuality;
+use crate::domain::evidence::{FaceQuality, History};
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/provider/responses/");
@@ -26,7 +26,7 @@ fn error_class(http_status: u16, body: &[u8]) -> ErrorClass {
 }
 
 fn evidence(reading: Reading) -> Evidence {
-    answered(reading).evidence("RPBasicTest", 1, datetime!(2026-11-23 12:00 UTC))
+    answered(reading).evidence("RPBasicTest", History::of_calls(1), datetime!(2026-11-23 12:00 UTC))
 }
 
 #[test]
@@ -347,7 +347,8 @@ fn the_cards_dates_are_judged_by_chinas_calendar() {
         let card = json!({ "Birth": birth, "EndDate": end });
         json!({ "VerifyStatus": 1, "Material": { "IdCardInfo": card } })
     };
-    let at = |body: &Value, at| answered(read_json(200, body)).evidence("b", 1, at);
+    let at =
+        |body: &Value, at| answered(read_json(200, body)).evidence("b", History::of_calls(1), at);
     let reading = body("20001124", "2026-11-30");
     // 15:59 UTC is still the 23rd in China, 16:00 UTC is the 24th.
     let before = at(&reading, datetime!(2026-11-23 15:59:59 UTC));
@@ -475,7 +476,7 @@ fn check(http_status: u16, body: &[u8]) {
         datetime!(2026-11-23 0:00 UTC),
         datetime!(9999-12-31 23:59 UTC),
     ] {
-        let evidence = answered.evidence("b", 1, at);
+        let evidence = answered.evidence("b", History::of_calls(1), at);
         assert!(evidence.age_years.is_none_or(|years| years >= 0));
     }
 }

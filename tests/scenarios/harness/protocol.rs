@@ -489,6 +489,10 @@ fn evidence(status: i32, attempt: i32) -> Evidence {
         age_years: None,
         biz_type: "t".to_owned(),
         attempts: i64::from(attempt),
+        callbacks: Some(1),
+        answers: Some(1),
+        earlier_1d: None,
+        earlier_30d: None,
         malformed: Vec::new(),
         damaged_texts: Vec::new(),
     }
