@@ -379,7 +379,11 @@ async fn use_policy(context: &Context, kind: Use, change: &Change) -> anyhow::Re
 
 async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
     let digest = whole_digest(store, digest).await?;
-    for count in store.shadow_counts(&digest, None).await? {
+    let counts = store.shadow_counts(&digest, None).await?;
+    if counts.is_empty() {
+        say("nothing was decided by it beside the active policy yet");
+    }
+    for count in counts {
         let mark = if count.active_outcome == count.outcome { " " } else { "*" };
         say(format_args!(
             "{mark} {:>8} → {:<8} {}",

@@ -91,6 +91,21 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
 }
 
 #[tokio::test]
+async fn comparison_without_decisions_says_so() {
+    let setting = Setting::new(Options::default()).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("candidate.toml");
+    let (_, policy, _) = run_verdict(&["policy", "show"], &[]).await;
+    fs::write(&file, format!("{policy}\n# a candidate\n")).unwrap();
+    let (_, digest, error) = setting.run(&["policy", "add", file.to_str().unwrap()], "").await;
+    let digest = digest.trim();
+    assert!(digest.starts_with("sha256:"), "{digest}{error}");
+    let (code, said, error) = setting.run(&["policy", "compare", digest], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("nothing was decided by it"), "{said}");
+}
+
+#[tokio::test]
 async fn blank_lines_and_byte_order_marks_change_nothing() {
     let setting = Setting::new(Options::default()).await;
     let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
