@@ -96,6 +96,8 @@ grant insert (id, biz_type, biz_id, reference, state, created_at, updated_at, ca
 grant insert (source, message_id, digest, verification_id, received_at, occurred_at, hint_audit,
     hint_code, hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id,
     salt) on callbacks to verdict_ingest, verdict_api;
+-- Why a verification was given up.
+grant select (id, attempt, error_class, error_code) on results to verdict_ingest;
 grant select on vault_keys to verdict_api;
 grant select (name, key_id) on named_keys to verdict_api;
 

@@ -137,6 +137,7 @@ pub async fn start(
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
     api.part.archive.clone_from(&archive);
+    api.part.listens = http.as_ref().map(TcpListener::local_addr).transpose()?;
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
     let worker = match parts {
         None => None,
@@ -194,6 +195,7 @@ fn api(
         policies_need_two: config.policies_need_two()?,
         texts: Texts::default(),
         works: role.works(),
+        listens: None,
         looks: crate::http::metrics::Looks::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),

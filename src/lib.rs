@@ -6,6 +6,7 @@
 //! | Layer | What lives there |
 //! |---|---|
 //! | [`domain`] | plain data and its grammar: ids, callback, verification, evidence, decision, clock |
+//! | [`causes`] | why Postgres, the provider, the object store or a file does not work: one closed list |
 //! | [`lanes`] | computing off the runtime's threads, one piece of policy work at a time |
 //! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
@@ -22,6 +23,7 @@
 //! | [`app`] | composition root: configuration, parts, running service, graceful stop |
 
 pub mod domain;
+pub mod causes;
 pub mod lanes;
 pub mod policy;
 pub mod vault;

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use crate::causes::Cause;
 use crate::store::{self, Store};
 
 /// For Postgres to answer when the service starts before it.
@@ -22,7 +23,7 @@ where
     loop {
         match ask().await {
             Err(error) if error.is_passing() && started.elapsed() < WAIT_FOR_DATABASE => {
-                tracing::warn!(%error, "waiting for the database");
+                tracing::warn!(%error, cause = error.cause().code(), "waiting for the database");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             outcome => return outcome,
@@ -36,31 +37,37 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
         // Past the pool, which keeps the reason for itself.
         match store.connect_once().await {
             Ok(()) => return Ok(()),
-            // The configuration is right, and the server has to change.
-            Err(store::Error::Unavailable(why))
-                if why.contains("SQLSTATE") && started.elapsed() > WAIT_FOR_DATABASE =>
-            {
-                return Err(store::Error::Unavailable(why).into());
-            }
-            // Waiting does not help: a certificate or an `sslmode` has to change.
-            Err(error) if untrusted(&error) || started.elapsed() > WAIT_FOR_DATABASE => {
+            Err(error) if is_of_the_url(&error) => {
                 return Err(error).context("configuration: database.url");
             }
-            Err(store::Error::Refused { code, .. })
-                if code.starts_with("28") || code == "3D000" =>
-            {
-                bail!(
-                    "configuration: database.url: Postgres refuses user, password or database (SQLSTATE {code})"
-                );
+            Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
+                // What the server says is no fault of the configuration.
+                let said =
+                    matches!(&error, store::Error::Unavailable(outage) if outage.code.is_some());
+                let error = anyhow::Error::from(error);
+                return Err(if said {
+                    error
+                } else {
+                    error.context("configuration: database.url")
+                });
             }
             Err(error) => {
-                tracing::warn!(%error, "waiting for the database");
+                tracing::warn!(%error, cause = error.cause().code(), "waiting for the database");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
     }
 }
 
-fn untrusted(error: &store::Error) -> bool {
-    matches!(error, store::Error::Untrusted(_))
+/// Waiting does not help: a certificate, an `sslmode`, a user or a database has to change.
+fn is_of_the_url(error: &store::Error) -> bool {
+    let refused = matches!(
+        error.cause(),
+        Cause::WrongPassword
+            | Cause::UnknownRole
+            | Cause::NotAdmitted
+            | Cause::UnknownDatabase
+            | Cause::MissingRight
+    );
+    refused || matches!(error, store::Error::Untrusted(_))
 }

@@ -31,6 +31,6 @@ pub(super) fn fitting_limits(config: &Config, role: Role) -> anyhow::Result<serv
 pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
     TcpListener::bind(address).await.map_err(|error| ConfigError {
         key: key.to_owned(),
-        problem: format!("cannot listen on {address}: {}", error.kind()),
+        problem: format!("cannot listen on {address}: {}", crate::causes::of_io(&error)),
     })
 }

@@ -221,7 +221,7 @@ async fn verify_export(
     let mut export = Export::default();
     for (number, line) in lines.enumerate() {
         let not_of_an_export = || anyhow::anyhow!("line {} is not of an export", number + 1);
-        let line = line?;
+        let line = line.with_context(|| format!("{} cannot be read", file.display()))?;
         let line = if number == 0 { byte_order_mark::skipped(&line) } else { line.as_str() };
         // Editors and mails leave blank lines behind; they say nothing.
         if line.trim().is_empty() {

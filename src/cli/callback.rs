@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::vault::webhook::{Secret, sign};
@@ -114,7 +115,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         .body(body)
         .send()
         .await
-        .map_err(|error| anyhow::anyhow!("no answer: {}", error.without_url()))?;
+        .context("no answer")?;
     let accepted = response.status().is_success();
     say_done(response.text().await.unwrap_or_default());
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })

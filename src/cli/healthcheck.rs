@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use verdict::causes;
 
 use super::{Context, say};
 
@@ -18,9 +19,9 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let ask = async {
-        let mut stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| anyhow::anyhow!("{address} does not answer: {}", error.kind()))?;
+        let mut stream = TcpStream::connect(address).await.map_err(|error| {
+            anyhow::anyhow!("{address} does not answer: {}", causes::of_io(&error))
+        })?;
         let request =
             format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

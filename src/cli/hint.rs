@@ -1,9 +1,10 @@
 //! After the one sentence that says what went wrong: what to run, or which key to set.
 
+use verdict::causes::Cause;
 use verdict::config::{self, ConfigError, ConfigErrors};
 use verdict::store::{Error, SchemaState};
 
-use super::{Context, Usage};
+use super::{Context, Usage, told};
 
 /// What to do about it; `None` where the sentence says it already.
 pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> {
@@ -20,6 +21,9 @@ pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> 
         if let Some(refusal) = cause.downcast_ref::<Error>() {
             return Some(about_database(refusal).to_owned());
         }
+    }
+    if let Some(cause) = told::cause(error).filter(|cause| *cause != Cause::Unknown) {
+        return Some(cause.advice().to_owned());
     }
     if error.to_string().starts_with("configuration:") {
         return Some("`verdict doctor` looks at the whole configuration".to_owned());
@@ -65,20 +69,15 @@ pub(super) const UNTRUSTED: &str = "outside this machine database.url means sslm
      turn TLS on in Postgres, name its certificate's host in the URL, and its authority as \
      ?sslrootcert=/path/ca.pem; spell a weaker sslmode only on a network that nobody else reaches";
 
-fn about_database(error: &Error) -> &'static str {
+pub(super) fn about_database(error: &Error) -> &'static str {
     match error {
         Error::Schema(SchemaState::Behind) => {
             "as the owner of the schema: `verdict migrate`, then config/roles.sql"
         }
         Error::Schema(_) => "`verdict --version` tells which binary this is; see docs/upgrades.md",
-        Error::Refused { code, .. } if code == "42501" => {
-            "this database role may not do it: use the owner's URL, or let the owner run \
-             config/roles.sql"
+        Error::Untrusted(Cause::TlsNotOffered | Cause::TlsUntrusted | Cause::TlsWrongName) => {
+            UNTRUSTED
         }
-        Error::Untrusted(_) => UNTRUSTED,
-        Error::Refused { code, .. } if code == "55P03" => {
-            "a long transaction holds a lock: find it in pg_stat_activity by xact_start"
-        }
-        _ => "see that Postgres runs and what database.url names; `verdict doctor` tells more",
+        error => error.cause().advice(),
     }
 }

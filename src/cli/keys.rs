@@ -14,7 +14,7 @@ use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;
 
 use super::said::written;
-use super::{Context, Usage, say, say_done};
+use super::{Context, Usage, say, say_done, told};
 
 /// What to do about keys.
 #[derive(Debug, clap::Subcommand)]
@@ -127,10 +127,11 @@ async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
 
 /// Nobody has seen the key, or only a part of it: it must not stay good.
 async fn unseen(store: &Store, id: ApiKeyId, error: &std::io::Error) -> anyhow::Error {
+    let why = told::io(error);
     match store.revoke_api_key(id, &Context::doing(Some("it could not be shown"))).await {
-        Ok(_) => anyhow::anyhow!("the key could not be written ({error}): {id} was revoked again"),
+        Ok(_) => anyhow::anyhow!("the key could not be written ({why}): {id} was revoked again"),
         Err(_) => anyhow::anyhow!(
-            "the key could not be written ({error}), nor revoked: run verdict keys revoke {id}"
+            "the key could not be written ({why}), nor revoked: run verdict keys revoke {id}"
         ),
     }
 }

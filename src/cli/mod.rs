@@ -20,6 +20,7 @@ mod said;
 mod sandbox;
 mod serve;
 mod shell;
+mod told;
 mod vault;
 
 use std::io::Write;
@@ -125,6 +126,8 @@ impl Context {
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
         let store = Store::new(&config.store()?)?;
+        // Past the pool, which tries again until its time is over and then does not say why.
+        store.connect_once().await?;
         store.require_fit_schema().await?;
         Ok(store)
     }
@@ -137,13 +140,21 @@ fn said_of(found: &config::Misnamed) -> String {
 /// Parses, runs, reports.
 pub fn run() -> ExitCode {
     if let Err(error) = hardening::protect_memory() {
-        let _ = writeln!(std::io::stderr(), "verdict: core dumps cannot be switched off: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "verdict: core dumps cannot be switched off: {}",
+            told::sentence(&error.into())
+        );
     }
     let arguments = Arguments::parse();
     if matches!(arguments.command, Command::Demo(_))
         && let Err(error) = demo::restart_without_libpq_variables()
     {
-        let _ = writeln!(std::io::stderr(), "verdict: cannot start the demo anew: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "verdict: cannot start the demo anew: {}",
+            told::io(&error)
+        );
     }
     let context = Context {
         config_file: arguments.config,
@@ -153,14 +164,18 @@ pub fn run() -> ExitCode {
     };
     let outcome = block_on(dispatch(&context, arguments.command));
     if let (Ok(_), Some(error)) = (&outcome, said::not_written()) {
-        let _ = writeln!(std::io::stderr(), "verdict: the result could not be written: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "verdict: the result could not be written: {}",
+            told::io(error)
+        );
         return ExitCode::FAILURE;
     }
     match outcome {
         Ok(code) => code,
         Err(error) => {
             let mut stderr = std::io::stderr();
-            let _ = writeln!(stderr, "verdict: {error:#}");
+            let _ = writeln!(stderr, "verdict: {}", told::sentence(&error));
             if let Some(hint) = hint::about(&error, &context) {
                 let _ = writeln!(stderr, "hint: {hint}");
             }

@@ -243,9 +243,11 @@ fn alone_with_purpose(context: &Context, purpose: Option<&str>) -> anyhow::Resul
 fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
     match file {
         None => Ok(context.config()?.policy_text()?),
-        Some(file) => Ok(std::fs::read_to_string(&file)
-            .map(byte_order_mark::removed)
-            .map_err(|error| Usage(format!("{}: {}", file.display(), error.kind())))?),
+        Some(file) => {
+            Ok(std::fs::read_to_string(&file).map(byte_order_mark::removed).map_err(|error| {
+                Usage(format!("{}: {}", file.display(), verdict::causes::of_io(&error)))
+            })?)
+        }
     }
 }
 
@@ -306,10 +308,10 @@ async fn try_one(
     let policy = load_policy(&read(context, policy)?).await?;
     let mut text = String::new();
     if evidence.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text)?;
+        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
     } else {
         text = std::fs::read_to_string(evidence)
-            .map_err(|error| Usage(format!("--evidence: {}", error.kind())))?;
+            .map_err(|error| Usage(format!("--evidence: {}", verdict::causes::of_io(&error))))?;
     }
     let evidence: Evidence = serde_json::from_str(byte_order_mark::skipped(&text))
         .map_err(|error| Usage(format!("--evidence: line {}: not evidence", error.line())))?;

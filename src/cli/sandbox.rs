@@ -49,7 +49,11 @@ pub async fn run(_: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> 
     let log = telemetry::Settings { json: false, filter: "info".to_owned() };
     telemetry::init(&log, Output::Stderr).map_err(anyhow::Error::msg)?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
-        super::Usage(format!("--listen: cannot listen on {}: {}", arguments.listen, error.kind()))
+        super::Usage(format!(
+            "--listen: cannot listen on {}: {}",
+            arguments.listen,
+            verdict::causes::of_io(&error)
+        ))
     })?;
     let built_in = arguments.access_key_secret == BUILT_IN_SECRET;
     let mut settings = Settings::new(arguments.access_key_id, arguments.access_key_secret.into());

@@ -45,9 +45,9 @@ pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<Stri
 }
 
 pub(super) fn read_secret(key: &str, file: &Path) -> Result<String> {
-    std::fs::read_to_string(file)
-        .map(byte_order_mark::removed)
-        .or_else(|error| wrong(key, format!("{} cannot be read: {}", file.display(), error.kind())))
+    std::fs::read_to_string(file).map(byte_order_mark::removed).or_else(|error| {
+        wrong(key, format!("{} cannot be read: {}", file.display(), crate::causes::of_io(&error)))
+    })
 }
 
 pub(super) fn address(key: &str, text: &str) -> Result<SocketAddr> {

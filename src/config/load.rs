@@ -94,7 +94,10 @@ impl Config {
 
 fn read_file(path: &Path) -> super::Result<String> {
     std::fs::read_to_string(path).or_else(|error| {
-        wrong("--config", format!("{} cannot be read: {}", path.display(), error.kind()))
+        wrong(
+            "--config",
+            format!("{} cannot be read: {}", path.display(), crate::causes::of_io(&error)),
+        )
     })
 }
 

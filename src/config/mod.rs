@@ -356,7 +356,10 @@ impl Config {
             return Ok(DEFAULT_POLICY.to_owned());
         }
         std::fs::read_to_string(file).map(byte_order_mark::removed).or_else(|error| {
-            wrong("policy.file", format!("{} cannot be read: {}", file.display(), error.kind()))
+            wrong(
+                "policy.file",
+                format!("{} cannot be read: {}", file.display(), crate::causes::of_io(&error)),
+            )
         })
     }
 
@@ -395,7 +398,11 @@ fn with_files_of(folder: Option<&Path>, text: &str) -> Result<String> {
         if let Err(error) = std::fs::File::open(&file) {
             return wrong(
                 "database.url",
-                format!("{name}={} cannot be read: {}", file.display(), error.kind()),
+                format!(
+                    "{name}={} cannot be read: {}",
+                    file.display(),
+                    crate::causes::of_io(&error)
+                ),
             );
         }
         if let Some(file) = file.to_str()

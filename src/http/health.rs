@@ -1,6 +1,7 @@
 //! `GET /healthz` and `GET /readyz`: details on the operations listener, one word on the public one,
 //! where strangers ask.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -48,6 +49,12 @@ struct Details {
     schema: String,
     provider: &'static str,
     stopping: bool,
+    /// Which database, without saying where; doctor compares it with its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installation: Option<String>,
+    /// Where this process serves callers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
 }
 
 /// What the public listener found last. One request at a time asks the database; the others wait
@@ -103,12 +110,15 @@ async fn details(api: &Api) -> (bool, Details) {
         tokio::join!(
             api.store.schema_state(),
             api.store.breaker(&api.account),
-            api.store.takes_writes()
+            api.store.takes_writes(),
+            api.store.installation(),
         )
     };
-    let (schema, breaker, writes) = match tokio::time::timeout(LIMIT, queries).await {
-        Ok((schema, breaker, writes)) => (schema.ok(), breaker.ok(), writes.ok()),
-        Err(_) => (None, None, None),
+    let (schema, breaker, writes, installation) = match tokio::time::timeout(LIMIT, queries).await {
+        Ok((schema, breaker, writes, installation)) => {
+            (schema.ok(), breaker.ok(), writes.ok(), installation.ok())
+        }
+        Err(_) => (None, None, None, None),
     };
     let fit_schema = schema.is_some_and(SchemaState::serves);
     let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
@@ -131,6 +141,8 @@ async fn details(api: &Api) -> (bool, Details) {
             None => "unknown",
         },
         stopping,
+        installation,
+        http: api.listens,
     };
     (ready, details)
 }

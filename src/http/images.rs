@@ -126,7 +126,9 @@ pub async fn read(
     let image = ImageId { verification: id, result: ResultId(found.result_id), kind };
     let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
     let sealed = archive.get(&image).await.map_err(|error| {
-        tracing::warn!(%error, verification = %id, "an image cannot be read");
+        tracing::warn!(
+            %error, cause = error.cause().code(), verification = %id, "an image cannot be read"
+        );
         Problem::unavailable().detail("The object store does not answer")
     })?;
     let opened = sealed

@@ -125,6 +125,8 @@ pub struct Parts {
     pub texts: Texts,
     /// This process also fetches.
     pub works: bool,
+    /// Where it serves callers.
+    pub listens: Option<std::net::SocketAddr>,
     /// When it looks into the database for its metrics.
     pub looks: metrics::Looks,
     /// Renders the metrics.

@@ -69,7 +69,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(error = %error.kind(), "accept failed");
+                tracing::warn!(error = %crate::causes::of_io(&error), "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::domain::card_days::highest_edge_reached;
 use crate::domain::decision::{Datum, DecidedBy, Observation, Outcome, StoredDecision};
 use crate::domain::evidence::{Evidence, Scores};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
-use crate::domain::verification::{State, Verification};
+use crate::domain::verification::{Failure, State, Verification};
 use crate::policy::Policy;
 use crate::policy::field::Field;
 
@@ -46,6 +46,25 @@ pub struct VerificationView {
     updated_at: OffsetDateTime,
     attempts: i32,
     decision: Option<DecisionView>,
+    /// Why it was given up; `null` unless the state is `failed`.
+    failure: Option<FailureView>,
+}
+
+/// Why a verification was given up, and what to do.
+#[derive(Debug, Serialize, ToSchema)]
+struct FailureView {
+    /// `no-answer`, `unreadable-answer`, `refused-by-provider`, `provider-fails` or
+    /// `decision-not-kept`.
+    code: &'static str,
+    text: &'static str,
+    /// The provider's own code, if it gave one.
+    provider_code: Option<String>,
+}
+
+impl From<Failure> for FailureView {
+    fn from(of: Failure) -> Self {
+        Self { code: of.reason.code(), text: of.reason.text(), provider_code: of.provider_code }
+    }
 }
 
 impl From<Verification> for VerificationView {
@@ -61,6 +80,7 @@ impl From<Verification> for VerificationView {
             updated_at: of.updated_at,
             attempts: of.attempts,
             decision: of.decision.as_ref().map(DecisionView::from),
+            failure: of.failure.map(FailureView::from),
         }
     }
 }

@@ -90,7 +90,9 @@ impl Waiting {
             if !ids.is_empty() {
                 match store.settled_among(&ids).await {
                     Ok(settled) => self.tell(&settled),
-                    Err(error) => tracing::warn!(%error, "waiters could not be looked up"),
+                    Err(error) => {
+                        tracing::warn!(%error, cause = error.cause().code(), "waiters could not be looked up");
+                    }
                 }
             }
             let idle = self.lock().all == 0;

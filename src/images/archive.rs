@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use super::room::Room;
 pub use super::room::Share;
-use super::s3::{self, PutStatus, S3};
+use super::s3::{self, PutStatus, S3, Seen};
+use crate::causes::{self, Cause, Service};
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::vault::Place;
@@ -62,7 +63,18 @@ pub enum ArchiveError {
     Timeout,
     /// It refused or failed.
     #[error("the object store failed ({0})")]
-    Failed(&'static str),
+    Failed(Cause),
+}
+
+impl ArchiveError {
+    /// Why, for logs, metrics and hints.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Setup => Cause::BadUrl,
+            Self::Timeout => Cause::Timeout,
+            Self::Failed(cause) => *cause,
+        }
+    }
 }
 
 /// What a put did.
@@ -114,7 +126,8 @@ impl Archive {
     pub fn open(settings: &Settings) -> Result<Self, ArchiveError> {
         match settings {
             Settings::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(|_| ArchiveError::Setup)?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| ArchiveError::Failed(causes::of_io(&error)))?;
                 let objects = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|_| ArchiveError::Setup)?
                     .with_automatic_cleanup(true)
@@ -219,7 +232,7 @@ impl Archive {
         let got = async { self.objects.get(&name).await?.bytes().await };
         match within(got).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(Failure::Store(StoreError::NotFound { .. })) => Ok(None),
+            Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -228,7 +241,7 @@ impl Archive {
     pub async fn delete(&self, image: &ImageId) -> Result<(), ArchiveError> {
         let name = self.name(image);
         match within(self.objects.delete(&name)).await {
-            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. })) => Ok(()),
+            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -241,7 +254,7 @@ impl Archive {
             // What a killed process had begun to write is no object and on no list.
             match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ArchiveError::Failed("a folder cannot be removed"));
+                    return Err(ArchiveError::Failed(causes::of_io(&error)));
                 }
                 _ => {}
             }
@@ -276,7 +289,7 @@ impl Archive {
             for name in &names {
                 match within(self.objects.delete(name)).await {
                     Ok(()) => deleted += 1,
-                    Err(Failure::Store(StoreError::NotFound { .. })) => {}
+                    Err(Failure::Store(StoreError::NotFound { .. }, _)) => {}
                     Err(failure) => return Err(failure.into()),
                 }
             }
@@ -306,40 +319,62 @@ impl Archive {
         within(self.objects.put(name, Bytes::from_static(&PROBE).into())).await?;
         match within(self.objects.delete(name)).await {
             // Another process has just asked as well.
-            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. })) => Ok(()),
+            Ok(()) | Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
     }
 }
 
 enum Failure {
-    Store(StoreError),
-    Timeout,
+    /// With what the store last answered.
+    Store(StoreError, Option<Seen>),
+    /// With what was last asked.
+    Timeout(Option<Seen>),
     Panic,
 }
 
 /// The client panics on some addresses and keys; whoever waits for it gets an error instead.
 async fn within<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
-    match tokio::time::timeout(TIMEOUT, AssertUnwindSafe(request).catch_unwind()).await {
-        Ok(Ok(Ok(done))) => Ok(done),
-        Ok(Ok(Err(error))) => Err(Failure::Store(error)),
-        Ok(Err(_)) => Err(Failure::Panic),
-        Err(_) => Err(Failure::Timeout),
+    let (watched, seen) = s3::watched(request);
+    let failure =
+        match tokio::time::timeout(TIMEOUT, AssertUnwindSafe(watched).catch_unwind()).await {
+            Ok(Ok(Ok(done))) => return Ok(done),
+            // Names of objects are asked for to find out.
+            Ok(Ok(Err(error @ StoreError::NotFound { .. }))) => {
+                return Err(Failure::Store(error, seen.last()));
+            }
+            Ok(Ok(Err(error))) => Failure::Store(error, seen.last()),
+            Ok(Err(_)) => Failure::Panic,
+            Err(_) => Failure::Timeout(seen.last()),
+        };
+    causes::count(Service::ObjectStore, failure.cause());
+    Err(failure)
+}
+
+impl Failure {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Panic => Cause::BadUrl,
+            Self::Timeout(seen) => seen.map_or(Cause::Timeout, Seen::timed_out),
+            Self::Store(error, seen) => {
+                let seen = seen.and_then(Seen::cause);
+                seen.or_else(|| causes::of(error)).unwrap_or(match error {
+                    StoreError::NotFound { .. } => Cause::NotFound,
+                    StoreError::PermissionDenied { .. } => Cause::AccessDenied,
+                    StoreError::Unauthenticated { .. } => Cause::UnknownKey,
+                    _ => Cause::Unknown,
+                })
+            }
+        }
     }
 }
 
 impl From<Failure> for ArchiveError {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Timeout => Self::Timeout,
-            Failure::Panic => Self::Setup,
-            Failure::Store(error) => Self::Failed(match error {
-                StoreError::NotFound { .. } => "not found",
-                StoreError::PermissionDenied { .. } => "permission denied",
-                StoreError::Unauthenticated { .. } => "not authenticated",
-                StoreError::Generic { .. } => "no connection, or an unexpected answer",
-                _ => "unexpected",
-            }),
+        match failure.cause() {
+            Cause::Timeout => Self::Timeout,
+            Cause::BadUrl => Self::Setup,
+            cause => Self::Failed(cause),
         }
     }
 }

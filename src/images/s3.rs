@@ -1,10 +1,11 @@
 //! Stores that speak S3: how they are reached, and what they answer that the client does not expect.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{ETAG, HeaderValue, LAST_MODIFIED};
+use http::uri::Authority;
 use http::{Extensions, StatusCode};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{
@@ -12,8 +13,10 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::archive::TIMEOUT;
+use crate::causes::{self, Cause};
 
 /// An S3-compatible store.
 #[derive(Clone, Debug)]
@@ -67,7 +70,7 @@ pub(super) fn open(s3: &S3) -> object_store::Result<AmazonS3> {
         .with_disable_bulk_delete(true)
         .with_allow_http(plain)
         .with_client_options(ClientOptions::new().with_allow_http(plain).with_timeout(TIMEOUT))
-        .with_http_connector(Connector)
+        .with_http_connector(Connector { store: authority(&s3.endpoint) })
         // A failed request is repeated with its task.
         .with_retry(RetryConfig {
             max_retries: 1,
@@ -108,19 +111,113 @@ impl PutStatus {
     }
 }
 
+/// What one request of the client met last: its errors do not say it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Not the store was asked, but a service that gives credentials for it.
+    for_credentials: bool,
+    /// What its answer said, if that is known.
+    cause: Option<Cause>,
+}
+
+impl Seen {
+    /// What the store, or who gives credentials, said; `None`: it said nothing that is known.
+    pub(super) fn cause(self) -> Option<Cause> {
+        if self.for_credentials { Some(Cause::NoCredentials) } else { self.cause }
+    }
+
+    /// The same where nothing came in time.
+    pub(super) fn timed_out(self) -> Cause {
+        if self.for_credentials { Cause::NoCredentials } else { Cause::Timeout }
+    }
+}
+
+/// Where a request under watch leaves what it met.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watch(Arc<Mutex<Option<Seen>>>);
+
+impl Watch {
+    pub(super) fn last(&self) -> Option<Seen> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, seen: Seen) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+}
+
+tokio::task_local! {
+    static WATCH: Watch;
+}
+
+/// The request, and where it leaves what it met. The client sends within the task that asks.
+pub(super) fn watched<F: Future>(request: F) -> (impl Future<Output = F::Output>, Watch) {
+    let watch = Watch::default();
+    (WATCH.scope(watch.clone(), request), watch)
+}
+
+fn note(seen: Seen) {
+    let _ = WATCH.try_with(|watch| watch.note(seen));
+}
+
+/// Host and port, as they are in a request: without a port that the scheme implies.
+fn authority(endpoint: &str) -> Option<Authority> {
+    let url = Url::parse(endpoint).ok()?;
+    let host = url.host_str()?;
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")).parse().ok()
+}
+
+/// Longest code of an error, and a little more.
+const LONGEST_CODE: usize = 64;
+
+/// What an answer that is an error means. The text of it may quote keys and names.
+fn meaning(status: StatusCode, body: &[u8]) -> Option<Cause> {
+    let text = String::from_utf8_lossy(body);
+    let code = text
+        .split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"))
+        .map(|(code, _)| code.trim())
+        .filter(|code| code.len() <= LONGEST_CODE)
+        .unwrap_or_default();
+    // Alibaba OSS refuses access to a bucket by another region's endpoint, and names the right one.
+    if code == "AccessDenied" && text.contains("<Endpoint>") {
+        return Some(Cause::WrongRegion);
+    }
+    causes::of_s3_answer(status.as_u16(), code)
+}
+
 #[derive(Debug)]
-struct Connector;
+struct Connector {
+    /// Requests to any other place ask for credentials.
+    store: Option<Authority>,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Lenient(inner)))
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Lenient { client, store: self.store.clone() }))
     }
 }
 
 /// Repairs headers that the client insists on and nobody here reads.
 #[derive(Debug)]
-struct Lenient(HttpClient);
+struct Lenient {
+    client: HttpClient,
+    store: Option<Authority>,
+}
+
+/// Notes what an error is about, and gives the answer on as it came.
+async fn noted(response: HttpResponse, for_credentials: bool) -> Result<HttpResponse, HttpError> {
+    if response.status().is_success() {
+        note(Seen { for_credentials, cause: None });
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.bytes().await?;
+    let cause = meaning(parts.status, &body);
+    note(Seen { for_credentials, cause });
+    Ok(HttpResponse::from_parts(parts, body.into()))
+}
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
 
@@ -132,7 +229,9 @@ impl HttpService for Lenient {
     {
         Box::pin(async move {
             let status = request.extensions().get::<PutStatus>().cloned();
-            let mut response = self.0.execute(request).await?;
+            let for_credentials = self.store.as_ref() != request.uri().authority();
+            note(Seen { for_credentials, cause: None });
+            let mut response = noted(self.client.execute(request).await?, for_credentials).await?;
             if let Some(status) = status {
                 status.0.store(response.status().as_u16(), Ordering::Relaxed);
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::{RequestBuilder, Response, redirect, retry};
 use zeroize::Zeroizing;
 
+use crate::causes::{self, Cause};
+
 /// How long an idle connection is kept: below the idle time of usual load balancers (60 s), so
 /// that it is us who hang up.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -13,14 +15,14 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// No connection: name, route, TLS, or a closed port. Nothing was sent.
-    #[error("cannot connect")]
-    Connect,
+    #[error("cannot connect: {0}")]
+    Connect(Cause),
     /// No answer, or not all of it, in time.
     #[error("no answer in time")]
     Timeout,
     /// The connection ended before the answer did, or spoke something else than HTTP.
-    #[error("the connection was cut")]
-    Cut,
+    #[error("the connection was cut: {0}")]
+    Cut(Cause),
 }
 
 /// A client that goes where it is told and nowhere else: no redirects, no proxy of the
@@ -68,11 +70,12 @@ pub(super) async fn read_body(
 
 /// An error of reqwest, without its text: that one holds the URL.
 fn failure(error: &reqwest::Error) -> Failure {
+    let cause = causes::of(error);
     if error.is_connect() {
-        Failure::Connect
+        Failure::Connect(cause.unwrap_or(Cause::Unknown))
     } else if error.is_timeout() {
         Failure::Timeout
     } else {
-        Failure::Cut
+        Failure::Cut(cause.unwrap_or(Cause::Closed))
     }
 }

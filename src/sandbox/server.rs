@@ -63,6 +63,7 @@ impl Sandbox {
                     }
                     // Out of file descriptors, as a rule: some will be free again.
                     Err(error) => {
+                        let error = crate::causes::of_io(&error);
                         tracing::warn!(%error, "sandbox cannot accept a connection");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }

@@ -83,7 +83,7 @@ impl Store {
                 None => {}
             }
         }
-        Err(Error::Unavailable("backtests begin and end too fast to start one".to_owned()))
+        Err(Error::Busy("backtests begin and end too fast to start one"))
     }
 
     async fn try_to_start_backtest(

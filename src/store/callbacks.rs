@@ -12,6 +12,7 @@ use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
+use crate::causes::Cause;
 use crate::domain::body_digest::{BodyDigest, Salt};
 use crate::domain::callback::{BizId, BizType, Callback};
 use crate::domain::ids::VerificationId;
@@ -176,7 +177,7 @@ impl Store {
                 Err(error)
                     if tried < TRIES
                         && (error.violates("callbacks_pkey")
-                            || matches!(error, Error::Refused { .. }) && error.is_passing()) => {}
+                            || error.cause() == Cause::Conflict) => {}
                 outcome => return outcome,
             }
         }
@@ -444,6 +445,7 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
         updated_at: row.try_get("updated_at")?,
         attempts: row.try_get("attempts")?,
         decision: decision_of(row, "decision_outcome")?,
+        failure: None,
     };
     let accepted =
         if is_new { Accepted::New(verification) } else { Accepted::Repeated(verification) };

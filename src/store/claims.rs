@@ -292,6 +292,34 @@ impl Store {
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
+    /// Puts a claim off without a result, for the case that its completion cannot be written: one
+    /// small statement, which does not share the completion's mistake. `false`: the lease was lost.
+    pub async fn reschedule(
+        &self,
+        id: VerificationId,
+        token: LeaseToken,
+        due_in: Duration,
+        failures: i32,
+    ) -> Result<bool> {
+        // claims::reschedule: fenced like every write of a worker.
+        self.run(|| async {
+            sqlx::query(
+                "update verifications
+                 set due_at = verdict_now() + make_interval(secs => $3), failures = $4,
+                     lease_token = null, lease_until = null
+                 where id = $1 and lease_token = $2",
+            )
+            .bind(id.0)
+            .bind(token.0)
+            .bind(due_in.as_secs_f64())
+            .bind(failures)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected() == 1)
+        })
+        .await
+    }
+
     /// Gives claims back without a result, due as before: for a graceful stop.
     pub async fn release(&self, held: &[(VerificationId, LeaseToken)]) -> Result<u64> {
         let (ids, tokens) = split(held);

@@ -165,8 +165,8 @@ impl Away {
 /// Nothing of these is begun.
 fn refuse<I, O>(batch: &mut Vec<Waiting<I, O>>) {
     for (_, waiter) in batch.drain(..) {
-        let why = "the last batch waited in vain, and another is finding out".to_owned();
-        let _ = waiter.send(Err(Error::Unavailable(why)));
+        let why = "the last batch waited in vain, and another is finding out";
+        let _ = waiter.send(Err(Error::Busy(why)));
     }
 }
 
@@ -181,15 +181,17 @@ where
     // Kept only to write one by one if the batch is refused, so that one item cannot sink the rest.
     let spare = if items.len() > 1 { items.clone() } else { Vec::new() };
     let written = write(items).await;
-    let in_vain =
-        matches!(written, Err(Error::Unavailable(_) | Error::Untrusted(_) | Error::Timeout(_)));
+    let in_vain = matches!(
+        written,
+        Err(Error::Unavailable(_) | Error::Busy(_) | Error::Untrusted(_) | Error::Timeout(_))
+    );
     match written {
         Ok(outcomes) => {
             for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
                 let _ = waiter.send(Ok(outcome));
             }
         }
-        Err(Error::Refused { .. }) if !spare.is_empty() => {
+        Err(Error::Refused { .. } | Error::Internal { .. }) if !spare.is_empty() => {
             for (item, waiter) in spare.into_iter().zip(waiters) {
                 let outcome = write(vec![item]).await.and_then(|outcomes| {
                     outcomes.into_iter().next().ok_or(Error::Inconsistent("an outcome is missing"))
@@ -207,7 +209,7 @@ where
 }
 
 fn overloaded() -> Error {
-    Error::Unavailable("more writes are waiting than may wait".to_owned())
+    Error::Busy("more writes are waiting than may wait")
 }
 
 #[cfg(test)]
@@ -216,6 +218,7 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
+    use super::super::Place;
     use super::*;
 
     /// The sizes of the batches that began.
@@ -299,7 +302,11 @@ mod tests {
     async fn one_refused_item_does_not_sink_the_others() {
         let (group, _) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
             if batch.contains(&13) {
-                return Err(Error::Refused { code: "22000".to_owned(), constraint: None });
+                return Err(Error::Refused {
+                    code: "22000".to_owned(),
+                    constraint: None,
+                    at: Place::here(),
+                });
             }
             Ok(batch)
         });
@@ -349,13 +356,13 @@ mod tests {
         }
         tell.send(false).unwrap();
         assert!(matches!(first.await.unwrap(), Err(Error::Timeout(_))));
-        assert!(matches!(second.await.unwrap(), Err(Error::Unavailable(_))));
+        assert!(matches!(second.await.unwrap(), Err(Error::Busy(_))));
 
         let third = submit(3);
         until(|| begun.lock().unwrap().len() == 2).await;
         // Nobody tells the third anything, and yet these have their answer.
-        assert!(matches!(group.submit(4).await, Err(Error::Unavailable(_))));
-        assert!(matches!(group.submit(5).await, Err(Error::Unavailable(_))));
+        assert!(matches!(group.submit(4).await, Err(Error::Busy(_))));
+        assert!(matches!(group.submit(5).await, Err(Error::Busy(_))));
         assert_eq!(*begun.lock().unwrap(), [1, 3], "nothing of them was begun");
 
         tell.send(true).unwrap();

@@ -4,7 +4,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, FromRow};
 use time::OffsetDateTime;
 
-use super::{Result, Store};
+use super::sessions::is_socket;
+use super::{Error, Place, Result, Store};
 
 /// The server, and who we are to it.
 #[derive(Clone, Debug, FromRow)]
@@ -83,8 +84,15 @@ impl Store {
     /// Connects once, past the pool, which would try again until its time is over and then not
     /// say why.
     pub async fn connect_once(&self) -> Result<()> {
-        self.once(async { PgConnection::connect_with(self.connect_options()).await?.close().await })
-            .await
+        let by_socket = is_socket(self.connect_options());
+        let connecting = async {
+            // What is wrong on the way is the outcome here, and no error of a statement.
+            Ok(match PgConnection::connect_with(self.connect_options()).await {
+                Ok(connection) => connection.close().await.map_err(Error::from),
+                Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
+            })
+        };
+        self.once(connecting).await?
     }
 
     /// The server, and who we are to it.
@@ -112,6 +120,26 @@ impl Store {
             .await
         })
         .await
+    }
+
+    /// What tells this database from others, without saying where it is. Asked once.
+    pub async fn installation(&self) -> Result<String> {
+        if let Some(known) = self.installation.get() {
+            return Ok(known.clone());
+        }
+        let found: String = self
+            .run(|| async {
+                sqlx::query_scalar(
+                    "select left(encode(sha256(convert_to(concat_ws('/', d.oid::text, d.datname,
+                            (select extract(epoch from min(installed_on))::text
+                             from _sqlx_migrations)), 'UTF8')), 'hex'), 16)
+                     from pg_database d where d.datname = current_database()",
+                )
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(self.installation.get_or_init(|| found).clone())
     }
 
     /// The owner of the schema, and whether our role can create objects.

@@ -56,7 +56,9 @@ impl Store {
         let rows = self
             .run(|| async { page(filter, before, limit).build().fetch_all(&self.pool).await })
             .await?;
-        rows.iter().map(verification).collect()
+        let mut page: Vec<Verification> = rows.iter().map(verification).collect::<Result<_>>()?;
+        self.explain_failures(page.iter_mut()).await?;
+        Ok(page)
     }
 
     /// How many a redrive at that moment would make due, counted up to `most`.

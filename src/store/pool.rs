@@ -9,16 +9,17 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use super::sessions::{Faults, Sessions};
+use super::sessions::{Faults, Sessions, is_socket};
 use super::tls::{self, Protection};
-use super::{Error, Result};
+use super::{Error, Place, Result};
+use crate::causes::{self, Service};
 
 /// How to reach Postgres.
 #[derive(Clone, Debug)]
@@ -40,6 +41,7 @@ pub struct Store {
     protection: Protection,
     faults: Faults,
     writable: Arc<Mutex<Writable>>,
+    pub(super) installation: Arc<OnceLock<String>>,
 }
 
 /// Every statement here is short and goes by index, and is planned once per connection: planning
@@ -99,8 +101,16 @@ impl Store {
             .connect_lazy_with(options.clone());
         let options = Arc::new(options);
         let pool = Sessions::new(pool, Arc::clone(&options), faults.clone());
-        let writable = Arc::default();
-        Ok(Self { pool, options, timeout: settings.timeout, protection, faults, writable })
+        let (writable, installation) = (Arc::default(), Arc::default());
+        Ok(Self {
+            pool,
+            options,
+            timeout: settings.timeout,
+            protection,
+            faults,
+            writable,
+            installation,
+        })
     }
 
     /// The settings could be used; says nothing about whether Postgres is there.
@@ -112,38 +122,57 @@ impl Store {
     /// dead. Only for statements that may be repeated: reads, and writes that find their own
     /// earlier effect (keyed inserts, fenced updates). Not again where the time is over already: a
     /// pool that found no connection has tried often enough, and somebody waits.
-    pub(super) async fn run<T, F>(&self, statement: impl Fn() -> F) -> Result<T>
+    #[track_caller]
+    pub(super) fn run<T, F>(&self, statement: impl Fn() -> F) -> impl Future<Output = Result<T>>
     where
         F: Future<Output = std::result::Result<T, sqlx::Error>>,
     {
-        let began = Instant::now();
-        match self.once(statement()).await {
-            Err(Error::Unavailable(_)) if began.elapsed() < self.timeout / 2 => {
-                self.once(statement()).await
+        let at = Place::here();
+        async move {
+            let began = Instant::now();
+            match self.once_at(statement(), at).await {
+                Err(Error::Unavailable(_)) if began.elapsed() < self.timeout / 2 => {
+                    self.once_at(statement(), at).await
+                }
+                outcome => outcome,
             }
-            outcome => outcome,
         }
     }
 
     /// Runs one statement under the time limit.
-    pub(super) async fn once<T, F>(&self, statement: F) -> Result<T>
+    #[track_caller]
+    pub(super) fn once<T, F>(&self, statement: F) -> impl Future<Output = Result<T>>
+    where
+        F: Future<Output = std::result::Result<T, sqlx::Error>>,
+    {
+        self.once_at(statement, Place::here())
+    }
+
+    async fn once_at<T, F>(&self, statement: F, at: Place) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, sqlx::Error>>,
     {
         let began = Instant::now();
         let mut statement = pin!(statement);
-        match tokio::time::timeout(self.timeout, &mut statement).await {
+        let outcome = match tokio::time::timeout(self.timeout, &mut statement).await {
             Ok(Err(sqlx::Error::PoolTimedOut)) => {
                 let cause = self.faults.refused_since(began);
-                Err(cause.unwrap_or_else(|| sqlx::Error::PoolTimedOut.into()))
+                Err(cause.unwrap_or_else(|| Error::of(&sqlx::Error::PoolTimedOut, at)))
             }
-            Ok(outcome) => outcome.map_err(Error::from),
+            Ok(outcome) => outcome
+                .map_err(|error| Error::from_connecting(&error, is_socket(&self.options), at)),
             Err(_) => {
                 // Before the statement gives its connection back.
                 self.faults.nobody_answered();
                 Err(Error::Timeout(self.timeout))
             }
+        };
+        if let Err(error) = &outcome
+            && !error.refuses_data()
+        {
+            causes::count(Service::Postgres, error.cause());
         }
+        outcome
     }
 
     /// Whether connections that began then are still to be trusted.

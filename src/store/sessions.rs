@@ -87,9 +87,11 @@ impl Faults {
         self.known().broken.is_some_and(|at| at > began)
     }
 
-    /// Why no connection could be made, if that was found out since then.
+    /// Why no connection could be made, if that was found out since then, or a moment before: who
+    /// waits does not find out again what another caller has just learned.
     pub(super) fn refused_since(&self, began: Instant) -> Option<super::Error> {
-        self.known().refused.clone().filter(|(at, _)| *at >= began).map(|(_, error)| error)
+        let refused = self.known().refused.clone();
+        refused.filter(|(at, _)| *at + DIAGNOSE_LIMIT >= began).map(|(_, error)| error)
     }
 
     fn is_full(&self) -> bool {
@@ -112,24 +114,6 @@ impl Faults {
         let suspect = meta.idle_for > TEST_AFTER_IDLE
             || silent.is_some_and(|at| at.elapsed() < meta.idle_for);
         !suspect || self.answers(connection).await
-    }
-
-    /// Whether the session answers and began after the last one that was found wrong. Asks the
-    /// server for its age.
-    async fn is_young_enough(&self, connection: &mut PgConnection) -> bool {
-        let asked = sqlx::raw_sql(
-            "select extract(epoch from clock_timestamp() - backend_start)::float8 as age
-             from pg_stat_get_activity(pg_backend_pid())",
-        )
-        .fetch_one(connection);
-        let Ok(Ok(row)) = tokio::time::timeout(TEST_LIMIT, asked).await else {
-            self.connection_broke();
-            return false;
-        };
-        let age = sqlx::Row::try_get::<f64, _>(&row, "age").ok();
-        let age = age.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let broken = self.known().broken;
-        age.is_some_and(|age| age <= MAX_AGE && broken.is_none_or(|at| at.elapsed() >= age))
     }
 
     async fn answers(&self, connection: &mut PgConnection) -> bool {
@@ -239,8 +223,10 @@ impl Sessions {
         }
         let waiting = async {
             tokio::time::sleep(DIAGNOSE_AFTER).await;
-            self.diagnose();
-            std::future::pending::<()>().await;
+            loop {
+                self.diagnose();
+                tokio::time::sleep(DIAGNOSE_LIMIT).await;
+            }
         };
         tokio::select! {
             acquired = &mut acquiring => acquired,
@@ -249,12 +235,11 @@ impl Sessions {
         }
     }
 
-    /// Waits for a connection that rests and may be used. The pool hands it out without asking
-    /// [`Faults::fit`].
+    /// Waits for a connection that rests and answers.
     async fn idle_one(&self) -> PoolConnection<Postgres> {
         loop {
             if let Some(mut found) = self.pool.try_acquire() {
-                if self.faults.is_young_enough(&mut found).await {
+                if self.faults.answers(&mut found).await {
                     return found;
                 }
                 found.close_on_drop();
@@ -279,10 +264,14 @@ impl Sessions {
             let connecting = PgConnection::connect_with(&options);
             match tokio::time::timeout(DIAGNOSE_LIMIT, connecting).await {
                 Ok(Ok(connection)) => {
+                    faults.known().refused = None;
                     let _ = tokio::time::timeout(DIAGNOSE_LIMIT, connection.close()).await;
                 }
-                Ok(Err(error)) => faults.not_connected(&error),
-                Err(_) => {}
+                Ok(Err(error)) => faults.not_connected(&error, is_socket(&options)),
+                Err(_) => {
+                    let error = super::Error::Timeout(DIAGNOSE_LIMIT);
+                    faults.known().refused = Some((Instant::now(), error));
+                }
             }
         });
     }
@@ -303,7 +292,7 @@ impl Sessions {
 }
 
 impl Faults {
-    fn not_connected(&self, error: &sqlx::Error) {
+    fn not_connected(&self, error: &sqlx::Error, by_socket: bool) {
         let mut known = self.known();
         if is_full(error) {
             if known.full.is_none_or(|at| at.elapsed() >= FULL_FOR) {
@@ -313,7 +302,8 @@ impl Faults {
             }
             known.full = Some(Instant::now());
         }
-        known.refused = Some((Instant::now(), super::Error::from_connecting(error)));
+        let error = super::Error::from_connecting(error, by_socket, super::Place::here());
+        known.refused = Some((Instant::now(), error));
     }
 
     /// Learns from an error of a statement; whether its connection has to end.
@@ -338,6 +328,11 @@ impl Faults {
             _ => false,
         }
     }
+}
+
+/// The way to Postgres is a file of this machine.
+pub(super) fn is_socket(options: &PgConnectOptions) -> bool {
+    options.get_socket().is_some() || options.get_host().starts_with('/')
 }
 
 /// The server, the database or the role has no connection left.

@@ -85,31 +85,6 @@ fn name(mode: PgSslMode) -> &'static str {
     }
 }
 
-/// Why TLS was not agreed upon, where that is what an error says. The text of the library may quote
-/// the certificate, so only these sentences leave here.
-pub(super) fn refusal(error: &sqlx::Error) -> Option<&'static str> {
-    let text = match error {
-        sqlx::Error::Tls(cause) => cause.to_string(),
-        // The handshake's own errors come as an error of reading.
-        sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
-            cause.to_string()
-        }
-        _ => return None,
-    };
-    let says = |what: &str| text.contains(what);
-    Some(if says("does not support TLS") {
-        "the server, or something on the way to it, offers no TLS"
-    } else if says("not valid for name") || says("NotValidForName") {
-        "the server's certificate is for another host"
-    } else if says("UnknownIssuer") || says("BadSignature") {
-        "the server's certificate comes from an authority that is not trusted here"
-    } else if says("expired") || says("Expired") || says("not valid yet") {
-        "the server's certificate has expired, or is not valid yet"
-    } else {
-        "TLS failed"
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,12 +14,13 @@ use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
 use super::proposals::{Second, seconded};
 use super::{Error, Result, Store};
+use crate::domain::answer::{ErrorClass, shown_code};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::source::SourceAccess;
 use crate::domain::starting::Starting;
-use crate::domain::verification::{State, Verification};
+use crate::domain::verification::{Failure, FailureReason, State, Verification};
 
 macro_rules! columns {
     () => {
@@ -105,7 +106,46 @@ impl Store {
             .await?;
         let found: HashMap<Uuid, &PgRow> =
             rows.iter().map(|row| Ok((row.try_get("id")?, row))).collect::<Result<_>>()?;
-        Ok(ids.iter().map(|id| found.get(&id.0).map(|row| verification(row)).transpose()).collect())
+        let mut all: Vec<Result<Option<Verification>>> = ids
+            .iter()
+            .map(|id| found.get(&id.0).map(|row| verification(row)).transpose())
+            .collect();
+        self.explain_failures(all.iter_mut().flatten().flatten()).await?;
+        Ok(all)
+    }
+
+    /// Adds why those that are `failed` were given up. They are few, so nothing is joined for the
+    /// others.
+    pub(super) async fn explain_failures(
+        &self,
+        all: impl Iterator<Item = &mut Verification>,
+    ) -> Result<()> {
+        let mut failed: HashMap<Uuid, &mut Verification> =
+            all.filter(|of| of.state == State::Failed).map(|of| (of.id.0, of)).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = failed.keys().copied().collect();
+        let rows: Vec<NewestAnswer> = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select v.id, r.attempt, r.error_class, r.error_code
+                     from verifications v left join lateral (
+                        select attempt, error_class, error_code from results
+                        where id = v.result_id limit 1) r on true
+                     where v.id = any ($1)",
+                )
+                .bind(&ids)
+                .fetch_all(&self.pool)
+                .await
+            })
+            .await?;
+        for row in rows {
+            if let Some(of) = failed.get_mut(&row.id) {
+                of.failure = Some(row.failure(of.attempts)?);
+            }
+        }
+        Ok(())
     }
 
     /// One verification with its standing decision.
@@ -118,7 +158,9 @@ impl Store {
                     .await
             })
             .await?;
-        found.as_ref().map(verification).transpose()
+        let mut found = found.as_ref().map(verification).transpose()?;
+        self.explain_failures(found.iter_mut()).await?;
+        Ok(found)
     }
 
     /// Whether a start of this pair for this source would be refused.
@@ -327,7 +369,32 @@ pub(super) fn verification(row: &PgRow) -> Result<Verification> {
         updated_at: row.try_get("updated_at")?,
         attempts: row.try_get("attempts")?,
         decision: decision_of(row, "outcome")?,
+        failure: None,
     })
+}
+
+/// The newest answer about a verification; all but its id are null where none came.
+#[derive(sqlx::FromRow)]
+struct NewestAnswer {
+    id: Uuid,
+    attempt: Option<i32>,
+    error_class: Option<String>,
+    error_code: Option<String>,
+}
+
+impl NewestAnswer {
+    /// Why a verification with that many attempts was given up.
+    fn failure(self, attempts: i32) -> Result<Failure> {
+        // The last attempts brought no answer at all.
+        if self.attempt.is_none_or(|attempt| attempt < attempts) {
+            return Ok(Failure { reason: FailureReason::NoAnswer, provider_code: None });
+        }
+        let class = self.error_class.as_deref().map(|class| {
+            ErrorClass::parse(class).ok_or(Error::Inconsistent("results.error_class"))
+        });
+        let reason = FailureReason::of_class(class.transpose()?);
+        Ok(Failure { reason, provider_code: self.error_code.as_deref().map(shown_code) })
+    }
 }
 
 /// The decision joined to a row, if there is one.

@@ -3,7 +3,6 @@
 //! In batches, on a thread of the exporter's own. A collector that is slow or away costs spans, which
 //! are counted, and nothing else: what waits for it is bounded.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::registry::LookupSpan;
 use url::Url;
 
+use crate::causes::{self, Cause};
 use crate::traces;
 
 /// Where spans go, and how many.
@@ -52,17 +52,15 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
-        let cannot = |error: &dyn fmt::Display| {
-            format!("traces.endpoint: traces cannot be exported: {error}")
-        };
-        let client = client().map_err(|error| cannot(&error))?;
+        let cannot = |why: &str| format!("traces.endpoint: traces cannot be exported: {why}");
+        let client = client().map_err(cannot)?;
         let sending = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_http_client(client)
             .with_endpoint(settings.endpoint.as_str())
             .with_timeout(SENDING)
             .build()
-            .map_err(|error| cannot(&error))?;
+            .map_err(|error| cannot(causes::of(&error).unwrap_or(Cause::BadUrl).says()))?;
         let waiting = Arc::new(AtomicUsize::new(0));
         let exporter =
             Counted { sending, waiting: Arc::clone(&waiting), failing: AtomicBool::new(false) };
@@ -114,7 +112,7 @@ impl Traces {
 }
 
 /// Made on a thread of its own, because a blocking client cannot be made within a runtime.
-fn client() -> Result<reqwest::blocking::Client, String> {
+fn client() -> Result<reqwest::blocking::Client, &'static str> {
     let made = std::thread::spawn(|| {
         reqwest::blocking::Client::builder()
             .user_agent(concat!("verdict/", env!("CARGO_PKG_VERSION")))
@@ -125,7 +123,7 @@ fn client() -> Result<reqwest::blocking::Client, String> {
     });
     match made.join() {
         Ok(Ok(client)) => Ok(client),
-        Ok(Err(_)) | Err(_) => Err("the HTTP client cannot be set up".to_owned()),
+        Ok(Err(_)) | Err(_) => Err("the HTTP client cannot be set up"),
     }
 }
 

@@ -68,6 +68,11 @@ pub const METRICS: &[Metric] = &[
         &["outcome"],
         "Changed configurations that were taken over while serving (applied), or refused for something wrong in them",
     ),
+    counter(
+        "verdict_faults_total",
+        &["service", "cause"],
+        "Statements and requests that postgres, provider or object-store did not carry out, by cause (docs/causes.md)",
+    ),
     counter("verdict_panics_total", &[], "Panics caught in requests"),
     counter("verdict_callbacks_total", &["outcome"], "Accepted callbacks: new or repeated"),
     counter(

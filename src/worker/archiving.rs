@@ -140,7 +140,10 @@ async fn follow_links(
         && let Err(error) = archive.takes_more().await
     {
         let verification = task.verification;
-        tracing::warn!(%error, %verification, "images wait for the object store");
+        tracing::warn!(
+            %error, cause = error.cause().code(), %verification,
+            "images wait for the object store"
+        );
         count_failure(&task.work);
         return Ok((Vec::new(), Then::Again(STORE_AWAY)));
     }

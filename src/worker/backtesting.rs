@@ -31,7 +31,7 @@ impl Worker {
             let (asked_at, token) = (Instant::now(), self.ids.next(self.clock.now()));
             let claimed = self.store.claim_backtest(self.settings.lease, token).await;
             let claimed = claimed.unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot claim a backtest");
+                tracing::warn!(%error, cause = error.cause().code(), "cannot claim a backtest");
                 None
             });
             let Some(task) = claimed else {

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::next_step::{AccountEffect, Consequence, Heard, consequence};
+use super::tasks::millis;
 use super::{Worker, links, material};
+use crate::causes::Cause;
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::{Evidence, History, MOST_COUNTED};
@@ -143,7 +145,7 @@ async fn keep(
             Err(error) if error.refuses_data() => {
                 let Some(less) = less(claimed, completion) else { return Err(error) };
                 completion = less;
-                tracing::error!(%error, verification = %claimed.id, "what was decided cannot be kept");
+                tracing::error!(%error, cause = error.cause().code(), verification = %claimed.id, "what was decided cannot be kept");
                 metrics::counter!("verdict_decisions_refused_total").increment(1);
             }
             outcome => return outcome.map(|written| (completion, written)),
@@ -191,7 +193,10 @@ async fn write(
             Ok(Written::Fenced) => return Ok(Some(Written::Fenced)),
             Err(error) if !error.is_passing() => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, verification = %completion.verification_id, "not written yet");
+                tracing::warn!(
+                    %error, cause = error.cause().code(),
+                    verification = %completion.verification_id, "not written yet"
+                );
                 let _ = tokio::time::timeout(WRITE_AGAIN, lost.cancelled()).await;
             }
         }
@@ -233,10 +238,27 @@ async fn put_off(
     match write(worker, bare_completion(worker, claimed, put_off.next), lost).await {
         Ok(written) => written.map(drop),
         Err(error) => {
-            // The lease runs out, and it is tried again.
-            tracing::error!(%error, verification = %claimed.id, "cannot even be put off");
+            reschedule(worker, claimed, put_off.next, &error).await;
             Some(())
         }
+    }
+}
+
+/// A completion cannot be written at all: a mistake of ours, or a schema that was changed by hand.
+/// The verification waits longer each time, so that the provider is not asked in vain again and
+/// again.
+async fn reschedule(worker: &Worker, claimed: &Claimed, next: NextStep, error: &store::Error) {
+    let due_in = next.due_in.unwrap_or_default();
+    let (id, token) = (claimed.id, claimed.lease_token);
+    match worker.store.reschedule(id, token, due_in, next.failures).await {
+        Ok(_) => tracing::error!(
+            %error, cause = error.cause().code(), verification = %id, again_in_ms = millis(due_in),
+            "a completion cannot be written: rescheduled"
+        ),
+        // The lease runs out, and it is tried again.
+        Err(error) => tracing::error!(
+            %error, cause = error.cause().code(), verification = %id, "cannot even be put off"
+        ),
     }
 }
 
@@ -278,6 +300,8 @@ fn person_in(heard: &Result<Answer, Unanswered>) -> Option<&Material> {
 /// Everything that follows from the answer, before anything is written.
 struct Fetched {
     class: &'static str,
+    /// Why nothing came, if nothing did.
+    cause: Option<Cause>,
     consequence: Consequence,
     result: StoredResult,
     decision: Option<StoredDecision>,
@@ -351,7 +375,8 @@ impl Fetched {
                 decision: policy::decide(policy, evidence),
             }
         });
-        Self { class, consequence, result, decision, shadow }
+        let cause = heard.as_ref().err().map(Unanswered::cause);
+        Self { class, cause, consequence, result, decision, shadow }
     }
 }
 
@@ -420,7 +445,7 @@ async fn affect_account(
         },
     };
     if let Err(error) = outcome {
-        tracing::warn!(%error, "the account's state could not be written");
+        tracing::warn!(%error, cause = error.cause().code(), "the account's state could not be written");
     }
 }
 
@@ -459,7 +484,6 @@ const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written, span: &Span) {
     let outcome = fetched.decision.as_ref().map(|decision| decision.decision.outcome.as_str());
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let written = match written {
         Written::Committed => "committed",
         Written::Fenced => "fenced",
@@ -469,6 +493,7 @@ fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Written
         verification = %claimed.id,
         attempt = claimed.attempt,
         class = fetched.class,
+        cause = fetched.cause.map(Cause::code),
         code = fetched.result.error.as_ref().and_then(|error| error.code.as_deref()),
         verify_status = fetched.result.evidence.as_ref().map(|evidence| evidence.verify_status),
         outcome,

@@ -86,7 +86,9 @@ impl Leases {
             }
             match tokio::time::timeout(every, self.renew(&mine)).await {
                 Ok(Ok(renewed)) => self.settle(&mine, &renewed, asked_at),
-                Ok(Err(error)) => tracing::warn!(%error, leases = mine.len(), "leases not renewed"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases not renewed");
+                }
                 Err(_) => tracing::warn!(leases = mine.len(), "leases not renewed in time"),
             }
             // The next try may take another two thirds.
@@ -106,7 +108,9 @@ impl Leases {
         }
         match self.release(&mine).await {
             Ok(released) => tracing::info!(released, "leases given back"),
-            Err(error) => tracing::warn!(%error, leases = mine.len(), "leases left to run out"),
+            Err(error) => {
+                tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases left to run out");
+            }
         }
     }
 

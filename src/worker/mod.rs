@@ -161,17 +161,19 @@ impl Worker {
         let slots = Arc::new(Semaphore::new(self.settings.concurrency));
         let mut horizon = Horizon::new(Instant::now());
         let mut queue = FairQueue::default();
+        let mut mistakes = Mistakes::default();
         while let Some(permits) = free_slots(&slots, self.settings.concurrency, stop).await {
             let free = permits.num_permits();
             let pause = match self.claim(free, &mut horizon, &mut queue).await {
                 Ok((claim, asked_at)) => {
+                    mistakes = Mistakes::default();
                     let pause = self.pause_after(&claim, free);
                     self.start(claim, asked_at, permits, leases, tasks);
                     pause
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot claim");
-                    Pause::For(self.jittered_poll())
+                    tracing::warn!(%error, cause = error.cause().code(), "cannot claim");
+                    Pause::For(mistakes.pause(&error, self.jittered_poll()))
                 }
             };
             tokio::select! {
@@ -295,6 +297,22 @@ impl Worker {
     }
 }
 
+/// Mistakes of ours in a row: the same statement again makes the same mistake, so a loop asks less
+/// and less often.
+#[derive(Debug, Default)]
+struct Mistakes(u32);
+
+/// Longest pause between two tries of a statement that is a mistake: by then a schema may be mended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Mistakes {
+    /// How long to wait after this error, at least the usual time.
+    fn pause(&mut self, error: &crate::store::Error, usual: Duration) -> Duration {
+        self.0 = if error.is_passing() { 0 } else { (self.0 + 1).min(16) };
+        (usual * 2_u32.pow(self.0)).min(LONGEST_PAUSE).max(usual)
+    }
+}
+
 enum Pause {
     None,
     For(Duration),
@@ -323,6 +341,21 @@ async fn free_slots(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_slow_a_loop_down_and_outages_do_not() {
+        let mistake = crate::store::Error::Inconsistent("x");
+        let outage = crate::store::Error::Busy("x");
+        let mut mistakes = Mistakes::default();
+        let mut last = Duration::ZERO;
+        for _ in 0..40 {
+            let pause = mistakes.pause(&mistake, POLL);
+            assert!(pause > last || pause == LONGEST_PAUSE);
+            last = pause;
+        }
+        assert_eq!(last, LONGEST_PAUSE);
+        assert_eq!(mistakes.pause(&outage, POLL), POLL);
+    }
 
     #[test]
     fn no_second_can_see_more_calls_than_the_account_allows() {

@@ -11,9 +11,11 @@ use tracing::Instrument;
 
 use super::archiving::Written;
 use super::leases::Leases;
-use super::{Worker, archiving, free_slots};
+use super::{Mistakes, Worker, archiving, free_slots};
+use crate::causes::Cause;
 use crate::domain::ids::ResultId;
 use crate::images::Archive;
+use crate::images::archive::ArchiveError;
 use crate::store::tasks::{Task, Work};
 use crate::traces;
 
@@ -29,6 +31,7 @@ impl Worker {
     ) {
         let hands = self.images.concurrency;
         let slots = Arc::new(Semaphore::new(hands));
+        let mut mistakes = Mistakes::default();
         while let Some(mut permits) = free_slots(&slots, hands, stop).await {
             let asked_at = Instant::now();
             let token = self.ids.next(self.clock.now());
@@ -36,6 +39,7 @@ impl Worker {
             let (lease, takes) = (self.settings.lease, self.images.takes());
             let rest = match self.store.claim_tasks(free, lease, takes, token).await {
                 Ok(claim) => {
+                    mistakes = Mistakes::default();
                     let all = claim.tasks.len() >= free;
                     for task in claim.tasks {
                         let lease = leases.hold(task.id, task.lease_token, asked_at);
@@ -45,15 +49,16 @@ impl Worker {
                             drop((lease, permit));
                         });
                     }
-                    if all { Duration::ZERO } else { claim.next_due.unwrap_or(Duration::MAX) }
+                    let next = if all { Some(Duration::ZERO) } else { claim.next_due };
+                    let poll = self.jittered_poll();
+                    next.map_or(poll, |next| next.min(poll))
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot claim tasks");
-                    Duration::MAX
+                    tracing::warn!(%error, cause = error.cause().code(), "cannot claim tasks");
+                    mistakes.pause(&error, self.jittered_poll())
                 }
             };
             drop(permits);
-            let rest = rest.min(self.jittered_poll());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
@@ -91,7 +96,8 @@ impl Worker {
         if let Err(error) = outcome {
             let wait = backoff(task.failures, self.ids.fraction());
             tracing::warn!(
-                error = %error, verification = %task.verification, again_in_ms = millis(wait),
+                error = %error, cause = cause_of(&error), verification = %task.verification,
+                again_in_ms = millis(wait),
                 "a task failed"
             );
             count_failure(&task.work);
@@ -100,7 +106,7 @@ impl Worker {
             }
             // Where even that fails the lease runs out, and it is tried again.
             if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
-                tracing::warn!(%error, verification = %task.verification, "a task is not put off");
+                tracing::warn!(%error, cause = error.cause().code(), verification = %task.verification, "a task is not put off");
             }
         }
     }
@@ -128,6 +134,13 @@ impl Worker {
             anyhow::anyhow!("images are to be deleted and no images.store is configured")
         })
     }
+}
+
+/// Why, where the database or the object store is the reason.
+fn cause_of(error: &anyhow::Error) -> Option<&'static str> {
+    let of_store = error.downcast_ref::<crate::store::Error>().map(crate::store::Error::cause);
+    let of_archive = || error.downcast_ref::<ArchiveError>().map(ArchiveError::cause);
+    of_store.or_else(of_archive).map(Cause::code)
 }
 
 /// A try that came to nothing for a reason of ours.

@@ -29,7 +29,7 @@ impl Worker {
                 if let Err(error) = self.watch_one(invariant, &mut seen).await {
                     let look = invariant.as_str();
                     metrics::counter!("verdict_looks_put_off_total", "look" => look).increment(1);
-                    tracing::warn!(%error, look, "a look for the metrics is put off");
+                    tracing::warn!(%error, cause = error.cause().code(), look, "a look for the metrics is put off");
                 }
             }
             let every = EVERY.mul_f64(1.0 + self.ids.fraction());

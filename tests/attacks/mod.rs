@@ -1,5 +1,6 @@
 //! Attacks on the running service: each test is one attacker of SECURITY.md, and asserts that he fails.
 
+mod causes;
 mod command_line;
 mod database_roles;
 mod database_sessions;

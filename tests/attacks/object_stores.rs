@@ -1,7 +1,8 @@
 //! Object stores as they are: each refuses something that S3 knows, and images are kept all the same.
 
 use crate::harness::buckets::Manner;
-use crate::harness::{Buckets, Options, TestApp, eventually, new_database, run_verdict};
+use crate::harness::{Buckets, Options, Setting, TestApp, eventually, new_database, run_verdict};
+use verdict::causes::Cause;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
@@ -157,6 +158,118 @@ async fn doctor_says_what_the_store_cannot_do() {
         let report = doctor(&section(&format!("http://{address}"), "")).await;
         let line = report.lines().find(|line| line.contains("object-store")).unwrap_or_default();
         assert!(line.contains(says), "{says}: {report}");
+        assert!(buckets.names().is_empty(), "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_answers_is_told_by_its_cause() {
+    const ELSEWHERE: &str = "<Endpoint>oss-cn-shanghai.aliyuncs.com</Endpoint>";
+    let archives = [
+        (403, "AccessDenied", "", Cause::AccessDenied),
+        (403, "AccessDenied", ELSEWHERE, Cause::WrongRegion),
+        (301, "PermanentRedirect", "", Cause::WrongRegion),
+        (400, "AuthorizationHeaderMalformed", "", Cause::WrongRegion),
+        (403, "SignatureDoesNotMatch", "", Cause::WrongSignature),
+        (403, "InvalidAccessKeyId", "", Cause::UnknownKey),
+        (403, "RequestTimeTooSkewed", "", Cause::WrongClock),
+        (403, "ExpiredToken", "", Cause::ExpiredCredentials),
+        (404, "NoSuchBucket", "", Cause::UnknownBucket),
+        (507, "QuotaExceeded", "", Cause::Full),
+        (429, "TooManyRequests", "", Cause::Throttled),
+        (503, "SlowDown", "", Cause::Throttled),
+        (500, "InternalError", "", Cause::ServerError),
+        (403, "SomethingNew 110101199003077777", "", Cause::AccessDenied),
+    ];
+    let tried = archives.map(|(status, code, more, cause)| async move {
+        let manner = Manner { refuses_all: Some((status, code, more)), ..Manner::default() };
+        let (_, archive) = archive_of(manner).await;
+        for error in [
+            archive.put(&IMAGE, b"one".to_vec()).await.unwrap_err(),
+            archive.takes_more().await.unwrap_err(),
+        ] {
+            assert_eq!(error.cause(), cause, "{status} {code}: {error}");
+            assert!(error.to_string().contains(cause.says()), "{error}");
+        }
+    });
+    futures_util::future::join_all(tried).await;
+}
+
+/// The service that gives instances of AWS the credentials of their role, second version, and the
+/// one that gives them to containers.
+async fn metadata_service() -> std::net::SocketAddr {
+    use axum::extract::Request;
+    use axum::response::IntoResponse;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = |request: Request| async move {
+        const CREDENTIALS: &str = r#"{ "Code": "Success", "AccessKeyId": "role-key",
+            "SecretAccessKey": "role-secret", "Token": "role-token",
+            "Expiration": "2099-01-01T00:00:00Z" }"#;
+        const ROLES: &str = "/latest/meta-data/iam/security-credentials";
+        let header = |name: &str| {
+            request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
+        let authorized = header("x-aws-ec2-metadata-token") == "imds-token";
+        match (request.method().as_str(), request.uri().path().trim_end_matches('/')) {
+            ("PUT", "/latest/api/token")
+                if !header("x-aws-ec2-metadata-token-ttl-seconds").is_empty() =>
+            {
+                "imds-token".into_response()
+            }
+            ("GET", ROLES) if authorized => "keeper".into_response(),
+            ("GET", path) if authorized && path == format!("{ROLES}/keeper") => {
+                CREDENTIALS.into_response()
+            }
+            ("GET", "/container") if header("authorization") == "container-token" => {
+                CREDENTIALS.into_response()
+            }
+            _ => axum::http::StatusCode::UNAUTHORIZED.into_response(),
+        }
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test]
+async fn access_key_of_a_role_comes_from_the_metadata_service() {
+    let metadata = metadata_service().await;
+    let manner = Manner { knows: Some("role-key"), ..Manner::default() };
+    let (buckets, address) = Buckets::start_with(manner).await;
+    let nowhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let images = format!(
+        "store = \"s3://faces/kept\"\n[images.s3]\nendpoint = \"http://{address}\"\n\
+         credentials = \"role\"\n"
+    );
+    let setting = Setting::new(Options { images, fixed_clock: false, ..Options::default() }).await;
+    let file = setting.config_file();
+    let arguments = ["doctor", "--role", "worker", "--config", file.to_str().unwrap()];
+    let folder = tempfile::TempDir::new().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "container-token").unwrap();
+    let token = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.to_str().unwrap());
+    for (variable, value, found, says) in [
+        ("AWS_METADATA_ENDPOINT", format!("http://{metadata}"), true, "put, read and deleted"),
+        (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("http://{metadata}/container"),
+            true,
+            "put, read and deleted",
+        ),
+        // It refuses, and it is not there.
+        (
+            "AWS_METADATA_ENDPOINT",
+            format!("http://{metadata}/elsewhere"),
+            false,
+            Cause::NoCredentials.says(),
+        ),
+        ("AWS_METADATA_ENDPOINT", format!("http://{nowhere}"), false, Cause::NoCredentials.says()),
+    ] {
+        let (_, report, _) = run_verdict(&arguments, &[(variable, &value), token]).await;
+        let line = report.lines().find(|line| line.contains("object-store")).unwrap_or_default();
+        assert!(line.contains(says), "{variable}={value}: {report}");
+        assert_eq!(report.contains(Cause::NoCredentials.advice()), !found, "{report}");
         assert!(buckets.names().is_empty(), "nothing is left");
     }
 }

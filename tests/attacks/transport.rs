@@ -268,7 +268,7 @@ async fn is_refused_for(database: &Database, why: &str) {
     let store = database.store();
     eventually(why, || async {
         match store.connect_once().await {
-            Err(Error::Untrusted(found)) if found.contains(why) => Some(()),
+            Err(Error::Untrusted(found)) if found.says().contains(why) => Some(()),
             _ => None,
         }
     })

@@ -190,7 +190,28 @@ async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
     setting.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
     let report = Report::of(&setting, "all").await;
     report.has("database", "failed", "the database is unavailable (connection refused)");
-    report.has("schema", "skipped", "does not answer");
+    for check in [
+        "schema",
+        "owner",
+        "rights",
+        "transactions",
+        "policy",
+        "vault-keys",
+        "backlog",
+        "indexes",
+        "breaker",
+        "given-up",
+        "durability",
+        "connections",
+        "clock-database",
+        "clock-verdict-now",
+    ] {
+        report.has(check, "skipped", "not checked: no database");
+    }
+    for check in ["provider", "object-store", "limits", "secret-files", "traces", "http.listen"] {
+        let looked_at = |item: &Value| item["check"] == check && item["state"] != "skipped";
+        assert!(report.items.iter().any(looked_at) || check == "object-store", "{check}");
+    }
     report.has("provider", "ok", "signature is good");
     let with = |change: fn(&mut url::Url)| {
         let mut url = url::Url::parse(&right).unwrap();
@@ -325,4 +346,90 @@ async fn every_wrong_key_is_named_not_only_the_first() {
     report.has("configuration", "failed", "log.format");
     // The rest is looked at all the same.
     report.has("schema", "ok", "current");
+}
+
+/// What doctor says with this text of a configuration.
+async fn with_configuration(text: &str) -> Report {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("verdict.toml");
+    std::fs::write(&file, text).unwrap();
+    let arguments = ["doctor", "--json", "--config", file.to_str().unwrap()];
+    let (code, said, error) = crate::harness::run_verdict(&arguments, &[]).await;
+    let items: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{error}"));
+    Report { code, items: items.as_array().unwrap().clone() }
+}
+
+/// The configuration with these addresses to listen on.
+fn listening(setting: &Setting, http: &str, operations: &str) -> String {
+    let text = std::fs::read_to_string(setting.config_file()).unwrap();
+    let text = text.replacen("127.0.0.1:0", http, 1);
+    text.replacen("127.0.0.1:0", operations, 1)
+}
+
+#[tokio::test]
+async fn ports_of_this_installation_are_told_from_those_of_another() {
+    let ours = Setting::new(options()).await;
+    let process = ours.serve().await;
+    let (http, operations) = (process.http.to_string(), process.operations.to_string());
+    let report = with_configuration(&listening(&ours, &http, &operations)).await;
+    report.has("http.listen", "ok", "of this installation serves on");
+    report.has("operations.listen", "ok", "of this installation serves on");
+
+    // Another database: what serves there is in the way.
+    let other = Setting::new(options()).await;
+    let report = with_configuration(&listening(&other, &http, &operations)).await;
+    report.has("http.listen", "failed", "another Verdict, with another database");
+    report.has("operations.listen", "failed", "another Verdict, with another database");
+    assert_eq!(report.code, 1);
+    // The same database, and yet not the process of this configuration.
+    let report = with_configuration(&listening(&ours, &http, "127.0.0.1:0")).await;
+    report.has("http.listen", "failed", "another Verdict, with another operations.listen");
+    report.has("operations.listen", "ok", "is free");
+
+    let mut without = ours;
+    without.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
+    let report = with_configuration(&listening(&without, &http, &operations)).await;
+    report.has("http.listen", "warning", "whose it is cannot be told");
+}
+
+#[tokio::test]
+async fn the_collector_of_traces_is_asked_whether_it_takes_them() {
+    use tokio::net::TcpListener;
+    let setting = Setting::new(options()).await;
+    let text = std::fs::read_to_string(setting.config_file()).unwrap();
+    let told = |more: String| {
+        let text = format!("{text}\n{more}");
+        async move { with_configuration(&text).await }
+    };
+    told(String::new()).await.has("traces", "ok", "no traces are exported");
+    let collector = crate::harness::Collector::start().await;
+    told(collector.configuration()).await.has("traces", "ok", "takes traces");
+    assert!(collector.spans().is_empty());
+    let wrong_path = collector.configuration().replace("/v1/traces", "/elsewhere");
+    told(wrong_path).await.has("traces", "warning", "HTTP 404");
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let endpoint = format!("[traces]\nendpoint = \"http://{closed}/v1/traces\"\n");
+    told(endpoint).await.has("traces", "warning", "connection refused");
+    let mail = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = mail.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = mail.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 ready\r\n\r\n").await;
+        }
+    });
+    let endpoint = format!("[traces]\nendpoint = \"http://{address}/v1/traces\"\n");
+    told(endpoint).await.has("traces", "warning", "not in the expected protocol");
+}
+
+#[tokio::test]
+async fn an_unusable_database_url_hides_no_other_check() {
+    let mut setting = Setting::new(options()).await;
+    setting.database = Database { url: "mysql://nobody@localhost/none".to_owned() };
+    let report = Report::of(&setting, "all").await;
+    assert_eq!(report.code, 2);
+    report.has("configuration", "failed", "database.url");
+    report.has("database", "skipped", "database.url is not usable");
+    report.has("schema", "skipped", "not checked: no database");
+    report.has("provider", "ok", "signature is good");
+    report.has("http.listen", "ok", "is free");
 }

@@ -1,6 +1,7 @@
 //! Asking the provider: every way of asking, and every kind of answer.
 
-use crate::harness::{Options, TestApp, callback, eventually};
+use crate::harness::{Options, TestApp, callback, eventually, make_key};
+use verdict::http::auth::Scope;
 
 #[tokio::test]
 async fn both_signatures_both_methods_and_both_formats_are_spoken() {
@@ -113,6 +114,38 @@ async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_redriven() 
     assert_eq!(redriven.status(), 202);
     let verification = app.settled(id).await;
     assert_eq!(verification["decision"]["outcome"], "approve");
+}
+
+#[tokio::test]
+async fn failed_verification_says_why_to_who_may_only_read_decisions() {
+    let more = "transient_tries = 2\nunreadable_tries = 2".to_owned();
+    let app = TestApp::start_with(Options { more, ..Options::default() }).await;
+    let reader = make_key(&app.database.store(), &[Scope::DecisionsRead]).await;
+    let cases = [
+        ("cut", "no-answer", None),
+        // What was heard before the silence is not why.
+        ("garbage-1-then-cut", "no-answer", None),
+        ("garbage", "unreadable-answer", None),
+        ("invalidbiz", "refused-by-provider", Some("InvalidParam.InvalidBiz")),
+        ("http-503", "provider-fails", Some("ServiceUnavailable")),
+    ];
+    for (biz_id, code, provider_code) in cases {
+        let id = app.accepted(biz_id).await;
+        let shown = app.get_as(&format!("/v1/verifications/{id}?wait=30"), &reader).await.json;
+        assert_eq!(shown["state"], "failed", "{biz_id}: {shown}");
+        assert_eq!(shown["failure"]["code"], code, "{biz_id}: {shown}");
+        assert_eq!(shown["failure"]["provider_code"].as_str(), provider_code, "{biz_id}");
+        let text = shown["failure"]["text"].as_str().unwrap();
+        assert!(text.contains("refetch"), "it says what to do: {text}");
+    }
+    let listed = app.get_as("/v1/verifications?state=failed", &reader).await.json;
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(items.len(), cases.len());
+    for item in items {
+        let case = cases.iter().find(|case| item["biz_id"] == case.0).unwrap();
+        assert_eq!(item["failure"]["code"], case.1, "{item}");
+    }
+    assert!(app.verified("pass-97").await["failure"].is_null());
 }
 
 #[tokio::test]

@@ -196,7 +196,9 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let owner = setting.database.clone();
     let process = setting.serve().await;
-    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    for biz_id in ["pass-97", "invalidbiz"] {
+        assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
     setting.drained().await;
     process.kill().await;
 
@@ -208,6 +210,8 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
         let message = callback("pass-98", now());
         assert_eq!(ingest.post(&setting.client, message).await, Some(202));
     }
+    let failed = setting.get(ingest.http, "/v1/verifications?state=failed").await;
+    assert_eq!(failed.json["items"][0]["failure"]["code"], "refused-by-provider", "{failed:?}");
     let found = setting.get(ingest.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
     let id = found.json["items"][0]["id"].as_str().unwrap();
     let path = format!("/v1/verifications/{id}/material");

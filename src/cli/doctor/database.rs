@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use verdict::app::Role;
 use verdict::policy::Policy;
 use verdict::store::inspection::Server;
-use verdict::store::{Error, Protection, SchemaState};
+use verdict::store::{Error, Protection, SchemaState, Store};
 use verdict::vault::Vault;
 
 use super::finding::Finding;
@@ -19,6 +19,10 @@ const SKEW_THAT_REFUSES: time::Duration = time::Duration::minutes(5);
 const LONG_SECONDS: f64 = 600.0;
 /// Due work that waits for longer is late.
 const LATE_SECONDS: f64 = 60.0;
+
+/// What [`of_server`] looks at.
+pub(super) const SERVER_CHECKS: [&str; 4] =
+    ["database", "durability", "connections", "clock-database"];
 
 /// What the server itself says.
 pub(super) fn of_server(
@@ -61,21 +65,7 @@ fn reachable(server: &Server) -> Finding {
 
 /// There is no connection to be had.
 pub(super) fn unreachable(error: &Error) -> Finding {
-    let hint = match error {
-        Error::Untrusted(_) => hint::UNTRUSTED,
-        Error::Refused { code, .. } if code.starts_with("28") => {
-            "see user and password of database.url, and the server's pg_hba.conf"
-        }
-        Error::Unavailable(why) if why.contains("53300") => {
-            "see who holds connections (select * from pg_stat_activity), and the limits: \
-             max_connections, and connection limit of role and database"
-        }
-        Error::Refused { code, .. } if code == "3D000" => {
-            "create the database that database.url names, then run `verdict migrate`"
-        }
-        _ => "see that Postgres runs, and host and port of database.url",
-    };
-    Finding::failed(error.to_string(), hint)
+    Finding::failed(error.to_string(), hint::about_database(error))
 }
 
 /// How the connection is protected on its way, as the URL says; asks nobody.
@@ -160,15 +150,15 @@ pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Fin
     }
 }
 
-pub(super) async fn clock(patient: &Patient) -> Finding {
-    match patient.store.database_now().await {
+pub(super) async fn clock(patient: &Patient, store: &Store) -> Finding {
+    match store.database_now().await {
         Ok(then) => clock_against(then, patient.clock.now()),
         Err(error) => unasked(&error),
     }
 }
 
-pub(super) async fn schema(patient: &Patient) -> Finding {
-    match patient.store.schema_state().await {
+pub(super) async fn schema(store: &Store) -> Finding {
+    match store.schema_state().await {
         Ok(state @ SchemaState::Current) => Finding::ok(format!("the schema is {state}")),
         Ok(state @ SchemaState::Newer) => Finding::warning(
             format!("the schema is {state}"),
@@ -190,8 +180,8 @@ pub(super) async fn schema(patient: &Patient) -> Finding {
     }
 }
 
-pub(super) async fn indexes(patient: &Patient) -> Finding {
-    match patient.store.invalid_indexes().await {
+pub(super) async fn indexes(store: &Store) -> Finding {
+    match store.invalid_indexes().await {
         Ok(invalid) if invalid.is_empty() => Finding::ok("every index is whole"),
         Ok(invalid) => Finding::failed(
             format!("the building of {} was cut short", invalid.join(", ")),
@@ -202,8 +192,8 @@ pub(super) async fn indexes(patient: &Patient) -> Finding {
 }
 
 /// The owner of the schema, and the rights of others to create objects in its database.
-pub(super) async fn owner(patient: &Patient, role: &str, is_owner: bool) -> Vec<Finding> {
-    let ownership = match patient.store.ownership().await {
+pub(super) async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Finding> {
+    let ownership = match store.ownership().await {
         Ok(ownership) => ownership,
         Err(error) => return vec![unasked(&error)],
     };
@@ -231,7 +221,7 @@ pub(super) async fn owner(patient: &Patient, role: &str, is_owner: bool) -> Vec<
     found
 }
 
-pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Finding {
+pub(super) async fn rights(patient: &Patient, store: &Store, role: &str, owner: bool) -> Finding {
     if owner {
         return Finding::warning(
             format!("{role} owns the schema, and may do more than serving needs"),
@@ -239,7 +229,7 @@ pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Findin
         );
     }
     let roles = rights::roles_for(patient.role, patient.config.has_vault_keys());
-    match patient.store.missing_rights(&rights::given_to(roles)).await {
+    match store.missing_rights(&rights::given_to(roles)).await {
         Ok(missing) if missing.is_empty() => {
             Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))
         }
@@ -261,9 +251,9 @@ pub(super) async fn rights(patient: &Patient, role: &str, owner: bool) -> Findin
     }
 }
 
-pub(super) async fn transactions(patient: &Patient) -> Vec<Finding> {
+pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
     let mut found = Vec::new();
-    match patient.store.long_transactions(LONG_SECONDS).await {
+    match store.long_transactions(LONG_SECONDS).await {
         Ok(long) if long.count > 0 => found.push(Finding::warning(
             format!(
                 "{} open for more than {} min, the oldest for {}: dead rows cannot be removed",
@@ -276,7 +266,7 @@ pub(super) async fn transactions(patient: &Patient) -> Vec<Finding> {
         Ok(_) => {}
         Err(error) => found.push(unasked(&error)),
     }
-    match patient.store.inspect_server().await {
+    match store.inspect_server().await {
         Ok(server) if server.idle_transaction_ms == 0 => found.push(Finding::warning(
             "idle_in_transaction_session_timeout is 0: a forgotten transaction stays for ever",
             "alter database … set idle_in_transaction_session_timeout = '60s'",
@@ -290,11 +280,11 @@ pub(super) async fn transactions(patient: &Patient) -> Vec<Finding> {
     found
 }
 
-pub(super) async fn policy(patient: &Patient) -> Finding {
+pub(super) async fn policy(patient: &Patient, store: &Store) -> Finding {
     if !patient.role.works() {
         return Finding::skipped("this role decides nothing");
     }
-    let in_use = match patient.store.policies_in_use().await {
+    let in_use = match store.policies_in_use().await {
         Ok(in_use) => in_use,
         Err(error) => return unasked(&error),
     };
@@ -319,14 +309,14 @@ pub(super) async fn policy(patient: &Patient) -> Finding {
     }
 }
 
-pub(super) async fn vault_keys(patient: &Patient) -> Vec<Finding> {
+pub(super) async fn vault_keys(patient: &Patient, store: &Store) -> Vec<Finding> {
     if !patient.role.works() && !patient.config.has_vault_keys() {
         return vec![Finding::skipped("this role has no keys and shows nobody's data")];
     }
     let Ok(ring) = patient.config.key_ring() else {
         return vec![Finding::skipped("vault.keys is not usable")];
     };
-    let needed = match patient.store.vault_keys_in_use().await {
+    let needed = match store.vault_keys_in_use().await {
         Ok(needed) => needed,
         Err(error) => return vec![unasked(&error)],
     };
@@ -338,7 +328,7 @@ pub(super) async fn vault_keys(patient: &Patient) -> Vec<Finding> {
         )];
     }
     let vault = Vault::new(ring);
-    let others = match verdict::app::keys_with_other_bytes(&vault, &patient.store).await {
+    let others = match verdict::app::keys_with_other_bytes(&vault, store).await {
         Ok(others) => others,
         Err(error) => return vec![unasked(&error)],
     };
@@ -365,8 +355,8 @@ pub(super) async fn vault_keys(patient: &Patient) -> Vec<Finding> {
     )]
 }
 
-pub(super) async fn backlog(patient: &Patient) -> Finding {
-    match patient.store.backlog().await {
+pub(super) async fn backlog(store: &Store) -> Finding {
+    match store.backlog().await {
         Ok(backlog) if backlog.oldest_seconds > LATE_SECONDS => Finding::warning(
             format!(
                 "{} due, the oldest for {}",
@@ -385,11 +375,11 @@ pub(super) async fn backlog(patient: &Patient) -> Finding {
     }
 }
 
-pub(super) async fn breaker(patient: &Patient) -> Finding {
+pub(super) async fn breaker(patient: &Patient, store: &Store) -> Finding {
     let Ok(account) = patient.config.account() else {
         return Finding::skipped("provider.account is not usable");
     };
-    match patient.store.open_breaker(&account).await {
+    match store.open_breaker(&account).await {
         Ok(None) => Finding::ok("closed: calls go out"),
         Ok(Some(open)) => {
             let says = format!("open for {} ({})", minutes(open.open_seconds), open.breaker);
@@ -410,8 +400,8 @@ pub(super) async fn breaker(patient: &Patient) -> Finding {
     }
 }
 
-pub(super) async fn given_up(patient: &Patient) -> Finding {
-    match patient.store.given_up().await {
+pub(super) async fn given_up(store: &Store) -> Finding {
+    match store.given_up().await {
         Ok(Some(0)) => Finding::ok("no verification was given up"),
         Ok(Some(count)) => Finding::warning(
             format!("{count} verifications were given up (state failed)"),
@@ -431,7 +421,7 @@ fn unasked(error: &Error) -> Finding {
         Error::Refused { code, .. } if code == "42501" => {
             Finding::skipped("this role may not see it: see rights")
         }
-        error => Finding::failed(error.to_string(), "see that Postgres runs, then try again"),
+        error => Finding::failed(error.to_string(), hint::about_database(error)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod database;
 mod finding;
+mod listeners;
 mod provider;
 mod rights;
 mod surroundings;
@@ -17,6 +18,7 @@ use verdict::app::Role;
 use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
+use verdict::store::inspection::Server;
 use verdict::store::{Settings, Store};
 
 use super::serve::RoleName;
@@ -35,8 +37,9 @@ pub struct Arguments {
     json: bool,
 }
 
-/// For one check.
-const LIMIT: Duration = Duration::from_secs(15);
+/// For one check. A little longer than the object store is waited for, so that its own word for it
+/// is told.
+const LIMIT: Duration = Duration::from_secs(25);
 /// Enough for the checks that ask the database side by side.
 const CONNECTIONS: u32 = 4;
 
@@ -45,9 +48,27 @@ struct Patient {
     config: Config,
     environment: Environment,
     role: Role,
-    store: Store,
+    /// Whose database it is, where that can be told.
+    installation: Option<String>,
+    /// A scene that somebody was verified in.
+    scene: Option<String>,
     clock: Clock,
     ids: Ids,
+}
+
+impl Patient {
+    /// Asks the database what the other checks need of it; the error is what to say of it. It has a
+    /// limit of its own, `database.timeout_seconds`.
+    async fn learn(&mut self, store: &Store) -> Result<Server, Finding> {
+        let server = match store.connect_once().await {
+            Ok(()) => store.inspect_server().await,
+            Err(error) => Err(error),
+        };
+        let server = server.map_err(|error| database::unreachable(&error))?;
+        self.installation = store.installation().await.ok();
+        self.scene = store.a_scene().await.ok().flatten();
+        Ok(server)
+    }
 }
 
 /// Looks at everything; exit code 0 all well or warnings, 1 something failed, 2 the configuration
@@ -89,74 +110,33 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     let store = config.store().ok().and_then(|settings| {
         Store::new(&Settings { max_connections: CONNECTIONS, ..settings }).ok()
     });
-    let Some(store) = store else {
-        let finding = Finding::skipped("without a good database.url nothing more can be looked at");
-        items.push(Item::new("database", finding));
-        return (items, ExitCode::from(2));
+    let (clock, ids) = (Clock::system(), Ids::random());
+    let environment = context.environment.clone();
+    let mut patient =
+        Patient { config, environment, role, installation: None, scene: None, clock, ids };
+    let server = match &store {
+        None => Err(Finding::skipped("not checked: database.url is not usable")),
+        Some(store) => {
+            items.push(Item::new("database-tls", database::protection(store.protection())));
+            patient.learn(store).await
+        }
     };
-    let patient = Arc::new(Patient {
-        config,
-        environment: context.environment.clone(),
-        role,
-        store,
-        clock: Clock::system(),
-        ids: Ids::random(),
-    });
-    items.push(Item::new("database-tls", database::protection(patient.store.protection())));
-    // It has a limit of its own, database.timeout_seconds.
-    let server = match patient.store.connect_once().await {
-        Ok(()) => patient.store.inspect_server().await,
-        Err(error) => Err(error),
-    };
-    let mut checks = Checks { patient: Arc::clone(&patient), running: Vec::new() };
+    let asked = store.clone().filter(|_| server.is_ok());
+    let mut checks = Checks { patient: Arc::new(patient), store: asked, running: Vec::new() };
     checks.add("secret-files", |patient| async move { surroundings::secret_files(&patient) });
     checks.add("limits", |patient| async move { surroundings::limits(&patient) });
-    match server {
-        Ok(server) => {
-            let now = patient.clock.now();
-            let settings = (patient.config.max_connections(), patient.role);
-            for (name, findings) in database::of_server(&server, now, settings) {
-                items.extend(findings.into_iter().map(|finding| Item::new(name, finding)));
-            }
-            checks.add("schema", |patient| async move { database::schema(&patient).await });
-            checks.add("indexes", |patient| async move { database::indexes(&patient).await });
-            let owner = server.owner || server.superuser;
-            let role = server.role.clone();
-            checks.add("owner", move |patient| async move {
-                database::owner(&patient, &role, owner).await
-            });
-            checks.add("rights", move |patient| async move {
-                database::rights(&patient, &server.role, owner).await
-            });
-            checks
-                .add("clock-verdict-now", |patient| async move { database::clock(&patient).await });
-            checks.add(
-                "transactions",
-                |patient| async move { database::transactions(&patient).await },
-            );
-            checks.add("policy", |patient| async move { database::policy(&patient).await });
-            checks.add("vault-keys", |patient| async move { database::vault_keys(&patient).await });
-            checks.add("backlog", |patient| async move { database::backlog(&patient).await });
-            checks.add("breaker", |patient| async move { database::breaker(&patient).await });
-            checks.add("given-up", |patient| async move { database::given_up(&patient).await });
-        }
-        Err(error) => {
-            items.push(Item::new("database", database::unreachable(&error)));
-            for name in ["schema", "rights", "policy", "vault-keys", "backlog", "breaker"] {
-                items.push(Item::new(name, Finding::skipped("the database does not answer")));
-            }
-        }
-    }
+    items.extend(of_server(&checks.patient, &server));
+    ask_database(&mut checks, server.ok());
     checks.add("provider", |patient| async move { provider::call(&patient).await });
     checks.add("object-store", |patient| async move { surroundings::object_store(&patient).await });
     checks.add("disk-space", |patient| async move { surroundings::disk_space(&patient) });
-    checks.add("http.listen", |patient| async move { surroundings::public(&patient).await });
-    checks.add(
-        "operations.listen",
-        |patient| async move { surroundings::operations(&patient).await },
-    );
+    checks.add("traces", |patient| async move { surroundings::traces(&patient).await });
+    checks.add("http.listen", |patient| async move { listeners::public(&patient).await });
+    checks.add("operations.listen", |patient| async move { listeners::operations(&patient).await });
     items.extend(checks.done().await);
-    patient.store.close().await;
+    if let Some(store) = store {
+        store.close().await;
+    }
     let code = if !complaints.is_empty() {
         ExitCode::from(2)
     } else if items.iter().any(|item| item.finding.state == State::Failed) {
@@ -165,6 +145,53 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
         ExitCode::SUCCESS
     };
     (items, code)
+}
+
+/// What the server says of itself, or that it says nothing.
+fn of_server(patient: &Patient, server: &Result<Server, Finding>) -> Vec<Item> {
+    let found = match server {
+        Ok(server) => {
+            let settings = (patient.config.max_connections(), patient.role);
+            database::of_server(server, patient.clock.now(), settings)
+        }
+        Err(finding) => database::SERVER_CHECKS.map(|name| {
+            let finding = if name == "database" { finding.clone() } else { not_checked() };
+            (name, vec![finding])
+        }),
+    };
+    let items = |(name, findings): (_, Vec<Finding>)| {
+        findings.into_iter().map(move |finding| Item::new(name, finding))
+    };
+    found.into_iter().flat_map(items).collect()
+}
+
+/// Every check that asks the database; without one each says so.
+fn ask_database(checks: &mut Checks, server: Option<Server>) {
+    let owner = server.as_ref().is_some_and(|server| server.owner || server.superuser);
+    let role = server.map(|server| server.role).unwrap_or_default();
+    let same = role.clone();
+    checks.ask("schema", |_, store| async move { database::schema(&store).await });
+    checks.ask("indexes", |_, store| async move { database::indexes(&store).await });
+    checks.ask("owner", move |_, store| async move { database::owner(&store, &role, owner).await });
+    checks.ask("rights", move |patient, store| async move {
+        database::rights(&patient, &store, &same, owner).await
+    });
+    checks.ask("clock-verdict-now", |patient, store| async move {
+        database::clock(&patient, &store).await
+    });
+    checks.ask("transactions", |_, store| async move { database::transactions(&store).await });
+    checks.ask("policy", |patient, store| async move { database::policy(&patient, &store).await });
+    checks.ask("vault-keys", |patient, store| async move {
+        database::vault_keys(&patient, &store).await
+    });
+    checks.ask("backlog", |_, store| async move { database::backlog(&store).await });
+    checks
+        .ask("breaker", |patient, store| async move { database::breaker(&patient, &store).await });
+    checks.ask("given-up", |_, store| async move { database::given_up(&store).await });
+}
+
+fn not_checked() -> Finding {
+    Finding::skipped("not checked: no database")
 }
 
 fn complaint(error: &ConfigError, context: &Context) -> Item {
@@ -183,6 +210,8 @@ fn misnamed(context: &Context) -> Vec<Item> {
 /// Checks that run side by side, shown in the order they were added.
 struct Checks {
     patient: Arc<Patient>,
+    /// A database that answers.
+    store: Option<Store>,
     running: Vec<(&'static str, tokio::task::JoinHandle<Vec<Finding>>)>,
 }
 
@@ -203,6 +232,18 @@ impl Checks {
             }
         };
         self.running.push((name, tokio::spawn(limited)));
+    }
+
+    /// The same for one that asks the database.
+    fn ask<F, O>(&mut self, name: &'static str, check: impl FnOnce(Arc<Patient>, Store) -> F)
+    where
+        F: Future<Output = O> + Send + 'static,
+        O: Into<Vec<Finding>> + Send,
+    {
+        match self.store.clone() {
+            Some(store) => self.add(name, |patient| check(patient, store)),
+            None => self.add(name, |_| async { not_checked() }),
+        }
     }
 
     async fn done(self) -> Vec<Item> {

@@ -34,12 +34,11 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
             "see that this machine has its certificate authorities (ca-certificates)",
         )];
     };
-    let scene = patient.store.a_scene().await.ok().flatten();
     let nobody = format!("unknown_{}", patient.ids.nonce());
-    let scene_name = scene.as_deref().unwrap_or(NO_SCENE);
+    let scene_name = patient.scene.as_deref().unwrap_or(NO_SCENE);
     match client.describe_verify_result(scene_name, &nobody).await {
         Ok(answer) => {
-            let mut found = vec![answered(&answer, scene.is_some())];
+            let mut found = vec![answered(&answer, patient.scene.is_some())];
             if answer.simulated {
                 found.push(Finding::warning(
                     "it is a simulated provider: nobody is really verified",
@@ -61,7 +60,7 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
         )],
         Err(problem) => vec![Finding::failed(
             problem.to_string(),
-            "see provider.endpoint, DNS, and whether a firewall lets this machine out on its port",
+            format!("provider.endpoint: {}", problem.cause().advice()),
         )],
     }
 }

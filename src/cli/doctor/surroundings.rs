@@ -1,13 +1,11 @@
 //! What is around the process: files, the object store, disk and ports.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use verdict::app::descriptors;
+use verdict::causes::{self, Cause};
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
@@ -25,7 +23,7 @@ const STICKY: u32 = 0o1000;
 /// Below it images are lost soon.
 const FEW_BYTES: u64 = 1 << 30;
 const FEW_SHARE: f64 = 0.05;
-/// For a service on this machine to answer.
+/// For the collector of traces to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// What is put into the store and taken out again.
 const PROBE: &[u8] = b"verdict doctor";
@@ -83,8 +81,10 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
     let opened = tokio::task::spawn_blocking(move || Archive::open(&images.store)).await;
     let hint = "see images.store: the folder must be writable, or bucket, endpoint and key of \
                 [images.s3] good for put, get, list and delete";
-    let Ok(Ok(archive)) = opened else {
-        return Finding::failed(ArchiveError::Setup.to_string(), hint);
+    let archive = match opened {
+        Ok(Ok(archive)) => archive,
+        Ok(Err(error)) => return Finding::failed(error.to_string(), advice(error)),
+        Err(_) => return Finding::failed(ArchiveError::Setup.to_string(), hint),
     };
     let now = patient.clock.now();
     let probe = ImageId {
@@ -95,7 +95,7 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
     if !patient.role.works() {
         return match archive.get(&probe).await {
             Ok(_) => Finding::ok("objects can be read"),
-            Err(error) => Finding::failed(format!("get: {error}"), hint),
+            Err(error) => Finding::failed(format!("get: {error}"), advice(error)),
         };
     }
     match round_trip(&archive, &probe).await {
@@ -110,8 +110,13 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
             }
         )),
         Ok((false, _)) => Finding::failed("what was put is not what was read", hint),
-        Err((what, error)) => Finding::failed(format!("{what}: {error}"), hint),
+        Err((what, error)) => Finding::failed(format!("{what}: {error}"), advice(error)),
     }
+}
+
+/// What to do about it, by its cause.
+fn advice(error: ArchiveError) -> String {
+    format!("images.store: {}", error.cause().advice())
 }
 
 /// Puts an object twice, reads and deletes it; whether it was the same, and what the second put did.
@@ -160,34 +165,6 @@ pub(super) fn disk_space(patient: &Patient) -> Finding {
     Finding::ok(says)
 }
 
-pub(super) async fn public(patient: &Patient) -> Finding {
-    if !patient.role.accepts() {
-        return Finding::skipped("this role does not listen there");
-    }
-    match patient.config.http_listen() {
-        Ok(address) => listener(address).await,
-        Err(_) => Finding::skipped("http.listen is not usable"),
-    }
-}
-
-pub(super) async fn operations(patient: &Patient) -> Finding {
-    match patient.config.operations_listen() {
-        Ok(address) => listener(address).await,
-        Err(_) => Finding::skipped("operations.listen is not usable"),
-    }
-}
-
-async fn listener(address: SocketAddr) -> Finding {
-    match TcpListener::bind(address).await {
-        Ok(_) => Finding::ok(format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => taken(address).await,
-        Err(error) => Finding::failed(
-            format!("cannot listen on {address}: {}", error.kind()),
-            "choose an address of this machine, and a port this user may use",
-        ),
-    }
-}
-
 /// What the operating system allows this user: the service will run under the same limits.
 pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -217,57 +194,36 @@ pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
     found
 }
 
-/// By us, or by somebody else. `/healthz` tells, for it asks nobody; `/readyz` is about the state.
-async fn taken(address: SocketAddr) -> Finding {
-    match tokio::time::timeout(ANSWER, get(address, "/healthz")).await {
-        Ok(Some(answer)) if is_ours(&answer) => {}
-        Ok(_) => {
-            return Finding::failed(
-                format!("{address} is taken by another program"),
-                "stop it, or choose another address",
-            );
+/// The collector of traces: it takes an empty export, or says that it is something else.
+pub(super) async fn traces(patient: &Patient) -> Finding {
+    let settings = match patient.config.traces() {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Finding::ok("traces.endpoint is empty: no traces are exported"),
+        Err(_) => return Finding::skipped("the section traces is not usable"),
+    };
+    let address = settings.endpoint.origin().ascii_serialization();
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build();
+    let Ok(client) = client else { return Finding::skipped("the HTTP client cannot be set up") };
+    // No spans at all are an empty message.
+    let request = client.post(settings.endpoint).header("content-type", "application/x-protobuf");
+    match request.send().await {
+        Ok(answer) if answer.status().is_success() => {
+            Finding::ok(format!("the collector at {address} takes traces"))
         }
-        Err(_) => {
-            return Finding::failed(
-                format!("{address} is taken by another program, or by a verdict that hangs"),
-                "see which it is (ss -ltnp): another one can be stopped, or choose another address",
-            );
-        }
-    }
-    match tokio::time::timeout(ANSWER, get(address, "/readyz")).await {
-        Ok(Some(answer)) if answer.starts_with("HTTP/1.1 200") => {
-            Finding::ok(format!("a ready verdict serves on {address}"))
-        }
-        Ok(Some(_)) => Finding::warning(
-            format!("a verdict serves on {address} and is not ready"),
-            "ask /readyz on its operations.listen why",
+        Ok(answer) => Finding::warning(
+            format!("{address} answers a trace with HTTP {}", answer.status().as_u16()),
+            "see that traces.endpoint has the path for OTLP over HTTP, as a rule /v1/traces",
         ),
-        _ => Finding::warning(
-            format!("a verdict serves on {address} and does not say in time whether it is ready"),
-            "leave it running, and see what database says here",
-        ),
+        Err(error) => {
+            let cause = causes::of(&error).unwrap_or(Cause::Unknown);
+            Finding::warning(
+                format!("the collector at {address} does not take traces: {cause}"),
+                format!("traces.endpoint: {}; meanwhile traces are dropped", cause.advice()),
+            )
+        }
     }
-}
-
-/// Of `/healthz`: our words, and the id that we give each request.
-fn is_ours(answer: &str) -> bool {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    head.to_ascii_lowercase().contains("\r\nx-request-id: ") && body == "{\"status\":\"ok\"}"
-}
-
-/// What is answered there.
-async fn get(mut address: SocketAddr, path: &str) -> Option<String> {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
 }

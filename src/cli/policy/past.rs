@@ -131,7 +131,8 @@ pub(super) async fn backtest(
     let mut progress = Progress::of(&store, &range).await?;
     let mut written = match &arguments.flips {
         Some(file) => Some(std::io::BufWriter::new(
-            std::fs::File::create(file).with_context(|| file.display().to_string())?,
+            std::fs::File::create(file)
+                .with_context(|| format!("{} cannot be written", file.display()))?,
         )),
         None => None,
     };
@@ -168,7 +169,8 @@ pub(super) async fn backtest(
         let title = format!("Backtest of {} ({})", candidate.name(), candidate.digest());
         let thresholds = Thresholds { old: old.unwrap_or_default(), new: candidate.score_bounds() };
         let page = report::html(&title, comparison, &thresholds, &listed);
-        std::fs::write(file, page).with_context(|| file.display().to_string())?;
+        std::fs::write(file, page)
+            .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     if arguments.range.json {
         say(serde_json::to_string_pretty(comparison)?);

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::connection::{self, Failure};
 use super::credentials::{self, Chain};
 use super::wire::{self, Reading};
+use crate::causes::{self, Cause, Service};
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
@@ -120,22 +121,33 @@ pub enum Unanswered {
     #[error(transparent)]
     NoCredentials(#[from] credentials::Error),
     /// No connection; nothing was sent.
-    #[error("cannot connect to the provider")]
-    Connect,
+    #[error("cannot connect to the provider: {0}")]
+    Connect(Cause),
     /// No complete answer in time.
     #[error("the provider did not answer in time")]
     Timeout,
     /// The connection ended before the answer did.
-    #[error("the connection to the provider was cut")]
-    Cut,
+    #[error("the connection to the provider was cut: {0}")]
+    Cut(Cause),
+}
+
+impl Unanswered {
+    /// Why, for logs, metrics and hints.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::NoCredentials(_) => Cause::NoCredentials,
+            Self::Connect(cause) | Self::Cut(cause) => *cause,
+            Self::Timeout => Cause::Timeout,
+        }
+    }
 }
 
 impl From<Failure> for Unanswered {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Connect => Self::Connect,
+            Failure::Connect(cause) => Self::Connect(cause),
             Failure::Timeout => Self::Timeout,
-            Failure::Cut => Self::Cut,
+            Failure::Cut(cause) => Self::Cut(cause),
         }
     }
 }
@@ -194,7 +206,7 @@ impl Client {
                 .map(|(name, value)| ((*name).to_owned(), value.as_str().to_owned())),
         );
         let called = self.call(Method::Post, TOKEN, params).await.map_err(|error| {
-            tracing::warn!(%error, "a verification could not be started");
+            tracing::warn!(%error, cause = error.cause().code(), "a verification could not be started");
             NotStarted::Unavailable { wait: None, code: None }
         })?;
         let reading = wire::read_token(called.http_status, &called.body);
@@ -213,6 +225,19 @@ impl Client {
     }
 
     async fn call(
+        &self,
+        method: Method,
+        action: &str,
+        params: Vec<(String, String)>,
+    ) -> Result<Called, Unanswered> {
+        let called = self.call_once(method, action, params).await;
+        if let Err(error) = &called {
+            causes::count(Service::Provider, error.cause());
+        }
+        called
+    }
+
+    async fn call_once(
         &self,
         method: Method,
         action: &str,

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{Credentials, Environment, Fixed, Miss, Secret};
+use crate::causes::{self, Cause};
 use crate::domain::byte_order_mark;
 
 /// Our own settings. Who gives a key there means that key.
@@ -33,9 +34,9 @@ async fn secret_in(path: &Path) -> Result<SecretString, Miss> {
     }
 }
 
-/// The content of a file, or what kind of error kept it from us.
-pub(super) async fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, std::io::ErrorKind> {
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| error.kind())?;
+/// The content of a file, or why it cannot be read.
+pub(super) async fn read(path: &Path) -> Result<zeroize::Zeroizing<String>, Cause> {
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| causes::of_io(&error))?;
     Ok(byte_order_mark::removed_from_secret(text.into()))
 }
 

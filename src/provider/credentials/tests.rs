@@ -233,7 +233,7 @@ async fn an_oidc_token_is_exchanged_and_read_again_each_time() {
     clock.advance(minutes(60));
     let error = chain.get().await.unwrap_err().to_string();
     let expected = "no usable credentials for the provider (OIDC: the token file cannot be read \
-                    (entity not found))";
+                    (it does not exist))";
     assert_eq!(error, expected);
 }
 
@@ -285,8 +285,8 @@ async fn the_error_says_what_was_tried_and_what_is_missing() {
     let expected = "no usable credentials for the provider (settings: no access key is set; \
         environment: ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set; \
         OIDC: ALIBABA_CLOUD_ROLE_ARN is not set; \
-        CLI profile: ~/.aliyun/config.json cannot be read (entity not found); \
-        credentials file: it cannot be read (entity not found); \
+        CLI profile: ~/.aliyun/config.json cannot be read (it does not exist); \
+        credentials file: it cannot be read (it does not exist); \
         ECS role: switched off; \
         credentials URI: ALIBABA_CLOUD_CREDENTIALS_URI is not set)";
     assert_eq!(error.to_string(), expected);

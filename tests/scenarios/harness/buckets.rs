@@ -25,6 +25,10 @@ pub struct Manner {
     pub without_etag: bool,
     /// The names of objects follow the host at once.
     pub bucket_in_host: bool,
+    /// Every request gets this status, code and more of a body.
+    pub refuses_all: Option<(u16, &'static str, &'static str)>,
+    /// Whose access key it knows, if not `bucket-key`.
+    pub knows: Option<&'static str>,
 }
 
 /// The store; paths are `/bucket/name`.
@@ -105,7 +109,13 @@ async fn answer(State(buckets): State<Buckets>, request: Request) -> Response {
 async fn answer_fully(buckets: &Buckets, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-    if !signed.is_some_and(|value| value.starts_with("AWS4-HMAC-SHA256 Credential=bucket-key/")) {
+    if let Some((status, code, more)) = buckets.manner.refuses_all {
+        let status = axum::http::StatusCode::from_u16(status).expect("a status");
+        return (status, format!("<Error><Code>{code}</Code>{more}</Error>")).into_response();
+    }
+    let knows = buckets.manner.knows.unwrap_or("bucket-key");
+    let begins = format!("AWS4-HMAC-SHA256 Credential={knows}/");
+    if !signed.is_some_and(|value| value.starts_with(&begins)) {
         return (403, "<Error><Code>AccessDenied</Code></Error>").into_response_with_status();
     }
     let body = to_bytes(body, 1 << 24).await.expect("a body");

@@ -1,0 +1,154 @@
+//! The addresses to listen on: free, taken by this installation's own service, or by another program.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Patient;
+use super::finding::Finding;
+
+/// For a service on this machine to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Of `/readyz` on an operations listener; members that an older version lacks are `None`.
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    status: String,
+    installation: Option<String>,
+    http: Option<SocketAddr>,
+}
+
+pub(super) async fn public(patient: &Patient) -> Finding {
+    if !patient.role.accepts() {
+        return Finding::skipped("this role does not listen there");
+    }
+    let Ok(address) = patient.config.http_listen() else {
+        return Finding::skipped("http.listen is not usable");
+    };
+    if let Some(finding) = free_or_not_ours(address).await {
+        return finding;
+    }
+    // Strangers ask there, so whose it is is only said on the operations listener beside it.
+    let operations = patient.config.operations_listen().ok();
+    let beside = match operations {
+        Some(operations) => details(operations).await,
+        None => None,
+    };
+    match beside {
+        Some(details) if details.http.is_some_and(|http| is_same(http, address)) => {
+            served(patient, address, &details)
+        }
+        Some(Details { installation: None, .. }) => Finding::warning(
+            format!("a verdict serves on {address}, and it does not say whose"),
+            "see with ss -ltnp that it is the one with this configuration",
+        ),
+        _ => another(address, "with another operations.listen"),
+    }
+}
+
+pub(super) async fn operations(patient: &Patient) -> Finding {
+    let Ok(address) = patient.config.operations_listen() else {
+        return Finding::skipped("operations.listen is not usable");
+    };
+    if let Some(finding) = free_or_not_ours(address).await {
+        return finding;
+    }
+    match details(address).await {
+        Some(details) => served(patient, address, &details),
+        None => Finding::warning(
+            format!("a verdict serves on {address} and does not say in time whether it is ready"),
+            "leave it running, and see what database says here",
+        ),
+    }
+}
+
+/// `None`: a Verdict serves there. `/healthz` tells, for it asks nobody.
+async fn free_or_not_ours(address: SocketAddr) -> Option<Finding> {
+    match TcpListener::bind(address).await {
+        Ok(_) => return Some(Finding::ok(format!("{address} is free"))),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+        Err(error) => {
+            let cause = verdict::causes::of_io(&error);
+            let says = format!("cannot listen on {address}: {cause}");
+            let hint = "choose an address of this machine, and a port this user may use";
+            return Some(Finding::failed(says, hint));
+        }
+    }
+    match tokio::time::timeout(ANSWER, get(address, "/healthz")).await {
+        Ok(Some(answer)) if is_ours(&answer) => None,
+        Ok(_) => Some(Finding::failed(
+            format!("{address} is taken by another program"),
+            "stop it, or choose another address",
+        )),
+        Err(_) => Some(Finding::failed(
+            format!("{address} is taken by another program, or by a verdict that hangs"),
+            "see which it is (ss -ltnp): another one can be stopped, or choose another address",
+        )),
+    }
+}
+
+/// A Verdict that answers there: of this database, of another, or it cannot be told.
+fn served(patient: &Patient, address: SocketAddr, details: &Details) -> Finding {
+    let same = patient.installation.as_ref().zip(details.installation.as_ref());
+    match same.map(|(ours, theirs)| ours == theirs) {
+        Some(false) => another(address, "with another database"),
+        _ if details.status != "ready" => Finding::warning(
+            format!("a verdict serves on {address} and is not ready"),
+            "ask /readyz on its operations.listen why",
+        ),
+        Some(true) => {
+            Finding::ok(format!("a ready verdict of this installation serves on {address}"))
+        }
+        None => Finding::warning(
+            format!("a ready verdict serves on {address}; whose it is cannot be told"),
+            "see what database says here, and with ss -ltnp which process it is",
+        ),
+    }
+}
+
+fn another(address: SocketAddr, how: &str) -> Finding {
+    Finding::failed(
+        format!("{address} is taken by another Verdict, {how}"),
+        "stop it, or choose another address",
+    )
+}
+
+/// The same port, and an address that leads there.
+fn is_same(bound: SocketAddr, wanted: SocketAddr) -> bool {
+    bound.port() == wanted.port()
+        && (bound.ip() == wanted.ip()
+            || bound.ip().is_unspecified()
+            || wanted.ip().is_unspecified())
+}
+
+async fn details(address: SocketAddr) -> Option<Details> {
+    let answer = tokio::time::timeout(ANSWER, get(address, "/readyz")).await.ok()??;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
+}
+
+/// Of `/healthz`: our words, and the id that we give each request.
+fn is_ours(answer: &str) -> bool {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    head.to_ascii_lowercase().contains("\r\nx-request-id: ") && body == "{\"status\":\"ok\"}"
+}
+
+/// What is answered there.
+async fn get(mut address: SocketAddr, path: &str) -> Option<String> {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await.ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
