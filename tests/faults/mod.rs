@@ -85,7 +85,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
     say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
 
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
-    let measures = measures::measures(&world, &ledger).await;
+    let measures = measures::measures(&mut reckoning, &world, &ledger).await;
     watchman.abort();
     stop(&world).await;
     reckoning::processes(&mut reckoning, &world);

@@ -41,7 +41,7 @@ impl Reckoning {
         self.counted.push((what.into(), n));
     }
 
-    fn zero(&mut self, promise: &'static str, broken: Vec<String>) {
+    pub fn zero(&mut self, promise: &'static str, broken: Vec<String>) {
         self.lines.push(Line { promise, broken });
     }
 

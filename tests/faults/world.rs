@@ -27,6 +27,8 @@ pub const QUERIES_PER_SECOND: f64 = 100.0;
 /// What is granted of them, and calls at once, as `worker::Settings::pace` has it.
 pub const GRANTED_PER_SECOND: f64 = 95.5;
 pub const BURST: f64 = 2.0;
+/// Length of a lease.
+pub const LEASE_SECONDS: f64 = 2.0;
 const DATABASE: &str = "faults";
 
 /// Writes down, inside the transactions themselves, who got which lease when and in which
@@ -357,7 +359,7 @@ mode = "off"
 id = "test"
 secret = "{}"
 [worker]
-lease_seconds = 2
+lease_seconds = {LEASE_SECONDS:?}
 drain_seconds = 2
 unfinished_schedule_ms = [100, 200, 400]
 backoff_first_ms = 20

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 
+use crate::harness::protocol::Steps;
 use crate::harness::{Options, Setting, callback, eventually, now};
 
 /// Posts `count` callbacks from 16 clients; the ones that got a 2xx.
@@ -198,4 +199,40 @@ async fn a_completion_whose_answer_is_slow_is_not_taken_for_a_lost_lease() {
     let (_, log) = process.ended().await;
     let says = |what: &str| log.iter().any(|line| line.contains(what));
     assert!(says("\"written\":\"committed\"") && !says("lease lost"), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_network_that_was_slow_for_a_while_does_not_put_off_what_a_killed_worker_held() {
+    let mut setting = Setting::new(options().patient()).await;
+    let (behind, proxy) = setting.database.behind_proxy().await;
+    let direct = std::mem::replace(&mut setting.database, behind);
+    let process = setting.serve().await;
+    // Long enough for claims that take a second and more, and for the search for old work too.
+    proxy.delay(Duration::from_millis(350));
+    let steps = Steps::beside(&direct).await;
+    steps.accept_new(&steps.message("quit-1-then-pass-97")).await;
+    let pool = direct.pool().await;
+    let is_now = async |state: &str| {
+        let found: i64 = sqlx::query_scalar("select count(*) from verifications where state = $1")
+            .bind(state)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        (found == 1).then_some(())
+    };
+    eventually("it was asked once", || is_now("unfinished")).await;
+    proxy.delay(Duration::ZERO);
+
+    // As a worker leaves it behind that claimed it a minute ago and died.
+    sqlx::query(
+        "update verifications set due_at = verdict_now() - interval '1 minute',
+             lease_token = gen_random_uuid(), lease_until = verdict_now() + interval '1 second'",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    // Promised are ten seconds at worst. Put off by the slow looks it would be half a minute.
+    let decided = eventually("its successor has decided it", || is_now("decided"));
+    tokio::time::timeout(Duration::from_secs(20), decided).await.expect("in time");
+    process.kill().await;
 }
