@@ -1,6 +1,6 @@
 //! The fault harness: an outside ledger posts callbacks to several real processes and remembers
 //! every 2xx, while a seeded schedule of faults strikes processes, Postgres, the network and the
-//! provider; at the end everything is reconciled.
+//! provider, and a forgotten transaction keeps everything dead; at the end everything is reconciled.
 //!
 //! The short form runs with the other scenarios, with one fault of each kind. The long form:
 //!
@@ -48,6 +48,10 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
         let world = Arc::clone(&world);
         async move { world.watch().await }
     });
+    let forgotten = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.hold_a_snapshot().await }
+    });
     let ledger = Arc::new(Ledger::default());
     let mut clients = JoinSet::new();
     // Not the schedule's own numbers.
@@ -87,6 +91,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
     let measures = measures::measures(&mut reckoning, &world, &ledger).await;
     watchman.abort();
+    forgotten.abort();
     stop(&world).await;
     reckoning::processes(&mut reckoning, &world);
     say(&format!("\n{}\n{measures}", reckoning.table()));

@@ -257,6 +257,24 @@ impl World {
         panic!("Postgres does not answer any more")
     }
 
+    /// Somebody's forgotten `psql`, for ever: nothing dead can be removed meanwhile. Where Postgres
+    /// ends it, there is another one.
+    pub async fn hold_a_snapshot(&self) {
+        loop {
+            let mut session = self.admin().await;
+            let begun = async {
+                session.execute("begin isolation level repeatable read").await?;
+                session.execute("select count(*) from verifications").await
+            };
+            let mut alive = begun.await.is_ok();
+            while alive {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                alive = session.execute("select 1").await.is_ok();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Waits until this process has a lease in hand, for a little while.
     pub async fn until_it_works(&self, service: &Service) {
         if service.role == "api" {
