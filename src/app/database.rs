@@ -41,7 +41,7 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
                 return Err(error).context("configuration: database.url");
             }
             Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
-                // What the server says is no fault of the configuration.
+                // A refusal with a code is no fault of the configuration.
                 let said =
                     matches!(&error, store::Error::Unavailable(outage) if outage.code.is_some());
                 let error = anyhow::Error::from(error);

@@ -2,8 +2,8 @@
 
 use super::Cause;
 
-/// What a SQLSTATE means. `routine` is the function of the server that raised it: some codes mean
-/// several things. `None` is a mistake of ours: a statement or a value that the database refuses.
+/// Maps a SQLSTATE. Some codes have several meanings: `routine`, the function of the server that
+/// raised the error, tells them apart. `None` is a mistake of ours: a statement or a value that the database refuses.
 pub fn of_sqlstate(code: &str, routine: Option<&str>) -> Option<Cause> {
     Some(match code {
         "28P01" => Cause::WrongPassword,
@@ -37,7 +37,7 @@ fn of_class(code: &str) -> Option<Cause> {
     })
 }
 
-/// What an object store that speaks S3 means by an HTTP status and the code in its body.
+/// Maps the HTTP status and the code of an S3 error.
 pub fn of_s3_answer(status: u16, code: &str) -> Option<Cause> {
     of_s3_code(code).or(match status {
         301 | 307 => Some(Cause::WrongRegion),

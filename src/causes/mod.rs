@@ -1,9 +1,9 @@
 //! Why something outside the process did not work: one closed list, for Postgres, the provider,
 //! the object store and files alike.
 //!
-//! Libraries say it in words of their own, which send people to the wrong place and may quote
-//! secrets. So `reading` looks at what they mean, and only these sentences leave the process.
-//! docs/causes.md lists all of them.
+//! The texts of libraries send people to the wrong place and may quote secrets. `reading` maps a
+//! library's error to a cause, and only these sentences leave the process. docs/causes.md lists
+//! all of them.
 
 mod answers;
 mod reading;
@@ -29,12 +29,12 @@ macro_rules! causes {
                 match self { $(Self::$name => $code),* }
             }
 
-            /// What happened, as part of a sentence.
+            /// The event, as part of a sentence.
             pub const fn says(self) -> &'static str {
                 match self { $(Self::$name => $says),* }
             }
 
-            /// What to do about it.
+            /// The remedy.
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$name => $advice),* }
             }
@@ -43,7 +43,7 @@ macro_rules! causes {
 }
 
 causes! {
-    // The way there.
+    // The connection.
     Refused = "refused", "connection refused",
         "start the service at that host and port, or correct the host and port";
     UnknownHost = "unknown-host", "the host name cannot be resolved",
@@ -76,7 +76,7 @@ causes! {
         "correct sslrootcert, sslcert and sslkey in the URL: PEM files that this user can read";
     Tls = "tls", "TLS failed",
         "see that both sides speak TLS 1.2 or 1.3, and the log of the server";
-    // Who asks.
+    // Credentials and rights.
     WrongPassword = "wrong-password", "the password is wrong, or there is no such user",
         "correct user and password";
     UnknownRole = "unknown-role", "there is no such role, or it may not log in",
@@ -99,7 +99,7 @@ causes! {
         "grant the key what it needs: in a bucket put, get, list and delete objects";
     WrongClock = "wrong-clock", "this machine's clock is wrong",
         "set the clock right (chrony, systemd-timesyncd)";
-    // What is there.
+    // The object of the request.
     UnknownBucket = "unknown-bucket", "there is no such bucket",
         "create the bucket, or correct its name and the endpoint";
     WrongRegion = "wrong-region", "the bucket is in another region, or has another endpoint",
@@ -124,7 +124,7 @@ causes! {
         "stop the other program, or choose another port";
     NotOurAddress = "not-our-address", "this machine does not have that address",
         "choose an address of this machine";
-    // How much there is.
+    // Limits.
     TooManyConnections = "too-many-connections", "it has no connection left for this role",
         "raise max_connections of the server or the limit of role or database, or lower database.max_connections";
     NoFreeConnection = "no-free-connection", "all connections of this process are busy",
@@ -137,7 +137,7 @@ causes! {
         "wait; if it stays, send fewer requests or raise the limit";
     Busy = "busy", "too many requests wait for it in this process",
         "wait; if it stays, add processes or make the database faster";
-    // How it is.
+    // State of the service.
     Starting = "starting", "it is starting or shutting down",
         "wait until it is up";
     StaleSession = "stale-session", "the session cannot be used any more",
@@ -154,21 +154,21 @@ causes! {
         "see the log or the status page of the other side";
     Schema = "schema", "the database is not as this version needs it",
         "run `verdict migrate` as the owner, then config/roles.sql; see docs/upgrades.md";
-    // Ours.
+    // Mistakes of Verdict.
     Internal = "internal", "a mistake in Verdict, or a schema that was changed by hand",
         "report it with this line of the log; `verdict doctor` tells whether the schema is whole";
     Unknown = "unknown", "it failed for a reason that Verdict does not know",
         "see the log of the other side; `verdict doctor` tells more";
 }
 
-/// What did not work.
+/// A service that Verdict depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// The database.
     Postgres,
-    /// Whose answers are fetched.
+    /// The API of the vendor.
     Provider,
-    /// Where images are kept.
+    /// The store of images.
     ObjectStore,
 }
 

@@ -1,4 +1,5 @@
-//! Causes that a library's error means: the whole chain is read, for what matters is at its end.
+//! Maps errors of libraries to causes. It reads the whole chain, because the last error is the most
+//! precise one.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -7,15 +8,15 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::{Cause, of_sqlstate};
 
-/// How std words a failed look-up: it has no kind of its own.
+/// The text of a failed look-up in std, which gives it no `ErrorKind`.
 const LOOK_UP_FAILED: &str = "failed to lookup address information";
 
-/// What an error means; `None` where nothing in its chain is known here.
+/// Maps an error; `None` if the chain holds no error of a known library.
 pub fn of(error: &(dyn Error + 'static)) -> Option<Cause> {
     let mut at = Some(error);
     let mut found = None;
     while let Some(link) = at {
-        // What is further inside is nearer to the cause.
+        // The innermost error is the most precise.
         found = of_link(link).or(found);
         at = link.source();
     }
@@ -41,7 +42,7 @@ fn of_link(link: &(dyn Error + 'static)) -> Option<Cause> {
     link.downcast_ref::<hyper::Error>().and_then(of_hyper)
 }
 
-/// What an error of a file or a socket means.
+/// Maps an error of a file or a socket.
 pub fn of_io(error: &io::Error) -> Cause {
     // Its source is that of the error inside, so the one inside would be passed over.
     if let Some(cause) = error.get_ref().and_then(|inside| of(inside)) {
@@ -113,13 +114,13 @@ fn of_certificate(wrong: &CertificateError) -> Cause {
         | CertificateError::Revoked
         | CertificateError::InvalidPurpose
         | CertificateError::InvalidPurposeContext { .. }
-        // A certificate of its own, marked as an authority.
+        // A self-signed certificate that is marked as an authority.
         | CertificateError::Other(_) => Cause::TlsUntrusted,
         _ => Cause::Tls,
     }
 }
 
-/// What an error of a connection to Postgres means; `None` is a mistake of ours.
+/// Maps an error of sqlx; `None` is a mistake of Verdict.
 pub fn of_database(error: &sqlx::Error) -> Option<Cause> {
     match error {
         sqlx::Error::Database(refusal) => {
@@ -131,7 +132,7 @@ pub fn of_database(error: &sqlx::Error) -> Option<Cause> {
         sqlx::Error::Io(inside) => Some(match of_io(inside) {
             // The file of a Unix socket.
             Cause::NotFound => Cause::Refused,
-            // What the server said is no message of its protocol.
+            // The bytes are no message of the protocol of Postgres.
             Cause::NotText => Cause::NotTheProtocol,
             cause => cause,
         }),

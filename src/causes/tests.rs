@@ -1,4 +1,4 @@
-//! The list is closed and written down, and what libraries say is told as one of it.
+//! The list is closed and documented, and errors of libraries map to it.
 
 use std::collections::BTreeSet;
 use std::error::Error;

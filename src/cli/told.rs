@@ -13,7 +13,7 @@ pub(super) fn sentence(error: &anyhow::Error) -> String {
     let mut said: Vec<String> = Vec::new();
     for link in error.chain() {
         if let Some(cause) = of_library(link) {
-            // What comes behind it is the same once more.
+            // The errors behind it repeat it.
             said.push(cause.says().to_owned());
             break;
         }

@@ -93,7 +93,7 @@ pub struct Verification {
 /// Why a verification was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of reason.
+    /// The kind of reason.
     pub reason: FailureReason,
     /// The provider's own code, of a closed alphabet.
     pub provider_code: Option<String>,

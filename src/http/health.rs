@@ -49,7 +49,7 @@ struct Details {
     schema: String,
     provider: &'static str,
     stopping: bool,
-    /// Which database, without saying where; doctor compares it with its own.
+    /// Identifies the database without its address; doctor compares it with its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     installation: Option<String>,
     /// Where this process serves callers.

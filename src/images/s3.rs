@@ -111,17 +111,17 @@ impl PutStatus {
     }
 }
 
-/// What one request of the client met last: its errors do not say it.
+/// The last event of one operation: the errors of the client do not contain it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     /// Not the store was asked, but a service that gives credentials for it.
     for_credentials: bool,
-    /// What its answer said, if that is known.
+    /// The cause that its answer named, if it is known.
     cause: Option<Cause>,
 }
 
 impl Seen {
-    /// What the store, or who gives credentials, said; `None`: it said nothing that is known.
+    /// The cause that the store or the credentials service named.
     pub(super) fn cause(self) -> Option<Cause> {
         if self.for_credentials { Some(Cause::NoCredentials) } else { self.cause }
     }
@@ -132,7 +132,7 @@ impl Seen {
     }
 }
 
-/// Where a request under watch leaves what it met.
+/// Receives the events of one operation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch(Arc<Mutex<Option<Seen>>>);
 
@@ -150,7 +150,7 @@ tokio::task_local! {
     static WATCH: Watch;
 }
 
-/// The request, and where it leaves what it met. The client sends within the task that asks.
+/// Wraps an operation so that its events reach the watch. The client sends within the same task.
 pub(super) fn watched<F: Future>(request: F) -> (impl Future<Output = F::Output>, Watch) {
     let watch = Watch::default();
     (WATCH.scope(watch.clone(), request), watch)
@@ -170,7 +170,7 @@ fn authority(endpoint: &str) -> Option<Authority> {
 /// Longest code of an error, and a little more.
 const LONGEST_CODE: usize = 64;
 
-/// What an answer that is an error means. The text of it may quote keys and names.
+/// Maps an answer that is an error. Its text may quote keys and names.
 fn meaning(status: StatusCode, body: &[u8]) -> Option<Cause> {
     let text = String::from_utf8_lossy(body);
     let code = text

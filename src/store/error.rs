@@ -1,8 +1,8 @@
-//! What can go wrong below, and whether the same may go well later.
+//! Errors of the store, and which of them are transient.
 //!
-//! Listed is what passes by itself: a way that is closed, a server that is busy, another
-//! transaction. Everything else is a mistake of ours or of the data: trying it again would only
-//! repeat it, so it is told once, with the place of the statement.
+//! The transient ones are listed: a closed connection, a busy server, another transaction. Any other
+//! error is a mistake of Verdict or of the data. A retry would only repeat it, so it is reported
+//! once, with the place of the statement.
 
 use std::panic::Location;
 use std::time::Duration;
@@ -32,15 +32,15 @@ pub enum Error {
         code: String,
         /// The constraint that refused, if one did.
         constraint: Option<String>,
-        /// Which statement.
+        /// The statement.
         at: Place,
     },
-    /// What was sent or came back is not what this version expects.
+    /// A value that was sent or received does not fit this version.
     #[error("a mistake in Verdict, or in a schema that was changed by hand: {what} at {at}")]
     Internal {
         /// Without values.
         what: String,
-        /// Which statement.
+        /// The statement.
         at: Place,
     },
     /// A row that this version does not understand.

@@ -165,7 +165,7 @@ impl Away {
 /// Nothing of these is begun.
 fn refuse<I, O>(batch: &mut Vec<Waiting<I, O>>) {
     for (_, waiter) in batch.drain(..) {
-        let why = "the last batch waited in vain, and another is finding out";
+        let why = "the last batch had no answer, and another one is trying";
         let _ = waiter.send(Err(Error::Busy(why)));
     }
 }

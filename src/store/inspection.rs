@@ -86,7 +86,7 @@ impl Store {
     pub async fn connect_once(&self) -> Result<()> {
         let by_socket = is_socket(self.connect_options());
         let connecting = async {
-            // What is wrong on the way is the outcome here, and no error of a statement.
+            // A failed connection is the outcome here, and no error of a statement.
             Ok(match PgConnection::connect_with(self.connect_options()).await {
                 Ok(connection) => connection.close().await.map_err(Error::from),
                 Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
@@ -122,7 +122,7 @@ impl Store {
         .await
     }
 
-    /// What tells this database from others, without saying where it is. Asked once.
+    /// Identifies this database without its address. Queried once.
     pub async fn installation(&self) -> Result<String> {
         if let Some(known) = self.installation.get() {
             return Ok(known.clone());

@@ -245,8 +245,7 @@ async fn put_off(
 }
 
 /// A completion cannot be written at all: a mistake of ours, or a schema that was changed by hand.
-/// The verification waits longer each time, so that the provider is not asked in vain again and
-/// again.
+/// The verification backs off, so that calls to the provider are not wasted.
 async fn reschedule(worker: &Worker, claimed: &Claimed, next: NextStep, error: &store::Error) {
     let due_in = next.due_in.unwrap_or_default();
     let (id, token) = (claimed.id, claimed.lease_token);

@@ -302,7 +302,7 @@ impl Worker {
 #[derive(Debug, Default)]
 struct Mistakes(u32);
 
-/// Longest pause between two tries of a statement that is a mistake: by then a schema may be mended.
+/// Longest pause between two tries of a statement that is a mistake.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Mistakes {

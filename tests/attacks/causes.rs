@@ -1,5 +1,5 @@
-//! Whatever is wrong on the way to Postgres, the provider or the object store is told by its cause,
-//! in our words, and a mistake in a statement is not told as an outage.
+//! A fault of Postgres, the provider, the object store or a file is reported by its cause, in our
+//! words; a mistake in a statement is not reported as an outage.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -92,7 +92,7 @@ struct Authority {
     file: PathBuf,
 }
 
-/// What is odd about a server's certificate.
+/// A fault of a server's certificate.
 #[derive(Clone, Copy, PartialEq)]
 enum Oddity {
     Expired,
@@ -175,7 +175,7 @@ fn serve_tls(config: ServerConfig) -> SocketAddr {
     address
 }
 
-/// What doctor says of the three services where all are at this address.
+/// The report of doctor if all three services are at this address.
 struct Told {
     items: Vec<serde_json::Value>,
     all: String,
@@ -202,7 +202,7 @@ impl Told {
             ),
             ..Options::default()
         };
-        let database = Database { url: format!("postgres://somebody:x@{host}/none{query}") };
+        let database = Database { url: format!("postgres://user:x@{host}/none{query}") };
         let text = crate::harness::configuration(&options, &database, closed_port().await);
         let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
         for line in &mut lines {
@@ -226,7 +226,7 @@ impl Told {
         Self { items, all: format!("{all}{error}") }
     }
 
-    /// Every one of these services is told to have failed for that.
+    /// Each of these services failed for that cause.
     #[track_caller]
     fn has(&self, services: &[&str], cause: Cause) {
         is_in_our_words(cause.code(), &self.all);
@@ -300,7 +300,7 @@ async fn faults_of_tls_are_told_apart_for_every_service() {
 #[tokio::test]
 async fn silence_is_told_as_no_answer_in_time() {
     let host = format!("localhost:{}", silent().await.port());
-    // Who waits for an object store waits for 20 s.
+    // The timeout of the object store is 20 s.
     let store = format!("localhost:{}", closed_port().await.port());
     let told = Told::by_doctor_with(&host, None, &store).await;
     is_in_our_words("silence", &told.all);
@@ -396,7 +396,7 @@ async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_an
         sqlx::query_scalar("select id from verifications").fetch_one(&pool).await.unwrap();
     let reply = setting.get(process.http, &format!("/v1/verifications/{id}/results")).await;
     reply.assert_problem(500, "internal");
-    eventually("the work is put off, without a lease", || async {
+    eventually("the work is rescheduled, without a lease", || async {
         let (failures, held): (i32, bool) =
             sqlx::query_as("select failures, lease_token is not null from verifications")
                 .fetch_one(&pool)
@@ -442,7 +442,7 @@ async fn faults_of_commands_are_told_in_our_words() {
         (&a_folder, Some(Cause::IsFolder)),
         (&binary, Some(Cause::NotText)),
         (&below, Some(Cause::NotFolder)),
-        // Who runs the tests may be allowed to read everything.
+        // The user who runs the tests may be root.
         (&no_right, None),
     ] {
         for command in [
@@ -523,10 +523,14 @@ async fn commands_that_need_a_database_say_at_once_why_there_is_none() {
     ] {
         setting.database = Database { url };
         let commands = ["keys list", "migrate", "redrive --state failed --dry-run"];
-        let shared = &setting;
-        let runs = commands.map(|command| async move {
-            let words: Vec<&str> = command.split(' ').collect();
-            (command, shared.run(&words, "").await)
+        // Written once: they run side by side.
+        let file = setting.config_file();
+        let runs = commands.map(|command| {
+            let file = file.to_str().unwrap();
+            async move {
+                let words: Vec<&str> = command.split(' ').chain(["--config", file]).collect();
+                (command, run_verdict(&words, &[]).await)
+            }
         });
         for (command, (code, _, error)) in futures_util::future::join_all(runs).await {
             assert_eq!(code, 1, "{command}: {error}");

@@ -348,7 +348,7 @@ async fn every_wrong_key_is_named_not_only_the_first() {
     report.has("schema", "ok", "current");
 }
 
-/// What doctor says with this text of a configuration.
+/// The report of doctor for this text of a configuration.
 async fn with_configuration(text: &str) -> Report {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("verdict.toml");
@@ -389,7 +389,7 @@ async fn ports_of_this_installation_are_told_from_those_of_another() {
     let mut without = ours;
     without.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
     let report = with_configuration(&listening(&without, &http, &operations)).await;
-    report.has("http.listen", "warning", "whose it is cannot be told");
+    report.has("http.listen", "warning", "its database is unknown");
 }
 
 #[tokio::test]

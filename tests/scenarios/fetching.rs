@@ -123,7 +123,7 @@ async fn failed_verification_says_why_to_who_may_only_read_decisions() {
     let reader = make_key(&app.database.store(), &[Scope::DecisionsRead]).await;
     let cases = [
         ("cut", "no-answer", None),
-        // What was heard before the silence is not why.
+        // An earlier answer is not the reason.
         ("garbage-1-then-cut", "no-answer", None),
         ("garbage", "unreadable-answer", None),
         ("invalidbiz", "refused-by-provider", Some("InvalidParam.InvalidBiz")),

@@ -20,7 +20,7 @@ const LONG_SECONDS: f64 = 600.0;
 /// Due work that waits for longer is late.
 const LATE_SECONDS: f64 = 60.0;
 
-/// What [`of_server`] looks at.
+/// The checks of [`of_server`].
 pub(super) const SERVER_CHECKS: [&str; 4] =
     ["database", "durability", "connections", "clock-database"];
 

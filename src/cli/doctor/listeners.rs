@@ -42,7 +42,7 @@ pub(super) async fn public(patient: &Patient) -> Finding {
             served(patient, address, &details)
         }
         Some(Details { installation: None, .. }) => Finding::warning(
-            format!("a verdict serves on {address}, and it does not say whose"),
+            format!("a verdict serves on {address}, and does not name its database"),
             "see with ss -ltnp that it is the one with this configuration",
         ),
         _ => another(address, "with another operations.listen"),
@@ -90,7 +90,7 @@ async fn free_or_not_ours(address: SocketAddr) -> Option<Finding> {
     }
 }
 
-/// A Verdict that answers there: of this database, of another, or it cannot be told.
+/// A Verdict answers there: with this database, with another one, or with an unknown one.
 fn served(patient: &Patient, address: SocketAddr, details: &Details) -> Finding {
     let same = patient.installation.as_ref().zip(details.installation.as_ref());
     match same.map(|(ours, theirs)| ours == theirs) {
@@ -103,7 +103,7 @@ fn served(patient: &Patient, address: SocketAddr, details: &Details) -> Finding 
             Finding::ok(format!("a ready verdict of this installation serves on {address}"))
         }
         None => Finding::warning(
-            format!("a ready verdict serves on {address}; whose it is cannot be told"),
+            format!("a ready verdict serves on {address}; its database is unknown"),
             "see what database says here, and with ss -ltnp which process it is",
         ),
     }
@@ -136,7 +136,7 @@ fn is_ours(answer: &str) -> bool {
     head.to_ascii_lowercase().contains("\r\nx-request-id: ") && body == "{\"status\":\"ok\"}"
 }
 
-/// What is answered there.
+/// The answer to a GET there.
 async fn get(mut address: SocketAddr, path: &str) -> Option<String> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {

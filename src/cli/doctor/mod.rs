@@ -37,8 +37,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// For one check. A little longer than the object store is waited for, so that its own word for it
-/// is told.
+/// For one check. A little longer than the timeout of the object store, so that doctor reports the
+/// store's cause.
 const LIMIT: Duration = Duration::from_secs(25);
 /// Enough for the checks that ask the database side by side.
 const CONNECTIONS: u32 = 4;
@@ -48,17 +48,17 @@ struct Patient {
     config: Config,
     environment: Environment,
     role: Role,
-    /// Whose database it is, where that can be told.
+    /// Identifies the database, if it answers.
     installation: Option<String>,
-    /// A scene that somebody was verified in.
+    /// A scene with a verification, if there is one.
     scene: Option<String>,
     clock: Clock,
     ids: Ids,
 }
 
 impl Patient {
-    /// Asks the database what the other checks need of it; the error is what to say of it. It has a
-    /// limit of its own, `database.timeout_seconds`.
+    /// Queries the facts that other checks need; an error is the finding about the database. The limit
+    /// is `database.timeout_seconds`.
     async fn learn(&mut self, store: &Store) -> Result<Server, Finding> {
         let server = match store.connect_once().await {
             Ok(()) => store.inspect_server().await,
@@ -147,7 +147,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     (items, code)
 }
 
-/// What the server says of itself, or that it says nothing.
+/// The checks of the server; skipped if it does not answer.
 fn of_server(patient: &Patient, server: &Result<Server, Finding>) -> Vec<Item> {
     let found = match server {
         Ok(server) => {

@@ -114,7 +114,7 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
     }
 }
 
-/// What to do about it, by its cause.
+/// The remedy for its cause.
 fn advice(error: ArchiveError) -> String {
     format!("images.store: {}", error.cause().advice())
 }

@@ -27,7 +27,7 @@ pub struct Manner {
     pub bucket_in_host: bool,
     /// Every request gets this status, code and more of a body.
     pub refuses_all: Option<(u16, &'static str, &'static str)>,
-    /// Whose access key it knows, if not `bucket-key`.
+    /// The access key that it knows; by default `bucket-key`.
     pub knows: Option<&'static str>,
 }
 
