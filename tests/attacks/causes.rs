@@ -491,6 +491,16 @@ async fn faults_of_commands_are_told_in_our_words() {
     ] {
         faults.push((send(to), Some(cause)));
     }
+    let operations = path("operations.toml");
+    fs::write(&operations, format!("[operations]\nlisten = \"{}\"", closed_port().await)).unwrap();
+    for (command, cause) in [
+        (["sandbox", "--listen", &hangs_up.to_string()], Cause::PortTaken),
+        (["sandbox", "--listen", "192.0.2.1:1"], Cause::NotOurAddress),
+        (["demo", "--folder", &below], Cause::NotFolder),
+        (["healthcheck", "--config", &operations], Cause::Refused),
+    ] {
+        faults.push((command.iter().map(ToString::to_string).collect(), Some(cause)));
+    }
     let run = |(command, cause): (Vec<String>, Option<Cause>)| async move {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         let (code, said, error) = run_verdict(&words, &[]).await;
