@@ -322,3 +322,18 @@ impl From<Vec<FieldError>> for Problem {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_postgres_cannot_store_is_the_callers_mistake() {
+        for (sqlstate, code) in
+            [("22021", "invalid-field"), ("22P05", "invalid-field"), ("22003", "internal")]
+        {
+            let error = store::Error::Refused { code: sqlstate.to_owned(), constraint: None };
+            assert_eq!(Problem::from(error).code(), code, "{sqlstate}");
+        }
+    }
+}

@@ -80,8 +80,14 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
     }
     assert!(lost >= 7, "only {lost} commands said something");
     // What was changed is named where it can still be read.
-    let (code, said) = run_on_a_full_disk(&setting, &["migrate"]).await;
-    assert!(code == 1 && said.contains("the schema is "), "{code}: {said}");
+    for command in ["migrate", "redrive --state failed"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let (_, result, _) = setting.run(&words, "").await;
+        let result = result.trim();
+        assert!(!result.is_empty(), "{command}");
+        let (code, said) = run_on_a_full_disk(&setting, &words).await;
+        assert!(code == 1 && said.lines().any(|line| line == result), "{command}: {code}: {said}");
+    }
 }
 
 #[tokio::test]

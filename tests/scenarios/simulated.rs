@@ -97,8 +97,12 @@ async fn a_sandbox_for_others_warns_of_the_built_in_key() {
             .unwrap();
         // It warns before it says where it listens.
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let Some(line) = said.next_line().await.unwrap() else { continue };
-        assert!(line.contains("sandbox listening"), "{line}");
+        let line = said.next_line().await.unwrap().unwrap_or_default();
+        // Not every machine has IPv6.
+        if listen.starts_with("[::]") && line.is_empty() {
+            continue;
+        }
+        assert!(line.contains("sandbox listening"), "{listen}: {line}");
         child.start_kill().unwrap();
         let output = child.wait_with_output().await.unwrap();
         let log = String::from_utf8_lossy(&output.stderr);
