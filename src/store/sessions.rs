@@ -116,6 +116,24 @@ impl Faults {
         !suspect || self.answers(connection).await
     }
 
+    /// Whether the session answers and began after the last one that was found wrong. Asks the
+    /// server for its age.
+    async fn is_young_enough(&self, connection: &mut PgConnection) -> bool {
+        let asked = sqlx::raw_sql(
+            "select extract(epoch from clock_timestamp() - backend_start)::float8 as age
+             from pg_stat_get_activity(pg_backend_pid())",
+        )
+        .fetch_one(connection);
+        let Ok(Ok(row)) = tokio::time::timeout(TEST_LIMIT, asked).await else {
+            self.connection_broke();
+            return false;
+        };
+        let age = sqlx::Row::try_get::<f64, _>(&row, "age").ok();
+        let age = age.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let broken = self.known().broken;
+        age.is_some_and(|age| age <= MAX_AGE && broken.is_none_or(|at| at.elapsed() >= age))
+    }
+
     async fn answers(&self, connection: &mut PgConnection) -> bool {
         let answered = tokio::time::timeout(TEST_LIMIT, connection.ping()).await;
         let answers = matches!(answered, Ok(Ok(())));
@@ -235,11 +253,12 @@ impl Sessions {
         }
     }
 
-    /// Waits for a connection that rests and answers.
+    /// Waits for a connection that rests and may be used. The pool hands it out without asking
+    /// [`Faults::fit`].
     async fn idle_one(&self) -> PoolConnection<Postgres> {
         loop {
             if let Some(mut found) = self.pool.try_acquire() {
-                if self.faults.answers(&mut found).await {
+                if self.faults.is_young_enough(&mut found).await {
                     return found;
                 }
                 found.close_on_drop();

@@ -57,95 +57,135 @@ async fn accepts_again(app: &TestApp, what: &str, in_a_row: usize) {
     }
 }
 
-/// Uses several connections at once, which rest afterwards.
+/// Opens this many connections of the service, which rest afterwards: a lock has as many readers
+/// wait at once.
 async fn open_connections(app: &TestApp) {
-    let id = app.accepted("pass-97-first").await;
-    let paths = [
-        format!("/v1/verifications/{id}"),
-        "/v1/verifications?limit=5".to_owned(),
-        format!("/v1/verifications/{id}/results"),
-        format!("/v1/verifications/{id}/decisions"),
-    ];
-    let requests = (0..24).map(|n| app.get(&paths[n % paths.len()]));
-    for reply in futures_util::future::join_all(requests).await {
+    const MANY: usize = 8;
+    let mut holder = PgConnection::connect(&app.database.url).await.unwrap();
+    let lock = "begin read write; lock table verifications in access exclusive mode";
+    holder.execute(AssertSqlSafe(lock)).await.unwrap();
+    let lists = (0..MANY).map(|_| app.get("/v1/verifications?limit=5"));
+    let all_wait = async {
+        let mut watching = PgConnection::connect(&app.database.url).await.unwrap();
+        loop {
+            let waiting: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&mut watching)
+            .await
+            .unwrap();
+            if waiting >= i64::try_from(MANY).unwrap() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        holder.execute("commit").await.unwrap();
+    };
+    let (replies, ()) = tokio::join!(futures_util::future::join_all(lists), all_wait);
+    for reply in replies {
         assert_eq!(reply.status, 200, "{reply:?}");
     }
 }
 
-#[tokio::test]
-async fn a_database_that_was_read_only_for_a_while_takes_callbacks_again() {
-    let app = TestApp::start().await;
-    open_connections(&app).await;
-    let name = name_of(&app.database);
-    run(&app.database, &format!("alter database {name} set default_transaction_read_only = on"))
-        .await;
-    // New sessions begin under the setting, as after a failover.
+/// Has new sessions begin with this setting of the database, as after a failover.
+async fn sessions_begin_with(database: &Database, setting: &str) {
+    let name = name_of(database);
+    run(database, &format!("alter database {name} set {setting}")).await;
     run(
-        &app.database,
+        database,
         "select pg_terminate_backend(pid) from pg_stat_activity
          where datname = current_database() and pid <> pg_backend_pid()",
     )
     .await;
+}
+
+async fn read_only_no_more(database: &Database) {
+    let name = name_of(database);
+    let reset = "set transaction_read_only = off; alter database";
+    let reset = format!("{reset} {name} reset default_transaction_read_only");
+    run(database, &reset).await;
+}
+
+async fn api() -> TestApp {
+    TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn readiness_tells_of_a_read_only_database_and_heals_without_callbacks() {
+    // This process does nothing else: a balancer that goes by readiness sends it no callbacks.
+    let app = api().await;
+    sessions_begin_with(&app.database, "default_transaction_read_only = on").await;
+    let unready = eventually("readiness says so", || async {
+        let reply = readiness(&app).await;
+        (reply.status == 503 && reply.json["database"] == "read-only").then_some(reply)
+    })
+    .await;
+    assert_eq!(unready.json["schema"], "current", "{unready:?}");
+    open_connections(&app).await;
+    read_only_no_more(&app.database).await;
+    let healed = Instant::now();
+    // Not once by chance: each connection of the pool is asked.
+    let mut ready = 0;
+    while ready < 3 {
+        assert!(healed.elapsed() < RECOVERS_WITHIN, "ready {ready} times");
+        let is_ready = readiness(&app).await.status == 200;
+        ready = if is_ready { ready + 1 } else { 0 };
+        // Longer than what was found is repeated.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+}
+
+#[tokio::test]
+async fn callbacks_alone_replace_sessions_that_are_read_only() {
+    let app = api().await;
+    sessions_begin_with(&app.database, "default_transaction_read_only = on").await;
     eventually("callbacks are refused", || async {
         (posted(&app, "pass-97-during").await == 503).then_some(())
     })
     .await;
-    let unready = eventually("readiness says so", || async {
-        let reply = readiness(&app).await;
-        (reply.status == 503).then_some(reply)
-    })
-    .await;
-    assert_eq!(unready.json["database"], "read-only", "{unready:?}");
-
-    let reset = format!(
-        "set transaction_read_only = off; alter database {name} reset default_transaction_read_only"
-    );
-    run(&app.database, &reset).await;
-    // No callback comes, because a balancer goes by readiness: it must heal without one.
-    eventually("readiness heals by itself", || async {
-        (readiness(&app).await.status == 200).then_some(())
-    })
-    .await;
+    open_connections(&app).await;
+    read_only_no_more(&app.database).await;
     accepts_again(&app, "after", 20).await;
 }
 
 #[tokio::test]
 async fn sessions_that_began_under_a_wrong_search_path_are_replaced() {
-    let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
-    open_connections(&app).await;
-    let name = name_of(&app.database);
-    run(&app.database, &format!("alter database {name} set search_path = nowhere")).await;
-    run(
-        &app.database,
-        "select pg_terminate_backend(pid) from pg_stat_activity
-         where datname = current_database() and pid <> pg_backend_pid()",
-    )
-    .await;
+    let app = api().await;
+    sessions_begin_with(&app.database, "search_path = nowhere").await;
     eventually("callbacks are refused", || async {
         (posted(&app, "pass-97-during").await >= 500).then_some(())
     })
     .await;
-    run(&app.database, &format!("alter database {name} reset search_path")).await;
+    run(&app.database, &format!("alter database {} reset search_path", name_of(&app.database)))
+        .await;
     accepts_again(&app, "path", 20).await;
 }
 
 #[tokio::test]
-async fn plans_and_prepared_statements_that_vanish_are_made_again() {
-    let database = new_database().await;
-    run(&database, "create table t (n int)").await;
+async fn prepared_statements_that_vanish_are_made_again() {
+    // A new connection takes longer than a caller waits before it takes one that rests.
+    let (database, slow) = new_database().await.behind_proxy().await;
+    slow.delay(Duration::from_millis(20));
     let store = database.store();
-    // As a pooler or a migration may leave it: not one prepared statement of ours is there.
     let mut all = Vec::new();
     for _ in 0..store.max_connections() {
         all.push(store.pool().acquire().await.unwrap());
     }
     for connection in &mut all {
-        sqlx::query("select * from schema_floor").fetch_optional(&mut **connection).await.unwrap();
+        // The statement of `ping`.
+        sqlx::query("select 1").execute(&mut **connection).await.unwrap();
+        // As a pooler may do between two statements.
         sqlx::raw_sql("deallocate all").execute(&mut **connection).await.unwrap();
     }
     drop(all);
-    store.require_fit_schema().await.unwrap();
-    store.ping().await.unwrap();
+    eventually("all of them rest", || async {
+        (store.connections().1 == usize::try_from(store.max_connections()).unwrap()).then_some(())
+    })
+    .await;
+    for _ in 0..store.max_connections() {
+        store.ping().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -155,16 +195,6 @@ async fn forgotten_idle_flows_cost_one_timeout_and_not_one_each() {
         Options { role: Role::Api, database: Some(database.clone()), ..Options::default() };
     let app = TestApp::start_with(options).await;
     open_connections(&app).await;
-    let open: i64 = {
-        let mut connection = PgConnection::connect(&database.url).await.unwrap();
-        sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where datname = current_database()",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .unwrap()
-    };
-    assert!(open >= 6, "several rest: {open}");
     proxy.forget();
     accepts_again(&app, "forgotten", 40).await;
     assert_eq!(readiness(&app).await.status, 200);
