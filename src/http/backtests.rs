@@ -226,16 +226,11 @@ pub async fn flipped(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
-    let limit = match parameters.take("limit").map(|text| text.parse()) {
-        None => MOST_FLIPS,
-        Some(Ok(limit)) if (1..=MOST_FLIPS).contains(&limit) => limit,
-        Some(_) => return Err(Problem::invalid_field().field("limit", "must be from 1 to 100")),
-    };
-    let cursor: Option<Uuid> = parameters
-        .take("cursor")
-        .map(|text| text.parse())
-        .transpose()
-        .map_err(|_| Problem::invalid_field().field("cursor", "is not one of this list"))?;
+    let in_range = |text: &str| text.parse().ok().filter(|n| (1..=MOST_FLIPS).contains(n));
+    let limit = parameters.read("limit", in_range, "must be a whole number from 1 to 100")?;
+    let limit = limit.unwrap_or(MOST_FLIPS);
+    let as_id = |text: &str| text.parse::<Uuid>().ok();
+    let cursor = parameters.read("cursor", as_id, "must be the next_cursor of this list")?;
     parameters.finish()?;
     let run = reached(&api, &caller, &id).await?;
     let candidate = api.texts.policy(&api.store, &run.digest).await?;

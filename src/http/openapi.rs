@@ -152,9 +152,12 @@ fn refusals(operation: &str) -> Vec<Problem> {
             ],
         ]
         .concat(),
-        "get-verification" => of_one(vec![P::invalid_field(), P::too_many_waits()]),
-        "get-backtest" | "list-flips" => of_one(vec![P::invalid_field()]),
-        "list-verifications" => vec![P::invalid_field()],
+        "get-verification" => {
+            of_one(vec![P::plus_in_query(), P::invalid_field(), P::too_many_waits()])
+        }
+        "get-backtest" => of_one(vec![P::invalid_field()]),
+        "list-flips" => of_one(vec![P::plus_in_query(), P::invalid_field()]),
+        "list-verifications" => vec![P::plus_in_query(), P::invalid_field()],
         "start-verification" => [
             body(),
             vec![P::other_scene(), P::erased(), P::other_source()],

@@ -1,36 +1,96 @@
 //! Query parameters: each known, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
 
 /// What stands behind the `?`.
 #[derive(Debug)]
-pub struct Parameters(BTreeMap<String, String>);
+pub struct Parameters {
+    values: BTreeMap<String, String>,
+    /// Those with a literal `+`, which is a blank in a query string.
+    lost_a_plus: BTreeSet<String>,
+}
+
+/// Why a parameter is refused.
+#[derive(Debug)]
+pub struct WrongParameter {
+    name: &'static str,
+    detail: String,
+    lost_a_plus: bool,
+}
 
 impl Parameters {
     /// Reads a query string; a parameter given twice is refused.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if parameters.contains_key(&*name) {
-                return Err(Problem::invalid_field().field(name.into_owned(), "is given twice"));
+        let (mut values, mut lost_a_plus) = (BTreeMap::new(), BTreeSet::new());
+        for pair in query.unwrap_or_default().split('&') {
+            for (name, value) in url::form_urlencoded::parse(pair.as_bytes()) {
+                if values.contains_key(&*name) {
+                    return Err(Problem::invalid_field().field(name.into_owned(), "is given twice"));
+                }
+                if pair.split_once('=').is_some_and(|(_, value)| value.contains('+')) {
+                    lost_a_plus.insert(name.clone().into_owned());
+                }
+                values.insert(name.into_owned(), value.into_owned());
             }
-            parameters.insert(name.into_owned(), value.into_owned());
         }
-        Ok(Self(parameters))
+        Ok(Self { values, lost_a_plus })
     }
 
     /// Takes one out.
     pub fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        self.values.remove(name)
+    }
+
+    /// Takes one out and reads it.
+    pub fn read<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+        must_be: &str,
+    ) -> Result<Option<T>, WrongParameter> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match read(&text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.wrong(name, must_be)),
+        }
+    }
+
+    /// A value that was taken out is refused.
+    pub fn wrong(&self, name: &'static str, must_be: &str) -> WrongParameter {
+        let lost_a_plus = self.lost_a_plus.contains(name);
+        let detail = if lost_a_plus {
+            format!("a + in a query string means a blank: write + as %2B; the value {must_be}")
+        } else {
+            must_be.to_owned()
+        };
+        WrongParameter { name, detail, lost_a_plus }
     }
 
     /// Refuses what is left: a misspelt filter must not silently answer everything.
     pub fn finish(self) -> Result<(), Problem> {
-        match self.0.into_keys().next() {
+        match self.values.into_keys().next() {
             None => Ok(()),
             Some(name) => Err(Problem::invalid_field().field(name, "is not a parameter here")),
         }
+    }
+}
+
+impl WrongParameter {
+    /// Names all of them.
+    pub fn problem(all: Vec<Self>) -> Problem {
+        let problem = if all.iter().any(|wrong| wrong.lost_a_plus) {
+            Problem::plus_in_query()
+        } else {
+            Problem::invalid_field()
+        };
+        all.into_iter().fold(problem, |problem, wrong| problem.field(wrong.name, wrong.detail))
+    }
+}
+
+impl From<WrongParameter> for Problem {
+    fn from(wrong: WrongParameter) -> Self {
+        WrongParameter::problem(vec![wrong])
     }
 }

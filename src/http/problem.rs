@@ -77,6 +77,8 @@ macro_rules! problems {
 problems! {
     /// The body is not a JSON object.
     malformed_json = BAD_REQUEST, "malformed-json", "The body is not a JSON object";
+    /// A `+` in a query string, where it means a blank.
+    plus_in_query = BAD_REQUEST, "plus-in-query", "A + in a query string means a blank: write + as %2B";
     /// A signature header is missing.
     signature_missing = UNAUTHORIZED, "signature-missing", "webhook-id, webhook-timestamp and webhook-signature are required";
     /// No secret verifies the signature.

@@ -50,19 +50,10 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
-    let wait = parameters.take("wait");
+    let in_range = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
+    let wait = parameters.read("wait", in_range, "must be whole seconds from 0 to 60");
     parameters.finish()?;
-    let wait = match wait {
-        None => Duration::ZERO,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|seconds| *seconds <= MAX_WAIT_SECONDS)
-            .map(Duration::from_secs)
-            .ok_or_else(|| {
-                Problem::invalid_field().field("wait", "must be whole seconds from 0 to 60")
-            })?,
-    };
+    let wait = wait?.map_or(Duration::ZERO, Duration::from_secs);
     let id = api.reached(&caller, &id).await?;
 
     let place = (!wait.is_zero()).then(|| api.waiting.enter(id, caller.key_id));

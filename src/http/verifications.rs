@@ -20,7 +20,7 @@ use super::auth::Scope;
 use super::callbacks::Source;
 use super::material::may_say_why;
 use super::openapi::IfNoneMatch;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, WrongParameter};
 use super::problem::Problem;
 use super::view::{Page, VerificationView};
 use super::{body, conditional, cursor};
@@ -107,26 +107,20 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let mut parameters = Parameters::parse(query.as_deref())?;
-    let limit = match parameters.take("limit") {
-        None => USUAL_LIMIT,
-        Some(text) => {
-            text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n)).ok_or_else(|| {
-                Problem::invalid_field().field("limit", "must be a whole number from 1 to 100")
-            })?
-        }
-    };
+    let in_range = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
+    let limit = parameters.read("limit", in_range, "must be a whole number from 1 to 100")?;
+    let limit = limit.unwrap_or(USUAL_LIMIT);
     let after = parameters.take("cursor");
     let narrowed = filter(&mut parameters)?.within(&caller.scenes);
+    let wrong_cursor =
+        parameters.wrong("cursor", "must be the next_cursor of a list with the same filters");
     parameters.finish()?;
     let Narrowed::To(filter) = narrowed else {
         return conditional::answer(&headers, &Page::<VerificationView>::whole([]));
     };
     let before = match after {
         None => None,
-        Some(text) => Some(cursor::read(&text, &filter).ok_or_else(|| {
-            Problem::invalid_field()
-                .field("cursor", "must be the next_cursor of a list with the same filters")
-        })?),
+        Some(text) => Some(cursor::read(&text, &filter).ok_or(wrong_cursor)?),
     };
     // One more tells whether there is more.
     let mut found = api.store.list(&filter, before, limit + 1).await?;
@@ -142,37 +136,24 @@ pub async fn list(
 
 /// Reads the filters out of the parameters.
 fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
-    let mut wrong: Vec<(&'static str, &'static str)> = Vec::new();
-    let state = parameters.take("state").and_then(|text| {
-        let state = Standing::parse(&text);
-        if state.is_none() {
-            wrong
-                .push(("state", "must be pending, unfinished, decided, expired, failed or erased"));
-        }
-        state
-    });
-    let outcome = parameters.take("outcome").and_then(|text| {
-        let outcome = Outcome::parse(&text);
-        if outcome.is_none() {
-            wrong.push(("outcome", "must be approve, retry, review or reject"));
-        }
-        outcome
-    });
-    let mut time = |name: &'static str| {
-        let text = parameters.take(name)?;
-        let time = parse_time(&text);
-        if time.is_none() {
-            wrong.push((name, "must be a time, like 2026-11-23T09:30:00Z"));
-        }
-        time
+    let mut wrong = Vec::new();
+    let state = parameters.read(
+        "state",
+        Standing::parse,
+        "must be pending, unfinished, decided, expired, failed or erased",
+    );
+    let state = noted(&mut wrong, state);
+    let outcome =
+        parameters.read("outcome", Outcome::parse, "must be approve, retry, review or reject");
+    let outcome = noted(&mut wrong, outcome);
+    let mut time = |name| {
+        let must_be = "must be a time, like 2026-11-23T09:30:00Z";
+        noted(&mut wrong, parameters.read(name, parse_time, must_be))
     };
     let (created_after, created_before) = (time("created_after"), time("created_before"));
     let reference = parameters.take("reference");
     if !wrong.is_empty() {
-        let wrong = wrong.into_iter();
-        return Err(wrong.fold(Problem::invalid_field(), |problem, (name, detail)| {
-            problem.field(name, detail)
-        }));
+        return Err(WrongParameter::problem(wrong));
     }
     let (biz_type, biz_id) = (parameters.take("biz_type"), parameters.take("biz_id"));
     let biz_type = biz_type.map(|text| BizType::parse(&text)).transpose();
@@ -194,6 +175,14 @@ fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
         error_code: None,
         scenes: None,
     }))
+}
+
+/// So that all wrong parameters are named at once.
+fn noted<T>(wrong: &mut Vec<WrongParameter>, read: Result<Option<T>, WrongParameter>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        wrong.push(error);
+        None
+    })
 }
 
 /// A time as somebody would look for it; what lies beyond the years a database can hold, in any

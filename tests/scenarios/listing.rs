@@ -132,6 +132,36 @@ async fn wrong_filters_are_named() {
             .collect();
         assert_eq!(told, pointers, "{query}");
     }
+    // A plus is a blank in a query string; the caller meant it as a part of the value.
+    for (query, pointers) in [
+        ("created_after=2026-11-23T17:30:00+08:00", &["created_after"][..]),
+        ("created_before=2026-11-23T17%3A30%3A00+08%3A00", &["created_before"]),
+        ("state=x&created_before=2026-11-23T17:30:00+08:00", &["state", "created_before"]),
+        ("cursor=AQ+b", &["cursor"]),
+        ("limit=+5", &["limit"]),
+    ] {
+        let reply = app.get(&format!("/v1/verifications?{query}")).await;
+        reply.assert_problem(400, "plus-in-query");
+        let errors = reply.json["errors"].as_array().unwrap();
+        let told: Vec<&str> =
+            errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+        assert_eq!(told, pointers, "{query}");
+        let last = errors.last().unwrap()["detail"].as_str().unwrap();
+        assert!(last.contains("write + as %2B"), "{query}: {last}");
+    }
+    let id = "01a20a60-ab14-716e-b2d7-1c1f7a7d1ac0";
+    let reply = app.get(&format!("/v1/verifications/{id}?wait=+5")).await;
+    reply.assert_problem(400, "plus-in-query");
+    for good in [
+        "created_after=2026-11-23T17:30:00%2B08:00",
+        "created_after=2026-11-23T09:30:00Z&limit=%2B5",
+        // In a text of the caller's own a blank is as good as anything.
+        "reference=order+7",
+        "biz_type=a+b&biz_id=c+d",
+    ] {
+        let reply = app.get(&format!("/v1/verifications?{good}")).await;
+        assert_eq!(reply.status, 200, "{good}");
+    }
     // What no callback could carry fits nothing, and is no error.
     for query in ["biz_type=%20", "biz_id=a%2Fb", "reference=%00"] {
         assert!(app.walked(query).await.is_empty(), "{query}");
