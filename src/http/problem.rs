@@ -334,7 +334,8 @@ mod tests {
         for (sqlstate, code) in
             [("22021", "invalid-field"), ("22P05", "invalid-field"), ("22003", "internal")]
         {
-            let error = store::Error::Refused { code: sqlstate.to_owned(), constraint: None };
+            let at = store::Place::here();
+            let error = store::Error::Refused { code: sqlstate.to_owned(), constraint: None, at };
             assert_eq!(Problem::from(error).code(), code, "{sqlstate}");
         }
     }
