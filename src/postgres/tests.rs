@@ -1,6 +1,7 @@
 //! A private server's life, with real programs: they are needed here as for every test of ours.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -221,11 +222,20 @@ async fn a_dropped_server_ends_and_its_data_is_whole() {
 
 #[tokio::test]
 async fn a_place_whose_folder_is_gone_is_removed_at_the_next_start() {
-    let [gone, live, next_folder] = ["gone", "live", "next"].map(Folder::new);
+    let [gone, live, next_folder] = ["gone", "live", "next"].map(|name| {
+        let folder = Folder::new(name);
+        let parent = folder.0.parent().expect("a parent");
+        let for_us_alone = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(parent, for_us_alone).expect("protected");
+        folder
+    });
     let place_of = |folder: &Folder| std::fs::read_to_string(folder.0.join("moved-to"));
     start(&gone.0, Mode::ThrowAway).await.stop().await.expect("a stop");
     // Only as root a server lives outside its caller's folder.
-    let Ok(place) = place_of(&gone) else { return };
+    let Ok(place) = place_of(&gone) else {
+        assert!(!rustix::process::geteuid().is_root());
+        return;
+    };
     let place = PathBuf::from(place.trim());
     assert!(place.is_dir());
     let server = start(&live.0, Mode::ThrowAway).await;

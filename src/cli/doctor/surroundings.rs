@@ -18,6 +18,8 @@ use crate::cli::shell::quoted;
 const BY_OTHERS: u32 = 0o004;
 /// Others may write.
 const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Others may enter the folder.
+const ENTERED_BY_OTHERS: u32 = 0o001;
 /// In such a folder nobody removes or renames another's files.
 const STICKY: u32 = 0o1000;
 /// Below it images are lost soon.
@@ -35,6 +37,9 @@ pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
     for (key, file) in files {
         // One that cannot be read is the configuration's complaint.
         let Ok(about) = std::fs::metadata(file) else { continue };
+        if !others_reach(file) {
+            continue;
+        }
         if about.mode() & WRITABLE_BY_OTHERS != 0 || others_replace(file) {
             found.push(Finding::warning(
                 format!("{key}: every user of this machine can change {}", file.display()),
@@ -54,6 +59,15 @@ pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
         )));
     }
     found
+}
+
+/// Every user of this machine can get to the folder that it is in.
+fn others_reach(file: &Path) -> bool {
+    let Ok(file) = file.canonicalize() else { return true };
+    let mut folders = file.ancestors().skip(1);
+    folders.all(|folder| {
+        std::fs::metadata(folder).is_ok_and(|about| about.mode() & ENTERED_BY_OTHERS != 0)
+    })
 }
 
 /// Every user of this machine can put another file in its place.
