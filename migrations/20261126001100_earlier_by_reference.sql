@@ -1,3 +1,3 @@
 -- no-transaction
--- Earlier verifications of one reference within a source, newest first.
-create index concurrently verifications_by_reference_and_source on verifications (reference, source, created_at) where reference is not null;
+-- Verifications of one reference, newest last, with their source: for lists, and for counting those before one.
+create index concurrently verifications_by_reference_with_source on verifications (reference, id) include (source) where reference is not null;

@@ -1,12 +1,18 @@
 //! What a verification's past says: earlier answers about it, earlier verifications of the same
 //! reference. Part of the evidence, so that a replay decides from the same numbers.
 
+use std::time::Duration;
+
 use sqlx::Row;
 use uuid::Uuid;
 
 use super::claims::Claimed;
 use super::{Result, Store};
 use crate::domain::evidence::MOST_COUNTED;
+
+const DAY: Duration = Duration::from_hours(24);
+/// Entries of one reference that are looked at, those of other sources included.
+const MOST_WALKED: i64 = 5 * MOST_COUNTED;
 
 /// The past of one claimed verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,15 +45,20 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
+        let before = |by| -> Vec<Uuid> { ids.iter().map(|id| id_before(*id, by)).collect() };
+        let (day_ago, month_ago) = (before(DAY), before(30 * DAY));
         let (owners, peers): (Vec<&str>, Vec<&str>) =
             groups.iter().map(|(owner, peer)| (owner.as_str(), peer.as_str())).unzip();
         let counted = self
             .run(|| async {
                 sqlx::query(COUNT_PAST)
                     .bind(&ids)
+                    .bind(&day_ago)
+                    .bind(&month_ago)
                     .bind(&owners)
                     .bind(&peers)
                     .bind(MOST_COUNTED)
+                    .bind(MOST_WALKED)
                     .fetch_all(&self.pool)
                     .await
             })
@@ -69,46 +80,63 @@ impl Store {
 /// `past::count`. A statement of its own, after the claim: a claim that waited for the account's
 /// row sees other tables as they were when it began, and it holds that row while it runs.
 ///
-/// Every walk is along an index and ends after `$4` entries, so that a reference or a verification
-/// with very many costs no more. `in_1_day` is null where there is no reference or no source.
-/// Rows of binaries that did not know the column `source` belong to the source of their earliest
-/// callback.
+/// Every walk is along an index and ends after so many entries, so that a reference or a
+/// verification with very many costs no more. Ids begin with the time at which verifications began,
+/// so one index serves this and the lists by reference: an index more would cost every callback.
+/// `in_1_day` is null where there is no reference or no source. Rows of binaries that did not know
+/// the column `source` belong to the source of their earliest callback.
 const COUNT_PAST: &str = "
 with mine as materialized (
-    select v.id, v.reference, v.created_at,
+    select v.id, v.reference, t.day_ago, t.month_ago,
         case when v.reference is null then null else coalesce(v.source,
             (select source from callbacks where verification_id = v.id
              order by received_at, source, message_id limit 1)) end as source
-    from verifications v where v.id = any ($1)
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as t (id, day_ago, month_ago)
+        cross join lateral (select * from verifications where id = t.id limit 1) v
 )
 select m.id,
     (select count(*) from (
         select evidence is not null as is_answer from results
-        where verification_id = m.id order by attempt desc limit $4) as newest
+        where verification_id = m.id order by attempt desc limit $6) as newest
      where is_answer) as answers,
-    case when m.source is not null then least(e.in_1_day, $4) end as in_1_day,
-    least(e.in_30_days, $4) as in_30_days
+    case when m.source is not null then least(e.in_1_day, $6) end as in_1_day,
+    least(e.in_30_days, $6) as in_30_days
 from mine m cross join lateral (
-    select count(*) filter (where before.created_at >= m.created_at - interval '24 hours')
-            as in_1_day,
-        count(*) as in_30_days
-    from (select m.source union
-          select peer from unnest($2::text[], $3::text[]) as t (owner, peer)
-          where owner = m.source) as within (source)
-    cross join lateral (
-        (select created_at from verifications
-         where reference = m.reference and source = within.source
-            and created_at >= m.created_at - interval '720 hours' and created_at < m.created_at
-         order by created_at desc limit $4)
-        union all
-        (select created_at from (
-            select id, created_at from verifications
-            where reference = m.reference and source is null
-                and created_at >= m.created_at - interval '720 hours'
-                and created_at < m.created_at
-            -- By source as well: `is null` alone gives the planner no order to walk in.
-            order by source desc, created_at desc limit $4) as older
-         where within.source = (select source from callbacks where verification_id = older.id
-                                order by received_at, source, message_id limit 1))
+    select count(*) filter (where before.id >= m.day_ago) as in_1_day, count(*) as in_30_days
+    from (
+        select id, source from verifications
+        where reference = m.reference and id >= m.month_ago and id < m.id
+        order by id desc limit $7
     ) as before
+    where coalesce(before.source, (select source from callbacks where verification_id = before.id
+                                   order by received_at, source, message_id limit 1))
+        in (select m.source union all
+            select peer from unnest($4::text[], $5::text[]) as t (owner, peer)
+            where owner = m.source)
 ) e";
+
+/// The smallest id of what began so long before this.
+fn id_before(id: Uuid, by: Duration) -> Uuid {
+    let milliseconds = (id.as_u128() >> 80).saturating_sub(by.as_millis());
+    Uuid::from_u128(milliseconds << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::ids::Ids;
+
+    #[test]
+    fn ids_are_compared_by_the_time_they_begin_with() {
+        let now = datetime!(2026-11-26 12:00:00.5 UTC);
+        let ids = Ids::random();
+        let new = |at| -> Uuid { ids.next(at) };
+        let (millisecond, month) = (Duration::from_millis(1), Duration::from_hours(720));
+        let bound = id_before(new(now), month);
+        assert!(bound <= new(now - month));
+        assert!(bound > new(now - month - millisecond));
+        assert_eq!(id_before(Uuid::nil(), month), Uuid::nil());
+    }
+}

@@ -25,8 +25,10 @@ const MOST_SCENES: usize = 64;
 const MOST_SOURCES: usize = 256;
 /// Rows that one walk looks at.
 pub const WALK: usize = 2000;
-/// Shortest distance of two walks.
-const WALK_EVERY: Duration = Duration::from_millis(40);
+/// Shortest and longest distance of two walks.
+const WALK_EVERY: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(400));
+/// Between those distances, walks may take this share of the time: one part in so many.
+const SHARE: u32 = 25;
 /// How long a commit may take: from its end a walk goes back so far, as rows may have become
 /// visible behind it.
 const OVERLAP: Duration = Duration::from_millis(500);
@@ -45,7 +47,7 @@ pub struct FairQueue {
     queued: HashSet<Uuid>,
     /// Where the next walk begins; `None`: claims are not limited.
     position: Option<DuePosition>,
-    walked_at: Option<Instant>,
+    walk_at: Option<Instant>,
     claims: u32,
 }
 
@@ -98,7 +100,7 @@ impl FairQueue {
     /// The walk that is due, if one is.
     pub fn next_walk(&self, now: Instant) -> Option<Walk> {
         let from = self.position?;
-        if self.walked_at.is_some_and(|at| now < at + WALK_EVERY) {
+        if self.walk_at.is_some_and(|at| now < at) {
             return None;
         }
         let short = self.sources.iter().find_map(|source| {
@@ -116,8 +118,7 @@ impl FairQueue {
     }
 
     /// Takes the rows that a walk found; it began at `now` by the database's clock.
-    pub fn walked(&mut self, walk: Walk, found: &[DueRow], now: OffsetDateTime, ended: Instant) {
-        self.walked_at = Some(ended);
+    pub fn walked(&mut self, walk: Walk, found: &[DueRow], now: OffsetDateTime) {
         let is_end = found.len() < WALK;
         if let Some((source, scene)) = walk.only {
             self.refill(&source, &scene, (walk.from, found), is_end);
@@ -131,6 +132,12 @@ impl FairQueue {
         let back = now.checked_sub(OVERLAP.try_into().unwrap_or_default()).unwrap_or(now);
         let end = DuePosition { due_at: back, id: Uuid::nil() };
         self.position = Some(if is_end { end } else { before });
+    }
+
+    /// A walk is over, and its rows are taken.
+    pub fn rest(&mut self, began: Instant, ended: Instant) {
+        let pause = ((ended - began) * SHARE).clamp(WALK_EVERY.0, WALK_EVERY.1);
+        self.walk_at = Some(ended + pause);
     }
 
     /// Whether anybody would be served otherwise than by age.
@@ -317,13 +324,12 @@ mod tests {
     fn walk(queue: &mut FairQueue, rows: &[DueRow]) {
         queue.begin(None);
         for _ in 0..100 {
-            queue.walked_at = None;
             queue.claims += 1;
             let walk = queue.next_walk(Instant::now()).unwrap();
             let behind = rows.iter().filter(|row| row.position > walk.from);
             let found: Vec<DueRow> = behind.take(WALK).cloned().collect();
             let is_end = found.len() < WALK && walk.only.is_none();
-            queue.walked(walk, &found, START + Duration::from_hours(1), Instant::now());
+            queue.walked(walk, &found, START + Duration::from_hours(1));
             if is_end {
                 return;
             }
@@ -425,6 +431,21 @@ mod tests {
         // All of them are another process's: a row that was not proposed was claimed.
         queue.claimed(rest, &[Uuid::max()]);
         assert!(queue.queued.is_empty());
+    }
+
+    #[test]
+    fn walks_take_a_bounded_share_of_the_time_and_a_silent_network_does_not_end_them() {
+        let mut queue = FairQueue::default();
+        queue.begin(None);
+        let start = Instant::now();
+        for (took, pause) in [(0, 40), (4, 100), (3000, 400)]
+            .map(|(took, pause)| (Duration::from_millis(took), Duration::from_millis(pause)))
+        {
+            queue.rest(start, start + took);
+            let next = start + took + pause;
+            assert_eq!(queue.next_walk(next - Duration::from_millis(1)), None);
+            assert!(queue.next_walk(next).is_some());
+        }
     }
 
     #[test]

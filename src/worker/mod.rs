@@ -237,9 +237,13 @@ impl Worker {
 
     /// Learns which due rows are next in turn, if claims are limited.
     async fn walk(&self, queue: &mut FairQueue) {
-        let Some(walk) = queue.next_walk(Instant::now()) else { return };
+        let began = Instant::now();
+        let Some(walk) = queue.next_walk(began) else { return };
         match self.store.due_after(walk.from, WALK).await {
-            Ok((found, now)) => queue.walked(walk, &found, now, Instant::now()),
+            Ok((found, now)) => {
+                queue.walked(walk, &found, now);
+                queue.rest(began, Instant::now());
+            }
             Err(error) => {
                 tracing::debug!(%error, "cannot walk over due work: claims go by age");
                 queue.end();

@@ -201,7 +201,7 @@ async fn every_kind_of_list_walks_an_index_in_order() {
         (Filter { biz_type: scene(), ..all.clone() }, "verifications_by_scene"),
         (
             Filter { reference: Some("r100".to_owned()), ..all.clone() },
-            "verifications_by_reference",
+            "verifications_by_reference_with_source",
         ),
         (Filter { state: Some(State::Failed), ..all.clone() }, "verifications_given_up"),
         (Filter { state: Some(State::Pending), ..all.clone() }, "verifications_due"),

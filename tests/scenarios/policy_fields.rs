@@ -156,7 +156,8 @@ async fn a_reference_of_everybody_is_counted_up_to_a_bound() {
         &app,
         "insert into verifications (id, biz_type, biz_id, reference, state, created_at, updated_at,
             callbacks, attempts, give_up_at, source)
-         select gen_random_uuid(), 'test', source || n, 'everybody', 'decided', at, at, 1, 1, at, source
+         select (lpad(to_hex((1000 * extract(epoch from at))::int8), 12, '0')
+                || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid, 'test', source || n, 'everybody', 'decided', at, at, 1, 1, at, source
          from generate_series(1, 3000) as n,
             (values ('shop', timestamptz '2026-11-23 05:00Z'), ('app', '2026-11-23 09:00Z'))
                 as s (source, at);
