@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a command without the variables of libpq, which sqlx and Postgres' programs read: what a
-# person has set for a Postgres of theirs must not reach the private ones of the tests and of ./demo.
+# Runs a command without the environment variables of libpq. sqlx and Postgres' programs read them, so
+# a variable that a person has set for another Postgres must not reach the tests and ./demo.
 # Cargo starts every program and test through it (.cargo/config.toml).
 #
 #   scripts/without-libpq.sh COMMAND…

@@ -28,14 +28,14 @@ pub fn folder_of_this_process(parent: &Path, name: &str) -> PathBuf {
     parent.join(format!("{name}-{own}"))
 }
 
-/// Where we cannot tell, it lives.
+/// Whether a process has this number. Where that is unknown, the answer is yes.
 fn lives(number: u32) -> bool {
     let pid = i32::try_from(number).ok().and_then(Pid::from_raw);
     pid.is_none_or(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-/// Removes a folder that no process has locked. Of several that try at once one holds the lock, and
-/// the others leave the folder to it.
+/// Removes a folder that no process has locked. Of several processes that try at once, one holds the
+/// lock, and the others leave the folder alone.
 fn remove_unlocked(folder: &Path) {
     let lock = File::open(folder.join(LOCK));
     if lock.as_ref().is_ok_and(|lock| lock.try_lock().is_err()) {

@@ -1,5 +1,5 @@
-//! Variables of libpq, which sqlx and Postgres' programs read as well. What a person has set for a
-//! Postgres of theirs must not reach a private one.
+//! Environment variables of libpq. sqlx and Postgres' programs read them too, so a variable that a
+//! person has set for another Postgres must not reach a private one.
 
 use std::ffi::OsStr;
 
