@@ -158,7 +158,10 @@ fn of_protocol(text: &str) -> Option<Cause> {
 }
 
 fn of_request(error: &reqwest::Error) -> Option<Cause> {
-    if error.is_builder() {
+    // A client that cannot be set up is a builder's error too, and has no URL.
+    let unreadable = error.source().and_then(|inside| inside.downcast_ref::<url::ParseError>());
+    let of_url = error.url().is_some() || unreadable.is_some();
+    if error.is_builder() && of_url {
         Some(Cause::BadUrl)
     } else if error.is_dns() {
         Some(Cause::UnknownHost)

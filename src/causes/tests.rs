@@ -121,6 +121,19 @@ fn faults_of_files_and_sockets_are_told_apart() {
     assert_eq!(of(&Around("something else".into())), None);
 }
 
+#[test]
+fn an_unusable_url_is_told_from_a_client_that_cannot_be_set_up() {
+    let client = reqwest::Client::builder().build().unwrap();
+    for url in ["nonsense", "http://"] {
+        let error = client.get(url).build().unwrap_err();
+        assert_eq!(of(&error), Some(Cause::BadUrl), "{url}");
+    }
+    let wrong = reqwest::Certificate::from_der(b"no certificate");
+    let error = wrong
+        .and_then(|wrong| reqwest::Client::builder().tls_certs_only([wrong]).build().map(drop));
+    assert_ne!(of(&error.unwrap_err()), Some(Cause::BadUrl));
+}
+
 #[tokio::test]
 async fn a_name_that_cannot_be_resolved_is_told_as_that() {
     let error = tokio::net::TcpStream::connect("no-such-host.invalid:1").await.unwrap_err();
