@@ -184,7 +184,7 @@ grant update (last_used_at) on api_keys to verdict_ingest, verdict_api;
 grant select on policies, policy_activations to verdict_api, verdict_worker;
 grant insert (digest, name, body, added_at) on policies to verdict_api, verdict_worker;
 grant insert (digest, activated_at, activated_by) on policy_activations to verdict_worker;
-grant insert (digest, activated_at, activated_by, kind, biz_type, back_to) on policy_activations
+grant insert (digest, activated_at, activated_by, kind, biz_type, back_to, purpose) on policy_activations
     to verdict_api;
 grant execute on function verdict_activations() to verdict_api, verdict_worker;
 grant execute on function verdict_newest_activation() to verdict_worker;

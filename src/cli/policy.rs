@@ -13,13 +13,12 @@ use time::format_description::well_known::Rfc3339;
 use verdict::app::load_policy;
 use verdict::domain::byte_order_mark;
 use verdict::domain::callback::BizType;
-use verdict::domain::evidence::Evidence;
 use verdict::domain::purpose;
 use verdict::domain::visible;
 use verdict::lanes::policy_work;
-use verdict::policy::{self, Policy, decide, render};
+use verdict::policy::{self, Policy, decide, missing_evidence, render};
 use verdict::store::Store;
-use verdict::store::policies::Use;
+use verdict::store::policies::{Changed, Use};
 
 use super::{Context, Usage, say, say_done};
 
@@ -46,14 +45,15 @@ pub enum Command {
         /// The policy; the configured one if not given.
         #[arg(long)]
         policy: Option<PathBuf>,
-        /// A JSON file with the evidence; - for standard input.
+        /// A JSON file with one case, `fields` or `evidence` of an item of /results; - for standard
+        /// input.
         #[arg(long)]
         evidence: PathBuf,
     },
     /// Policies in the database, and where they decide.
     #[command(after_help = "Example: verdict policy list --config verdict.toml")]
     List,
-    /// Which policy was used when, newest first.
+    /// Which policy was used when, by whom and why, newest first.
     #[command(after_help = "Example: verdict policy history --config verdict.toml")]
     History,
     /// Add a checked file to the database; it decides nothing yet. Prints its digest.
@@ -192,7 +192,11 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::Shadow(change) => use_policy(context, Use::Shadow, &change).await?,
         Command::EndShadow(scene) => {
             let (store, doing) = (open(context).await?, Context::doing(scene.purpose.as_deref()));
-            store.use_policy(Use::Shadow, scene.name(), None, None, &doing).await?;
+            let name = scene.name();
+            match store.use_policy(Use::Shadow, name, None, None, &doing).await? {
+                Changed::Before => say("there is no shadow to end: nothing was changed"),
+                _ => say_done("the shadow has ended"),
+            }
         }
         Command::Promote(scene) => {
             alone_with_purpose(context, scene.purpose.as_deref())?;
@@ -305,7 +309,16 @@ async fn try_one(
     policy: Option<PathBuf>,
     evidence: &std::path::Path,
 ) -> anyhow::Result<()> {
-    let policy = load_policy(&read(context, policy)?).await?;
+    let name = policy.as_ref().map_or("policy.toml".to_owned(), |file| file.display().to_string());
+    let policy_text = read(context, policy)?;
+    let document = document(evidence)?;
+    let shown = policy_work(move || tried(&policy_text, &name, &document)).await?;
+    say(shown);
+    Ok(())
+}
+
+/// The evidence's document.
+fn document(evidence: &std::path::Path) -> anyhow::Result<String> {
     let mut text = String::new();
     if evidence.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
@@ -313,19 +326,35 @@ async fn try_one(
         text = std::fs::read_to_string(evidence)
             .map_err(|error| Usage(format!("--evidence: {}", verdict::causes::of_io(&error))))?;
     }
-    let evidence: Evidence = serde_json::from_str(byte_order_mark::skipped(&text))
-        .map_err(|error| Usage(format!("--evidence: line {}: not evidence", error.line())))?;
+    Ok(byte_order_mark::removed(text))
+}
+
+/// The decision about one case. A policy whose own examples fail is tried all the same, with a
+/// warning: to find out why they fail is what trying is for.
+fn tried(policy: &str, name: &str, document: &str) -> anyhow::Result<String> {
+    let loaded = Policy::load_to_try(policy);
+    let findings = loaded.as_ref().map_or_else(|findings| &findings[..], |p| p.warnings());
+    if !findings.is_empty() {
+        let _ = write!(std::io::stderr(), "{}", render(findings, policy, name));
+    }
+    let Ok(policy) = loaded else {
+        return Err(Usage(format!("{name}: a policy with errors decides nothing")).into());
+    };
+    let evidence =
+        policy::read_case(document).map_err(|why| Usage(format!("--evidence: {why}")))?;
     let decision = decide(&policy, &evidence);
     let mut shown = serde_json::to_value(&decision).context("decision")?;
     for (reason, view) in
         decision.reasons.iter().zip(shown["reasons"].as_array_mut().into_iter().flatten())
     {
-        if let Some((zh, en)) = policy.text_for(&reason.code) {
-            view["text"] = serde_json::json!({ "zh": zh, "en": en });
+        if let Some(detail) = missing_evidence(reason) {
+            view["detail"] = detail.into();
+        }
+        if let Some(texts) = policy.texts_for(&reason.code) {
+            view["text"] = serde_json::json!(texts);
         }
     }
-    say(serde_json::to_string_pretty(&shown).context("decision")?);
-    Ok(())
+    serde_json::to_string_pretty(&shown).context("decision")
 }
 
 async fn list(store: &Store) -> anyhow::Result<()> {
@@ -352,7 +381,9 @@ async fn history(store: &Store) -> anyhow::Result<()> {
         let digest = change.digest.as_deref().unwrap_or("none");
         let at = change.activated_at.format(&Rfc3339)?;
         let by = visible::shown(&change.activated_by);
-        say(format_args!("{at}  {}  {scene}  {digest}  by {by}", change.kind));
+        let purpose = change.purpose.as_deref().map(visible::shown);
+        let purpose = purpose.map(|purpose| format!("  for: {purpose}")).unwrap_or_default();
+        say(format_args!("{at}  {}  {scene}  {digest}  by {by}{purpose}", change.kind));
     }
     Ok(())
 }
@@ -374,8 +405,16 @@ async fn use_policy(context: &Context, kind: Use, change: &Change) -> anyhow::Re
     let store = open(context).await?;
     let digest = whole_digest(&store, &change.digest).await?;
     let doing = Context::doing(change.scene.purpose.as_deref());
-    store.use_policy(kind, change.scene.name(), Some(&digest), None, &doing).await?;
-    say_done(format_args!("{}: {digest}", kind.as_str()));
+    match store.use_policy(kind, change.scene.name(), Some(&digest), None, &doing).await? {
+        Changed::Now => say_done(format_args!("{}: {digest}", kind.as_str())),
+        Changed::Before => {
+            say(format_args!(
+                "already {}: {digest}; nothing was changed or recorded",
+                kind.as_str()
+            ));
+        }
+        Changed::Refused => bail!("there is no such policy: see `verdict policy list`"),
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use crate::domain::callback::BizType;
 use crate::domain::members::Members;
 use crate::domain::proposal::Call;
 use crate::store::audit::Doing;
-use crate::store::policies::{Agreed, Use};
+use crate::store::policies::{Agreed, Changed, Use};
 use crate::store::proposals::Second;
 
 /// What became the active one.
@@ -81,7 +81,7 @@ async fn scene(
     post, path = "/v1/policies/{digest}/activate", operation_id = "activate-policy", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<SceneRequest>,
     responses(
-        (status = 204, description = "It decides from now on"),
+        (status = 204, description = "It decides from now on; if it did before, nothing was changed or recorded"),
         (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
     ),
     security(("api-key" = ["policies:write"])),
@@ -99,7 +99,7 @@ pub async fn activate(
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/shadow", operation_id = "shadow-policy", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<SceneRequest>,
-    responses((status = 204, description = "It decides beside the active one from now on")),
+    responses((status = 204, description = "It decides beside the active one from now on; if it did before, nothing was changed or recorded")),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn shadow(
@@ -115,7 +115,7 @@ pub async fn shadow(
 #[utoipa::path(
     delete, path = "/v1/policies/shadow", operation_id = "end-shadow", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
-    responses((status = 204, description = "Nothing decides beside any more")),
+    responses((status = 204, description = "Nothing decides beside any more; if nothing did before, nothing was changed or recorded")),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn end_shadow(
@@ -156,12 +156,10 @@ async fn use_policy(
     second: Option<&Second>,
     doing: &Doing,
 ) -> Result<Response, Problem> {
-    if api.store.use_policy(kind, scene, digest, second, doing).await? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else if second.is_some() {
-        Err(Problem::proposal_closed())
-    } else {
-        Err(Problem::not_found())
+    match api.store.use_policy(kind, scene, digest, second, doing).await? {
+        Changed::Now | Changed::Before => Ok(StatusCode::NO_CONTENT.into_response()),
+        Changed::Refused if second.is_some() => Err(Problem::proposal_closed()),
+        Changed::Refused => Err(Problem::not_found()),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::domain::decision::Outcome;
 use crate::domain::ids::{VerificationId, earliest};
 use crate::domain::members::Members;
 use crate::lanes::requested_policy_work;
+use crate::policy::compare::Comparison;
 use crate::policy::{Policy, decide};
 use crate::store::Store;
 use crate::store::backtests::{Backtest, BacktestAsked, Started};
@@ -77,27 +78,30 @@ pub(super) struct FlipView {
     reason: String,
 }
 
-/// How two policies compare over many cases.
+/// How two policies compare over many decisions. Each answer counts as one: a person
+/// with several answers counts several times.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes `policy::Comparison`, which knows no HTTP")]
 pub(super) struct ComparisonView {
-    /// Cases.
+    /// Decisions.
     #[schema(minimum = 0)]
     decisions: Option<u64>,
-    /// Cases with another outcome.
+    /// Decisions with another outcome.
     #[schema(minimum = 0)]
     flips: Option<u64>,
-    /// Cases skipped because their persons were erased; counted nowhere else.
+    /// Decisions skipped because their persons were erased; counted nowhere else.
     #[schema(minimum = 0)]
     erased: Option<u64>,
     /// How many of each old outcome (row) have each new one (column): approve, retry, review,
-    /// reject.
+    /// reject. `matrix_by_name` says the same with names.
     matrix: Option<Vec<Vec<u64>>>,
+    /// The old outcome, the new outcome, how many.
+    matrix_by_name: Option<BTreeMap<String, BTreeMap<String, u64>>>,
     /// Flips by what they are and why.
     kinds: Option<BTreeMap<String, u64>>,
-    /// Cases and flips by day of the answer.
+    /// Decisions and flips by day of the answer.
     days: Option<BTreeMap<String, Vec<u64>>>,
-    /// Cases by lowest score, whole points from 0 to 100.
+    /// Decisions by lowest score, whole points from 0 to 100.
     scores: Option<Vec<u64>>,
     /// Flips by lowest score.
     flipped_scores: Option<Vec<u64>>,
@@ -204,9 +208,19 @@ pub async fn backtested(
         state: run.state,
         created_at: run.created_at,
         updated_at: run.updated_at,
-        comparison: run.comparison.0,
+        comparison: with_names(run.comparison.0),
     };
     Ok(Json(view).into_response())
+}
+
+/// As it is stored, and its matrix by names.
+fn with_names(mut comparison: serde_json::Value) -> serde_json::Value {
+    // One that has not begun is an empty object.
+    let read = serde_json::from_value::<Comparison>(comparison.clone());
+    if let (Ok(read), Some(members)) = (read, comparison.as_object_mut()) {
+        members.insert("matrix_by_name".to_owned(), serde_json::json!(read.by_name()));
+    }
+    comparison
 }
 
 /// Verifications whose outcome the policy would change, a page at a time, oldest answer first, as

@@ -47,6 +47,8 @@ pub(super) struct ActivationView {
     #[serde(with = "time::serde::rfc3339")]
     activated_at: OffsetDateTime,
     activated_by: String,
+    /// The purpose given for the change.
+    purpose: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -347,6 +349,7 @@ impl From<Activation> for ActivationView {
             digest: of.digest,
             activated_at: of.activated_at,
             activated_by: of.activated_by,
+            purpose: of.purpose,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The JSON shapes of answers: the contract, in one place.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -10,8 +12,8 @@ use crate::domain::decision::{Datum, DecidedBy, Observation, Outcome, StoredDeci
 use crate::domain::evidence::{Evidence, Scores};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::{Failure, State, Verification};
-use crate::policy::Policy;
-use crate::policy::field::Field;
+use crate::policy::field::{Field, by_name};
+use crate::policy::{Policy, missing_evidence};
 
 /// A page of things.
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,15 +130,11 @@ struct ReasonView {
     code: String,
     rule: Option<String>,
     outcome: Outcome,
-    /// For support staff; nothing of a person.
-    text: Option<TextView>,
+    /// Why a rule could not be judged: which rule, for which fields, and what to do about it.
+    detail: Option<String>,
+    /// By language, as far as the policy has it. For support staff; nothing of a person.
+    text: Option<BTreeMap<String, String>>,
     observed: Vec<Observation>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct TextView {
-    zh: String,
-    en: String,
 }
 
 impl ExplainedDecisionView {
@@ -148,9 +146,8 @@ impl ExplainedDecisionView {
             .reasons
             .into_iter()
             .map(|reason| ReasonView {
-                text: policy
-                    .and_then(|policy| policy.text_for(&reason.code))
-                    .map(|(zh, en)| TextView { zh: zh.to_owned(), en: en.to_owned() }),
+                detail: missing_evidence(&reason),
+                text: policy.and_then(|policy| policy.texts_for(&reason.code)),
                 code: reason.code,
                 rule: reason.rule,
                 outcome: reason.outcome,
@@ -184,6 +181,9 @@ pub struct ResultView {
     scores: Scores,
     /// `null`: an error, or the person was erased.
     evidence: Option<Evidence>,
+    /// The same evidence by the names that policies use, without what is absent: what an example of
+    /// a policy and `verdict policy try` take.
+    fields: Option<BTreeMap<&'static str, Datum>>,
     /// The person was erased: of the answer only its status and its time are left.
     coarsened: bool,
     http_status: u16,
@@ -194,6 +194,8 @@ pub struct ResultView {
 
 impl From<StoredResult> for ResultView {
     fn from(of: StoredResult) -> Self {
+        let evidence = of.evidence.as_ref().filter(|_| !of.coarsened).cloned();
+        let evidence = evidence.map(Evidence::with_card_days_at_edge);
         Self {
             id: of.id,
             attempt: of.attempt,
@@ -201,7 +203,8 @@ impl From<StoredResult> for ResultView {
             request_id: of.request_id,
             verify_status: of.evidence.as_ref().map(|evidence| evidence.verify_status),
             scores: of.evidence.as_ref().map(|evidence| evidence.scores).unwrap_or_default(),
-            evidence: of.evidence.filter(|_| !of.coarsened).map(Evidence::with_card_days_at_edge),
+            fields: evidence.as_ref().map(by_name),
+            evidence,
             coarsened: of.coarsened,
             http_status: of.http_status,
             error: of.error,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Rule;
-use super::condition::{Bound, Truth};
+use super::condition::{Bound, Test, Truth};
 use super::contradiction::{Literal, Want, contradiction, dead_part, follows, literals};
 use super::edges;
 use super::effort::Effort;
@@ -123,6 +123,7 @@ pub fn lint(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
         reader.rule = Some(rule.id.clone());
         // A rule that can never match was reported as an error.
         if contradiction(&rule.when, effort).is_none() {
+            unjudged(reader, placed, effort);
             if let Some(conflict) = dead_part(&rule.when, effort) {
                 let message = format!("part of this rule can never hold: {}", conflict.message);
                 reader.warn(at(comparisons, conflict.place, when), message);
@@ -140,6 +141,33 @@ pub fn lint(reader: &mut Reader, placed: &[Placed], effort: &Effort) {
     }
 }
 
+/// Warns of a rule that cannot be judged where its field is absent: every person without the field
+/// then goes to review. Approvals are excluded, because absent evidence must not approve.
+fn unjudged(reader: &mut Reader, placed: &Placed, effort: &Effort) {
+    let Placed { rule, when, comparisons, .. } = placed;
+    let leaves = rule.when.leaves();
+    if rule.outcome == Outcome::Approve || !effort.spend(rule.when.steps() * leaves.len()) {
+        return;
+    }
+    let found = leaves.iter().enumerate().find(|(_, leaf)| {
+        let asks = !matches!(leaf.test, Test::Exists(_)) && leaf.missing.is_none();
+        asks && leaf.field.can_lack() && rule.when.judge(&without(leaf.field)) != Truth::False
+    });
+    if let Some((place, leaf)) = found {
+        let message = format!(
+            "where `{}` is absent this rule gives `evidence-missing`, and a person must look: write \
+             `missing = false` beside it if the rule does not match then, `missing = true` if it does",
+            leaf.field.name()
+        );
+        reader.warn(at(comparisons, place, when), message);
+    }
+}
+
+/// Reads an answer of which nothing is known but that this field is absent.
+fn without<'r>(field: Field) -> impl Fn(Field) -> Reading<'r> {
+    move |other| if goes_with(field).contains(&other) { absent(other) } else { Reading::Unknowable }
+}
+
 /// Where a comparison stands.
 fn at(comparisons: &[Range<usize>], place: usize, otherwise: &Range<usize>) -> Range<usize> {
     comparisons.get(place).unwrap_or(otherwise).clone()
@@ -148,7 +176,7 @@ fn at(comparisons: &[Range<usize>], place: usize, otherwise: &Range<usize>) -> R
 /// Reports what the database could not hold.
 fn texts_and_bounds(reader: &mut Reader, placed: &Placed) {
     let Placed { rule, when, comparisons, text } = placed;
-    if !visible::is_text(&rule.zh) || !visible::is_text(&rule.en) {
+    if !rule.texts.values().all(|text| visible::is_text(text)) {
         let message = "`text` must be without control and invisible characters";
         reader.error::<()>(text.clone(), message);
     }
@@ -273,36 +301,42 @@ pub fn absences(rule: &Rule) -> Vec<Literal<'_>> {
 /// match all the same.
 fn asks_for_absence(rule: &Rule, literal: &Literal<'_>) -> bool {
     let field = literal.leaf.field;
-    let absent = |field: Field| match field {
+    let always_there = !field.can_lack() && absent(field) == Reading::Absent;
+    if always_there || !literal.accepts(absent(field)) || !literal.can_fail() {
+        return false;
+    }
+    let without = without(field);
+    let read = |other: Field| match other {
+        Field::Status => Reading::Value(Value::Whole(PASSED)),
+        other => without(other),
+    };
+    rule.when.judge(&read) != Truth::False
+}
+
+/// How an absent field reads: counts are 0, images are not there.
+fn absent(field: Field) -> Reading<'static> {
+    match field {
         Field::ScoresPresent => Reading::Value(Value::Whole(0)),
         Field::HasFaceImage
         | Field::HasCardFrontImage
         | Field::HasCardBackImage
         | Field::HasFaceGlobalImage => Reading::Value(Value::Flag(false)),
         _ => Reading::Absent,
-    };
-    let always_there = !field.can_lack() && absent(field) == Reading::Absent;
-    if always_there || !literal.accepts(absent(field)) || !literal.can_fail() {
-        return false;
     }
-    let scores = [
-        Field::LowestScore,
-        Field::ScoresPresent,
-        Field::AuthorityScore,
-        Field::FaceScore,
-        Field::IdCardFaceScore,
-    ];
-    // Without the lowest score there is none.
-    let without: &[Field] = match field {
-        Field::LowestScore | Field::ScoresPresent => &scores,
-        _ => &[field],
-    };
-    let read = |other: Field| match other {
-        Field::Status => Reading::Value(Value::Whole(PASSED)),
-        other if without.contains(&other) => absent(other),
-        _ => Reading::Unknowable,
-    };
-    rule.when.judge(&read) != Truth::False
+}
+
+/// The fields that are absent together with this one: without the lowest score there is none.
+fn goes_with(field: Field) -> Vec<Field> {
+    match field {
+        Field::LowestScore | Field::ScoresPresent => vec![
+            Field::LowestScore,
+            Field::ScoresPresent,
+            Field::AuthorityScore,
+            Field::FaceScore,
+            Field::IdCardFaceScore,
+        ],
+        _ => vec![field],
+    }
 }
 
 /// Every status that could make a difference, documented ones first.

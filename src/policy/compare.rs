@@ -37,6 +37,13 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// The matrix by names: how many of each old outcome have each new one.
+    pub fn by_name(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+        let names = Outcome::ALL.map(Outcome::as_str);
+        let row = |counts: &[u64; 4]| names.into_iter().zip(counts.iter().copied()).collect();
+        names.into_iter().zip(self.matrix.iter().map(row)).collect()
+    }
+
     /// Counts one case; answers whether its outcome differs.
     pub fn add(&mut self, old: Outcome, new: &Decision, evidence: &Evidence, day: Date) -> bool {
         let flipped = old != new.outcome;

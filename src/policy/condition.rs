@@ -225,13 +225,7 @@ impl Leaf {
     fn observe(&self, reading: Reading<'_>) -> Observation {
         let value = match reading {
             Reading::Absent | Reading::Unknowable => None,
-            Reading::Value(Value::Flag(flag)) => Some(Datum::Flag(flag)),
-            Reading::Value(Value::Whole(number)) => Some(Datum::Whole(number)),
-            Reading::Value(Value::Score(score)) => Some(Datum::Number(score)),
-            Reading::Value(Value::Quality(quality)) => {
-                Some(Datum::Text(quality.as_str().to_owned()))
-            }
-            Reading::Value(Value::Text(text)) => Some(Datum::Text(text.to_owned())),
+            Reading::Value(value) => Some(value.into()),
         };
         Observation {
             field: self.field.name().to_owned(),

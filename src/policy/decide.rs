@@ -47,6 +47,32 @@ fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
     })
 }
 
+/// Explains `evidence-missing`: names rule and fields, and suggests `missing`. `None` for other
+/// reasons. It needs only the stored reason, so it works for every decision of the past.
+pub fn missing_evidence(reason: &Reason) -> Option<String> {
+    if reason.code != EVIDENCE_MISSING {
+        return None;
+    }
+    let rule = reason.rule.as_deref().unwrap_or_default();
+    let absent = reason.observed.iter().filter(|seen| seen.value.is_none());
+    let mut fields: Vec<String> = absent.map(|seen| format!("`{}`", seen.field)).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    Some(match fields.as_slice() {
+        // Erased with the person.
+        [] => format!("the rule `{rule}` could not be judged"),
+        [field] => format!(
+            "the rule `{rule}` could not be judged without {field}: write `missing = true` or \
+             `missing = false` beside {field} to say what its absence counts as"
+        ),
+        fields => format!(
+            "the rule `{rule}` could not be judged without {}: write `missing = true` or \
+             `missing = false` beside each to say what its absence counts as",
+            fields.join(" and ")
+        ),
+    })
+}
+
 fn review(code: &str, rule: Option<String>, observed: Vec<Observation>) -> Reason {
     Reason { code: code.to_owned(), rule, outcome: Outcome::Review, observed }
 }

@@ -1,5 +1,8 @@
 //! The closed list of evidence fields a policy may look at, and how each is read.
 
+use std::collections::BTreeMap;
+
+use crate::domain::decision::Datum;
 use crate::domain::evidence::{Evidence, FaceQuality, MOST_COUNTED};
 
 /// What a field holds; decides which operators and bounds fit.
@@ -30,6 +33,18 @@ pub enum Value<'a> {
     Quality(FaceQuality),
     /// Of a text.
     Text(&'a str),
+}
+
+impl From<Value<'_>> for Datum {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Flag(flag) => Self::Flag(flag),
+            Value::Whole(number) => Self::Whole(number),
+            Value::Score(score) => Self::Number(score),
+            Value::Quality(quality) => Self::Text(quality.as_str().to_owned()),
+            Value::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
 }
 
 /// What reading a field gave.
@@ -204,6 +219,19 @@ impl Field {
             Self::Earlier30d => optional(evidence.earlier_30d.map(Value::Whole)),
         }
     }
+}
+
+/// Evidence by the names of fields, as examples and `verdict policy try` take it: without what is
+/// absent, what follows from the scores, and second names.
+pub fn by_name(evidence: &Evidence) -> BTreeMap<&'static str, Datum> {
+    let follows = [Field::LowestScore, Field::ScoresPresent, Field::Attempts];
+    let fields = Field::ALL.iter().filter(|field| !follows.contains(field));
+    fields
+        .filter_map(|field| match field.read(evidence) {
+            Reading::Value(value) => Some((field.name(), value.into())),
+            Reading::Absent | Reading::Unknowable => None,
+        })
+        .collect()
 }
 
 /// How many fields made no sense: those the decoder names, and scores that are no scores (it lets

@@ -1,10 +1,13 @@
 //! From text to policy. Goes on after an error where it can, to tell everything at once.
 
+mod case;
 mod conditions;
 mod examples;
+mod mistakes;
 mod reader;
 mod spelling;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
@@ -14,6 +17,7 @@ use super::effort::Effort;
 use super::finding::{Finding, Severity};
 use super::{BUILT_IN, Policy, Rule, check};
 use crate::domain::decision::Outcome;
+pub(super) use case::read as read_case;
 use examples::Example;
 pub(super) use reader::Reader;
 use reader::{Item, Limits, quote, shorten};
@@ -31,7 +35,6 @@ const MAX_CODE_CHARS: usize = 64;
 
 const TOP_KEYS: &[&str] = &["name", "rule", "example"];
 const RULE_KEYS: &[&str] = &["id", "reason", "outcome", "text", "when"];
-const TEXT_KEYS: &[&str] = &["zh", "en"];
 
 /// A rule, and where in the text it stands.
 pub(super) struct Placed {
@@ -44,11 +47,24 @@ pub(super) struct Placed {
     pub(super) text: Range<usize>,
 }
 
+/// Severity of an example that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailedExample {
+    /// The policy is refused.
+    Error,
+    /// The policy can be tried.
+    Warning,
+}
+
 /// See [`Policy::load_within`].
-pub(super) fn load(text: &str, effort: &Effort) -> Result<Policy, Vec<Finding>> {
+pub(super) fn load(
+    text: &str,
+    effort: &Effort,
+    failed: FailedExample,
+) -> Result<Policy, Vec<Finding>> {
     let mut reader = Reader::new(text, Limits::New);
     let policy = read(&mut reader, text).and_then(|(policy, placed, examples)| {
-        check_all(&mut reader, &policy, &placed, &examples, effort)?;
+        check_all(&mut reader, &policy, &placed, &examples, effort, failed)?;
         Some(policy)
     });
     let mut findings = reader.into_findings();
@@ -74,6 +90,7 @@ fn check_all(
     placed: &[Placed],
     examples: &[Example],
     effort: &Effort,
+    failed: FailedExample,
 ) -> Option<()> {
     check::check(reader, placed, effort);
     let steps: usize = placed.iter().map(|placed| check::decision_steps(&placed.rule)).sum();
@@ -81,7 +98,7 @@ fn check_all(
         if !effort.spend(steps) {
             break;
         }
-        example.run(reader, policy);
+        example.run(reader, policy, failed);
     }
     if effort.is_spent() {
         return reader.error_overall(
@@ -101,10 +118,10 @@ fn read(reader: &mut Reader, text: &str) -> Option<(Policy, Vec<Placed>, Vec<Exa
     let document = match DeTable::parse(text) {
         Ok(document) => document.into_inner(),
         Err(error) => {
-            return reader.error(error.span().unwrap_or(0..0), reader::not_toml(&error));
+            return reader.error(error.span().unwrap_or(0..0), reader::not_toml(&error, text));
         }
     };
-    reader.keys(&document, TOP_KEYS, "a policy");
+    reader.keys(&document, TOP_KEYS, mistakes::TOP_ALIASES, "a policy");
     let name = reader.text(&document, "name", None, "a policy");
     let placed = rules(reader, &document);
     let examples = examples::parse(reader, &document);
@@ -168,7 +185,7 @@ fn refuse_doubles(reader: &mut Reader, placed: &[Placed], rule: &Rule, table: &D
 }
 
 fn rule(reader: &mut Reader, table: &DeTable<'_>, span: &Range<usize>) -> Option<Rule> {
-    reader.keys(table, RULE_KEYS, "a rule");
+    reader.keys(table, RULE_KEYS, mistakes::RULE_ALIASES, "a rule");
     let at = Some(span.clone());
     let id = code(reader, table, "id", at.clone());
     let reason = code(reader, table, "reason", at.clone());
@@ -186,8 +203,7 @@ fn rule(reader: &mut Reader, table: &DeTable<'_>, span: &Range<usize>) -> Option
         let message = format!("a rule has at most {MOST_COMPARISONS} comparisons");
         reader.error::<()>(reader::span_of(table, "when"), message);
     }
-    let (zh, en) = texts?;
-    Some(Rule { id: id?, reason: reason?, outcome: outcome?, zh, en, when: when? })
+    Some(Rule { id: id?, reason: reason?, outcome: outcome?, texts: texts?, when: when? })
 }
 
 /// A kebab-case word: what callers switch on, and what stands in metrics.
@@ -206,10 +222,20 @@ fn code(
         return Some(code);
     }
     let message = format!(
-        "`{key}` must be kebab-case (a-z, 0-9, single hyphens, at most 64 characters), not {}",
-        quote(&code)
+        "`{key}` must be kebab-case (a-z, 0-9, single hyphens, at most 64 characters), not {}{}",
+        quote(&code),
+        in_kebab_case(&code).map(|code| format!("; write \"{code}\"")).unwrap_or_default()
     );
     reader.error(reader::span_of(table, key), message)
+}
+
+/// The same words in kebab-case, if anything is left of them.
+fn in_kebab_case(code: &str) -> Option<String> {
+    let code: String = code.chars().take(MAX_CODE_CHARS).collect();
+    let words = code.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
+    let is_ascii = code.is_ascii() && !words.is_empty();
+    is_ascii.then(|| words.join("-"))
 }
 
 fn outcome(
@@ -221,24 +247,55 @@ fn outcome(
     let text = reader.text(table, "outcome", span, what)?;
     Outcome::parse(&text).or_else(|| {
         let known = Outcome::ALL.map(Outcome::as_str);
-        let message = format!("there is no outcome {}{}", quote(&text), suggest(&text, &known));
+        let hint = suggest(&text, &known, mistakes::OUTCOME_ALIASES);
+        let message = format!("there is no outcome {}{hint}", quote(&text));
         reader.error(reader::span_of(table, "outcome"), message)
     })
 }
 
+/// One text for each language, at least one.
 fn texts(
     reader: &mut Reader,
     table: &DeTable<'_>,
     span: &Range<usize>,
-) -> Option<(String, String)> {
+) -> Option<BTreeMap<String, String>> {
     let Some(item) = table.get("text") else {
-        return reader.error(span.clone(), "a rule needs `text = { zh = \"…\", en = \"…\" }`");
+        return reader.error(span.clone(), "a rule needs `text = { en = \"…\" }`, in any language");
     };
-    let texts = table_of(reader, item, "`text` must be a table: { zh = \"…\", en = \"…\" }")?;
-    reader.keys(texts, TEXT_KEYS, "`text`");
-    let zh = reader.text(texts, "zh", Some(item.span()), "`text`");
-    let en = reader.text(texts, "en", Some(item.span()), "`text`");
-    Some((zh?, en?))
+    let form =
+        "`text` must be a table with a text for each language, one is enough: { en = \"…\" }";
+    let languages = table_of(reader, item, form)?;
+    if languages.is_empty() {
+        return reader.error(item.span(), "`text` needs a text in at least one language");
+    }
+    // One that cannot be read does not keep the others from being reported.
+    let mut texts = Some(BTreeMap::new());
+    for language in languages.keys() {
+        let tag = language.get_ref().as_ref();
+        let text = if is_language(tag) {
+            reader.text(languages, tag, Some(item.span()), "`text`")
+        } else {
+            let message =
+                format!("{} is no language: write a tag such as zh, en, ja or zh-Hant", quote(tag));
+            reader.error(language.span(), message)
+        };
+        texts = texts.zip(text).map(|(mut texts, text)| {
+            texts.insert(tag.to_owned(), text);
+            texts
+        });
+    }
+    texts
+}
+
+/// By its form: a tag of BCP 47 without extensions.
+fn is_language(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let language = parts.next().unwrap_or_default();
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_lowercase())
+        && parts.all(|part| {
+            (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
 }
 
 fn table_of<'v, 'i>(

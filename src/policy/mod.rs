@@ -36,14 +36,18 @@ mod edges;
 mod load;
 mod render;
 
-pub use decide::decide;
+pub use decide::{decide, missing_evidence};
 pub use diff::{Change, diff};
 pub use finding::{Finding, Severity};
 pub use render::render;
 
+use std::collections::BTreeMap;
+
 use crate::domain::decision::Outcome;
+use crate::domain::evidence::Evidence;
 use condition::Condition;
 use effort::Effort;
+use load::FailedExample;
 
 /// Reason of a rule that could not be judged for want of evidence.
 pub const EVIDENCE_MISSING: &str = "evidence-missing";
@@ -83,8 +87,8 @@ struct Rule {
     id: String,
     reason: String,
     outcome: Outcome,
-    zh: String,
-    en: String,
+    /// By language, at least one.
+    texts: BTreeMap<String, String>,
     when: Condition,
 }
 
@@ -97,7 +101,12 @@ impl Policy {
 
     /// The same, with a budget of the caller's. A policy that would take more is refused.
     pub fn load_within(text: &str, effort: &Effort) -> Result<Self, Vec<Finding>> {
-        load::load(text, effort)
+        load::load(text, effort, FailedExample::Error)
+    }
+
+    /// The same, for trying a policy: an example that fails is a warning.
+    pub fn load_to_try(text: &str) -> Result<Self, Vec<Finding>> {
+        load::load(text, &Effort::default(), FailedExample::Warning)
     }
 
     /// Compiles a text that was accepted before, perhaps by an older version with fewer checks and
@@ -146,15 +155,22 @@ impl Policy {
         &self.warnings
     }
 
-    /// What to tell a person about a reason: Chinese, then English.
-    pub fn text_for(&self, reason: &str) -> Option<(&str, &str)> {
+    /// The texts of a reason by language.
+    pub fn texts_for(&self, reason: &str) -> Option<BTreeMap<String, String>> {
         let built_in = BUILT_IN.iter().find(|(code, ..)| *code == reason);
         if let Some((_, zh, en)) = built_in {
-            return Some((zh, en));
+            return Some(
+                [("zh", zh), ("en", en)].map(|(l, t)| (l.to_owned(), (*t).to_owned())).into(),
+            );
         }
-        let rule = self.rules.iter().find(|rule| rule.reason == reason)?;
-        Some((&rule.zh, &rule.en))
+        self.rules.iter().find(|rule| rule.reason == reason).map(|rule| rule.texts.clone())
     }
+}
+
+/// Reads one case for [`decide()`] from a JSON document: by the names of the fields, or as evidence is
+/// stored. The error names line and member.
+pub fn read_case(document: &str) -> Result<Evidence, String> {
+    load::read_case(document)
 }
 
 #[cfg(test)]

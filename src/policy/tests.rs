@@ -62,10 +62,11 @@ fn every_reason_can_be_told_in_both_languages() {
     let policy = default_policy();
     let built_in = BUILT_IN.iter().map(|(code, ..)| *code);
     for code in policy.rules.iter().map(|rule| rule.reason.as_str()).chain(built_in) {
-        let (zh, en) = policy.text_for(code).unwrap();
+        let texts = policy.texts_for(code).unwrap();
+        let (zh, en) = (&texts["zh"], &texts["en"]);
         assert!(!zh.is_ascii() && en.is_ascii(), "{code}: {zh} {en}");
     }
-    assert_eq!(policy.text_for("nonsense"), None);
+    assert_eq!(policy.texts_for("nonsense"), None);
 }
 
 #[test]

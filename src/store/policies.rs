@@ -61,6 +61,8 @@ pub struct Activation {
     pub kind: String,
     /// For this scene; empty: for all that have none of their own.
     pub biz_type: String,
+    /// The purpose given for the change.
+    pub purpose: Option<String>,
 }
 
 /// One policy in use.
@@ -85,6 +87,17 @@ pub struct ShadowCount {
     pub outcome: String,
     /// How often.
     pub count: i64,
+}
+
+/// The result of [`Store::use_policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It is used from now on.
+    Now,
+    /// It was used already: nothing was changed or recorded.
+    Before,
+    /// There is no such policy, or the second person's consent does not count any more.
+    Refused,
 }
 
 /// What two persons agreed on: the policy that both meant, and the second one's consent.
@@ -173,8 +186,7 @@ impl Store {
         .await
     }
 
-    /// Has a policy used from now on, or, for shadows and scenes, none. `false`: there is no such
-    /// policy, or the second person's consent does not count any more; nothing was changed.
+    /// Has a policy used from now on, or, for shadows and scenes, none.
     pub async fn use_policy(
         &self,
         kind: Use,
@@ -182,23 +194,28 @@ impl Store {
         digest: Option<&str>,
         second: Option<&Second>,
         doing: &Doing,
-    ) -> Result<bool> {
+    ) -> Result<Changed> {
         // policies::use: what decides and the record of who wanted it change together. Here and
         // below, `verdict_activations` lets one change follow the other: a replica that has seen an
-        // id misses none below it.
-        self.once(async {
-            sqlx::query_scalar(concat!(
-                "with ",
-                seconded!("$7", "$8", "$9"),
-                ", there as materialized (
-                    select count(*) as activations from verdict_activations()
+        // id misses none below it. What is used already is neither activated nor recorded again.
+        let (known, changed): (bool, bool) = self
+            .once(async {
+                sqlx::query_as(concat!(
+                    "with ",
+                    seconded!("$7", "$8", "$9"),
+                    ", there as materialized (
+                    select (array_agg(digest order by id desc)
+                            filter (where kind = $4 and biz_type = $5))[1] as digest
+                    from verdict_activations()
                  ), known as (
-                    select $1::text as digest from there
+                    select $1::text as digest, there.digest as before from there
                     where exists (select from consent)
                         and ($1::text is null or exists (select from policies where digest = $1))
                  ), activated as (
-                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
-                    select digest, $2, $3, $4, $5 from known returning 1
+                    insert into policy_activations
+                        (digest, activated_at, activated_by, kind, biz_type, purpose)
+                    select digest, $2, $3, $4, $5, $6 from known
+                    where digest is distinct from before returning 1
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.' || $4::text, $6,
@@ -206,21 +223,26 @@ impl Store {
                             'proposal', $7::uuid)::text
                     from activated
                  )
-                 select exists (select from activated)"
-            ))
-            .bind(digest)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(kind.as_str())
-            .bind(biz_type)
-            .bind(&doing.purpose)
-            .bind(second.map(|second| second.proposal))
-            .bind(second.map(|second| second.key.0))
-            .bind(second.map(|second| second.person.as_str()))
-            .fetch_one(&self.pool)
-            .await
+                 select exists (select from known), exists (select from activated)"
+                ))
+                .bind(digest)
+                .bind(doing.at)
+                .bind(&doing.actor)
+                .bind(kind.as_str())
+                .bind(biz_type)
+                .bind(&doing.purpose)
+                .bind(second.map(|second| second.proposal))
+                .bind(second.map(|second| second.key.0))
+                .bind(second.map(|second| second.person.as_str()))
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        Ok(match (known, changed) {
+            (_, true) => Changed::Now,
+            (true, false) => Changed::Before,
+            (false, false) => Changed::Refused,
         })
-        .await
     }
 
     /// Makes the shadow of a scene the active policy, and ends the shadow; the digest. `None`:
@@ -244,9 +266,10 @@ impl Store {
                     where digest is not null and ($5::text is null or digest = $5)
                         and exists (select from consent)
                  ), changed as (
-                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
-                    select digest, $2, $3, 'active', $1 from shadow
-                    union all select null, $2, $3, 'shadow', $1 from shadow
+                    insert into policy_activations
+                        (digest, activated_at, activated_by, kind, biz_type, purpose)
+                    select digest, $2, $3, 'active', $1, $4 from shadow
+                    union all select null, $2, $3, 'shadow', $1, $4 from shadow
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.promote', $4,
@@ -303,8 +326,8 @@ impl Store {
                     where c.digest is distinct from n.digest order by c.counts desc limit 1
                  ), changed as (
                     insert into policy_activations
-                        (digest, activated_at, activated_by, kind, biz_type, back_to)
-                    select digest, $2, $3, 'active', $1, counts from target
+                        (digest, activated_at, activated_by, kind, biz_type, back_to, purpose)
+                    select digest, $2, $3, 'active', $1, counts, $4 from target
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.rollback', $4,
@@ -344,8 +367,9 @@ impl Store {
                     where digest is not null and ($5::text is null or digest = $5)
                         and exists (select from consent)
                  ), changed as (
-                    insert into policy_activations (digest, activated_at, activated_by, kind, biz_type)
-                    select null, $2, $3, 'active', $1 from own returning 1
+                    insert into policy_activations
+                        (digest, activated_at, activated_by, kind, biz_type, purpose)
+                    select null, $2, $3, 'active', $1, $4 from own returning 1
                  ), recorded as (
                     insert into audit (at, actor, action, purpose, details)
                     select $2, $3, 'policy.deactivate', $4,
@@ -454,7 +478,7 @@ impl Store {
     pub async fn activations(&self) -> Result<Vec<Activation>> {
         self.run(|| async {
             sqlx::query_as(
-                "select id, digest, activated_at, activated_by, kind, biz_type
+                "select id, digest, activated_at, activated_by, kind, biz_type, purpose
                  from policy_activations order by id desc limit 1000",
             )
             .fetch_all(&self.pool)

@@ -10,7 +10,7 @@ use verdict::domain::ids::ApiKeyId;
 use verdict::http::auth::Scope;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::Doing;
-use verdict::store::policies::Use;
+use verdict::store::policies::{Changed, Use};
 
 use crate::harness::{
     Callback, Options, Reply, TestApp, make_key, make_key_of, make_key_with, run_verdict,
@@ -416,7 +416,7 @@ async fn policies_and_backtests_work_within_the_scenes_of_a_key() {
     }
     let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     let used = app.store.use_policy(Use::Active, "test", Some(&other), None, &doing).await;
-    assert!(used.unwrap());
+    assert_eq!(used.unwrap(), Changed::Now);
     for path in [
         format!("/v1/policies/{other}"),
         format!("/v1/policies/{default}/diff/{other}"),

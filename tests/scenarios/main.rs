@@ -25,6 +25,7 @@ mod observing;
 mod outages;
 mod policies;
 mod policy_fields;
+mod policy_texts;
 mod policies_over_time;
 mod privacy;
 mod protocol;

@@ -204,16 +204,26 @@ async fn a_candidate_is_tried_on_the_past_and_shows_what_would_flip() {
         comparison["matrix"],
         json!([[2, 0, 0, 0], [0, 0, 0, 0], [2, 0, 1, 0], [0, 0, 0, 1]])
     );
+    assert_eq!(comparison["matrix_by_name"]["review"]["approve"], 2);
+    assert_eq!(
+        comparison["matrix_by_name"]["reject"],
+        json!({ "approve": 0, "retry": 0, "review": 0, "reject": 1 })
+    );
     assert_eq!(comparison["kinds"], json!({ "review → approve: provider-passed": 2 }));
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && page.contains(">60</text>"), "pictures with thresholds");
     assert!(!page.contains("http"), "nothing from outside");
+    assert!(page.contains("Answers from the first on to the last, in all scenes"), "{page}");
     let flips = std::fs::read_to_string(flips).unwrap();
     assert_eq!(flips.lines().count(), 2);
     // In part.
     let other = ["policy", "backtest", &candidate, "--json", "--biz-type", "other"];
     let (_, said, _) = setting.run(&other, "").await;
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["decisions"], 0);
+    let text = ["policy", "backtest", &candidate, "--since", "2026-01-01", "--biz-type", "other"];
+    let (_, said, _) = setting.run(&text, "").await;
+    let named = "Answers from 2026-01-01T00:00:00Z on to the last, in the scene other. Old:";
+    assert!(said.starts_with(named) && said.contains("New: what milder (sha256:"), "{said}");
     let future = ["policy", "backtest", &candidate, "--json", "--since", "2100-01-01"];
     let (_, said, _) = setting.run(&future, "").await;
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["decisions"], 0);
@@ -315,7 +325,7 @@ async fn the_terminal_shows_policies_their_differences_and_what_thresholds_mean(
     let (code, said, error) = setting.run(&calibrate, "").await;
     assert_eq!(code, 0, "{error}");
     assert!(said.contains("6 answers"), "{said}");
-    assert!(said.contains("2 of those who passed lie between 90 and 60"), "{said}");
+    assert!(said.contains("2 of the answers that passed lie between 90 and 60"), "{said}");
     assert!(said.contains("threshold 90: about 100 of a million impostors"), "{said}");
     assert!(said.contains("threshold 60: about 10000 of a million impostors"), "{said}");
 }

@@ -10,12 +10,12 @@ use verdict::domain::ids::{Ids, earliest};
 use verdict::policy::Policy;
 use verdict::store::Store;
 use verdict::store::audit::Doing;
-use verdict::store::policies::Use;
+use verdict::store::policies::{Changed, Use};
 use verdict::worker::history::{Pace, Range, Stopped, decide_anew, sample};
 use verdict::worker::policies::Policies;
 
 use crate::harness::protocol::waits_for_a_lock;
-use crate::harness::{TestApp, eventually, new_database, now};
+use crate::harness::{Options, Setting, TestApp, eventually, new_database, now};
 use crate::policies::{DEFAULT, added, decided, milder, one, past, send};
 
 fn doing() -> Doing {
@@ -100,10 +100,13 @@ async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() 
             let (store, default) = (store.clone(), default.clone());
             async move {
                 match change {
-                    "use" => store
-                        .use_policy(Use::Active, "a", Some(&default), None, &doing())
-                        .await
-                        .unwrap(),
+                    "use" => {
+                        store
+                            .use_policy(Use::Active, "a", Some(&default), None, &doing())
+                            .await
+                            .unwrap()
+                            == Changed::Now
+                    }
                     "promote" => store.promote_shadow("", None, &doing()).await.unwrap().is_some(),
                     "rollback" => store.roll_back_policy("", &doing()).await.unwrap().is_some(),
                     "deactivate" => store.deactivate_policy("own", None, &doing()).await.unwrap(),
@@ -160,14 +163,15 @@ async fn a_rollback_goes_back_over_what_was_rolled_back() {
         in_use.into_iter().find(|p| p.kind == "active" && p.biz_type == scene).map(|p| p.digest)
     };
     let activate = async |scene: &str, digest: &String| {
-        assert!(store.use_policy(Use::Active, scene, Some(digest), None, &doing()).await.unwrap());
+        let used = store.use_policy(Use::Active, scene, Some(digest), None, &doing()).await;
+        used.unwrap()
     };
     let back = async |scene: &str| store.roll_back_policy(scene, &doing()).await.unwrap();
 
     activate("", b).await;
-    activate("", c).await;
+    assert_eq!(activate("", c).await, Changed::Now);
     // The same again is no step of its own.
-    activate("", c).await;
+    assert_eq!(activate("", c).await, Changed::Before);
     assert_eq!(back("").await, Some(Some(b.clone())));
     assert_eq!(back("").await, Some(Some(a.clone())));
     assert_eq!((back("").await, active("").await), (None, Some(a.clone())));
@@ -674,10 +678,10 @@ async fn what_the_terminal_is_told_is_checked_as_the_api_checks_it() {
     // Thresholds between whole points.
     let calibrate = ["policy", "calibrate", "--threshold", "74.5", "--moved-to", "75.5"];
     let (_, said, _) = setting.run(&calibrate, "").await;
-    assert!(said.contains("1 of those who passed lie between 74.5 and 75.5\n"), "{said}");
+    assert!(said.contains("1 of the answers that passed lie between 74.5 and 75.5\n"), "{said}");
     let calibrate = ["policy", "calibrate", "--threshold", "75.1", "--moved-to", "75.9"];
     let (_, said, _) = setting.run(&calibrate, "").await;
-    assert!(said.contains("0 of those who passed lie between 75.1 and 75.9\n"), "{said}");
+    assert!(said.contains("0 of the answers that passed lie between 75.1 and 75.9\n"), "{said}");
 
     // The matrix stands in columns.
     let (_, said, _) = setting.run(&["policy", "backtest", &candidate], "").await;
@@ -729,4 +733,56 @@ async fn deciding_anew_ends_when_it_is_told_to_and_says_where() {
     let (code, _, error) = setting.run(&["policy", "redecide", "--after", after], "").await;
     assert_eq!(code, 0, "{error}");
     assert_eq!(standing(&pool, digest.trim()).await, 1605);
+}
+
+#[tokio::test]
+async fn what_is_in_use_already_is_not_activated_again() {
+    let setting = Setting::new(Options::default()).await;
+    let process = setting.serve().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), milder()).unwrap();
+    let (_, digest, error) =
+        setting.run(&["policy", "add", file.path().to_str().unwrap()], "").await;
+    assert_eq!(error, "");
+    let digest = digest.trim();
+    let pool = setting.database.pool().await;
+    let records = async || {
+        let activations = one(&pool, "select count(*) from policy_activations").await;
+        (activations, one(&pool, "select count(*) from audit where action like 'policy.%'").await)
+    };
+    for (command, said) in [("activate", "active: "), ("shadow", "shadow: ")] {
+        let arguments = ["policy", command, digest, "--purpose", "CR 12"];
+        let (code, first, _) = setting.run(&arguments, "").await;
+        assert_eq!((code, first.trim()), (0, format!("{said}{digest}").as_str()));
+        let before = records().await;
+        let (code, again, _) = setting.run(&arguments, "").await;
+        assert_eq!(code, 0);
+        assert!(again.starts_with(&format!("already {said}{digest}")), "{again}");
+        assert_eq!(records().await, before, "{command}");
+    }
+    // By the API, whose callers repeat a call after a lost answer: the same answer.
+    let before = records().await;
+    for path in [format!("/v1/policies/{digest}/activate"), format!("/v1/policies/{digest}/shadow")]
+    {
+        assert_eq!(setting.ask("POST", process.http, &path, &[]).await.status, 204, "{path}");
+    }
+    assert_eq!(records().await, before);
+    // In one scene it is not the same, and a shadow ends once.
+    let (_, scene, _) =
+        setting.run(&["policy", "activate", digest, "--biz-type", "a", "--purpose", "x"], "").await;
+    assert_eq!(scene.trim(), format!("active: {digest}"));
+    let (_, ended, _) = setting.run(&["policy", "end-shadow"], "").await;
+    assert_eq!(ended.trim(), "the shadow has ended");
+    let before = records().await;
+    let (_, ended, _) = setting.run(&["policy", "end-shadow"], "").await;
+    assert_eq!(ended.trim(), "there is no shadow to end: nothing was changed");
+    assert_eq!(records().await, before);
+
+    // The history says why, to both kinds of readers.
+    let (_, history, _) = setting.run(&["policy", "history"], "").await;
+    let told = history.lines().filter(|line| line.ends_with("for: CR 12")).count();
+    assert_eq!(told, 2, "{history}");
+    let list = setting.ask("GET", process.http, "/v1/policies", &[]).await;
+    let purposes = list.json["activations"].as_array().unwrap().iter().map(|of| &of["purpose"]);
+    assert_eq!(purposes.filter(|purpose| *purpose == "CR 12").count(), 2, "{list:?}");
 }

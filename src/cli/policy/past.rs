@@ -15,10 +15,11 @@ use verdict::app::load_policy;
 use verdict::domain::clock::Clock;
 use verdict::domain::decision::Outcome;
 use verdict::domain::ids::Ids;
+use verdict::domain::visible;
 use verdict::policy::Policy;
 use verdict::policy::calibration::{Calibration, FalseAccepts, false_accepts, stability};
 use verdict::policy::compare::Comparison;
-use verdict::policy::report::{self, Thresholds};
+use verdict::policy::report::{self, Subject, Thresholds};
 use verdict::store::Store;
 use verdict::worker::history::{self, Backtest, Pace, Range, Stopped};
 use verdict::worker::policies::Policies;
@@ -128,6 +129,13 @@ pub(super) async fn backtest(
     let old = Policies::load(&store).await?.map(|policies| {
         policies.active(range.biz_type.as_deref().unwrap_or_default()).score_bounds()
     });
+    let subject = Subject {
+        candidate: candidate.name().to_owned(),
+        digest: candidate.digest().to_owned(),
+        since: range.since.map(|at| at.format(&Rfc3339)).transpose()?,
+        until: range.until.map(|at| at.format(&Rfc3339)).transpose()?,
+        biz_type: range.biz_type.clone(),
+    };
     let mut progress = Progress::of(&store, &range).await?;
     let mut written = match &arguments.flips {
         Some(file) => Some(std::io::BufWriter::new(
@@ -166,15 +174,17 @@ pub(super) async fn backtest(
     }
     let comparison = &backtest.comparison;
     if let Some(file) = &arguments.html {
-        let title = format!("Backtest of {} ({})", candidate.name(), candidate.digest());
         let thresholds = Thresholds { old: old.unwrap_or_default(), new: candidate.score_bounds() };
-        let page = report::html(&title, comparison, &thresholds, &listed);
+        let page = report::html(&subject, comparison, &thresholds, &listed);
         std::fs::write(file, page)
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     if arguments.range.json {
-        say(serde_json::to_string_pretty(comparison)?);
+        let mut shown = serde_json::to_value(comparison)?;
+        shown["matrix_by_name"] = serde_json::to_value(comparison.by_name())?;
+        say(serde_json::to_string_pretty(&shown)?);
     } else {
+        say(visible::shown(&subject.to_string()));
         print_comparison(comparison, progress.rate(comparison.decisions));
     }
     Ok(())
@@ -362,7 +372,7 @@ pub(super) async fn calibrate(
         if let Some((moved, _)) = moved {
             let flips = calibration.moved.get(score).copied().unwrap_or(0);
             say(format_args!(
-                "  {flips} of those who passed lie between {} and {moved}",
+                "  {flips} of the answers that passed lie between {} and {moved}",
                 arguments.threshold
             ));
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::reader::{Item, Reader, article, quote};
+use super::mistakes::{self, Wanted};
+use super::reader::{Item, MOST_HINT_CHARS, Reader, article, quote, shorten_code};
 use super::spelling::suggest;
 use super::{MOST_COMPARISONS, MOST_VALUES, table_of};
 use crate::domain::evidence::FaceQuality;
@@ -21,22 +22,37 @@ const QUALITIES: [FaceQuality; 4] =
 const NAMED_BOUNDS: [(&str, f64); 4] =
     [("far-0.001%", 95.0), ("far-0.01%", 90.0), ("far-0.1%", 80.0), ("far-1%", 60.0)];
 
-const OPERATORS: [&str; 9] = ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
+pub const OPERATORS: [&str; 9] = ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
 const LEAF_KEYS: [&str; 11] =
     ["field", "missing", "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
 const JOINTS: [&str; 3] = ["all", "any", "not"];
+
+/// The message about a value that is no condition.
+fn no_condition(item: &Item<'_>) -> String {
+    match item.get_ref() {
+        DeValue::Array(_) => {
+            "one condition stands here, not a list: write { all = [ … ] } where all \
+             of the list must hold, { any = [ … ] } where one is enough"
+                .to_owned()
+        }
+        DeValue::String(text) if let Some(instead) = mistakes::infix(text) => {
+            format!(
+                "a condition is a table, not a text: write {}",
+                shorten_code(&instead, MOST_HINT_CHARS)
+            )
+        }
+        _ => "a condition is a table: { field = \"status\", eq = 1 }, { all = [ … ] }, \
+              { any = [ … ] } or { not = … }"
+            .to_owned(),
+    }
+}
 
 /// Reads a condition; `depth` counts from 1.
 pub fn condition(reader: &mut Reader, item: &Item<'_>, depth: usize) -> Option<Condition> {
     if depth > MAX_DEPTH {
         return reader.error(item.span(), "conditions nest at most 32 deep");
     }
-    let table = table_of(
-        reader,
-        item,
-        "a condition is a table: { field = \"status\", eq = 1 }, { all = [ … ] }, \
-         { any = [ … ] } or { not = … }",
-    )?;
+    let table = table_of(reader, item, &no_condition(item))?;
     match JOINTS.iter().find_map(|joint| Some((*joint, table.get(*joint)?))) {
         None => leaf(reader, table, item.span()).map(Condition::Leaf),
         Some((joint, inner)) => {
@@ -60,7 +76,13 @@ fn parts(
     depth: usize,
 ) -> Option<Vec<Condition>> {
     let Some(items) = item.get_ref().as_array() else {
-        return reader.error(item.span(), format!("`{joint}` takes a list of conditions"));
+        let message = match item.get_ref() {
+            DeValue::Table(_) => format!(
+                "`{joint}` takes a list of conditions: put [ and ] around them, {joint} = [ {{ … }} ]"
+            ),
+            _ => format!("`{joint}` takes a list of conditions"),
+        };
+        return reader.error(item.span(), message);
     };
     if items.is_empty() {
         return reader.error(item.span(), format!("`{joint}` needs at least one condition"));
@@ -81,11 +103,28 @@ fn parts(
 }
 
 fn leaf(reader: &mut Reader, table: &DeTable<'_>, span: Range<usize>) -> Option<Leaf> {
-    reader.keys(table, &LEAF_KEYS, "a comparison");
+    if !table.contains_key("field")
+        && let Some((word, joint)) = mistakes::joint(table)
+    {
+        let form = if joint == "not" { "{ not = { … } }" } else { "[ … ]" };
+        let write =
+            if joint == "not" { form.to_owned() } else { format!("{{ {joint} = {form} }}") };
+        return reader.error(span, format!("there is no {word}: write {write}"));
+    }
+    if let Some(instead) = mistakes::comparison(reader, table) {
+        let instead = shorten_code(&instead, MOST_HINT_CHARS);
+        let message = format!("a comparison has a field and one operator: write {instead}");
+        return reader.error(span, message);
+    }
+    reader.keys(table, &LEAF_KEYS, mistakes::OPERATOR_ALIASES, "a comparison");
     let name = reader.text(table, "field", Some(span.clone()), "a comparison");
     let field = name.and_then(|name| field(reader, &name, super::reader::span_of(table, "field")));
     let mut used = OPERATORS.iter().filter_map(|operator| Some((*operator, table.get(*operator)?)));
     let (Some((operator, item)), None) = (used.next(), used.next()) else {
+        if !table.keys().all(|key| LEAF_KEYS.contains(&key.get_ref().as_ref())) {
+            // The unknown key is probably the operator, and `keys` has reported it.
+            return None;
+        }
         let message = format!("a comparison needs exactly one of {}", OPERATORS.join(", "));
         return reader.error(span.clone(), message);
     };
@@ -106,7 +145,8 @@ fn leaf(reader: &mut Reader, table: &DeTable<'_>, span: Range<usize>) -> Option<
 pub fn field(reader: &mut Reader, name: &str, span: Range<usize>) -> Option<Field> {
     Field::parse(name).or_else(|| {
         let known: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
-        let message = format!("there is no field {}{}", quote(name), suggest(name, &known));
+        let hint = suggest(name, &known, mistakes::FIELD_ALIASES);
+        let message = format!("there is no field {}{hint}", quote(name));
         reader.error(span, message)
     })
 }
@@ -121,6 +161,12 @@ fn test(reader: &mut Reader, field: Field, operator: &str, item: &Item<'_>) -> O
             holds(field.kind()),
             fitting.join(", ")
         );
+        return reader.error(item.span(), message);
+    }
+    if item.get_ref().is_array() && matches!(operator, "eq" | "ne") && fits("in", field.kind()) {
+        let list = if operator == "eq" { "in" } else { "not_in" };
+        let message =
+            format!("`{operator}` takes one value: write {list} = {}", reader.source(item.span()));
         return reader.error(item.span(), message);
     }
     let compare = match operator {
@@ -174,14 +220,21 @@ fn members(
             bounds.into_iter().collect()
         }
         _ => {
-            reader.error(item.span(), format!("`{operator}` takes a list with at least one value"))
+            let hint = match item.get_ref() {
+                DeValue::Array(_) | DeValue::Table(_) => String::new(),
+                _ => format!(": write {operator} = [{}]", reader.source(item.span())),
+            };
+            let message = format!("`{operator}` takes a list with at least one value{hint}");
+            reader.error(item.span(), message)
         }
     }
 }
 
 fn flag(reader: &mut Reader, item: &Item<'_>, what: &str) -> Option<bool> {
     item.get_ref().as_bool().or_else(|| {
-        let message = format!("{what} must be true or false, not {}", article(item.get_ref()));
+        let found = item.get_ref();
+        let hint = mistakes::instead(Wanted::Flag, found);
+        let message = format!("{what} must be true or false, not {}{hint}", article(found));
         reader.error(item.span(), message)
     })
 }
@@ -198,15 +251,24 @@ pub fn bound(reader: &mut Reader, field: Field, item: &Item<'_>) -> Option<Bound
             let quality = QUALITIES.into_iter().find(|quality| quality.as_str() == word.as_ref());
             quality.map(Bound::Quality).or_else(|| {
                 let known = QUALITIES.map(FaceQuality::as_str);
-                let hint = suggest(word, &known);
+                let hint = suggest(word, &known, &[]);
                 let message = format!("there is no face quality {}{hint}", quote(word));
                 reader.error(item.span(), message)
             })
         }
         (Kind::Text, DeValue::String(text)) => Some(Bound::Text(text.as_ref().to_owned())),
         (kind, other) => {
-            let message =
-                format!("`{}` holds {}, not {}", field.name(), holds(kind), article(other));
+            let wanted = match kind {
+                Kind::Flag => Wanted::Flag,
+                Kind::Whole | Kind::Score => Wanted::Number,
+                Kind::Quality | Kind::Text => Wanted::Text,
+            };
+            let hint = match other {
+                DeValue::Array(_) => "; compare it with one value".to_owned(),
+                other => mistakes::instead(wanted, other),
+            };
+            let (name, article) = (field.name(), article(other));
+            let message = format!("`{name}` holds {}, not {article}{hint}", holds(kind));
             reader.error(item.span(), message)
         }
     }
@@ -235,15 +297,24 @@ fn score(reader: &mut Reader, field: Field, item: &Item<'_>) -> Option<f64> {
             let known = NAMED_BOUNDS.map(|(name, _)| name);
             let named = NAMED_BOUNDS.into_iter().find(|(known, _)| known == name);
             return named.map(|(_, score)| score).or_else(|| {
-                let message =
-                    format!("there is no bound named {}{}", quote(name), suggest(name, &known));
-                reader.error(item.span(), message)
+                let hint = mistakes::value(Wanted::Number, item.get_ref());
+                let hint =
+                    hint.map_or_else(|| suggest(name, &known, &[]), |hint| format!("; {hint}"));
+                reader.error(item.span(), format!("there is no bound named {}{hint}", quote(name)))
             });
         }
         DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
         DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
         _ => None,
     };
+    if let Some(share) = score.filter(|score| *score > 0.0 && *score < 1.0) {
+        let message = format!(
+            "`{}` goes from 0 to 100, and {share} is almost 0: write {} if a share was meant",
+            field.name(),
+            share * 100.0
+        );
+        reader.warn(item.span(), message);
+    }
     score.filter(|score| (0.0..=100.0).contains(score)).or_else(|| {
         let message = format!("`{}` is a score: its bounds lie between 0 and 100", field.name());
         reader.error(item.span(), message)

@@ -5,20 +5,24 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::conditions::{bound, field};
+use super::mistakes::{EXAMPLE_ALIASES, FIELD_ALIASES};
 use super::reader::{Item, Reader, shorten};
-use super::{outcome, table_of};
+use super::spelling::in_our_case;
+use super::{FailedExample, MAX_CODE_CHARS, outcome, table_of};
 use crate::domain::card_days::highest_edge_reached;
-use crate::domain::decision::Outcome;
+use crate::domain::decision::{Decision, Outcome};
 use crate::domain::evidence::{Evidence, ImagesOffered, Scores};
 use crate::policy::condition::Bound;
 use crate::policy::field::Field;
-use crate::policy::{Policy, decide};
+use crate::policy::{EVIDENCE_MISSING, Policy, decide, missing_evidence};
 
 const EXAMPLE_KEYS: &[&str] = &["name", "evidence", "outcome", "reasons"];
 
 /// Most of an example's name, and of a list of reasons, that a finding repeats.
 const MOST_NAME_CHARS: usize = 128;
 const MOST_REASON_CHARS: usize = 1024;
+/// Most rules without evidence that a finding explains.
+const MOST_DETAILS: usize = 3;
 
 /// One example.
 pub struct Example {
@@ -42,7 +46,7 @@ pub fn parse(reader: &mut Reader, document: &DeTable<'_>) -> Vec<Example> {
 }
 
 fn example(reader: &mut Reader, table: &DeTable<'_>, span: Range<usize>) -> Option<Example> {
-    reader.keys(table, EXAMPLE_KEYS, "an example");
+    reader.keys(table, EXAMPLE_KEYS, EXAMPLE_ALIASES, "an example");
     let name = reader.text(table, "name", Some(span.clone()), "an example");
     let outcome = outcome(reader, table, Some(span.clone()), "an example");
     let evidence = match table.get("evidence") {
@@ -60,12 +64,20 @@ fn reasons(reader: &mut Reader, item: &Item<'_>) -> Option<Vec<String>> {
     let texts = item.get_ref().as_array().and_then(|items| {
         items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
     });
-    texts.or_else(|| reader.error(item.span(), "`reasons` must be a list of reason codes"))
+    texts.or_else(|| {
+        let hint = match item.get_ref().as_str() {
+            Some(code) => format!(": write [\"{}\"]", shorten(code, MAX_CODE_CHARS)),
+            None => String::new(),
+        };
+        reader.error(item.span(), format!("`reasons` must be a list of reason codes{hint}"))
+    })
 }
 
 fn evidence(reader: &mut Reader, item: &Item<'_>) -> Option<Evidence> {
     let table = table_of(reader, item, "`evidence` must be a table: { status = …, … }")?;
-    if table.get("status").is_none() {
+    // A known other name of it is reported below, as an unknown field.
+    let is_status = |key: &str| FIELD_ALIASES.contains(&(&in_our_case(key), "status"));
+    if table.get("status").is_none() && !table.keys().any(|key| is_status(key.get_ref())) {
         return reader.error(item.span(), "`evidence` needs `status`: every answer has one");
     }
     let mut evidence = nothing();
@@ -86,7 +98,7 @@ fn evidence(reader: &mut Reader, item: &Item<'_>) -> Option<Evidence> {
 }
 
 /// An answer that says nothing yet.
-fn nothing() -> Evidence {
+pub fn nothing() -> Evidence {
     Evidence {
         verify_status: 0,
         scores: Scores::default(),
@@ -108,7 +120,7 @@ fn nothing() -> Evidence {
     }
 }
 
-fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'static str> {
+pub fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'static str> {
     match (field, value) {
         (Field::LowestScore | Field::ScoresPresent, _) => {
             return Err("follows from the scores; give those");
@@ -151,7 +163,7 @@ fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'stat
 
 impl Example {
     /// Complains if the policy decides otherwise than the example says.
-    pub fn run(&self, reader: &mut Reader, policy: &Policy) {
+    pub fn run(&self, reader: &mut Reader, policy: &Policy, failed: FailedExample) {
         let decision = decide(policy, &self.evidence);
         let mut got: Vec<&str> = decision.reasons.iter().map(|r| r.code.as_str()).collect();
         got.sort_unstable();
@@ -167,12 +179,30 @@ impl Example {
         let list = |reasons: Vec<&str>| shorten(&reasons.join(", "), MOST_REASON_CHARS);
         let wanted = wanted.map(|wanted| format!(" ({})", list(wanted))).unwrap_or_default();
         let message = format!(
-            "the example \"{}\" expects {}{wanted}, but the policy decides {} ({})",
+            "the example \"{}\" expects {}{wanted}, but the policy decides {} ({}){}",
             shorten(&self.name, MOST_NAME_CHARS),
             self.outcome,
             decision.outcome,
-            list(got)
+            list(got),
+            self.missing(&decision)
         );
-        reader.error::<()>(self.span.clone(), message);
+        match failed {
+            FailedExample::Error => {
+                reader.error::<()>(self.span.clone(), message);
+            }
+            FailedExample::Warning => reader.warn(self.span.clone(), message),
+        }
+    }
+
+    /// Explains `evidence-missing` where the example does not expect it.
+    fn missing(&self, decision: &Decision) -> String {
+        let is_expected = |code: &str| {
+            self.reasons.as_ref().is_some_and(|reasons| reasons.iter().any(|given| given == code))
+        };
+        if is_expected(EVIDENCE_MISSING) {
+            return String::new();
+        }
+        let details = decision.reasons.iter().filter_map(missing_evidence).take(MOST_DETAILS);
+        details.fold(String::new(), |told, detail| told + "; " + &detail)
     }
 }

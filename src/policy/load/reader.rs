@@ -5,7 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::spelling::suggest;
+use super::mistakes;
+use super::spelling::{Alias, suggest};
 use crate::policy::finding::{Finding, Severity};
 
 /// One value, and where it stands.
@@ -14,6 +15,11 @@ pub type Item<'i> = Spanned<DeValue<'i>>;
 /// Most findings that are kept. An author corrects a few at a time; a text of nothing but errors
 /// would make hundreds of thousands, each with its place and its suggestion.
 const MOST_FINDINGS: usize = 100;
+
+/// Longest suggestion of what to write.
+pub const MOST_HINT_CHARS: usize = 400;
+/// Longest piece of the text that a message repeats.
+const MOST_SOURCE_CHARS: usize = 80;
 
 /// Which limits a text has to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub enum Limits {
 
 /// Collects findings while a text is read.
 pub struct Reader {
+    /// The policy text.
+    text: String,
     /// Where each line begins.
     lines: Vec<usize>,
     limits: Limits,
@@ -42,6 +50,7 @@ impl Reader {
     pub fn new(text: &str, limits: Limits) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
+            text: text.to_owned(),
             lines: std::iter::once(0).chain(ends).collect(),
             limits,
             findings: Vec::new(),
@@ -112,14 +121,21 @@ impl Reader {
         self.findings
     }
 
+    /// A piece of the text for a message, on one line.
+    pub fn source(&self, span: Range<usize>) -> String {
+        let piece = self.text.get(span).unwrap_or("…");
+        shorten_code(&piece.split_whitespace().collect::<Vec<_>>().join(" "), MOST_SOURCE_CHARS)
+    }
+
     /// Complains about keys outside a closed list.
-    pub fn keys(&mut self, table: &DeTable<'_>, known: &[&str], what: &str) {
+    pub fn keys(&mut self, table: &DeTable<'_>, known: &[&str], aliases: &[Alias], what: &str) {
         for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             if self.is_full() {
                 return;
             }
             let name = key.get_ref();
-            let message = format!("{what} has no key {}{}", quote(name), suggest(name, known));
+            let message =
+                format!("{what} has no key {}{}", quote(name), suggest(name, known, aliases));
             self.error::<()>(key.span(), message);
         }
     }
@@ -143,7 +159,9 @@ impl Reader {
             Some(text) if !text.trim().is_empty() => Some(text.to_owned()),
             Some(_) => self.error(item.span(), format!("`{key}` must not be empty")),
             None => {
-                let message = format!("`{key}` must be a text, not {}", article(item.get_ref()));
+                let found = item.get_ref();
+                let hint = mistakes::instead(mistakes::Wanted::Text, found);
+                let message = format!("`{key}` must be a text, not {}{hint}", article(found));
                 self.error(item.span(), message)
             }
         }
@@ -196,6 +214,11 @@ pub fn shorten(text: &str, most: usize) -> String {
     shown
 }
 
+/// The same of a piece of TOML, whose quotes are to be copied.
+pub fn shorten_code(text: &str, most: usize) -> String {
+    shorten(text, most).replace("\\\"", "\"")
+}
+
 /// "a text", "a table": what a value is, in plain words.
 pub fn article(value: &DeValue<'_>) -> &'static str {
     match value {
@@ -209,8 +232,15 @@ pub fn article(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The parser's complaint, on one line.
-pub fn not_toml(error: &toml::de::Error) -> String {
+/// The parser's complaint, on one line, with a correction if one is known.
+pub fn not_toml(error: &toml::de::Error, text: &str) -> String {
     let complaint: Vec<&str> = error.message().lines().map(str::trim).collect();
-    format!("this is not TOML: {}", complaint.join("; "))
+    let at = error.span().map_or(0, |span| span.start);
+    let (before, after) = text.split_at_checked(at).unwrap_or((text, ""));
+    let from = before.rfind('\n').map_or(0, |at| at + 1);
+    let to = at + after.find('\n').unwrap_or(after.len());
+    let hint = text.get(from..to).and_then(mistakes::not_toml);
+    let hint =
+        hint.map(|hint| format!("; {}", shorten_code(&hint, MOST_HINT_CHARS))).unwrap_or_default();
+    format!("this is not TOML: {}{hint}", complaint.join("; "))
 }

@@ -15,7 +15,7 @@ fn with(condition: &str) -> String {
 
 fn comparison(rest: &str) -> String {
     with(&format!(
-        "{{ all = [{{ field = \"status\", eq = 1 }}, {{ field = \"card_days_left\", {rest} }}] }}"
+        "{{ all = [{{ field = \"status\", eq = 1 }}, {{ field = \"card_days_left\", {rest}, missing = false }}] }}"
     ))
 }
 

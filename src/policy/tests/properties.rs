@@ -121,7 +121,7 @@ fn rules(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rule>> {
 
 fn rule(index: usize, outcome: Outcome, when: Condition) -> Rule {
     let (id, reason) = (format!("rule-{index}"), format!("reason-{index}"));
-    Rule { id, reason, outcome, zh: String::new(), en: String::new(), when }
+    Rule { id, reason, outcome, texts: [].into(), when }
 }
 
 fn policy(rules: Vec<Rule>) -> Policy {
