@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
 use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
+use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::domain::visible;
@@ -89,7 +90,8 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
                 let at = link.at.format(&Rfc3339).unwrap_or_default();
                 let subject = link.subject.map_or_else(String::new, |id| format!("  {id}"));
                 let purpose = link.purpose.map_or_else(String::new, |why| format!("  {why}"));
-                let details = link.details.map_or_else(String::new, |more| format!("  {more}"));
+                let details =
+                    link.details.map_or_else(String::new, |Details(more)| format!("  {more}"));
                 let user =
                     link.database_user.map_or_else(String::new, |user| format!("  as {user}"));
                 let shown =
@@ -227,7 +229,7 @@ async fn verify_export(
         if line.trim().is_empty() {
             continue;
         }
-        let line: Line = serde_json::from_str(line).map_err(|_| not_of_an_export())?;
+        let line = Line::parse(line).ok_or_else(not_of_an_export)?;
         export.follow(&line, expect)?;
         if let (Some(seal), Line::Checkpoint { checkpoint }) = (&seal, line) {
             let bytes = |hex: &str| hex::decode(hex).map_err(|_| not_of_an_export());
@@ -315,7 +317,7 @@ fn link(row: AuditRow) -> Link {
         action: row.action,
         subject: row.subject,
         purpose: row.purpose,
-        details: row.details,
+        details: row.details.map(Details),
         database_user: row.database_user,
         previous: hex::encode(row.previous),
         digest: hex::encode(row.digest),

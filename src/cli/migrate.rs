@@ -10,7 +10,7 @@ use super::{Context, say_done};
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     super::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
-    say_done(format_args!("the schema is {}", store.migrate().await?));
+    say_done(store.migrate().await?);
     if store.ownership().await?.owner_is_superuser {
         tracing::warn!(
             "the owner of the schema is a superuser: use a role without superuser (config/owner.sql)"

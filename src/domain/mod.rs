@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod audit;
+pub mod audit_details;
 pub mod body_digest;
 pub mod byte_order_mark;
 pub mod callback;

@@ -76,20 +76,49 @@ impl fmt::Display for SchemaState {
     }
 }
 
+/// What `migrate` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// How the schema is now.
+    pub state: SchemaState,
+    /// How many migrations this process applied.
+    pub applied: usize,
+}
+
+impl fmt::Display for Migrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.applied {
+            0 => write!(f, "nothing to do: the schema is {}", self.state),
+            1 => write!(f, "applied 1 migration: the schema is {}", self.state),
+            applied => write!(f, "applied {applied} migrations: the schema is {}", self.state),
+        }
+    }
+}
+
+async fn migrations_in(connection: &mut PgConnection) -> Result<i64> {
+    let table = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
+    if !table.fetch_one(&mut *connection).await? {
+        return Ok(0);
+    }
+    let count = sqlx::query_scalar("select count(*) from _sqlx_migrations where success");
+    Ok(count.fetch_one(connection).await?)
+}
+
 impl Store {
     /// Applies what is missing, one process at a time: any number may try at once. While
     /// others serve, none of them is kept waiting for longer than a second: a migration that
-    /// cannot have its lock lets them pass and tries again. Answers what the schema is then.
-    pub async fn migrate(&self) -> Result<SchemaState> {
+    /// cannot have its lock lets them pass and tries again.
+    pub async fn migrate(&self) -> Result<Migrated> {
         self.require_utf8().await?;
         match self.schema_state().await? {
-            state if state.serves() => return Ok(state),
+            state if state.serves() => return Ok(Migrated { state, applied: 0 }),
             SchemaState::Behind => {}
             state => return Err(Error::Schema(state)),
         }
         let started = Instant::now();
+        let mut applied = 0;
         loop {
-            match self.try_to_migrate().await {
+            match self.try_to_migrate(&mut applied).await {
                 Err(Error::Refused { code, .. })
                     if ["55P03", "40P01"].contains(&code.as_str())
                         && started.elapsed() < LOCK_PATIENCE =>
@@ -97,12 +126,14 @@ impl Store {
                     tracing::warn!("the migration waits for a lock that a long transaction holds");
                     tokio::time::sleep(LOCK_PAUSE).await;
                 }
-                outcome => return outcome.map(|()| SchemaState::Current),
+                outcome => {
+                    return outcome.map(|()| Migrated { state: SchemaState::Current, applied });
+                }
             }
         }
     }
 
-    async fn try_to_migrate(&self) -> Result<()> {
+    async fn try_to_migrate(&self, applied: &mut usize) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
         let mut connection = PgConnection::connect_with(self.connect_options()).await?;
         while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
@@ -121,6 +152,7 @@ impl Store {
             locking: false,
             ..Migrator::with_migrations(MIGRATOR.iter().cloned().collect())
         };
+        let mut known = migrations_in(&mut connection).await?;
         for migration in migrator.iter() {
             // What is built beside the traffic holds nobody up, and must not be given up half done.
             let wait = if migration.no_tx { Duration::ZERO } else { LOCK_WAIT };
@@ -134,6 +166,9 @@ impl Store {
                     _ => Error::Schema(SchemaState::Different),
                 },
             )?;
+            let now = migrations_in(&mut connection).await?;
+            *applied += usize::try_from(now - known).unwrap_or_default();
+            known = now;
         }
         let _ = connection.close().await;
         Ok(())

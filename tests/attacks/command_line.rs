@@ -5,7 +5,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::harness::{Options, Setting, run_verdict};
+use verdict::domain::audit::Line;
+
+use crate::harness::{Options, Setting, empty_database, run_verdict};
 
 const MARK: &str = "\u{feff}";
 
@@ -160,4 +162,67 @@ async fn what_is_nobodys_number_is_not_said_to_be_unknown() {
     let (code, _, error) = run_verdict(&["erase"], &[]).await;
     assert_eq!(code, 2);
     assert!(error.contains("--verification") && error.contains("--person"), "{error}");
+}
+
+#[tokio::test]
+async fn migrate_tells_whether_it_did_anything() {
+    let database = empty_database().await;
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    let (code, said, error) = run_verdict(&["migrate"], &variables).await;
+    assert_eq!(code, 0, "{error}");
+    let count =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert_eq!(said, format!("applied {count} migrations: the schema is current\n"));
+    let (code, said, _) = run_verdict(&["migrate"], &variables).await;
+    assert_eq!((code, said.as_str()), (0, "nothing to do: the schema is current\n"));
+}
+
+#[tokio::test]
+async fn audit_shows_details_as_json_and_verifies_what_tools_made_of_it() {
+    let setting = Setting::new(Options::default()).await;
+    let record = [
+        r#"insert into audit (at, actor, action, details) values (now(), 'test', 'one', '{"n": 1, "of": {"t": "a, b: c"}}')"#,
+        "insert into audit (at, actor, action, details) values (now(), 'test', 'two', 'no JSON')",
+    ];
+    let pool = setting.database.pool().await;
+    for statement in record {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
+    let lines: Vec<serde_json::Value> =
+        export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |action: &str| {
+        let line = lines.iter().find(|line| line["action"] == action);
+        &line.unwrap_or_else(|| panic!("{action}: {export}"))["details"]
+    };
+    assert_eq!(of("one")["of"]["t"], "a, b: c");
+    assert_eq!(of("two"), "no JSON");
+    let texts = lines.iter().filter(|line| line["details"].is_string()).count();
+    assert_eq!(texts, 1, "details as text of JSON: {export}");
+    // As it is; as another tool writes it; as earlier versions wrote it.
+    let rewritten =
+        export.replace(r#"{"n": 1, "of": {"t": "a, b: c"}}"#, r#"{"n":1,"of":{"t":"a, b: c"}}"#);
+    assert_ne!(rewritten, export);
+    let earlier: Vec<String> = export
+        .lines()
+        .map(|text| match Line::parse(text).unwrap() {
+            Line::Row(link) => {
+                let mut line: serde_json::Value = serde_json::from_str(text).unwrap();
+                line["details"] = link.details.map(|details| details.0).into();
+                line.to_string()
+            }
+            _ => text.to_owned(),
+        })
+        .collect();
+    let changed = export.replace("a, b: c", "a, b:c");
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let name = file.to_str().unwrap();
+    for (text, expected) in
+        [(export.clone(), 0), (rewritten, 0), (earlier.join("\n"), 0), (changed, 1)]
+    {
+        fs::write(&file, text).unwrap();
+        let (code, said, error) = run_verdict(&["audit", "verify", "--file", name], &[]).await;
+        assert_eq!(code, expected, "{said}{error}");
+    }
 }
