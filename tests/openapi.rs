@@ -69,3 +69,94 @@ fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         _ => {}
     }
 }
+
+/// The pages of the API show these, and else texts made of patterns.
+#[test]
+fn every_text_has_an_example_that_fits_its_schema() {
+    let document = committed();
+    let mut missing = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        examine(name, schema, None, &mut missing);
+    }
+    let mut parameters = 0;
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for operation in operations.as_object().expect("operations").values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let place = format!("{path} {}", parameter["name"]);
+                examine(&place, &parameter["schema"], parameter.get("example"), &mut missing);
+                parameters += 1;
+            }
+            if let Some(body) = operation.pointer("/requestBody/content/application~1toml") {
+                let text = body["example"].as_str().expect("a policy");
+                verdict::policy::Policy::load(text).expect("a good policy");
+            }
+        }
+    }
+    assert!(parameters > 20);
+    assert!(missing.is_empty(), "give them an example in src/http/examples.json:\n{missing:#?}");
+}
+
+/// The examples of a callback make one that is taken.
+#[test]
+fn examples_of_a_callback_are_a_callback() {
+    let document = committed();
+    let members = document["components"]["schemas"]["CallbackRequest"]["properties"].as_object();
+    let body: serde_json::Map<String, Value> = members
+        .expect("members")
+        .iter()
+        .map(|(name, schema)| (name.clone(), schema["examples"][0].clone()))
+        .collect();
+    let text = Value::from(body).to_string();
+    let callback = verdict::domain::callback::Callback::parse(text.as_bytes()).expect(&text);
+    assert!(callback.reference.is_some(), "{text}");
+}
+
+fn examine(place: &str, schema: &Value, example: Option<&Value>, missing: &mut Vec<String>) {
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let example = example.or_else(|| schema["examples"].get(0));
+    let closed = schema.get("enum").is_some() || schema.get("format").is_some();
+    match example {
+        None if kinds.contains(&"string") && !closed => missing.push(place.to_owned()),
+        None => {}
+        Some(example) => {
+            let kind = match example {
+                Value::String(_) => "string",
+                Value::Number(number) if number.is_f64() => "number",
+                Value::Number(_) => "integer",
+                _ => "other",
+            };
+            let fits = kinds.is_empty()
+                || kinds.contains(&kind)
+                || (kind == "integer" && kinds.contains(&"number"));
+            assert!(fits, "{place}: {example} is not {kinds:?}");
+            if let (Some(text), Some(pattern)) = (example.as_str(), schema["pattern"].as_str()) {
+                let pattern = regex::Regex::new(pattern).expect("a pattern");
+                assert!(pattern.is_match(text), "{place}: {text} does not fit {pattern}");
+            }
+            if let Some(text) = example.as_str() {
+                let length = text.chars().count() as u64;
+                let least = schema["minLength"].as_u64().unwrap_or(0);
+                let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+                assert!((least..=most).contains(&length), "{place}: {text}");
+            }
+        }
+    }
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        examine(&format!("{place}.{name}"), member, None, missing);
+    }
+    if let Some(items) = schema.get("items") {
+        examine(&format!("{place}[]"), items, None, missing);
+    }
+    for combined in ["allOf", "oneOf", "anyOf"] {
+        // The members of a choice are shown by the first that has one.
+        for part in schema[combined].as_array().into_iter().flatten() {
+            if part.get("properties").is_some() || part.get("items").is_some() {
+                examine(place, part, None, missing);
+            }
+        }
+    }
+}

@@ -10,7 +10,7 @@ pub struct Details(pub String);
 
 impl Details {
     /// The text, and those that a tool may have made it from when it wrote the export anew: with
-    /// blanks as serde_json has them, and as Postgres has them.
+    /// blanks as `serde_json` has them, and as Postgres has them.
     pub(super) fn spellings(&self) -> [String; 3] {
         [self.0.clone(), respaced(&self.0, ""), respaced(&self.0, " ")]
     }

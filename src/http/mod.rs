@@ -10,6 +10,7 @@ mod connections;
 mod consent;
 mod cursor;
 mod decisions;
+mod examples;
 pub mod health;
 mod images;
 mod material;

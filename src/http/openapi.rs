@@ -16,6 +16,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::Config;
 
+use super::examples;
 use super::problem::Problem;
 
 macro_rules! headers_and_paths {
@@ -332,6 +333,7 @@ pub fn document(described: OpenApi) -> Value {
     }
     document["paths"] = paths;
     document["components"]["responses"] = shared.into();
+    examples::add(&mut document);
     document
 }
 

@@ -394,6 +394,11 @@ async fn pages_and_answers_carry_security_headers() {
         assert_eq!(policy.contains("script-src 'self'"), path.starts_with("/docs"), "{path}");
     }
     let page = app.get("/docs/").await.text;
+    for path in ["/docs/", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"] {
+        let answer = app.client.get(format!("http://{}{path}", app.http)).send().await.unwrap();
+        let encoding = answer.headers().get("content-encoding").cloned();
+        assert!(encoding.is_none(), "{path}: nobody asked for {encoding:?}");
+    }
     assert!(!page.contains("<script>") && !page.contains("<style>"), "its policy forbids them");
     let without = TestApp::start_with(api("", "header_read_seconds = 2\ndocs = false", 4096)).await;
     for path in ["/docs", "/docs/", "/docs/index.html", "/openapi.json"] {
