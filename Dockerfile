@@ -15,13 +15,15 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs REVISION ./
 # Not built here, but the manifest names its files, and cargo wants to see them.
 COPY benches benches
 COPY src src
 COPY migrations migrations
 COPY config config
-ARG REVISION=unknown
+# Git is not in here: --build-arg REVISION=$(git rev-parse --short=12 HEAD) names the commit. An archive
+# made by `git archive` brings it along.
+ARG REVISION=
 # touch: cargo goes by times, and the cache may hold a younger build of other sources.
 # The binary leaves the cache mount within the same step; a mount is no part of the image.
 # The empty folder becomes the image store, owned by the account that writes to it.
@@ -44,7 +46,7 @@ LABEL org.opencontainers.image.title="Verdict" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build --chown=65532:65532 /out/images /var/lib/verdict/images
 COPY --from=build /out/verdict /usr/local/bin/verdict
-# Relative paths in the configuration (config/policy.toml) start here.
+# Relative paths in variables and options (config/policy.toml) start here.
 WORKDIR /etc/verdict
 COPY config config
 USER 65532:65532

@@ -120,11 +120,8 @@ where
     }
 }
 
-/// What was built, as the builder says.
-const REVISION: &str = match option_env!("VERDICT_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
+/// Which commit was built (build.rs).
+pub const REVISION: &str = env!("VERDICT_BUILT_FROM");
 
 /// The process's metrics. Installed at the first call.
 pub fn metrics() -> &'static PrometheusHandle {

@@ -38,7 +38,7 @@ use said::{say, say_done};
 
 /// Turns "the user has finished real-person verification" into a durable, explainable decision.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, after_help = "Example: verdict demo")]
+#[command(version = VERSION, about, max_term_width = 100, after_help = "Example: verdict demo")]
 struct Arguments {
     /// Configuration file (TOML); see config/default.toml for every key.
     #[arg(long, global = true, value_name = "FILE")]
@@ -91,6 +91,8 @@ enum Command {
     #[command(after_help = "Example: verdict healthcheck --config verdict.toml")]
     Healthcheck,
 }
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VERDICT_BUILT_FROM"), ")");
 
 /// Something the caller has to say differently.
 #[derive(Debug, thiserror::Error)]

@@ -226,3 +226,17 @@ async fn audit_shows_details_as_json_and_verifies_what_tools_made_of_it() {
         assert_eq!(code, expected, "{said}{error}");
     }
 }
+
+/// The tests are built in a clone or in an archive of it, and both know the commit.
+#[tokio::test]
+async fn version_names_the_commit_where_it_is_known() {
+    let (code, said, _) = run_verdict(&["--version"], &[]).await;
+    assert_eq!(code, 0);
+    let revision = said.trim().strip_prefix("verdict ").and_then(|rest| rest.split_once(" ("));
+    let revision = revision.and_then(|(_, rest)| rest.strip_suffix(')')).expect(&said);
+    assert_eq!(revision, verdict::telemetry::REVISION);
+    let git = concat!(env!("CARGO_MANIFEST_DIR"), "/.git");
+    if std::path::Path::new(git).exists() {
+        assert!(revision.len() >= 7 && revision != "unknown", "{said}");
+    }
+}
