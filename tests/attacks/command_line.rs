@@ -206,10 +206,10 @@ async fn audit_shows_details_as_json_and_verifies_what_tools_made_of_it() {
     let earlier: Vec<String> = export
         .lines()
         .map(|text| match Line::parse(text).unwrap() {
-            Line::Row(link) => {
-                let mut line: serde_json::Value = serde_json::from_str(text).unwrap();
-                line["details"] = link.details.map(|details| details.0).into();
-                line.to_string()
+            Line::Row(row) => {
+                let mut shown: serde_json::Value = serde_json::from_str(text).unwrap();
+                shown["details"] = row.details.map(|details| details.0).into();
+                shown.to_string()
             }
             _ => text.to_owned(),
         })
