@@ -87,7 +87,7 @@ impl Store {
 /// the column `source` belong to the source of their earliest callback.
 const COUNT_PAST: &str = "
 with mine as materialized (
-    select v.id, v.reference, t.day_ago, t.month_ago,
+    select v.id, v.reference, v.attempts, t.day_ago, t.month_ago,
         case when v.reference is null then null else coalesce(v.source,
             (select source from callbacks where verification_id = v.id
              order by received_at, source, message_id limit 1)) end as source
@@ -95,10 +95,12 @@ with mine as materialized (
         cross join lateral (select * from verifications where id = t.id limit 1) v
 )
 select m.id,
-    (select count(*) from (
+    -- Not asked of first attempts, which have none: while the table is small, and until it is
+    -- analyzed, the planner would walk over all of it.
+    case when m.attempts > 1 then (select count(*) from (
         select evidence is not null as is_answer from results
         where verification_id = m.id order by attempt desc limit $6) as newest
-     where is_answer) as answers,
+     where is_answer) else 0 end as answers,
     case when m.source is not null then least(e.in_1_day, $6) end as in_1_day,
     least(e.in_30_days, $6) as in_30_days
 from mine m cross join lateral (
