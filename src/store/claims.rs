@@ -37,8 +37,8 @@ pub struct Claimed {
     pub callbacks: i32,
     /// What else is counted for the evidence.
     pub past: Past,
-    /// It has a reference, so that it may have earlier verifications.
-    pub has_reference: bool,
+    /// Whether verifications of the same reference began before it, whoever's they are.
+    pub reference: ReferenceUse,
     /// The time for unfinished ones has run out.
     pub overdue: bool,
     /// The newest answer about it refused us: credentials, permission or clock.
@@ -49,6 +49,17 @@ pub struct Claimed {
     pub data_key: Option<(String, Vec<u8>)>,
     /// The request that made it due, where requests are traced.
     pub trace: Option<TraceParent>,
+}
+
+/// What the claim saw of a verification's reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferenceUse {
+    /// It has none.
+    None,
+    /// None began before it under this one.
+    First,
+    /// Some did.
+    Later,
 }
 
 /// What a verification is asked about for.
@@ -415,7 +426,7 @@ with durability as materialized (
     returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
         v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
-        v.reference is not null as has_reference
+        v.reference
 ), taken as (
     select count(*)::int as n, max(due_at) as latest from claimed
 ), spent as (
@@ -428,7 +439,11 @@ with durability as materialized (
     update accounts a set probe_at = verdict_now() + make_interval(secs => $6)
     from taken where a.account = $1 and a.breaker <> 'closed' and taken.n > 0
 )
-select c.*, k.key_id, k.wrapped, coalesce(r.refused_before, false) as refused_before,
+select c.*,
+    case when c.reference is not null then
+        (select true from verifications e where e.reference = c.reference and e.id < c.id
+         order by e.id desc limit 1) is not null end as is_later,
+    k.key_id, k.wrapped, coalesce(r.refused_before, false) as refused_before,
     exists (select from accounts where account = $1) and exists (select from newest)
         as account_known,
     (select extract(epoch from due_at - verdict_now())::float8 from verifications
@@ -501,7 +516,11 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Claimed> {
         polls: row.try_get("polls")?,
         callbacks: row.try_get("callbacks")?,
         past: Past::default(),
-        has_reference: row.try_get("has_reference")?,
+        reference: match row.try_get::<Option<bool>, _>("is_later")? {
+            None => ReferenceUse::None,
+            Some(false) => ReferenceUse::First,
+            Some(true) => ReferenceUse::Later,
+        },
         overdue: row.try_get("overdue")?,
         refused_before: row.try_get("refused_before")?,
         wanted: if row.try_get("quiet")? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::claims::Claimed;
+use super::claims::{Claimed, ReferenceUse};
 use super::{Result, Store};
 use crate::domain::evidence::MOST_COUNTED;
 
@@ -33,14 +33,17 @@ pub struct Earlier {
 }
 
 impl Store {
-    /// Counts the past of claimed rows that have one. First calls about verifications without a
-    /// reference, which have none, cost no statement. `groups`: each two sources of one group.
+    /// Counts the past of claimed rows. First calls about verifications that are the first of their
+    /// reference, or have none, cost no statement. `groups`: each two sources of one group.
     pub async fn count_past(
         &self,
         rows: &mut [Claimed],
         groups: &[(String, String)],
     ) -> Result<()> {
-        let has_past = |row: &&mut Claimed| row.attempt > 1 || row.has_reference;
+        for row in rows.iter_mut().filter(|row| row.reference != ReferenceUse::None) {
+            row.past.earlier = Some(Earlier { in_1_day: 0, in_30_days: 0 });
+        }
+        let has_past = |row: &&mut Claimed| row.attempt > 1 || row.reference == ReferenceUse::Later;
         let ids: Vec<Uuid> = rows.iter_mut().filter(has_past).map(|row| row.id.0).collect();
         if ids.is_empty() {
             return Ok(());

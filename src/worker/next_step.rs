@@ -254,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{LeaseToken, VerificationId};
+    use crate::store::claims::ReferenceUse;
     use crate::store::past::Past;
 
     const S: Duration = Duration::from_secs(1);
@@ -279,7 +280,7 @@ mod tests {
             polls,
             callbacks: 1,
             past: Past::default(),
-            has_reference: false,
+            reference: ReferenceUse::None,
             overdue: false,
             refused_before: false,
             wanted: Wanted::Answer,
