@@ -574,10 +574,15 @@ fn written_anew(export: &str) -> String {
                 write!(content, "{}:{part},", part.len()).unwrap();
             }
             for name in ["subject", "purpose", "details", "previous"] {
-                match line[name].as_str() {
-                    Some(part) => write!(content, "{}:{part},", part.len()).unwrap(),
-                    None => content.push('-'),
-                }
+                let part = match &line[name] {
+                    serde_json::Value::Null => {
+                        content.push('-');
+                        continue;
+                    }
+                    serde_json::Value::String(text) => text.clone(),
+                    json => json.to_string(),
+                };
+                write!(content, "{}:{part},", part.len()).unwrap();
             }
             if let Some(user) = line.get("database_user").and_then(serde_json::Value::as_str) {
                 write!(content, "{}:{user},", user.len()).unwrap();
