@@ -5,6 +5,7 @@ mod database;
 pub mod descriptors;
 mod listeners;
 mod reload;
+pub mod vault_keys;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,7 +133,7 @@ pub async fn start(
     wait_for_database(&store).await?;
     outlasting(|| store.require_fit_schema()).await?;
     if let Some(vault) = &api.part.vault {
-        require_keys(vault, &store).await?;
+        vault_keys::require(vault, &store, &clock).await?;
     }
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
@@ -348,25 +349,6 @@ fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
             Err(ConfigError { key: "images.store".to_owned(), problem: error.to_string() })
         }
     }
-}
-
-/// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
-/// process. One that has no keys at all shows nobody's.
-async fn require_keys(vault: &Vault, store: &Store) -> anyhow::Result<()> {
-    for id in outlasting(|| store.vault_keys_in_use()).await? {
-        if !vault.ring().has(&id) {
-            bail!(
-                "configuration: vault.keys: the key {id} is missing, and data needs it: put it back behind the primary one, then run `verdict vault rotate`"
-            );
-        }
-    }
-    let others = outlasting(|| keys_with_other_bytes(vault, store)).await?;
-    if let Some(id) = others.first() {
-        bail!(
-            "configuration: vault.keys: what the key {id} wrapped does not open with the key under this id: other bytes under the same id? Restore the secret that it had; a new secret needs a new id"
-        );
-    }
-    Ok(())
 }
 
 /// Keys of the ring that do not open what a key of that id has wrapped: the same name with other

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use uuid::Uuid;
-use verdict::app;
+use verdict::app::{self, vault_keys};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::VerificationId;
 use verdict::store::Store;
+use verdict::store::vault_keys::UNUSED_FOR;
 use verdict::vault::{Vault, WrappedKey};
 
 use super::{Context, say, say_done};
@@ -23,12 +25,14 @@ pub enum Command {
     /// both keys first, the new one in front; when this is done the old one can go.
     #[command(after_help = "Example: verdict vault rotate --config verdict.toml")]
     Rotate,
+    /// Give up the keys that vault.keys lacks, where they have sealed nothing: after a first start
+    /// with a key for trying out. Run it as the owner of the schema.
+    #[command(after_help = "Example: verdict vault give-up --config verdict.toml")]
+    GiveUp,
 }
 
 /// Data keys rewrapped by one statement.
 const BATCH: i64 = 500;
-/// Running processes say three times in this time, and more, with which key they wrap.
-const UNUSED_FOR: Duration = Duration::from_mins(1);
 /// Between two looks at what they say.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -38,7 +42,29 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
     match command {
         Command::Status => status(context).await,
         Command::Rotate => rotate(context).await,
+        Command::GiveUp => give_up(context).await,
     }
+}
+
+async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let store = context.migrated_store(&config).await?;
+    let vault = app::vault(&config)?;
+    let mut missing = store.vault_keys_in_use().await?;
+    missing.retain(|id| !vault.ring().has(id));
+    if missing.is_empty() {
+        say_done(format_args!("nothing to give up: vault.keys has every key that is needed"));
+    }
+    for id in missing {
+        let became = vault_keys::give_up(&store, &id, &Clock::system()).await?;
+        if let Some(why) = vault_keys::kept(became) {
+            bail!("the key {id} is not given up: {why}");
+        }
+        let details = serde_json::json!({ "given_up": id }).to_string();
+        store.record(&Context::doing(None), "vault.give-up", None, Some(&details)).await?;
+        say_done(format_args!("{id} is given up: it had sealed nothing"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn status(context: &Context) -> anyhow::Result<ExitCode> {

@@ -116,6 +116,18 @@ impl Store {
         .await
     }
 
+    /// Whether nobody is on record: a service has seeded the policy, and that is all.
+    pub async fn audit_is_only_the_seed(&self) -> Result<bool> {
+        self.run(|| async {
+            sqlx::query_scalar(
+                "select not exists (select from audit where action <> 'policy.seed')",
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
     /// The newest checkpoint's position; 0 if there is none.
     pub async fn audit_checkpointed_to(&self) -> Result<i64> {
         self.run(|| async {

@@ -8,6 +8,20 @@ use uuid::Uuid;
 
 use super::{Error, Result, Store};
 
+/// Running processes say three times in this time, and more, with which key they wrap.
+pub const UNUSED_FOR: Duration = Duration::from_mins(1);
+
+/// What a key cannot be given up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// Something is sealed, or was made with the installation's keys.
+    ByData,
+    /// The audit has a checkpoint, signed by a key of the installation.
+    ByCheckpoint,
+    /// A process said lately that it wraps with the key.
+    ByProcess,
+}
+
 /// A wrapped data key and whose it is.
 #[derive(Clone, Debug, FromRow)]
 pub struct WrappedDataKey {
@@ -220,6 +234,71 @@ impl Store {
             .await
         })
         .await
+    }
+
+    /// Gives a key up that wraps nothing but keys of the installation, where nothing was made with
+    /// those either: they go, the key is retired. `false`: it is needed, or nobody knows it.
+    pub async fn give_up_vault_key(&self, key_id: &str, now: OffsetDateTime) -> Result<bool> {
+        // vault_keys::give_up: judged by the data in the very statement that does it. The row of
+        // vault_keys is locked first, so a process that starts with the key meanwhile either keeps
+        // it or makes new keys of the installation.
+        self.run(|| async {
+            sqlx::query_scalar(
+                "with unneeded as materialized (
+                    select where not exists (select from data_keys)
+                        and not exists (select from results)
+                        and not exists (select from material)
+                        and not exists (select from images)
+                        and not exists (select from tasks)
+                        and not exists (select from erasures)
+                        and not exists (select from audit_checkpoints)
+                 ), retired as (
+                    update vault_keys set retired_at = coalesce(retired_at, $2)
+                    where key_id = $1 and exists (select from unneeded)
+                        and coalesce(wraps_at <= verdict_now() - make_interval(secs => $3), true)
+                    returning 1
+                 ), gone as (
+                    delete from named_keys
+                    where key_id = $1 and exists (select from unneeded)
+                        and (exists (select from retired)
+                            or not exists (select from vault_keys where key_id = $1))
+                    returning 1
+                 )
+                 select exists (select from retired) or exists (select from gone)",
+            )
+            .bind(key_id)
+            .bind(now)
+            .bind(UNUSED_FOR.as_secs_f64())
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// What [`Self::give_up_vault_key`] would not give this key up for.
+    pub async fn needs_of_vault_key(&self, key_id: &str) -> Result<Option<Needed>> {
+        let (data, checkpoint, process): (bool, bool, bool) = self
+            .run(|| async {
+                sqlx::query_as(
+                    "select exists (select from data_keys) or exists (select from results)
+                        or exists (select from material) or exists (select from images)
+                        or exists (select from tasks) or exists (select from erasures),
+                        exists (select from audit_checkpoints),
+                        exists (select from vault_keys where key_id = $1
+                            and wraps_at > verdict_now() - make_interval(secs => $2))",
+                )
+                .bind(key_id)
+                .bind(UNUSED_FOR.as_secs_f64())
+                .fetch_one(&self.pool)
+                .await
+            })
+            .await?;
+        let reasons = [
+            (data, Needed::ByData),
+            (process, Needed::ByProcess),
+            (checkpoint, Needed::ByCheckpoint),
+        ];
+        Ok(reasons.into_iter().find_map(|(holds, needed)| holds.then_some(needed)))
     }
 
     /// The keys that are not retired, and how long ago a process last said that it wraps with each.

@@ -41,4 +41,5 @@ mod sealing;
 mod starting;
 mod simulated;
 mod slow_clients;
+mod spare_keys;
 mod upgrade;

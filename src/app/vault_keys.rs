@@ -1,0 +1,88 @@
+//! The keys of the vault that data needs: a service does not start without one, and gives up one
+//! that has sealed nothing.
+
+use anyhow::bail;
+
+use super::database::outlasting;
+use super::keys_with_other_bytes;
+use crate::domain::clock::Clock;
+use crate::store::vault_keys::Needed;
+use crate::store::{self, Store};
+use crate::vault::Vault;
+
+/// Insufficient privilege.
+const NO_RIGHT: &str = "42501";
+
+/// What became of a key that the ring lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It had sealed nothing, and is needed no longer.
+    GivenUp,
+    /// It is needed.
+    Needed(Needed),
+    /// Nothing needs it, and this database role may not give it up.
+    NoRight,
+}
+
+/// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
+/// process. One that has no keys at all shows nobody's.
+pub(super) async fn require(vault: &Vault, store: &Store, clock: &Clock) -> anyhow::Result<()> {
+    for id in outlasting(|| store.vault_keys_in_use()).await? {
+        if vault.ring().has(&id) {
+            continue;
+        }
+        let became = outlasting(|| give_up(store, &id, clock)).await?;
+        let Some(why) = kept(became) else {
+            tracing::warn!(key = id, "the vault key was given up: it had sealed nothing");
+            continue;
+        };
+        bail!("configuration: vault.keys: the key {id} is missing, and {why}");
+    }
+    let others = outlasting(|| keys_with_other_bytes(vault, store)).await?;
+    if let Some(id) = others.first() {
+        bail!(
+            "configuration: vault.keys: what the key {id} wrapped does not open with the key under this id: other bytes under the same id? Restore the secret that it had; a new secret needs a new id"
+        );
+    }
+    Ok(())
+}
+
+/// Gives up a key that the ring lacks, if nothing needs it.
+pub async fn give_up(store: &Store, id: &str, clock: &Clock) -> store::Result<Missing> {
+    let no_right = match store.give_up_vault_key(id, clock.now()).await {
+        Ok(true) => return Ok(Missing::GivenUp),
+        Ok(false) => false,
+        Err(error) if lacks_a_right(&error) => true,
+        Err(error) => return Err(error),
+    };
+    match store.needs_of_vault_key(id).await {
+        Ok(Some(needed)) => Ok(Missing::Needed(needed)),
+        Ok(None) if no_right => Ok(Missing::NoRight),
+        // A role that cannot look at the data says no more than that the key is missing.
+        Err(error) if !lacks_a_right(&error) => Err(error),
+        Ok(None) | Err(_) => Ok(Missing::Needed(Needed::ByData)),
+    }
+}
+
+/// Why it was not given up and what helps; `None` if it was.
+pub fn kept(missing: Missing) -> Option<&'static str> {
+    match missing {
+        Missing::GivenUp => None,
+        Missing::Needed(Needed::ByData) => Some(
+            "data needs it: put it back behind the primary one, then run `verdict vault rotate`",
+        ),
+        Missing::Needed(Needed::ByCheckpoint) => Some(
+            "data needs it: a checkpoint of the audit is signed with what it wraps: put it back behind the primary one, then run `verdict vault rotate`",
+        ),
+        Missing::Needed(Needed::ByProcess) => Some(
+            "a process wrapped with it in the last minute: stop that process and try again a minute later, or put the key back behind the primary one",
+        ),
+        Missing::NoRight => Some(
+            "nothing is sealed with it: run `verdict vault give-up` as the owner of the schema, this database role may not",
+        ),
+    }
+}
+
+fn lacks_a_right(error: &store::Error) -> bool {
+    matches!(error, store::Error::Refused { code, .. } if code == NO_RIGHT)
+}

@@ -1,0 +1,119 @@
+//! A key of the vault from a first start, which has sealed nothing, does not bind the database.
+
+use verdict::domain::clock::Clock;
+use verdict::http::auth::Scope;
+
+use crate::harness::{
+    Database, Options, Process, Setting, callback, eventually, make_key, new_database, now,
+};
+use crate::roles::user;
+
+/// Longer than a key counts as in use after a process said so.
+const LATER: i64 = 120;
+
+/// Of nobody yet: migrated, and no API key made.
+async fn fresh() -> Setting {
+    let options = Options { vault_keys: &["spare"], fixed_clock: false, ..Options::default() };
+    Setting::on(new_database().await, options, &Clock::system()).await
+}
+
+/// It has done all that it does by itself.
+async fn settled(setting: &Setting, process: &Process) {
+    eventually("its first upkeep is over", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        metrics.contains("verdict_score_drift_psi").then_some(())
+    })
+    .await;
+}
+
+async fn served_once(setting: &Setting) {
+    let process = setting.serve().await;
+    settled(setting, &process).await;
+    process.kill().await;
+}
+
+async fn refused(setting: &Setting, why: &str) {
+    for serve in [&["serve"][..], &["serve", "--role", "worker"]] {
+        let (code, _, error) = setting.run(serve, "").await;
+        assert_eq!(code, 2, "{serve:?}: {error}");
+        assert!(error.contains("the key spare is missing"), "{serve:?}: {error}");
+        assert!(error.contains(why), "{serve:?}: {error}");
+    }
+    let (code, _, error) = setting.run(&["vault", "give-up"], "").await;
+    assert!(code == 1 && error.contains(why), "{code}: {error}");
+}
+
+#[tokio::test]
+async fn a_database_that_was_only_started_on_takes_another_key() {
+    let mut setting = fresh().await;
+    served_once(&setting).await;
+    setting.database.shift_clock(LATER).await;
+    setting.options.vault_keys = &["kept"];
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    let (code, keys, _) = setting.run(&["vault", "status"], "").await;
+    assert_eq!((code, keys.trim()), (0, "kept  primary"));
+    let log = process.kill().await;
+    let said: Vec<&String> = log.iter().filter(|line| line.contains("was given up")).collect();
+    assert!(said.len() == 1 && said[0].contains("spare"), "{said:?}");
+    // What the new key wraps stays open, and signs the audit with its first row too.
+    make_key(&setting.database.store(), &Scope::ALL).await;
+    served_once(&setting).await;
+    let (code, said, error) = setting.run(&["audit", "verify", "--strict"], "").await;
+    assert_eq!(code, 0, "{said}{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_has_sealed_one_answer_is_needed() {
+    let mut setting = fresh().await;
+    let process = setting.serve().await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+    setting.database.shift_clock(LATER).await;
+    setting.options.vault_keys = &["kept"];
+    refused(&setting, "data needs it: put it back").await;
+    setting.options.vault_keys = &["spare"];
+    setting.serve().await.kill().await;
+}
+
+#[tokio::test]
+async fn a_key_that_a_running_process_wraps_with_is_not_given_up() {
+    let mut setting = fresh().await;
+    let process = setting.serve().await;
+    setting.options.vault_keys = &["kept"];
+    refused(&setting, "a process wrapped with it in the last minute").await;
+    assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
+    setting.drained().await;
+    process.kill().await;
+}
+
+#[tokio::test]
+async fn a_key_under_which_the_audit_was_signed_is_needed() {
+    let mut setting = fresh().await;
+    make_key(&setting.database.store(), &Scope::ALL).await;
+    served_once(&setting).await;
+    setting.database.shift_clock(LATER).await;
+    setting.options.vault_keys = &["kept"];
+    refused(&setting, "a checkpoint of the audit is signed").await;
+}
+
+#[tokio::test]
+async fn where_the_role_may_not_give_a_key_up_the_owner_does() {
+    let mut setting = fresh().await;
+    let owner: Database = setting.database.clone();
+    setting.database = user(&owner, "verdict_api, verdict_worker").await;
+    served_once(&setting).await;
+    owner.shift_clock(LATER).await;
+    setting.options.vault_keys = &["kept"];
+    refused(&setting, "run `verdict vault give-up` as the owner").await;
+    setting.database = owner.clone();
+    let (code, said, error) = setting.run(&["vault", "give-up"], "").await;
+    assert_eq!(code, 0, "{error}");
+    assert!(said.contains("spare is given up"), "{said}");
+    let (code, said, error) = setting.run(&["vault", "give-up"], "").await;
+    assert!(code == 0 && said.contains("nothing to give up"), "{said}{error}");
+    setting.database = user(&owner, "verdict_api, verdict_worker").await;
+    setting.serve().await.kill().await;
+}
