@@ -221,7 +221,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Takes `\uXXXX`, or two of them that make one character.
+    /// Takes `\u` with its four digits, or two of them that make one character.
     fn code_units(&mut self) -> Option<char> {
         let Some(first) = self.code_unit(self.at) else {
             self.at += 2;

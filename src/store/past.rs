@@ -19,7 +19,7 @@ const MOST_WALKED: i64 = 5 * MOST_COUNTED;
 pub struct Past {
     /// Answers with a status.
     pub answers: i64,
-    /// `None`: it has no reference, or nobody knows its source.
+    /// `None`: it has no reference, or there are earlier ones and nobody knows its source.
     pub earlier: Option<Earlier>,
 }
 

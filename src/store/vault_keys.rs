@@ -11,6 +11,15 @@ use super::{Error, Result, Store};
 /// Running processes say three times in this time, and more, with which key they wrap.
 pub const UNUSED_FOR: Duration = Duration::from_mins(1);
 
+/// Whether anything is sealed, or was made with the installation's keys.
+macro_rules! has_data {
+    () => {
+        "(exists (select from data_keys) or exists (select from results)
+          or exists (select from material) or exists (select from images)
+          or exists (select from tasks) or exists (select from erasures))"
+    };
+}
+
 /// What a key cannot be given up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needed {
@@ -243,15 +252,11 @@ impl Store {
         // vault_keys is locked first, so a process that starts with the key meanwhile either keeps
         // it or makes new keys of the installation.
         self.run(|| async {
-            sqlx::query_scalar(
+            sqlx::query_scalar(concat!(
                 "with unneeded as materialized (
-                    select where not exists (select from data_keys)
-                        and not exists (select from results)
-                        and not exists (select from material)
-                        and not exists (select from images)
-                        and not exists (select from tasks)
-                        and not exists (select from erasures)
-                        and not exists (select from audit_checkpoints)
+                    select where not (",
+                has_data!(),
+                ") and not exists (select from audit_checkpoints)
                  ), retired as (
                     update vault_keys set retired_at = coalesce(retired_at, $2)
                     where key_id = $1 and exists (select from unneeded)
@@ -265,7 +270,7 @@ impl Store {
                     returning 1
                  )
                  select exists (select from retired) or exists (select from gone)",
-            )
+            ))
             .bind(key_id)
             .bind(now)
             .bind(UNUSED_FOR.as_secs_f64())
@@ -279,14 +284,13 @@ impl Store {
     pub async fn needs_of_vault_key(&self, key_id: &str) -> Result<Option<Needed>> {
         let (data, checkpoint, process): (bool, bool, bool) = self
             .run(|| async {
-                sqlx::query_as(
-                    "select exists (select from data_keys) or exists (select from results)
-                        or exists (select from material) or exists (select from images)
-                        or exists (select from tasks) or exists (select from erasures),
-                        exists (select from audit_checkpoints),
+                sqlx::query_as(concat!(
+                    "select ",
+                    has_data!(),
+                    ", exists (select from audit_checkpoints),
                         exists (select from vault_keys where key_id = $1
                             and wraps_at > verdict_now() - make_interval(secs => $2))",
-                )
+                ))
                 .bind(key_id)
                 .bind(UNUSED_FOR.as_secs_f64())
                 .fetch_one(&self.pool)

@@ -8,8 +8,8 @@
 //! Rows further back are rare: what a killed worker held, what a commit delayed. Twice a second or
 //! more the worker asks where the oldest row is that is due, leased or not, and claims from there.
 //! That question begins where the last one found its row, because nothing older was left; so it is
-//! cheap whatever lies dead before that. Every few seconds it begins at the very beginning, for
-//! rows that a commit delayed for longer than anybody foresaw.
+//! cheap whatever lies dead before that. Every 1 to 10 seconds it begins at the very beginning, for
+//! rows that a commit delayed by more than 10 seconds.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const WIDE_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::
 /// Shortest and longest distance of two looks at everything. In a healthy database they cost as
 /// much as a near one.
 const WHOLE_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// Between those distances, looks may take this share of the time: one part in so many. (What looks
-/// like a dear look may be a network that was silent for a while: hence the longest distances.)
+/// Between those distances, looks may take this share of the time: one part in so many. (A silent
+/// network makes a cheap look long, so the distances have an upper bound too.)
 const SHARE: u32 = 25;
 
 /// How far a claim looks.

@@ -71,7 +71,7 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
         let words: Vec<&str> = command.split(' ').collect();
         let (as_usual, result, error) = setting.run(&words, "").await;
         assert_eq!(as_usual, 0, "{command}: {error}");
-        // What says nothing loses nothing.
+        // A command without output has none to lose.
         if result.is_empty() {
             continue;
         }
@@ -81,7 +81,7 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
         lost += 1;
     }
     assert!(lost >= 7, "only {lost} commands said something");
-    // What was changed is named where it can still be read.
+    // Standard error, which can still be read, names what was changed.
     for command in ["migrate", "redrive --state failed"] {
         let words: Vec<&str> = command.split(' ').collect();
         let (_, result, _) = setting.run(&words, "").await;
@@ -146,7 +146,7 @@ async fn what_is_nobodys_number_is_not_said_to_be_unknown() {
     let erase = ["erase", "--person", "--purpose", "request 4711"];
     let two = "110101199003077777\n110101199003077778\n";
     let long = "1".repeat(2000);
-    for input in ["", "\n", "1234567", "110101********7777", "1101 XXXX 7777", "测试甲", two, &long]
+    for input in ["", "\n", "1234567", "110101********7777", "1101 xxxx 7777", "测试甲", two, &long]
     {
         let (code, _, error) = setting.run(&erase, input).await;
         assert_eq!(code, 2, "{input:?}: {error}");

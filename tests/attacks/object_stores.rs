@@ -14,7 +14,7 @@ const IMAGE: ImageId = ImageId {
     kind: ImageKind::Face,
 };
 
-/// What Alibaba OSS answers a put with `If-None-Match: *`.
+/// The answer of Alibaba OSS to a put with `If-None-Match: *`.
 const OSS: (u16, &str) = (501, "NotImplemented");
 
 fn s3(endpoint: &str) -> S3 {
@@ -77,7 +77,7 @@ async fn every_refusal_of_the_condition_ends_in_a_plain_put() {
         // A proxy that drops the header makes the signature a wrong one.
         (403, "SignatureDoesNotMatch"),
         (422, "Unprocessable"),
-        // Whatever is there, or is not.
+        // Answers that mean that the object exists. Here it does not.
         (412, "PreconditionFailed"),
         (409, "OperationAborted"),
         (304, "NotModified"),

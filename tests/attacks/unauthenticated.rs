@@ -365,7 +365,7 @@ async fn a_nul_in_any_text_is_the_callers_mistake() {
             .body(body.clone());
         let reply = Reply::read(request.send().await.unwrap()).await;
         assert!(reply.status < 500, "{method} {path} {body:?}: {reply:?}");
-        // What cannot be a digest names nothing, and the database is not asked.
+        // No policy has such a digest, so the database is not asked.
         if path.starts_with("/v1/policies/") && body.len() < 3 {
             assert!([400, 404].contains(&reply.status), "{method} {path}: {reply:?}");
         }

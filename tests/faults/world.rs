@@ -257,8 +257,8 @@ impl World {
         panic!("Postgres does not answer any more")
     }
 
-    /// Somebody's forgotten `psql`, for ever: nothing dead can be removed meanwhile. Where Postgres
-    /// ends it, there is another one.
+    /// Keeps a transaction open, as a forgotten `psql` does, so that no dead row can be removed.
+    /// Where Postgres ends it, opens another one.
     pub async fn hold_a_snapshot(&self) {
         loop {
             let mut session = self.admin().await;

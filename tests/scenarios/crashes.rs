@@ -231,7 +231,8 @@ async fn a_network_that_was_slow_for_a_while_does_not_put_off_what_a_killed_work
     .execute(&pool)
     .await
     .unwrap();
-    // Promised are ten seconds at worst. Put off by the slow looks it would be half a minute.
+    // The promise is ten seconds at worst. If slow looks delayed the next one, it would take half a
+    // minute.
     let decided = eventually("its successor has decided it", || is_now("decided"));
     tokio::time::timeout(Duration::from_secs(20), decided).await.expect("in time");
     process.kill().await;

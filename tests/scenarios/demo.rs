@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{assert_no_person, dump, eventually, run_verdict};
 
-/// With what somebody has set for a Postgres of theirs, which must not reach the demo's.
+/// Variables that a person has set for another Postgres. They must not reach the demo's.
 const ENVIRONMENT: [(&str, &str); 8] = [
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ("PGOPTIONS", "-c default_transaction_read_only=on"),

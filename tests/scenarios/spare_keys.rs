@@ -57,7 +57,7 @@ async fn a_database_that_was_only_started_on_takes_another_key() {
     let log = process.kill().await;
     let said: Vec<&String> = log.iter().filter(|line| line.contains("was given up")).collect();
     assert!(said.len() == 1 && said[0].contains("spare"), "{said:?}");
-    // What the new key wraps stays open, and signs the audit with its first row too.
+    // The new key still opens what it wrapped. The next checkpoint signs the audit's first row too.
     make_key(&setting.database.store(), &Scope::ALL).await;
     served_once(&setting).await;
     let (code, said, error) = setting.run(&["audit", "verify", "--strict"], "").await;

@@ -115,7 +115,7 @@ fn boxes_are_told_apart_by_brand() {
         (b"mp42", b"isommp42", Format::Mp4),
         (b"3gp4", b"isom3gp4", Format::Mp4),
         (b"M4V ", b"", Format::Mp4),
-        (b"XXXX", b"isom", Format::Mp4),
+        (b"none", b"isom", Format::Mp4),
     ];
     for (major, others, format) in brands {
         let brands = [&major[..], b"\0\0\0\0", others].concat();
@@ -123,7 +123,7 @@ fn boxes_are_told_apart_by_brand() {
             [boxed(b"ftyp", &brands), boxed(b"meta", b"hdlr"), boxed(b"mdat", b"data")].concat();
         assert_eq!(of(&bytes), Some(usual(format)), "{}", String::from_utf8_lossy(&brands));
     }
-    let unknown = [boxed(b"ftyp", b"XXXX\0\0\0\0"), boxed(b"mdat", b"data")].concat();
+    let unknown = [boxed(b"ftyp", b"none\0\0\0\0"), boxed(b"mdat", b"data")].concat();
     assert_eq!(of(&unknown), Some((Format::Mp4, vec!["rare-format"])));
     let old = [boxed(b"wide", b""), boxed(b"mdat", b"data"), boxed(b"moov", b"trak")].concat();
     assert_eq!(of(&old), Some((Format::QuickTime, vec!["rare-format"])));
