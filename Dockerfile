@@ -29,7 +29,7 @@ ARG REVISION=
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
-    touch src/lib.rs src/main.rs \
+    touch src/lib.rs src/bin/verdict/main.rs \
  && VERDICT_REVISION="${REVISION}" cargo build --release --locked --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images

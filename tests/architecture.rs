@@ -30,19 +30,19 @@ const ARROWS: [(&str, &[&str]); 13] = [
 /// Not a layer of its own: the ones above may not import it.
 const TELEMETRY: (&str, &[&str]) = ("telemetry", &["causes", "traces"]);
 /// Put everything together, so import anything. Nobody imports them.
-const TOP: [&str; 5] = ["config", "app", "cli", "main", "lib"];
+const TOP: [&str; 4] = ["config", "app", "bin", "lib"];
 
 /// What reaches outside the process, and the folders or files below `src` that may name it.
 const OUTSIDE: [(&[&str], &[&str]); 7] = [
-    (&["sqlx::"], &["store", "cli", "causes/reading"]),
+    (&["sqlx::"], &["store", "bin", "causes/reading"]),
     (&["axum::", "hyper::", "hyper_util::"], &["http", "sandbox", "causes/reading"]),
-    (&["reqwest::"], &["provider", "images", "cli", "telemetry/export", "causes/reading"]),
+    (&["reqwest::"], &["provider", "images", "bin", "telemetry/export", "causes/reading"]),
     (&["object_store::"], &["images"]),
-    (&["std::env::", "use std::env;"], &["cli"]),
+    (&["std::env::", "use std::env;"], &["bin"]),
     // Telemetry only takes a file that was opened elsewhere.
     (
         &["std::fs::", "use std::fs;", "tokio::fs::"],
-        &["config", "postgres", "cli", "provider/credentials", "telemetry", "images/archive"],
+        &["config", "postgres", "bin", "provider/credentials", "telemetry", "images/archive"],
     ),
     // Would hide what is named from the lines above.
     (&["std::{"], &[]),
@@ -222,7 +222,7 @@ fn the_code_map_names_every_module() {
     let map = sources.iter().find(|source| source.path == "src/lib.rs").expect("src/lib.rs");
     let mut modules: Vec<&str> = sources.iter().map(Source::layer).collect();
     modules.dedup();
-    modules.retain(|module| !["lib", "main", "cli"].contains(module));
+    modules.retain(|module| !["lib", "bin"].contains(module));
     let unnamed = modules.iter().filter(|module| {
         !map.text.lines().any(|line| line.starts_with(&format!("//! | [`{module}`] |")))
     });

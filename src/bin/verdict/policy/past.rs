@@ -25,7 +25,7 @@ use verdict::worker::history::{self, Backtest, Pace, Range, Stopped};
 use verdict::worker::policies::Policies;
 
 use super::{either, open, purpose, scene};
-use crate::cli::{Context, Usage, say, told_to_stop};
+use crate::{Context, Usage, say, told_to_stop};
 
 /// Flips that a report lists.
 const LISTED: usize = 1000;
@@ -105,7 +105,7 @@ pub struct CalibrateArguments {
     moved_to: Option<f64>,
 }
 
-pub(in crate::cli) fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
+pub(crate) fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     OffsetDateTime::parse(&whole, &Rfc3339)
         .map_err(|_| Usage(format!("{name} must be a day or a time: 2026-10-01")).into())

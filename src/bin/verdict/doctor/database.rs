@@ -9,7 +9,7 @@ use verdict::vault::Vault;
 
 use super::finding::Finding;
 use super::{Patient, rights};
-use crate::cli::hint;
+use crate::hint;
 
 /// A clock that is off by more stamps wrong times.
 const SKEW: time::Duration = time::Duration::seconds(5);

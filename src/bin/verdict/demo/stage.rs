@@ -25,8 +25,8 @@ use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
 use verdict::vault::webhook::Secret;
 
-use crate::cli::say;
-use crate::cli::shell::quoted;
+use crate::say;
+use crate::shell::quoted;
 
 /// Of the public and the operations listener; others if one of them is taken.
 const PREFERRED_PORTS: [u16; 2] = [8080, 9464];

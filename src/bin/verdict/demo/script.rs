@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use verdict::vault::webhook::sign;
 
 use super::stage::Stage;
-use crate::cli::say;
+use crate::say;
 
 struct Scene {
     /// What happens, in the user's words.

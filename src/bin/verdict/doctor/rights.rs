@@ -3,7 +3,7 @@
 use verdict::app::Role;
 use verdict::store::inspection::Right;
 
-const ROLES: &str = include_str!("../../../config/roles.sql");
+const ROLES: &str = include_str!("../../../../config/roles.sql");
 
 /// The database roles whose rights a process with this role needs. One that accepts and has no
 /// vault keys can show nobody anyway.

@@ -12,7 +12,7 @@ use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
 
 use super::Patient;
 use super::finding::Finding;
-use crate::cli::shell::quoted;
+use crate::shell::quoted;
 
 /// Others may read.
 const BY_OTHERS: u32 = 0o004;
