@@ -359,7 +359,7 @@ impl Store {
 
 /// The statement of a claim, and what one in turn has besides.
 macro_rules! claim {
-    ($in_turn:literal, $but_those:literal, $less_those:literal, $and_those:literal) => {
+    ($or_those:literal, $in_turn:literal, $but_those:literal, $less_those:literal, $and_those:literal) => {
         concat!(
             "
 with durability as materialized (
@@ -369,7 +369,9 @@ with durability as materialized (
     select (select id from verifications
             where due_at >= coalesce($8::timestamptz, '-infinity') and due_at <= verdict_now()
                 and (lease_until is null or lease_until <= verdict_now())
-            order by due_at limit 1) is null as is_idle
+            order by due_at limit 1) is null",
+            $or_those,
+            " as is_idle
 ), newest as (
     select draws from budgets where account = $1 order by draws desc limit 1
 ), account as (
@@ -483,8 +485,12 @@ order by c.due_at, c.id"
 ///
 /// `CLAIM_IN_TURN` takes the rows of `$9` first, in that order. It is a separate statement, so
 /// that claims by age, which are nearly all, cost nothing for it.
-const CLAIM: &str = claim!("", "", "", "");
+const CLAIM: &str = claim!("", "", "", "", "");
 const CLAIM_IN_TURN: &str = claim!(
+    "
+        and not exists (select from verifications
+            where id = any ($9::uuid[]) and due_at <= verdict_now()
+                and (lease_until is null or lease_until <= verdict_now()))",
     "in_turn as (
     select id from verifications
     where id = any ($9::uuid[]) and due_at <= verdict_now()

@@ -18,6 +18,7 @@ pub mod backtests;
 pub mod callbacks;
 pub mod claims;
 pub mod completions;
+pub mod expiring_leases;
 pub mod group_commit;
 pub mod history;
 pub mod images;

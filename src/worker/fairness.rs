@@ -36,7 +36,7 @@ const OVERLAP: Duration = Duration::from_millis(500);
 /// ended, and tells how far everything is claimed.
 const BY_AGE: u32 = 4;
 /// Most rows that are put forward for one claim.
-const MOST_PROPOSED: usize = 64;
+pub const MOST_PROPOSED: usize = 64;
 
 /// The due rows that this process knows, by source and scene.
 #[derive(Debug, Default)]
@@ -150,7 +150,7 @@ impl FairQueue {
     /// goes by age.
     pub fn propose(&mut self, most: usize) -> Vec<Proposed> {
         self.claims = self.claims.wrapping_add(1);
-        if !self.is_contended() || self.claims.is_multiple_of(BY_AGE) {
+        if !self.is_contended() || self.goes_by_age() {
             return Vec::new();
         }
         let mut proposed = Vec::new();
@@ -159,6 +159,11 @@ impl FairQueue {
             proposed.push(next);
         }
         proposed
+    }
+
+    /// Whether the claim that was last proposed for goes by age alone.
+    pub fn goes_by_age(&self) -> bool {
+        self.claims.is_multiple_of(BY_AGE)
     }
 
     /// Takes back the proposed rows that were not reached. Those before the last claimed one were not

@@ -3,6 +3,7 @@
 
 pub mod archiving;
 mod backtesting;
+mod expiring_leases;
 mod fairness;
 pub mod fetch_result;
 pub mod history;
@@ -38,7 +39,8 @@ use crate::store::completions::Completing;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, PersonIndex, Vault};
 use archiving::Images;
-use fairness::{FairQueue, WALK};
+use expiring_leases::ExpiringLeases;
+use fairness::{FairQueue, MOST_PROPOSED, WALK};
 use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::{Horizon, Look};
 use leases::{Held, Leases};
@@ -124,17 +126,19 @@ impl Worker {
         let worker = Arc::new(self);
         let new_leases = |on| Leases::new(worker.store.clone(), on, worker.settings.lease);
         let (leases, on_tasks) = (new_leases(Held::Verifications), new_leases(Held::Tasks));
+        let expiring = ExpiringLeases::default();
         let tasks = TaskTracker::new();
         tokio::select! {
             () = async {
                 tokio::join!(
-                    worker.claim_until_stopped(&leases, &tasks, &stop),
+                    worker.claim_until_stopped(&leases, &expiring, &tasks, &stop),
                     worker.work_on_tasks_until_stopped(&on_tasks, &tasks, &stop),
                     worker.backtest_until_stopped(&on_tasks, &stop),
                 );
             } => {}
             () = leases.keep_renewing() => {}
             () = on_tasks.keep_renewing() => {}
+            () = worker.find_expiring_leases(&expiring) => {}
             () = worker.keep_up() => {}
             () = worker.watch() => {}
             () = worker.follow_activations() => {}
@@ -155,6 +159,7 @@ impl Worker {
     async fn claim_until_stopped(
         self: &Arc<Self>,
         leases: &Leases,
+        expiring: &ExpiringLeases,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
@@ -164,7 +169,7 @@ impl Worker {
         let mut mistakes = Mistakes::default();
         while let Some(permits) = free_slots(&slots, self.settings.concurrency, stop).await {
             let free = permits.num_permits();
-            let pause = match self.claim(free, &mut horizon, &mut queue).await {
+            let pause = match self.claim(free, &mut horizon, &mut queue, expiring).await {
                 Ok((claim, asked_at)) => {
                     mistakes = Mistakes::default();
                     let pause = self.pause_after(&claim, free);
@@ -188,12 +193,18 @@ impl Worker {
         free: usize,
         horizon: &mut Horizon,
         queue: &mut FairQueue,
+        expiring: &ExpiringLeases,
     ) -> crate::store::Result<(Claim, Instant)> {
         self.walk(queue).await;
         let due_since = self.due_since(horizon).await?;
+        expiring.begin_at(horizon.unclaimed_since());
         let asked_at = Instant::now();
         let proposed = queue.propose(free);
-        let first: Vec<Uuid> = proposed.iter().map(|row| row.id).collect();
+        // A claim by age tells how far everything is claimed, so none goes before it.
+        let ended =
+            if queue.goes_by_age() { Vec::new() } else { expiring.ended(asked_at, MOST_PROPOSED) };
+        let in_turn = proposed.iter().map(|row| row.id).filter(|id| !ended.contains(id));
+        let first: Vec<Uuid> = ended.iter().copied().chain(in_turn).collect();
         let (queries_per_second, burst) = self.settings.pace();
         let limits = ClaimLimits {
             account: &self.settings.account,
@@ -209,8 +220,10 @@ impl Worker {
         let mut claim = self.store.claim(&limits, token).await?;
         self.store.count_past(&mut claim.rows, &self.groups.pairs()).await?;
         horizon.claimed(claim.seen_to);
+        let mut claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();
+        expiring.claimed(&claimed);
         if claim.wait.is_some() || claim.rows.len() >= free {
-            let claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();
+            claimed.retain(|id| !ended.contains(id));
             queue.claimed(proposed, &claimed);
             queue.begin(horizon.unclaimed_since());
         } else {

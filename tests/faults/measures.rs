@@ -1,14 +1,17 @@
-//! How long things took to heal. Times are measured only, because other faults may be under way,
-//! and the machine may be slow. Judged is whether a killed worker's work was passed over.
+//! How long things took to heal. Most times are printed only, because other faults may be under
+//! way, and the machine may be slow. Judged is how soon a killed worker's work is claimed again.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::reckoning::Reckoning;
-
+use super::idle_time::IdleTime;
 use super::ledger::Ledger;
-use super::world::{LEASE_SECONDS, World};
+use super::reckoning::Reckoning;
+use super::world::World;
 
+/// Seconds after the end of its lease within which a killed worker's work is claimed again, at the
+/// 99th percentile and at worst. Time in which no worker could claim does not count.
+const CLAIMED_AGAIN: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
 /// Seconds after the end of its lease for which work may be passed over by work that fell due
 /// later: at the 99th percentile, and at worst.
 const PASSED_OVER: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
@@ -16,14 +19,19 @@ const PASSED_OVER: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
 /// A table of medians and worst cases.
 pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger) -> String {
     let mut db = world.admin().await;
+    let idle_time = IdleTime::of(&mut db, world).await;
     let mut claimed = Vec::new();
     let mut done = Vec::new();
+    let mut counted = Vec::new();
     let mut passed_over = Vec::new();
     let kills = world.moments.kills.lock().expect("not poisoned").clone();
     for (service, at) in kills {
         for work in after_kill(&mut db, service, at).await {
-            claimed.push(work.claimed);
-            done.extend(work.written);
+            let waited = work.claimed - work.lease_until;
+            let idle = idle_time.within(work.lease_until, work.claimed);
+            claimed.push(waited.as_seconds_f64());
+            counted.push((waited - idle).as_seconds_f64());
+            done.extend(work.written.map(|at| (at - work.lease_until).as_seconds_f64()));
             passed_over.push(work.passed_over);
         }
     }
@@ -47,15 +55,15 @@ pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger)
         }
         worst = worst.max(last + 1 - first);
     }
-    let too_long = PASSED_OVER.into_iter().filter_map(|(percent, most)| {
-        let seconds = percentile(&mut passed_over, percent)?;
-        (seconds > most).then(|| format!("{seconds:.1} s at {percent} %, not {most} s"))
-    });
-    reckoning.zero("a killed worker's work passed over for too long", too_long.collect());
+    let too_late = above(&mut counted, CLAIMED_AGAIN);
+    reckoning.zero("a killed worker's work claimed again too late", too_late);
+    let too_long = above(&mut passed_over, PASSED_OVER);
+    reckoning.zero("a killed worker's work passed over for too long", too_long);
     [
-        row("a killed worker's work: claimed again", claimed),
-        row("a killed worker's work: done", done),
-        row("and passed over by later work, of that", passed_over),
+        row("after its lease, a killed worker's work claimed", claimed),
+        row("  of that, while some worker could claim", counted),
+        row("  of that, passed over by later work", passed_over),
+        row("after its lease, a killed worker's work done", done),
         row("Postgres up again: first callback accepted", serving),
         row("a callback accepted", accepting),
         format!(
@@ -63,19 +71,31 @@ pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger)
             "calls the provider saw",
             calls.len()
         ),
+        format!("  {:<50} {}\n", "no worker could claim", idle_time.summary()),
     ]
     .concat()
 }
 
-/// What became of one lease that its holder took to the grave.
+/// Each bar that these times break.
+fn above(seconds: &mut [f64], bars: [(usize, f64); 2]) -> Vec<String> {
+    let broken = bars.into_iter().filter_map(|(percent, most)| {
+        let seconds = percentile(seconds, percent)?;
+        (seconds > most).then(|| format!("{seconds:.1} s at {percent} %, not {most} s"))
+    });
+    broken.collect()
+}
+
+/// One lease whose holder was killed.
 #[derive(sqlx::FromRow)]
 struct Orphan {
-    /// Seconds until somebody claimed it again,
-    claimed: f64,
-    /// and until it was written.
-    written: Option<f64>,
+    /// When it ended, by its last renewal. One that the network delayed may arrive after the kill.
+    lease_until: OffsetDateTime,
+    /// When another worker claimed the work,
+    claimed: OffsetDateTime,
+    /// and when that claim ended with a result.
+    written: Option<OffsetDateTime>,
     /// For how many seconds of those after the end of its lease work was claimed, by age, that had
-    /// fallen due after it. In the others it waited for its turn in a backlog, or nobody could claim.
+    /// fallen due after it.
     passed_over: f64,
 }
 
@@ -85,26 +105,28 @@ async fn after_kill(db: &mut PgConnection, service: usize, at: OffsetDateTime) -
              select distinct on (verification_id) * from lease_log where at <= $1
              order by verification_id, id desc
          ), held as (
-             select * from last where event = 'claimed' and service = $2
+             select * from last where event in ('claimed', 'renewed') and service = $2
          )
-         select extract(epoch from claim.at - $1)::float8 as claimed,
-             extract(epoch from written.at - $1)::float8 as written,
+         select lease.lease_until, claim.at as claimed, written.at as written,
              (select count(distinct floor(extract(epoch from l.at) * 10)) / 10.0
               from lease_log l where l.event = 'claimed' and not l.probe
-                 and l.at > $1 + make_interval(secs => $3) and l.at < claim.at
+                 and l.at > lease.lease_until and l.at < claim.at
                  and l.due_at > held.due_at)::float8 as passed_over
          from held
          join lateral (select * from lease_log l where l.verification_id = held.verification_id
-             and l.id > held.id order by l.id limit 1) after on after.event = 'overtaken'
+             and l.id > held.id and l.event <> 'renewed' order by l.id limit 1) after
+             on after.event = 'overtaken'
+         join lateral (select max(lease_until) as lease_until from lease_log l
+             where l.verification_id = held.verification_id
+             and l.id >= held.id and l.id < after.id) lease on true
          join lateral (select * from lease_log l where l.verification_id = held.verification_id
-             and l.id > held.id and event = 'claimed' order by l.id limit 1) claim on true
+             and l.id > after.id and event = 'claimed' order by l.id limit 1) claim on true
          left join lateral (select * from lease_log l
              where l.verification_id = held.verification_id
              and l.id > claim.id and event = 'ended' order by l.id limit 1) written on true",
     )
     .bind(at)
     .bind(i32::try_from(service).unwrap())
-    .bind(LEASE_SECONDS)
     .fetch_all(db)
     .await
     .unwrap()

@@ -10,6 +10,7 @@
 //!
 //! The same seed draws the same faults at the same times; what they meet is up to the machine.
 
+mod idle_time;
 mod ledger;
 mod measures;
 mod reckoning;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Services that run, by number: two that do everything, one that accepts, one that works.
 pub const SERVICES: usize = 4;
 /// Those that fetch.
-const WORKERS: [usize; 3] = [0, 1, 3];
+pub const WORKERS: [usize; 3] = [0, 1, 3];
 
 /// Numbers from a seed: `SplitMix64` (Steele, Lea, Flood 2014).
 pub struct Dice(u64);

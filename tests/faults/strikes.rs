@@ -30,7 +30,7 @@ pub async fn strike(world: &World, fault: &Fault) {
             outlive(world, service(world, fault), fault).await;
         }
         Kind::Freeze => freeze(world, service(world, fault), fault.lasts).await,
-        Kind::Terminate => terminate(service(world, fault), fault.lasts).await,
+        Kind::Terminate => terminate(world, service(world, fault), fault.lasts).await,
         Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
         Kind::PostgresRestartsImmediately => world.restart_postgres(true, fault.lasts).await,
         Kind::BackendCrashes => crash_a_backend(world).await,
@@ -57,6 +57,7 @@ async fn kill(world: &World, service: &Service, fault: &Fault) {
     world.until_it_works(service).await;
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
+    let _outage = world.moments.outage(Some(service.number));
     process.kill().await;
     service.move_to(None);
     if fault.kind == Kind::Kill {
@@ -95,6 +96,7 @@ async fn outlive(world: &World, service: &Service, fault: &Fault) {
     world.moments.held.fetch_add(1, Ordering::SeqCst);
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
+    let _outage = world.moments.outage(Some(service.number));
     process.kill().await;
     service.move_to(None);
     *place = Some(service.start().await);
@@ -105,14 +107,16 @@ async fn freeze(world: &World, service: &Service, time: Duration) {
     let place = service.process.lock().await;
     world.until_it_works(service).await;
     let process = place.as_ref().expect("it runs");
+    let _outage = world.moments.outage(Some(service.number));
     process.signal(Signal::STOP);
     tokio::time::sleep(time).await;
     process.signal(Signal::CONT);
 }
 
 /// As an orchestrator ends a process.
-async fn terminate(service: &Service, down: Duration) {
+async fn terminate(world: &World, service: &Service, down: Duration) {
     let mut place = service.process.lock().await;
+    let _outage = world.moments.outage(Some(service.number));
     let mut process = place.take().expect("it runs");
     process.signal(Signal::TERM);
     stopped(service, &mut process).await;
@@ -149,6 +153,7 @@ async fn crash_a_backend(world: &World) {
         .ok()
         .flatten();
     let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let _outage = world.moments.outage(None);
     let _ = kill_process(pid, Signal::KILL);
     drop(admin);
     let url = place.as_ref().expect("it runs").url("postgres");
@@ -179,6 +184,7 @@ async fn exhaust(world: &World, time: Duration) {
     let url = world.database_url().await;
     let held = async {
         let mut held = Vec::new();
+        let mut outage = None;
         loop {
             if let Ok(connection) = PgConnection::connect(&url).await {
                 held.push(connection);
@@ -187,6 +193,7 @@ async fn exhaust(world: &World, time: Duration) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if held.len() == 120 {
+                outage.get_or_insert_with(|| world.moments.outage(None));
                 let query =
                     format!("select pg_terminate_backend(pid) from pg_stat_activity where {OURS}");
                 let _ = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
@@ -210,13 +217,17 @@ async fn disturb(world: &World, fault: &Fault) {
             | Kind::StatementUnanswered
             | Kind::StatementLost
     );
-    let proxies: Vec<&Proxy> = world
-        .services
-        .iter()
-        .filter(|service| match fault.target {
-            Target::Service(number) => service.number == number,
-            _ => true,
-        })
+    let struck = world.services.iter().filter(|service| match fault.target {
+        Target::Service(number) => service.number == number,
+        _ => true,
+    });
+    let silences = matches!(fault.kind, Kind::DatabaseRefused | Kind::DatabaseStalled);
+    let _outages: Vec<_> = struck
+        .clone()
+        .filter(|_| silences)
+        .map(|service| world.moments.outage(Some(service.number)))
+        .collect();
+    let proxies: Vec<&Proxy> = struck
         .map(|service| if is_database { &service.database } else { &service.provider })
         .collect();
     match fault.kind {

@@ -42,8 +42,9 @@ create table lease_log (
     judged_at timestamptz not null default verdict_now(),
     verification_id uuid not null,
     attempt integer not null,
-    event text not null check (event in ('claimed', 'ended', 'overtaken')),
+    event text not null check (event in ('claimed', 'renewed', 'ended', 'overtaken')),
     due_at timestamptz,
+    lease_until timestamptz,
     service integer,
     probe boolean,
     transaction xid not null default pg_current_xact_id()::xid
@@ -51,21 +52,55 @@ create table lease_log (
 create index on lease_log (verification_id, id);
 create function note_lease() returns trigger language plpgsql as $$
 begin
+    if old.lease_token = new.lease_token then
+        insert into lease_log (verification_id, attempt, event, due_at, lease_until, service)
+        values (new.id, new.attempts, 'renewed', new.due_at, new.lease_until,
+                current_setting('harness.service', true)::int);
+        return null;
+    end if;
     if old.lease_token is not null then
         insert into lease_log (verification_id, attempt, event)
         values (old.id, old.attempts,
                 case when new.lease_token is null then 'ended' else 'overtaken' end);
     end if;
     if new.lease_token is not null then
-        insert into lease_log (verification_id, attempt, event, due_at, service, probe)
-        values (new.id, new.attempts, 'claimed', new.due_at, current_setting('harness.service', true)::int,
+        insert into lease_log (verification_id, attempt, event, due_at, lease_until, service, probe)
+        values (new.id, new.attempts, 'claimed', new.due_at, new.lease_until,
+                current_setting('harness.service', true)::int,
                 (select breaker <> 'closed' from accounts limit 1));
     end if;
     return null;
 end $$;
 create trigger note_lease after update on verifications
-    for each row when (old.lease_token is distinct from new.lease_token)
+    for each row when (old.lease_token is distinct from new.lease_token
+                       or old.lease_until is distinct from new.lease_until)
     execute function note_lease();
+-- While calls are stopped, for all replicas: by the breaker, or because the provider throttled.
+create table breaker_log (
+    at timestamptz not null default clock_timestamp(),
+    is_open boolean not null
+);
+create function note_breaker() returns trigger language plpgsql as $$
+begin
+    insert into breaker_log (is_open) values (new.breaker <> 'closed');
+    return null;
+end $$;
+create trigger note_breaker after update on accounts
+    for each row when ((old.breaker = 'closed') <> (new.breaker = 'closed'))
+    execute function note_breaker();
+create table pause_log (
+    at timestamptz not null default clock_timestamp(),
+    until timestamptz not null
+);
+create function note_pause() returns trigger language plpgsql as $$
+begin
+    -- Claims alone spend no more than the burst ahead, which is less.
+    if new.spent_to > verdict_now() + interval '100 ms' then
+        insert into pause_log (until) values (new.spent_to);
+    end if;
+    return null;
+end $$;
+create trigger note_pause after update on budgets for each row execute function note_pause();
 ";
 
 /// What must not be, as it is noticed.
@@ -111,9 +146,34 @@ impl Troubles {
     }
 }
 
+/// From when to when a fault kept workers from claiming.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    /// `None`: all of them.
+    pub service: Option<usize>,
+    pub from: OffsetDateTime,
+    pub to: OffsetDateTime,
+}
+
+/// An outage that lasts until this is dropped.
+pub struct Ongoing<'a> {
+    moments: &'a Moments,
+    service: Option<usize>,
+    from: OffsetDateTime,
+}
+
+impl Drop for Ongoing<'_> {
+    fn drop(&mut self) {
+        let outage = Outage { service: self.service, from: self.from, to: now() };
+        self.moments.outages.lock().expect("not poisoned").push(outage);
+    }
+}
+
 /// What is measured.
 #[derive(Default)]
 pub struct Moments {
+    /// Workers could not claim, because of a fault.
+    pub outages: Mutex<Vec<Outage>>,
     /// A process was killed.
     pub kills: Mutex<Vec<(usize, OffsetDateTime)>>,
     /// Postgres takes connections again.
@@ -124,6 +184,13 @@ pub struct Moments {
     pub held: AtomicUsize,
     /// Connections refused for want of a place.
     pub turned_away: AtomicUsize,
+}
+
+impl Moments {
+    /// From now on this service, or none at all, can claim.
+    pub fn outage(&self, service: Option<usize>) -> Ongoing<'_> {
+        Ongoing { moments: self, service, from: now() }
+    }
 }
 
 pub struct World {
@@ -216,6 +283,7 @@ impl World {
     /// Stops Postgres as told, waits, starts it again, on another port, and leads everybody there.
     pub async fn restart_postgres(&self, immediately: bool, down: Duration) {
         let mut place = self.postgres.lock().await;
+        let _outage = self.moments.outage(None);
         let server = place.take().expect("it runs");
         if immediately {
             let data = server.log_path().with_file_name("data");

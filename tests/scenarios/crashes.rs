@@ -237,3 +237,50 @@ async fn a_network_that_was_slow_for_a_while_does_not_put_off_what_a_killed_work
     tokio::time::timeout(Duration::from_secs(20), decided).await.expect("in time");
     process.kill().await;
 }
+
+/// Rows in the backlog: a minute's work, three times as long as the test waits.
+const BACKLOG: i32 = 6000;
+
+#[tokio::test]
+async fn rows_of_a_killed_worker_are_claimed_before_an_older_backlog() {
+    let options = Options { queries_per_second: 100.0, ..options() };
+    let setting = Setting::new(options).await;
+    let pool = setting.database.pool().await;
+    let insert = async |name: &str, count: i32, age: &str, lease: Option<&str>| {
+        sqlx::query(
+            "insert into verifications (id, biz_type, biz_id, state, created_at, updated_at,
+                 give_up_at, due_at, lease_token, lease_until)
+             select gen_random_uuid(), 'test', 'pass-97-' || $1 || n, 'pending', now(), now(),
+                 now() + interval '1 hour', verdict_now() - $3::interval,
+                 case when $4 is not null then gen_random_uuid() end, verdict_now() + $4::interval
+             from generate_series(1, $2) n",
+        )
+        .bind(name)
+        .bind(count)
+        .bind(age)
+        .bind(lease)
+        .execute(&pool)
+        .await
+        .unwrap();
+    };
+    insert("waiting-", BACKLOG, "1 minute", None).await;
+    insert("left-", 20, "10 seconds", Some("2 seconds")).await;
+    let process = setting.serve().await;
+
+    let claimed = async |name: &str| -> i64 {
+        sqlx::query_scalar(
+            "select count(*) from verifications where attempts > 0 and biz_id like 'pass-97-' || $1 || '%'",
+        )
+        .bind(name)
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+    };
+    eventually("what the killed worker left is claimed", || async {
+        (claimed("left-").await == 20).then_some(())
+    })
+    .await;
+    let before = claimed("waiting-").await;
+    assert!(before < i64::from(BACKLOG) / 3, "{before} of the backlog went before");
+    process.kill().await;
+}

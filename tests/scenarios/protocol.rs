@@ -16,7 +16,7 @@ use verdict::domain::verification::State;
 use verdict::store::Store;
 use verdict::store::accounts::Breaker;
 use verdict::store::callbacks::{Accepted, Incoming};
-use verdict::store::claims::{Claim, ClaimLimits, Claimed};
+use verdict::store::claims::{Claim, ClaimLimits, Claimed, DuePosition};
 use verdict::store::completions::{Completion, NewResult, NextStep, Written};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
@@ -575,6 +575,82 @@ async fn the_store_serves_again_after_its_connections_were_cut() {
         .unwrap();
         assert!(matches!(bench.accept("x").await, Accepted::New(_)));
     }
+}
+
+#[tokio::test]
+async fn claim_takes_rows_put_forward_before_older_ones_and_if_nothing_newer_is_due() {
+    let bench = Bench::new().await;
+    for biz_id in ["a", "b", "c"] {
+        bench.accept(biz_id).await;
+    }
+    let pool = bench.database.pool().await;
+    let [b, c]: [Uuid; 2] = sqlx::query_scalar(
+        "select id from verifications where biz_id <> 'a' order by biz_id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap()
+    .try_into()
+    .unwrap();
+    let claim_first = async |due_since, first: &[Uuid]| -> Vec<String> {
+        let limits = ClaimLimits {
+            account: "a",
+            max_rows: 1,
+            lease: LEASE,
+            queries_per_second: 1000.0,
+            burst: 100.0,
+            probe_every: Duration::from_secs(30),
+            due_since,
+            first,
+        };
+        let claim = bench.store.claim(&limits, bench.ids.next(NOW)).await.unwrap();
+        claim.rows.into_iter().map(|row| row.biz_id).collect()
+    };
+    assert_eq!(claim_first(None, &[c, b]).await, ["c"]);
+    // Nothing has fallen due since the last claim.
+    let now: OffsetDateTime =
+        sqlx::query_scalar("select verdict_now()").fetch_one(&pool).await.unwrap();
+    assert_eq!(claim_first(Some(now), &[c, b]).await, ["b"]);
+    // Leased rows are not free, and what is older than `due_since` is left alone.
+    assert!(claim_first(Some(now), &[c, b]).await.is_empty());
+    assert_eq!(claim_first(None, &[c, b]).await, ["a"]);
+}
+
+#[tokio::test]
+async fn scan_for_expiring_leases_goes_on_in_steps_and_skips_renewed_ones() {
+    let bench = Bench::new().await;
+    for n in 0..7 {
+        bench.accept(&format!("b{n}")).await;
+    }
+    let pool = bench.database.pool().await;
+    sqlx::query(
+        "update verifications set lease_token = gen_random_uuid(), lease_until = verdict_now()
+             + case biz_id when 'b1' then interval '-1 second' when 'b2' then interval '1 minute'
+                           when 'b6' then interval '2 seconds' end
+         where biz_id in ('b1', 'b2', 'b6')",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let mut from = DuePosition { due_at: OffsetDateTime::UNIX_EPOCH, id: Uuid::nil() };
+    let (mut found, mut steps) = (Vec::new(), 0);
+    loop {
+        let step = bench.store.scan_expiring_leases(from, LEASE, 3).await.unwrap();
+        found.extend(step.expiring);
+        steps += 1;
+        let Some(next) = step.next else { break };
+        from = next;
+    }
+    assert_eq!(steps, 3);
+    let by_id: Vec<Uuid> = sqlx::query_scalar(
+        "select id from verifications where biz_id in ('b1', 'b6') order by biz_id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(found.iter().map(|lease| lease.id).collect::<Vec<_>>(), by_id);
+    assert_eq!(found[0].ends_in, Duration::ZERO);
+    assert!(found[1].ends_in > Duration::ZERO && found[1].ends_in <= LEASE);
 }
 
 #[tokio::test]

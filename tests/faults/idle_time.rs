@@ -1,0 +1,125 @@
+//! When no worker could claim, whatever it did: the faults left none that could, or calls to the
+//! provider were stopped.
+//!
+//! This time is not held against the service, so it is drawn narrowly. A fault counts from when it
+//! is done until it is undone. Reconnecting, retrying and a worker's own restart work after that
+//! count as time in which somebody could claim; so does an exhausted budget, since a killed
+//! worker's rows are to be claimed before others. And where a claim by age was written all the
+//! same, somebody could claim, whatever the faults say.
+
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+
+use super::schedule::WORKERS;
+use super::world::{Outage, World};
+
+/// A claim shows that somebody could claim so long before it.
+const BEFORE_A_CLAIM: Duration = Duration::milliseconds(100);
+
+type Span = (OffsetDateTime, OffsetDateTime);
+
+/// Spans in order, none of which touches another.
+pub struct IdleTime(Vec<Span>);
+
+impl IdleTime {
+    pub async fn of(db: &mut PgConnection, world: &World) -> Self {
+        let outages = world.moments.outages.lock().expect("not poisoned").clone();
+        let mut spans = all_workers_out(&outages);
+        spans.extend(calls_stopped(db).await);
+        let claims: Vec<OffsetDateTime> = sqlx::query_scalar(
+            "select at from lease_log where event = 'claimed' and not probe order by at",
+        )
+        .fetch_all(&mut *db)
+        .await
+        .unwrap();
+        Self(without_claims(union(spans), &claims))
+    }
+
+    /// How much of the time from one moment to another it was.
+    pub fn within(&self, from: OffsetDateTime, to: OffsetDateTime) -> Duration {
+        let parts = self.0.iter().map(|(begin, end)| (*end).min(to) - (*begin).max(from));
+        parts.filter(|part| part.is_positive()).sum()
+    }
+
+    pub fn summary(&self) -> String {
+        let all: Duration = self.0.iter().map(|(begin, end)| *end - *begin).sum();
+        format!("{:.1} s in {} spans", all.as_seconds_f64(), self.0.len())
+    }
+}
+
+/// While Postgres is away, or each worker for a reason of its own.
+fn all_workers_out(outages: &[Outage]) -> Vec<Span> {
+    let of = |number: usize| {
+        let fits = |outage: &&Outage| outage.service.is_none_or(|service| service == number);
+        union(outages.iter().filter(fits).map(|outage| (outage.from, outage.to)).collect())
+    };
+    WORKERS.into_iter().map(of).reduce(|a, b| intersection(&a, &b)).unwrap_or_default()
+}
+
+/// While the breaker is open, or the provider has throttled the account.
+async fn calls_stopped(db: &mut PgConnection) -> Vec<Span> {
+    sqlx::query_as(
+        "select at, until from (
+             select at, is_open, lead(at, 1, clock_timestamp()) over (order by at) as until
+             from breaker_log) as breaker
+         where is_open and until > at
+         union all select at, until from pause_log where until > at",
+    )
+    .fetch_all(db)
+    .await
+    .unwrap()
+}
+
+fn union(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut joined: Vec<Span> = Vec::new();
+    for (begin, end) in spans {
+        match joined.last_mut() {
+            Some(last) if begin <= last.1 => last.1 = last.1.max(end),
+            _ => joined.push((begin, end)),
+        }
+    }
+    joined
+}
+
+fn intersection(a: &[Span], b: &[Span]) -> Vec<Span> {
+    let both = a.iter().flat_map(|x| b.iter().map(move |y| (x.0.max(y.0), x.1.min(y.1))));
+    both.filter(|(begin, end)| begin < end).collect()
+}
+
+/// The parts before these claims are cut out.
+fn without_claims(spans: Vec<Span>, claims: &[OffsetDateTime]) -> Vec<Span> {
+    let mut idle = Vec::new();
+    for (mut begin, end) in spans {
+        let from = claims.partition_point(|at| *at < begin);
+        for at in claims[from..].iter().take_while(|at| **at - BEFORE_A_CLAIM < end) {
+            if *at - BEFORE_A_CLAIM > begin {
+                idle.push((begin, *at - BEFORE_A_CLAIM));
+            }
+            begin = begin.max(*at);
+        }
+        if begin < end {
+            idle.push((begin, end));
+        }
+    }
+    idle
+}
+
+#[test]
+fn only_time_in_which_every_worker_is_out_and_none_claims_is_idle() {
+    let at = |seconds: i64| OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
+    let outage = |service, from, to| Outage { service, from: at(from), to: at(to) };
+    let outages = [
+        outage(Some(0), 0, 10),
+        outage(Some(1), 5, 20),
+        outage(Some(3), 8, 30),
+        // Accepts only.
+        outage(Some(2), 0, 30),
+        outage(None, 40, 50),
+    ];
+    let spans = all_workers_out(&outages);
+    assert_eq!(spans, [(at(8), at(10)), (at(40), at(50))]);
+    let idle = IdleTime(without_claims(spans, &[at(45), at(60)]));
+    assert_eq!(idle.within(at(0), at(100)), Duration::seconds(12) - BEFORE_A_CLAIM);
+    assert_eq!(idle.within(at(9), at(41)), Duration::seconds(2));
+}
