@@ -20,6 +20,7 @@ pub struct ExpiringLease {
 /// One step of a scan over the due rows.
 #[derive(Debug)]
 pub struct LeaseScan {
+    /// Leases found by this step.
     pub expiring: Vec<ExpiringLease>,
     /// Where the next step begins; `None`: this one has reached the newest due row.
     pub next: Option<DuePosition>,
