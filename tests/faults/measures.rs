@@ -16,14 +16,23 @@ const CLAIMED_AGAIN: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
 /// later: at the 99th percentile, and at worst.
 const PASSED_OVER: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
 
+/// Slowest cases shown, to be compared with the schedule.
+const SLOWEST: usize = 5;
+
 /// A table of medians and worst cases.
-pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger) -> String {
+pub async fn measures(
+    reckoning: &mut Reckoning,
+    world: &World,
+    ledger: &Ledger,
+    began: OffsetDateTime,
+) -> String {
     let mut db = world.admin().await;
     let idle_time = IdleTime::of(&mut db, world).await;
     let mut claimed = Vec::new();
     let mut done = Vec::new();
     let mut counted = Vec::new();
     let mut passed_over = Vec::new();
+    let mut slowest = Vec::new();
     let kills = world.moments.kills.lock().expect("not poisoned").clone();
     for (service, at) in kills {
         for work in after_kill(&mut db, service, at).await {
@@ -33,8 +42,14 @@ pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger)
             counted.push((waited - idle).as_seconds_f64());
             done.extend(work.written.map(|at| (at - work.lease_until).as_seconds_f64()));
             passed_over.push(work.passed_over);
+            slowest.push((waited - idle, work.lease_until - began, work.claimed - began));
         }
     }
+    slowest.sort_unstable_by(|a, b| b.cmp(a));
+    let slowest = slowest.iter().take(SLOWEST).map(|(counted, ended, claimed)| {
+        let [counted, ended, claimed] = [counted, ended, claimed].map(|time| time.as_seconds_f64());
+        format!("    {counted:.2} s: lease ended +{ended:.3} s, claimed +{claimed:.3} s\n")
+    });
     let accepted = ledger.accepted.lock().expect("not poisoned").clone();
     let ups = world.moments.postgres_up.lock().expect("not poisoned").clone();
     let serving = ups
@@ -62,6 +77,7 @@ pub async fn measures(reckoning: &mut Reckoning, world: &World, ledger: &Ledger)
     [
         row("after its lease, a killed worker's work claimed", claimed),
         row("  of that, while some worker could claim", counted),
+        slowest.collect(),
         row("  of that, passed over by later work", passed_over),
         row("after its lease, a killed worker's work done", done),
         row("Postgres up again: first callback accepted", serving),

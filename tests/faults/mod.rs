@@ -28,6 +28,8 @@ use ledger::{CLIENTS, Ledger};
 use schedule::{DECK, Dice};
 use world::World;
 
+use crate::harness::now;
+
 /// For the backlog to drain once nothing disturbs it any more; and as much again for every second
 /// of faults, because a budget may have a lot to catch up with.
 const DRAIN_WITHIN: Duration = Duration::from_mins(1);
@@ -62,7 +64,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
         clients.spawn(Arc::clone(&ledger).post(Arc::clone(&world), dice));
     }
 
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), now());
     let mut striking = JoinSet::new();
     for fault in faults {
         tokio::time::sleep(fault.at.saturating_sub(began.elapsed())).await;
@@ -90,7 +92,7 @@ async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong
     say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
 
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
-    let measures = measures::measures(&mut reckoning, &world, &ledger).await;
+    let measures = measures::measures(&mut reckoning, &world, &ledger, began_at).await;
     watchman.abort();
     forgotten.abort();
     stop(&world).await;

@@ -584,14 +584,13 @@ async fn claim_takes_rows_put_forward_before_older_ones_and_if_nothing_newer_is_
         bench.accept(biz_id).await;
     }
     let pool = bench.database.pool().await;
-    let [b, c]: [Uuid; 2] = sqlx::query_scalar(
-        "select id from verifications where biz_id <> 'a' order by biz_id",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap()
-    .try_into()
-    .unwrap();
+    let [b, c]: [Uuid; 2] =
+        sqlx::query_scalar("select id from verifications where biz_id <> 'a' order by biz_id")
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+            .try_into()
+            .unwrap();
     let claim_first = async |due_since, first: &[Uuid]| -> Vec<String> {
         let limits = ClaimLimits {
             account: "a",
