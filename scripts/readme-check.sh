@@ -1,14 +1,13 @@
 #!/bin/bash
-# Do README's commands work, in the order they are in? Takes every block of shell commands out of it
-# and runs them one after the other in one shell, as a newcomer would paste them: a command that
-# fails ends it, and so does an answer of HTTP with an error.
+# Do the commands of the README and of the pages of docs/ below work, in order? Takes every block of
+# shell commands out of them and runs them one after the other in one shell, as a newcomer would
+# paste them. A command that fails ends the check, and so does an HTTP answer with an error.
 #
 #   scripts/readme-check.sh
 #
-# The blocks run in a copy of this folder below target/readme-check. Three things are put in their
-# place: the addresses, for which free ones are taken; `./demo`, which stays up in the background;
-# and the database, made on the demo's Postgres. Left out are ./check, which calls this script, and
-# docker compose, which scripts/container-check.sh runs.
+# The blocks run in a copy of this folder below target/readme-check. Three things are replaced: the
+# addresses, by free ones; `./demo`, by one in the background; and the database, by one on the
+# demo's Postgres. `docker compose` is left out: scripts/container-check.sh runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/prepare.sh
@@ -33,14 +32,24 @@ ln -s "$target" "$room/copy/target"
 
 # --- The blocks ---
 
-# One file for each, named by the line it begins in.
+# In this order: a page uses the variables of those before it.
+pages='README.md docs/integrate.md docs/policies.md docs/personal-data.md docs/operate.md docs/sandbox.md'
+
+# One file for each block, named by its page's number and the line it begins in.
+# shellcheck disable=SC2086 # one name for each page
 awk -v folder="$room/blocks" '
-    /^```sh$/ { file = sprintf("%s/%04d", folder, NR + 1); next }
+    FNR == 1 { page++; file = "" }
+    /^```sh$/ { file = sprintf("%s/%d-%04d", folder, page, FNR + 1); blocks[page]++; next }
     /^```/ { file = ""; next }
     file { print > file }
-' README.md
+    END {
+        for (n = 1; n < ARGC; n++) {
+            if (!blocks[n]) { print "error: no block of commands in " ARGV[n]; exit 1 }
+        }
+    }
+' $pages
 count=$(find "$room/blocks" -type f | wc -l)
-[ "$count" -ge 20 ] || { echo "error: README.md has only $count blocks of commands" >&2 && exit 1; }
+[ "$count" -ge 20 ] || { echo "error: only $count blocks of commands" >&2 && exit 1; }
 
 # --- What stands in for the newcomer's machine ---
 
@@ -91,21 +100,23 @@ done
 # All in this shell, so that a block sees the variables of those before it.
 exec 3>&2
 for block in "$room"/blocks/*; do
-    line=$(basename "$block" | sed 's/^0*//')
+    # shellcheck disable=SC2086 # one name for each page
+    page=$(printf '%s\n' $pages | sed -n "$(basename "$block" | cut -d- -f1)p")
+    place=$page:$(basename "$block" | sed 's/^[0-9]*-0*//')
     first=$(head -1 "$block")
     case $first in
         ./demo* | 'docker compose '*)
-            echo "left out: README.md:$line: $first"
+            echo "left out: $place: $first"
             continue
             ;;
     esac
     sed "$addresses" "$block" >"$room/block"
-    echo "== README.md:$line: $first"
+    echo "== $place: $first"
     started=$SECONDS
-    trap 'echo "FAILED: README.md, the block at line $line" >&3; cat "$room/block" "$room/out" >&3' ERR
+    trap 'echo "FAILED: the block at $place" >&3; cat "$room/block" "$room/out" >&3' ERR
     # shellcheck disable=SC1091 # made above
     . "$room/block" >"$room/out" 2>&1 </dev/null
     trap - ERR
     [ $((SECONDS - started)) -lt 5 ] || echo "   took $((SECONDS - started)) s"
 done
-echo "$count blocks, all as README.md says"
+echo "$count blocks, all as the pages say"

@@ -154,7 +154,7 @@ Try it:
   curl -sS -H 'authorization: Bearer {key}' -H 'verdict-purpose: looking around' -o face.jpg 'http://{http}/v1/verifications/<id>/images/face'
   curl -sS http://{}/metrics
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
-throttled-3-then-pass, http-503 … (README has the table). Log: {}",
+throttled-3-then-pass, http-503 … (docs/sandbox.md has the table). Log: {}",
             self.operations,
             self.log_file.display()
         ));

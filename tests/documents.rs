@@ -1,0 +1,217 @@
+//! The documents are true in what a machine can check: links lead somewhere, and the files and tests
+//! that they name exist. Reads them as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files with this extension, relative to the root. Skips build output, hidden folders and what
+/// package managers install.
+fn files(extension: &str) -> Vec<PathBuf> {
+    fn collect(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if name.starts_with('.') || name == "target" || name == "node_modules" {
+                continue;
+            }
+            if path.is_dir() {
+                collect(&path, extension, found);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(root(), extension, &mut found);
+    found.sort();
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Those that say how the service works, by files and tests.
+fn design_documents() -> Vec<PathBuf> {
+    let is_one = |page: &PathBuf| {
+        let name = shown(page);
+        name == "ARCHITECTURE.md" || name == "SECURITY.md" || name.starts_with("docs/decisions/")
+    };
+    files("md").into_iter().filter(is_one).collect()
+}
+
+/// The lines outside of code blocks, with their numbers.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut fenced = false;
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    lines
+        .filter(|(_, line)| {
+            let fence = line.trim_start().starts_with("```");
+            fenced ^= fence;
+            !fence && !fenced
+        })
+        .collect()
+}
+
+/// What stands between backquotes, and the rest of the line.
+fn split_code(line: &str) -> (Vec<&str>, String) {
+    let mut code = Vec::new();
+    let mut rest = String::new();
+    for (index, part) in line.split('`').enumerate() {
+        if index % 2 == 0 { rest.push_str(part) } else { code.push(part) }
+    }
+    (code, rest)
+}
+
+/// Targets of `[text](target)`.
+fn links(line: &str) -> Vec<String> {
+    let (_, text) = split_code(line);
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()))
+        .collect()
+}
+
+/// The anchors of a page, as GitHub makes them from its headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut seen = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for (_, line) in prose(text) {
+        let heading = line.trim_start_matches('#');
+        if heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
+        }
+        let kept = heading.trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let times = seen.entry(anchor.clone()).or_insert(0);
+        found.insert(if *times == 0 { anchor } else { format!("{anchor}-{times}") });
+        *times += 1;
+    }
+    found
+}
+
+/// Why a link of this page leads nowhere.
+fn broken(page: &Path, target: &str) -> Option<String> {
+    if target.contains("://") || target.starts_with("mailto:") {
+        return None;
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let file =
+        if file.is_empty() { page.to_owned() } else { page.parent().expect("a folder").join(file) };
+    if !file.exists() {
+        return Some("there is no such file".to_owned());
+    }
+    if anchor.is_empty() || file.extension().is_none_or(|extension| extension != "md") {
+        return None;
+    }
+    let known = anchors(&fs::read_to_string(&file).expect("a page"));
+    (!known.contains(anchor)).then(|| "there is no such heading".to_owned())
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut wrong = String::new();
+    let mut count = 0;
+    for page in files("md") {
+        let text = fs::read_to_string(&page).expect("a page");
+        for (number, line) in prose(&text) {
+            for target in links(line) {
+                count += 1;
+                if let Some(why) = broken(&page, &target) {
+                    let _ = writeln!(wrong, "{}:{number}: ({target}): {why}", shown(&page));
+                }
+            }
+        }
+    }
+    assert!(count > 50, "only {count} links: are they still written like this?");
+    assert!(wrong.is_empty(), "links that lead nowhere:\n{wrong}");
+}
+
+/// `worker/mod.rs`, `tests/openapi.rs`, `store/sql/claim.sql`: a file with a folder before it.
+fn is_source_path(code: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+    let extension = Path::new(code).extension().and_then(|extension| extension.to_str());
+    code.contains('/')
+        && !code.starts_with('/')
+        && code.chars().all(allowed)
+        && matches!(extension, Some("rs" | "sql" | "sh" | "toml" | "yml" | "yaml" | "json"))
+}
+
+/// Below the root, `src`, or the sources of a crate.
+fn exists(code: &str, sources: &[PathBuf]) -> bool {
+    sources.iter().any(|folder| folder.join(code).exists())
+}
+
+/// Where the files are that documents name without their beginning.
+fn source_folders() -> Vec<PathBuf> {
+    let mut folders = vec![root().to_owned(), root().join("src"), root().join("tests")];
+    for each in fs::read_dir(root().join("crates")).into_iter().flatten().flatten() {
+        folders.push(each.path().join("src"));
+    }
+    folders.push(root().join("crates"));
+    folders
+}
+
+#[test]
+fn the_design_documents_name_only_files_that_exist() {
+    let sources = source_folders();
+    let mut wrong = String::new();
+    let mut count = 0;
+    for page in design_documents() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for (number, line) in prose(&text) {
+            for code in split_code(line).0 {
+                let path = code.split("::").next().unwrap_or(code);
+                if is_source_path(path) {
+                    count += 1;
+                    if !exists(path, &sources) {
+                        let _ = writeln!(wrong, "{name}:{number}: `{path}`", name = shown(&page));
+                    }
+                }
+            }
+        }
+    }
+    assert!(count > 50, "only {count} files: are they still written like this?");
+    assert!(wrong.is_empty(), "files that do not exist:\n{wrong}");
+}
+
+/// A function's name of at least five words, as tests have: `…`, module and call are taken off.
+fn test_name(code: &str) -> Option<&str> {
+    let name = code.rsplit("::").next().unwrap_or(code).trim_start_matches('…');
+    let is_word = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    (is_word && name.matches('_').count() >= 4 && !name.starts_with("verdict_")).then_some(name)
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let mut functions = BTreeSet::new();
+    for source in files("rs") {
+        let text = fs::read_to_string(&source).expect("a source");
+        for (at, _) in text.match_indices("fn ") {
+            let name = text[at + 3..].split(['(', '<']).next().unwrap_or_default();
+            functions.insert(name.to_owned());
+        }
+    }
+    let mut wrong = String::new();
+    let mut count = 0;
+    for page in design_documents() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for (number, line) in prose(&text) {
+            for name in split_code(line).0.into_iter().filter_map(test_name) {
+                count += 1;
+                if !functions.contains(name) {
+                    let _ = writeln!(wrong, "{}:{number}: `{name}`", shown(&page));
+                }
+            }
+        }
+    }
+    assert!(count > 50, "only {count} tests: are they still written like this?");
+    assert!(wrong.is_empty(), "tests that do not exist:\n{wrong}");
+}
