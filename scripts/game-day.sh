@@ -582,7 +582,7 @@ poison-callbacks)
     doctor
     tell '== the new secret is written beside the old one, without a restart'
     sed -i "s|^secrets = \[\(.*\)\]|secrets = [\1, \"$other\"]|" "$home/verdict.toml"
-    wait_for 60 'the changed configuration is in use' grep -q 'the changed configuration is in use' "$home/verdict.log"
+    wait_for 60 'changed configuration applied' grep -q 'changed configuration applied' "$home/verdict.log"
     quiet
     refusals
     repeat_refused
@@ -716,9 +716,9 @@ key-missing-in-part)
     sql -c "select biz_id from verifications v join data_keys d on d.verification_id = v.id where key_id = 'k2' and biz_id like 'status-7%' limit 5" >"$home/theirs"
     while read -r task; do m=$((m + 1)); post "again-$m" "$task"; done <"$home/theirs"
     post other pass-97-other
-    alert VerdictAnswersPutOff
+    alert VerdictFetchesRescheduled
     alerts
-    log 'put off'
+    log 'rescheduled'
     tell "open: $(open_work); the other one: $(sql -c "select state from verifications where biz_id = 'pass-97-other'")"
     tell '== the first one gets both keys'
     kill "$first"
@@ -728,7 +728,7 @@ key-missing-in-part)
     wait_for 30 'the process is ready' ready
     wait_for 90 'nothing is open any more' nothing_open
     alert_over VerdictVaultKeyMissing
-    alert_over VerdictAnswersPutOff
+    alert_over VerdictFetchesRescheduled
     "$verdict" vault rotate --config "$config" 2>&1 | tail -2 | indented
     doctor 'after it'
     ;;

@@ -230,7 +230,7 @@ fn starter(
             tracing::info!(
                 key = error.key,
                 problem = error.problem,
-                "no verifications are started"
+                "starting verifications is disabled"
             );
             return Ok(None);
         }
@@ -456,7 +456,7 @@ async fn policies_in_use(store: &Store, seed: &Policy, clock: &Clock) -> anyhow:
     };
     let active = policies.general().digest();
     if active != seed.digest() {
-        tracing::info!(policy = active, "the database's active policy is used");
+        tracing::info!(policy = active, "using the database's active policy");
     }
     Ok(policies)
 }

@@ -15,7 +15,7 @@ pub fn raise_limit() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         let error = crate::causes::of(&error).unwrap_or(crate::causes::Cause::Unknown);
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "limit of open files could not be raised");
     }
 }
 

@@ -126,7 +126,7 @@ impl Reload {
         match verdict {
             Ok(sources) => {
                 if self.role.accepts() {
-                    tracing::info!(sources = sources.len(), "the changed configuration is in use");
+                    tracing::info!(sources = sources.len(), "changed configuration applied");
                     api.sources.replace(sources);
                 }
                 if let Some(groups) = &self.groups {
@@ -138,7 +138,7 @@ impl Reload {
             }
             Err(complaints) => {
                 for ConfigError { key, problem } in complaints {
-                    tracing::error!(key, problem, "the changed configuration is refused");
+                    tracing::error!(key, problem, "changed configuration refused");
                 }
                 metrics::counter!("verdict_config_reloads_total", "outcome" => "refused")
                     .increment(1);
@@ -149,7 +149,7 @@ impl Reload {
     fn tell_what_needs_a_restart(&mut self) {
         let keys = self.newest.fixed_changes(&self.started_with, &self.then, &self.seen);
         if !keys.is_empty() && keys != self.told {
-            tracing::warn!(keys = keys.join(", "), "changed, but in use only after a restart");
+            tracing::warn!(keys = keys.join(", "), "changed configuration needs a restart");
         }
         self.told = keys;
     }

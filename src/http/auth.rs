@@ -313,7 +313,7 @@ impl ApiKeys {
         let (store, id) = (self.0.store.clone(), caller.key_id);
         tokio::spawn(async move {
             if let Err(error) = store.note_api_key_used(id).await {
-                tracing::debug!(%error, key = %id, "the use of a key was not written down");
+                tracing::debug!(%error, key = %id, "last use of an API key not written");
             }
         });
     }

@@ -127,7 +127,7 @@ pub async fn read(
     let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
     let sealed = archive.get(&image).await.map_err(|error| {
         tracing::warn!(
-            %error, cause = error.cause().code(), verification = %id, "an image cannot be read"
+            %error, cause = error.cause().code(), verification = %id, "image cannot be read"
         );
         Problem::unavailable().detail("The object store does not answer")
     })?;
@@ -138,11 +138,11 @@ pub async fn read(
             image.with_place(|place| key.open(place, &sealed)).map_err(|error| error.to_string())
         })
         .map_err(|error| {
-            tracing::error!(error, verification = %id, "an image does not open");
+            tracing::error!(error, verification = %id, "image cannot be decrypted");
             Problem::internal()
         })?;
     if opened.len() != length {
-        tracing::error!(verification = %id, "an image is not as long as its row says");
+        tracing::error!(verification = %id, "image length differs from its row");
         return Err(Problem::internal());
     }
     share.shrink_to(length);

@@ -133,7 +133,7 @@ pub async fn read(
         .and_then(|key| key.open(&place, &sealed.sealed).map_err(|error| error.to_string()))
         .and_then(|text| serde_json::from_slice(&text).map_err(|_| "not a document".to_owned()))
         .map_err(|error| {
-            tracing::error!(error, verification = %id, "material does not open");
+            tracing::error!(error, verification = %id, "material cannot be decrypted");
             Problem::internal()
         })?;
     metrics::counter!("verdict_material_reads_total").increment(1);

@@ -68,8 +68,8 @@ async fn in_time<T>(
     let seen = timeout_at(deadline, look).await;
     let seen = seen.unwrap_or(Err(store::Error::Timeout(LIMIT)));
     if let Err(error) = &seen {
-        counter!("verdict_looks_put_off_total", "look" => name).increment(1);
-        tracing::debug!(%error, look = name, "a look for the metrics is put off");
+        counter!("verdict_metrics_queries_failed_total", "query" => name).increment(1);
+        tracing::debug!(%error, query = name, "metrics query failed");
     }
     seen.ok()
 }
@@ -86,7 +86,7 @@ pub async fn handler(State(api): State<Api>) -> Response {
     // The cheap ones first: they are left out last.
     if let Some(breaker) = in_time("breaker", deadline, api.store.breaker(&api.account)).await {
         for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
-            gauge!("verdict_breaker_open", "why" => why.as_str()).set(u8::from(breaker == why));
+            gauge!("verdict_breaker_open", "cause" => why.as_str()).set(u8::from(breaker == why));
         }
     }
     vault_keys(&api, deadline).await;
@@ -108,8 +108,8 @@ async fn work(api: &Api, deadline: Instant) {
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
     let look = api.looks.backlog.look("backlog", deadline, api.store.backlog());
     if let Some(backlog) = look.await {
-        gauge!("verdict_due", "held" => "no").set(count(backlog.waiting));
-        gauge!("verdict_due", "held" => "yes").set(count(backlog.leased));
+        gauge!("verdict_queue_depth", "state" => "due").set(count(backlog.waiting));
+        gauge!("verdict_queue_depth", "state" => "leased").set(count(backlog.leased));
         gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
         gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
         gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));

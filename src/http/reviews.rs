@@ -218,7 +218,7 @@ async fn seal(
         .map_err(|error| error.to_string())
         .and_then(|key| key.seal(&place(review.0), note.as_bytes()).map_err(|e| e.to_string()))
         .map_err(|error| {
-            tracing::error!(error, verification = %id, "a note cannot be sealed");
+            tracing::error!(error, verification = %id, "note cannot be sealed");
             Problem::internal()
         })
 }
@@ -239,7 +239,7 @@ fn open(api: &Api, id: VerificationId, review: &SealedReview) -> Result<Option<S
         .and_then(|text| String::from_utf8(text.to_vec()).map_err(|_| "not a text".to_owned()))
         .map(Some)
         .map_err(|error| {
-            tracing::error!(error, verification = %id, "a note does not open");
+            tracing::error!(error, verification = %id, "note cannot be decrypted");
             Problem::internal()
         })
 }

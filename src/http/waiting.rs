@@ -91,7 +91,7 @@ impl Waiting {
                 match store.settled_among(&ids).await {
                     Ok(settled) => self.tell(&settled),
                     Err(error) => {
-                        tracing::warn!(%error, cause = error.cause().code(), "waiters could not be looked up");
+                        tracing::warn!(%error, cause = error.cause().code(), "long-poll lookup failed");
                     }
                 }
             }

@@ -182,8 +182,8 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         let sent = self.sending.export(batch).await;
         // Once for each time it begins or ends; the error is not told, because it quotes the URL.
         match (sent.is_ok(), self.failing.swap(sent.is_err(), Ordering::Relaxed)) {
-            (false, false) => tracing::warn!("the collector does not take traces: dropped"),
-            (true, true) => tracing::info!("the collector takes traces again"),
+            (false, false) => tracing::warn!("trace collector unavailable: spans dropped"),
+            (true, true) => tracing::info!("trace collector available again"),
             _ => {}
         }
         if sent.is_err() {

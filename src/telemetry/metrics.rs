@@ -66,7 +66,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_config_reloads_total",
         &["outcome"],
-        "Changed configurations that were taken over while serving (applied), or refused for something wrong in them",
+        "Changed configurations that were applied while serving, or refused because of a mistake",
     ),
     counter(
         "verdict_faults_total",
@@ -91,9 +91,9 @@ pub const METRICS: &[Metric] = &[
         "Verifications that are pending, unfinished or failed; the first two counted among 10,000 that are due and 10,000 that will be, the last up to 10,000",
     ),
     gauge(
-        "verdict_due",
-        &["held"],
-        "Verifications due now, in a worker's hands or not; counted up to 10,000",
+        "verdict_queue_depth",
+        &["state"],
+        "Verifications due now: waiting (due) or leased by a worker (leased); counted up to 10,000",
     ),
     gauge(
         "verdict_source_due",
@@ -104,7 +104,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_leases",
         &["kind"],
-        "What this process has in its hands: verifications to ask about, tasks",
+        "Leases that this process holds: verifications to fetch, tasks",
     ),
     counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
     counter(
@@ -123,30 +123,26 @@ pub const METRICS: &[Metric] = &[
         &[],
         "How far the calls already granted reach beyond now; 0: there is room",
     ),
-    gauge(
-        "verdict_breaker_open",
-        &["why"],
-        "1 while calls to the provider are stopped for this reason",
-    ),
+    gauge("verdict_breaker_open", &["cause"], "1 while the breaker is open for this cause"),
     counter(
         "verdict_breaker_trips_total",
-        &["why"],
-        "How often calling the provider was stopped or a probe failed, by reason",
+        &["cause"],
+        "How often the breaker opened or a probe failed, by cause",
     ),
     counter(
         "verdict_fetches_total",
         &["written"],
-        "Fetches by what became of their write: committed or fenced",
+        "Fetches by the outcome of their write: committed or fenced",
     ),
     counter(
-        "verdict_put_off_total",
+        "verdict_fetches_rescheduled_total",
         &[],
-        "Fetches put off because their answer could not be sealed or written",
+        "Fetches rescheduled because their result could not be sealed or written",
     ),
     counter(
         "verdict_decisions_refused_total",
         &[],
-        "Decisions, or shadows of them, that the database refused for their data: the answer is kept, and without a decision the verification is failed",
+        "Decisions, or shadow decisions, that the database refused for their data: the result is stored, and without a decision the verification is failed",
     ),
     counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
     counter(
@@ -157,17 +153,17 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_shadow_decisions_total",
         &["agrees"],
-        "Decisions of a policy in shadow, by whether they agree with what counts",
+        "Decisions of a policy in shadow, by whether they agree with the decision that counts",
     ),
     counter(
         "verdict_activations_refused_total",
         &[],
-        "Activations that this version could not follow",
+        "Activations that this version could not apply",
     ),
     gauge(
         "verdict_score_drift_psi",
         &["score"],
-        "Population stability index of a score, the last week against the four before: 0.1 is worth a look, 0.25 an alarm; NaN: too little to compare",
+        "Population stability index of a score, the last week against the four before: examine 0.1, alarm at 0.25; NaN: too little to compare",
     ),
     gauge(
         "verdict_score_drift_alarm",
@@ -177,29 +173,29 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_tasks",
         &["kind"],
-        "Follow-up work to be done: answers whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000",
+        "Follow-up tasks in the queue: results whose images are to be archived, verifications whose images are to be deleted; counted up to 10,000",
     ),
     counter(
         "verdict_task_failures_total",
         &["kind"],
-        "Tries of follow-up work that failed and are made again, by its kind; of images also those that wait for an object store that is away or full",
+        "Attempts of follow-up tasks that failed and are retried, by kind; of images also those that wait for an object store that is away or full",
     ),
     gauge(
         "verdict_image_time_left_seconds",
         &[],
-        "Until the nearest deadline of links that are not followed yet; below 0 it is over, NaN: there are none",
+        "Time until the nearest expiry of links that are not followed yet; below 0: expired, NaN: there are none",
     ),
-    counter("verdict_images_total", &["state"], "Images by what became of them"),
+    counter("verdict_images_total", &["state"], "Images by their final state"),
     counter("verdict_image_downloads_total", &["outcome"], "Links followed, by outcome"),
-    histogram("verdict_images_kept_seconds", &[], "From an answer to its last image kept"),
-    counter("verdict_image_reads_total", &[], "Images shown"),
-    counter("verdict_material_reads_total", &[], "Persons shown"),
-    counter("verdict_erasures_total", &[], "Erasures asked for by the API"),
-    gauge("verdict_persons_with_faces", &[], "Persons whose faces are kept"),
+    histogram("verdict_images_kept_seconds", &[], "Time from a result to its last stored image"),
+    counter("verdict_image_reads_total", &[], "Images read through the API"),
+    counter("verdict_material_reads_total", &[], "Personal data read through the API"),
+    counter("verdict_erasures_total", &[], "Erasures requested through the API"),
+    gauge("verdict_persons_with_faces", &[], "Persons whose faces are stored"),
     gauge(
         "verdict_persons_alarm",
         &["threshold"],
-        "1 when the faces of at least so many persons are kept",
+        "1 when the faces of at least this many persons are stored",
     ),
     gauge(
         "verdict_vault_key_needed",
@@ -209,7 +205,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_invariant_violations",
         &["invariant"],
-        "What must never be, and is: 0, or somebody has to look",
+        "Violations of this invariant: always 0; otherwise investigate",
     ),
     gauge(
         "verdict_database_connections",
@@ -227,14 +223,14 @@ pub const METRICS: &[Metric] = &[
         "1; the label says what protects connections to the database: local, verify-full, or the weaker sslmode that database.url spells",
     ),
     counter(
-        "verdict_looks_put_off_total",
-        &["look"],
-        "Looks into the database for these metrics that took too long or failed: what they show is older than it should be",
+        "verdict_metrics_queries_failed_total",
+        &["query"],
+        "Metrics queries that failed or took too long: their gauges are older than they should be",
     ),
     counter(
         "verdict_traces_dropped_total",
         &[],
-        "Spans that no collector got: it was away, or slower than they came",
+        "Spans dropped because the collector was away or too slow",
     ),
 ];
 

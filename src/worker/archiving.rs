@@ -102,7 +102,7 @@ pub(super) async fn archive(worker: &Worker, task: &Task, written: &Written) -> 
     if settle(worker, task, images, then).await? {
         return Ok(());
     }
-    tracing::warn!(verification = %task.verification, "a task was somebody else's: nothing written");
+    tracing::warn!(verification = %task.verification, "task lease lost: nothing written");
     clean_up(worker, task, written).await
 }
 

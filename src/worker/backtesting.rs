@@ -48,7 +48,7 @@ impl Worker {
                 () = stop.cancelled() => {
                     let held = [(task.id, task.lease_token)];
                     if let Err(error) = self.store.release_tasks(&held).await {
-                        tracing::debug!(%error, "a backtest was not given back: its lease ends by itself");
+                        tracing::debug!(%error, "backtest lease not released: it expires");
                     }
                     return;
                 }
@@ -61,7 +61,7 @@ impl Worker {
         if task.failures < MOST_FAILURES {
             return false;
         }
-        tracing::error!(backtest = %task.id, "a backtest failed too often: given up");
+        tracing::error!(backtest = %task.id, "backtest failed: too many attempts");
         self.store.backtest_failed(task, self.clock.now()).await.is_ok_and(|held| held)
     }
 

@@ -145,7 +145,7 @@ async fn keep(
             Err(error) if error.refuses_data() => {
                 let Some(less) = less(claimed, completion) else { return Err(error) };
                 completion = less;
-                tracing::error!(%error, cause = error.cause().code(), verification = %claimed.id, "what was decided cannot be kept");
+                tracing::error!(%error, cause = error.cause().code(), verification = %claimed.id, "decision could not be persisted");
                 metrics::counter!("verdict_decisions_refused_total").increment(1);
             }
             outcome => return outcome.map(|written| (completion, written)),
@@ -195,7 +195,7 @@ async fn write(
             Err(error) => {
                 tracing::warn!(
                     %error, cause = error.cause().code(),
-                    verification = %completion.verification_id, "not written yet"
+                    verification = %completion.verification_id, "result not written yet; retrying"
                 );
                 let _ = tokio::time::timeout(WRITE_AGAIN, lost.cancelled()).await;
             }
@@ -231,8 +231,8 @@ async fn put_off(
     error: &(dyn std::error::Error + Sync),
     lost: &CancellationToken,
 ) -> Option<()> {
-    tracing::error!(%error, verification = %claimed.id, "nothing can be kept: put off");
-    metrics::counter!("verdict_put_off_total").increment(1);
+    tracing::error!(%error, verification = %claimed.id, "result could not be persisted; rescheduled");
+    metrics::counter!("verdict_fetches_rescheduled_total").increment(1);
     let jitter = worker.ids.fraction();
     let put_off = consequence(&worker.settings.schedule, claimed, Heard::Unsealable, jitter, false);
     match write(worker, bare_completion(worker, claimed, put_off.next), lost).await {
@@ -252,11 +252,11 @@ async fn reschedule(worker: &Worker, claimed: &Claimed, next: NextStep, error: &
     match worker.store.reschedule(id, token, due_in, next.failures).await {
         Ok(_) => tracing::error!(
             %error, cause = error.cause().code(), verification = %id, again_in_ms = millis(due_in),
-            "a completion cannot be written: rescheduled"
+            "completion could not be written; rescheduled"
         ),
         // The lease runs out, and it is tried again.
         Err(error) => tracing::error!(
-            %error, cause = error.cause().code(), verification = %id, "cannot even be put off"
+            %error, cause = error.cause().code(), verification = %id, "could not reschedule"
         ),
     }
 }
@@ -444,13 +444,13 @@ async fn affect_account(
         },
     };
     if let Err(error) = outcome {
-        tracing::warn!(%error, cause = error.cause().code(), "the account's state could not be written");
+        tracing::warn!(%error, cause = error.cause().code(), "breaker state could not be written");
     }
 }
 
 async fn well(worker: &Worker, probing: bool) -> store::Result<()> {
     if probing {
-        tracing::info!("the provider answers again: calls go out");
+        tracing::info!("breaker closed: calls to the provider resume");
     }
     worker.faults.store(false, Ordering::Relaxed);
     worker.store.account_is_well(&worker.settings.account).await
@@ -468,10 +468,10 @@ async fn trip(worker: &Worker, why: Breaker, at_claim: AccountAtClaim) -> store:
         .trip(&settings.account, why, probing, FIRST_PROBE, settings.longest_probe)
         .await?;
     if opened && !probing {
-        tracing::error!(why = why.as_str(), "calls to the provider stop; the backlog is kept");
+        tracing::error!(cause = why.as_str(), "breaker opened: calls to the provider stop");
     }
     if opened {
-        metrics::counter!("verdict_breaker_trips_total", "why" => why.as_str()).increment(1);
+        metrics::counter!("verdict_breaker_trips_total", "cause" => why.as_str()).increment(1);
     }
     Ok(())
 }

@@ -107,9 +107,9 @@ impl Leases {
             return;
         }
         match self.release(&mine).await {
-            Ok(released) => tracing::info!(released, "leases given back"),
+            Ok(released) => tracing::info!(released, "leases released"),
             Err(error) => {
-                tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases left to run out");
+                tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases not released: they expire");
             }
         }
     }

@@ -149,7 +149,7 @@ impl Worker {
             () = leases.keep_renewing() => {}
             () = on_tasks.keep_renewing() => {}
             () = tokio::time::sleep(worker.settings.drain) => {
-                tracing::warn!(calls = tasks.len(), "calls still under way after the drain time");
+                tracing::warn!(calls = tasks.len(), "calls cut after the drain time");
             }
         }
         leases.release_all().await;
@@ -258,7 +258,7 @@ impl Worker {
                 queue.rest(began, Instant::now());
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot walk over due work: claims go by age");
+                tracing::debug!(%error, "fairness walk failed: claims go by age");
                 queue.end();
             }
         }

@@ -139,15 +139,15 @@ impl Worker {
             match outcome {
                 Ok((_, Some(policies))) => {
                     let active = policies.general.digest();
-                    tracing::info!(policy = active, "policies as activated");
+                    tracing::info!(policy = active, "activation applied");
                     self.policies.set(policies);
                 }
                 Ok((newest, None)) => {
-                    tracing::error!("an activation cannot be followed: what was active stays");
+                    tracing::error!("activation refused: the previous policy stays active");
                     metrics::counter!("verdict_activations_refused_total").increment(1);
                     refused = newest;
                 }
-                Err(error) => tracing::debug!(%error, "no look at the activations"),
+                Err(error) => tracing::debug!(%error, "activations could not be polled"),
             }
         }
     }

@@ -84,7 +84,7 @@ impl Worker {
             }
         }
         if gone > 0 {
-            tracing::info!(gone, ?clock, "forgotten: their time is over");
+            tracing::info!(deleted = gone, ?clock, "retention: deleted");
         }
         Ok(end)
     }

@@ -85,9 +85,9 @@ impl Worker {
         let outcome = tokio::select! {
             biased;
             () = lost.cancelled() => {
-                tracing::warn!(verification = %task.verification, "lease of a task lost: dropped");
+                tracing::warn!(verification = %task.verification, "task lease lost: dropped");
                 if let Err(error) = archiving::clean_up(self, task, &written).await {
-                    tracing::warn!(%error, verification = %task.verification, "not cleaned up");
+                    tracing::warn!(%error, verification = %task.verification, "cleanup failed");
                 }
                 return;
             }
@@ -98,7 +98,7 @@ impl Worker {
             tracing::warn!(
                 error = %error, cause = cause_of(&error), verification = %task.verification,
                 again_in_ms = millis(wait),
-                "a task failed"
+                "task failed; rescheduled"
             );
             count_failure(&task.work);
             if matches!(task.work, Work::Backtest) && self.gave_up_backtest(task).await {
@@ -106,7 +106,7 @@ impl Worker {
             }
             // Where even that fails the lease runs out, and it is tried again.
             if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
-                tracing::warn!(%error, cause = error.cause().code(), verification = %task.verification, "a task is not put off");
+                tracing::warn!(%error, cause = error.cause().code(), verification = %task.verification, "could not reschedule the task");
             }
         }
     }
@@ -115,7 +115,7 @@ impl Worker {
         let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
         let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
         let swept = self.store.images_deleted(task, objects, late, at).await?;
-        tracing::info!(verification = %task.verification, objects, ?swept, "images deleted");
+        tracing::info!(verification = %task.verification, objects, second_pass = ?swept, "images deleted");
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Worker {
         let archive = self.archive_of_deletions()?;
         let objects = archive.delete_but(task.verification, result, &kept).await?;
         if self.store.images_retired(task, objects, self.clock.now()).await? {
-            tracing::info!(verification = %task.verification, objects, "images deleted: their time is over");
+            tracing::info!(verification = %task.verification, objects, "retention: images deleted");
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Worker {
         ];
         for (step, outcome) in steps {
             if let Err(error) = outcome {
-                tracing::warn!(%error, step, "upkeep put off");
+                tracing::warn!(%error, step, "upkeep step failed; rescheduled");
             }
         }
     }
@@ -121,7 +121,7 @@ impl Worker {
             metrics::gauge!("verdict_persons_alarm", "threshold" => threshold.to_string())
                 .set(u8::from(reached));
             if reached && persons.said < threshold {
-                tracing::error!(count, threshold, "faces of very many persons are kept");
+                tracing::error!(count, threshold, "faces of very many persons are stored");
                 persons.said = threshold;
             }
         }

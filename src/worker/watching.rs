@@ -28,8 +28,9 @@ impl Worker {
             for invariant in Invariant::ALL {
                 if let Err(error) = self.watch_one(invariant, &mut seen).await {
                     let look = invariant.as_str();
-                    metrics::counter!("verdict_looks_put_off_total", "look" => look).increment(1);
-                    tracing::warn!(%error, cause = error.cause().code(), look, "a look for the metrics is put off");
+                    metrics::counter!("verdict_metrics_queries_failed_total", "query" => look)
+                        .increment(1);
+                    tracing::warn!(%error, cause = error.cause().code(), query = look, "metrics query failed");
                 }
             }
             let every = EVERY.mul_f64(1.0 + self.ids.fraction());
@@ -46,7 +47,7 @@ impl Worker {
         let violated =
             if invariant == Invariant::DueWithoutOwner { count.min(before) } else { count };
         if violated > 0 && before == 0 || violated > before {
-            tracing::error!(invariant = name, count = violated, "an invariant does not hold");
+            tracing::error!(invariant = name, count = violated, "invariant violated");
         }
         metrics::gauge!("verdict_invariant_violations", "invariant" => name)
             .set(u32::try_from(violated).unwrap_or(u32::MAX));

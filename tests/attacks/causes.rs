@@ -419,7 +419,10 @@ async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_an
     }
     let failed = log.lines().find(|line| line.contains("request failed")).unwrap();
     assert!(failed.contains("store/completions.rs:"), "{failed}");
-    assert!(!log.contains("not written yet"), "it was not retried as an outage: {log}");
+    assert!(
+        !log.contains("result not written yet; retrying"),
+        "it was not retried as an outage: {log}"
+    );
 }
 
 #[tokio::test]

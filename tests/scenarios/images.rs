@@ -741,7 +741,7 @@ async fn an_alarm_goes_off_before_there_are_too_many_persons() {
         assert!(metrics.contains(&gauge), "{gauge}: {metrics}");
     }
     let log = process.kill().await.join("\n");
-    assert_eq!(log.matches("faces of very many persons are kept").count(), 2, "{log}");
+    assert_eq!(log.matches("faces of very many persons are stored").count(), 2, "{log}");
     add(95_002, 120_010).await.unwrap();
     assert_eq!(store.persons_with_faces().await.unwrap(), 120_000, "and no further");
 }

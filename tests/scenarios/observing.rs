@@ -235,7 +235,7 @@ async fn every_key_and_message_of_every_log_line_is_on_the_list() {
             seen.insert(key.clone());
         }
     }
-    for key in ["trace", "duration_ms", "verify_status", "again_in_ms", "age_ms", "why"] {
+    for key in ["trace", "duration_ms", "verify_status", "again_in_ms", "age_ms", "cause"] {
         assert!(seen.contains(key), "{key} is not in {seen:?}");
     }
 }

@@ -217,7 +217,7 @@ async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_r
     setting.drained().await;
     assert_eq!(probed(&setting, &process, "/readyz").await.status, 200);
     let well = probed(&setting, &process, "/metrics").await.text;
-    assert!(well.contains("verdict_breaker_open{why=\"outage\"} 0"), "{well}");
+    assert!(well.contains("verdict_breaker_open{cause=\"outage\"} 0"), "{well}");
 
     // Frozen: connections stay open and nothing comes back.
     proxy.stall(true);
@@ -226,10 +226,10 @@ async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_r
         for line in [
             "verdict_build_info{",
             "verdict_callbacks_total{outcome=\"new\"} 1",
-            "verdict_breaker_open{why=\"outage\"} 0",
-            "verdict_due{held=\"no\"} ",
-            "verdict_looks_put_off_total{look=\"breaker\"} ",
-            "verdict_looks_put_off_total{look=\"vault-keys\"} ",
+            "verdict_breaker_open{cause=\"outage\"} 0",
+            "verdict_queue_depth{state=\"due\"} ",
+            "verdict_metrics_queries_failed_total{query=\"breaker\"} ",
+            "verdict_metrics_queries_failed_total{query=\"vault-keys\"} ",
         ] {
             assert!(told.contains(line), "{line} is missing: {told}");
         }

@@ -136,7 +136,7 @@ async fn health_readiness_and_metrics_tell_how_it_goes() {
         "verdict_decision_reasons_total{code=\"provider-passed\",outcome=\"approve\"}",
         "verdict_callbacks_total{outcome=\"new\"}",
         "verdict_provider_calls_total{class=\"answered\"}",
-        "verdict_due{held=\"no\"} 0",
+        "verdict_queue_depth{state=\"due\"} 0",
     ] {
         assert!(metrics.text.contains(line), "{line} is missing");
     }

@@ -55,7 +55,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
     app::descriptors::raise_limit();
     for Misnamed { variable, meant } in misnamed(&context.environment) {
-        tracing::warn!(variable, meant, "this variable has no effect: it is almost that of a key");
+        tracing::warn!(
+            variable,
+            suggestion = meant,
+            "environment variable has no effect: its name resembles a key"
+        );
     }
     // Listening for signals comes first: one that arrives during the start is not lost.
     let mut look_again = signal(SignalKind::hangup())?;
