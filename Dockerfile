@@ -18,6 +18,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs REVISION ./
 # Not built here, but the manifest names its files, and cargo wants to see them.
 COPY benches benches
+COPY crates crates
 COPY src src
 COPY migrations migrations
 COPY config config
@@ -29,7 +30,7 @@ ARG REVISION=
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
-    touch src/lib.rs src/bin/verdict/main.rs \
+    find src crates -name '*.rs' -exec touch {} + \
  && VERDICT_REVISION="${REVISION}" cargo build --release --locked --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Whoever changes one of these builds something else than the commit.
-const SOURCES: [&str; 5] = ["src", "migrations", "config", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 6] = ["src", "crates", "migrations", "config", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -22,7 +22,7 @@ if [ "${found%.*}" -lt "${wanted%%.*}" ] ||
     fail "Rust $found is too old: version $wanted or newer is needed (rustup update)"
 fi
 
-# --- Postgres' programs: the same places as in src/postgres/programs.rs ---
+# --- Postgres' programs: the same places as in crates/private-postgres/src/programs.rs ---
 is_bin() { [ -x "$1/initdb" ] && [ -x "$1/postgres" ]; }
 
 has_postgres() {

@@ -16,7 +16,6 @@
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`sandbox`] | simulated provider, as a real HTTP server |
-//! | [`postgres`] | a private Postgres for the demo and the tests |
 //! | [`config`] | files and environment become the layers' settings |
 //! | [`traces`] | the spans there are |
 //! | [`telemetry`] | logs, metrics, export of traces |
@@ -33,7 +32,6 @@ pub mod images;
 pub mod worker;
 pub mod http;
 pub mod sandbox;
-pub mod postgres;
 pub mod config;
 pub mod traces;
 pub mod telemetry;

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use private_postgres::{Mode, Programs, Server};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use verdict::app::Role;
-use verdict::postgres::{Mode, Programs, Server};
 use verdict::store::signals::Signals;
 use verdict::store::{Error, Settings, Store};
 

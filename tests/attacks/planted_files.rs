@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use private_postgres::{Error, Folder, Mode, Programs, Server};
 use tempfile::TempDir;
-use verdict::postgres::{Error, Folder, Mode, Programs, Server};
 
 use crate::harness::run_verdict;
 

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use private_postgres::{Mode, Programs, Server, folder_of_this_process};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use url::Url;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
-use verdict::postgres::{Mode, Programs, Server, folder_of_this_process};
 use verdict::sandbox::Sandbox;
 use verdict::store::{Settings, Store};
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use private_postgres::{Mode, Programs, Server};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 use verdict::domain::clock::Clock;
-use verdict::postgres::{Mode, Programs, Server};
 use verdict::store::Store;
 
 use crate::harness::{Database, Options, SECRET, Setting, callback, now};

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use private_postgres::{Mode, Programs, Server, folder_of_this_process};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use url::Url;
-use verdict::postgres::{Mode, Programs, Server, folder_of_this_process};
 use verdict::store::{Settings, Store};
 
 use super::proxy::Proxy;
@@ -69,7 +69,7 @@ fn server() -> &'static Server {
                 let folder = folder_of_this_process(folder, "postgres");
                 let server = Server::start(&programs, &folder, Mode::ThrowAway).await?;
                 prepare(&server).await.expect("the template database");
-                Ok::<_, verdict::postgres::Error>(server)
+                Ok::<_, private_postgres::Error>(server)
             });
             server.expect("a private Postgres")
         })

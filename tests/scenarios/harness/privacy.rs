@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use verdict::postgres::Programs;
+use private_postgres::Programs;
 
 /// Everything the simulated provider says about its invented people holds one of these.
 const PERSON: [&str; 6] = ["测试", "00000019", "某省", "公安局", "Signature=", "\\u6d4b"];

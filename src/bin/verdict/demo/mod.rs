@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::bail;
-use verdict::postgres::is_libpq_variable;
+use private_postgres::is_libpq_variable;
 
 use super::{Context, say, told_to_stop};
 use stage::Stage;

@@ -18,7 +18,7 @@ use rustix::fs::{
 };
 use rustix::process::{Gid, Uid};
 
-use super::error::{Error, io as failed};
+use crate::error::{Error, io as failed};
 
 /// An open folder. Its path is for messages, and for programs that run under another account.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Folder {
     }
 
     /// One that exists, by a path that nobody else can change.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let handle = openat(rustix::fs::CWD, path, FOLDER, Mode::empty());
         Ok(Self { handle: handle.map_err(io_error("open", path))?, path: path.to_owned() })
     }
@@ -69,7 +69,7 @@ impl Folder {
     }
 
     /// A folder in it that must be there.
-    pub(super) fn existing_subfolder(&self, name: &str) -> Result<Self, Error> {
+    pub(crate) fn existing_subfolder(&self, name: &str) -> Result<Self, Error> {
         let path = self.path.join(name);
         match openat(&self.handle, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Self { handle, path }),
@@ -97,7 +97,7 @@ impl Folder {
     }
 
     /// The file of that name, made if missing, and left as it is: to be locked.
-    pub(super) fn file_to_lock(&self, name: &str) -> Result<File, Error> {
+    pub(crate) fn file_to_lock(&self, name: &str) -> Result<File, Error> {
         let path = self.path.join(name);
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NONBLOCK;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -111,7 +111,7 @@ impl Folder {
 
     /// The beginning of a plain file, at most `limit` bytes; `None`: there is no such name. Links,
     /// pipes and devices are refused: one would be followed, the others might never end.
-    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<String>, Error> {
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<String>, Error> {
         let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = match openat(&self.handle, name, flags, Mode::empty()) {
@@ -129,39 +129,39 @@ impl Folder {
     }
 
     /// Something has that name, a dangling link included.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let renamed = renameat(&self.handle, from, &self.handle, to);
         renamed.map_err(io_error("rename", &self.path.join(from)))
     }
 
     /// Removes a name that is no folder, if it is there.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         match unlinkat(&self.handle, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(io_error("remove", &self.path.join(name))(error)),
         }
     }
 
-    pub(super) fn sync(&self) -> Result<(), Error> {
+    pub(crate) fn sync(&self) -> Result<(), Error> {
         fsync(&self.handle).map_err(io_error("sync", &self.path))
     }
 
-    pub(super) fn about(&self) -> Result<Stat, Error> {
+    pub(crate) fn about(&self) -> Result<Stat, Error> {
         fstat(&self.handle).map_err(io_error("look at", &self.path))
     }
 
     /// Gives it to an account, or leaves the owner as it is, for nobody else to enter.
-    pub(super) fn hand_over(&self, owner: Option<(u32, u32)>) -> Result<(), Error> {
+    pub(crate) fn hand_over(&self, owner: Option<(u32, u32)>) -> Result<(), Error> {
         hand_over(&self.handle, &self.path, 0o700, owner)
     }
 }
 
 /// Sets mode and owner of what is open, whatever its name leads to by now.
-pub(super) fn hand_over(
+pub(crate) fn hand_over(
     handle: impl AsFd,
     path: &Path,
     mode: u32,

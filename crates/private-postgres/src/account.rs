@@ -4,24 +4,24 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::error::Error;
-use super::folder::Folder;
+use crate::error::Error;
+use crate::folder::Folder;
 
 /// Who has no rights anywhere, where the machine does not say (Linux' overflow uid).
 const NOBODY: Account = Account { uid: 65534, gid: 65534, switched: true };
 
 /// The user and group that own the data and run the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Account {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// We are root and Postgres runs as someone else, because it refuses to run as root.
-    pub(super) switched: bool,
+    pub(crate) switched: bool,
 }
 
 impl Account {
     /// Ours; as root that of the user `postgres` (its package makes it), else `nobody`.
-    pub(super) fn choose() -> Self {
+    pub(crate) fn choose() -> Self {
         let uid = rustix::process::geteuid();
         if !uid.is_root() {
             let gid = rustix::process::getegid();
@@ -32,13 +32,13 @@ impl Account {
     }
 
     /// The owner that new files and folders get; `None`: they stay ours.
-    pub(super) fn new_owner(self) -> Option<(u32, u32)> {
+    pub(crate) fn new_owner(self) -> Option<(u32, u32)> {
         self.switched.then_some((self.uid, self.gid))
     }
 
     /// A folder for the account alone, made if missing. One that exists must be the account's or
     /// ours: in `/var/tmp` anybody could have put one there first.
-    pub(super) fn private_subfolder(self, of: &Folder, name: &str) -> Result<Folder, Error> {
+    pub(crate) fn private_subfolder(self, of: &Folder, name: &str) -> Result<Folder, Error> {
         let folder = of.subfolder(name)?;
         let me = rustix::process::geteuid().as_raw();
         if ![self.uid, me].contains(&folder.about()?.st_uid) {
@@ -49,7 +49,7 @@ impl Account {
     }
 
     /// Whether the account can get to `folder`. Access lists beyond the mode bits are not asked.
-    pub(super) fn reaches(self, folder: &Path) -> bool {
+    pub(crate) fn reaches(self, folder: &Path) -> bool {
         !self.switched
             || folder.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|meta| self.enters(&meta)))
     }

@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn cargo_starts_programs_without_any_of_them() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
         let settings = std::fs::read_to_string(format!("{root}.cargo/config.toml"));
         let settings: toml::Table = settings.expect("the file").parse().expect("TOML");
         let runner = settings["target"]["cfg(unix)"]["runner"].as_str().expect("a runner");

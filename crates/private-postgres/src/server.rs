@@ -11,11 +11,11 @@ use std::time::Duration;
 use rustix::process::Pid;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::error::{Error, io as failed};
-use super::home::{DATA, Home, UNFINISHED_DATA};
-use super::leftover::{self, LOOK};
-use super::programs::Programs;
-use super::settings;
+use crate::error::{Error, io as failed};
+use crate::home::{DATA, Home, UNFINISHED_DATA};
+use crate::leftover::{self, LOOK};
+use crate::programs::Programs;
+use crate::settings::{self, Mode};
 
 /// The superuser, and the only account that is there from the start.
 const USER: &str = "verdict";
@@ -38,15 +38,6 @@ shift
 exec "$@"
 "#;
 
-/// How much the data is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A commit survives a crash of the machine, as in production.
-    Durable,
-    /// For tests: fast, and lost if the machine crashes.
-    ThrowAway,
-}
-
 /// A running server of ours. Dropping it stops the server in the background; [`Server::stop`]
 /// waits for the end.
 ///
@@ -67,7 +58,7 @@ impl Server {
     }
 
     /// As [`Server::start`], with `choose` naming the port to try next.
-    pub(super) async fn start_on(
+    pub(crate) async fn start_on(
         programs: &Programs,
         folder: &Path,
         mode: Mode,
@@ -144,18 +135,18 @@ impl Server {
     }
 
     #[cfg(test)]
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.process.pid()
     }
 
     #[cfg(test)]
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.home.data()
     }
 
     /// Gives up the folder without stopping the server, as a crash between the two would.
     #[cfg(test)]
-    pub(super) fn unlock(&mut self) {
+    pub(crate) fn unlock(&mut self) {
         self.home.unlock();
     }
 }

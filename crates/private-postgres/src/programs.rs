@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::error::Error;
+use crate::error::Error;
 
 /// The oldest major version still maintained (PostgreSQL's versioning policy, until November 2026).
 const OLDEST: u32 = 14;
@@ -64,16 +64,16 @@ impl Programs {
         &self.bin
     }
 
-    pub(super) fn initdb(&self) -> PathBuf {
+    pub(crate) fn initdb(&self) -> PathBuf {
         self.bin.join("initdb")
     }
 
-    pub(super) fn postgres(&self) -> PathBuf {
+    pub(crate) fn postgres(&self) -> PathBuf {
         self.bin.join("postgres")
     }
 
     #[cfg(test)]
-    pub(super) fn pretending_to_be(&self, major: u32) -> Self {
+    pub(crate) fn pretending_to_be(&self, major: u32) -> Self {
         Self { bin: self.bin.clone(), major }
     }
 }

@@ -22,4 +22,5 @@ pub use error::Error;
 pub use folder::Folder;
 pub use libpq::is_libpq_variable;
 pub use programs::Programs;
-pub use server::{Mode, Server};
+pub use server::Server;
+pub use settings::Mode;

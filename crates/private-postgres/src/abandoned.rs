@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::account::Account;
-use super::folder::Folder;
-use super::home::{LOCK, OWNER_NOTE, PLACES};
-use super::leftover;
+use crate::account::Account;
+use crate::folder::Folder;
+use crate::home::{LOCK, OWNER_NOTE, PLACES};
+use crate::leftover;
 
 /// A folder for a server of this process: `NAME-PID` below `parent`. First removes such folders of
 /// processes that are gone; what an earlier process with our number left is removed as well.
@@ -48,9 +48,9 @@ fn remove_unlocked(folder: &Path) {
     }
 }
 
-/// As root: removes places outside the callers' folders ([`super::home`]) whose caller's folder is
+/// As root: removes places outside the callers' folders ([`crate::home`]) whose caller's folder is
 /// gone. Postgres' account may have planted anything there, so the account itself removes them.
-pub(super) fn remove_orphaned_places(parent: &Path, account: Account) {
+pub(crate) fn remove_orphaned_places(parent: &Path, account: Account) {
     let Ok(folder) = Folder::open(parent) else { return };
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, getpgid, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 
-use super::{Error, Mode, Programs, Server, leftover};
+use crate::{Error, Mode, Programs, Server, leftover};
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);

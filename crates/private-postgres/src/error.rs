@@ -91,7 +91,7 @@ pub enum Error {
 }
 
 /// For `map_err`: which step failed, on what.
-pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io { what, path, source }
 }

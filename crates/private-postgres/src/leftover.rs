@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::error::Error;
-use super::folder::Folder;
-use super::home::DATA;
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::home::DATA;
 
 /// How often we look whether something has happened that sends us no event.
-pub(super) const LOOK: Duration = Duration::from_millis(5);
+pub(crate) const LOOK: Duration = Duration::from_millis(5);
 /// How long a server may take to end after SIGINT, and again after SIGQUIT. SIGINT writes a
 /// checkpoint, which takes seconds on a slow disk.
-pub(super) const GRACE: Duration = Duration::from_secs(20);
+pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
 /// What the process named in `postmaster.pid` turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ enum Holder {
 }
 
 /// Stops a server on the data of `place` that lost its owner. Call it with the folder's lock held.
-pub(super) async fn stop(place: &Folder) -> Result<(), Error> {
+pub(crate) async fn stop(place: &Folder) -> Result<(), Error> {
     const FILE: &str = "postmaster.pid";
     let folder = place.existing_subfolder(DATA)?;
     let data = folder.path();
@@ -47,7 +47,7 @@ pub(super) async fn stop(place: &Folder) -> Result<(), Error> {
 }
 
 /// Whether a server runs on the data of `place`, whoever started it.
-pub(super) fn is_served(place: &Folder) -> bool {
+pub(crate) fn is_served(place: &Folder) -> bool {
     let Ok(folder) = place.existing_subfolder(DATA) else { return false };
     let text = folder.read("postmaster.pid", 4096).ok().flatten();
     let number = text.and_then(|text| text.lines().next()?.trim().parse().ok());
@@ -57,7 +57,7 @@ pub(super) fn is_served(place: &Folder) -> bool {
 
 /// SIGINT (ends sessions, writes a checkpoint), then SIGQUIT (ends at once, recovers at the next
 /// start). Never SIGKILL: it leaves processes and shared memory behind.
-pub(super) async fn end(pid: Pid, mut gone: impl FnMut() -> bool) -> Result<(), Error> {
+pub(crate) async fn end(pid: Pid, mut gone: impl FnMut() -> bool) -> Result<(), Error> {
     for signal in [Signal::INT, Signal::QUIT] {
         // It may be gone already; `gone` tells.
         let _ = kill_process(pid, signal);

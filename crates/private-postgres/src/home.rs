@@ -12,39 +12,39 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use super::abandoned;
-use super::account::Account;
-use super::error::{Error, io as failed};
-use super::folder::{Folder, hand_over};
+use crate::abandoned;
+use crate::account::Account;
+use crate::error::{Error, io as failed};
+use crate::folder::{Folder, hand_over};
 
 /// Longest path of a socket, less `/.s.PGSQL.65535`: `sun_path` holds 104 bytes on macOS, 108 on
 /// Linux, the closing zero included.
 const SOCKET_FOLDER_MAX: usize = 103 - 15;
-pub(super) const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 /// Where `initdb` works until it is done.
-pub(super) const UNFINISHED_DATA: &str = "data.unfinished";
+pub(crate) const UNFINISHED_DATA: &str = "data.unfinished";
 const LOG: &str = "server.log";
 const PASSWORD: &str = "password";
 const SOCKET: &str = "socket";
 /// Held by the process that owns the folder.
-pub(super) const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 /// In a place outside the caller's folder: which folder that is.
-pub(super) const OWNER_NOTE: &str = "belongs-to";
+pub(crate) const OWNER_NOTE: &str = "belongs-to";
 /// How the names of those places begin.
-pub(super) const PLACES: &str = "verdict-postgres-";
+pub(crate) const PLACES: &str = "verdict-postgres-";
 
 /// A locked folder, ready for a server.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(crate) struct Home {
     /// Held as long as the server is ours. Closed on exec, so that no child keeps it.
     lock: Option<File>,
-    pub(super) account: Account,
+    pub(crate) account: Account,
     place: Folder,
 }
 
 impl Home {
     /// Locks `folder` and makes what is missing in it.
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         let folder = Folder::ours(folder)?;
         let lock = lock(&folder)?;
         let account = Account::choose();
@@ -67,35 +67,35 @@ impl Home {
     }
 
     /// Leaves the folder to the next owner.
-    pub(super) fn unlock(&mut self) {
+    pub(crate) fn unlock(&mut self) {
         drop(self.lock.take());
     }
 
     /// Where everything but the lock is. Postgres' account may plant anything in it.
-    pub(super) fn place(&self) -> &Folder {
+    pub(crate) fn place(&self) -> &Folder {
         &self.place
     }
 
     /// For Postgres, which runs under its own account; we read through [`Self::place`].
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.place.path().join(DATA)
     }
 
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.place.path().join(LOG)
     }
 
-    pub(super) fn password_file(&self) -> PathBuf {
+    pub(crate) fn password_file(&self) -> PathBuf {
         self.place.path().join(PASSWORD)
     }
 
     /// The beginning of the current server's log.
-    pub(super) fn read_log(&self) -> String {
+    pub(crate) fn read_log(&self) -> String {
         self.place.read(LOG, 1 << 20).ok().flatten().unwrap_or_default()
     }
 
     /// The state file that a running server keeps.
-    pub(super) fn postmaster_pid(&self) -> Option<String> {
+    pub(crate) fn postmaster_pid(&self) -> Option<String> {
         self.place.existing_subfolder(DATA).ok()?.read("postmaster.pid", 4096).ok()?
     }
 
@@ -104,12 +104,12 @@ impl Home {
     }
 
     /// The socket's folder, unless its path is too long for a socket.
-    pub(super) fn socket_folder(&self) -> Option<PathBuf> {
+    pub(crate) fn socket_folder(&self) -> Option<PathBuf> {
         Some(self.socket()).filter(|path| path.as_os_str().len() <= SOCKET_FOLDER_MAX)
     }
 
     /// The password: 32 random bytes in hex, made once and kept with the data.
-    pub(super) fn password(&self) -> Result<SecretString, Error> {
+    pub(crate) fn password(&self) -> Result<SecretString, Error> {
         if let Some(kept) = self.place.read(PASSWORD, 4096)?
             && !kept.trim().is_empty()
         {
@@ -126,7 +126,7 @@ impl Home {
     }
 
     /// A fresh log; the one of the run before stays beside it.
-    pub(super) fn new_log(&self) -> Result<File, Error> {
+    pub(crate) fn new_log(&self) -> Result<File, Error> {
         if self.place.has(LOG) {
             self.place.rename(LOG, "server.log.1")?;
         }

@@ -2,7 +2,14 @@
 
 use std::path::Path;
 
-use super::server::Mode;
+/// How much the data is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A commit survives a crash of the machine, as in production.
+    Durable,
+    /// For tests: fast, and lost if the machine crashes.
+    ThrowAway,
+}
 
 /// In both modes. The log never holds a statement, its parameters or a row's values: no errors of
 /// clients at all (they have them already; a message can quote a value), and should one get
@@ -41,7 +48,7 @@ const THROW_AWAY: [(&str, &str); 4] = [
 ];
 
 /// `postgres`' arguments after `-D data`.
-pub(super) fn arguments(mode: Mode, port: u16, socket: Option<&Path>) -> Vec<String> {
+pub(crate) fn arguments(mode: Mode, port: u16, socket: Option<&Path>) -> Vec<String> {
     let durability = match mode {
         Mode::Durable => DURABLE,
         Mode::ThrowAway => THROW_AWAY,
