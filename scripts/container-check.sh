@@ -90,7 +90,7 @@ asked() {
     fail 'the owner has a right it does not need'
 
 echo '== keys and callbacks'
-key=$(verdict keys create --name check --scopes decisions:read,images:read,admin --json |
+key=$(verdict keys create --name check --scopes decisions:read,images:read,erasures:write --json |
     sed -n 's/.*"key":"\([^"]*\)".*/\1/p')
 [ -n "$key" ] || fail 'keys create showed no key'
 refused=$(curl -sS -o /dev/null -w '%{http_code}' -X POST -H 'content-type: application/json' \

@@ -565,8 +565,8 @@ poison-answers)
     echo
     tell "the breaker opened $(grep -c 'calls to the provider stop' "$home/verdict.log") times meanwhile; others decided: $(sql -c "select count(*) from verifications where state = 'decided'")"
     tell '== asked again, with an eye on it; the provider still answers the same'
-    "$verdict" redrive --config "$home/verdict.toml" --state failed --purpose 'game day' --dry-run | indented
-    "$verdict" redrive --config "$home/verdict.toml" --state failed --purpose 'game day' | indented
+    "$verdict" refetch --config "$home/verdict.toml" --state failed --purpose 'game day' --dry-run | indented
+    "$verdict" refetch --config "$home/verdict.toml" --state failed --purpose 'game day' | indented
     wait_for 120 'nothing is open any more' nothing_open
     alert_over VerdictFailedVerifications 240
     ;;

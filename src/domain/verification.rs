@@ -23,7 +23,7 @@ pub enum State {
     Decided,
     /// Nobody finished before the deadline, or the provider's records are gone.
     Expired,
-    /// Given up; an operator can redrive.
+    /// Given up; an operator can refetch.
     Failed,
     /// The person was forgotten.
     Erased,

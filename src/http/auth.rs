@@ -34,8 +34,8 @@ pub enum Scope {
     VerificationsWrite,
     /// Change policies.
     PoliciesWrite,
-    /// Erase. It opens nothing else: every right is given by its own scope.
-    Admin,
+    /// Erase persons; it allows nothing else.
+    ErasuresWrite,
 }
 
 impl Scope {
@@ -48,7 +48,7 @@ impl Scope {
         Self::ReviewsWrite,
         Self::VerificationsWrite,
         Self::PoliciesWrite,
-        Self::Admin,
+        Self::ErasuresWrite,
     ];
 
     /// The stable spelling.
@@ -61,13 +61,16 @@ impl Scope {
             Self::ReviewsWrite => "reviews:write",
             Self::VerificationsWrite => "verifications:write",
             Self::PoliciesWrite => "policies:write",
-            Self::Admin => "admin",
+            Self::ErasuresWrite => "erasures:write",
         }
     }
 
-    /// The scope so spelt.
+    /// The scope of that name. Keys made before the scope was renamed have `admin` stored.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+        match text {
+            "admin" => Some(Self::ErasuresWrite),
+            _ => Self::ALL.into_iter().find(|scope| scope.as_str() == text),
+        }
     }
 }
 
@@ -193,8 +196,7 @@ impl ApiKeys {
         }))
     }
 
-    /// The caller, if the request carries a good key that may do this. `admin` alone opens
-    /// nothing else: least privilege is per scope.
+    /// The caller, if the request carries a valid key with this scope. No scope includes another.
     pub async fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
         let caller = self.find(headers, KEY_CACHE_TTL).await?;
         if let Some(rate) = &caller.usage.rate {

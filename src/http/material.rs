@@ -148,14 +148,14 @@ pub async fn read(
     delete, path = "/v1/verifications/{id}/material", operation_id = "erase-person", tag = "person",
     params(VerificationPath, RequiredPurpose),
     responses((status = 202, body = ReceiptView)),
-    security(("api-key" = ["admin"])),
+    security(("api-key" = ["erasures:write"])),
 )]
 pub async fn erase(
     State(api): State<Api>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = api.keys.require(&headers, Scope::Admin).await?;
+    let caller = api.keys.require(&headers, Scope::ErasuresWrite).await?;
     let id = api.reached(&caller, &id).await?;
     let doing = doing(&api, &caller, &headers)?;
     let receipt = api.store.erase(id, &doing).await?.ok_or_else(Problem::not_found)?;

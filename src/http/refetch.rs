@@ -1,4 +1,4 @@
-//! `POST /v1/verifications/{id}/refetch`: makes one due now, also out of `failed` (redrive);
+//! `POST /v1/verifications/{id}/refetch`: makes one due now, also out of `failed`;
 //! `POST /v1/verifications/refetch`: many that were given up.
 
 use axum::Json;
@@ -26,7 +26,7 @@ use crate::domain::proposal::Call;
 use crate::domain::review::FourEyes;
 use crate::domain::verification::State as Standing;
 use crate::store::audit::Doing;
-use crate::store::listing::{Filter, MOST_REDRIVEN};
+use crate::store::listing::{Filter, MAX_REFETCHED};
 use crate::store::verifications::{Refetched, Reopening};
 
 /// Asks the provider about one again, whatever came of it before, unless its person was forgotten.
@@ -106,11 +106,11 @@ pub(super) enum RefetchedView {
     Proposed(ProposedView),
 }
 
-/// Which of those that were given up are asked about again.
+/// Which failed or expired verifications to refetch.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct RedriveRequest {
+pub(super) struct RefetchRequest {
     /// `failed` or `expired`.
     #[schema(pattern = "^(failed|expired)$")]
     state: String,
@@ -127,10 +127,10 @@ pub(super) struct RedriveRequest {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct RedrivenView {
+pub(super) struct RefetchedCountView {
     /// How many were made due.
     #[schema(minimum = 0, maximum = 500)]
-    redriven: usize,
+    refetched: usize,
     /// There may be more: ask again.
     more: bool,
 }
@@ -140,8 +140,8 @@ pub(super) struct RedrivenView {
 #[utoipa::path(
     post, path = "/v1/verifications/refetch", operation_id = "refetch-verifications",
     tag = "verifications", params(Purpose),
-    request_body = RedriveRequest,
-    responses((status = 202, body = RedrivenView)),
+    request_body = RefetchRequest,
+    responses((status = 202, body = RefetchedCountView)),
     security(("api-key" = ["verifications:write"])),
 )]
 pub async fn many(
@@ -175,9 +175,9 @@ pub async fn many(
     if !reader.errors.is_empty() {
         return Err(reader.errors.into());
     }
-    let redriven = api.store.redrive(&filter, api.window, &doing).await?.len();
+    let refetched = api.store.refetch_many(&filter, api.window, &doing).await?.len();
     api.signals.work_is_due();
-    tracing::info!(redriven, key = %caller.key_id, "refetch of many");
-    let more = i64::try_from(redriven).is_ok_and(|redriven| redriven >= MOST_REDRIVEN);
-    Ok((StatusCode::ACCEPTED, Json(RedrivenView { redriven, more })).into_response())
+    tracing::info!(refetched, key = %caller.key_id, "refetch of many");
+    let more = i64::try_from(refetched).is_ok_and(|refetched| refetched >= MAX_REFETCHED);
+    Ok((StatusCode::ACCEPTED, Json(RefetchedCountView { refetched, more })).into_response())
 }

@@ -43,7 +43,7 @@ pub struct Filter {
 }
 
 /// Most that one call makes due again: its rows stay locked meanwhile, and each is put on record.
-pub const MOST_REDRIVEN: i64 = 500;
+pub const MAX_REFETCHED: i64 = 500;
 
 impl Store {
     /// The next verifications before a cursor, newest first.
@@ -61,8 +61,8 @@ impl Store {
         Ok(page)
     }
 
-    /// How many a redrive at that moment would make due, counted up to `most`.
-    pub async fn would_redrive(
+    /// How many a refetch at that moment would make due, counted up to `most`.
+    pub async fn count_refetchable(
         &self,
         filter: &Filter,
         at: OffsetDateTime,
@@ -78,26 +78,26 @@ impl Store {
     }
 
     /// Makes verifications due again that were given up (`failed`, `expired`), oldest first, at
-    /// most [`MOST_REDRIVEN`]; answers which. Those that were given up after `doing.at` are left
+    /// most [`MAX_REFETCHED`]; answers which. Those that were given up after `doing.at` are left
     /// alone: whoever goes on until none is left must come to an end.
-    pub async fn redrive(
+    pub async fn refetch_many(
         &self,
         filter: &Filter,
         window: Duration,
         doing: &Doing,
     ) -> Result<Vec<VerificationId>> {
-        // listing::redrive: locked in the order in which accepting locks, so that the two cannot
+        // listing::refetch_many: locked in the order in which accepting locks, so that the two cannot
         // deadlock; whoever changed its state meanwhile is left alone. Repeated, it finds others.
         let rows = self
             .once(async {
                 let mut query = QueryBuilder::<Postgres>::new("with chosen as materialized (");
-                given_up(&mut query, filter, doing.at, MOST_REDRIVEN);
+                given_up(&mut query, filter, doing.at, MAX_REFETCHED);
                 query.push(
                     "), locked as materialized (
                         select id from verifications where id = any (array(select id from chosen))
                             and state in ('failed', 'expired')
                         order by biz_type, biz_id for no key update
-                     ), redriven as (
+                     ), refetched as (
                         update verifications set state = 'pending', closed = false, failures = 0,
                             polls = 0, callbacks = callbacks + 1, due_at = verdict_now(),
                             updated_at = greatest(updated_at, ",
@@ -114,7 +114,7 @@ impl Store {
                 query.push_bind(doing.at).push("::timestamptz, ");
                 query.push_bind(&doing.actor).push("::text, 'verification.refetch', id, ");
                 query.push_bind(&doing.purpose);
-                query.push("::text from redriven) select id from redriven");
+                query.push("::text from refetched) select id from refetched");
                 query.build().fetch_all(&self.pool).await
             })
             .await?;

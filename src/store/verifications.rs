@@ -236,7 +236,7 @@ impl Store {
         Ok(decision.map(DecisionId))
     }
 
-    /// Makes it due now, out of `failed` and `expired` too (redrive), and also when the provider's
+    /// Makes it due now, out of `failed` and `expired` too, and also when the provider's
     /// answer closed it: an operator's wish, unlike a callback, reopens it. What a person closed
     /// needs to be named. One that is erased stays as it is. `None`: there is no such one.
     pub async fn refetch(

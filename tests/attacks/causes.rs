@@ -535,7 +535,7 @@ async fn commands_that_need_a_database_say_at_once_why_there_is_none() {
         ("postgres://nobody@localhost/none?host=/nowhere".to_owned(), Cause::Refused),
     ] {
         setting.database = Database { url };
-        let commands = ["keys list", "migrate", "redrive --state failed --dry-run"];
+        let commands = ["keys list", "migrate", "refetch --state failed --dry-run"];
         // Written once: they run side by side.
         let file = setting.config_file();
         let runs = commands.map(|command| {

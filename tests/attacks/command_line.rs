@@ -65,7 +65,7 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
         "policy list",
         "vault status",
         "openapi",
-        "redrive --state failed --dry-run",
+        "refetch --state failed --dry-run",
         "callback send --curl --biz-type test --biz-id a",
     ] {
         let words: Vec<&str> = command.split(' ').collect();
@@ -82,7 +82,7 @@ async fn command_whose_result_is_lost_does_not_claim_success() {
     }
     assert!(lost >= 7, "only {lost} commands said something");
     // Standard error, which can still be read, names what was changed.
-    for command in ["migrate", "redrive --state failed"] {
+    for command in ["migrate", "refetch --state failed"] {
         let words: Vec<&str> = command.split(' ').collect();
         let (_, result, _) = setting.run(&words, "").await;
         let result = result.trim();

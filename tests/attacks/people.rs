@@ -195,7 +195,7 @@ async fn a_proposal_is_about_the_decision_that_was_seen() {
     let many = json!({ "state": "failed" });
     let path = "/v1/verifications/refetch";
     let reply = ask(&app, &anna, (Method::POST, path), "appeal 4711", &many).await;
-    assert_eq!((reply.status, &reply.json["redriven"]), (202, &json!(0)), "{reply:?}");
+    assert_eq!((reply.status, &reply.json["refetched"]), (202, &json!(0)), "{reply:?}");
 }
 
 /// A second policy, added and used nowhere; its digest.
@@ -367,7 +367,7 @@ async fn a_key_reaches_nothing_outside_its_scenes() {
     let path = "/v1/verifications/refetch";
     let reply =
         ask(&app, &elsewhere, (Method::POST, path), "", &json!({ "state": "failed" })).await;
-    assert_eq!(reply.json["redriven"], 6, "{reply:?}");
+    assert_eq!(reply.json["refetched"], 6, "{reply:?}");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn passing_faults_are_waited_out_and_every_answer_is_on_record() {
 }
 
 #[tokio::test]
-async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_redriven() {
+async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_refetched() {
     let app = TestApp::start().await;
     let cases = [
         ("expired", "expired", "gone", Some("DataExpired")),
@@ -110,8 +110,8 @@ async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_redriven() 
     assert_eq!(failed["state"], "failed");
     let id = failed["id"].as_str().unwrap();
     let url = format!("http://{}/v1/verifications/{id}/refetch", app.http);
-    let redriven = app.client.post(url).bearer_auth(&app.api_key).send().await.unwrap();
-    assert_eq!(redriven.status(), 202);
+    let refetched = app.client.post(url).bearer_auth(&app.api_key).send().await.unwrap();
+    assert_eq!(refetched.status(), 202);
     let verification = app.settled(id).await;
     assert_eq!(verification["decision"]["outcome"], "approve");
 }

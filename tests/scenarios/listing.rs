@@ -336,24 +336,24 @@ async fn what_was_given_up_is_asked_about_again_all_at_once() {
     }
     assert_eq!(app.verified("expired-1-then-pass-d").await["state"], "expired");
     let path = "/v1/verifications/refetch";
-    let redrive = |body: serde_json::Value| {
+    let refetch = |body: serde_json::Value| {
         let request = app.client.post(app.at(path)).header("content-type", "application/json");
         app.send(request.body(body.to_string()))
     };
     let nobody = serde_json::json!({ "state": "failed", "error_code": "Other" });
-    assert_eq!(redrive(nobody).await.json["redriven"], 0);
+    assert_eq!(refetch(nobody).await.json["refetched"], 0);
     for (body, pointer) in [
         (serde_json::json!({}), "/state"),
         (serde_json::json!({ "state": "decided" }), "/state"),
         (serde_json::json!({ "state": "failed", "since": "x" }), ""),
     ] {
-        let reply = redrive(body).await;
+        let reply = refetch(body).await;
         reply.assert_problem(422, "invalid-field");
         assert_eq!(reply.json["errors"][0]["pointer"], pointer);
     }
     let some = serde_json::json!({ "state": "failed", "error_code": "InvalidParam.InvalidBiz" });
-    let reply = redrive(some).await;
-    assert_eq!((reply.status, reply.json["redriven"].as_i64()), (202, Some(3)), "{reply:?}");
+    let reply = refetch(some).await;
+    assert_eq!((reply.status, reply.json["refetched"].as_i64()), (202, Some(3)), "{reply:?}");
     assert_eq!(reply.json["more"], false);
     for (biz_id, state) in [
         ("invalidbiz-1-then-pass-a", "decided"),
@@ -367,13 +367,14 @@ async fn what_was_given_up_is_asked_about_again_all_at_once() {
     }
 
     let environment = [("DATABASE_URL", app.database.url.as_str())];
+    // The old name of the command still works.
     let dry = ["redrive", "--state", "expired", "--dry-run"];
     let (code, out, error) = run_verdict(&dry, &environment).await;
-    assert_eq!((code, out.trim()), (0, "1 would be asked about again"), "{error}");
-    let real = ["redrive", "--state", "expired", "--purpose", "records are back", "--json"];
+    assert_eq!((code, out.trim()), (0, "1 would be refetched"), "{error}");
+    let real = ["refetch", "--state", "expired", "--purpose", "records are back", "--json"];
     let (code, out, error) = run_verdict(&real, &environment).await;
     assert_eq!(code, 0, "{error}");
-    assert!(out.contains("\"redriven\":1"), "{out}");
+    assert!(out.contains("\"refetched\":1"), "{out}");
     let found = app.get("/v1/verifications?biz_type=test&biz_id=expired-1-then-pass-d").await;
     let id = found.json["items"][0]["id"].as_str().unwrap();
     assert_eq!(app.settled(id).await["state"], "decided");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::harness::{Options, Reply, TestApp, make_key, run_verdict};
 use verdict::app::Role;
-use verdict::domain::ids::ApiKeyId;
+use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
 use verdict::store::audit::Doing;
+use verdict::vault::api_key;
 
 #[tokio::test]
 async fn a_verification_is_found_by_its_pair() {
@@ -55,7 +56,7 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
     let id = verification["id"].as_str().unwrap();
     let decisions = make_key(&app.store, &[Scope::DecisionsRead]).await;
     let results = make_key(&app.store, &[Scope::ResultsRead]).await;
-    let admin = make_key(&app.store, &[Scope::Admin]).await;
+    let eraser = make_key(&app.store, &[Scope::ErasuresWrite]).await;
     for (path, right, wrong) in [
         (format!("/v1/verifications/{id}"), &decisions, &results),
         ("/v1/verifications?biz_type=a&biz_id=b".to_owned(), &decisions, &results),
@@ -64,18 +65,18 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
     ] {
         assert_eq!(app.get_as(&path, right).await.status, 200, "{path}");
         app.get_as(&path, wrong).await.assert_problem(403, "scope-missing");
-        app.get_as(&path, &admin).await.assert_problem(403, "scope-missing");
+        app.get_as(&path, &eraser).await.assert_problem(403, "scope-missing");
     }
     let refetch = app.client.post(format!("http://{}/v1/verifications/{id}/refetch", app.http));
     let reply = Reply::read(refetch.bearer_auth(&decisions).send().await.unwrap()).await;
     reply.assert_problem(403, "scope-missing");
 
     let keys = app.store.list_api_keys().await.unwrap();
-    let id = keys.iter().find(|key| key.scopes == ["admin"]).expect("the admin's key").id;
+    let id = keys.iter().find(|key| key.scopes == ["erasures:write"]).expect("the eraser's key").id;
     let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     assert!(app.store.revoke_api_key(ApiKeyId(id), &doing).await.unwrap());
     crate::harness::eventually("the revoked key is refused", || async {
-        let reply = app.get_as("/v1/verifications?biz_type=a&biz_id=b", &admin).await;
+        let reply = app.get_as("/v1/verifications?biz_type=a&biz_id=b", &eraser).await;
         (reply.json["code"] == "api-key-invalid").then_some(())
     })
     .await;
@@ -112,6 +113,37 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line() {
             .await;
     assert_eq!(code, 2);
     assert!(error.contains("--scopes") && error.contains("decisions:read"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_with_the_former_admin_scope_still_erase() {
+    let app = TestApp::start().await;
+    let verification = app.verified("pass-97").await;
+    let path = format!("/v1/verifications/{}/material", verification["id"].as_str().unwrap());
+    let environment = [("DATABASE_URL", app.database.url.as_str())];
+
+    // As a version before the renaming stored it.
+    let stored = api_key::generate().unwrap();
+    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let id: ApiKeyId = Ids::random().next(doing.at);
+    let digest = api_key::secret_digest(&stored);
+    app.store.add_api_key(id, "stored", &digest, &["admin"], &doing).await.unwrap();
+    let made = ["keys", "create", "--name", "made", "--scopes", "admin", "--json"];
+    let (code, out, error) = run_verdict(&made, &environment).await;
+    assert_eq!(code, 0, "{error}");
+    let made: serde_json::Value = serde_json::from_str(&out).unwrap();
+
+    for key in [stored.as_str(), made["key"].as_str().unwrap()] {
+        let request = app.client.delete(app.at(&path)).bearer_auth(key);
+        let reply = Reply::read(request.header("verdict-purpose", "asked to").send().await.unwrap());
+        assert_eq!(reply.await.status, 202);
+        app.get_as(&path, key).await.assert_problem(403, "scope-missing");
+    }
+    let (_, listed, _) = run_verdict(&["keys", "list"], &environment).await;
+    for name in ["stored", "made"] {
+        let line = listed.lines().find(|line| line.contains(name)).expect(name);
+        assert!(line.contains("erasures:write") && !line.contains("admin"), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub struct NewKey {
     #[arg(long, value_parser = name)]
     name: String,
     /// What it may do, with commas: decisions:read, results:read, material:read, images:read,
-    /// reviews:write, verifications:write, policies:write, admin.
+    /// reviews:write, verifications:write, policies:write, erasures:write.
     #[arg(long, value_delimiter = ',', required = true)]
     scopes: Vec<String>,
     /// Only these scenes (`biz_type`), with commas: to this key nothing else exists.
@@ -177,13 +177,19 @@ async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
     }
 }
 
+/// The scopes' present names: a key made before a scope was renamed has the old one stored.
+fn scope_names(key: &ApiKey) -> Vec<&str> {
+    let name = |scope| Scope::parse(scope).map_or(scope, Scope::as_str);
+    key.scopes.iter().map(|scope| name(scope)).collect()
+}
+
 async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
     let keys = context.migrated_store(&context.config()?).await?.list_api_keys().await?;
     let rows: Vec<_> = keys
         .iter()
         .map(|key| {
             let time = |at: time::OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
-            serde_json::json!({ "id": key.id, "name": key.name, "scopes": key.scopes,
+            serde_json::json!({ "id": key.id, "name": key.name, "scopes": scope_names(key),
                 "person": key.person, "scenes": key.scenes,
                 "requests_per_second": key.requests_per_second,
                 "created_at": time(key.created_at), "expires_at": key.expires_at.map(time),
@@ -212,7 +218,7 @@ fn line(key: &ApiKey) -> String {
         key.id,
         time(key.created_at),
         key.name,
-        key.scopes.join(",")
+        scope_names(key).join(",")
     );
     let optional = [
         ("person", key.person.clone()),

@@ -15,7 +15,7 @@ mod migrate;
 mod openapi;
 mod operator;
 mod policy;
-mod redrive;
+mod refetch;
 mod said;
 mod sandbox;
 mod serve;
@@ -82,7 +82,8 @@ enum Command {
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Vault(vault::Command),
     /// Ask the provider again about verifications that were given up.
-    Redrive(redrive::Arguments),
+    #[command(alias = "redrive")]
+    Refetch(refetch::Arguments),
     /// Print the description of the API (OpenAPI 3.1).
     #[command(after_help = "Example: verdict openapi > openapi.json")]
     Openapi,
@@ -214,7 +215,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Vault(command) => vault::run(context, &command).await,
-        Command::Redrive(arguments) => redrive::run(context, arguments).await,
+        Command::Refetch(arguments) => refetch::run(context, arguments).await,
         Command::Openapi => openapi::run(),
         Command::Doctor(arguments) => doctor::run(context, &arguments).await,
         Command::Healthcheck => healthcheck::run(context).await,

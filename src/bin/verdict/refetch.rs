@@ -1,4 +1,4 @@
-//! `verdict redrive`: asks the provider again about verifications that were given up.
+//! `verdict refetch`: asks the provider again about many failed or expired verifications.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use super::{Context, Usage, say, say_done};
 /// Which ones.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: verdict redrive --config verdict.toml --state failed --error-code NoPermission --dry-run"
+    after_help = "Example: verdict refetch --config verdict.toml --state failed --error-code NoPermission --dry-run"
 )]
 pub struct Arguments {
     /// Those that are `failed`, or those that are `expired`.
@@ -33,10 +33,10 @@ pub struct Arguments {
     /// Says how many there are, and changes nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Why; kept in the audit.
+    /// Why; kept in the audit log.
     #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
-    /// Print { "redriven" }.
+    /// Print { "refetched" }.
     #[arg(long)]
     json: bool,
 }
@@ -73,24 +73,24 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
     let window = config.window()?;
     let store = context.migrated_store(&config).await?;
     let doing = Context::doing(arguments.purpose.as_deref());
-    let redriven = if arguments.dry_run {
-        store.would_redrive(&filter, doing.at, MOST_COUNTED).await?
+    let refetched = if arguments.dry_run {
+        store.count_refetchable(&filter, doing.at, MOST_COUNTED).await?
     } else {
-        let mut redriven = 0;
+        let mut refetched = 0;
         loop {
-            let some = store.redrive(&filter, window, &doing).await?.len();
-            redriven += i64::try_from(some)?;
+            let some = store.refetch_many(&filter, window, &doing).await?.len();
+            refetched += i64::try_from(some)?;
             if some == 0 {
-                break redriven;
+                break refetched;
             }
         }
     };
     if arguments.json {
-        say_done(serde_json::json!({ "redriven": redriven, "dry_run": arguments.dry_run }));
+        say_done(serde_json::json!({ "refetched": refetched, "dry_run": arguments.dry_run }));
     } else if arguments.dry_run {
-        say(format_args!("{redriven} would be asked about again"));
+        say(format_args!("{refetched} would be refetched"));
     } else {
-        say_done(format_args!("{redriven} are asked about again"));
+        say_done(format_args!("{refetched} refetched"));
     }
     Ok(ExitCode::SUCCESS)
 }
