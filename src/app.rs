@@ -26,9 +26,9 @@ use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
 use crate::http::callbacks::Sources;
 use crate::http::health::ReadinessCache;
+use crate::http::long_polls::{self, LongPolls};
 use crate::http::sources::CurrentSources;
 use crate::http::texts::Texts;
-use crate::http::waiting::{self, Waiting};
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
 use crate::lanes::policy_work;
@@ -174,7 +174,7 @@ fn api(
         accepting,
         finding,
         signals: signals.clone(),
-        waiting: Waiting::new(waiting::Limits {
+        long_polls: LongPolls::new(long_polls::Limits {
             all: (limits.connections / 2).max(1),
             per_key: config.waits_per_key()?,
         }),
@@ -485,7 +485,7 @@ impl Service {
         });
         let waiting = tokio::spawn({
             let (api, stop) = (api.clone(), background.clone());
-            async move { api.waiting.serve(api.store.clone(), api.signals.clone(), stop).await }
+            async move { api.long_polls.serve(api.store.clone(), api.signals.clone(), stop).await }
         });
         let upkeep = tokio::spawn(keep_metrics(background.clone()));
         let reload = tokio::spawn(self.reload.run(api.clone(), background.clone()));

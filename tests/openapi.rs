@@ -1,9 +1,11 @@
 //! The committed description of the API is the one the code makes, and it is whole.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use verdict::http::problem::Code;
 
 fn committed() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
@@ -16,6 +18,39 @@ fn nobody_changes_the_api_unnoticed() {
         committed() == verdict::http::description(),
         "docs/openapi.json is not what the code says: if the change is meant, run `verdict openapi > docs/openapi.json` and commit it"
     );
+}
+
+#[test]
+fn documentation_of_problems_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/problems.md");
+    let text = verdict::http::problem::pages::documentation();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text).expect("docs/problems.md");
+    }
+    assert!(
+        fs::read_to_string(path).expect("docs/problems.md") == text,
+        "docs/problems.md is not what the code says: run `UPDATE=1 cargo test --test openapi`"
+    );
+}
+
+#[test]
+fn every_problem_code_is_declared_by_an_operation() {
+    let document = committed();
+    let declared: BTreeSet<&str> = document["components"]["responses"]
+        .as_object()
+        .expect("responses")
+        .values()
+        .filter_map(|response| {
+            response
+                .pointer("/content/application~1problem+json/schema/allOf/1/properties/code/enum")
+        })
+        .flat_map(|codes| codes.as_array().expect("codes"))
+        .map(|code| code.as_str().expect("a code"))
+        .collect();
+    // The router refuses other methods before there is an operation.
+    let every = Code::ALL.iter().map(|code| code.as_str());
+    let expected: BTreeSet<&str> = every.filter(|code| *code != "method-not-allowed").collect();
+    assert_eq!(declared, expected);
 }
 
 #[test]
@@ -93,7 +128,10 @@ fn every_text_has_an_example_that_fits_its_schema() {
         }
     }
     assert!(parameters > 20);
-    assert!(missing.is_empty(), "give them an example in src/http/examples.json:\n{missing:#?}");
+    assert!(
+        missing.is_empty(),
+        "give them an example in src/http/openapi/examples.json:\n{missing:#?}"
+    );
 }
 
 /// The examples of a callback make one that is taken.

@@ -26,7 +26,7 @@ use crate::domain::byte_order_mark;
 use crate::domain::review::FourEyes;
 use crate::domain::visible;
 use crate::http::body;
-use crate::http::memory::MemoryBudget;
+use crate::http::memory_budget::MemoryBudget;
 use crate::http::server::Limits;
 use crate::provider::{client, credentials};
 use crate::store;

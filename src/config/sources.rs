@@ -9,7 +9,7 @@ use super::{Config, ConfigError};
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::http::callbacks::{Source, Sources};
-use crate::http::rate::RateLimit;
+use crate::http::rate_limit::RateLimit;
 use crate::vault::webhook::Secret;
 
 impl Config {

@@ -6,8 +6,8 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use super::field_error::FieldError;
 use super::lenient_json::{self, Json, Text};
-use super::members::FieldError;
 
 pub use hints::Hint;
 
@@ -151,7 +151,7 @@ fn exact<T>(
 }
 
 /// What callers may call their own; it is given back as it is.
-pub(super) fn parse_reference(text: &str) -> Result<String, &'static str> {
+pub fn parse_reference(text: &str) -> Result<String, &'static str> {
     let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
     fits.then(|| text.to_owned()).ok_or("must be at most 128 characters, none of them NUL")
 }

@@ -1,88 +1,91 @@
-//! `/v1/policies/…`: which policy decides where, and which one decides beside it.
+//! `/v1/policies/…`: which policy decides in which scene, and which is in shadow.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::{Caller, Scope};
-use super::consent::{Consent, ProposedView};
-use super::openapi::{PolicyPath, Purpose};
+use super::four_eyes::{Consent, ProposedView};
+use super::openapi::{PolicyPath, Purpose, refusals};
 use super::policies::who;
 use super::problem::Problem;
-use super::{body, consent};
+use super::request_body::request_body;
+use super::{body, four_eyes};
 use crate::domain::callback::BizType;
-use crate::domain::members::Members;
 use crate::domain::proposal::Call;
-use crate::store::audit::Doing;
+use crate::store::audit::AuditContext;
 use crate::store::policies::{Agreed, Changed, Use};
 use crate::store::proposals::Second;
 
-/// What became the active one.
+/// The policy that is active now.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ActiveView {
     digest: String,
 }
 
-/// What became the active one again.
+/// The policy that is active again.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RolledBackView {
-    /// `null`: the scene has no policy of its own again.
+    /// `null`: the scene has no policy of its own any more.
     #[schema(required)]
     digest: Option<String>,
 }
 
-/// Which scene a change is about.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the handlers read by hand")]
-pub(super) struct SceneRequest {
-    /// Left out: all scenes without a policy of their own.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    biz_type: Option<String>,
+request_body! {
+    /// Which scene a change is about.
+    pub(super) struct SceneRequest {
+        /// Left out: all scenes without a policy of their own.
+        #[schema(
+            value_type = Option<String>, min_length = 1, max_length = 64,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+        )]
+        biz_type: Option<BizType> = optional(BizType::parse),
+    }
 }
 
-/// Which scene loses its own policy.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct OwnSceneRequest {
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    biz_type: String,
+request_body! {
+    /// Which scene loses its own policy.
+    pub(super) struct OwnSceneRequest {
+        #[schema(
+            value_type = String, min_length = 1, max_length = 64,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+        )]
+        biz_type: BizType = required(BizType::parse),
+    }
 }
 
-/// The scene of a body that may be left out; empty: all scenes without a policy of their own. A key
-/// that is limited to scenes has to name one of them.
+/// The scene in an optional body; empty: all scenes without a policy of their own. A key limited to
+/// scenes must name one of them.
 async fn scene(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<String, Problem> {
-    let members = body::object_or_nothing(api, headers, body).await?;
-    let mut reader = Members::of(&members);
-    let scene = reader.optional("/biz_type", BizType::parse);
-    reader.only(&["biz_type"]);
-    if !reader.errors.is_empty() {
-        return Err(reader.errors.into());
-    }
-    let scene = scene.map_or_else(String::new, |scene| scene.as_str().to_owned());
+    let request: SceneRequest = body::json_or_nothing(api, headers, body).await?;
+    let scene = request.biz_type.map_or_else(String::new, |scene| scene.as_str().to_owned());
     caller.must_reach(&scene)?;
     Ok(scene)
 }
 
-/// Has it decide from now on. With `policies.four_eyes` the first call is a proposal, and an
-/// identical one by another person within 24 hours carries it out.
+refusals!(
+    ActivateRefusals = [NotFound, OtherScene, PersonMissing, ProposalClosed] + JSON_BODY + API_KEY
+);
+
+/// Activates a policy. With `policies.four_eyes` the first call is a proposal, and an identical call
+/// by another person within 24 hours carries it out.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/activate", operation_id = "activate-policy", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<SceneRequest>,
     responses(
-        (status = 204, description = "It decides from now on; if it did before, nothing was changed or recorded"),
-        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+        (status = 204, description = "It is active; if it was before, nothing was changed or recorded"),
+        (status = 202, description = "Proposed; a second person has to agree", body = ProposedView),
+        ActivateRefusals,
     ),
     security(("api-key" = ["policies:write"])),
 )]
@@ -95,11 +98,13 @@ pub async fn activate(
     change(&api, Use::Active, Some(&digest), &headers, body).await
 }
 
-/// Has it decide beside the active one.
+refusals!(ShadowRefusals = [NotFound, OtherScene] + JSON_BODY + API_KEY);
+
+/// Puts a policy in shadow: it decides beside the active one, without effect.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/shadow", operation_id = "shadow-policy", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<SceneRequest>,
-    responses((status = 204, description = "It decides beside the active one from now on; if it did before, nothing was changed or recorded")),
+    responses((status = 204, description = "It is in shadow; if it was before, nothing was changed or recorded"), ShadowRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn shadow(
@@ -111,11 +116,13 @@ pub async fn shadow(
     change(&api, Use::Shadow, Some(&digest), &headers, body).await
 }
 
+refusals!(EndShadowRefusals = [NotFound, OtherScene] + JSON_BODY + API_KEY);
+
 /// Ends a shadow.
 #[utoipa::path(
     delete, path = "/v1/policies/shadow", operation_id = "end-shadow", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
-    responses((status = 204, description = "Nothing decides beside any more; if nothing did before, nothing was changed or recorded")),
+    responses((status = 204, description = "No policy is in shadow; if none was before, nothing was changed or recorded"), EndShadowRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn end_shadow(
@@ -133,17 +140,17 @@ async fn change(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (caller, doing) = who(api, headers).await?;
+    let (caller, context) = who(api, headers).await?;
     let scene = scene(api, &caller, headers, body).await?;
     if let Some(digest) = digest {
-        api.reached_policy(&caller, digest).await?;
+        api.visible_policy(&caller, digest).await?;
     }
     let Some(policy) = digest.filter(|_| kind == Use::Active) else {
-        return use_policy(api, kind, &scene, digest, None, &doing).await;
+        return use_policy(api, kind, &scene, digest, None, &context).await;
     };
     let call = Call::Activate { scene: &scene, policy };
-    with_consent(api, &caller, headers, &call, &doing, async |second| {
-        use_policy(api, kind, &scene, digest, second.as_ref(), &doing).await
+    with_consent(api, &caller, headers, &call, &context, async |second| {
+        use_policy(api, kind, &scene, digest, second.as_ref(), &context).await
     })
     .await
 }
@@ -154,41 +161,51 @@ async fn use_policy(
     scene: &str,
     digest: Option<&str>,
     second: Option<&Second>,
-    doing: &Doing,
+    context: &AuditContext,
 ) -> Result<Response, Problem> {
-    match api.store.use_policy(kind, scene, digest, second, doing).await? {
+    match api.store.use_policy(kind, scene, digest, second, context).await? {
         Changed::Now | Changed::Before => Ok(StatusCode::NO_CONTENT.into_response()),
         Changed::Refused if second.is_some() => Err(Problem::proposal_closed()),
         Changed::Refused => Err(Problem::not_found()),
     }
 }
 
-/// Changes what decides. Where `policies.four_eyes` is on, only once a second person has agreed:
-/// the first call is answered with its proposal.
+/// Changes the active policy. With `policies.four_eyes` only after a second person has agreed: the
+/// first call is answered with its proposal.
 async fn with_consent(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
     call: &Call<'_>,
-    doing: &Doing,
+    context: &AuditContext,
     change: impl AsyncFnOnce(Option<Second>) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
     if !api.policies_need_two {
         return change(None).await;
     }
-    match consent::of_two(api, (caller, Scope::PoliciesWrite), headers, call, doing).await? {
+    match four_eyes::require_second_person(
+        api,
+        (caller, Scope::PoliciesWrite),
+        headers,
+        call,
+        context,
+    )
+    .await?
+    {
         Consent::Given(second) => change(Some(second)).await,
-        Consent::Waits(answer) => Ok(answer),
+        Consent::Proposed(answer) => Ok(answer),
     }
 }
 
-/// What is active now becomes what was active before. Again, it goes one further back: what was
-/// rolled back does not come back. One person is enough, whatever `policies.four_eyes` says: it is
-/// how a mistake is undone in a hurry.
+refusals!(RollBackRefusals = [OtherScene, NothingToChange] + JSON_BODY + API_KEY);
+
+/// Rolls back to the policy that was active before. A second call goes one step further back: what
+/// was rolled back does not return. One person is enough, whatever `policies.four_eyes` says, because
+/// this undoes mistakes in a hurry.
 #[utoipa::path(
     post, path = "/v1/policies/rollback", operation_id = "roll-back-policy", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
-    responses((status = 200, body = ActiveView)),
+    responses((status = 200, body = ActiveView), RollBackRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn roll_back(
@@ -196,21 +213,27 @@ pub async fn roll_back(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (caller, doing) = who(&api, &headers).await?;
+    let (caller, context) = who(&api, &headers).await?;
     let scene = scene(&api, &caller, &headers, body).await?;
-    let digest = api.store.roll_back_policy(&scene, &doing).await?;
+    let digest = api.store.roll_back_policy(&scene, &context).await?;
     let digest = digest.ok_or_else(Problem::nothing_to_change)?;
     Ok(Json(RolledBackView { digest }).into_response())
 }
 
-/// Takes a scene's own policy away; what decides where there is none decides there again. With
+refusals!(
+    DeactivateRefusals =
+        [OtherScene, PersonMissing, NothingToChange, ProposalClosed] + JSON_BODY + API_KEY
+);
+
+/// Removes the scene's policy. The scene falls back to the general policy. With
 /// `policies.four_eyes` the first call is a proposal.
 #[utoipa::path(
     delete, path = "/v1/policies/active", operation_id = "deactivate-policy", tag = "policies",
     params(Purpose), request_body = OwnSceneRequest,
     responses(
         (status = 204, description = "The scene has no policy of its own any more"),
-        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+        (status = 202, description = "Proposed; a second person has to agree", body = ProposedView),
+        DeactivateRefusals,
     ),
     security(("api-key" = ["policies:write"])),
 )]
@@ -219,22 +242,16 @@ pub async fn deactivate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (caller, doing) = who(&api, &headers).await?;
-    let members = body::object(&api, &headers, body).await?;
-    let mut reader = Members::of(&members);
-    let scene = reader.required("/biz_type", BizType::parse);
-    reader.only(&["biz_type"]);
-    let Some(scene) = scene.filter(|_| reader.errors.is_empty()) else {
-        return Err(reader.errors.into());
-    };
-    let scene = scene.as_str();
+    let (caller, context) = who(&api, &headers).await?;
+    let request: OwnSceneRequest = body::json(&api, &headers, body).await?;
+    let scene = request.biz_type.as_str();
     caller.must_reach(scene)?;
     let policy = api.store.policy_in_use(Use::Active, scene).await?;
     let policy = policy.ok_or_else(Problem::nothing_to_change)?;
     let call = Call::Deactivate { scene, policy: &policy };
-    with_consent(&api, &caller, &headers, &call, &doing, async |second| {
+    with_consent(&api, &caller, &headers, &call, &context, async |second| {
         let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-        if api.store.deactivate_policy(scene, agreed, &doing).await? {
+        if api.store.deactivate_policy(scene, agreed, &context).await? {
             Ok(StatusCode::NO_CONTENT.into_response())
         } else {
             Err(changed_meanwhile(second.as_ref()))
@@ -243,14 +260,20 @@ pub async fn deactivate(
     .await
 }
 
-/// The shadow becomes the active one. With `policies.four_eyes` the first call is a proposal of the
-/// policy that is in shadow then.
+refusals!(
+    PromoteRefusals =
+        [OtherScene, PersonMissing, NothingToChange, ProposalClosed] + JSON_BODY + API_KEY
+);
+
+/// Activates the policy that is in shadow. With `policies.four_eyes` the first call is a proposal of
+/// the policy that is in shadow then.
 #[utoipa::path(
     post, path = "/v1/policies/promote", operation_id = "promote-shadow", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
     responses(
         (status = 200, body = ActiveView),
-        (status = 202, description = "Proposed; another person has to agree", body = ProposedView),
+        (status = 202, description = "Proposed; a second person has to agree", body = ProposedView),
+        PromoteRefusals,
     ),
     security(("api-key" = ["policies:write"])),
 )]
@@ -259,14 +282,14 @@ pub async fn promote(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (caller, doing) = who(&api, &headers).await?;
+    let (caller, context) = who(&api, &headers).await?;
     let scene = scene(&api, &caller, &headers, body).await?;
     let policy = api.store.policy_in_use(Use::Shadow, &scene).await?;
     let policy = policy.ok_or_else(Problem::nothing_to_change)?;
     let call = Call::Promote { scene: &scene, policy: &policy };
-    with_consent(&api, &caller, &headers, &call, &doing, async |second| {
+    with_consent(&api, &caller, &headers, &call, &context, async |second| {
         let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-        let digest = api.store.promote_shadow(&scene, agreed, &doing).await?;
+        let digest = api.store.promote_shadow(&scene, agreed, &context).await?;
         let digest = digest.ok_or_else(|| changed_meanwhile(second.as_ref()))?;
         Ok(Json(ActiveView { digest }).into_response())
     })

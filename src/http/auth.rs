@@ -1,4 +1,4 @@
-//! Internal callers: API keys and their scopes.
+//! Authentication of internal callers by API key.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,14 +10,13 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::problem::Problem;
-use super::rate::Bucket;
+use super::rate_limit::Bucket;
 use crate::domain::ids::ApiKeyId;
 use crate::domain::scenes::Scenes;
 use crate::store::api_keys::WorkingKey;
 use crate::store::{self, Store};
 use crate::vault::api_key::{self, secret_digest};
 
-/// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Read verifications and their decisions.
@@ -80,28 +79,26 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A key that works, as its row says.
+/// A valid key.
 #[derive(Debug)]
 pub struct Key {
-    /// Which key.
     pub key_id: ApiKeyId,
     /// The person who holds it; `None`: a program.
     pub person: Option<String>,
-    /// What it reaches.
     pub scenes: Scenes,
     scopes: Vec<Scope>,
     requests_per_second: Option<u32>,
     usage: Arc<Usage>,
 }
 
-/// What this process knows of a key's use; kept while the key works.
+/// How a key is used in this process; kept across reloads of the key list.
 #[derive(Debug)]
 struct Usage {
     rate: Option<Bucket>,
     noted: Mutex<Option<Instant>>,
 }
 
-/// Proof that a request carried a good key with the scope asked for.
+/// Proof that a request carried a valid key with the required scope.
 #[derive(Clone, Debug)]
 pub struct Caller(Arc<Key>);
 
@@ -114,7 +111,7 @@ impl Deref for Caller {
 }
 
 impl Caller {
-    /// As records name it: the key, and the person whom the key names.
+    /// The caller in the audit log: the key, and the person whom the key names.
     pub fn actor(&self) -> String {
         match &self.person {
             None => format!("key:{}", self.key_id),
@@ -122,7 +119,6 @@ impl Caller {
         }
     }
 
-    /// It has this scope too.
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
         if self.scopes.contains(&scope) {
             return Ok(());
@@ -130,33 +126,32 @@ impl Caller {
         Err(Problem::scope_missing().detail(format!("It needs {scope}")))
     }
 
-    /// It reaches the scene; no scene (the empty text) means all that have no policy of their own,
-    /// which only a key without a limit reaches.
+    /// The empty scene means all scenes without a policy of their own: only a key that is not limited
+    /// to scenes may change these.
     pub fn must_reach(&self, scene: &str) -> Result<(), Problem> {
         if self.scenes.include_name(scene) { Ok(()) } else { Err(Problem::other_scene()) }
     }
 
-    /// The person who holds it: where two must agree, a program is none.
+    /// Where two persons must agree, a key without a person does not count.
     pub fn must_be_person(&self) -> Result<&str, Problem> {
         self.person.as_deref().ok_or_else(Problem::person_missing)
     }
 }
 
-/// How long a list of keys is used: a key that was revoked or has expired works this much longer.
+/// How long a key list is used: a revoked or expired key works for this much longer.
 pub const KEY_CACHE_TTL: Duration = Duration::from_secs(2);
-/// Between the beginnings of two queries for the list: what strangers can cost the database,
-/// however many keys they invent.
+/// Between the starts of two queries: bounds what strangers with invented keys cost the database.
 const MIN_LOAD_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a refused key is refused without a query. A key is never revived, and a new one is never
-/// one that was presented before it was made.
+/// How long a refused key is refused without a query. That is safe: a revoked key never becomes valid
+/// again, and a new key is random, so nobody has presented it before.
 const REFUSAL_TTL: Duration = Duration::from_secs(10);
-/// Refusals remembered at most. They are kept apart from the keys that work, which no stranger can
-/// evict.
+/// Refusals are kept apart from valid keys, so strangers cannot evict these.
 const MAX_REFUSALS: usize = 4096;
-/// How often the use of a key is written down.
+/// How often `last_used_at` of a key is written.
 const NOTE_USE_EVERY: Duration = Duration::from_mins(5);
 
-/// Checks keys against a list of all that work. One query loads the list for everybody who waits.
+/// Checks keys against a cached list of all valid ones. One query loads the list for all requests
+/// that wait for it.
 #[derive(Clone, Debug)]
 pub struct ApiKeys(Arc<Inner>);
 
@@ -165,7 +160,7 @@ struct Inner {
     store: Store,
     loaded: Mutex<Loaded>,
     refusals: Mutex<Refusals>,
-    /// When the last query for the list began; held while one is under way.
+    /// When the last query began. Locked while one runs.
     loading: tokio::sync::Mutex<Option<Instant>>,
 }
 
@@ -185,7 +180,6 @@ struct Refusals {
 }
 
 impl ApiKeys {
-    /// Nothing loaded yet.
     pub fn new(store: Store) -> Self {
         let refusals = Refusals { since: Instant::now(), digests: HashSet::new() };
         Self(Arc::new(Inner {
@@ -207,8 +201,8 @@ impl ApiKeys {
         Ok(caller)
     }
 
-    /// The same for a request that was let in already and has waited, or does what must not be done
-    /// with a key that was revoked a moment ago: its key still works, by a list no older than that.
+    /// Checks again, with a list no older than `max_age`: after a long poll, or before an operation
+    /// for which a key revoked a moment ago must not do.
     pub async fn require_still(
         &self,
         headers: &HeaderMap,
@@ -228,7 +222,7 @@ impl ApiKeys {
         if let Some(key) = self.list(as_of, arrived).await?.get(&digest) {
             return Ok(Caller(Arc::clone(key)));
         }
-        // It may have been made since the list was loaded.
+        // The key may be newer than the list.
         if let Some(key) = self.list(arrived, arrived).await?.get(&digest) {
             return Ok(Caller(Arc::clone(key)));
         }
@@ -236,8 +230,8 @@ impl ApiKeys {
         Err(Problem::api_key_invalid())
     }
 
-    /// A list whose query began at that moment or later. The error of a query that began after the
-    /// request arrived is the request's.
+    /// A list whose query began at `as_of` or later. If a query that began after the request arrived
+    /// failed, its error answers the request.
     async fn list(&self, as_of: Instant, arrived: Instant) -> Result<Arc<KeyList>, Problem> {
         if let Some(loaded) = self.loaded(as_of, arrived) {
             return loaded;
@@ -251,7 +245,7 @@ impl ApiKeys {
         }
         let began = Instant::now();
         *last = Some(began);
-        // On its own, so that a caller who hangs up does not undo what others wait for.
+        // In a task of its own: a caller that hangs up must not cancel a query others wait for.
         let keys = self.clone();
         tokio::spawn(async move { keys.load(began).await })
             .await
@@ -305,7 +299,7 @@ impl ApiKeys {
         refusals.digests.insert(digest);
     }
 
-    /// Writes down that a key is used, seldom and beside the request.
+    /// Records the use of a key, at most every [`NOTE_USE_EVERY`] and without delaying the request.
     fn note_use(&self, caller: &Caller) {
         let mut noted = caller.usage.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.is_some_and(|noted| noted.elapsed() < NOTE_USE_EVERY) {
@@ -337,7 +331,7 @@ fn presented(headers: &HeaderMap) -> Result<[u8; 32], Problem> {
     Ok(secret_digest(key))
 }
 
-/// `None`: limited in a way that this version cannot read, so it opens nothing.
+/// `None` if this version cannot read the key's limits: such a key is refused.
 fn key(row: WorkingKey, before: Option<&Arc<Key>>) -> Option<Key> {
     let scenes = match &row.scenes {
         None => Scenes::EVERY,

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -16,15 +16,15 @@ use uuid::Uuid;
 use super::Api;
 use super::auth::{Caller, Scope};
 use super::body;
-use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose};
-use super::parameters::Parameters;
+use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose, refusals};
 use super::policies::who;
 use super::problem::Problem;
-use super::verifications::parse_time;
+use super::query_parameters::Parameters;
+use super::request_body::request_body;
+use super::times::time;
 use crate::domain::callback::BizType;
 use crate::domain::decision::Outcome;
 use crate::domain::ids::{VerificationId, earliest};
-use crate::domain::members::Members;
 use crate::lanes::requested_policy_work;
 use crate::policy::compare::Comparison;
 use crate::policy::{Policy, decide};
@@ -113,24 +113,28 @@ pub(super) struct BacktestStartedView {
     state: &'static str,
 }
 
-/// What a policy is tried on.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct BacktestRequest {
-    /// Left out: all scenes.
-    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    biz_type: Option<String>,
-    /// Only answers that came since then; left out: everything there is.
-    since: Option<OffsetDateTime>,
+request_body! {
+    /// What a policy is tried on.
+    pub(super) struct BacktestRequest {
+        /// Left out: all scenes.
+        #[schema(
+            value_type = Option<String>, min_length = 1, max_length = 64,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+        )]
+        biz_type: Option<BizType> = optional(BizType::parse),
+        /// Only answers that came since then; left out: everything there is.
+        since: Option<OffsetDateTime> = optional(time),
+    }
 }
+
+refusals!(StartBacktestRefusals = [NotFound, OtherScene, BacktestRunning] + JSON_BODY + API_KEY);
 
 /// Has a policy tried on the decisions of the past, by a worker. One backtest at a time runs in the
 /// whole installation.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/backtests", operation_id = "start-backtest", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<BacktestRequest>,
-    responses((status = 202, body = BacktestStartedView, headers(("Location" = String)))),
+    responses((status = 202, body = BacktestStartedView, headers(("Location" = String))), StartBacktestRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn backtest(
@@ -139,20 +143,12 @@ pub async fn backtest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (caller, doing) = who(&api, &headers).await?;
-    let members = body::object_or_nothing(&api, &headers, body).await?;
-    let mut reader = Members::of(&members);
-    let scene = reader.optional("/biz_type", BizType::parse);
-    let since = reader.optional("/since", |text| {
-        parse_time(text).ok_or("must be a time, like 2026-11-23T09:30:00Z")
-    });
-    reader.only(&["biz_type", "since"]);
-    if !reader.errors.is_empty() {
-        return Err(reader.errors.into());
-    }
+    let (caller, context) = who(&api, &headers).await?;
+    let BacktestRequest { biz_type: scene, since } =
+        body::json_or_nothing(&api, &headers, body).await?;
     caller.must_reach(scene.as_ref().map_or("", BizType::as_str))?;
-    api.reached_policy(&caller, &digest).await?;
-    let id: Uuid = api.ids.next(doing.at);
+    api.visible_policy(&caller, &digest).await?;
+    let id: Uuid = api.ids.next(context.at);
     let asked = BacktestAsked {
         id,
         digest: &digest,
@@ -160,7 +156,7 @@ pub async fn backtest(
         biz_type: scene.as_ref().map(BizType::as_str),
         roughly: api.store.answers_roughly(since.map_or(Uuid::nil(), earliest), None).await?,
     };
-    if let Started::Running(running) = api.store.start_backtest(&asked, &doing).await? {
+    if let Started::Running(running) = api.store.start_backtest(&asked, &context).await? {
         let seen = reached(&api, &caller, &running.to_string()).await.is_ok();
         let problem = Problem::backtest_running();
         return Err(if seen { problem.backtest(running) } else { problem });
@@ -181,11 +177,13 @@ async fn reached(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Probl
     Ok(run)
 }
 
+refusals!(BacktestRefusals = [NotFound, InvalidField] + API_KEY);
+
 /// How far a backtest has come, and what came of it.
 #[utoipa::path(
     get, path = "/v1/backtests/{id}", operation_id = "get-backtest", tag = "policies",
     params(BacktestPath),
-    responses((status = 200, body = BacktestView)),
+    responses((status = 200, body = BacktestView), BacktestRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn backtested(
@@ -223,13 +221,15 @@ fn with_names(mut comparison: serde_json::Value) -> serde_json::Value {
     comparison
 }
 
+refusals!(FlipsRefusals = [NotFound] + QUERY + API_KEY);
+
 /// Verifications whose outcome the policy would change, a page at a time, oldest answer first, as
 /// far as the backtest has come. Made anew for each request, against what is decided by then. A page
 /// may be empty and still have a next one.
 #[utoipa::path(
     get, path = "/v1/backtests/{id}/flips", operation_id = "list-flips", tag = "policies",
     params(BacktestPath, FlipsQuery),
-    responses((status = 200, body = FlipsView)),
+    responses((status = 200, body = FlipsView), FlipsRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn flipped(

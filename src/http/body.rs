@@ -1,5 +1,5 @@
-//! Bodies of requests: bounded in size, in time and in the memory of all that are being read, so
-//! that a stranger who trickles one holds nothing but a connection.
+//! Reading of request bodies, bounded in size, in time and in the memory of all of them together:
+//! a client that sends slowly holds nothing but its connection.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::Api;
-use super::memory::{MemoryBudget, MemoryPermit};
+use super::memory_budget::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
+use super::request_body::RequestBody;
 
 /// Largest body of a caller with an API key. The default policy has ten KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Largest callback. The documented one has under 1 KiB.
+/// A documented callback has under 1 KiB.
 pub const MAX_CALLBACK_BYTES: usize = 16 * 1024;
-/// What each body may take without asking the budget. It holds a documented callback, so hostile
-/// senders who use up the budget keep no honest one of that size out.
+/// Each body may use this much outside the budget. A documented callback fits, so hostile senders
+/// that exhaust the budget do not keep callbacks out.
 const UNBUDGETED_BYTES: usize = 2 * 1024;
-/// When to try again after the budget was used up: others are read, or cut, within seconds.
+/// Other bodies are read, or cut off, within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Limits of reading bodies.
 #[derive(Debug)]
 pub struct Limits {
-    /// Until the first byte.
     pub first_byte: Duration,
-    /// Until the last one.
+    /// Until the last byte.
     pub whole: Duration,
     /// Shared by callbacks whose signature is not verified yet.
     pub unverified: MemoryBudget,
@@ -38,7 +38,7 @@ pub struct Limits {
     pub verified: MemoryBudget,
 }
 
-/// A body, and its part of the budget until it is dropped.
+/// A body and its memory permit.
 #[derive(Debug)]
 pub struct Held {
     bytes: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Gives its part of the budget back.
+    /// Returns the permit.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -60,7 +60,7 @@ impl Deref for Held {
     }
 }
 
-/// The body of a callback, whose sender is not known yet.
+/// The body of a callback whose signature is not verified yet.
 pub async fn read_unverified(api: &Api, body: Body) -> Result<Held, Problem> {
     collect(body, MAX_CALLBACK_BYTES, "At most 16 KiB are read", &api.bodies, |limits| {
         &limits.unverified
@@ -68,7 +68,7 @@ pub async fn read_unverified(api: &Api, body: Body) -> Result<Held, Problem> {
     .await
 }
 
-/// The body of a caller whose API key was checked.
+/// The body of a request whose API key was checked.
 pub async fn read(api: &Api, body: Body) -> Result<Held, Problem> {
     collect(body, MAX_BODY_BYTES, "At most 64 KiB are read", &api.bodies, |limits| &limits.verified)
         .await
@@ -95,14 +95,14 @@ async fn collect(
             return Err(Problem::request_timeout());
         };
         while let Some(frame) = next {
-            // Cut by the client, or its framing is broken; there may be nobody to tell.
+            // The client closed the connection, or the framing is broken.
             let frame = frame.map_err(|_| Problem::malformed_json())?;
             if let Ok(data) = frame.into_data() {
                 if held.bytes.len() + data.len() > most {
                     return Err(too_large());
                 }
                 held.make_space(data.len(), declared.unwrap_or(most), budget(limits))?;
-                // Copied: a piece would keep the connection's whole read buffer alive.
+                // Copied: a slice would keep the connection's whole read buffer alive.
                 held.bytes.extend_from_slice(&data);
             }
             next = body.frame().await;
@@ -114,7 +114,7 @@ async fn collect(
 }
 
 impl Held {
-    /// Grows at most twice: to what needs no budget, then to the whole body.
+    /// Grows at most twice: to the part outside the budget, then to the whole body.
     fn make_space(
         &mut self,
         more: usize,
@@ -126,7 +126,7 @@ impl Held {
             let permit = budget.try_acquire(whole.saturating_sub(UNBUDGETED_BYTES));
             let busy = || {
                 Problem::unavailable()
-                    .detail("Too many bodies are being read: try again")
+                    .detail("Too many request bodies are being read; try again")
                     .retry_after(RETRY_AFTER)
             };
             self.permit = Some(permit.ok_or_else(busy)?);
@@ -139,33 +139,33 @@ impl Held {
     }
 }
 
-/// A JSON object, said to be one.
-pub async fn object(
+/// A JSON object, declared as JSON.
+pub(super) async fn json<T: RequestBody>(
     api: &Api,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<T, Problem> {
     must_be_json(headers)?;
     match serde_json::from_slice(&read(api, body).await?) {
-        Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Object(members)) => Ok(T::parse(&members)?),
         _ => Err(Problem::malformed_json()),
     }
 }
 
-/// The same, or nothing at all (no body, or `null`), which is an object without members.
-pub async fn object_or_nothing(
+/// The same, or no body or `null`, which is an object without members.
+pub(super) async fn json_or_nothing<T: RequestBody>(
     api: &Api,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Map<String, Value>, Problem> {
+) -> Result<T, Problem> {
     let body = read(api, body).await?;
     if body.is_empty() {
-        return Ok(Map::new());
+        return Ok(T::parse(&Map::new())?);
     }
     must_be_json(headers)?;
     match serde_json::from_slice(&body) {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(Value::Null) => Ok(Map::new()),
+        Ok(Value::Object(members)) => Ok(T::parse(&members)?),
+        Ok(Value::Null) => Ok(T::parse(&Map::new())?),
         _ => Err(Problem::malformed_json()),
     }
 }

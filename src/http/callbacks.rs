@@ -1,8 +1,8 @@
-//! `POST /v1/callbacks/{source}`: the app says the user has finished.
+//! `POST /v1/callbacks/{source}`: the app's backend says that the user has finished.
 //!
-//! Judged in this order, cheapest first: media type, source (or a dummy secret in its place), the
+//! Checked in this order, cheapest first: media type, source (or dummy secrets in its place), the
 //! three headers, timestamp, declared length, body, MAC, rate, content. Then the commit, and 202
-//! only after it (invariant 1). Nothing is looked up before the signature is verified.
+//! only after it (invariant 1). Nothing is read from the database before the signature verifies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::body::{self, Held};
-use super::openapi::{SignatureHeaders, SourcePath};
+use super::openapi::{SignatureHeaders, SourcePath, refusals};
 use super::problem::Problem;
-use super::rate::{Charge, RateLimit};
+use super::rate_limit::{Charge, RateLimit};
 use super::sources::Judge;
 use super::view::VerificationView;
 use crate::domain::body_digest::BodyDigest;
@@ -32,28 +32,26 @@ use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
 use crate::vault::webhook::{CheckedHeaders, Refusal, Secret, SignedHeaders};
 
-/// How far `webhook-timestamp` may be from our clock, both ways (Standard Webhooks: 5 minutes).
+/// Between `webhook-timestamp` and our clock, in both directions (Standard Webhooks: 5 minutes).
 pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
-/// Longest `webhook-id`.
 const MAX_MESSAGE_ID_CHARS: usize = 255;
 
-/// Who may post callbacks.
+/// A sender of callbacks.
 #[derive(Debug)]
 pub struct Source {
-    /// Its name, and whose verifications it may touch.
+    /// Its name, and whose verifications it shares.
     pub access: SourceAccess,
-    /// It may post callbacks of these only.
     pub scenes: Scenes,
-    /// Any of them verifies: add the new one, roll it out, remove the old one.
+    /// Any of them verifies, so that a secret can be rotated without a refused callback.
     pub secrets: Vec<Secret>,
-    /// How fast it may post to one process.
+    /// In each process.
     pub rate: Option<RateLimit>,
 }
 
 /// By the name in the path.
 pub type Sources = BTreeMap<String, Arc<Source>>;
 
-/// What the app's backend sends. Unknown members are ignored; what the phone said decides nothing.
+/// What the app's backend sends. Unknown members are ignored. What the phone said never decides.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `domain::callback` reads")]
 pub(super) struct CallbackRequest {
@@ -64,15 +62,15 @@ pub(super) struct CallbackRequest {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_id: String,
     /// When the phone finished: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970. A
-    /// hint: what cannot be read with certainty is dropped.
+    /// hint: dropped unless it is certain.
     #[schema(value_type = Option<serde_json::Value>, example = "2026-11-26T12:00:00+08:00")]
     occurred_at: (),
-    /// Your own, given back as it is; no name or number of a person. The first one stays.
+    /// Your own, returned unchanged; no name or number of a person. The first one is kept.
     #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
     /// What the SDK on the phone said: `audit` (`AUDIT_PASS` and the like), `code`, `platform`
-    /// (`android`, `ios`, `h5`, `mini-program`). A hint: what is unknown is dropped. `message` is
-    /// never kept.
+    /// (`android`, `ios`, `h5`, `mini-program`). A hint: unknown values are dropped. `message` is
+    /// never stored.
     #[schema(
         value_type = Option<serde_json::Value>,
         example = json!({ "audit": "AUDIT_PASS", "code": "1", "platform": "android" })
@@ -80,13 +78,29 @@ pub(super) struct CallbackRequest {
     client: (),
 }
 
-/// Takes the message that a user has finished. The answer comes after message and work are on disk.
-/// The same message again gets the same answer.
+refusals!(
+    PostRefusals = [
+        NotFound,
+        SignatureMissing,
+        SignatureInvalid,
+        TimestampOutOfTolerance,
+        TimestampNotSeconds,
+        IdempotencyMismatch,
+        OtherSource,
+        Erased,
+        RateLimited,
+        Internal,
+        Unavailable
+    ] + JSON_BODY
+);
+
+/// Accepts a callback: a user has finished. It is durable before the answer is sent. A repeated
+/// callback gets the same answer.
 #[utoipa::path(
     post, path = "/v1/callbacks/{source}", operation_id = "post-callback", tag = "callbacks",
     params(SourcePath, SignatureHeaders),
     request_body = CallbackRequest,
-    responses((status = 202, body = VerificationView, headers(("Location" = String)))),
+    responses((status = 202, body = VerificationView, headers(("Location" = String))), PostRefusals),
     security(("webhook-signature" = [])),
 )]
 pub async fn handler(
@@ -101,7 +115,7 @@ pub async fn handler(
     let outcome = accept(&api, judge, trace, &headers, body).await;
     if let Err(problem) = &outcome {
         metrics::counter!("verdict_callbacks_refused_total",
-            "source" => label, "code" => problem.code())
+            "source" => label, "code" => problem.code().as_str())
         .increment(1);
     }
     outcome
@@ -121,7 +135,7 @@ async fn accept(
     let body = body::read_unverified(api, body).await?;
     let source = verified(judge, &checked, &body)?;
     let body = body.into_bytes();
-    // After the signature: strangers must not use up a source's share.
+    // After the signature: strangers must not use up a source's rate.
     let charge = source.rate.as_ref().map(|rate| rate.take(signed.id, Instant::now())).transpose();
     let charge = charge.map_err(|wait| Problem::rate_limited().retry_after(wait))?;
     if signed.id.chars().count() > MAX_MESSAGE_ID_CHARS {
@@ -137,8 +151,8 @@ async fn accept(
             Problem::not_found().detail("This source may not post callbacks of this biz_type")
         );
     }
-    let pair = api.sources.refused.key(&source.access.name, &callback);
-    if api.sources.refused.contains(pair, Instant::now()) {
+    let pair = api.sources.refusals.key(&source.access.name, &callback);
+    if api.sources.refusals.contains(pair, Instant::now()) {
         return Err(Problem::other_source());
     }
     let incoming = Incoming {
@@ -164,7 +178,7 @@ async fn accept(
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
         Accepted::OtherSource => {
-            api.sources.refused.insert(pair, Instant::now());
+            api.sources.refusals.insert(pair, Instant::now());
             return Err(Problem::other_source());
         }
     };
@@ -176,7 +190,7 @@ async fn accept(
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response())
 }
 
-/// Moves a charge to the limit that the message belongs to. A refused message keeps its charge.
+/// Moves a charge to the limit that the message counts against. A refused message keeps its charge.
 fn settle(charge: Charge<'_>, accepted: &Accepted) {
     match accepted {
         Accepted::New(_) => charge.was_new(),
@@ -193,8 +207,8 @@ fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders<'_>, Problem> {
     })
 }
 
-/// The source, once a secret of its own made the signature. An unknown source fails here, after the
-/// same work, like a bad signature.
+/// The source, if one of its secrets made the signature. An unknown source fails here, after the same
+/// work, like an invalid signature.
 fn verified(
     judge: Judge,
     headers: &CheckedHeaders<'_>,

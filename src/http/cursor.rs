@@ -1,4 +1,4 @@
-//! Where a list goes on: opaque to callers, and good for the list it came from only.
+//! Cursors of lists: opaque to callers, and valid only with the same filters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,12 +8,10 @@ use uuid::Uuid;
 use crate::domain::ids::VerificationId;
 use crate::store::listing::Filter;
 
-/// So that another form can be told apart later.
+/// Distinguishes future formats.
 const VERSION: u8 = 1;
-/// Bytes of the filter's digest.
 const FILTER_BYTES: usize = 8;
 
-/// After this one.
 pub fn after(id: VerificationId, filter: &Filter) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(id.0.as_bytes());
@@ -21,16 +19,16 @@ pub fn after(id: VerificationId, filter: &Filter) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// What it stands for; `None` if it is none, or one of another list.
+/// `None` if it is not a cursor, or one of a list with other filters.
 pub fn read(cursor: &str, filter: &Filter) -> Option<VerificationId> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (version, rest) = bytes.split_first()?;
     let (id, of) = rest.split_at_checked(16)?;
-    let good = *version == VERSION && of == digest(filter);
-    good.then(|| Uuid::from_slice(id).ok().map(VerificationId)).flatten()
+    let valid = *version == VERSION && of == digest(filter);
+    valid.then(|| Uuid::from_slice(id).ok().map(VerificationId)).flatten()
 }
 
-/// A slip of the caller's is caught by it, not an attack: a cursor opens nothing.
+/// Catches mistakes, not attacks: a cursor grants no access.
 fn digest(filter: &Filter) -> [u8; FILTER_BYTES] {
     let mut bytes = [0; FILTER_BYTES];
     bytes.copy_from_slice(&Sha256::digest(format!("{filter:?}"))[..FILTER_BYTES]);
@@ -43,7 +41,7 @@ mod tests {
     use crate::domain::verification::State;
 
     #[test]
-    fn a_cursor_is_good_for_its_own_list_only() {
+    fn cursor_is_valid_only_with_its_own_filters() {
         let id = VerificationId(Uuid::from_u128(7));
         let (all, failed) =
             (Filter::default(), Filter { state: Some(State::Failed), ..Filter::default() });

@@ -6,15 +6,17 @@ use http::HeaderMap;
 
 use super::Api;
 use super::auth::Scope;
-use super::conditional;
-use super::openapi::{IfNoneMatch, VerificationPath};
+use super::etag;
+use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
 use super::view::{ExplainedDecisionView, Page};
 
-/// Every decision, oldest first, each with what its rules saw; the last one stands.
+refusals!(DecisionsRefusals = [NotFound] + API_KEY);
+
+/// Every decision, oldest first, each with what its rules saw; the last one is current.
 #[utoipa::path(get, path = "/v1/verifications/{id}/decisions", operation_id = "list-decisions", tag = "verifications",
     params(VerificationPath, IfNoneMatch),
-    responses((status = 200, body = Page<ExplainedDecisionView>, headers(("ETag" = String))), (status = 304, description = "As it was")),
+    responses((status = 200, body = Page<ExplainedDecisionView>, headers(("ETag" = String))), (status = 304, description = "Not modified"), DecisionsRefusals),
     security(("api-key" = ["decisions:read"])))]
 pub async fn handler(
     State(api): State<Api>,
@@ -22,7 +24,7 @@ pub async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
     let decisions = api.store.decisions_of(id).await?;
     if decisions.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
@@ -32,5 +34,5 @@ pub async fn handler(
         let policy = api.texts.policy(&api.store, &decision.policy).await?;
         views.push(ExplainedDecisionView::new(decision, policy.as_deref()));
     }
-    conditional::answer(&headers, &Page::whole(views))
+    etag::respond(&headers, &Page::whole(views))
 }

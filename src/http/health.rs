@@ -1,5 +1,5 @@
-//! `GET /healthz` and `GET /readyz`: details on the operations listener, one word on the public one,
-//! where strangers ask.
+//! `GET /healthz` and `GET /readyz`: one word on the public listener, details on the operations
+//! listener.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use super::Api;
 use crate::store::SchemaState;
 use crate::store::accounts::Breaker;
 
-/// For what is asked of the database: who probes waits for a second or a few.
-const LIMIT: Duration = Duration::from_millis(1500);
-/// For so long the public listener repeats what it found, whoever asks how often.
-const CACHED_FOR: Duration = Duration::from_secs(1);
+/// Shorter than the timeouts of common probes.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
+/// The public listener queries the database no more often than this.
+const CACHE_TTL: Duration = Duration::from_secs(1);
 
-/// The process lives.
+/// Liveness probe.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "is-alive", tag = "health",
     responses((status = 200, body = Liveness)),
@@ -35,13 +35,12 @@ pub(super) struct Liveness {
     status: &'static str,
 }
 
-/// What a balancer gets to see.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Readiness {
     status: &'static str,
 }
 
-/// What a readiness probe and the person on call get to see.
+/// For probes and the person on call.
 #[derive(Serialize)]
 struct Details {
     status: &'static str,
@@ -57,15 +56,15 @@ struct Details {
     http: Option<SocketAddr>,
 }
 
-/// What the public listener found last. One request at a time asks the database; the others wait
-/// for what it finds.
+/// The public listener's last result. One request at a time queries the database; the others wait
+/// for its result.
 #[derive(Debug, Default)]
 pub struct ReadinessCache(Mutex<Option<(Instant, bool)>>);
 
 impl ReadinessCache {
     async fn get(&self, look: impl Future<Output = bool>) -> bool {
         let mut last = self.0.lock().await;
-        if let Some((_, ready)) = last.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
+        if let Some((_, ready)) = last.filter(|(at, _)| at.elapsed() < CACHE_TTL) {
             return ready;
         }
         let ready = look.await;
@@ -74,13 +73,12 @@ impl ReadinessCache {
     }
 }
 
-/// Readiness probe, from what was found within the last second. `/readyz` of the operations listener
-/// has the details.
+/// Readiness probe, cached for a second. `/readyz` of the operations listener has the details.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "is-ready", tag = "health",
     responses(
         (status = 200, body = Readiness),
-        (status = 503, description = "Not fit to serve now", body = Readiness),
+        (status = 503, description = "Not ready", body = Readiness),
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Response {
@@ -89,9 +87,9 @@ pub async fn ready(State(api): State<Api>) -> Response {
     (status_code(ready), Json(Readiness { status: word(ready) })).into_response()
 }
 
-/// The same on the operations listener: database, schema, and, where this process works, the
-/// provider's account. A process that only accepts stays ready while the provider's credentials are
-/// refused: callbacks are durable all the same.
+/// Readiness with details: database, schema and, if this process runs workers, the provider's
+/// account. A process without workers stays ready while the provider refuses the credentials,
+/// because it still accepts callbacks durably.
 pub async fn ready_in_detail(State(api): State<Api>) -> Response {
     let (ready, details) = details(&api).await;
     (status_code(ready), Json(details)).into_response()
@@ -114,12 +112,13 @@ async fn details(api: &Api) -> (bool, Details) {
             api.store.installation(),
         )
     };
-    let (schema, breaker, writes, installation) = match tokio::time::timeout(LIMIT, queries).await {
-        Ok((schema, breaker, writes, installation)) => {
-            (schema.ok(), breaker.ok(), writes.ok(), installation.ok())
-        }
-        Err(_) => (None, None, None, None),
-    };
+    let (schema, breaker, writes, installation) =
+        match tokio::time::timeout(QUERY_TIMEOUT, queries).await {
+            Ok((schema, breaker, writes, installation)) => {
+                (schema.ok(), breaker.ok(), writes.ok(), installation.ok())
+            }
+            Err(_) => (None, None, None, None),
+        };
     let fit_schema = schema.is_some_and(SchemaState::serves);
     let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
     let fit_account = !(api.works && refused);
@@ -154,7 +153,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn many_requests_within_a_second_look_once() {
+    async fn requests_within_a_second_query_once() {
         let cache = ReadinessCache::default();
         let looks = AtomicUsize::new(0);
         let look = || async {

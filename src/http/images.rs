@@ -1,5 +1,5 @@
-//! `GET /v1/verifications/{id}/images`: which there are; `…/images/{kind}`: one of them, recorded
-//! before it is shown.
+//! `GET /v1/verifications/{id}/images`: which images there are; `…/images/{kind}`: one of them. The
+//! access is recorded first.
 
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::auth::Scope;
-use super::conditional::names;
-use super::material::doing;
-use super::openapi::{IfNoneMatch, ImagePath, RangeHeader, RequiredPurpose, VerificationPath};
+use super::etag::matches;
+use super::openapi::{
+    IfNoneMatch, ImagePath, RangeHeader, RequiredPurpose, VerificationPath, refusals,
+};
 use super::problem::Problem;
+use super::purpose::require_purpose;
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
 use crate::domain::verification::State as Standing;
@@ -46,17 +48,19 @@ pub(super) struct ImageView {
     #[serde(with = "time::serde::rfc3339::option")]
     settled_at: Option<OffsetDateTime>,
     content_type: Option<String>,
-    /// Why it may be more, or less, than an image; it is served as an attachment then.
+    /// Why it may be more or less than an image. An unusual image is served as an attachment.
     unusual: Vec<String>,
     bytes: Option<i32>,
     sha256: Option<String>,
 }
 
-/// Which images there are, and what became of them: nothing that shows anybody.
+refusals!(ImagesRefusals = [NotFound] + API_KEY);
+
+/// Which images there are and what happened to them, without their content.
 #[utoipa::path(
     get, path = "/v1/verifications/{id}/images", operation_id = "list-images", tag = "person",
     params(VerificationPath),
-    responses((status = 200, body = ImagesView)),
+    responses((status = 200, body = ImagesView), ImagesRefusals),
     security(("api-key" = ["images:read"])),
 )]
 pub async fn list(
@@ -65,13 +69,17 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
     api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     let rows = api.store.images_of(id).await?;
     Ok(Json(ImagesView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
 }
 
-/// The newest image of its kind, whole or in part. That it was read, by whom and why, is on record.
+refusals!(
+    ImageRefusals = [NotFound, NoImage, Erased, RangeNotSatisfiable] + REQUIRED_PURPOSE + API_KEY
+);
+
+/// The newest image of its kind, whole or in part. The access is recorded in the audit log.
 #[utoipa::path(
     get, path = "/v1/verifications/{id}/images/{kind}", operation_id = "read-image", tag = "person",
     params(ImagePath, RequiredPurpose, IfNoneMatch, RangeHeader),
@@ -80,11 +88,12 @@ pub async fn list(
             (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
             (Vec<u8> = "image/heic"), (Vec<u8> = "image/heif"), (Vec<u8> = "image/avif"),
             (Vec<u8> = "video/mp4"), (Vec<u8> = "video/quicktime"), (Vec<u8> = "*/*"))),
-        (status = 206, description = "The part that was asked for", content(
+        (status = 206, description = "The requested part", content(
             (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/png"), (Vec<u8> = "image/webp"),
             (Vec<u8> = "image/heic"), (Vec<u8> = "image/heif"), (Vec<u8> = "image/avif"),
             (Vec<u8> = "video/mp4"), (Vec<u8> = "video/quicktime"), (Vec<u8> = "*/*"))),
-        (status = 304, description = "As it was"),
+        (status = 304, description = "Not modified"),
+        ImageRefusals,
     ),
     security(("api-key" = ["images:read"])),
 )]
@@ -94,15 +103,15 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
     let kind: ImageKind = kind.parse().map_err(|_| Problem::not_found())?;
-    let doing = doing(&api, &caller, &headers)?;
+    let context = require_purpose(&api, &caller, &headers)?;
     let (Some(vault), Some(archive)) = (&api.vault, &api.archive) else {
         return Err(Problem::unavailable().detail(
             "This process has no vault.keys or no images.store; another one may serve it",
         ));
     };
-    let Some(found) = api.store.read_image(id, kind, &doing).await? else {
+    let Some(found) = api.store.read_image(id, kind, &context).await? else {
         let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),
@@ -121,7 +130,9 @@ pub async fn read(
         return respond(&shown_as, length, None);
     };
     let mut share = archive.room_for(length).await.ok_or_else(|| {
-        Problem::unavailable().detail("Too many images are being read").retry_after(LATER)
+        Problem::unavailable()
+            .detail("Too many images are being read; try again")
+            .retry_after(RETRY_AFTER)
     })?;
     let image = ImageId { verification: id, result: ResultId(found.result_id), kind };
     let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
@@ -129,7 +140,7 @@ pub async fn read(
         tracing::warn!(
             %error, cause = error.cause().code(), verification = %id, "image cannot be read"
         );
-        Problem::unavailable().detail("The object store does not answer")
+        Problem::unavailable().detail("The object store is unavailable")
     })?;
     let opened = sealed
         .ok_or_else(|| "the object store does not have it".to_owned())
@@ -150,10 +161,10 @@ pub async fn read(
     respond(&shown_as, length, Some((wanted, bytes)))
 }
 
-/// For who finds no room.
-const LATER: Duration = Duration::from_secs(1);
+/// After too many image reads at once.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// An image in the clear: wiped, and its share of the memory given back, with its last reader.
+/// A decrypted image. When its last reader is done, it is wiped and its memory returned.
 struct Shown {
     opened: Zeroizing<Vec<u8>>,
     _share: Share,
@@ -166,10 +177,10 @@ impl AsRef<[u8]> for Shown {
 }
 
 /// Which bytes a conditional or partial request gets (RFC 9110, 13 and 14), before anything is
-/// opened; `None`: none, it has them.
+/// decrypted; `None`: the caller has them.
 fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, Problem> {
     let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    if names(asked, IF_NONE_MATCH, etag) {
+    if matches(asked, IF_NONE_MATCH, etag) {
         return Ok(None);
     }
     let range = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|tag| tag == etag));
@@ -179,15 +190,15 @@ fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, 
     }
 }
 
-/// What an answer says about its image.
+/// What the headers say about an image.
 struct ShownAs<'a> {
     etag: &'a str,
     content_type: &'a str,
-    /// A browser may show it; otherwise it is a file to be saved.
+    /// A browser may show it; otherwise it is a file to save.
     inline: bool,
 }
 
-/// The answer: all or a part of it, or that it is as it was.
+/// The response: all, a part, or 304.
 fn respond(
     shown_as: &ShownAs<'_>,
     length: usize,
@@ -212,7 +223,7 @@ fn respond(
     if let Some(range) = range {
         headers.insert(CONTENT_RANGE, value(&range)?);
     }
-    // Whatever it is, a browser shows it as nothing but an image, and runs nothing in it.
+    // Whatever the bytes are, a browser must show them only as an image and run nothing in them.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CONTENT_SECURITY_POLICY,
@@ -223,14 +234,13 @@ fn respond(
     Ok(response)
 }
 
-/// What a `Range` asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// All: no range, several, or one we do not read; a server may answer with everything.
+    /// No range, several ranges, or an unknown unit: a server may answer with everything.
     Whole,
-    /// From, and up to, not included.
+    /// From, inclusive, to, exclusive.
     Of(usize, usize),
-    /// Nothing that there is.
+    /// Beyond the end.
     Outside,
 }
 

@@ -5,36 +5,41 @@ pub mod auth;
 mod backtests;
 pub mod body;
 pub mod callbacks;
-mod conditional;
 mod connections;
-mod consent;
 mod cursor;
 mod decisions;
-mod examples;
+mod erasure;
+mod etag;
+mod four_eyes;
 pub mod health;
 mod images;
+pub mod long_polls;
 mod material;
-pub mod memory;
 mod openapi;
+pub mod memory_budget;
 pub mod metrics;
-mod parameters;
+mod other_source_cache;
 mod policies;
 pub mod problem;
-pub mod rate;
-mod reach;
+mod purpose;
+mod query_parameters;
+pub mod rate_limit;
 mod refetch;
-mod request;
+mod request_body;
+mod request_log;
 mod results;
+mod review_notes;
 mod reviews;
+mod scene_limits;
 pub mod server;
-mod refused;
 pub mod sources;
 pub mod texts;
+mod start;
 mod timeline;
+mod times;
 mod verification;
 mod verifications;
 mod view;
-pub mod waiting;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -62,13 +67,13 @@ use crate::store::signals::Signals;
 use crate::store::verifications::Finding;
 use crate::vault::Vault;
 use auth::ApiKeys;
+use long_polls::LongPolls;
 use problem::Problem;
 use sources::CurrentSources;
 use texts::Texts;
-use waiting::Waiting;
 
-/// What handlers work with. Every layer around a handler clones it with each request, so it is
-/// one pointer: cloned part by part it was 3 % of the CPU of an accept.
+/// The handlers' state. Every layer around a handler clones it with each request, so it is one
+/// pointer: cloning the parts one by one took 3 % of the CPU of an accept.
 #[derive(Clone)]
 pub struct Api(Arc<Parts>);
 
@@ -88,62 +93,51 @@ impl From<Parts> for Api {
 
 /// The parts of an [`Api`].
 pub struct Parts {
-    /// The database.
     pub store: Store,
     /// Group commit of callbacks.
     pub accepting: Accepting,
-    /// Lookups of verifications.
+    /// Loads verifications in groups.
     pub finding: Finding,
-    /// Wake-ups.
     pub signals: Signals,
-    /// Long polls.
-    pub waiting: Waiting,
-    /// What `/readyz` of the public listener found last.
+    pub long_polls: LongPolls,
     pub readiness: health::ReadinessCache,
     /// The public listener serves `/docs`.
     pub docs: bool,
-    /// Internal callers.
     pub keys: ApiKeys,
-    /// Who may post callbacks.
     pub sources: CurrentSources,
-    /// How long an unfinished verification is asked about after its last callback.
+    /// How long an unfinished verification is polled after its last callback.
     pub window: Duration,
-    /// Limits of reading bodies.
     pub bodies: body::Limits,
     /// The provider account, for readiness.
     pub account: String,
-    /// Opens what is sealed; `None`: this process has no keys.
+    /// `None`: this process has no keys.
     pub vault: Option<Arc<Vault>>,
-    /// Where images are; `None`: this process has no store.
+    /// `None`: this process has no image store.
     pub archive: Option<Archive>,
-    /// Has the provider start verifications; `None`: this process does not.
+    /// `None`: this process starts no verifications.
     pub starter: Option<Starter>,
-    /// Which verdicts of persons need another's.
+    /// Which reviews need a second person.
     pub four_eyes: FourEyes,
-    /// What decides is changed by two persons.
+    /// Changing the active policy needs a second person.
     pub policies_need_two: bool,
-    /// Texts for people.
     pub texts: Texts,
-    /// This process also fetches.
+    /// This process also runs workers.
     pub works: bool,
-    /// Where it serves callers.
+    /// The public listener's address.
     pub listens: Option<std::net::SocketAddr>,
-    /// When it looks into the database for its metrics.
+    /// Throttles the metrics' queries.
     pub looks: metrics::Looks,
-    /// Renders the metrics.
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
-    /// Business time.
     pub clock: Clock,
-    /// Ids.
     pub ids: Ids,
-    /// Fires when the process is told to stop.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
-    let routes = if api.docs { routes.merge(openapi::docs(described)) } else { routes };
+    let routes = if api.docs { routes.merge(openapi::docs::routes(described)) } else { routes };
     finish(routes, api)
 }
 
@@ -152,11 +146,11 @@ pub fn description() -> serde_json::Value {
     openapi::document(described_routes().split_for_parts().1)
 }
 
-/// Each handler says itself where it is; see [`openapi`].
+/// Each handler declares its own path; see [`openapi`].
 fn described_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(callbacks::handler))
-        .routes(routes!(verifications::list, verifications::start))
+        .routes(routes!(verifications::list, start::handler))
         .routes(routes!(verification::handler))
         .routes(routes!(results::handler))
         .routes(routes!(decisions::handler))
@@ -164,7 +158,7 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(refetch::one))
         .routes(routes!(refetch::many))
         .routes(routes!(reviews::list, reviews::give))
-        .routes(routes!(material::read, material::erase))
+        .routes(routes!(material::handler, erasure::handler))
         .routes(routes!(images::list))
         .routes(routes!(images::read))
         .routes(routes!(policies::list, policies::add))
@@ -182,6 +176,7 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(backtests::flipped))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(problem::pages::handler))
 }
 
 /// The operations listener: for the scraper and the orchestrator, not for callers.
@@ -189,21 +184,22 @@ pub fn operations_router(api: Api) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready_in_detail))
-        .route("/metrics", get(metrics::handler));
+        .route("/metrics", get(metrics::handler))
+        .route("/problems/{code}", get(problem::pages::handler));
     finish(routes, api)
 }
 
 fn finish(routes: Router<Api>, api: Api) -> Router {
     routes
         .fallback(|| async { Problem::not_found() })
-        .layer(CatchPanicLayer::custom(request::on_panic))
-        .layer(map_response(speak_our_language))
-        .layer(from_fn_with_state(api.clone(), request::observe))
+        .layer(CatchPanicLayer::custom(request_log::on_panic))
+        .layer(map_response(framework_errors_to_problems))
+        .layer(from_fn_with_state(api.clone(), request_log::observe))
         .with_state(api)
 }
 
-/// The framework's own refusals become problems.
-async fn speak_our_language(response: Response) -> Response {
+/// Turns the framework's own error responses into problems.
+async fn framework_errors_to_problems(response: Response) -> Response {
     if response.extensions().get::<Problem>().is_some() {
         return response;
     }
@@ -212,7 +208,7 @@ async fn speak_our_language(response: Response) -> Response {
             let allow = response.headers().get(ALLOW).cloned();
             Problem::method_not_allowed().allow(allow).into_response()
         }
-        // Only a path that is not UTF-8 once decoded gets here.
+        // Only a path that is not UTF-8 after decoding gets here.
         StatusCode::BAD_REQUEST => Problem::not_found().into_response(),
         _ => response,
     }

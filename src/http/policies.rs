@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::{Caller, Scope};
-use super::material::may_say_why;
-use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose};
+use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose, refusals};
 use super::problem::Problem;
-use super::{body, conditional};
+use super::purpose::optional_purpose;
+use super::{body, etag};
 use crate::domain::byte_order_mark;
 use crate::lanes::requested_policy_work;
 use crate::policy::{self, Change, Finding, Policy, Severity};
-use crate::store::audit::Doing;
+use crate::store::audit::AuditContext;
 use crate::store::policies::{Activation, PolicyRow, PolicyText, ShadowCount, Use};
 
 #[derive(Serialize, ToSchema)]
@@ -124,11 +124,13 @@ pub(super) struct ShadowCountView {
     count: i64,
 }
 
+refusals!(PoliciesRefusals = [] + API_KEY);
+
 /// Every policy, and which was used when. A key that is limited to scenes sees what is used there or
 /// in all scenes, and what was never used.
 #[utoipa::path(
     get, path = "/v1/policies", operation_id = "list-policies", tag = "policies",
-    responses((status = 200, body = PoliciesView)),
+    responses((status = 200, body = PoliciesView), PoliciesRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -163,11 +165,13 @@ pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response
     Ok(Json(PoliciesView { items, activations }).into_response())
 }
 
+refusals!(TextRefusals = [NotFound] + API_KEY);
+
 /// The text of one.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}", operation_id = "get-policy", tag = "policies",
     params(PolicyPath, IfNoneMatch),
-    responses((status = 200, body = PolicyTextView, headers(("ETag" = String))), (status = 304, description = "As it was")),
+    responses((status = 200, body = PolicyTextView, headers(("ETag" = String))), (status = 304, description = "Not modified"), TextRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn text(
@@ -176,15 +180,17 @@ pub async fn text(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let found = api.reached_policy(&caller, &digest).await?;
-    conditional::answer(&headers, &PolicyTextView { digest: found.digest, text: found.body })
+    let found = api.visible_policy(&caller, &digest).await?;
+    etag::respond(&headers, &PolicyTextView { digest: found.digest, text: found.body })
 }
+
+refusals!(AddRefusals = [PolicyRefused] + BODY + API_KEY);
 
 /// Adds a text (TOML), checked as by `verdict policy check`; it decides nothing yet.
 #[utoipa::path(
     post, path = "/v1/policies", operation_id = "add-policy", tag = "policies",
     params(Purpose), request_body(content = String, content_type = "application/toml", description = "The policy"),
-    responses((status = 201, body = AddedView), (status = 200, description = "It was known already", body = AddedView)),
+    responses((status = 201, body = AddedView), (status = 200, description = "It was known already", body = AddedView), AddRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn add(
@@ -192,7 +198,7 @@ pub async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (_, doing) = who(&api, &headers).await?;
+    let (_, context) = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
     let (text, loaded) = load(policy_text(&body)?).await?;
     let policy = loaded.map_err(|findings| {
@@ -201,7 +207,7 @@ pub async fn add(
             problem.field("body", finding.to_string())
         })
     })?;
-    let new = api.store.add_policy(policy.digest(), policy.name(), &text, &doing).await?;
+    let new = api.store.add_policy(policy.digest(), policy.name(), &text, &context).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let view = AddedView {
         digest: policy.digest().to_owned(),
@@ -211,11 +217,13 @@ pub async fn add(
     Ok((status, Json(view)).into_response())
 }
 
+refusals!(CheckRefusals = [] + BODY + API_KEY);
+
 /// Checks a text (TOML) as `verdict policy check` does, and keeps nothing.
 #[utoipa::path(
     post, path = "/v1/policies/check", operation_id = "check-policy", tag = "policies",
     request_body(content = String, content_type = "application/toml", description = "The policy"),
-    responses((status = 200, body = CheckedView, description = "What there is to say, good or not")),
+    responses((status = 200, body = CheckedView, description = "What there is to say, good or not"), CheckRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn check(
@@ -234,11 +242,13 @@ pub async fn check(
     Ok(Json(CheckedView { good: digest.is_some(), digest, findings }).into_response())
 }
 
+refusals!(DiffRefusals = [NotFound] + API_KEY);
+
 /// What differs between two policies, line by line.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}/diff/{other}", operation_id = "diff-policies", tag = "policies",
     params(PolicyPairPath),
-    responses((status = 200, body = DiffView)),
+    responses((status = 200, body = DiffView), DiffRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn diff(
@@ -247,8 +257,8 @@ pub async fn diff(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let old = api.reached_policy(&caller, &digest).await?;
-    let new = api.reached_policy(&caller, &other).await?;
+    let old = api.visible_policy(&caller, &digest).await?;
+    let new = api.visible_policy(&caller, &other).await?;
     let view = |change: Change<'_>| ChangeView {
         change: if change.added { "added" } else { "removed" },
         line: change.line,
@@ -301,11 +311,13 @@ fn finding_view(finding: &Finding, text: &str) -> FindingView {
     }
 }
 
+refusals!(ComparedRefusals = [NotFound] + API_KEY);
+
 /// How a policy in shadow compares with what counted, by its newest 100,000 decisions.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}/shadow", operation_id = "compare-shadow", tag = "policies",
     params(PolicyPath),
-    responses((status = 200, body = ShadowView)),
+    responses((status = 200, body = ShadowView), ComparedRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn compared(
@@ -314,7 +326,7 @@ pub async fn compared(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    api.reached_policy(&caller, &digest).await?;
+    api.visible_policy(&caller, &digest).await?;
     let scenes = caller.scenes.names();
     let counts = api.store.shadow_counts(&digest, scenes.as_deref()).await?;
     let agrees = |count: &&ShadowCount| count.outcome == count.active_outcome;
@@ -335,10 +347,10 @@ pub async fn compared(
 }
 
 /// Who asks; a purpose may be said, and is recorded.
-pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<(Caller, Doing), Problem> {
+pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<(Caller, AuditContext), Problem> {
     let caller = api.keys.require(headers, Scope::PoliciesWrite).await?;
-    let doing = may_say_why(api, &caller, headers)?;
-    Ok((caller, doing))
+    let context = optional_purpose(api, &caller, headers)?;
+    Ok((caller, context))
 }
 
 impl From<Activation> for ActivationView {

@@ -2,22 +2,24 @@
 //!
 //! A problem tells the caller what is wrong and what to do; causes inside us go to the log.
 
+mod codes;
+pub mod pages;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::callback::CallbackError;
-use crate::domain::members::FieldError;
+use crate::domain::field_error::FieldError;
 use crate::lanes::Busy;
 use crate::store;
 
-/// What a problem's `type` begins with; the stable code follows.
-const TYPE_BASE: &str = "https://verdict.invalid/problems/";
+pub use codes::Code;
 
 /// SQLSTATEs: a byte sequence, or a character in JSON, that Postgres does not store.
 const UNSTORABLE: [&str; 2] = ["22021", "22P05"];
@@ -28,9 +30,7 @@ pub struct Problem(Box<Parts>);
 
 #[derive(Clone, Debug)]
 struct Parts {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
+    code: Code,
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldProblem>,
     retry_after: Option<Duration>,
@@ -47,7 +47,7 @@ struct FieldProblem {
     detail: Cow<'static, str>,
 }
 
-/// The body.
+/// The body of the response.
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -63,98 +63,10 @@ struct Document<'a> {
     backtest: Option<Uuid>,
 }
 
-macro_rules! problems {
-    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $title:literal;)*) => {
-        impl Problem {$(
-            $(#[$doc])*
-            pub fn $name() -> Self {
-                Self::new(StatusCode::$status, $code, $title)
-            }
-        )*}
-    };
-}
-
-problems! {
-    /// The body is not a JSON object.
-    malformed_json = BAD_REQUEST, "malformed-json", "The body is not a JSON object";
-    /// A `+` in a query string, where it means a blank.
-    plus_in_query = BAD_REQUEST, "plus-in-query", "A + in a query string means a blank: write + as %2B";
-    /// A signature header is missing.
-    signature_missing = UNAUTHORIZED, "signature-missing", "webhook-id, webhook-timestamp and webhook-signature are required";
-    /// No secret verifies the signature.
-    signature_invalid = UNAUTHORIZED, "signature-invalid", "The signature does not verify";
-    /// The timestamp is too old or too new.
-    timestamp_out_of_tolerance = UNAUTHORIZED, "timestamp-out-of-tolerance", "webhook-timestamp is more than 5 minutes away from our clock";
-    /// The timestamp is in another unit. Told only where the signature verifies.
-    timestamp_not_seconds = UNAUTHORIZED, "timestamp-not-seconds", "Send webhook-timestamp as whole seconds since 1970, not milli-, micro- or nanoseconds, and sign that text";
-    /// No API key.
-    api_key_missing = UNAUTHORIZED, "api-key-missing", "Send Authorization: Bearer <api key>";
-    /// Not a good API key.
-    api_key_invalid = UNAUTHORIZED, "api-key-invalid", "This API key is not known or was revoked";
-    /// The key may not do this.
-    scope_missing = FORBIDDEN, "scope-missing", "This API key lacks the scope for this";
-    /// The key is limited to other scenes.
-    other_scene = FORBIDDEN, "other-scene", "This API key is limited to other scenes: name one of its own";
-    /// Two persons must agree, and the key names none.
-    person_missing = FORBIDDEN, "person-missing", "Two persons must agree to this, and this API key names none: use a key made with --person";
-    /// No such route or resource.
-    not_found = NOT_FOUND, "not-found", "There is nothing here";
-    /// The route knows other methods.
-    method_not_allowed = METHOD_NOT_ALLOWED, "method-not-allowed", "This resource does not know this method";
-    /// The provider has said nothing of the person.
-    no_material = NOT_FOUND, "no-material", "There is no personal data about this verification";
-    /// No such image is kept.
-    no_image = NOT_FOUND, "no-image", "No such image of this verification is kept";
-    /// A range beyond the image.
-    range_not_satisfiable = RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "The range lies outside the image";
-    /// The person was forgotten.
-    erased = GONE, "erased", "The person's data was erased; nothing more is accepted or shown";
-    /// Why, is not said.
-    purpose_missing = BAD_REQUEST, "purpose-missing", "Send Verdict-Purpose: why this is done; it is recorded";
-    /// The body did not come in time.
-    request_timeout = REQUEST_TIMEOUT, "request-timeout", "The body did not arrive in time";
-    /// The message id was used for other bytes.
-    idempotency_mismatch = CONFLICT, "idempotency-mismatch", "This webhook-id was already used for another body";
-    /// The verification belongs to another source. Says nothing about it.
-    other_source = CONFLICT, "other-source", "This verification belongs to another source of callbacks";
-    /// Too many bytes.
-    body_too_large = PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
-    /// Not JSON, or encoded.
-    unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Send application/json without a content encoding";
-    /// A policy with errors.
-    policy_refused = UNPROCESSABLE_ENTITY, "policy-refused", "The policy has errors";
-    /// One backtest at a time.
-    backtest_running = CONFLICT, "backtest-running", "Another backtest is running; start this one when it is done";
-    /// Nothing to roll back to, or no shadow to promote.
-    nothing_to_change = CONFLICT, "nothing-to-change", "There is nothing to go back to, or no shadow to promote";
-    /// The proposal was carried out by somebody else, or lapsed, at this moment.
-    proposal_closed = CONFLICT, "proposal-closed", "This was carried out or withdrawn at the same moment: look again, then ask again if need be";
-    /// Nothing was decided yet that a person could look at.
-    nothing_to_review = CONFLICT, "nothing-to-review", "There is no decision about this verification yet";
-    /// Another decision stands than the one that was looked at.
-    decision_changed = PRECONDITION_FAILED, "decision-changed", "Another decision stands by now: look again";
-    /// The provider will not start this verification.
-    provider_refused = UNPROCESSABLE_ENTITY, "provider-refused", "The provider refuses to start this verification";
-    /// The provider does not answer, or not to us.
-    provider_unavailable = SERVICE_UNAVAILABLE, "provider-unavailable", "The provider cannot be asked now; try again shortly";
-    /// Members or parameters are wrong.
-    invalid_field = UNPROCESSABLE_ENTITY, "invalid-field", "Some fields are wrong";
-    /// Too many requests.
-    rate_limited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests: wait as Retry-After says";
-    /// The caller, or all callers together, hold too many long polls.
-    too_many_waits = TOO_MANY_REQUESTS, "too-many-waits", "Too many requests wait for verifications: ask without wait, or try again later";
-    /// Our fault.
-    internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
-    /// Cannot commit now.
-    unavailable = SERVICE_UNAVAILABLE, "unavailable", "This cannot be done now; try again shortly";
-}
-
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+    fn new(code: Code) -> Self {
         Self(Box::new(Parts {
-            status,
             code,
-            title,
             detail: None,
             errors: Vec::new(),
             retry_after: None,
@@ -196,17 +108,12 @@ impl Problem {
         self
     }
 
-    /// HTTP status.
-    pub fn status(&self) -> u16 {
-        self.0.status.as_u16()
+    /// Its code, which determines its status and its title.
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 
-    /// One sentence, the same for every refusal with this code.
-    pub fn title(&self) -> &'static str {
-        self.0.title
-    }
-
-    /// As it looks, with an invented request id.
+    /// The document, with an invented request id.
     pub fn example(&self) -> serde_json::Value {
         serde_json::to_value(self.document("01a20a60-ab14-716e-b2d7-1c1f7a7d1ac0"))
             .unwrap_or_default()
@@ -215,10 +122,10 @@ impl Problem {
     fn document<'a>(&'a self, request_id: &'a str) -> Document<'a> {
         let parts = &self.0;
         Document {
-            r#type: format!("{TYPE_BASE}{}", parts.code),
-            title: parts.title,
-            status: parts.status.as_u16(),
-            code: parts.code,
+            r#type: pages::path(parts.code),
+            title: parts.code.title(),
+            status: parts.code.status().as_u16(),
+            code: parts.code.as_str(),
             detail: parts.detail.as_deref(),
             instance: request_id,
             errors: &parts.errors,
@@ -226,17 +133,12 @@ impl Problem {
         }
     }
 
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        self.0.code
-    }
-
     /// The complete response.
     pub fn render(&self, request_id: &str) -> Response {
         let parts = &self.0;
         let document = self.document(request_id);
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        let mut response = (parts.status, body).into_response();
+        let mut response = (parts.code.status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = parts.retry_after {
@@ -250,7 +152,7 @@ impl Problem {
         {
             headers.insert(CONTENT_RANGE, range);
         }
-        if parts.code.starts_with("api-key") {
+        if matches!(parts.code, Code::ApiKeyMissing | Code::ApiKeyInvalid) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -274,9 +176,15 @@ impl Problem {
 impl IntoResponse for Problem {
     /// An empty response that carries the problem to the layer which renders it.
     fn into_response(self) -> Response {
-        let mut response = self.0.status.into_response();
+        let mut response = self.0.code.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code)
     }
 }
 
@@ -336,7 +244,7 @@ mod tests {
         {
             let at = store::Place::here();
             let error = store::Error::Refused { code: sqlstate.to_owned(), constraint: None, at };
-            assert_eq!(Problem::from(error).code(), code, "{sqlstate}");
+            assert_eq!(Problem::from(error).code().as_str(), code, "{sqlstate}");
         }
     }
 }

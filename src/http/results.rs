@@ -1,5 +1,5 @@
-//! `GET /v1/verifications/{id}/results`: every answer of the provider, oldest first, without
-//! personal data.
+//! `GET /v1/verifications/{id}/results`: every result of the provider, oldest first, without personal
+//! data.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -7,15 +7,17 @@ use http::HeaderMap;
 
 use super::Api;
 use super::auth::Scope;
-use super::conditional;
-use super::openapi::{IfNoneMatch, VerificationPath};
+use super::etag;
+use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
 use super::view::{Page, ResultView};
 
-/// Every answer of the provider, oldest first, without personal data.
+refusals!(ResultsRefusals = [NotFound] + API_KEY);
+
+/// Every result of the provider, oldest first, without personal data.
 #[utoipa::path(get, path = "/v1/verifications/{id}/results", operation_id = "list-results", tag = "verifications",
     params(VerificationPath, IfNoneMatch),
-    responses((status = 200, body = Page<ResultView>, headers(("ETag" = String))), (status = 304, description = "As it was")),
+    responses((status = 200, body = Page<ResultView>, headers(("ETag" = String))), (status = 304, description = "Not modified"), ResultsRefusals),
     security(("api-key" = ["results:read"])))]
 pub async fn handler(
     State(api): State<Api>,
@@ -23,10 +25,10 @@ pub async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
     let results = api.store.results_of(id).await?;
     if results.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
-    conditional::answer(&headers, &Page::whole(results.into_iter().map(ResultView::from)))
+    etag::respond(&headers, &Page::whole(results.into_iter().map(ResultView::from)))
 }

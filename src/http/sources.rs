@@ -1,20 +1,20 @@
-//! Who may post callbacks at this moment: replaced whole while requests are under way.
+//! The configured sources of callbacks. A reload replaces all of them while requests are served.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::callbacks::{Source, Sources};
-use super::refused::RefusedPairs;
+use super::other_source_cache::OtherSourceCache;
 use crate::vault::SealError;
 use crate::vault::webhook::Secret;
 
-/// The present ones. A request keeps the one it began with.
+/// The present sources. A request keeps the one it began with.
 #[derive(Debug)]
 pub struct CurrentSources {
-    /// Random, so nothing verifies under it. It stands in for secrets that do not exist.
+    /// Random, so nothing verifies under it. It takes the place of secrets that do not exist.
     dummy: Secret,
     current: RwLock<Current>,
-    pub(super) refused: RefusedPairs,
+    pub(super) refusals: OtherSourceCache,
 }
 
 #[derive(Debug)]
@@ -22,64 +22,60 @@ struct Current {
     sources: Sources,
     /// By source, each list padded with the dummy to the same length.
     secrets: BTreeMap<String, Arc<[Secret]>>,
-    /// What an unknown source is judged by: as many dummies.
+    /// For an unknown source: as many dummies.
     unknown: Arc<[Secret]>,
 }
 
-/// By what a callback to one path is judged. An unknown source costs as many MACs as a known one,
-/// so neither the answer nor its time tells which names exist.
+/// What verifies a callback to one path. An unknown source costs as many MACs as a known one, so
+/// neither the answer nor its time reveals which names exist.
 #[derive(Clone, Debug)]
 pub struct Judge {
-    /// The source; `None` if there is none of that name.
+    /// `None`: there is none of that name.
     pub source: Option<Arc<Source>>,
-    /// Secrets that may have signed.
     pub secrets: Arc<[Secret]>,
 }
 
 impl CurrentSources {
-    /// To begin with. Fails without randomness.
+    /// Fails without randomness.
     pub fn new(sources: Sources) -> Result<Self, SealError> {
         let dummy = Secret::generate()?;
         let current = RwLock::new(Current::new(sources, &dummy));
-        Ok(Self { dummy, current, refused: RefusedPairs::default() })
+        Ok(Self { dummy, current, refusals: OtherSourceCache::default() })
     }
 
-    /// The source of that name.
     pub fn get(&self, name: &str) -> Option<Arc<Source>> {
         self.read().sources.get(name).cloned()
     }
 
-    /// By what a callback to that name is judged.
     pub fn judge(&self, name: &str) -> Judge {
         let current = self.read();
         let secrets = current.secrets.get(name).unwrap_or(&current.unknown);
         Judge { source: current.sources.get(name).cloned(), secrets: Arc::clone(secrets) }
     }
 
-    /// The only source there is; `None` where there are several.
+    /// The source, if there is only one.
     pub fn only(&self) -> Option<Arc<Source>> {
         let current = self.read();
         let mut all = current.sources.values();
         all.next().filter(|_| all.next().is_none()).cloned()
     }
 
-    /// The names of all of them.
     pub fn names(&self) -> Vec<String> {
         self.read().sources.keys().cloned().collect()
     }
 
-    /// From now on these. What was sent in the last second counts against the new limits.
+    /// Replaces all sources. What was sent in the last second counts against the new limits.
     pub fn replace(&self, sources: Sources) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         for (name, source) in &sources {
             let before = current.sources.get(name).and_then(|source| source.rate.as_ref());
             if let (Some(rate), Some(before)) = (&source.rate, before) {
-                rate.go_on_from(before);
+                rate.continue_from(before);
             }
         }
         *current = Current::new(sources, &self.dummy);
         drop(current);
-        self.refused.clear();
+        self.refusals.clear();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Current> {

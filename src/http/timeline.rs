@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::Api;
 use super::auth::Scope;
-use super::conditional;
-use super::openapi::{IfNoneMatch, VerificationPath};
+use super::etag;
+use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
 use crate::domain::answer::AnswerError;
 use crate::domain::decision::{DecidedBy, Outcome};
@@ -22,14 +22,14 @@ use crate::domain::timeline::{Event, What, in_causal_order};
 #[derive(Serialize, ToSchema)]
 pub(super) struct TimelineView {
     verification_id: VerificationId,
-    /// Causes before effects; of callbacks and records the newest 500.
+    /// Causes before effects; of callbacks and audit entries the newest 500.
     items: Vec<EventView>,
 }
 
 /// One thing that happened.
 #[derive(Serialize, ToSchema)]
 struct EventView {
-    /// By the clock of whoever wrote it; the order of the list is the one that holds.
+    /// By the clock of the process that wrote it; the order of the list is authoritative.
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
     #[serde(flatten)]
@@ -39,7 +39,7 @@ struct EventView {
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum WhatView {
-    /// The app's backend said the user has finished: a hint.
+    /// The app's backend said that the user has finished: a hint.
     CallbackAccepted {
         source: String,
         message_id: String,
@@ -67,7 +67,7 @@ enum WhatView {
         by: DecidedBy,
         policy: String,
     },
-    /// A person gave a verdict; without a decision another has to agree.
+    /// A person reviewed the decision; without `decision_id` a second person has to agree.
     Reviewed {
         review_id: ReviewId,
         about: DecisionId,
@@ -77,11 +77,13 @@ enum WhatView {
         person: Option<String>,
         decision_id: Option<DecisionId>,
     },
-    /// An image was kept, looked at, or lost.
+    /// An image was archived, purged or lost.
     ImageSettled { result_id: Uuid, kind: String, state: String, reason: Option<String> },
-    /// Something was done that the audit holds: reading, asking again, erasing …
+    /// The audit log has an entry: reading, refetching, erasing and so on.
     Recorded { action: String, actor: String, audit_position: i64 },
 }
+
+refusals!(TimelineRefusals = [NotFound] + API_KEY);
 
 /// Everything that happened, causes before effects.
 #[utoipa::path(
@@ -89,7 +91,8 @@ enum WhatView {
     tag = "verifications", params(VerificationPath, IfNoneMatch),
     responses(
         (status = 200, body = TimelineView, headers(("ETag" = String))),
-        (status = 304, description = "As it was"),
+        (status = 304, description = "Not modified"),
+        TimelineRefusals,
     ),
     security(("api-key" = ["results:read"])),
 )]
@@ -99,13 +102,13 @@ pub async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
     let events = api.store.events_of(id).await?;
     if events.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     let items = in_causal_order(events).into_iter().map(EventView::from).collect();
-    conditional::answer(&headers, &TimelineView { verification_id: id, items })
+    etag::respond(&headers, &TimelineView { verification_id: id, items })
 }
 
 impl From<Event> for EventView {

@@ -1,44 +1,46 @@
-//! `GET /v1/verifications/{id}`: one verification with its standing decision; `?wait=` holds the
-//! request until it is settled.
+//! `GET /v1/verifications/{id}`: one verification with its current decision. `?wait=` is a long poll.
 
 use std::time::{Duration, Instant};
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use utoipa::IntoParams;
 
 use super::Api;
 use super::auth::{KEY_CACHE_TTL, Scope};
-use super::conditional;
-use super::openapi::{IfNoneMatch, VerificationPath};
-use super::parameters::Parameters;
+use super::etag;
+use super::long_polls::{TooManyWaits, Waiter};
+use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
+use super::query_parameters::Parameters;
 use super::view::VerificationView;
-use super::waiting::{TooMany, Waiter};
 
 /// Longest wait, in seconds: below the idle limits of common load balancers.
 const MAX_WAIT_SECONDS: u64 = 60;
-/// For a caller without a place to wait in.
+/// After too many long polls.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what the handler reads by hand")]
 pub(super) struct Wait {
-    /// Seconds to wait for it to settle: it answers as soon as it is decided, expired or failed,
-    /// or with what there is when the time is over.
+    /// Long poll: answers as soon as the verification is decided, expired or failed, and after
+    /// this many seconds in any case.
     #[param(minimum = 0, maximum = 60, required = false)]
     wait: u64,
 }
 
-/// One verification with its standing decision.
+refusals!(GetRefusals = [NotFound, TooManyWaits] + QUERY + API_KEY);
+
+/// One verification with its current decision.
 #[utoipa::path(
     get, path = "/v1/verifications/{id}", operation_id = "get-verification", tag = "verifications",
     params(VerificationPath, Wait, IfNoneMatch),
     responses(
         (status = 200, body = VerificationView, headers(("ETag" = String))),
-        (status = 304, description = "As it was"),
+        (status = 304, description = "Not modified"),
+        GetRefusals,
     ),
     security(("api-key" = ["decisions:read"])),
 )]
@@ -54,26 +56,26 @@ pub async fn handler(
     let wait = parameters.read("wait", in_range, "must be whole seconds from 0 to 60");
     parameters.finish()?;
     let wait = wait?.map_or(Duration::ZERO, Duration::from_secs);
-    let id = api.reached(&caller, &id).await?;
+    let id = api.visible_verification(&caller, &id).await?;
 
-    let place = (!wait.is_zero()).then(|| api.waiting.enter(id, caller.key_id));
+    let waiter = (!wait.is_zero()).then(|| api.long_polls.enter(id, caller.key_id));
     let mut found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
-    // Without a place, what has settled is still answered.
-    if let Some(place) = place.filter(|_| !found.state.is_settled()) {
+    // A settled verification is answered even when there are too many long polls.
+    if let Some(waiter) = waiter.filter(|_| !found.state.is_settled()) {
         let mut waiter =
-            place.map_err(|TooMany| Problem::too_many_waits().retry_after(RETRY_AFTER))?;
+            waiter.map_err(|TooManyWaits| Problem::too_many_waits().retry_after(RETRY_AFTER))?;
         tokio::select! {
             ended = wait_for_change(&api, &mut waiter, wait, &headers) => ended?,
-            // A stop answers with what there is.
+            // A stopping process answers with the present state.
             () = api.stop.cancelled() => {}
         }
         found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
-    conditional::answer(&headers, &VerificationView::from(found))
+    etag::respond(&headers, &VerificationView::from(found))
 }
 
-/// Waits until the verification settles or the time is over, as long as the key works: one that is
-/// revoked or expires meanwhile learns nothing more.
+/// Waits until the verification settles or the time is over. A key that is revoked or expires
+/// meanwhile learns nothing more.
 async fn wait_for_change(
     api: &Api,
     waiter: &mut Waiter,
@@ -86,8 +88,10 @@ async fn wait_for_change(
         let over = waiter.wait(left.min(KEY_CACHE_TTL)).await || left <= KEY_CACHE_TTL;
         let still = api.keys.require_still(headers, Scope::DecisionsRead, KEY_CACHE_TTL).await;
         match still {
-            // A database that is away for a moment ends no wait.
-            Err(problem) if problem.status() != 503 || over => return Err(problem),
+            // A database that is unavailable for a moment does not end the wait.
+            Err(problem) if problem.code().status() != StatusCode::SERVICE_UNAVAILABLE || over => {
+                return Err(problem);
+            }
             _ if over => return Ok(()),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! The JSON shapes of answers: the contract, in one place.
+//! JSON of answers that several endpoints share.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::domain::verification::{Failure, State, Verification};
 use crate::policy::field::{Field, by_name};
 use crate::policy::{Policy, missing_evidence};
 
-/// A page of things.
+/// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// Oldest first in histories, newest first in lists.
     pub items: Vec<T>,
-    /// Where to go on; `null` at the end.
+    /// Of the next page; `null`: there is none.
     pub next_cursor: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl<T> Page<T> {
     }
 }
 
-/// A verification with its standing decision.
+/// A verification with its current decision.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationView {
     id: VerificationId,
@@ -48,11 +48,11 @@ pub struct VerificationView {
     updated_at: OffsetDateTime,
     attempts: i32,
     decision: Option<DecisionView>,
-    /// Why it was given up; `null` unless the state is `failed`.
+    /// `null` unless the state is `failed`.
     failure: Option<FailureView>,
 }
 
-/// Why a verification was given up, and what to do.
+/// Why a verification failed, and what to do.
 #[derive(Debug, Serialize, ToSchema)]
 struct FailureView {
     /// `no-answer`, `unreadable-answer`, `refused-by-provider`, `provider-fails` or
@@ -98,7 +98,7 @@ pub struct DecisionView {
     result_id: ResultId,
     #[serde(with = "time::serde::rfc3339")]
     decided_at: OffsetDateTime,
-    /// It judges the answer of a simulated provider: nobody was really verified.
+    /// The result came from a simulated provider: nobody was really verified.
     simulated: bool,
 }
 
@@ -169,7 +169,7 @@ fn at_edge(mut observed: Observation) -> Observation {
     observed
 }
 
-/// One answer of the provider, without personal data.
+/// One result of the provider, without personal data.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ResultView {
     id: ResultId,
@@ -184,7 +184,7 @@ pub struct ResultView {
     /// The same evidence by the names that policies use, without what is absent: what an example of
     /// a policy and `verdict policy try` take.
     fields: Option<BTreeMap<&'static str, Datum>>,
-    /// The person was erased: of the answer only its status and its time are left.
+    /// The person was erased: of the result only its status and its time are left.
     coarsened: bool,
     http_status: u16,
     error: Option<AnswerError>,

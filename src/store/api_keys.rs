@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::{Result, Store};
 use crate::domain::ids::ApiKeyId;
 
@@ -81,7 +81,7 @@ impl Store {
         name: &str,
         digest: &[u8; 32],
         scopes: &[&str],
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<()> {
         self.add_api_key_with(id, name, digest, scopes, &KeyTerms::default(), doing).await
     }
@@ -94,7 +94,7 @@ impl Store {
         digest: &[u8; 32],
         scopes: &[&str],
         terms: &KeyTerms,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<()> {
         self.run(|| async {
             sqlx::query(
@@ -177,7 +177,7 @@ impl Store {
     }
 
     /// Ends a key, on record; `false` if there is no such key still good.
-    pub async fn revoke_api_key(&self, id: ApiKeyId, doing: &Doing) -> Result<bool> {
+    pub async fn revoke_api_key(&self, id: ApiKeyId, doing: &AuditContext) -> Result<bool> {
         // Not repeated: a second try would find the first one's work and call it missing.
         self.once(async {
             sqlx::query(

@@ -9,7 +9,7 @@ use super::{Result, Store};
 
 /// Who does something that is recorded, and why.
 #[derive(Clone, Debug)]
-pub struct Doing {
+pub struct AuditContext {
     /// `key:` and an API key's id, `cli:` and a user, or `service`.
     pub actor: String,
     /// As the caller said; nothing of a person.
@@ -61,7 +61,7 @@ impl Store {
     /// is for what is done elsewhere.
     pub async fn record(
         &self,
-        doing: &Doing,
+        doing: &AuditContext,
         action: &str,
         subject: Option<Uuid>,
         details: Option<&str>,

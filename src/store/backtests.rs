@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::tasks::{Task, task};
 use super::{Error, Result, Store};
 use crate::domain::ids::LeaseToken;
@@ -71,7 +71,7 @@ impl Store {
     pub async fn start_backtest(
         &self,
         asked: &BacktestAsked<'_>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Started> {
         // Two that start at the same moment do not see each other: the index lets one in, and the
         // other finds it with its next statement. It may be over by then, and another one begin.
@@ -89,7 +89,7 @@ impl Store {
     async fn try_to_start_backtest(
         &self,
         asked: &BacktestAsked<'_>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<(bool, Option<Uuid>)> {
         // backtests::start: the run, its work and the record of who wanted it commit together. At
         // most one is running: `backtests_one_running`, and those of earlier versions are seen.

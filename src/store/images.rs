@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 use crate::domain::image::ImageKind;
@@ -109,7 +109,7 @@ impl Store {
         &self,
         id: VerificationId,
         kind: ImageKind,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<ArchivedImage>> {
         // images::read: nobody learns where an image is unless the reading is on record.
         self.once(async {

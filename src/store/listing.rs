@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::verifications::{COLUMNS, verification};
 use super::{Result, Store};
 use crate::domain::callback::{BizId, BizType};
@@ -84,7 +84,7 @@ impl Store {
         &self,
         filter: &Filter,
         window: Duration,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Vec<VerificationId>> {
         // listing::refetch_many: locked in the order in which accepting locks, so that the two cannot
         // deadlock; whoever changed its state meanwhile is left alone. Repeated, it finds others.

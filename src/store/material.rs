@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 
@@ -54,7 +54,7 @@ impl Store {
     pub async fn read_material(
         &self,
         id: VerificationId,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<SealedMaterial>> {
         // material::read: no row leaves the database unless its reading is on record.
         self.once(async {
@@ -89,7 +89,7 @@ impl Store {
     /// In two statements, because what a completion commits while the first waits for it is seen
     /// by the second only. After the first nothing can be added any more; if the second does not
     /// come, [`Store::finish_erasures`] does it.
-    pub async fn erase(&self, id: VerificationId, doing: &Doing) -> Result<Option<Receipt>> {
+    pub async fn erase(&self, id: VerificationId, doing: &AuditContext) -> Result<Option<Receipt>> {
         if !self.begin_erasure(id, None, doing).await? {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Store {
         &self,
         id: VerificationId,
         than: OffsetDateTime,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<bool> {
         if !self.begin_erasure(id, Some(than), doing).await? {
             return Ok(false);
@@ -117,7 +117,7 @@ impl Store {
         &self,
         id: VerificationId,
         unless_since: Option<OffsetDateTime>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<bool> {
         // material::begin_erasure: takes the lease away from whoever is asking about it, so that
         // no key, answer or material can be added. How old it is, is judged here: a callback may

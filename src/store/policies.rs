@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::proposals::{Second, seconded};
 use super::{Result, Store};
 
@@ -159,7 +159,7 @@ impl Store {
         digest: &str,
         name: &str,
         body: &str,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<bool> {
         // policies::add: a text is added once, and who added it is on record.
         self.run(|| async {
@@ -193,7 +193,7 @@ impl Store {
         biz_type: &str,
         digest: Option<&str>,
         second: Option<&Second>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Changed> {
         // policies::use: what decides and the record of who wanted it change together. Here and
         // below, `verdict_activations` lets one change follow the other: a replica that has seen an
@@ -252,7 +252,7 @@ impl Store {
         &self,
         biz_type: &str,
         agreed: Option<Agreed<'_>>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<String>> {
         // policies::promote: both changes and the record in one statement.
         self.once(async {
@@ -301,7 +301,7 @@ impl Store {
     pub async fn roll_back_policy(
         &self,
         biz_type: &str,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<Option<String>>> {
         // policies::roll_back: `past` goes from what counts now to what counted before it was
         // activated, and so on; activation 0 stands for none.
@@ -352,7 +352,7 @@ impl Store {
         &self,
         biz_type: &str,
         agreed: Option<Agreed<'_>>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<bool> {
         // policies::deactivate: never the general one, which would leave nothing to decide by.
         self.once(async {

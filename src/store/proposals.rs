@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::api_keys::key_works;
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::{Error, Result, Store};
 use crate::domain::ids::ApiKeyId;
 use crate::domain::proposal::Call;
@@ -86,7 +86,7 @@ impl Store {
         id: Uuid,
         call: &Call<'_>,
         voter: Voter<'_>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Proposed> {
         for _ in 0..MAX_LOOKS {
             self.close_lapsed_proposals(call).await?;
@@ -131,7 +131,7 @@ impl Store {
         id: Uuid,
         call: &Call<'_>,
         voter: Voter<'_>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<bool> {
         let mut details = call.details();
         details["proposal"] = id.to_string().into();

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::api_keys::key_works;
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::{Error, Result, Store};
 use crate::domain::decision::Outcome;
 use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
@@ -76,7 +76,7 @@ pub struct SealedReview {
 
 impl Store {
     /// Keeps a verdict and, if it counts, the decision it makes, in one commit.
-    pub async fn review(&self, review: &NewReview, doing: &Doing) -> Result<Reviewed> {
+    pub async fn review(&self, review: &NewReview, doing: &AuditContext) -> Result<Reviewed> {
         match self.write_review(review, doing, true).await? {
             // Two who agreed at the same moment did not see each other; now each sees both.
             Reviewed::Proposed => match self.write_review(review, doing, false).await? {
@@ -91,7 +91,7 @@ impl Store {
     async fn write_review(
         &self,
         review: &NewReview,
-        doing: &Doing,
+        doing: &AuditContext,
         is_new: bool,
     ) -> Result<Reviewed> {
         let (found, decided): (bool, bool) = self
@@ -143,7 +143,7 @@ impl Store {
     pub async fn read_reviews(
         &self,
         id: VerificationId,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Vec<SealedReview>> {
         // reviews::read: a note may name the person, so nobody reads one without a record of it.
         self.once(async {

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit::Doing;
+use super::audit::AuditContext;
 use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
 use super::proposals::{Second, seconded};
@@ -244,7 +244,7 @@ impl Store {
         id: VerificationId,
         window: Duration,
         reopening: Option<&Reopening>,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<Refetched>> {
         let second = reopening.and_then(|reopening| reopening.second.as_ref());
         // verifications::refetch: counts as a hint, so that a fetch under way does not swallow it;
@@ -304,7 +304,7 @@ impl Store {
         starting: &Starting,
         source: Option<&SourceAccess>,
         token_lives: Duration,
-        doing: &Doing,
+        doing: &AuditContext,
     ) -> Result<Option<Verification>> {
         let shared = shared_owners(source.into_iter());
         // verifications::started: what is due earlier stays so; nothing is closed or reopened.

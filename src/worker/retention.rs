@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Worker;
 use crate::domain::ids::{LeaseToken, earliest};
 use crate::store;
-use crate::store::audit::Doing;
+use crate::store::audit::AuditContext;
 use crate::store::retention::{OldPage, RetentionClock};
 
 /// Verifications looked at by one statement.
@@ -99,7 +99,7 @@ impl Worker {
             let deleted = self.store.delete_callbacks_of(&page.old, cutoff).await?;
             return Ok(u64::try_from(deleted).unwrap_or(u64::MAX));
         }
-        let doing = Doing {
+        let doing = AuditContext {
             actor: "service".to_owned(),
             purpose: Some("retention.person_days".to_owned()),
             at: self.clock.now(),

@@ -12,7 +12,7 @@ use verdict::domain::erasure::REMAINING;
 use verdict::domain::ids::VerificationId;
 use verdict::policy::Policy;
 use verdict::sandbox::scenario::{Behaviour, CardEnd, Person, Scenario};
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::policies::Use;
 
 use crate::harness::{
@@ -112,8 +112,8 @@ fn default_rules() -> &'static str {
     text.find("[[example]]").map_or(text, |examples| &text[..examples])
 }
 
-fn doing() -> Doing {
-    Doing { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
+fn doing() -> AuditContext {
+    AuditContext { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
 }
 
 /// A database in which a curious policy decides, and another one beside it.

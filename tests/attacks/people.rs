@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use verdict::domain::ids::ApiKeyId;
 use verdict::http::auth::Scope;
 use verdict::store::api_keys::KeyTerms;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::policies::{Changed, Use};
 
 use crate::harness::{
@@ -59,7 +59,7 @@ async fn refetches(app: &TestApp, key: &str, id: &str) -> Reply {
 }
 
 async fn revoke(app: &TestApp, id: ApiKeyId) {
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     assert!(app.store.revoke_api_key(id, &doing).await.unwrap());
 }
 
@@ -414,7 +414,7 @@ async fn policies_and_backtests_work_within_the_scenes_of_a_key() {
             assert_eq!(app.get_as(&format!("{path}/flips"), key).await.status, status, "{path}");
         }
     }
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     let used = app.store.use_policy(Use::Active, "test", Some(&other), None, &doing).await;
     assert_eq!(used.unwrap(), Changed::Now);
     for path in [

@@ -12,7 +12,7 @@ use verdict::app::Role;
 use verdict::domain::body_digest::BodyDigest;
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::domain::source::SourceAccess;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::{Accepted, Incoming};
 
 const SHOP: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcCdzIG93biBiYWNrZW5k";
@@ -437,7 +437,7 @@ async fn the_digest_of_a_callback_gives_nothing_back_and_goes_with_the_person() 
     assert_ne!(one.0.as_deref(), Some(&plain[..]));
     assert!(!dump(&app.database.url).contains(&hex::encode(plain)));
 
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     app.store.erase(ids[0].parse().unwrap(), &doing).await.unwrap().unwrap();
     assert_eq!(left_of_callbacks(&pool).await, 2);
     for message in messages {
@@ -465,7 +465,7 @@ async fn digests_of_older_binaries_recognise_repeats_and_are_erased() {
     app.post(other).await.assert_problem(409, "idempotency-mismatch");
 
     // An erasure by an older binary leaves them; a worker of this version does not.
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     app.store.erase(first.id().parse().unwrap(), &doing).await.unwrap().unwrap();
     execute(&pool, &unkeyed).await;
     execute(&pool, "update callbacks set message_id = 'user-8812'").await;

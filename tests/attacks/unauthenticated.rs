@@ -381,7 +381,14 @@ async fn a_nul_in_any_text_is_the_callers_mistake() {
 #[tokio::test]
 async fn pages_and_answers_carry_security_headers() {
     let app = app().await;
-    for path in ["/docs/", "/docs/swagger-ui.css", "/openapi.json", "/v1/nothing", "/healthz"] {
+    for path in [
+        "/docs/",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+        "/v1/nothing",
+        "/healthz",
+        "/problems/not-found",
+    ] {
         let reply = app.get(path).await;
         let header = |name: &str| reply.headers.get(name).map_or("", |v| v.to_str().unwrap());
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");

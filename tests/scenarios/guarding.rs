@@ -9,13 +9,13 @@ use crate::harness::protocol::{Answer, START, Steps, waits_for_a_lock};
 use crate::harness::{Options, Setting, TestApp, callback, dump, eventually, make_key, now};
 use verdict::domain::ids::VerificationId;
 use verdict::http::auth::Scope;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::completions::Written;
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
-fn doing() -> Doing {
-    Doing { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
+fn doing() -> AuditContext {
+    AuditContext { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
 }
 
 async fn one<T>(pool: &PgPool, statement: &'static str) -> T

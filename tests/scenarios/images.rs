@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::harness::protocol::Steps;
 use crate::harness::{Buckets, Options, Reply, Setting, TestApp, callback, eventually, now};
 use verdict::domain::image::ImageKind;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::images::{Fate, SettledImage};
 use verdict::store::tasks::Then;
 
@@ -183,7 +183,7 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
     let strange =
         include_str!("../../config/policy.toml").replacen("name = \"", "name = \"strange-", 1);
     let strange = verdict::policy::Policy::load(&strange).unwrap();
-    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
     app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
     let used = verdict::store::policies::Use::Active;
     app.store.use_policy(used, "", Some(strange.digest()), None, &doing).await.unwrap();
@@ -505,7 +505,7 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
         settler.store.settle_images(&task, &[image], Then::Done, START).await
     });
     wait_for_a_lock(&steps.look, 1).await;
-    let doing = Doing { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
     let eraser = Arc::clone(&steps);
     let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing).await });
     wait_for_a_lock(&steps.look, 2).await;

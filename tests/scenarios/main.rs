@@ -28,6 +28,7 @@ mod policy_fields;
 mod policy_texts;
 mod policies_over_time;
 mod privacy;
+mod problem_pages;
 mod protocol;
 mod protocol_model;
 mod protocol_steps;

@@ -9,7 +9,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::{Ids, earliest};
 use verdict::policy::Policy;
 use verdict::store::Store;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::policies::{Changed, Use};
 use verdict::worker::history::{Pace, Range, Stopped, decide_anew, sample};
 use verdict::worker::policies::Policies;
@@ -18,8 +18,8 @@ use crate::harness::protocol::waits_for_a_lock;
 use crate::harness::{Options, Setting, TestApp, eventually, new_database, now};
 use crate::policies::{DEFAULT, added, decided, milder, one, past, send};
 
-fn doing() -> Doing {
-    Doing { actor: "cli:tester".to_owned(), purpose: Some("CR 12".to_owned()), at: now() }
+fn doing() -> AuditContext {
+    AuditContext { actor: "cli:tester".to_owned(), purpose: Some("CR 12".to_owned()), at: now() }
 }
 
 /// The default policy under another name, so that it is another one.

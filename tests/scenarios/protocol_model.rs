@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::harness::protocol::{Answer, LEASE, Message, START, Steps, WINDOW, held};
 use verdict::domain::ids::LeaseToken;
 use verdict::domain::verification::{State, Verification};
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::Accepted;
 use verdict::store::claims::Claimed;
 use verdict::store::completions::{Completion, Written};
@@ -336,7 +336,7 @@ impl Model {
         let now = steps.now();
         let place = which.index(self.rows.len());
         let (id, row) = self.rows.iter_mut().nth(place).unwrap();
-        let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: START };
+        let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: START };
         let found = steps.store.refetch((*id).into(), WINDOW, None, &doing).await.unwrap();
         (row.closed, row.failures, row.polls) = (false, 0, 0);
         row.callbacks += 1;

@@ -6,7 +6,7 @@ use crate::harness::{Options, Reply, TestApp, make_key, run_verdict};
 use verdict::app::Role;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::vault::api_key;
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
 
     let keys = app.store.list_api_keys().await.unwrap();
     let id = keys.iter().find(|key| key.scopes == ["erasures:write"]).expect("the eraser's key").id;
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     assert!(app.store.revoke_api_key(ApiKeyId(id), &doing).await.unwrap());
     crate::harness::eventually("the revoked key is refused", || async {
         let reply = app.get_as("/v1/verifications?biz_type=a&biz_id=b", &eraser).await;
@@ -124,7 +124,7 @@ async fn keys_with_the_former_admin_scope_still_erase() {
 
     // As a version before the renaming stored it.
     let stored = api_key::generate().unwrap();
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     let id: ApiKeyId = Ids::random().next(doing.at);
     let digest = api_key::secret_digest(&stored);
     app.store.add_api_key(id, "stored", &digest, &["admin"], &doing).await.unwrap();
@@ -134,8 +134,9 @@ async fn keys_with_the_former_admin_scope_still_erase() {
     let made: serde_json::Value = serde_json::from_str(&out).unwrap();
 
     for key in [stored.as_str(), made["key"].as_str().unwrap()] {
-        let request = app.client.delete(app.at(&path)).bearer_auth(key);
-        let reply = Reply::read(request.header("verdict-purpose", "asked to").send().await.unwrap());
+        let request = app.client.delete(format!("http://{}{path}", app.http)).bearer_auth(key);
+        let reply =
+            Reply::read(request.header("verdict-purpose", "asked to").send().await.unwrap());
         assert_eq!(reply.await.status, 202);
         app.get_as(&path, key).await.assert_problem(403, "scope-missing");
     }

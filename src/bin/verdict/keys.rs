@@ -179,8 +179,8 @@ async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
 
 /// The scopes' present names: a key made before a scope was renamed has the old one stored.
 fn scope_names(key: &ApiKey) -> Vec<&str> {
-    let name = |scope| Scope::parse(scope).map_or(scope, Scope::as_str);
-    key.scopes.iter().map(|scope| name(scope)).collect()
+    let present_name = |stored: &String| Scope::parse(stored).map(Scope::as_str);
+    key.scopes.iter().map(|stored| present_name(stored).unwrap_or(stored)).collect()
 }
 
 async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {

@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
 
 use said::{say, say_done};
@@ -127,9 +127,9 @@ impl Context {
     }
 
     /// The account that runs the command, and when, for the audit.
-    fn doing(purpose: Option<&str>) -> Doing {
+    fn doing(purpose: Option<&str>) -> AuditContext {
         let purpose = purpose.map(ToOwned::to_owned);
-        Doing { actor: operator::actor(), purpose, at: Clock::system().now() }
+        AuditContext { actor: operator::actor(), purpose, at: Clock::system().now() }
     }
 
     async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {

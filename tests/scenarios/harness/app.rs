@@ -16,7 +16,7 @@ use verdict::http::auth::Scope;
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
 use verdict::store::api_keys::KeyTerms;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::vault::api_key;
 
 use super::caller::{Callback, Reply, SECRET, callback};
@@ -295,7 +295,7 @@ pub async fn make_key_with(
     let now = OffsetDateTime::UNIX_EPOCH;
     let id: ApiKeyId = Ids::random().next(now);
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-    let doing = Doing { actor: "cli:test".to_owned(), purpose: None, at: now };
+    let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: now };
     store
         .add_api_key_with(id, "test", &api_key::secret_digest(&key), &scopes, terms, &doing)
         .await

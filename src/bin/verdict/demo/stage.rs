@@ -20,7 +20,7 @@ use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
 use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
-use verdict::store::audit::Doing;
+use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
 use verdict::vault::webhook::Secret;
@@ -244,7 +244,7 @@ async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<Str
         [Scope::DecisionsRead, Scope::ResultsRead, Scope::ImagesRead, Scope::VerificationsWrite]
             .map(Scope::as_str);
     let digest = api_key::secret_digest(&key);
-    let doing = Doing { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
+    let doing = AuditContext { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
     store.add_api_key(id, "demo", &digest, &scopes, &doing).await?;
     Ok(key)
 }

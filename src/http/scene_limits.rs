@@ -1,4 +1,4 @@
-//! What a key reaches: one limited to scenes finds nothing outside them, as if it did not exist.
+//! Keys limited to scenes: nothing outside these scenes exists for them.
 
 use super::Api;
 use super::auth::Caller;
@@ -8,9 +8,9 @@ use crate::domain::ids::VerificationId;
 use crate::store::policies::PolicyText;
 
 impl Api {
-    /// The verification that a path names, if the caller reaches it. Every handler of one
-    /// verification begins with this. A scene never changes, so nothing slips in afterwards.
-    pub(super) async fn reached(
+    /// The verification that a path names, if the caller may see it. Every handler of one verification
+    /// begins with this. A verification's scene never changes, so the answer holds afterwards.
+    pub(super) async fn visible_verification(
         &self,
         caller: &Caller,
         id: &str,
@@ -25,9 +25,9 @@ impl Api {
         Ok(id)
     }
 
-    /// The policy that a path names, if the caller reaches it: not one that was only ever used in
-    /// other scenes.
-    pub(super) async fn reached_policy(
+    /// The policy that a path names, unless it was only ever used in scenes that the caller may not
+    /// see.
+    pub(super) async fn visible_policy(
         &self,
         caller: &Caller,
         digest: &str,

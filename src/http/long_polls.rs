@@ -11,14 +11,14 @@ use crate::domain::ids::{ApiKeyId, VerificationId};
 use crate::store::Store;
 use crate::store::signals::Signals;
 
-/// How often waiters are looked up when no signal comes.
-const POLL: Duration = Duration::from_millis(500);
-/// Shortest distance of two look-ups.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How often the database is polled when no signal arrives.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two queries.
+const MIN_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Clones share the waiters.
 #[derive(Clone, Debug)]
-pub struct Waiting(Arc<Inner>);
+pub struct LongPolls(Arc<Inner>);
 
 /// Long polls at once.
 #[derive(Clone, Copy, Debug)]
@@ -43,34 +43,33 @@ struct Waiters {
     all: usize,
 }
 
-/// All places are taken, or all of this key.
+/// The limit of all keys or of this one is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany;
+pub struct TooManyWaits;
 
-/// One caller's place; leaving it frees it.
+/// One waiting request; dropping it makes space for another.
 #[derive(Debug)]
 pub struct Waiter {
     of: VerificationId,
     key: ApiKeyId,
-    waiting: Waiting,
+    polls: LongPolls,
     settled: watch::Receiver<bool>,
-    /// The look-ups know of it.
+    /// The loop was woken for it.
     announced: bool,
 }
 
-impl Waiting {
-    /// Nobody waits yet.
+impl LongPolls {
     pub fn new(limits: Limits) -> Self {
         Self(Arc::new(Inner { limits, waiters: Mutex::default(), arrived: Notify::new() }))
     }
 
-    /// Takes a place. Look at the verification *after* this, so that nothing slips between.
-    pub fn enter(&self, id: VerificationId, key: ApiKeyId) -> Result<Waiter, TooMany> {
+    /// Registers a request. Read the verification *after* this, so that no change is missed.
+    pub fn enter(&self, id: VerificationId, key: ApiKeyId) -> Result<Waiter, TooManyWaits> {
         let limits = self.0.limits;
         let mut waiters = self.lock();
         let of_key = waiters.by_key.get(&key).copied().unwrap_or(0);
         if waiters.all >= limits.all || of_key >= limits.per_key {
-            return Err(TooMany);
+            return Err(TooManyWaits);
         }
         waiters.all += 1;
         waiters.by_key.insert(key, of_key + 1);
@@ -79,7 +78,7 @@ impl Waiting {
         *places += 1;
         let settled = sender.subscribe();
         drop(waiters);
-        Ok(Waiter { of: id, key, waiting: self.clone(), settled, announced: false })
+        Ok(Waiter { of: id, key, polls: self.clone(), settled, announced: false })
     }
 
     /// Serves the waiters until stopped.
@@ -89,7 +88,7 @@ impl Waiting {
             let ids: Vec<VerificationId> = self.lock().by_verification.keys().copied().collect();
             if !ids.is_empty() {
                 match store.settled_among(&ids).await {
-                    Ok(settled) => self.tell(&settled),
+                    Ok(settled) => self.notify(&settled),
                     Err(error) => {
                         tracing::warn!(%error, cause = error.cause().code(), "long-poll lookup failed");
                     }
@@ -100,13 +99,13 @@ impl Waiting {
                 () = stop.cancelled() => return,
                 () = self.0.arrived.notified() => {}
                 _ = settled.changed(), if !idle => {}
-                () = tokio::time::sleep(POLL), if !idle => {}
+                () = tokio::time::sleep(POLL_INTERVAL), if !idle => {}
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(MIN_INTERVAL).await;
         }
     }
 
-    fn tell(&self, settled: &[VerificationId]) {
+    fn notify(&self, settled: &[VerificationId]) {
         let waiters = self.lock();
         for id in settled {
             if let Some((_, sender)) = waiters.by_verification.get(id) {
@@ -124,7 +123,7 @@ impl Waiter {
     /// Waits until it settles, at most this long; whether it did. May be called again.
     pub async fn wait(&mut self, at_most: Duration) -> bool {
         if !std::mem::replace(&mut self.announced, true) {
-            self.waiting.0.arrived.notify_one();
+            self.polls.0.arrived.notify_one();
         }
         tokio::time::timeout(at_most, self.settled.wait_for(|settled| *settled)).await.is_ok()
     }
@@ -132,7 +131,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiters = self.waiting.lock();
+        let mut waiters = self.polls.lock();
         waiters.all -= 1;
         if let Some((places, _)) = waiters.by_verification.get_mut(&self.of) {
             *places -= 1;
@@ -155,17 +154,17 @@ mod tests {
 
     #[test]
     fn places_are_limited_by_key_and_in_all_and_come_back() {
-        let waiting = Waiting::new(Limits { all: 3, per_key: 2 });
+        let polls = LongPolls::new(Limits { all: 3, per_key: 2 });
         let verification = VerificationId(uuid::Uuid::nil());
         let [one, other] = [1, 2].map(|n| ApiKeyId(uuid::Uuid::from_u128(n)));
-        let first = waiting.enter(verification, one).unwrap();
-        let _second = waiting.enter(verification, one).unwrap();
-        assert_eq!(waiting.enter(verification, one).unwrap_err(), TooMany);
-        let third = waiting.enter(verification, other).unwrap();
-        assert_eq!(waiting.enter(verification, other).unwrap_err(), TooMany);
+        let first = polls.enter(verification, one).unwrap();
+        let _second = polls.enter(verification, one).unwrap();
+        assert_eq!(polls.enter(verification, one).unwrap_err(), TooManyWaits);
+        let third = polls.enter(verification, other).unwrap();
+        assert_eq!(polls.enter(verification, other).unwrap_err(), TooManyWaits);
         drop(third);
         drop(first);
-        let _again = waiting.enter(verification, one).unwrap();
-        assert!(waiting.lock().by_key.len() == 1 && waiting.lock().all == 2);
+        let _again = polls.enter(verification, one).unwrap();
+        assert!(polls.lock().by_key.len() == 1 && polls.lock().all == 2);
     }
 }

@@ -1,5 +1,5 @@
-//! Around every request: its id, its one log line, its metrics, its problem rendered, and a panic
-//! turned into one.
+//! Around every request: its id, its log line, its metrics, the rendering of problems and the catching
+//! of panics.
 
 use std::any::Any;
 use std::time::Instant;
@@ -23,11 +23,10 @@ use crate::traces;
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What orchestrators and scrapers ask.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// On every answer that does not say otherwise. Everything we say is somebody's state at this
-/// moment, and no browser is to keep it, guess its type, run anything in it or show it in a frame.
+/// Defaults of every response. Responses are the state at one moment and may be personal data: a
+/// browser must not cache them, guess their type, run anything in them or show them in a frame.
 const USUAL_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -43,7 +42,7 @@ const USUAL_HEADERS: [(HeaderName, HeaderValue); 5] = [
 pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&api, &request);
-    // The route as we wrote it, never the path as it came: that could hold anything.
+    // The route's pattern, never the path: that could contain anything.
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -63,7 +62,7 @@ pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -
 
     let mut response = next.run(request).instrument(span.clone()).await;
     let problem = response.extensions_mut().remove::<Problem>();
-    let code = problem.as_ref().map_or("", Problem::code);
+    let code = problem.as_ref().map_or("", |problem| problem.code().as_str());
     if let Some(problem) = &problem {
         response = problem.render(&request_id);
     }
@@ -77,7 +76,7 @@ pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -
     traces::answered(&span, status, code);
     let elapsed = started.elapsed();
     let duration_ms = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
-    // Probes come every few seconds for ever; only their failures are worth a line.
+    // Probes come every few seconds: only their failures are logged.
     if probe && status < 500 {
         tracing::debug!(request_id, method, route, status, code, duration_ms, "request");
     } else {
@@ -92,7 +91,7 @@ pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -
     response
 }
 
-/// The caller's own id if it is harmless, else a new one.
+/// The caller's own id if it is short and plain, else a new one.
 fn request_id(api: &Api, request: &Request) -> String {
     request
         .headers()
@@ -103,14 +102,14 @@ fn request_id(api: &Api, request: &Request) -> String {
         .map_or_else(|| api.ids.next::<RequestId>(api.clock.now()).to_string(), ToOwned::to_owned)
 }
 
-/// The caller's span, if it says one, and only one, as it should.
+/// The caller's span; of several headers none counts.
 fn caller(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all(&TRACEPARENT).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     TraceParent::parse(value.to_str().ok()?)
 }
 
-/// Methods are a closed list in logs and metrics too.
+/// A closed list, for logs and metrics.
 fn known_method(method: &http::Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -124,7 +123,7 @@ fn known_method(method: &http::Method) -> &'static str {
     }
 }
 
-/// What a panic becomes. Its message is not told: it may quote what it choked on.
+/// A panic becomes a problem. Its message stays out of it: it may quote personal data.
 pub fn on_panic(_: Box<dyn Any + Send + 'static>) -> Response {
     metrics::counter!("verdict_panics_total").increment(1);
     Problem::internal().into_response()

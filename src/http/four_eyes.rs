@@ -12,42 +12,43 @@ use super::Api;
 use super::auth::{Caller, Scope};
 use super::problem::Problem;
 use crate::domain::proposal::Call;
-use crate::store::audit::Doing;
+use crate::store::audit::AuditContext;
 use crate::store::proposals::{Proposed, Second, Voter};
 
-/// It waits for another person.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ProposedView {
-    /// The proposal; an identical call by another person within 24 hours carries it out.
+    /// The proposal's id; an identical call by another person within 24 hours carries it out.
     proposed: Uuid,
 }
 
-/// What follows from a call that needs two persons.
+/// The outcome of a call that needs two persons.
 pub(super) enum Consent {
     /// Another person has proposed it.
     Given(Second),
-    /// It was proposed; the answer.
-    Waits(Response),
+    /// The call is the first; the response names the proposal.
+    Proposed(Response),
 }
 
-/// Proposes a call, or finds another person's consent.
-pub(super) async fn of_two(
+/// Proposes a call, or finds that another person has proposed it.
+pub(super) async fn require_second_person(
     api: &Api,
     (caller, scope): (&Caller, Scope),
     headers: &HeaderMap,
     call: &Call<'_>,
-    doing: &Doing,
+    context: &AuditContext,
 ) -> Result<Consent, Problem> {
     let person = caller.must_be_person()?;
-    // A key that was revoked a moment ago does not vote.
+    // A key revoked a moment ago must not vote, so the cached keys are not enough.
     api.keys.require_still(headers, scope, std::time::Duration::ZERO).await?;
     let voter = Voter { key: caller.key_id, person };
-    let id = api.ids.next(doing.at);
-    Ok(match api.store.propose(id, call, voter, doing).await? {
+    let id = api.ids.next(context.at);
+    Ok(match api.store.propose(id, call, voter, context).await? {
         Proposed::Seconded(second) => Consent::Given(second),
         Proposed::Waits(proposed) => {
             tracing::info!(key = %caller.key_id, action = call.action(), "proposed");
-            Consent::Waits((StatusCode::ACCEPTED, Json(ProposedView { proposed })).into_response())
+            Consent::Proposed(
+                (StatusCode::ACCEPTED, Json(ProposedView { proposed })).into_response(),
+            )
         }
     })
 }

@@ -1,17 +1,16 @@
-//! Memory that requests share: a permit is taken at once or not at all, and nobody queues.
+//! Memory that requests share. Permits are granted at once or not at all; nothing queues.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The unit of the budget.
 const UNIT: usize = 1024;
 
-/// So many bytes at once. Clones share them.
+/// Clones share the budget.
 #[derive(Clone, Debug)]
 pub struct MemoryBudget(Arc<Semaphore>);
 
-/// A part of the budget, until it is dropped.
+/// Returns its bytes to the budget when dropped.
 #[derive(Debug)]
 pub struct MemoryPermit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
@@ -21,7 +20,7 @@ impl MemoryBudget {
         Self(Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS))))
     }
 
-    /// A part of so many bytes; `None` if less is left.
+    /// `None` if less is left.
     pub fn try_acquire(&self, bytes: usize) -> Option<MemoryPermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.0).try_acquire_many_owned(units).ok().map(MemoryPermit)

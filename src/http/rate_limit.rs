@@ -11,14 +11,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Message ids are remembered at least this long, if there is room: a captured message can be
+/// Message ids are remembered at least this long, if there is space: a captured message can be
 /// replayed for twice the tolerance of its timestamp.
 const REMEMBERED: Duration = Duration::from_mins(10);
 /// Fewest and most message ids that are remembered before the older half is dropped.
 const REMEMBERED_IDS: std::ops::RangeInclusive<usize> = 1_024..=131_072;
 
-/// Lets `per_second` new messages through on average, and that many at once after a pause; and as
-/// many repeats.
+/// Allows `per_second` new messages on average, a burst of as many after a pause, and as many
+/// repeats.
 #[derive(Debug)]
 pub struct RateLimit {
     new: Bucket,
@@ -36,16 +36,16 @@ impl RateLimit {
         }
     }
 
-    /// As spent as that one: a changed limit is no second burst.
-    pub fn go_on_from(&self, before: &Self) {
-        self.new.go_on_from(&before.new);
-        self.repeats.go_on_from(&before.repeats);
+    /// Takes over the other limit's state: changing a limit must not allow a second burst.
+    pub fn continue_from(&self, before: &Self) {
+        self.new.continue_from(&before.new);
+        self.repeats.continue_from(&before.repeats);
         let known = std::mem::take(&mut *before.recent());
         let capacity = self.recent().capacity;
         *self.recent() = RecentIds { capacity, ..known };
     }
 
-    /// Charges a message, or tells how long to wait.
+    /// Charges a message, or answers how long to wait.
     pub fn take(&self, message_id: &str, now: Instant) -> Result<Charge<'_>, Duration> {
         let mut recent = self.recent();
         let id = recent.hasher.hash_one(message_id);
@@ -63,7 +63,7 @@ impl RateLimit {
     }
 }
 
-/// One message that was let through.
+/// The charge for one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
     limit: &'a RateLimit,
@@ -90,7 +90,6 @@ impl Charge<'_> {
 #[derive(Debug)]
 pub struct Bucket {
     interval: Duration,
-    /// Up to when it is spent.
     spent_to: Mutex<Instant>,
 }
 
@@ -103,12 +102,12 @@ impl Bucket {
         Self { interval, spent_to: Mutex::new(Instant::now()) }
     }
 
-    fn go_on_from(&self, before: &Self) {
+    fn continue_from(&self, before: &Self) {
         let spent_to = *before.spent_to();
         *self.spent_to() = spent_to;
     }
 
-    /// Takes one, or tells how long to wait.
+    /// Takes one, or answers how long to wait.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut spent_to = self.spent_to();
         let next = (*spent_to).max(now) + self.interval;
@@ -187,7 +186,7 @@ mod tests {
         let (before, after) = (RateLimit::new(10), RateLimit::new(20));
         let start = Instant::now();
         new_ones(&before, 0..50, start);
-        after.go_on_from(&before);
+        after.continue_from(&before);
         assert!(new_ones(&after, 50..70, start) <= 2);
         let later = start + Duration::from_millis(500);
         assert!(new_ones(&after, 70..90, later) >= 10);

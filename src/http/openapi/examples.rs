@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// not; by name of a parameter in a path, a query or a header, unless it is that of a member.
 const EXAMPLES: &str = include_str!("examples.json");
 /// The default policy.
-const POLICY_TEXT: &str = include_str!("../../config/policy.toml");
+const POLICY_TEXT: &str = include_str!("../../../config/policy.toml");
 
 struct Examples(Value);
 

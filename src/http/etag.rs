@@ -1,5 +1,5 @@
-//! Answers that can be asked for conditionally (RFC 9110, 13): a digest of what would be sent is
-//! its tag, so it changes when and only when the answer does.
+//! Entity tags and conditional requests (RFC 9110, 13). A tag is a digest of the body, so it changes
+//! exactly when the body does.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
@@ -9,28 +9,28 @@ use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 
-/// Bytes of the digest that make a tag: 128 bits.
+/// 128 bits.
 const TAG_BYTES: usize = 16;
 
-/// The answer, or 304 to who has it already.
-pub fn answer(asked: &HeaderMap, view: &impl Serialize) -> Result<Response, Problem> {
+/// The view as JSON, or 304 if the caller has it already.
+pub fn respond(asked: &HeaderMap, view: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(view).map_err(|_| Problem::internal())?;
     let tag = tag(&body);
     let value = HeaderValue::from_str(&tag).map_err(|_| Problem::internal())?;
-    let mut response = if names(asked, IF_NONE_MATCH, &tag) {
+    let mut response = if matches(asked, IF_NONE_MATCH, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(CONTENT_TYPE, "application/json")], body).into_response()
     };
     let headers = response.headers_mut();
     headers.insert(ETAG, value);
-    // May be kept by who asked, and must be asked about again each time.
+    // Overrides the usual `no-store`: the caller may cache it and must revalidate it each time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
 
-/// The tag of what [`answer`] would send.
-pub fn tag_of(view: &impl Serialize) -> Result<String, Problem> {
+/// The tag that [`respond`] would send.
+pub fn of(view: &impl Serialize) -> Result<String, Problem> {
     serde_json::to_vec(view).map(|body| tag(&body)).map_err(|_| Problem::internal())
 }
 
@@ -38,8 +38,8 @@ fn tag(body: &[u8]) -> String {
     format!("\"{}\"", hex::encode(&Sha256::digest(body)[..TAG_BYTES]))
 }
 
-/// Whether a header that lists tags, in one line or several, names this one, or any (`*`).
-pub fn names(asked: &HeaderMap, header: HeaderName, tag: &str) -> bool {
+/// Whether a header that lists tags, in one line or several, has this one or `*`.
+pub fn matches(asked: &HeaderMap, header: HeaderName, tag: &str) -> bool {
     asked
         .get_all(header)
         .iter()

@@ -1,18 +1,16 @@
-//! Query parameters: each known, each once.
+//! Query parameters: unknown and repeated ones are refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
 
-/// What stands behind the `?`.
 #[derive(Debug)]
 pub struct Parameters {
     values: BTreeMap<String, String>,
-    /// Those with a literal `+`, which is a blank in a query string.
+    /// Those with a literal `+`, which decodes to a space.
     lost_a_plus: BTreeSet<String>,
 }
 
-/// Why a parameter is refused.
 #[derive(Debug)]
 pub struct WrongParameter {
     name: &'static str,
@@ -21,7 +19,6 @@ pub struct WrongParameter {
 }
 
 impl Parameters {
-    /// Reads a query string; a parameter given twice is refused.
     pub fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let (mut values, mut lost_a_plus) = (BTreeMap::new(), BTreeSet::new());
         for pair in query.unwrap_or_default().split('&') {
@@ -38,12 +35,11 @@ impl Parameters {
         Ok(Self { values, lost_a_plus })
     }
 
-    /// Takes one out.
     pub fn take(&mut self, name: &str) -> Option<String> {
         self.values.remove(name)
     }
 
-    /// Takes one out and reads it.
+    /// Takes a parameter out and parses it.
     pub fn read<T>(
         &mut self,
         name: &'static str,
@@ -57,28 +53,27 @@ impl Parameters {
         }
     }
 
-    /// A value that was taken out is refused.
     pub fn wrong(&self, name: &'static str, must_be: &str) -> WrongParameter {
         let lost_a_plus = self.lost_a_plus.contains(name);
         let detail = if lost_a_plus {
-            format!("a + in a query string means a blank: write + as %2B; the value {must_be}")
+            format!("a + in a query string means a space: write + as %2B; the value {must_be}")
         } else {
             must_be.to_owned()
         };
         WrongParameter { name, detail, lost_a_plus }
     }
 
-    /// Refuses what is left: a misspelt filter must not silently answer everything.
+    /// Refuses what is left: a misspelt filter must not list everything silently.
     pub fn finish(self) -> Result<(), Problem> {
         match self.values.into_keys().next() {
             None => Ok(()),
-            Some(name) => Err(Problem::invalid_field().field(name, "is not a parameter here")),
+            Some(name) => Err(Problem::invalid_field().field(name, "unknown parameter")),
         }
     }
 }
 
 impl WrongParameter {
-    /// Names all of them.
+    /// One problem that names all of them.
     pub fn problem(all: Vec<Self>) -> Problem {
         let problem = if all.iter().any(|wrong| wrong.lost_a_plus) {
             Problem::plus_in_query()

@@ -1,0 +1,10 @@
+//! An invalid member of a JSON document.
+
+/// Never quotes the value: it may be personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901).
+    pub pointer: &'static str,
+    /// What is wrong with it.
+    pub detail: &'static str,
+}
