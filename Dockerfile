@@ -1,6 +1,8 @@
-# The service as an image: one binary, no shell, no root.
+# The service as an image: one binary, no shell, no root. The last stage is the service; the stage
+# `sandbox` is the simulated provider, which the service's image does not carry.
 #
 #   docker build -t verdict .
+#   docker build --target sandbox -t cloudauth-sandbox .
 #
 # Needs BuildKit (the default since Docker 23): its cache mounts keep the registry and the compiled
 # dependencies between builds, so that a change of ours compiles only ours.
@@ -13,7 +15,7 @@
 ARG BUILD_IMAGE=rust:1.95-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
-FROM ${BUILD_IMAGE} AS build
+FROM ${BUILD_IMAGE} AS sources
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs REVISION ./
 # Not built here, but the manifest names its files, and cargo wants to see them.
@@ -22,16 +24,43 @@ COPY crates crates
 COPY src src
 COPY migrations migrations
 COPY config config
+
+FROM sources AS build-sandbox
+# touch: cargo goes by times, and the cache may hold a younger build of other sources.
+# The binary leaves the cache mount within the same step; a mount is no part of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
+    find src crates -name '*.rs' -exec touch {} + \
+ && cargo build --release --locked --package cloudauth-sandbox \
+ && install -D target/release/cloudauth-sandbox /out/cloudauth-sandbox
+
+FROM ${BASE_IMAGE} AS sandbox
+ARG BASE_IMAGE
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cloudauth-sandbox" \
+      org.opencontainers.image.description="A simulated provider for real-person verification (Cloudauth), for tests and CI" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build-sandbox /out/cloudauth-sandbox /usr/local/bin/cloudauth-sandbox
+USER 65532:65532
+EXPOSE 9000
+ENTRYPOINT ["/usr/local/bin/cloudauth-sandbox"]
+CMD ["--listen", "0.0.0.0:9000"]
+
+FROM sources AS build
 # Git is not in here: --build-arg REVISION=$(git rev-parse --short=12 HEAD) names the commit. An archive
 # made by `git archive` brings it along.
 ARG REVISION=
-# touch: cargo goes by times, and the cache may hold a younger build of other sources.
-# The binary leaves the cache mount within the same step; a mount is no part of the image.
+# Without default features: neither the simulated provider nor the demo.
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
     find src crates -name '*.rs' -exec touch {} + \
- && VERDICT_REVISION="${REVISION}" cargo build --release --locked --bin verdict \
+ && VERDICT_REVISION="${REVISION}" \
+    cargo build --release --locked --no-default-features --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images
 

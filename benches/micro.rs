@@ -9,6 +9,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, RandomizedNonceKey};
+use cloudauth::signing::{canonical_query, v2, v3};
+use cloudauth::wire;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -19,8 +21,7 @@ use verdict::domain::callback::Callback;
 use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::policy::{Policy, decide};
-use verdict::provider::signing::{v2, v3};
-use verdict::provider::wire;
+use verdict::provider;
 use verdict::vault::webhook::{sign, verify};
 use verdict::vault::{Key, KeyRing, Place, Secret, SignedHeaders, Vault};
 
@@ -30,7 +31,8 @@ const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
 const CALLBACK: &[u8] = br#"{"biz_type":"RPBasicTest","biz_id":"4f1c2d0e-8a5b-4d7e-9f10-2b3c4d5e6f70","occurred_at":"2026-11-23T09:29:58Z","reference":"user-100042","client":{"audit":"AUDIT_PASS","code":"1","platform":"android","message":"finished"}}"#;
 
 /// A full answer: three scores, all material.
-const ANSWER: &str = include_str!("../tests/fixtures/provider/responses/ok_wire_2019-03-07.json");
+const ANSWER: &str =
+    include_str!("../crates/cloudauth/tests/fixtures/responses/ok_wire_2019-03-07.json");
 const POLICY: &str = include_str!("../config/policy.toml");
 
 fn webhook(c: &mut Criterion) {
@@ -85,7 +87,7 @@ fn decode(c: &mut Criterion) {
     let read = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
     group.throughput(Throughput::Elements(1));
     group.bench_function("evidence of an answer", |b| {
-        b.iter(|| black_box(&read).evidence("RPBasicTest", History::of_calls(1), NOW));
+        b.iter(|| provider::evidence(black_box(&read), "RPBasicTest", History::of_calls(1), NOW));
     });
     group.finish();
 }
@@ -93,10 +95,10 @@ fn decode(c: &mut Criterion) {
 fn judge(c: &mut Criterion) {
     let policy = Policy::load(POLICY).unwrap();
     let good = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
-    let approved = good.evidence("RPBasicTest", History::of_calls(1), NOW);
+    let approved = provider::evidence(&good, "RPBasicTest", History::of_calls(1), NOW);
     let rejected = Evidence { verify_status: 7, ..approved.clone() };
     let absent = wire::read(200, br#"{"VerifyStatus":1}"#).outcome.unwrap();
-    let absent = absent.evidence("RPBasicTest", History::of_calls(1), NOW);
+    let absent = provider::evidence(&absent, "RPBasicTest", History::of_calls(1), NOW);
 
     let mut group = c.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));
@@ -159,7 +161,7 @@ fn sign_request(c: &mut Criterion) {
         ("Timestamp", "2026-11-23T09:30:00Z"),
     ];
     let v2_params = owned(&[&question[..], &rpc].concat());
-    let form = verdict::provider::signing::canonical_query(&owned(&question));
+    let form = canonical_query(&owned(&question));
     let mut group = c.benchmark_group("sign");
     group.throughput(Throughput::Elements(1));
     group.bench_function("v2", |b| {

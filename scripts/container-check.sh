@@ -89,6 +89,12 @@ asked() {
 [ "$(asked "select rolcreaterole or rolcreatedb or rolbypassrls from pg_roles where rolname = 'verdict_owner'")" = f ] ||
     fail 'the owner has a right it does not need'
 
+echo '== the image carries neither the demo nor the simulated provider'
+for command in demo sandbox; do
+    if told=$(verdict "$command" 2>&1); then fail "the image runs $command"; fi
+    case $told in *'this build has no '*) ;; *) fail "$command says: $told" ;; esac
+done
+
 echo '== keys and callbacks'
 key=$(verdict keys create --name check --scopes decisions:read,images:read,erasures:write --json |
     sed -n 's/.*"key":"\([^"]*\)".*/\1/p')

@@ -33,8 +33,7 @@ use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
 use crate::lanes::policy_work;
 use crate::policy::Policy;
-use crate::provider::client::Client;
-use crate::provider::credentials;
+use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, DataKey, PersonIndex, Vault, WrappedKey, installation};
@@ -42,6 +41,7 @@ use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
+use cloudauth::{client, credentials};
 use database::{outlasting, wait_for_database};
 use listeners::{bind, fitting_limits};
 use reload::Reload;
@@ -237,31 +237,19 @@ fn starter(
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
     let environment = environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let client = Arc::new(client(settings, credentials, environment, clock, ids)?);
+    let provider = Arc::new(Provider::new(settings, credentials, environment, clock, ids)?);
     Ok(Some(Arc::new(move |starting| {
-        let client = Arc::clone(&client);
+        let provider = Arc::clone(&provider);
         Box::pin(async move {
-            let started = client.describe_verify_token(&starting).await?;
+            let started = provider.start(&starting).await?;
             Ok((starting, started))
         })
     })))
 }
 
-fn client(
-    settings: crate::provider::client::Settings,
-    credentials: credentials::Settings,
-    environment: credentials::Environment,
-    clock: &Clock,
-    ids: &Ids,
-) -> anyhow::Result<Client> {
-    let chain = credentials::Chain::new(credentials, environment, clock.clone())
-        .context("the HTTP client cannot be set up")?;
-    Ok(Client::new(settings, Arc::new(chain), clock.clone(), ids.clone())?)
-}
-
 struct WorkerParts {
     settings: crate::worker::Settings,
-    provider: crate::provider::client::Settings,
+    provider: client::Settings,
     credentials: credentials::Settings,
     environment: credentials::Environment,
     vault: Vault,
@@ -300,7 +288,8 @@ impl WorkerParts {
         let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
         let policies = policies_in_use(store, &self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
-        let provider = client(self.provider, self.credentials, self.environment, clock, ids)?;
+        let provider =
+            Provider::new(self.provider, self.credentials, self.environment, clock, ids)?;
         let (completing, flusher) = store.start_completing();
         let worker = Worker {
             settings: self.settings,

@@ -11,11 +11,10 @@
 //! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
 //! | [`store`] | all SQL, one file per table family; budget and breaker among it |
-//! | [`provider`] | the provider's vocabulary: signing, wire forms, error classes, credentials, client |
+//! | [`provider`] | what an answer of the provider means: evidence, causes (the crate `cloudauth` calls it) |
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
-//! | [`sandbox`] | simulated provider, as a real HTTP server |
 //! | [`config`] | files and environment become the layers' settings |
 //! | [`traces`] | the spans there are |
 //! | [`telemetry`] | logs, metrics, export of traces |
@@ -31,7 +30,6 @@ pub mod provider;
 pub mod images;
 pub mod worker;
 pub mod http;
-pub mod sandbox;
 pub mod config;
 pub mod traces;
 pub mod telemetry;

@@ -33,7 +33,9 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 /// All sources of the program, without comments and tests.
 fn sources() -> Vec<(String, String)> {
     let mut paths = Vec::new();
-    collect(&root().join("src"), &mut paths);
+    for folder in ["src", "crates"] {
+        collect(&root().join(folder), &mut paths);
+    }
     paths.sort();
     paths
         .into_iter()
@@ -46,7 +48,10 @@ fn sources() -> Vec<(String, String)> {
             let name = path.strip_prefix(root()).expect("below the root");
             (name.to_string_lossy().into_owned(), code.join("\n"))
         })
-        .filter(|(name, _)| !name.ends_with("tests.rs"))
+        .filter(|(name, _)| {
+            !name.ends_with("tests.rs")
+                && !["/tests/", "/examples/"].iter().any(|f| name.contains(f))
+        })
         .collect()
 }
 

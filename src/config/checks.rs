@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::load::closest;
 use super::{Result, wrong};
 use crate::domain::byte_order_mark;
-use crate::provider::client;
+use cloudauth::client;
 
 pub(super) fn endpoint(text: &str) -> Result<url::Url> {
     const KEY: &str = "provider.endpoint";

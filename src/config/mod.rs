@@ -28,7 +28,7 @@ use crate::domain::visible;
 use crate::http::body;
 use crate::http::memory_budget::MemoryBudget;
 use crate::http::server::Limits;
-use crate::provider::{client, credentials};
+use crate::provider::USER_AGENT;
 use crate::store;
 use crate::telemetry;
 use crate::vault::{Key, KeyRing};
@@ -39,6 +39,7 @@ use checks::{
     address, at_least, collector, days, endpoint, given, millis, one_of, read_secret, seconds,
     secret,
 };
+use cloudauth::{client, credentials};
 pub use environment::{Misnamed, misnamed};
 pub use images::Images;
 pub use origin::{Origin, advice};
@@ -233,6 +234,7 @@ impl Config {
             )?,
             connect_timeout: millis("provider.connect_timeout_ms", raw.connect_timeout_ms)?,
             timeout: millis("provider.timeout_ms", raw.timeout_ms)?,
+            user_agent: USER_AGENT.to_owned(),
         })
     }
 
@@ -271,7 +273,12 @@ impl Config {
                 return wrong("provider.access_key_secret", "is required with access_key_id");
             }
         };
-        Ok(credentials::Settings { fixed, ..Default::default() })
+        Ok(credentials::Settings {
+            fixed,
+            user_agent: Some(USER_AGENT.to_owned()),
+            session_name: Some("verdict".to_owned()),
+            ..Default::default()
+        })
     }
 
     /// The provider account's name.

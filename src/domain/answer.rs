@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 use super::evidence::Evidence;
 use super::ids::ResultId;
 
+pub use cloudauth::wire::shown_code;
+
 /// What an error of the provider means for us. Classes, not strings, decide what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -74,21 +76,6 @@ pub struct AnswerError {
     /// The provider's own code; `#` for the digits of one that looks like none. Never its message,
     /// which may echo every parameter of the request.
     pub code: Option<String>,
-}
-
-/// Most digits in a code of the vendor's tables (`3101`).
-const MAX_CODE_DIGITS: usize = 4;
-
-/// The code where it looks like one of the vendor's; else with `#` for each digit, because an
-/// invented code may carry a number of a person.
-pub fn shown_code(code: &str) -> String {
-    let of_a_code = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    // All of them, not those in a row: `1101.0119.9003` is a number too.
-    let digits = code.chars().filter(|c| c.is_numeric()).count();
-    if digits <= MAX_CODE_DIGITS && code.chars().all(of_a_code) {
-        return code.to_owned();
-    }
-    code.chars().map(|c| if c.is_numeric() { '#' } else { c }).collect()
 }
 
 /// One stored answer of the provider, without the sealed body.

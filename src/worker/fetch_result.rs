@@ -20,8 +20,7 @@ use crate::domain::ids::ResultId;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::State;
 use crate::policy::{self, Policy};
-use crate::provider::client::{Answer, Unanswered};
-use crate::provider::wire::Material;
+use crate::provider::{self, Answer, Material, Unanswered};
 use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::claims::{Claimed, Wanted};
@@ -335,14 +334,20 @@ impl Fetched {
             match &answer.reading.outcome {
                 Ok(answered) => {
                     let history = history_with_this_answer(claimed);
-                    result.evidence = Some(answered.evidence(&claimed.biz_type, history, now));
+                    result.evidence =
+                        Some(provider::evidence(answered, &claimed.biz_type, history, now));
                     // At that time and as that try, it would have been the very same evidence.
                     as_before = standing.is_some_and(|(before, at)| {
                         before.clone().with_card_days_at_edge()
-                            == answered.evidence(&claimed.biz_type, before.history(), *at)
+                            == provider::evidence(
+                                answered,
+                                &claimed.biz_type,
+                                before.history(),
+                                *at,
+                            )
                     });
                 }
-                Err(error) => result.error = Some(error.clone()),
+                Err(error) => result.error = Some(provider::answer_error(error)),
             }
         }
         let (class, said) = match heard {
@@ -374,7 +379,7 @@ impl Fetched {
                 decision: policy::decide(policy, evidence),
             }
         });
-        let cause = heard.as_ref().err().map(Unanswered::cause);
+        let cause = heard.as_ref().err().map(provider::cause_of);
         Self { class, cause, consequence, result, decision, shadow }
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
-use crate::provider::wire::Material;
+use crate::provider::Material;
 use crate::vault::{DataKey, Place, SealError};
 
 /// Most recordings of one answer that are kept.

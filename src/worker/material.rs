@@ -5,9 +5,8 @@ use serde::Serialize;
 use time::Date;
 use zeroize::Zeroizing;
 
-use crate::domain::evidence::FaceQuality;
 use crate::domain::ids::ResultId;
-use crate::provider::wire::{CardDate, IdCard, Material};
+use crate::provider::{CardDate, IdCard, Material};
 use crate::store::completions::NewMaterial;
 use crate::vault::{DataKey, PersonIndex, Place, SealError};
 
@@ -70,7 +69,7 @@ impl<'a> From<&'a Material> for Document<'a> {
             name: plain(material.name.as_ref()),
             number: plain(material.number.as_ref()),
             face_mask: material.face_mask,
-            face_quality: material.face_quality.map(FaceQuality::as_str),
+            face_quality: material.face_quality.map(|quality| quality.as_str()),
             id_card: material.id_card.as_ref().map(CardDocument::from),
         }
     }

@@ -32,7 +32,7 @@ use uuid::Uuid;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::source::Groups;
-use crate::provider::client::Client;
+use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::claims::{Claim, ClaimLimits};
 use crate::store::completions::Completing;
@@ -96,7 +96,7 @@ pub struct Worker {
     /// Wake-ups.
     pub signals: Signals,
     /// The provider.
-    pub provider: Client,
+    pub provider: Provider,
     /// Seals bodies.
     pub vault: Arc<Vault>,
     /// Finds a person's verifications again.

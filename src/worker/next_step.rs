@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
-use crate::provider::wire::is_conclusive;
+use crate::provider::is_conclusive;
 use crate::store::accounts::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;

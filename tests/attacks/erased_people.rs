@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use cloudauth_sandbox::scenario::{Behaviour, CardEnd, Person, Scenario};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use time::OffsetDateTime;
@@ -11,7 +12,6 @@ use verdict::domain::clock::Clock;
 use verdict::domain::erasure::REMAINING;
 use verdict::domain::ids::VerificationId;
 use verdict::policy::Policy;
-use verdict::sandbox::scenario::{Behaviour, CardEnd, Person, Scenario};
 use verdict::store::audit::AuditContext;
 use verdict::store::policies::Use;
 

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::harness::{Options, TestApp, eventually};
 
-const JPEG: &[u8] = include_bytes!("../../src/sandbox/pictures/face.jpg");
-const PNG: &[u8] = include_bytes!("../../src/sandbox/pictures/face-global.png");
+const JPEG: &[u8] = include_bytes!("../../crates/cloudauth-sandbox/src/pictures/face.jpg");
+const PNG: &[u8] = include_bytes!("../../crates/cloudauth-sandbox/src/pictures/face-global.png");
 const KINDS: [&str; 4] = ["face", "face-global", "card-front", "card-back"];
 const END: &[u8] = b"\xff\xd9";
 

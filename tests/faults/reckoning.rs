@@ -11,7 +11,7 @@ use uuid::Uuid;
 use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::policy::{Policy, decide};
-use verdict::provider::wire;
+use verdict::provider;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
 use verdict::worker::fetch_result::body_of;
 use zeroize::Zeroizing;
@@ -361,12 +361,13 @@ fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
 /// The body still says what was understood of it, as far as the evidence comes from the body.
 fn read_again(row: &PgRow, body: &[u8]) -> bool {
     let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
-    let again = wire::read(http_status, body).outcome.ok().map(|answered| {
+    let again = cloudauth::wire::read(http_status, body).outcome.ok().map(|answered| {
         let attempt: i32 = row.get("attempt");
         let stored: Option<Json<Evidence>> = row.get("evidence");
         let history = stored.map(|Json(stored)| stored.history()).unwrap_or_default();
         let history = History { calls: attempt.into(), ..history };
-        let evidence = answered.evidence(row.get("biz_type"), history, row.get("fetched_at"));
+        let evidence =
+            provider::evidence(&answered, row.get("biz_type"), history, row.get("fetched_at"));
         serde_json::to_value(evidence).unwrap()
     });
     again == row.get::<Option<serde_json::Value>, _>("evidence")

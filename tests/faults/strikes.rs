@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cloudauth_sandbox::Behaviour;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
-use verdict::sandbox::Behaviour;
 
 use super::schedule::{Fault, Kind, Target};
 use super::service::Service;

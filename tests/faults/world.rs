@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use cloudauth_sandbox::Sandbox;
 use private_postgres::{Mode, Programs, Server, folder_of_this_process};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -15,7 +16,6 @@ use time::OffsetDateTime;
 use url::Url;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
-use verdict::sandbox::Sandbox;
 use verdict::store::{Settings, Store};
 
 use super::service::{Service, never_in_logs};

@@ -139,7 +139,7 @@ async fn a_wrong_secret_and_a_wrong_clock_are_told_apart() {
 #[tokio::test]
 async fn a_permission_and_a_silent_provider_are_told_apart_as_well() {
     let mut setting = Setting::new(options()).await;
-    setting.provider.fail_all(Some(verdict::sandbox::Behaviour::error("NoPermission")));
+    setting.provider.fail_all(Some(cloudauth_sandbox::Behaviour::error("NoPermission")));
     // Of an invented scene that is no wonder.
     let report = Report::of(&setting, "worker").await;
     report.has("provider", "warning", "refused for an invented scene (NoPermission)");

@@ -18,8 +18,8 @@ use verdict::store::tasks::Then;
 /// Where every test begins.
 const START: time::OffsetDateTime = time::macros::datetime!(2026-11-23 09:30 UTC);
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
-const FACE: &[u8] = include_bytes!("../../src/sandbox/pictures/face.jpg");
-const SCENE: &[u8] = include_bytes!("../../src/sandbox/pictures/face-global.png");
+const FACE: &[u8] = include_bytes!("../../crates/cloudauth-sandbox/src/pictures/face.jpg");
+const SCENE: &[u8] = include_bytes!("../../crates/cloudauth-sandbox/src/pictures/face-global.png");
 
 /// A folder for images, and options that say so.
 fn archiving() -> (TempDir, Options) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{
     Options, Process, Reply, Setting, TestApp, callback, eventually, now, run_verdict,
 };
-use verdict::sandbox::Behaviour;
+use cloudauth_sandbox::Behaviour;
 
 async fn ready(app: &TestApp) -> Reply {
     let request = app.client.get(format!("http://{}/readyz", app.operations));

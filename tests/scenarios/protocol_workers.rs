@@ -5,8 +5,8 @@ use crate::harness::protocol::{Answer, Steps, assert_done, waits_for_a_lock};
 use crate::harness::{
     Callback, Options, PATIENCE, Proxy, Setting, TestApp, callback, eventually, new_database, now,
 };
+use cloudauth_sandbox::Scenario;
 use verdict::app::Role;
-use verdict::sandbox::Scenario;
 use verdict::store::completions::Written;
 
 /// One hand, and a lease that lasts until the test moves the clock.

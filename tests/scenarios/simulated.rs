@@ -39,7 +39,7 @@ async fn everything_made_from_a_simulated_answer_says_so() {
 }
 
 /// Answers as the vendor does, which never sends our header.
-async fn vendor(clock: &Clock) -> (verdict::sandbox::Sandbox, SocketAddr) {
+async fn vendor(clock: &Clock) -> (cloudauth_sandbox::Sandbox, SocketAddr) {
     let (sandbox, _) = provider(clock).await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@
 
 mod audit;
 mod callback;
+#[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod erase;
@@ -17,11 +18,14 @@ mod operator;
 mod policy;
 mod refetch;
 mod said;
+#[cfg(feature = "demo")]
 mod sandbox;
 mod serve;
 mod shell;
 mod told;
 mod vault;
+#[cfg(not(feature = "demo"))]
+mod without_demo;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,6 +39,8 @@ use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
 
 use said::{say, say_done};
+#[cfg(not(feature = "demo"))]
+use without_demo::{demo, sandbox};
 
 /// Instead of the C library's: it and `memmove` took a quarter of the service's CPU while accepting
 /// (`perf record` during `cargo bench --bench load -- accept`).

@@ -10,7 +10,7 @@ use url::Url;
 use super::*;
 use crate::images::format::{Format, Unusual};
 
-const JPEG: &[u8] = include_bytes!("../../sandbox/pictures/face.jpg");
+const JPEG: &[u8] = include_bytes!("../../../crates/cloudauth-sandbox/src/pictures/face.jpg");
 const LIMIT: usize = 64 * 1024;
 
 /// Serves these bytes to whoever comes; `endless` goes on with zeros for ever.

@@ -2,8 +2,9 @@
 
 use super::*;
 
-const JPEG: &[u8] = include_bytes!("../../sandbox/pictures/face.jpg");
-const SCENE: &[u8] = include_bytes!("../../sandbox/pictures/face-global.png");
+const JPEG: &[u8] = include_bytes!("../../../crates/cloudauth-sandbox/src/pictures/face.jpg");
+const SCENE: &[u8] =
+    include_bytes!("../../../crates/cloudauth-sandbox/src/pictures/face-global.png");
 const PAGE: &[u8] = b"<HTML><script>alert(1)</script></html>";
 /// An archive with nothing in it, which any reader of ZIP opens.
 const ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -70,7 +71,7 @@ fn images_are_known_by_their_bytes() {
     for bytes in [JPEG, &padded, &filled, &thumbnail, &xmp, &noted] {
         assert_eq!(of(bytes), Some(usual(Format::Jpeg)));
     }
-    let card = include_bytes!("../../sandbox/pictures/card-front.jpg");
+    let card = include_bytes!("../../../crates/cloudauth-sandbox/src/pictures/card-front.jpg");
     assert_eq!(of(card), Some(usual(Format::Jpeg)));
     let data = || chunk(b"IDAT", b"data");
     let text = chunk(b"tEXt", b"Software\0a camera");

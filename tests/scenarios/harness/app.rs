@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cloudauth_sandbox::{Sandbox, Settings};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -13,7 +14,6 @@ use verdict::config::{Config, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
-use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::AuditContext;
@@ -104,7 +104,7 @@ pub struct TestApp {
 /// A simulated provider that knows key `provider-key` with secret `provider-secret`.
 pub async fn provider(clock: &Clock) -> (Sandbox, SocketAddr) {
     let settings = Settings::new("provider-key", "provider-secret".to_owned().into());
-    let sandbox = Sandbox::new(settings, clock.clone(), Ids::random());
+    let sandbox = Sandbox::with_sources(settings, clock.into(), (&Ids::random()).into());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = sandbox.clone();

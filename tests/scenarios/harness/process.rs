@@ -12,10 +12,10 @@ use super::app::{Options, configuration, make_key, provider};
 use super::caller::{Callback, Reply};
 use super::cluster::{Database, new_database};
 use super::{PATIENCE, eventually};
+use cloudauth_sandbox::Sandbox;
 use verdict::app::Role;
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
-use verdict::sandbox::Sandbox;
 
 /// A database, a provider and a configuration that processes share.
 pub struct Setting {

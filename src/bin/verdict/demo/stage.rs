@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cloudauth_sandbox::{Sandbox, Settings};
 use private_postgres::{Folder, Mode, Programs, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -18,7 +19,6 @@ use verdict::config::{Config, ConfigError, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
-use verdict::sandbox::{Sandbox, Settings};
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
@@ -84,8 +84,10 @@ impl Stage {
         let sandbox_stop = CancellationToken::new();
         let sandbox = {
             let settings = Settings::new("demo-key", sandbox_secret.clone().into());
-            let (sandbox, stop) =
-                (Sandbox::new(settings, clock.clone(), ids.clone()), sandbox_stop.clone());
+            let (sandbox, stop) = (
+                Sandbox::with_sources(settings, (&clock).into(), (&ids).into()),
+                sandbox_stop.clone(),
+            );
             tokio::spawn(async move {
                 sandbox.serve(listener, stop.cancelled_owned()).await;
             })

@@ -1,10 +1,7 @@
 //! The provider: one harmless signed call, about a verification that cannot exist.
 
-use std::sync::Arc;
-
-use verdict::domain::answer::{AnswerError, ErrorClass};
-use verdict::provider::client::{Answer, Client, Unanswered};
-use verdict::provider::credentials::Chain;
+use cloudauth::wire::{AnswerError, ErrorClass};
+use verdict::provider::{self, Answer, Provider, Unanswered};
 
 use super::Patient;
 use super::database::clock_against;
@@ -23,12 +20,8 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
         return vec![Finding::skipped("the section provider is not usable")];
     };
     let environment = patient.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let client =
-        Chain::new(credentials, environment, patient.clock.clone()).ok().and_then(|chain| {
-            let (clock, ids) = (patient.clock.clone(), patient.ids.clone());
-            Client::new(settings, Arc::new(chain), clock, ids).ok()
-        });
-    let Some(client) = client else {
+    let (clock, ids) = (&patient.clock, &patient.ids);
+    let Ok(provider) = Provider::new(settings, credentials, environment, clock, ids) else {
         return vec![Finding::failed(
             "the HTTP client cannot be set up",
             "see that this machine has its certificate authorities (ca-certificates)",
@@ -36,7 +29,7 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
     };
     let nobody = format!("unknown_{}", patient.ids.nonce());
     let scene_name = patient.scene.as_deref().unwrap_or(NO_SCENE);
-    match client.describe_verify_result(scene_name, &nobody).await {
+    match provider.describe_verify_result(scene_name, &nobody).await {
         Ok(answer) => {
             let mut found = vec![answered(&answer, patient.scene.is_some())];
             if answer.simulated {
@@ -59,8 +52,8 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
              one of the sources of the vendor's chain",
         )],
         Err(problem) => vec![Finding::failed(
-            problem.to_string(),
-            format!("provider.endpoint: {}", problem.cause().advice()),
+            provider::sentence(&problem),
+            format!("provider.endpoint: {}", provider::cause_of(&problem).advice()),
         )],
     }
 }

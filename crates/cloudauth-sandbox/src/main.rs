@@ -1,0 +1,59 @@
+//! The simulated provider as a program of its own.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cloudauth_sandbox::Sandbox;
+use cloudauth_sandbox::cli::Options;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A simulated provider for tests and CI: it speaks the API of Cloudauth, checks signatures, and
+/// the biz_id says what it answers.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    after_help = "Example: cloudauth-sandbox --listen 127.0.0.1:9000 --access-key-id test --access-key-secret test"
+)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    match run(Arguments::parse().options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "cloudauth-sandbox: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), String> {
+    let address = options.listen;
+    let failed = |error| format!("--listen: cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    options.warn_of_built_in_key();
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return Err("signals cannot be received".to_owned());
+    };
+    let _ = writeln!(std::io::stdout(), "sandbox listening on http://{local}");
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Sandbox::new(options.into_settings()).serve(listener, stop).await;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! What the simulated provider remembers between calls. Everything is gone with the process.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use crate::question::Version;
+use crate::refusal::Refusal;
+use crate::scenario::{Behaviour, Scenario};
+
+/// Calls that are kept for [`crate::Sandbox::calls`].
+const MAX_CALLS: usize = 100_000;
+/// How long a nonce may not come again: as long as its time stamp may be good, both ways.
+const NONCE_LIFE: time::Duration = time::Duration::minutes(31);
+/// Nonces that are kept: at 500 calls a second all of them, beyond it the newest.
+const MAX_NONCES: usize = 1_000_000;
+/// Longest text of a call that is kept.
+const MAX_TEXT: usize = 64;
+
+/// One call, for tests and the demo. No parameter but the two keys is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it came.
+    pub at: OffsetDateTime,
+    /// `Action`, as far as known.
+    pub action: String,
+    /// `BizType`, or empty.
+    pub biz_type: String,
+    /// `BizId`, or empty.
+    pub biz_id: String,
+    /// How it was signed, by the look of it.
+    pub version: Version,
+    /// HTTP method.
+    pub method: String,
+    /// `ok`, the error code, or what was done instead of answering: `html`, `garbage`, `empty`,
+    /// `no-status`, `cut`, `torn`.
+    pub outcome: String,
+}
+
+/// The memory.
+pub struct Memory {
+    /// The secret now in force.
+    pub secret: SecretString,
+    /// What everybody gets instead of an answer.
+    pub outage: Option<Behaviour>,
+    /// What everybody gets instead of an image: an HTTP status.
+    pub image_outage: Option<u16>,
+    /// What is shown in place of the picture of a kind.
+    pub images: HashMap<String, Vec<u8>>,
+    /// Scenarios set by hand, by `biz_id`.
+    pub scenarios: HashMap<String, Scenario>,
+    calls: VecDeque<Call>,
+    /// How many queries each (`biz_type`, `biz_id`) has had answered by its script.
+    progress: HashMap<(String, String), u32>,
+    /// How many well-signed queries each `biz_id` has had, whatever came of them.
+    queries: HashMap<String, u64>,
+    nonces: Nonces,
+    bucket: Option<Bucket>,
+}
+
+impl Memory {
+    /// Empty.
+    pub fn new(secret: SecretString, queries_per_second: Option<u32>, now: OffsetDateTime) -> Self {
+        Self {
+            secret,
+            outage: None,
+            image_outage: None,
+            images: HashMap::new(),
+            scenarios: HashMap::new(),
+            calls: VecDeque::new(),
+            progress: HashMap::new(),
+            queries: HashMap::new(),
+            nonces: Nonces::default(),
+            bucket: queries_per_second.map(|rate| Bucket::full(rate, now)),
+        }
+    }
+
+    /// Keeps a call, and forgets the oldest if there are too many.
+    pub fn record(&mut self, mut call: Call) {
+        for text in [&mut call.action, &mut call.biz_type, &mut call.biz_id] {
+            if text.len() > MAX_TEXT {
+                *text = text.chars().take(MAX_TEXT).collect();
+            }
+        }
+        if self.calls.len() == MAX_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(call);
+    }
+
+    /// All kept calls, oldest first.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.iter().cloned().collect()
+    }
+
+    /// Notes a query for that `biz_id`.
+    pub fn count(&mut self, biz_id: &str) {
+        *self.queries.entry(biz_id.to_owned()).or_default() += 1;
+    }
+
+    /// How many [`count`](Self::count) has noted.
+    pub fn queries(&self, biz_id: &str) -> u64 {
+        self.queries.get(biz_id).copied().unwrap_or_default()
+    }
+
+    /// The scenario of that `biz_id`.
+    pub fn scenario(&self, biz_id: &str) -> Scenario {
+        self.scenarios.get(biz_id).cloned().unwrap_or_else(|| Scenario::parse(biz_id))
+    }
+
+    /// How many queries that pair's script has answered before; one more from now on.
+    pub fn advance(&mut self, biz_type: &str, biz_id: &str) -> u32 {
+        let step = self.progress.entry((biz_type.to_owned(), biz_id.to_owned())).or_default();
+        let before = *step;
+        *step = before.saturating_add(1);
+        before
+    }
+
+    /// Starts that `biz_id`'s script anew, in every `biz_type`.
+    pub fn rewind(&mut self, biz_id: &str) {
+        self.progress.retain(|(_, id), _| id != biz_id);
+    }
+
+    /// Takes the nonce, once.
+    pub fn take_nonce(&mut self, nonce: &str, now: OffsetDateTime) -> Result<(), Refusal> {
+        if self.nonces.take(nonce, now) {
+            return Ok(());
+        }
+        Err(Refusal::new("SignatureNonceUsed", 400, "Specified signature nonce was used already."))
+    }
+
+    /// Takes one call out of this second's budget.
+    pub fn take_turn(&mut self, now: OffsetDateTime) -> Result<(), Refusal> {
+        match &mut self.bucket {
+            Some(bucket) => bucket.take(now).map_err(Refusal::throttled),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Nonces seen, as hashes: two of a million are the same once in 37 million runs.
+#[derive(Default)]
+struct Nonces {
+    hasher: RandomState,
+    seen: HashSet<u64>,
+    order: VecDeque<(OffsetDateTime, u64)>,
+}
+
+impl Nonces {
+    fn take(&mut self, nonce: &str, now: OffsetDateTime) -> bool {
+        while let Some(&(at, hash)) = self.order.front() {
+            if self.order.len() < MAX_NONCES && now - at <= NONCE_LIFE {
+                break;
+            }
+            self.order.pop_front();
+            self.seen.remove(&hash);
+        }
+        let hash = self.hasher.hash_one(nonce);
+        let is_new = self.seen.insert(hash);
+        if is_new {
+            self.order.push_back((now, hash));
+        }
+        is_new
+    }
+}
+
+/// A token bucket that holds one second's worth: a caller that keeps the rate is never refused.
+struct Bucket {
+    rate: f64,
+    left: f64,
+    at: OffsetDateTime,
+}
+
+impl Bucket {
+    fn full(rate: u32, at: OffsetDateTime) -> Self {
+        let rate = f64::from(rate.max(1));
+        Self { rate, left: rate, at }
+    }
+
+    /// Takes one, or says how long until there is one.
+    fn take(&mut self, now: OffsetDateTime) -> Result<(), Duration> {
+        let passed = (now - self.at).as_seconds_f64().max(0.0);
+        self.at = now;
+        self.left = (self.left + passed * self.rate).min(self.rate);
+        if self.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.left) / self.rate));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! The client of `DescribeVerifyResult`, which returns a verification's result, and of
+//! `DescribeVerifyToken`, which starts one.
+
+mod request;
+mod retry_after;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use crate::clock::{Clock, Nonces};
+use crate::credentials::{self, Chain, Credentials};
+use crate::transport::{self, Failure};
+use crate::wire::{self, AnswerError, ErrorClass, Reading, VerifyToken};
+
+const RESULT: &str = "DescribeVerifyResult";
+const TOKEN: &str = "DescribeVerifyToken";
+/// The API's version (2017-09-12 to 2018-09-16 do not have the call).
+const VERSION: &str = "2019-03-07";
+
+/// Which signature is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// HMAC-SHA1 over the parameters.
+    V2,
+    /// `ACS3-HMAC-SHA256` over the request.
+    V3,
+}
+
+/// How the parameters travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// In a form body, which access logs do not keep.
+    Post,
+    /// In the query.
+    Get,
+}
+
+/// Which form is asked for. Either is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The usual one.
+    Json,
+    /// The provider's default; its own FAQ advises against it.
+    Xml,
+}
+
+/// How to reach the provider.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Scheme, host and port; plain `http` only to loopback.
+    pub endpoint: Url,
+    /// `RegionId`; not sent if empty.
+    pub region: String,
+    /// How requests are signed.
+    pub signature: SignatureVersion,
+    /// Where the parameters go.
+    pub method: Method,
+    /// Which form of answer is asked for.
+    pub format: Format,
+    /// For name resolution, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// For a whole call, its body included.
+    pub timeout: Duration,
+    /// The header `User-Agent`.
+    pub user_agent: String,
+}
+
+impl Settings {
+    /// The usual way: signature V3, a form body, JSON, 5 s to connect and 10 s for a call.
+    pub fn new(endpoint: Url) -> Self {
+        Self {
+            endpoint,
+            region: String::new(),
+            signature: SignatureVersion::V3,
+            method: Method::Post,
+            format: Format::Json,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            user_agent: transport::USER_AGENT.to_owned(),
+        }
+    }
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The endpoint cannot be used.
+    #[error("the provider's endpoint {0}")]
+    Endpoint(&'static str),
+    /// TLS could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Setup(#[source] reqwest::Error),
+}
+
+/// An answer, a refusal included. Its `Debug` shows no body.
+pub struct Answer {
+    /// HTTP status.
+    pub http_status: u16,
+    /// The very bytes: personal data. Of an answer beyond [`wire::MAX_BODY_BYTES`] only the
+    /// beginning, which is unreadable.
+    pub body: Zeroizing<Vec<u8>>,
+    /// How long to wait before the next call, at most an hour.
+    pub retry_after: Option<Duration>,
+    /// The provider's time, by the header `Date`.
+    pub date: Option<OffsetDateTime>,
+    /// The simulated provider answered ([`wire::SIMULATED`]): nobody was really verified.
+    pub simulated: bool,
+    /// The answer, read.
+    pub reading: Reading,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("http_status", &self.http_status)
+            .field("retry_after", &self.retry_after)
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer of [`Client::describe_verify_token`].
+#[derive(Debug)]
+pub struct TokenAnswer {
+    /// How long to wait before the next call, at most an hour.
+    pub retry_after: Option<Duration>,
+    /// The simulated provider answered ([`wire::SIMULATED`]): nobody will really be verified.
+    pub simulated: bool,
+    /// The token, or why there is none.
+    pub outcome: Result<VerifyToken, AnswerError>,
+}
+
+/// Why no answer came. The text does not mention the request. Where a library met the fault, the
+/// source is its error, without the URL.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// No credentials to sign with. Nothing was sent.
+    #[error(transparent)]
+    NoCredentials(#[from] credentials::Error),
+    /// No connection: name, route, TLS, or a closed port. Nothing was sent.
+    #[error("cannot connect to the provider")]
+    Connect(#[source] reqwest::Error),
+    /// No complete answer in time.
+    #[error("the provider did not answer in time")]
+    Timeout,
+    /// The connection ended before the answer did, or carried something else than HTTP.
+    #[error("the connection to the provider was cut")]
+    Cut(#[source] reqwest::Error),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Connect(error) => Self::Connect(error),
+            Failure::Timeout => Self::Timeout,
+            Failure::Cut(error) => Self::Cut(error),
+        }
+    }
+}
+
+/// Calls the provider. It never retries: each call is one request, with a fresh nonce and time
+/// stamp.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    http: reqwest::Client,
+    credentials: Arc<Chain>,
+    clock: Clock,
+    nonces: Nonces,
+}
+
+impl Client {
+    /// A client with the machine's clock and random nonces. Nothing is sent yet.
+    pub fn new(
+        settings: Settings,
+        credentials: impl Into<Arc<Chain>>,
+    ) -> Result<Self, ClientError> {
+        check_endpoint(&settings.endpoint).map_err(ClientError::Endpoint)?;
+        let http = transport::http_client(
+            &settings.user_agent,
+            settings.connect_timeout,
+            settings.timeout,
+        )
+        .map_err(ClientError::Setup)?;
+        let credentials = credentials.into();
+        Ok(Self { settings, http, credentials, clock: Clock::system(), nonces: Nonces::random() })
+    }
+
+    /// The same client with another clock and other nonces.
+    #[must_use]
+    pub fn with_sources(self, clock: Clock, nonces: Nonces) -> Self {
+        Self { clock, nonces, ..self }
+    }
+
+    /// Fetches a verification's result. Idempotent.
+    pub async fn describe_verify_result(
+        &self,
+        biz_type: &str,
+        biz_id: &str,
+    ) -> Result<Answer, Unanswered> {
+        let params = request::pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
+        let called = self.call(self.settings.method, RESULT, params).await?;
+        let reading = wire::read(called.http_status, &called.body);
+        self.drop_refused_key(reading.outcome.as_ref().err(), &called).await;
+        let Called { http_status, retry_after, date, simulated, body, .. } = called;
+        Ok(Answer { http_status, body, retry_after, date, simulated, reading })
+    }
+
+    /// Starts a verification. `parameters` are further ones by the provider's names, such as `Name`
+    /// or `UserId`. They travel in a form body, whatever the settings say: they name the person,
+    /// and URLs are logged along the way.
+    pub async fn describe_verify_token(
+        &self,
+        biz_type: &str,
+        biz_id: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<TokenAnswer, Unanswered> {
+        let mut params = request::pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
+        params.extend(request::pairs(parameters));
+        let called = self.call(Method::Post, TOKEN, params).await?;
+        let outcome = wire::read_token(called.http_status, &called.body);
+        self.drop_refused_key(outcome.as_ref().err(), &called).await;
+        Ok(TokenAnswer { retry_after: called.retry_after, simulated: called.simulated, outcome })
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        action: &str,
+        params: Vec<(String, String)>,
+    ) -> Result<Called, Unanswered> {
+        let credentials = self.credentials.get().await?;
+        let stamp = request::Stamp { at: self.clock.now(), nonce: self.nonces.next() };
+        let settings = Settings { method, ..self.settings.clone() };
+        let signed = request::sign(&settings, &credentials, &stamp, action, params);
+        let mut response = transport::send(signed.into_builder(&self.http)).await?;
+
+        let http_status = response.status().as_u16();
+        let retry_after = retry_after::read(response.headers(), stamp.at);
+        let date = date(response.headers());
+        let simulated = response.headers().contains_key(wire::SIMULATED);
+        let body = transport::read_body(&mut response, wire::MAX_BODY_BYTES).await?;
+        Ok(Called { http_status, body, retry_after, date, simulated, credentials })
+    }
+
+    /// Perhaps only this key or token is bad: the next call asks the sources again.
+    async fn drop_refused_key(&self, error: Option<&AnswerError>, called: &Called) {
+        if error.is_some_and(|error| error.class == ErrorClass::Credentials) {
+            self.credentials.invalidate(&called.credentials).await;
+        }
+    }
+}
+
+struct Called {
+    http_status: u16,
+    body: Zeroizing<Vec<u8>>,
+    retry_after: Option<Duration>,
+    date: Option<OffsetDateTime>,
+    simulated: bool,
+    credentials: Arc<Credentials>,
+}
+
+fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(headers.get(DATE)?.to_str().ok()?, &Rfc2822).ok()
+}
+
+/// Whether an endpoint can be used: `https`, or `http` to this machine, and nothing but scheme,
+/// host and port. The error completes a sentence that begins with the endpoint's name.
+pub fn check_endpoint(endpoint: &Url) -> Result<(), &'static str> {
+    let loopback = match endpoint.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err("needs a host"),
+    };
+    match endpoint.scheme() {
+        "https" => (),
+        "http" if loopback => (),
+        "http" => return Err("must be https, unless it is on this machine"),
+        _ => return Err("must be an https URL"),
+    }
+    if !endpoint.username().is_empty() || endpoint.password().is_some() {
+        return Err("must not contain a user or a password");
+    }
+    if endpoint.path() != "/" || endpoint.query().is_some() || endpoint.fragment().is_some() {
+        return Err("must be scheme, host and port only");
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! Signs one request. Pure: time and nonce come in as values.
+
+use secrecy::ExposeSecret as _;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use url::Url;
+
+use super::{Format, Method, Settings, SignatureVersion, VERSION};
+use crate::credentials::Credentials;
+use crate::signing::{canonical_query, v2, v3};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// What makes a request unique: the provider refuses one it has seen.
+pub(super) struct Stamp {
+    pub(super) at: OffsetDateTime,
+    pub(super) nonce: String,
+}
+
+impl Stamp {
+    /// UTC to the second, as both signatures want it.
+    fn timestamp(&self) -> String {
+        let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+        // Cannot fail: every component is part of a date and time.
+        self.at.to_utc().format(&form).unwrap_or_default()
+    }
+}
+
+/// A request ready to go.
+pub(super) struct Signed {
+    method: Method,
+    url: Url,
+    headers: Vec<(String, String)>,
+    body: Option<String>,
+}
+
+impl Signed {
+    pub(super) fn into_builder(self, http: &reqwest::Client) -> reqwest::RequestBuilder {
+        let mut builder = match self.method {
+            Method::Post => http.post(self.url),
+            Method::Get => http.get(self.url),
+        };
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        match self.body {
+            Some(body) => builder.body(body),
+            None => builder,
+        }
+    }
+}
+
+pub(super) fn sign(
+    settings: &Settings,
+    credentials: &Credentials,
+    stamp: &Stamp,
+    action: &str,
+    mut params: Vec<(String, String)>,
+) -> Signed {
+    if !settings.region.is_empty() {
+        params.extend(pairs(&[("RegionId", settings.region.as_str())]));
+    }
+    match settings.signature {
+        SignatureVersion::V2 => sign_v2(settings, credentials, stamp, action, params),
+        SignatureVersion::V3 => sign_v3(settings, credentials, stamp, action, &params),
+    }
+}
+
+fn sign_v2(
+    settings: &Settings,
+    credentials: &Credentials,
+    stamp: &Stamp,
+    action: &str,
+    mut params: Vec<(String, String)>,
+) -> Signed {
+    params.extend(pairs(&[
+        ("Action", action),
+        ("Version", VERSION),
+        ("Format", format_name(settings.format)),
+        ("AccessKeyId", &credentials.access_key_id),
+        ("SignatureMethod", "HMAC-SHA1"),
+        ("SignatureVersion", "1.0"),
+        ("SignatureNonce", &stamp.nonce),
+        ("Timestamp", &stamp.timestamp()),
+    ]));
+    if let Some(token) = &credentials.security_token {
+        params.extend(pairs(&[("SecurityToken", token.expose_secret())]));
+    }
+    let to_sign = v2::string_to_sign(method_name(settings.method), &params);
+    let signature = v2::signature(credentials.access_key_secret.expose_secret(), &to_sign);
+    params.push(("Signature".to_owned(), signature));
+    let (url, body) = place(settings, &params);
+    let mut headers = pairs(&[("accept", accept(settings.format))]);
+    if body.is_some() {
+        headers.extend(pairs(&[("content-type", FORM)]));
+    }
+    Signed { method: settings.method, url, headers, body }
+}
+
+fn sign_v3(
+    settings: &Settings,
+    credentials: &Credentials,
+    stamp: &Stamp,
+    action: &str,
+    params: &[(String, String)],
+) -> Signed {
+    let (url, body) = place(settings, params);
+    let hash = v3::hash(body.as_deref().unwrap_or_default().as_bytes());
+    let mut headers = pairs(&[
+        ("x-acs-action", action),
+        ("x-acs-version", VERSION),
+        ("x-acs-date", &stamp.timestamp()),
+        ("x-acs-signature-nonce", &stamp.nonce),
+        ("x-acs-content-sha256", &hash),
+    ]);
+    if let Some(token) = &credentials.security_token {
+        headers.extend(pairs(&[("x-acs-security-token", token.expose_secret())]));
+    }
+    if body.is_some() {
+        headers.extend(pairs(&[("content-type", FORM)]));
+    }
+    // The connection writes the host by itself, in the same way.
+    let mut covered = headers.clone();
+    covered.extend(pairs(&[("host", &host(&url))]));
+    let in_query = if body.is_some() { &[] } else { params };
+    let authorization = v3::authorization(
+        &credentials.access_key_id,
+        credentials.access_key_secret.expose_secret(),
+        method_name(settings.method),
+        url.path(),
+        in_query,
+        &covered,
+        &hash,
+    );
+    headers.extend(pairs(&[
+        ("authorization", authorization.as_str()),
+        ("accept", accept(settings.format)),
+    ]));
+    Signed { method: settings.method, url, headers, body }
+}
+
+/// The parameters into the form body or the query, encoded as they are for signing: that avoids
+/// every difference between encoders.
+fn place(settings: &Settings, params: &[(String, String)]) -> (Url, Option<String>) {
+    let mut url = settings.endpoint.clone();
+    let encoded = canonical_query(params);
+    match settings.method {
+        Method::Post => (url, Some(encoded)),
+        Method::Get => {
+            url.set_query(Some(&encoded));
+            (url, None)
+        }
+    }
+}
+
+/// The host, and the port unless it is the scheme's own.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+const fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Post => "POST",
+        Method::Get => "GET",
+    }
+}
+
+const fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Json => "JSON",
+        Format::Xml => "XML",
+    }
+}
+
+const fn accept(format: Format) -> &'static str {
+    match format {
+        Format::Json => "application/json",
+        Format::Xml => "application/xml",
+    }
+}
+
+/// Parameters or headers.
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,0 +1,15 @@
+//! A client for real-person verification by Alibaba Cloud (Cloudauth).
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod client;
+mod clock;
+pub mod credentials;
+pub mod signing;
+pub mod text;
+mod transport;
+pub mod wire;
+
+pub use client::{Answer, Client, TokenAnswer, Unanswered};
+pub use clock::{Clock, Nonces};
+pub use credentials::{Chain, Credentials};
