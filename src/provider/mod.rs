@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cloudauth::client::ClientError;
 use cloudauth::{Chain, Client, client, credentials};
 
-pub use cloudauth::wire::{CardDate, IdCard, Material, is_conclusive};
+pub use cloudauth::wire::{CardDate, FaceQuality, IdCard, Material, is_conclusive};
 pub use cloudauth::{Answer, Unanswered};
 pub use reading::{answer_error, evidence};
 

@@ -6,7 +6,7 @@ use time::Date;
 use zeroize::Zeroizing;
 
 use crate::domain::ids::ResultId;
-use crate::provider::{CardDate, IdCard, Material};
+use crate::provider::{CardDate, FaceQuality, IdCard, Material};
 use crate::store::completions::NewMaterial;
 use crate::vault::{DataKey, PersonIndex, Place, SealError};
 
@@ -69,7 +69,7 @@ impl<'a> From<&'a Material> for Document<'a> {
             name: plain(material.name.as_ref()),
             number: plain(material.number.as_ref()),
             face_mask: material.face_mask,
-            face_quality: material.face_quality.map(|quality| quality.as_str()),
+            face_quality: material.face_quality.map(FaceQuality::as_str),
             id_card: material.id_card.as_ref().map(CardDocument::from),
         }
     }

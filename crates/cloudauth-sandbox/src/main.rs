@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated provider for tests and CI: it speaks the API of Cloudauth, checks signatures, and
-/// the biz_id says what it answers.
+/// the id of a verification scripts the answers.
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
