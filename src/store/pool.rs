@@ -226,7 +226,7 @@ impl Store {
 
     /// Connections now open and now idle.
     pub fn connections(&self) -> (u32, usize) {
-        (self.pool().size(), self.pool().num_idle())
+        (self.pool().size(), self.pool.idle())
     }
 
     /// Most connections there may be.
@@ -236,7 +236,7 @@ impl Store {
 
     /// Waits for running statements and closes all connections.
     pub async fn close(&self) {
-        self.pool().close().await;
+        self.pool.close().await;
     }
 
     /// The pool itself, for tests that look into tables or misuse it on purpose.

@@ -9,11 +9,18 @@
 //! sqlx retries inside the pool when the server refuses one more connection (53300), for the whole
 //! time limit, while other connections come back and rest. So a caller that waits takes one of
 //! those.
+//!
+//! A connection that goes back to the pool costs two round trips: whether it is inside a
+//! transaction, and whether it answers. A statement of ours that ran to its end leaves neither
+//! question open, so its connection goes to the next caller directly (`Spare`) and back to the pool
+//! when nobody wants it, or once a second. A cancelled statement, and every transaction, gives its
+//! connection back to the pool.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -41,6 +48,11 @@ const FULL_FOR: Duration = Duration::from_secs(5);
 const DIAGNOSE_AFTER: Duration = Duration::from_millis(200);
 /// Longest time for finding out why a connection cannot be made.
 const DIAGNOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A spare connection that nobody wanted for this long goes back to the pool.
+const SPARE_FOR: Duration = Duration::from_millis(100);
+/// So does one that has been away from the pool for so long, for the pool's questions about it.
+const AWAY_FOR: Duration = Duration::from_secs(1);
 
 /// What was learned about the connections. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +108,12 @@ impl Faults {
 
     fn is_full(&self) -> bool {
         self.known().full.is_some_and(|at| at.elapsed() < FULL_FOR)
+    }
+
+    /// Whether something was learned since then that makes a connection suspect.
+    fn suspects(&self, since: Instant) -> bool {
+        let known = self.known();
+        [known.broken, known.silent].into_iter().flatten().any(|at| at >= since)
     }
 
     /// Whether a connection that rested may be used.
@@ -200,12 +218,57 @@ pub(super) fn about(code: &str) -> About {
     }
 }
 
+/// A connection whose last statement ran to its end.
+struct Spare {
+    connection: PoolConnection<Postgres>,
+    /// When the pool gave it away.
+    left_pool: Instant,
+    /// When its last statement ended.
+    since: Instant,
+}
+
+/// The spare connections, the newest last, and how many callers wait for the pool.
+#[derive(Default)]
+struct Spares {
+    list: Mutex<Vec<Spare>>,
+    waiting: AtomicUsize,
+}
+
+impl Spares {
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Spare>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller that waits for the pool: while there is one, no connection is spare.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A connection in use, and when the pool gave it away.
+struct InUse {
+    connection: PoolConnection<Postgres>,
+    left_pool: Instant,
+}
+
 /// The pool, as statements use it.
 #[derive(Clone)]
 pub(super) struct Sessions {
     pool: PgPool,
     options: Arc<PgConnectOptions>,
     faults: Faults,
+    spares: Arc<Spares>,
 }
 
 impl fmt::Debug for Sessions {
@@ -214,20 +277,80 @@ impl fmt::Debug for Sessions {
     }
 }
 
+type Answer = Either<PgQueryResult, PgRow>;
 type Acquired = Result<PoolConnection<Postgres>, sqlx::Error>;
 
 impl Sessions {
     pub(super) fn new(pool: PgPool, options: Arc<PgConnectOptions>, faults: Faults) -> Self {
-        Self { pool, options, faults }
+        Self { pool, options, faults, spares: Arc::default() }
+    }
+
+    /// Waits for running statements and closes all connections.
+    pub(super) async fn close(&self) {
+        let closing = self.pool.close();
+        self.spares.list().clear();
+        closing.await;
+    }
+
+    /// Connections that rest.
+    pub(super) fn idle(&self) -> usize {
+        self.pool.num_idle() + self.spares.list().len()
+    }
+
+    /// A connection for one statement.
+    async fn take(&self) -> Result<InUse, sqlx::Error> {
+        if let Some(found) = self.take_spare() {
+            return Ok(found);
+        }
+        let waiting = Waiting::begin(&self.spares.waiting);
+        // Again: one that became spare before it could be known that somebody waits.
+        if let Some(found) = self.take_spare() {
+            return Ok(found);
+        }
+        let connection = self.acquire_from_pool().await?;
+        drop(waiting);
+        Ok(InUse { connection, left_pool: Instant::now() })
+    }
+
+    /// The spare connection used last, so that those not needed go back to the pool.
+    fn take_spare(&self) -> Option<InUse> {
+        loop {
+            let Spare { connection, left_pool, since } = self.spares.list().pop()?;
+            if since.elapsed() < SPARE_FOR && !self.faults.suspects(since) {
+                return Some(InUse { connection, left_pool });
+            }
+        }
+    }
+
+    /// The statement has run to its end, and nothing is wrong with its connection.
+    fn spare(&self, InUse { connection, left_pool }: InUse) {
+        if left_pool.elapsed() >= AWAY_FOR || self.pool.is_closed() {
+            return;
+        }
+        let first = {
+            let mut list = self.spares.list();
+            list.push(Spare { connection, left_pool, since: Instant::now() });
+            list.len() == 1
+        };
+        if self.spares.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed() {
+            self.spares.list().clear();
+        } else if first {
+            tokio::spawn(give_back_unwanted(Arc::downgrade(&self.spares)));
+        }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
+    /// One connection, for more than a statement: it goes back to the pool.
+    pub(super) async fn acquire(&self) -> Acquired {
+        self.take().await.map(|used| used.connection)
+    }
+
     /// One connection: a resting one, a new one, or, where a new one does not come, the first that
     /// comes back.
-    pub(super) async fn acquire(&self) -> Acquired {
+    async fn acquire_from_pool(&self) -> Acquired {
         if self.faults.is_full()
             && self.pool.size() > 0
             && let Ok(found) = tokio::time::timeout(FULL_FOR / 5, self.idle_one()).await
@@ -295,18 +418,44 @@ impl Sessions {
         });
     }
 
+    /// Runs one statement and reads its answer to the end before anything is passed on: the commit
+    /// comes after the rows, and may fail.
+    async fn run_to_its_end<'q, E>(&self, query: E) -> Result<Vec<Answer>, sqlx::Error>
+    where
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let mut used = self.take().await?;
+        let answer = used.connection.fetch_many(query).try_collect().await;
+        self.settled(used, answer)
+    }
+
     /// Passes the outcome on; ends the connection where the error is about it.
     fn settled<T>(
         &self,
-        mut connection: PoolConnection<Postgres>,
+        mut used: InUse,
         outcome: Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        if let Err(error) = &outcome
-            && self.faults.learn(error)
-        {
-            connection.close_on_drop();
+        match &outcome {
+            Ok(_) => self.spare(used),
+            Err(error) if self.faults.learn(error) => used.connection.close_on_drop(),
+            // After an error the pool asks what state the session is in.
+            Err(_) => {}
         }
         outcome
+    }
+}
+
+/// Gives spare connections that nobody wanted back to the pool, until none is left.
+async fn give_back_unwanted(spares: Weak<Spares>) {
+    loop {
+        tokio::time::sleep(SPARE_FOR).await;
+        let Some(spares) = spares.upgrade() else { return };
+        let mut list = spares.list();
+        let wanted = list.partition_point(|spare| spare.since.elapsed() >= SPARE_FOR);
+        list.drain(..wanted);
+        if list.is_empty() {
+            return;
+        }
     }
 }
 
@@ -371,11 +520,8 @@ impl<'p> Executor<'p> for &'_ Sessions {
         E: 'q + Execute<'q, Postgres>,
     {
         let sessions = self.clone();
-        // Gathered before anything is passed on: what comes last decides about the session.
         stream::once(async move {
-            let mut connection = sessions.acquire().await?;
-            let rows: Result<Vec<_>, _> = connection.fetch_many(query).try_collect().await;
-            let rows = sessions.settled(connection, rows)?;
+            let rows = sessions.run_to_its_end(query).await?;
             Ok::<_, sqlx::Error>(stream::iter(rows.into_iter().map(Ok)))
         })
         .try_flatten()
@@ -392,9 +538,8 @@ impl<'p> Executor<'p> for &'_ Sessions {
     {
         let sessions = self.clone();
         Box::pin(async move {
-            let mut connection = sessions.acquire().await?;
-            let row = connection.fetch_optional(query).await;
-            sessions.settled(connection, row)
+            let rows = sessions.run_to_its_end(query).await?;
+            Ok(rows.into_iter().find_map(Either::right))
         })
     }
 
@@ -408,9 +553,9 @@ impl<'p> Executor<'p> for &'_ Sessions {
     {
         let sessions = self.clone();
         Box::pin(async move {
-            let mut connection = sessions.acquire().await?;
-            let prepared = connection.prepare_with(sql, parameters).await;
-            sessions.settled(connection, prepared)
+            let mut used = sessions.take().await?;
+            let prepared = used.connection.prepare_with(sql, parameters).await;
+            sessions.settled(used, prepared)
         })
     }
 

@@ -561,6 +561,39 @@ async fn a_cancelled_begin_loses_no_later_write() {
 }
 
 #[tokio::test]
+async fn a_cancelled_statement_loses_no_later_write() {
+    let bench = Bench::new().await;
+    for n in 0..200 {
+        let ping = bench.store.ping();
+        drop(tokio::time::timeout(Duration::from_micros(n * 7 % 600), ping).await);
+        assert!(matches!(bench.accept(&n.to_string()).await, Accepted::New(_)));
+    }
+    let other = bench.database.pool().await;
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from verifications").fetch_one(&other).await.unwrap();
+    assert_eq!(kept, 200);
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_callers_and_then_the_pool() {
+    let database = new_database().await;
+    let settings = verdict::store::Settings {
+        url: database.url.clone().into(),
+        max_connections: 1,
+        timeout: Duration::from_secs(10),
+    };
+    let store = Store::new(&settings).unwrap();
+    let pings = (0..100).map(|_| store.ping());
+    assert!(futures_util::future::join_all(pings).await.iter().all(Result::is_ok));
+    assert_eq!(store.connections(), (1, 1));
+    // What begins a transaction takes its connection from the pool.
+    let transaction = store.pool().begin().await.unwrap();
+    transaction.rollback().await.unwrap();
+    store.ping().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), store.close()).await.expect("closed");
+}
+
+#[tokio::test]
 async fn the_store_serves_again_after_its_connections_were_cut() {
     let bench = Bench::new().await;
     bench.accept("x").await;
