@@ -240,6 +240,15 @@ impl Spares {
     }
 }
 
+impl Drop for Spares {
+    /// A connection that goes back to the pool needs the runtime, which may be gone by now.
+    fn drop(&mut self) {
+        for spare in self.list().drain(..) {
+            drop(spare.connection.detach());
+        }
+    }
+}
+
 /// A caller that waits for the pool: while there is one, no connection is spare.
 struct Waiting<'a>(&'a AtomicUsize);
 

@@ -27,7 +27,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// For anything to happen that must happen: only a failing test waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `look` finds something, looking again every few milliseconds: for what no event
 /// tells, such as another process's log or a row in the database.
