@@ -198,6 +198,41 @@ fn only_those_layers_reach_outside_that_are_meant_to() {
     report(&violations);
 }
 
+/// What runs SQL, and the files that may, beside the declarations in `store/statements.rs`.
+const RUNS_SQL: [&str; 6] =
+    ["sqlx::query", "query_as(", "query_scalar(", "raw_sql(", "QueryBuilder", "AssertSqlSafe"];
+const MAY_RUN_SQL: [&str; 6] = [
+    "src/store/statements.rs",
+    // Built from the filters that are there; the scenario `statements` prepares them too.
+    "src/store/listing.rs",
+    // Settings of a session: numbers of the configuration stand in the text.
+    "src/store/pool.rs",
+    "src/store/schema.rs",
+    // Asked in the simple protocol of a connection that comes back to the pool.
+    "src/store/sessions.rs",
+    // The demo makes its own role and database.
+    "src/bin/verdict/demo/stage.rs",
+];
+
+#[test]
+fn every_statement_is_declared_with_its_name_and_types() {
+    let mut violations = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        if MAY_RUN_SQL.contains(&source.path.as_str()) {
+            continue;
+        }
+        for (n, line) in source.code() {
+            for name in RUNS_SQL.into_iter().filter(|name| line.contains(name)) {
+                violations.push(format!(
+                    "{}:{n}: `{name}`: declare the statement with `statements!`",
+                    source.path
+                ));
+            }
+        }
+    }
+    report(&violations);
+}
+
 #[test]
 fn every_file_says_what_it_is_and_stays_short() {
     let no_allow = ["[", "allow("].concat();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::statements::statements;
 use super::{Result, Store};
 
 /// Why no calls go out.
@@ -45,52 +46,22 @@ impl Store {
         self.run(|| async {
             // accounts::open_account: one budget row for each account, whoever comes first; the
             // account's row is made last, so that one without a budget cannot be seen.
-            sqlx::query(
-                "with budget as (
-                    insert into budgets (account)
-                    select $1 where not exists (select from budgets where account = $1)
-                    on conflict do nothing
-                 )
-                 insert into accounts (account) values ($1)
-                 on conflict (account) do update set probe_at = verdict_now(), trips = 0
-                 where accounts.breaker <> 'closed'",
-            )
-            .bind(account)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            open(account).execute(&self.pool).await.map(drop)
         })
         .await
     }
 
     /// Where the breaker stands.
     pub async fn breaker(&self, account: &str) -> Result<Breaker> {
-        let breaker: Option<String> = self
-            .run(|| async {
-                sqlx::query_scalar("select breaker from accounts where account = $1")
-                    .bind(account)
-                    .fetch_optional(&self.pool)
-                    .await
-            })
-            .await?;
+        let breaker: Option<String> =
+            self.run(|| breaker(account).fetch_optional(&self.pool)).await?;
         Ok(breaker.as_deref().map_or(Breaker::Closed, Breaker::parse))
     }
 
     /// A good answer: calls may go out again. Only called when something is on record, so the
     /// happy path does not touch this row.
     pub async fn account_is_well(&self, account: &str) -> Result<()> {
-        self.run(|| async {
-            sqlx::query(
-                "update accounts set breaker = 'closed', failures = 0, trips = 0, probe_at = null,
-                     opened_at = null
-                 where account = $1 and (breaker <> 'closed' or failures > 0)",
-            )
-            .bind(account)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        })
-        .await
+        self.run(|| async { close_breaker(account).execute(&self.pool).await.map(drop) }).await
     }
 
     /// Opens the breaker, or keeps it open after a failed probe (`probing`). The next probe waits
@@ -107,22 +78,10 @@ impl Store {
         // accounts::trip: answers to calls sent before it opened must not push the probe away, so
         // while it is open only a failed probe counts as another trip.
         self.once(async {
-            sqlx::query(
-                "update accounts set breaker = $2,
-                     opened_at = coalesce(opened_at, verdict_now()),
-                     trips = least(trips + 1, 30),
-                     probe_at = verdict_now()
-                         + make_interval(secs => least($3 * power(2, least(trips, 20)), $4))
-                 where account = $1 and (breaker = 'closed' or $5)",
-            )
-            .bind(account)
-            .bind(why.as_str())
-            .bind(first_probe.as_secs_f64())
-            .bind(longest.as_secs_f64())
-            .bind(probing)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected() == 1)
+            trip(account, why.as_str(), first_probe.as_secs_f64(), longest.as_secs_f64(), probing)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected() == 1)
         })
         .await
     }
@@ -130,49 +89,63 @@ impl Store {
     /// A probe brought no verdict on the account: the next one may go soon.
     pub async fn probe_again(&self, account: &str, wait: Duration) -> Result<()> {
         self.once(async {
-            sqlx::query(
-                "update accounts set probe_at = verdict_now() + make_interval(secs => $2)
-                 where account = $1 and breaker <> 'closed'",
-            )
-            .bind(account)
-            .bind(wait.as_secs_f64())
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            probe_again(account, wait.as_secs_f64()).execute(&self.pool).await.map(drop)
         })
         .await
     }
 
     /// Counts one passing fault; answers how many came in a row.
     pub async fn count_fault(&self, account: &str) -> Result<i32> {
-        self.once(async {
-            sqlx::query_scalar(
-                "update accounts set failures = least(failures + 1, 1000000)
-                 where account = $1 returning failures",
-            )
-            .bind(account)
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.once(count_fault(account).fetch_one(&self.pool)).await
     }
 
     /// The provider throttled us: nobody calls for this long.
     pub async fn pause(&self, account: &str, pause: Duration) -> Result<()> {
         self.run(|| async {
-            sqlx::query(
-                "update budgets
-                 set draws = draws + 1,
-                     spent_to = greatest(spent_to, verdict_now() + make_interval(secs => $2))
-                 where account = $1
-                     and draws >= (select max(draws) from budgets where account = $1)",
-            )
-            .bind(account)
-            .bind(pause.as_secs_f64())
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            pause_budget(account, pause.as_secs_f64()).execute(&self.pool).await.map(drop)
         })
         .await
     }
+}
+
+statements! {
+    execute open(account: &str) =
+        "with budget as (
+             insert into budgets (account)
+             select $1 where not exists (select from budgets where account = $1)
+             on conflict do nothing
+         )
+         insert into accounts (account) values ($1)
+         on conflict (account) do update set probe_at = verdict_now(), trips = 0
+         where accounts.breaker <> 'closed'";
+
+    scalar breaker(account: &str) -> String = "select breaker from accounts where account = $1";
+
+    execute close_breaker(account: &str) =
+        "update accounts set breaker = 'closed', failures = 0, trips = 0, probe_at = null,
+             opened_at = null
+         where account = $1 and (breaker <> 'closed' or failures > 0)";
+
+    execute trip(account: &str, breaker: &str, first_probe: f64, longest: f64, probing: bool) =
+        "update accounts set breaker = $2,
+             opened_at = coalesce(opened_at, verdict_now()),
+             trips = least(trips + 1, 30),
+             probe_at = verdict_now()
+                 + make_interval(secs => least($3 * power(2, least(trips, 20)), $4))
+         where account = $1 and (breaker = 'closed' or $5)";
+
+    execute probe_again(account: &str, wait: f64) =
+        "update accounts set probe_at = verdict_now() + make_interval(secs => $2)
+         where account = $1 and breaker <> 'closed'";
+
+    scalar count_fault(account: &str) -> i32 =
+        "update accounts set failures = least(failures + 1, 1000000)
+         where account = $1 returning failures";
+
+    execute pause_budget(account: &str, pause: f64) =
+        "update budgets
+         set draws = draws + 1,
+             spent_to = greatest(spent_to, verdict_now() + make_interval(secs => $2))
+         where account = $1
+             and draws >= (select max(draws) from budgets where account = $1)";
 }

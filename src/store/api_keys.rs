@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::ids::ApiKeyId;
 
@@ -97,32 +98,18 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<()> {
         self.run(|| async {
-            sqlx::query(
-                "with added as (
-                    insert into api_keys (id, name, digest, scopes, created_at, person, scenes,
-                        requests_per_second, expires_at)
-                    values ($1, $2, $3, $4, $5, $7, $8, $9,
-                        verdict_now() + make_interval(days => $10))
-                    on conflict (id) do nothing
-                    returning id, expires_at
-                 )
-                 insert into audit (at, actor, action, subject, details)
-                 select $5, $6, 'api-key.create', id,
-                    json_strip_nulls(json_build_object('name', $2::text, 'scopes', $4::text[],
-                        'person', $7::text, 'scenes', $8::text[],
-                        'requests_per_second', $9::integer, 'expires_at', expires_at))::text
-                 from added",
-            )
-            .bind(id.0)
-            .bind(name)
-            .bind(&digest[..])
-            .bind(scopes)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&terms.person)
-            .bind(&terms.scenes)
-            .bind(terms.requests_per_second)
-            .bind(terms.expires_in_days)
+            add((
+                id.0,
+                name,
+                &digest[..],
+                scopes,
+                doing.at,
+                &doing.actor,
+                terms.person.as_deref(),
+                terms.scenes.as_deref(),
+                terms.requests_per_second,
+                terms.expires_in_days,
+            ))
             .execute(&self.pool)
             .await
             .map(drop)
@@ -132,69 +119,84 @@ impl Store {
 
     /// Every key that works now.
     pub async fn working_api_keys(&self) -> Result<Vec<WorkingKey>> {
-        self.run(|| async {
-            sqlx::query_as(concat!(
-                "select id, digest, scopes, person, scenes, requests_per_second
-                 from api_keys k where ",
-                key_works!()
-            ))
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| working().fetch_all(&self.pool)).await
     }
 
     /// Notes that a key was used, unless that was noted within the last five minutes.
     pub async fn note_api_key_used(&self, id: ApiKeyId) -> Result<()> {
         // Many processes serve one key: the first of them writes.
-        self.run(|| async {
-            sqlx::query(
-                "update api_keys set last_used_at = verdict_now()
-                 where id = $1 and (last_used_at is null
-                    or last_used_at < verdict_now() - interval '5 minutes')",
-            )
-            .bind(id.0)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        })
-        .await
+        self.run(|| async { note_used(id.0).execute(&self.pool).await.map(drop) }).await
     }
 
     /// All keys, revoked ones included, oldest first.
     pub async fn list_api_keys(&self) -> Result<Vec<ApiKey>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select id, name, scopes, person, scenes, requests_per_second, created_at,
-                    expires_at, last_used_at, revoked_at,
-                    coalesce(expires_at <= verdict_now(), false) as expired
-                 from api_keys order by id",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| list().fetch_all(&self.pool)).await
     }
 
     /// Ends a key, on record; `false` if there is no such key still good.
     pub async fn revoke_api_key(&self, id: ApiKeyId, doing: &AuditContext) -> Result<bool> {
         // Not repeated: a second try would find the first one's work and call it missing.
         self.once(async {
-            sqlx::query(
-                "with revoked as (
-                    update api_keys set revoked_at = $2 where id = $1 and revoked_at is null
-                    returning id
-                 )
-                 insert into audit (at, actor, action, subject)
-                 select $2, $3, 'api-key.revoke', id from revoked",
-            )
-            .bind(id.0)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected() == 1)
+            revoke(id.0, doing.at, &doing.actor)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected() == 1)
         })
         .await
     }
+}
+
+statements! {
+    execute add((
+        id: Uuid,
+        name: &str,
+        digest: &[u8],
+        scopes: &[&str],
+        at: OffsetDateTime,
+        actor: &str,
+        person: Option<&str>,
+        scenes: Option<&[String]>,
+        requests_per_second: Option<i32>,
+        expires_in_days: Option<i32>,
+    )) =
+        "with added as (
+             insert into api_keys (id, name, digest, scopes, created_at, person, scenes,
+                 requests_per_second, expires_at)
+             values ($1, $2, $3, $4, $5, $7, $8, $9,
+                 verdict_now() + make_interval(days => $10))
+             on conflict (id) do nothing
+             returning id, expires_at
+         )
+         insert into audit (at, actor, action, subject, details)
+         select $5, $6, 'api-key.create', id,
+             json_strip_nulls(json_build_object('name', $2::text, 'scopes', $4::text[],
+                 'person', $7::text, 'scenes', $8::text[],
+                 'requests_per_second', $9::integer, 'expires_at', expires_at))::text
+         from added";
+
+    row working() -> WorkingKey =
+        concat!(
+            "select id, digest, scopes, person, scenes, requests_per_second
+             from api_keys k where ",
+            key_works!()
+        );
+
+    execute note_used(id: Uuid) =
+        "update api_keys set last_used_at = verdict_now()
+         where id = $1 and (last_used_at is null
+             or last_used_at < verdict_now() - interval '5 minutes')";
+
+    row list() -> ApiKey =
+        "select id, name, scopes, person, scenes, requests_per_second, created_at,
+             expires_at, last_used_at, revoked_at,
+             coalesce(expires_at <= verdict_now(), false) as expired
+         from api_keys order by id";
+
+    execute revoke(id: Uuid, at: OffsetDateTime, actor: &str) =
+        "with revoked as (
+             update api_keys set revoked_at = $2 where id = $1 and revoked_at is null
+             returning id
+         )
+         insert into audit (at, actor, action, subject)
+         select $2, $3, 'api-key.revoke', id from revoked";
 }

@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::statements::statements;
 use super::{Result, Store};
 
 /// Who does something that is recorded, and why.
@@ -67,19 +68,10 @@ impl Store {
         details: Option<&str>,
     ) -> Result<()> {
         self.once(async {
-            sqlx::query(
-                "insert into audit (at, actor, action, subject, purpose, details)
-                 values ($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(action)
-            .bind(subject)
-            .bind(&doing.purpose)
-            .bind(details)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            add(doing.at, &doing.actor, action, subject, doing.purpose.as_deref(), details)
+                .execute(&self.pool)
+                .await
+                .map(drop)
         })
         .await
     }
@@ -92,69 +84,31 @@ impl Store {
         subject: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<AuditRow>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select position, at, actor, action, subject, purpose, details, database_user,
-                    previous, digest
-                 from audit where position > $1 and ($2::uuid is null or subject = $2)
-                 order by position limit $3",
-            )
-            .bind(position)
-            .bind(subject)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| after(position, subject, limit).fetch_all(&self.pool)).await
     }
 
     /// Position and digest of the newest row, as the chain's head says.
     pub async fn audit_head(&self) -> Result<(i64, Vec<u8>)> {
-        self.run(|| async {
-            sqlx::query_as("select position, digest from audit_head").fetch_one(&self.pool).await
-        })
-        .await
+        self.run(|| head().fetch_one(&self.pool)).await
     }
 
     /// Whether nobody is on record: a service has seeded the policy, and that is all.
     pub async fn audit_is_only_the_seed(&self) -> Result<bool> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select not exists (select from audit where action <> 'policy.seed')",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| is_only_the_seed().fetch_one(&self.pool)).await
     }
 
     /// The newest checkpoint's position; 0 if there is none.
     pub async fn audit_checkpointed_to(&self) -> Result<i64> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select coalesce((select position from audit_checkpoints
-                                  order by position desc limit 1), 0)",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| checkpointed_to().fetch_one(&self.pool)).await
     }
 
     /// Keeps a checkpoint; several processes may make the same.
     pub async fn add_audit_checkpoint(&self, checkpoint: &AuditCheckpoint) -> Result<()> {
         self.run(|| async {
-            sqlx::query(
-                "insert into audit_checkpoints (position, at, digest, mac)
-                 values ($1, $2, $3, $4) on conflict (position) do nothing",
-            )
-            .bind(checkpoint.position)
-            .bind(checkpoint.at)
-            .bind(&checkpoint.digest)
-            .bind(&checkpoint.mac)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            add_checkpoint(checkpoint.position, checkpoint.at, &checkpoint.digest, &checkpoint.mac)
+                .execute(&self.pool)
+                .await
+                .map(drop)
         })
         .await
     }
@@ -165,16 +119,42 @@ impl Store {
         position: i64,
         limit: i64,
     ) -> Result<Vec<AuditCheckpoint>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select position, at, digest, mac from audit_checkpoints
-                 where position > $1 order by position limit $2",
-            )
-            .bind(position)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| checkpoints_after(position, limit).fetch_all(&self.pool)).await
     }
+}
+
+statements! {
+    execute add(
+        at: OffsetDateTime,
+        actor: &str,
+        action: &str,
+        subject: Option<Uuid>,
+        purpose: Option<&str>,
+        details: Option<&str>,
+    ) =
+        "insert into audit (at, actor, action, subject, purpose, details)
+         values ($1, $2, $3, $4, $5, $6)";
+
+    row after(position: i64, subject: Option<Uuid>, limit: i64) -> AuditRow =
+        "select position, at, actor, action, subject, purpose, details, database_user,
+             previous, digest
+         from audit where position > $1 and ($2::uuid is null or subject = $2)
+         order by position limit $3";
+
+    row head() -> (i64, Vec<u8>) = "select position, digest from audit_head";
+
+    scalar is_only_the_seed() -> bool =
+        "select not exists (select from audit where action <> 'policy.seed')";
+
+    scalar checkpointed_to() -> i64 =
+        "select coalesce((select position from audit_checkpoints
+                          order by position desc limit 1), 0)";
+
+    execute add_checkpoint(position: i64, at: OffsetDateTime, digest: &[u8], mac: &[u8]) =
+        "insert into audit_checkpoints (position, at, digest, mac)
+         values ($1, $2, $3, $4) on conflict (position) do nothing";
+
+    row checkpoints_after(position: i64, limit: i64) -> AuditCheckpoint =
+        "select position, at, digest, mac from audit_checkpoints
+         where position > $1 order by position limit $2";
 }

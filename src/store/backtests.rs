@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::statements::statements;
 use super::tasks::{Task, task};
 use super::{Error, Result, Store};
 use crate::domain::ids::LeaseToken;
@@ -93,40 +94,20 @@ impl Store {
     ) -> Result<(bool, Option<Uuid>)> {
         // backtests::start: the run, its work and the record of who wanted it commit together. At
         // most one is running: `backtests_one_running`, and those of earlier versions are seen.
-        self.once(async {
-            sqlx::query_as(
-                "with running as materialized (
-                    select id from backtests where state = 'running' order by id limit 1
-                 ), run as (
-                    insert into backtests (id, digest, since, biz_type, asked_by, created_at,
-                        updated_at, state, after, comparison, roughly, lane)
-                    select $1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}', $8, 1
-                    where not exists (select from running)
-                    on conflict (lane) where state = 'running' do nothing
-                    returning id
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose, details)
-                    select $6, $5, 'policy.backtest', id, $9,
-                        json_build_object('policy', $2::text, 'biz_type', $4::text)::text
-                    from run
-                 ), work as (
-                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                    select id, 'backtest', id, verdict_now(), 'infinity', verdict_now() from run
-                 )
-                 select exists (select from run), (select id from running)",
-            )
-            .bind(asked.id)
-            .bind(asked.digest)
-            .bind(asked.since)
-            .bind(asked.biz_type)
-            .bind(&doing.actor)
-            .bind(doing.at)
-            .bind(asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest))
-            .bind(asked.roughly)
-            .bind(&doing.purpose)
-            .fetch_one(&self.pool)
-            .await
-        })
+        self.once(
+            start((
+                asked.id,
+                asked.digest,
+                asked.since,
+                asked.biz_type,
+                &doing.actor,
+                doing.at,
+                asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest),
+                asked.roughly,
+                doing.purpose.as_deref(),
+            ))
+            .fetch_one(&self.pool),
+        )
         .await
     }
 
@@ -135,74 +116,21 @@ impl Store {
     /// together. `token` must be fresh.
     pub async fn claim_backtest(&self, lease: Duration, token: LeaseToken) -> Result<Option<Task>> {
         // backtests::claim: leased and fenced like every task.
-        let row = self
-            .once(async {
-                sqlx::query(
-                    "with durability as materialized (
-                        select set_config('synchronous_commit', 'off', true)
-                     ), oldest as materialized (
-                        select t.id from backtests b, durability, tasks t
-                        where b.state = 'running' and t.id = b.id order by b.id limit 1
-                     ), free as (
-                        select t.id from tasks t
-                        where t.id = (select id from oldest) and t.due_at <= verdict_now()
-                            and (t.lease_until is null or t.lease_until <= verdict_now())
-                        for update of t skip locked
-                     )
-                     update tasks t
-                     set lease_token = $2, attempts = t.attempts + 1,
-                        lease_until = verdict_now() + make_interval(secs => $1)
-                     where t.id = (select id from free)
-                     returning t.id, t.kind, t.verification_id, t.failures,
-                        null::text as key_id, null::bytea as wrapped, null::bytea as trace_parent,
-                        extract(epoch from verdict_now() - t.created_at)::float8 as age",
-                )
-                .bind(lease.as_secs_f64())
-                .bind(token.0)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
+        let row = self.once(claim(lease.as_secs_f64(), token.0).fetch_optional(&self.pool)).await?;
         row.map(|row| task(&row, token)).transpose()
     }
 
     /// Ends a backtest that cannot go on; what it found so far stays. `false`: the lease was lost.
     pub async fn backtest_failed(&self, task: &Task, now: OffsetDateTime) -> Result<bool> {
         // backtests::failed: fenced; the work ends with the run.
-        let held: i64 = self
-            .once(async {
-                sqlx::query_scalar(
-                    "with held as (
-                        delete from tasks where id = $1 and lease_token = $2 returning id
-                     ), noted as (
-                        update backtests set state = 'failed', updated_at = $3
-                        where id = (select id from held)
-                     )
-                     select count(*) from held",
-                )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(now)
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let held: i64 =
+            self.once(fail(task.id, task.lease_token.0, now).fetch_one(&self.pool)).await?;
         Ok(held > 0)
     }
 
     /// One backtest.
     pub async fn backtest(&self, id: Uuid) -> Result<Option<Backtest>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select id, digest, since, biz_type, created_at, updated_at, state, after, looked_at,
-                    roughly, comparison
-                 from backtests where id = $1",
-            )
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find(id).fetch_optional(&self.pool)).await
     }
 
     /// Notes how far a backtest has come; its work ends with its state. `false`: the lease was lost.
@@ -216,33 +144,60 @@ impl Store {
     ) -> Result<bool> {
         // backtests::went_on: fenced, so that pages are counted once, whoever died.
         let held: i64 = self
-            .once(async {
-                sqlx::query_scalar(
-                    "with held as (
-                        select id from tasks where id = $1 and lease_token = $2 for update
-                     ), ended as (
-                        delete from tasks where id = (select id from held) and $3 <> 'running'
-                     ), forgiven as (
-                        update tasks set failures = 0
-                        where id = (select id from held) and $3 = 'running' and failures > 0
-                     ), noted as (
-                        update backtests
-                        set state = $3, after = $4, comparison = $5, updated_at = $6, looked_at = $7
-                        where id = (select id from held)
-                     )
-                     select count(*) from held",
+            .once(
+                note_progress(
+                    task.id,
+                    task.lease_token.0,
+                    state,
+                    after,
+                    Json(comparison),
+                    now,
+                    i64::try_from(looked_at).unwrap_or(i64::MAX),
                 )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(state)
-                .bind(after)
-                .bind(Json(comparison))
-                .bind(now)
-                .bind(i64::try_from(looked_at).unwrap_or(i64::MAX))
-                .fetch_one(&self.pool)
-                .await
-            })
+                .fetch_one(&self.pool),
+            )
             .await?;
         Ok(held > 0)
     }
+}
+
+statements! {
+    row start((
+        id: Uuid,
+        digest: &str,
+        since: Option<OffsetDateTime>,
+        biz_type: Option<&str>,
+        actor: &str,
+        at: OffsetDateTime,
+        after: Uuid,
+        roughly: i64,
+        purpose: Option<&str>,
+    )) -> (bool, Option<Uuid>) = include_str!("sql/backtests_start.sql");
+
+    read(|row| task(row, LeaseToken(Uuid::nil()))) claim(lease: f64, token: Uuid) =
+        include_str!("sql/backtests_claim.sql");
+
+    scalar fail(id: Uuid, token: Uuid, at: OffsetDateTime) -> i64 =
+        "with held as (
+             delete from tasks where id = $1 and lease_token = $2 returning id
+         ), noted as (
+             update backtests set state = 'failed', updated_at = $3
+             where id = (select id from held)
+         )
+         select count(*) from held";
+
+    row find(id: Uuid) -> Backtest =
+        "select id, digest, since, biz_type, created_at, updated_at, state, after, looked_at,
+             roughly, comparison
+         from backtests where id = $1";
+
+    scalar note_progress(
+        id: Uuid,
+        token: Uuid,
+        state: &str,
+        after: Uuid,
+        comparison: Json<&serde_json::Value>,
+        at: OffsetDateTime,
+        looked_at: i64,
+    ) -> i64 = include_str!("sql/backtests_note_progress.sql");
 }

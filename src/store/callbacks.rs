@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
-use super::verifications::decision_of;
+use super::statements::statements;
+use super::verifications::{decision_of, verification};
 use super::{Error, Result, Store};
 use crate::causes::Cause;
 use crate::domain::body_digest::{BodyDigest, Salt};
@@ -18,7 +19,7 @@ use crate::domain::callback::{BizId, BizType, Callback};
 use crate::domain::ids::VerificationId;
 use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
-use crate::domain::verification::{State, Verification};
+use crate::domain::verification::Verification;
 
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
 /// length of one statement.
@@ -209,27 +210,27 @@ impl Store {
             rows.clone().map(|row| row.trace.map(|trace| trace.to_string())).collect();
 
         let rows = self
-            .run(|| async {
-                sqlx::query(ACCEPT)
-                    .bind(&sources)
-                    .bind(&message_ids)
-                    .bind(&digests)
-                    .bind(&biz_types)
-                    .bind(&biz_ids)
-                    .bind(&received)
-                    .bind(&occurred)
-                    .bind(&references)
-                    .bind(&audits)
-                    .bind(&codes)
-                    .bind(&platforms)
-                    .bind(&ids)
-                    .bind(window.as_secs_f64())
-                    .bind(1)
-                    .bind(&traces)
-                    .bind(&salts)
-                    .bind(&shared)
-                    .fetch_all(&self.pool)
-                    .await
+            .run(|| {
+                accept((
+                    &sources,
+                    &message_ids,
+                    &digests,
+                    &biz_types,
+                    &biz_ids,
+                    &received,
+                    &occurred,
+                    &references,
+                    &audits,
+                    &codes,
+                    &platforms,
+                    &ids,
+                    window.as_secs_f64(),
+                    1,
+                    &traces,
+                    &salts,
+                    &shared,
+                ))
+                .fetch_all(&self.pool)
             })
             .await?;
         let mut outcomes: Vec<(usize, Accepted)> =
@@ -248,9 +249,7 @@ impl Store {
     ) -> Result<()> {
         let mut unseen: Vec<(usize, Uuid)> = Vec::new();
         for (place, row) in rows.iter().enumerate() {
-            let standing: Option<Uuid> = row.try_get("standing_id")?;
-            let found: Option<Uuid> = row.try_get("decision_id")?;
-            if let (Some(standing), None) = (standing, found) {
+            if let (Some(standing), None) = decision_ids(row)? {
                 unseen.push((place, standing));
             }
         }
@@ -258,20 +257,9 @@ impl Store {
             return Ok(());
         }
         let ids: Vec<Uuid> = unseen.iter().map(|(_, id)| *id).collect();
-        let decisions = self
-            .run(|| async {
-                sqlx::query(
-                    "select id as decision_id, result_id, policy_digest, outcome, reasons,
-                        decided_by, decided_at, simulated
-                     from decisions where id = any ($1)",
-                )
-                .bind(&ids)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let decisions = self.run(|| find_decisions(&ids).fetch_all(&self.pool)).await?;
         for row in &decisions {
-            let decision = decision_of(row, "outcome")?;
+            let decision = decision_of(row)?;
             let id: Uuid = row.try_get("decision_id")?;
             for (place, _) in unseen.iter().filter(|(_, standing)| *standing == id) {
                 if let Accepted::New(verification) | Accepted::Repeated(verification) =
@@ -298,113 +286,10 @@ impl Store {
         // old as that is refused for its timestamp before anybody looks whether it is known. A
         // verification that belongs to the source of its earliest callback must not lose its owner
         // with it. Locked in the order in which accepting locks, so that the two cannot deadlock.
-        let deleted = self
-            .run(|| async {
-                sqlx::query(
-                    "with without_owner as materialized (
-                        select id from verifications where id = any ($1) and source is null
-                        order by biz_type, biz_id for no key update
-                     ), owned as (
-                        update verifications v set source = (select source from callbacks
-                            where verification_id = v.id
-                            order by received_at, source, message_id limit 1)
-                        where id = any (array(select id from without_owner)) and source is null
-                     )
-                     delete from callbacks where verification_id = any ($1) and received_at < $2",
-                )
-                .bind(&ids)
-                .bind(before)
-                .execute(&self.pool)
-                .await
-            })
-            .await?;
+        let deleted = self.run(|| delete_old(&ids, before).execute(&self.pool)).await?;
         Ok(usize::try_from(deleted.rows_affected()).unwrap_or(usize::MAX))
     }
 }
-
-/// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
-/// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
-/// cannot deadlock. A known message touches nothing, and neither does one about a verification of
-/// a source out of reach. `kept` has no ON CONFLICT on purpose: if another replica wins the race
-/// for a message, this whole statement is undone and tried again.
-const ACCEPT: &str = "
-with incoming as (
-    select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
-        $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
-        $12::uuid[], $15::text[], $16::bytea[]) with ordinality
-        as t (source, message_id, digest, biz_type, biz_id, received_at, occurred_at, reference,
-              audit, code, platform, id, trace_parent, salt, ord),
-        -- One row that the planner takes for a thousand: left to itself it expects ten of every
-        -- array and compares each of a batch with each (a fifth of the statement's time at 64).
-        generate_series(1, $14) as expect_many
-), known as (
-    select i.ord, c.*
-    from incoming i cross join lateral (
-        select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
-), fresh as (
-    select * from incoming i where not exists (select from known k where k.ord = i.ord)
-), touched as (
-    -- A new callback makes a verification due again, but for closed and erased ones.
-    insert into verifications as v
-        (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at,
-         trace_parent, source)
-    select distinct on (biz_type, biz_id)
-        id, biz_type, biz_id,
-        (array_agg(reference) filter (where reference is not null)
-            over (partition by biz_type, biz_id order by ord
-                  rows between unbounded preceding and unbounded following))[1],
-        'pending',
-        min(received_at) over (partition by biz_type, biz_id),
-        max(received_at) over (partition by biz_type, biz_id),
-        count(*) over (partition by biz_type, biz_id),
-        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent, source
-    from fresh order by biz_type, biz_id, ord
-    on conflict (biz_type, biz_id) do update set
-        reference = case when v.state = 'erased' then v.reference
-                         else coalesce(v.reference, excluded.reference) end,
-        callbacks = v.callbacks + case when v.state = 'erased' then 0 else excluded.callbacks end,
-        updated_at = case when v.state = 'erased' then v.updated_at
-                          else greatest(v.updated_at, excluded.updated_at) end,
-        state = case when v.closed or v.state = 'erased' then v.state else 'pending' end,
-        due_at = case when v.closed or v.state = 'erased' then v.due_at
-                      else least(v.due_at, excluded.due_at) end,
-        give_up_at = excluded.give_up_at,
-        trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
-                            else excluded.trace_parent end,
-        failures = 0,
-        polls = 0
-    -- A row without a source is passed over: `assign_owners`.
-    where v.source = excluded.source or v.source || ' ' || excluded.source = any ($17)
-    returning v.*
-), kept as (
-    insert into callbacks (source, message_id, digest, salt, verification_id, received_at, occurred_at,
-        hint_audit, hint_code, hint_platform,
-        answer_state, answer_attempts, answer_reference, answer_decision_id)
-    select f.source, f.message_id, f.digest, f.salt, t.id, f.received_at, f.occurred_at,
-        f.audit, f.code, f.platform, t.state, t.attempts, t.reference, t.decision_id
-    from fresh f join touched t using (biz_type, biz_id)
-    where t.state <> 'erased'
-    order by f.source, f.message_id
-), answers as (
-    select f.ord, case when t.id is null then 'other source' when t.state = 'erased' then 'erased'
-            else 'new' end as outcome,
-        t.id, t.biz_type, t.biz_id, t.reference, t.source, t.state,
-        t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id,
-        null::bytea as digest, null::bytea as salt
-    from fresh f left join touched t using (biz_type, biz_id)
-    union all
-    select k.ord, case when v.source = k.source or v.source || ' ' || k.source = any ($17)
-            then case when v.state = 'erased' then 'erased' else 'known' end
-            else 'other source' end,
-        v.id, v.biz_type, v.biz_id, k.answer_reference, v.source, k.answer_state,
-        v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id, k.digest, k.salt
-    from known k cross join lateral (
-        select * from verifications where id = k.verification_id limit 1) v
-)
-select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome as decision_outcome,
-    d.reasons, d.decided_by, d.decided_at, d.simulated
-from answers a left join lateral (
-    select * from decisions where id = a.standing_id limit 1) d on true";
 
 /// Takes, of each verification, the messages of the first one's source and of those that share with
 /// it; answers these and the others.
@@ -421,33 +306,87 @@ fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<u
     })
 }
 
+/// What the statement says of one message, beside the verification it is about.
+struct Answer<'r> {
+    /// The place among those written, from 1.
+    ord: i64,
+    kind: &'r str,
+    digest: Option<&'r [u8]>,
+    salt: Option<&'r [u8]>,
+}
+
+impl<'r> Answer<'r> {
+    fn read(row: &'r PgRow) -> Result<Self> {
+        let (ord, kind) = (row.try_get("ord")?, row.try_get("answer")?);
+        Ok(Self { ord, kind, digest: row.try_get("digest")?, salt: row.try_get("salt")? })
+    }
+}
+
 fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize, Accepted)> {
     const NO_ROW: Error = Error::Inconsistent("an accepted callback has an unknown place");
-    let ord: i64 = row.try_get("ord")?;
+    let Answer { ord, kind, digest, salt } = Answer::read(row)?;
     let index = usize::try_from(ord - 1).ok().and_then(|i| distinct.get(i)).ok_or(NO_ROW)?;
-    let is_new = match row.try_get("outcome")? {
-        "other source" => return Ok((*index, Accepted::OtherSource)),
-        "erased" => return Ok((*index, Accepted::Erased)),
-        "new" => true,
-        _ if batch[*index].body.made(row.try_get("digest")?, row.try_get("salt")?) => false,
-        _ => return Ok((*index, Accepted::Mismatch)),
+    let accepted = match kind {
+        "other source" => Accepted::OtherSource,
+        "erased" => Accepted::Erased,
+        "new" => Accepted::New(verification(row)?),
+        _ if batch[*index].body.made(digest, salt) => Accepted::Repeated(verification(row)?),
+        _ => Accepted::Mismatch,
     };
-    let callback = &batch[*index].callback;
-    let verification = Verification {
-        id: VerificationId(row.try_get("id")?),
-        biz_type: BizType::parse(row.try_get("biz_type")?).unwrap_or(callback.biz_type.clone()),
-        biz_id: BizId::parse(row.try_get("biz_id")?).unwrap_or(callback.biz_id.clone()),
-        reference: row.try_get("reference")?,
-        source: row.try_get("source")?,
-        state: State::parse(row.try_get("state")?)
-            .ok_or(Error::Inconsistent("verifications.state"))?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-        attempts: row.try_get("attempts")?,
-        decision: decision_of(row, "decision_outcome")?,
-        failure: None,
-    };
-    let accepted =
-        if is_new { Accepted::New(verification) } else { Accepted::Repeated(verification) };
     Ok((*index, accepted))
+}
+
+/// The current decision of the verification, and the one that was found.
+fn decision_ids(row: &PgRow) -> Result<(Option<Uuid>, Option<Uuid>)> {
+    Ok((row.try_get("standing_id")?, row.try_get("decision_id")?))
+}
+
+fn accepted_row(row: &PgRow) -> Result<()> {
+    Answer::read(row)?;
+    decision_ids(row)?;
+    verification(row).map(drop)
+}
+
+statements! {
+    /// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
+    /// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
+    /// cannot deadlock. A known message touches nothing, and neither does one about a verification of
+    /// a source out of reach. `kept` has no ON CONFLICT on purpose: if another replica wins the race
+    /// for a message, this whole statement is undone and tried again.
+    read(accepted_row) accept((
+        sources: &[&str],
+        message_ids: &[&str],
+        digests: &[[u8; 32]],
+        biz_types: &[&str],
+        biz_ids: &[&str],
+        received: &[OffsetDateTime],
+        occurred: &[Option<OffsetDateTime>],
+        references: &[Option<&str>],
+        audits: &[Option<&str>],
+        codes: &[Option<i32>],
+        platforms: &[Option<&str>],
+        ids: &[Uuid],
+        window: f64,
+        expected: i32,
+        traces: &[Option<String>],
+        salts: &[&[u8]],
+        shared: &[String],
+    )) = include_str!("sql/callbacks_accept.sql");
+
+    read(decision_of) find_decisions(ids: &[Uuid]) =
+        "select id as decision_id, result_id, policy_digest, outcome, reasons,
+             decided_by, decided_at, simulated
+         from decisions where id = any ($1)";
+
+    execute delete_old(verifications: &[Uuid], before: OffsetDateTime) =
+        "with without_owner as materialized (
+             select id from verifications where id = any ($1) and source is null
+             order by biz_type, biz_id for no key update
+         ), owned as (
+             update verifications v set source = (select source from callbacks
+                 where verification_id = v.id
+                 order by received_at, source, message_id limit 1)
+             where id = any (array(select id from without_owner)) and source is null
+         )
+         delete from callbacks where verification_id = any ($1) and received_at < $2";
 }

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
+use super::statements::statements;
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
 use crate::domain::answer::{AnswerError, ErrorClass, StoredResult, shown_code};
@@ -150,13 +152,7 @@ impl Store {
         material: &[Option<&[u8]>],
         links: &[Option<&[u8]>],
     ) -> std::result::Result<Vec<i32>, sqlx::Error> {
-        sqlx::query_scalar(COMPLETE)
-            .bind(Json(rows))
-            .bind(bodies)
-            .bind(material)
-            .bind(links)
-            .fetch_all(&self.pool)
-            .await
+        complete(Json(rows), bodies, material, links).fetch_all(&self.pool).await
     }
 
     /// A repeat after a lost answer finds nothing held any more, here or one try later in the
@@ -176,16 +172,8 @@ impl Store {
         if unsure.is_empty() {
             return Ok(());
         }
-        let kept: HashSet<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar("select id from results where id = any($1)")
-                    .bind(&unsure)
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?
-            .into_iter()
-            .collect();
+        let kept: HashSet<Uuid> =
+            self.run(|| kept_results(&unsure).fetch_all(&self.pool)).await?.into_iter().collect();
         for (row, outcome) in batch.iter().zip(outcomes) {
             if result_of(row).is_some_and(|id| kept.contains(&id)) {
                 *outcome = Written::Committed;
@@ -196,39 +184,15 @@ impl Store {
 
     /// All answers about a verification, oldest first.
     pub async fn results_of(&self, id: VerificationId) -> Result<Vec<StoredResult>> {
-        let rows: Vec<ResultRow> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select id, attempt, fetched_at, request_id, http_status, evidence,
-                        error_class, error_code, simulated, coarsened
-                     from results where verification_id = $1 order by attempt",
-                )
-                .bind(id.0)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let rows: Vec<ResultRow> = self.run(|| find_results(id.0).fetch_all(&self.pool)).await?;
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
     /// All decisions about a verification, oldest first; the last one stands.
     pub async fn decisions_of(&self, id: VerificationId) -> Result<Vec<StoredDecision>> {
-        let rows = self
-            .run(|| async {
-                sqlx::query(
-                    "select id as decision_id, result_id, policy_digest, outcome, reasons,
-                        decided_by, decided_at, simulated
-                     from decisions where verification_id = $1 order by position",
-                )
-                .bind(id.0)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let rows = self.run(|| find_decisions(id.0).fetch_all(&self.pool)).await?;
         rows.iter()
-            .map(|row| {
-                decision_of(row, "outcome")?.ok_or(Error::Inconsistent("decisions.id is null"))
-            })
+            .map(|row| decision_of(row)?.ok_or(Error::Inconsistent("decisions.id is null")))
             .collect()
     }
 
@@ -238,47 +202,25 @@ impl Store {
         &self,
         id: VerificationId,
     ) -> Result<Option<(Evidence, OffsetDateTime)>> {
-        let row: Option<(Json<Evidence>, OffsetDateTime)> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select r.evidence, r.fetched_at
-                     from (select decision_id from verifications where id = $1) v
-                     cross join lateral (
-                        select result_id from decisions where id = v.decision_id limit 1) d
-                     cross join lateral (
-                        select evidence, fetched_at from results where id = d.result_id limit 1) r",
-                )
-                .bind(id.0)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
+        let row: Option<(Json<Evidence>, OffsetDateTime)> =
+            self.run(|| find_current_evidence(id.0).fetch_optional(&self.pool)).await?;
         Ok(row.map(|(Json(evidence), fetched_at)| (evidence, fetched_at)))
     }
 
     /// The sealed body of one answer and the wrapped key that opens it.
     pub async fn sealed_body(&self, id: ResultId) -> Result<Option<SealedBody>> {
-        let row = self
-            .run(|| async {
-                sqlx::query(
-                    "select r.verification_id, r.sealed_body, k.key_id, k.wrapped
-                     from results r join data_keys k using (verification_id) where r.id = $1",
-                )
-                .bind(id.0)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
-        row.map(|row| {
-            Ok(SealedBody {
-                verification_id: VerificationId(row.try_get("verification_id")?),
-                body: row.try_get("sealed_body")?,
-                key_id: row.try_get("key_id")?,
-                wrapped_key: row.try_get("wrapped")?,
-            })
-        })
-        .transpose()
+        let row = self.run(|| find_sealed_body(id.0).fetch_optional(&self.pool)).await?;
+        row.as_ref().map(sealed_body).transpose()
     }
+}
+
+fn sealed_body(row: &PgRow) -> Result<SealedBody> {
+    Ok(SealedBody {
+        verification_id: VerificationId(row.try_get("verification_id")?),
+        body: row.try_get("sealed_body")?,
+        key_id: row.try_get("key_id")?,
+        wrapped_key: row.try_get("wrapped")?,
+    })
 }
 
 /// A sealed body with what is needed to open it.
@@ -293,96 +235,6 @@ pub struct SealedBody {
     /// The wrapped data key.
     pub wrapped_key: Vec<u8>,
 }
-
-/// `completions::complete`. `mine` is the fence: only those whose token is still good go on (told apart by
-/// `ord`, since a batch may hold a stale completion of the same verification), and
-/// result, decision, data key and next step of those commit together (invariants 2 and 3). A
-/// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
-/// Rows are locked in the order in which accept touches them, so that the two cannot deadlock.
-const COMPLETE: &str = "
-with incoming as (
-    select * from jsonb_to_recordset($1) as t (ord int, verification_id uuid, lease_token uuid,
-        attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
-        polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
-        http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
-        policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text, simulated bool,
-        links_live float8, shadow_policy text, shadow_outcome text, shadow_reasons jsonb)
-), locked as materialized (
-    select v.id from verifications v
-    -- As an array, here and below: the planner takes any join for a long one, and would walk
-    -- the whole table.
-    where v.id = any (array(select verification_id from incoming))
-    order by v.biz_type, v.biz_id for no key update of v
-), mine as (
-    update verifications v set
-        state = case when v.callbacks > i.callbacks_seen and not i.closed then 'pending'
-                     else coalesce(i.state, v.state) end,
-        closed = v.closed or i.closed,
-        due_at = case when v.callbacks > i.callbacks_seen and not i.closed
-                      then verdict_now()
-                      else verdict_now() + make_interval(secs => i.due_in) end,
-        failures = case when v.callbacks > i.callbacks_seen then 0 else i.failures end,
-        polls = case when v.callbacks > i.callbacks_seen then 0 else i.polls end,
-        updated_at = greatest(v.updated_at, i.at),
-        result_id = coalesce(i.result_id, v.result_id),
-        decision_id = coalesce(i.decision_id, v.decision_id),
-        lease_token = null, lease_until = null
-    from incoming i
-    where v.id = any (array(select id from locked))
-        and v.id = i.verification_id and v.lease_token = i.lease_token
-    returning i.ord
-), new_keys as (
-    insert into data_keys (verification_id, key_id, wrapped)
-    select i.verification_id, i.key_id, decode(i.wrapped, 'hex')
-    from incoming i join mine using (ord)
-    where i.key_id is not null
-), keys_in_use as (
-    -- A process that was not told of a rotation wraps with a key that was given up.
-    update vault_keys set retired_at = null
-    where key_id = any (array(select i.key_id from incoming i join mine using (ord)
-                              where i.key_id is not null))
-        and retired_at is not null
-), new_results as (
-    insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
-        verify_status, authority_score, face_score, id_card_face_score, evidence,
-        error_class, error_code, simulated, sealed_body)
-    select i.result_id, i.verification_id, i.attempt, i.fetched_at, i.request_id, i.http_status,
-        (i.evidence ->> 'verify_status')::int,
-        (i.evidence #>> '{scores,authority}')::float8,
-        (i.evidence #>> '{scores,face}')::float8,
-        (i.evidence #>> '{scores,id_card_face}')::float8,
-        i.evidence, i.error_class, i.error_code, coalesce(i.simulated, false), ($2::bytea[])[i.ord]
-    from incoming i join mine using (ord)
-    where i.result_id is not null
-), new_material as (
-    insert into material (result_id, verification_id, sealed, person)
-    select i.result_id, i.verification_id, ($3::bytea[])[i.ord], decode(i.person, 'hex')
-    from incoming i join mine using (ord)
-    where ($3::bytea[])[i.ord] is not null
-), new_tasks as (
-    insert into tasks (id, kind, verification_id, links, person, minted, created_at, deadline, due_at)
-    select i.result_id, 'archive', i.verification_id, ($4::bytea[])[i.ord], decode(i.person, 'hex'),
-        coalesce((select max(minted) + 1 from tasks
-                  where verification_id = i.verification_id and asked_again_at is not null), 0),
-        verdict_now(), verdict_now() + make_interval(secs => i.links_live), verdict_now()
-    from incoming i join mine using (ord)
-    where ($4::bytea[])[i.ord] is not null
-), new_decisions as (
-    insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
-        decided_by, decided_at, simulated)
-    select i.decision_id, i.verification_id, i.result_id, i.policy_digest, i.outcome, i.reasons,
-        i.decided_by, i.at, coalesce(i.simulated, false)
-    from incoming i join mine using (ord)
-    where i.decision_id is not null
-), new_shadows as (
-    insert into shadow_decisions (decision_id, verification_id, policy_digest, active_digest,
-        active_outcome, outcome, reasons, decided_at)
-    select i.decision_id, i.verification_id, i.shadow_policy, i.policy_digest, i.outcome,
-        i.shadow_outcome, i.shadow_reasons, i.at
-    from incoming i join mine using (ord)
-    where i.shadow_policy is not null
-)
-select ord from mine";
 
 fn links_of(row: &Completion) -> Option<&(Vec<u8>, Duration)> {
     row.result.as_ref()?.links.as_ref()
@@ -483,4 +335,42 @@ impl DecidedBy {
             Self::Person => "person",
         }
     }
+}
+
+statements! {
+    /// `completions::complete`. `fenced` is the fence: only those whose token is still good go on (told apart by
+    /// `ord`, since a batch may hold a stale completion of the same verification), and
+    /// result, decision, data key and next step of those commit together (invariants 2 and 3). A
+    /// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
+    /// Rows are locked in the order in which accept touches them, so that the two cannot deadlock.
+    scalar complete(
+        rows: Json<&[serde_json::Value]>,
+        bodies: &[&[u8]],
+        material: &[Option<&[u8]>],
+        links: &[Option<&[u8]>],
+    ) -> i32 = include_str!("sql/completions_complete.sql");
+
+    scalar kept_results(ids: &[Uuid]) -> Uuid = "select id from results where id = any($1)";
+
+    row find_results(verification: Uuid) -> ResultRow =
+        "select id, attempt, fetched_at, request_id, http_status, evidence,
+             error_class, error_code, simulated, coarsened
+         from results where verification_id = $1 order by attempt";
+
+    read(decision_of) find_decisions(verification: Uuid) =
+        "select id as decision_id, result_id, policy_digest, outcome, reasons,
+             decided_by, decided_at, simulated
+         from decisions where verification_id = $1 order by position";
+
+    row find_current_evidence(verification: Uuid) -> (Json<Evidence>, OffsetDateTime) =
+        "select r.evidence, r.fetched_at
+         from (select decision_id from verifications where id = $1) v
+         cross join lateral (
+             select result_id from decisions where id = v.decision_id limit 1) d
+         cross join lateral (
+             select evidence, fetched_at from results where id = d.result_id limit 1) r";
+
+    read(sealed_body) find_sealed_body(id: Uuid) =
+        "select r.verification_id, r.sealed_body, k.key_id, k.wrapped
+         from results r join data_keys k using (verification_id) where r.id = $1";
 }

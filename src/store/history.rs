@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::decision::{Outcome, StoredDecision};
 use crate::domain::evidence::Evidence;
@@ -104,118 +105,21 @@ impl Store {
     /// upon again, only the newest decision of a policy counts: what a person made of it says
     /// nothing about policies.
     pub async fn past_after(&self, after: Uuid, limit: i64) -> Result<Page<Past>> {
-        let rows = self
-            .run(|| async {
-                sqlx::query(
-                    "select r.id, r.verification_id, r.fetched_at, d.outcome, d.reason, r.coarsened,
-                        case when d.outcome is not null then r.evidence end as evidence
-                     from (select id, verification_id, fetched_at, evidence, coarsened from results
-                           where id > $1 order by id limit $2) r
-                     left join lateral (
-                        select outcome, reasons -> 0 ->> 'code' as reason from decisions
-                        where verification_id = r.verification_id and result_id = r.id
-                            and decided_by = 'policy'
-                        order by position desc limit 1) d on true
-                     order by r.id",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        page(&rows, |row| {
-            let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
-            Ok(Some(Past {
-                id: row.try_get("id")?,
-                verification: VerificationId(row.try_get("verification_id")?),
-                outcome: Outcome::parse(row.try_get("outcome")?)
-                    .ok_or(Error::Inconsistent("decisions.outcome"))?,
-                reason: row.try_get::<Option<_>, _>("reason")?.unwrap_or_default(),
-                evidence,
-                erased: row.try_get("coarsened")?,
-                fetched_at: row.try_get("fetched_at")?,
-            }))
-        })
+        let rows = self.run(|| find_past(after, limit).fetch_all(&self.pool)).await?;
+        page(&rows, past)
     }
 
     /// The next decisions by policies after an id, with all they were made of.
     pub async fn past_in_full_after(&self, after: Uuid, limit: i64) -> Result<Page<PastInFull>> {
-        let rows = self
-            .run(|| async {
-                sqlx::query(
-                    "select d.id, d.result_id, d.policy_digest, d.outcome, d.reasons, r.evidence,
-                        coalesce(r.coarsened, false) as coarsened,
-                        coalesce(r.evidence ->> 'biz_type', v.biz_type, '') as biz_type
-                     from (select * from decisions
-                           where id > $1 and decided_by = 'policy' order by id limit $2) d
-                     left join lateral (
-                        select evidence, coarsened from results
-                        where id = d.result_id limit 1) r on true
-                     left join lateral (
-                        select biz_type from verifications
-                        where id = d.verification_id and r.evidence is null limit 1) v on true
-                     order by d.id",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        page(&rows, |row| {
-            let Json(reasons) = row.try_get("reasons")?;
-            let evidence: Option<Json<Evidence>> = row.try_get("evidence")?;
-            Ok(Some(PastInFull {
-                id: row.try_get("id")?,
-                result: row.try_get("result_id")?,
-                biz_type: row.try_get("biz_type")?,
-                policy: row.try_get("policy_digest")?,
-                outcome: row.try_get("outcome")?,
-                reasons,
-                evidence: evidence.map(|Json(evidence)| evidence),
-                erased: row.try_get("coarsened")?,
-            }))
-        })
+        let rows = self.run(|| find_past_in_full(after, limit).fetch_all(&self.pool)).await?;
+        page(&rows, past_in_full)
     }
 
     /// The next answers after an id with the decisions of policies about them that stand, whatever
     /// became of their verifications since. Those of erased persons are marked, to be counted only.
     pub async fn standing_after(&self, after: Uuid, limit: i64) -> Result<Page<Standing>> {
-        let rows = self
-            .run(|| async {
-                sqlx::query(
-                    "select r.id, r.verification_id, d.id as decision_id, d.policy_digest, d.reasons,
-                        v.erased, case when d.id is not null then r.evidence end as evidence
-                     from (select id, verification_id, evidence from results
-                           where id > $1 order by id limit $2) r
-                     left join lateral (
-                        select decision_id, state = 'erased' as erased from verifications
-                        where id = r.verification_id limit 1) v on true
-                     left join lateral (
-                        select * from decisions where id = v.decision_id and result_id = r.id
-                            and decided_by = 'policy' limit 1) d on true
-                     order by r.id",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        page(&rows, |row| {
-            let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
-            let Json(reasons) = row.try_get("reasons")?;
-            Ok(Some(Standing {
-                verification: VerificationId(row.try_get("verification_id")?),
-                decision: row.try_get("decision_id")?,
-                result: row.try_get("id")?,
-                policy: row.try_get("policy_digest")?,
-                reasons,
-                evidence,
-                erased: row.try_get("erased")?,
-            }))
-        })
+        let rows = self.run(|| find_standing(after, limit).fetch_all(&self.pool)).await?;
+        page(&rows, standing)
     }
 
     /// Writes new decisions in place of standing ones that still stand; answers how many did.
@@ -244,82 +148,21 @@ impl Store {
         // until this commits: a policy that was rolled back decides nothing more. By the decision
         // it replaces: what was decided meanwhile, or erased, stays. The old decision stays too,
         // as history.
-        let (fits, written): (bool, i64) = self
-            .once(async {
-                sqlx::query_as(
-                    "with fence as materialized (
-                    select verdict_newest_activation() = $3 as fits
-                 ), incoming as (
-                    select * from jsonb_to_recordset($1) as i (verification_id uuid, old_id uuid,
-                        id uuid, result_id uuid, policy text, outcome text, reasons jsonb)
-                    where (select fits from fence)
-                 ), locked as materialized (
-                    select v.id from verifications v
-                    where v.id = any (array(select verification_id from incoming))
-                    order by v.biz_type, v.biz_id for no key update of v
-                 ), mine as (
-                    update verifications v
-                    set decision_id = i.id, updated_at = greatest(v.updated_at, $2)
-                    from incoming i
-                    where v.id = any (array(select id from locked)) and v.id = i.verification_id
-                        and v.decision_id = i.old_id and v.state <> 'erased'
-                    returning v.id
-                 ), written as (
-                    insert into decisions (id, verification_id, result_id, policy_digest, outcome,
-                        reasons, decided_by, decided_at, simulated)
-                    select i.id, i.verification_id, i.result_id, i.policy, i.outcome, i.reasons,
-                        'policy', $2, coalesce((select simulated from results
-                            where id = i.result_id limit 1), false)
-                    from incoming i join mine on mine.id = i.verification_id
-                    returning 1
-                 )
-                 select (select fits from fence), (select count(*) from written)",
-                )
-                .bind(Json(rows))
-                .bind(now)
-                .bind(as_of)
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let (fits, written): (bool, i64) =
+            self.once(decide_again(Json(&rows[..]), now, as_of).fetch_one(&self.pool)).await?;
         Ok(fits.then_some(u64::try_from(written).unwrap_or(0)))
     }
 
     /// The next answers with a status after an id.
     pub async fn answers_after(&self, after: Uuid, limit: i64) -> Result<Vec<PastAnswer>> {
-        let rows = self
-            .run(|| async {
-                sqlx::query(
-                    "select id, fetched_at, evidence, coarsened from results
-                     where id > $1 and evidence is not null order by id limit $2",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let Json(evidence) = row.try_get("evidence")?;
-                let (id, fetched_at) = (row.try_get("id")?, row.try_get("fetched_at")?);
-                Ok(PastAnswer { id, fetched_at, evidence, erased: row.try_get("coarsened")? })
-            })
-            .collect()
+        let rows = self.run(|| find_answers(after, limit).fetch_all(&self.pool)).await?;
+        rows.iter().map(past_answer).collect()
     }
 
     /// Roughly how many answers came in a time, as Postgres estimates it.
     pub async fn answers_roughly(&self, from: Uuid, to: Option<Uuid>) -> Result<i64> {
         let Json(plan): Json<serde_json::Value> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "explain (format json) select from results where id > $1 and id < $2",
-                )
-                .bind(from)
-                .bind(to.unwrap_or(Uuid::max()))
-                .fetch_one(&self.pool)
-                .await
-            })
+            .run(|| explain_answers(from, to.unwrap_or(Uuid::max())).fetch_one(&self.pool))
             .await?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64).unwrap_or(0))
     }
@@ -332,5 +175,108 @@ fn page<T>(rows: &[PgRow], read: impl Fn(&PgRow) -> Result<Option<T>>) -> Result
     Ok(Page { items, end, looked_at: u64::try_from(rows.len()).unwrap_or(0) })
 }
 
+fn past(row: &PgRow) -> Result<Option<Past>> {
+    let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
+    Ok(Some(Past {
+        id: row.try_get("id")?,
+        verification: VerificationId(row.try_get("verification_id")?),
+        outcome: Outcome::parse(row.try_get("outcome")?)
+            .ok_or(Error::Inconsistent("decisions.outcome"))?,
+        reason: row.try_get::<Option<_>, _>("reason")?.unwrap_or_default(),
+        evidence,
+        erased: row.try_get("coarsened")?,
+        fetched_at: row.try_get("fetched_at")?,
+    }))
+}
+
+fn past_in_full(row: &PgRow) -> Result<Option<PastInFull>> {
+    let Json(reasons) = row.try_get("reasons")?;
+    let evidence: Option<Json<Evidence>> = row.try_get("evidence")?;
+    Ok(Some(PastInFull {
+        id: row.try_get("id")?,
+        result: row.try_get("result_id")?,
+        biz_type: row.try_get("biz_type")?,
+        policy: row.try_get("policy_digest")?,
+        outcome: row.try_get("outcome")?,
+        reasons,
+        evidence: evidence.map(|Json(evidence)| evidence),
+        erased: row.try_get("coarsened")?,
+    }))
+}
+
+fn standing(row: &PgRow) -> Result<Option<Standing>> {
+    let Some(Json(evidence)) = row.try_get("evidence")? else { return Ok(None) };
+    let Json(reasons) = row.try_get("reasons")?;
+    Ok(Some(Standing {
+        verification: VerificationId(row.try_get("verification_id")?),
+        decision: row.try_get("decision_id")?,
+        result: row.try_get("id")?,
+        policy: row.try_get("policy_digest")?,
+        reasons,
+        evidence,
+        erased: row.try_get("erased")?,
+    }))
+}
+
+fn past_answer(row: &PgRow) -> Result<PastAnswer> {
+    let Json(evidence) = row.try_get("evidence")?;
+    let (id, fetched_at) = (row.try_get("id")?, row.try_get("fetched_at")?);
+    Ok(PastAnswer { id, fetched_at, evidence, erased: row.try_get("coarsened")? })
+}
+
 /// Longest time one page may reasonably take: pages are sized for far less.
 pub const PAGE: i64 = 1000;
+
+statements! {
+    read(past) find_past(after: Uuid, limit: i64) =
+        "select r.id, r.verification_id, r.fetched_at, d.outcome, d.reason, r.coarsened,
+             case when d.outcome is not null then r.evidence end as evidence
+         from (select id, verification_id, fetched_at, evidence, coarsened from results
+               where id > $1 order by id limit $2) r
+         left join lateral (
+             select outcome, reasons -> 0 ->> 'code' as reason from decisions
+             where verification_id = r.verification_id and result_id = r.id
+                 and decided_by = 'policy'
+             order by position desc limit 1) d on true
+         order by r.id";
+
+    read(past_in_full) find_past_in_full(after: Uuid, limit: i64) =
+        "select d.id, d.result_id, d.policy_digest, d.outcome, d.reasons, r.evidence,
+             coalesce(r.coarsened, false) as coarsened,
+             coalesce(r.evidence ->> 'biz_type', v.biz_type, '') as biz_type
+         from (select * from decisions
+               where id > $1 and decided_by = 'policy' order by id limit $2) d
+         left join lateral (
+             select evidence, coarsened from results
+             where id = d.result_id limit 1) r on true
+         left join lateral (
+             select biz_type from verifications
+             where id = d.verification_id and r.evidence is null limit 1) v on true
+         order by d.id";
+
+    read(standing) find_standing(after: Uuid, limit: i64) =
+        "select r.id, r.verification_id, d.id as decision_id, d.policy_digest, d.reasons,
+             v.erased, case when d.id is not null then r.evidence end as evidence
+         from (select id, verification_id, evidence from results
+               where id > $1 order by id limit $2) r
+         left join lateral (
+             select decision_id, state = 'erased' as erased from verifications
+             where id = r.verification_id limit 1) v on true
+         left join lateral (
+             select * from decisions where id = v.decision_id and result_id = r.id
+                 and decided_by = 'policy' limit 1) d on true
+         order by r.id";
+
+    row decide_again(
+        rows: Json<&[serde_json::Value]>,
+        at: OffsetDateTime,
+        as_of: i64,
+    ) -> (bool, i64) = include_str!("sql/history_decide_again.sql");
+
+    read(past_answer) find_answers(after: Uuid, limit: i64) =
+        "select id, fetched_at, evidence, coarsened from results
+         where id > $1 and evidence is not null order by id limit $2";
+
+    scalar explain_answers(from: Uuid, to: Uuid) -> Json<serde_json::Value> =
+        "explain (format json) select from results where id > $1 and id < $2";
+}

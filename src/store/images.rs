@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 use crate::domain::image::ImageKind;
@@ -112,74 +113,73 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<Option<ArchivedImage>> {
         // images::read: nobody learns where an image is unless the reading is on record.
-        self.once(async {
-            sqlx::query_as(
-                "with wanted as (
-                    select i.result_id, i.content_type, coalesce(i.unusual, '{}') as unusual,
-                        i.bytes, i.sha256, k.key_id, k.wrapped
-                    from (select result_id, content_type, unusual, bytes, sha256 from images
-                          where verification_id = $1 and kind = $5 and state = 'archived'
-                          order by result_id desc limit 1) i
-                    join data_keys k on k.verification_id = $1
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose, details)
-                    select $2, $3, 'image.read', $1, $4,
-                        json_build_object('result', result_id, 'kind', $5::text)::text
-                    from wanted returning 1
-                 )
-                 select wanted.* from wanted, recorded",
+        self.once(
+            read_archived(
+                id.0,
+                doing.at,
+                &doing.actor,
+                doing.purpose.as_deref(),
+                &kind.to_string(),
             )
-            .bind(id.0)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .bind(kind.to_string())
-            .fetch_optional(&self.pool)
-            .await
-        })
+            .fetch_optional(&self.pool),
+        )
         .await
     }
 
     /// All images of a verification, oldest answer first, and the answers whose images are still
     /// to be fetched (kind `all`, state `pending`).
     pub async fn images_of(&self, id: VerificationId) -> Result<Vec<ImageRow>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select result_id, kind, state, reason, settled_at, content_type,
-                    coalesce(unusual, '{}') as unusual, bytes, sha256
-                 from images where verification_id = $1
-                 union all
-                 select id, 'all', 'pending', null, null, null, '{}', null, null
-                 from tasks where verification_id = $1 and kind = 'archive'
-                 order by 1, 2",
-            )
-            .bind(id.0)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_images(id.0).fetch_all(&self.pool)).await
     }
 
     /// Distinct persons whose faces are kept; counting stops at 120,000.
     pub async fn persons_with_faces(&self) -> Result<i64> {
         // images::persons: goes through the index from one person to the next, however many faces
         // each has.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with recursive persons (person) as (
-                    (select person from images where person is not null order by person limit 1)
-                    union all
-                    select (select i.person from images i
-                            where i.person is not null and i.person > p.person
-                            order by i.person limit 1)
-                    from persons p where p.person is not null
-                 )
-                 select count(person) from (select person from persons limit $1) as counted",
-            )
-            .bind(MOST_PERSONS)
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| count_persons(MOST_PERSONS).fetch_one(&self.pool)).await
     }
+}
+
+statements! {
+    row read_archived(
+        id: Uuid,
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+        kind: &str,
+    ) -> ArchivedImage =
+        "with wanted as (
+             select i.result_id, i.content_type, coalesce(i.unusual, '{}') as unusual,
+                 i.bytes, i.sha256, k.key_id, k.wrapped
+             from (select result_id, content_type, unusual, bytes, sha256 from images
+                  where verification_id = $1 and kind = $5 and state = 'archived'
+                  order by result_id desc limit 1) i
+             join data_keys k on k.verification_id = $1
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $2, $3, 'image.read', $1, $4,
+                 json_build_object('result', result_id, 'kind', $5::text)::text
+             from wanted returning 1
+         )
+         select wanted.* from wanted, recorded";
+
+    row find_images(verification: Uuid) -> ImageRow =
+        "select result_id, kind, state, reason, settled_at, content_type,
+             coalesce(unusual, '{}') as unusual, bytes, sha256
+         from images where verification_id = $1
+         union all
+         select id, 'all', 'pending', null, null, null, '{}', null, null
+         from tasks where verification_id = $1 and kind = 'archive'
+         order by 1, 2";
+
+    scalar count_persons(most: i64) -> i64 =
+        "with recursive persons (person) as (
+             (select person from images where person is not null order by person limit 1)
+             union all
+             select (select i.person from images i
+                     where i.person is not null and i.person > p.person
+                     order by i.person limit 1)
+             from persons p where p.person is not null
+         )
+         select count(person) from (select person from persons limit $1) as counted";
 }

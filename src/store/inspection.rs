@@ -1,10 +1,11 @@
 //! What `verdict doctor` asks: about the server, the role, and what waits. Reads only.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, FromRow};
+use sqlx::{Connection, FromRow, Row};
 use time::OffsetDateTime;
 
 use super::sessions::is_socket;
+use super::statements::statements;
 use super::{Error, Place, Result, Store};
 
 /// The server, and who we are to it.
@@ -97,29 +98,7 @@ impl Store {
 
     /// The server, and who we are to it.
     pub async fn inspect_server(&self) -> Result<Server> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select current_setting('server_version') as version, current_user::text as role,
-                    (select rolsuper from pg_roles where rolname = current_user) as superuser,
-                    coalesce((select pg_has_role(current_user, relowner, 'usage') from pg_class
-                              where oid = to_regclass('verifications')), false) as owner,
-                    pg_is_in_recovery() as standby,
-                    current_setting('transaction_read_only') as transaction_read_only,
-                    current_setting('server_encoding') as encoding,
-                    current_setting('synchronous_commit') as synchronous_commit,
-                    current_setting('fsync') as fsync,
-                    current_setting('full_page_writes') as full_page_writes,
-                    (select setting::bigint from pg_settings
-                     where name = 'idle_in_transaction_session_timeout') as idle_transaction_ms,
-                    current_setting('max_connections')::int
-                        - current_setting('superuser_reserved_connections')::int as connections,
-                    (select count(*) from pg_stat_activity where datname is not null) as connected,
-                    clock_timestamp() as now",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| server().fetch_one(&self.pool)).await
     }
 
     /// Identifies this database without its address. Queried once.
@@ -127,65 +106,23 @@ impl Store {
         if let Some(known) = self.installation.get() {
             return Ok(known.clone());
         }
-        let found: String = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select left(encode(sha256(convert_to(concat_ws('/', d.oid::text, d.datname,
-                            (select extract(epoch from min(installed_on))::text
-                             from _sqlx_migrations)), 'UTF8')), 'hex'), 16)
-                     from pg_database d where d.datname = current_database()",
-                )
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let found: String = self.run(|| installation().fetch_one(&self.pool)).await?;
         Ok(self.installation.get_or_init(|| found).clone())
     }
 
     /// The owner of the schema, and whether our role can create objects.
     pub async fn ownership(&self) -> Result<Ownership> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select (select relowner::regrole::text from pg_class
-                         where oid = to_regclass('verifications')) as owner,
-                    coalesce((select rolsuper from pg_class c join pg_roles r on r.oid = c.relowner
-                              where c.oid = to_regclass('verifications')), false)
-                        as owner_is_superuser,
-                    has_database_privilege(current_database(), 'temporary')
-                        or has_database_privilege(current_database(), 'create')
-                        or coalesce(has_schema_privilege(current_schema(), 'create'), false)
-                        as creates",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| ownership().fetch_one(&self.pool)).await
     }
 
     /// The clock by which work falls due.
     pub async fn database_now(&self) -> Result<OffsetDateTime> {
-        self.run(|| async {
-            sqlx::query_scalar("select verdict_now()").fetch_one(&self.pool).await
-        })
-        .await
+        self.run(|| now().fetch_one(&self.pool)).await
     }
 
     /// Transactions open for longer than `seconds`.
     pub async fn long_transactions(&self, seconds: f64) -> Result<LongTransactions> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select count(*) as count,
-                    coalesce(extract(epoch from now() - min(xact_start)), 0)::float8
-                        as oldest_seconds
-                 from pg_stat_activity
-                 where datname = current_database() and backend_type = 'client backend'
-                    and xact_start < now() - make_interval(secs => $1)",
-            )
-            .bind(seconds)
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| long_transactions(seconds).fetch_one(&self.pool)).await
     }
 
     /// Those of these rights that our role does not have.
@@ -194,82 +131,107 @@ impl Store {
         let columns: Vec<Option<&str>> =
             rights.iter().map(|right| right.column.as_deref()).collect();
         let privileges: Vec<&str> = rights.iter().map(|right| right.privilege.as_str()).collect();
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select p || ' on ' || t || coalesce(' (' || string_agg(c, ', ' order by c) || ')', '')
-                 from unnest($1::text[], $2::text[], $3::text[]) as wanted (t, c, p)
-                 where not case
-                    when p = 'execute' then
-                        coalesce(has_function_privilege(to_regprocedure(t)::oid, p), true)
-                    when to_regclass(t) is null then true
-                    when c is null then has_table_privilege(to_regclass(t)::oid, p)
-                    else has_column_privilege(to_regclass(t)::oid, c, p) end
-                 group by p, t, c is null order by 1",
-            )
-            .bind(&tables)
-            .bind(&columns)
-            .bind(&privileges)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| missing_rights(&tables, &columns, &privileges).fetch_all(&self.pool)).await
     }
 
     /// The breaker of this account, if it is open.
     pub async fn open_breaker(&self, account: &str) -> Result<Option<OpenBreaker>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select breaker, coalesce(extract(epoch from verdict_now() - opened_at), 0)::float8
-                    as open_seconds
-                 from accounts where account = $1 and breaker <> 'closed'",
-            )
-            .bind(account)
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| open_breaker(account).fetch_optional(&self.pool)).await
     }
 
     /// How many verifications were given up. No index has them, so the server stops counting
     /// after three seconds; `None` then.
     pub async fn given_up(&self) -> Result<Option<i64>> {
-        let counted = self
-            .once(async {
-                let mut connection = self.pool.acquire().await?;
-                // Cut short, it would keep the setting and pass it on.
-                connection.close_on_drop();
-                sqlx::raw_sql("set statement_timeout = 3000").execute(&mut *connection).await?;
-                sqlx::query_scalar("select count(*) from verifications where state = 'failed'")
-                    .fetch_one(&mut *connection)
-                    .await
-            })
-            .await;
+        let counted = self.once(count_failed().fetch_one(&self.pool)).await;
         match counted {
             Err(super::Error::Refused { code, .. }) if code == "57014" => Ok(None),
-            other => other.map(Some),
+            other => Ok(Some(other?.try_get(0)?)),
         }
     }
 
     /// Indexes whose building was cut short.
     pub async fn invalid_indexes(&self) -> Result<Vec<String>> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select indexrelid::regclass::text from pg_index join pg_class on oid = indexrelid
-                 where not indisvalid and relnamespace = 'public'::regnamespace order by 1",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| invalid_indexes().fetch_all(&self.pool)).await
     }
 
     /// A scene that this installation has verified somebody in.
     pub async fn a_scene(&self) -> Result<Option<String>> {
-        self.run(|| async {
-            sqlx::query_scalar("select biz_type from verifications order by id desc limit 1")
-                .fetch_optional(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| newest_scene().fetch_optional(&self.pool)).await
     }
+}
+
+statements! {
+    limited count_failed("3s") -> (i64,) =
+        "select count(*) from verifications where state = 'failed'";
+
+    row server() -> Server =
+        "select current_setting('server_version') as version, current_user::text as role,
+             (select rolsuper from pg_roles where rolname = current_user) as superuser,
+             coalesce((select pg_has_role(current_user, relowner, 'usage') from pg_class
+                      where oid = to_regclass('verifications')), false) as owner,
+             pg_is_in_recovery() as standby,
+             current_setting('transaction_read_only') as transaction_read_only,
+             current_setting('server_encoding') as encoding,
+             current_setting('synchronous_commit') as synchronous_commit,
+             current_setting('fsync') as fsync,
+             current_setting('full_page_writes') as full_page_writes,
+             (select setting::bigint from pg_settings
+             where name = 'idle_in_transaction_session_timeout') as idle_transaction_ms,
+             current_setting('max_connections')::int
+                 - current_setting('superuser_reserved_connections')::int as connections,
+             (select count(*) from pg_stat_activity where datname is not null) as connected,
+             clock_timestamp() as now";
+
+    scalar installation() -> String =
+        "select left(encode(sha256(convert_to(concat_ws('/', d.oid::text, d.datname,
+                 (select extract(epoch from min(installed_on))::text
+                 from _sqlx_migrations)), 'UTF8')), 'hex'), 16)
+         from pg_database d where d.datname = current_database()";
+
+    row ownership() -> Ownership =
+        "select (select relowner::regrole::text from pg_class
+                 where oid = to_regclass('verifications')) as owner,
+             coalesce((select rolsuper from pg_class c join pg_roles r on r.oid = c.relowner
+                      where c.oid = to_regclass('verifications')), false)
+                 as owner_is_superuser,
+             has_database_privilege(current_database(), 'temporary')
+                 or has_database_privilege(current_database(), 'create')
+                 or coalesce(has_schema_privilege(current_schema(), 'create'), false)
+                 as creates";
+
+    scalar now() -> OffsetDateTime = "select verdict_now()";
+
+    row long_transactions(seconds: f64) -> LongTransactions =
+        "select count(*) as count,
+             coalesce(extract(epoch from now() - min(xact_start)), 0)::float8
+                 as oldest_seconds
+         from pg_stat_activity
+         where datname = current_database() and backend_type = 'client backend'
+             and xact_start < now() - make_interval(secs => $1)";
+
+    scalar missing_rights(
+        tables: &[&str],
+        columns: &[Option<&str>],
+        privileges: &[&str],
+    ) -> String =
+        "select p || ' on ' || t || coalesce(' (' || string_agg(c, ', ' order by c) || ')', '')
+         from unnest($1::text[], $2::text[], $3::text[]) as wanted (t, c, p)
+         where not case
+             when p = 'execute' then
+                 coalesce(has_function_privilege(to_regprocedure(t)::oid, p), true)
+             when to_regclass(t) is null then true
+             when c is null then has_table_privilege(to_regclass(t)::oid, p)
+             else has_column_privilege(to_regclass(t)::oid, c, p) end
+         group by p, t, c is null order by 1";
+
+    row open_breaker(account: &str) -> OpenBreaker =
+        "select breaker, coalesce(extract(epoch from verdict_now() - opened_at), 0)::float8
+             as open_seconds
+         from accounts where account = $1 and breaker <> 'closed'";
+
+    scalar invalid_indexes() -> String =
+        "select indexrelid::regclass::text from pg_index join pg_class on oid = indexrelid
+         where not indisvalid and relnamespace = 'public'::regnamespace order by 1";
+
+    scalar newest_scene() -> String = "select biz_type from verifications order by id desc limit 1";
 }

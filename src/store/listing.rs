@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::Postgres;
-use sqlx::{QueryBuilder, Row};
+use sqlx::postgres::{PgRow, Postgres};
+use sqlx::{Execute, QueryBuilder, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::statements::statements;
 use super::verifications::{COLUMNS, verification};
 use super::{Result, Store};
 use crate::domain::callback::{BizId, BizType};
@@ -69,10 +70,7 @@ impl Store {
         most: i64,
     ) -> Result<i64> {
         self.run(|| async {
-            let mut query = QueryBuilder::<Postgres>::new("select count(*) from (");
-            given_up(&mut query, filter, at, most);
-            query.push(") as chosen");
-            query.build_query_scalar().fetch_one(&self.pool).await
+            count(filter, at, most).build_query_scalar().fetch_one(&self.pool).await
         })
         .await
     }
@@ -86,46 +84,62 @@ impl Store {
         window: Duration,
         doing: &AuditContext,
     ) -> Result<Vec<VerificationId>> {
-        // listing::refetch_many: locked in the order in which accepting locks, so that the two cannot
-        // deadlock; whoever changed its state meanwhile is left alone. Repeated, it finds others.
-        let rows = self
-            .once(async {
-                let mut query = QueryBuilder::<Postgres>::new("with chosen as materialized (");
-                given_up(&mut query, filter, doing.at, MAX_REFETCHED);
-                query.push(
-                    "), locked as materialized (
-                        select id from verifications where id = any (array(select id from chosen))
-                            and state in ('failed', 'expired')
-                        order by biz_type, biz_id for no key update
-                     ), refetched as (
-                        update verifications set state = 'pending', closed = false, failures = 0,
-                            polls = 0, callbacks = callbacks + 1, due_at = verdict_now(),
-                            updated_at = greatest(updated_at, ",
-                );
-                query.push_bind(doing.at);
-                query.push("), give_up_at = verdict_now() + make_interval(secs => ");
-                query.push_bind(window.as_secs_f64());
-                query.push(
-                    ") where id = any (array(select id from locked)) returning id
-                     ), recorded as (
-                        insert into audit (at, actor, action, subject, purpose)
-                        select ",
-                );
-                query.push_bind(doing.at).push("::timestamptz, ");
-                query.push_bind(&doing.actor).push("::text, 'verification.refetch', id, ");
-                query.push_bind(&doing.purpose);
-                query.push("::text from refetched) select id from refetched");
-                query.build().fetch_all(&self.pool).await
-            })
-            .await?;
-        rows.iter().map(|row| Ok(VerificationId(row.try_get("id")?))).collect()
+        // Repeated, it finds others.
+        self.once(async {
+            let mut transaction = self.pool.begin().await?;
+            let mut chosen = choose(filter, doing.at, MAX_REFETCHED);
+            let chosen: Vec<Uuid> = chosen.build_query_scalar().fetch_all(&mut transaction).await?;
+            let locked = lock(&chosen).fetch_all(&mut transaction).await?;
+            let (at, purpose) = (doing.at, doing.purpose.as_deref());
+            // The record comes first: the database refuses to reopen what is not on record.
+            record_refetches(at, &doing.actor, purpose, &locked).execute(&mut transaction).await?;
+            make_due(&locked, at, window.as_secs_f64()).execute(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(locked.into_iter().map(VerificationId).collect())
+        })
+        .await
     }
 }
 
-/// The statement of a list with these filters, for whoever wants to see its plan.
-pub fn statement(filter: &Filter, before: Option<VerificationId>) -> String {
-    use sqlx::Execute;
-    page(filter, before, 1).build().sql().as_str().to_owned()
+/// One statement as it is built for some filters.
+pub struct Built {
+    /// `listing::page`, say.
+    pub name: &'static str,
+    /// The text.
+    pub sql: String,
+    /// Reads a row as the code does that runs the statement.
+    pub read: fn(&PgRow) -> Result<()>,
+}
+
+/// The statements with these filters, for whoever wants to check them or to see their plans: the
+/// list first.
+pub fn built(filter: &Filter, before: Option<VerificationId>) -> [Built; 3] {
+    let moment = OffsetDateTime::UNIX_EPOCH;
+    let text = |mut query: QueryBuilder<Postgres>| query.build().sql().as_str().to_owned();
+    let read_id = |row: &PgRow| Ok(row.try_get::<Uuid, _>(0).map(drop)?);
+    let read_count = |row: &PgRow| Ok(row.try_get::<i64, _>(0).map(drop)?);
+    [
+        Built {
+            name: "listing::page",
+            sql: text(page(filter, before, 1)),
+            read: |row| verification(row).map(drop),
+        },
+        Built { name: "listing::count", sql: text(count(filter, moment, 1)), read: read_count },
+        Built { name: "listing::choose", sql: text(choose(filter, moment, 1)), read: read_id },
+    ]
+}
+
+fn count(filter: &Filter, at: OffsetDateTime, most: i64) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::<Postgres>::new("select count(*) from (");
+    given_up(&mut query, filter, at, most);
+    query.push(") as chosen");
+    query
+}
+
+fn choose(filter: &Filter, at: OffsetDateTime, most: i64) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::<Postgres>::new("");
+    given_up(&mut query, filter, at, most);
+    query
 }
 
 fn page(filter: &Filter, before: Option<VerificationId>, limit: i64) -> QueryBuilder<Postgres> {
@@ -282,4 +296,30 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, walk: Walk, id: &
         query.push(" and ").push(id).push(" < ").push_bind(end);
         query.push(" and v.created_at < ").push_bind(before);
     }
+}
+
+statements! {
+    /// In the order in which accepting locks, so that the two cannot deadlock; one whose state has
+    /// changed meanwhile is left alone.
+    scalar lock(ids: &[Uuid]) -> Uuid =
+        "select id from verifications
+         where id = any ($1) and state in ('failed', 'expired')
+         order by biz_type, biz_id for no key update";
+
+    execute record_refetches(
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+        ids: &[Uuid],
+    ) =
+        "insert into audit (at, actor, action, subject, purpose)
+         select $1, $2, 'verification.refetch', id, $3 from unnest($4::uuid[]) as id";
+
+    execute make_due(ids: &[Uuid], at: OffsetDateTime, window: f64) =
+        "update verifications
+         set state = 'pending', closed = false, failures = 0, polls = 0,
+             callbacks = callbacks + 1, due_at = verdict_now(),
+             updated_at = greatest(updated_at, $2),
+             give_up_at = verdict_now() + make_interval(secs => $3)
+         where id = any ($1)";
 }

@@ -5,17 +5,10 @@
 //! Who looks remembers what was seen, and rests in proportion to what the look cost.
 
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, Row};
+use sqlx::{FromRow, RawSql};
 
+use super::statements::statements;
 use super::{Error, Result, Store};
-
-/// The limit holds for the rest of its message, which is a transaction: nothing is left behind on
-/// the connection.
-macro_rules! bounded {
-    ($statement:literal) => {
-        concat!("set local statement_timeout = '1s'; ", $statement)
-    };
-}
 
 /// Open work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
 #[derive(Clone, Copy, Debug, FromRow)]
@@ -32,22 +25,6 @@ pub struct Backlog {
     pub unfinished: i64,
 }
 
-const BACKLOG: &str = bounded!(
-    "select count(*) filter (where due and not held) as waiting,
-        count(*) filter (where due and held) as leased,
-        coalesce(extract(epoch from verdict_now() - min(due_at) filter (where due)), 0)::float8
-            as oldest_seconds,
-        count(*) filter (where state = 'pending') as pending,
-        count(*) filter (where state = 'unfinished') as unfinished
-     from (
-        (select due_at, state, true as due, coalesce(lease_until > verdict_now(), false) as held
-         from verifications where due_at <= verdict_now() order by due_at limit 10000)
-        union all
-        (select due_at, state, false, false
-         from verifications where due_at > verdict_now() order by due_at limit 10000)
-     ) as open"
-);
-
 /// Due work of one source.
 #[derive(Clone, Debug, FromRow)]
 pub struct SourceBacklog {
@@ -56,18 +33,6 @@ pub struct SourceBacklog {
     /// Due, among the 10,000 that have been due for longest.
     pub due: i64,
 }
-
-const SOURCES: &str = bounded!(
-    "select coalesce(source, '') as source, count(*) as due from (
-        select source from verifications
-        where due_at <= verdict_now() order by due_at limit 10000) as d
-     group by 1"
-);
-
-const FAILED: &str = bounded!(
-    "select count(*) from (
-        select from verifications where state = 'failed' order by id limit 10000) as failed"
-);
 
 /// Tasks there are.
 #[derive(Clone, Copy, Debug, FromRow)]
@@ -80,15 +45,6 @@ pub struct TaskBacklog {
     /// asked for again.
     pub nearest_deadline: Option<f64>,
 }
-
-const TASKS: &str = bounded!(
-    "select count(*) filter (where kind = 'archive') as archive,
-        count(*) filter (where kind in ('delete-images', 'retire-images')) as delete,
-        extract(epoch from min(deadline) filter
-            (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
-            as nearest_deadline
-     from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) as t"
-);
 
 /// What must never be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,37 +78,12 @@ impl Invariant {
         }
     }
 
-    const fn look(self) -> &'static str {
+    fn query(self) -> RawSql {
         match self {
-            Self::DueWithoutOwner => bounded!(
-                "select count(*) from (
-                    select lease_until from verifications
-                    where due_at <= verdict_now() - interval '1 minute'
-                    order by due_at limit 10000) as late
-                 where lease_until is null or lease_until <= verdict_now()"
-            ),
-            // The newest: more than are made between two looks.
-            Self::DecisionWithoutPolicy => bounded!(
-                "select count(*) from (
-                    select policy_digest from decisions order by id desc limit 5000) as d
-                 where not exists (select from policies where digest = d.policy_digest)"
-            ),
-            Self::SettledWithoutDecision => bounded!(
-                "select count(*) from (
-                    select verification_id from results order by id desc limit 2000) as r
-                 cross join lateral (
-                    select state, decision_id from verifications
-                    where id = r.verification_id limit 1) as v
-                 where v.state = 'decided'
-                    and not exists (select from decisions where id = v.decision_id)"
-            ),
-            Self::ImagePastDeadline => bounded!(
-                "select count(*) from (
-                    select kind, deadline, asked_again_at from tasks
-                    order by due_at limit 10000) as t
-                 where kind = 'archive' and asked_again_at is null
-                    and deadline < verdict_now() - interval '1 minute'"
-            ),
+            Self::DueWithoutOwner => due_without_owner(),
+            Self::DecisionWithoutPolicy => decision_without_policy(),
+            Self::SettledWithoutDecision => settled_without_decision(),
+            Self::ImagePastDeadline => image_past_deadline(),
         }
     }
 }
@@ -160,52 +91,117 @@ impl Invariant {
 impl Store {
     /// What is open, and for how long the oldest has been due.
     pub async fn backlog(&self) -> Result<Backlog> {
-        Ok(Backlog::from_row(&self.look(BACKLOG).await?)?)
+        self.count(backlog()).await
     }
 
     /// How much of what is due belongs to which source.
     pub async fn source_backlogs(&self) -> Result<Vec<SourceBacklog>> {
-        let rows = self.look_at_all(SOURCES).await?;
-        Ok(rows.iter().map(SourceBacklog::from_row).collect::<std::result::Result<_, _>>()?)
+        self.count_all(source_backlogs()).await
     }
 
     /// How many have failed.
     pub async fn failed(&self) -> Result<i64> {
-        Ok(self.look(FAILED).await?.try_get(0)?)
+        self.count(failed()).await.map(|(failed,)| failed)
     }
 
     /// What is to be done after answers.
     pub async fn task_backlog(&self) -> Result<TaskBacklog> {
-        Ok(TaskBacklog::from_row(&self.look(TASKS).await?)?)
+        self.count(task_backlog()).await
     }
 
-    /// How often this is violated, as far as one look can tell.
+    /// How often this is violated, as far as one query can tell.
     pub async fn violations(&self, invariant: Invariant) -> Result<i64> {
-        Ok(self.look(invariant.look()).await?.try_get(0)?)
+        self.count(invariant.query()).await.map(|(violations,)| violations)
     }
 
     /// How far the account's granted calls reach beyond now; 0: there is room.
     pub async fn budget_ahead(&self, account: &str) -> Result<f64> {
-        let ahead: Option<f64> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select extract(epoch from greatest(spent_to, verdict_now()) - verdict_now())::float8
-                     from budgets where account = $1 order by draws desc limit 1",
-                )
-                .bind(account)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
+        let ahead: Option<f64> =
+            self.run(|| budget_ahead(account).fetch_optional(&self.pool)).await?;
         Ok(ahead.unwrap_or(0.0))
     }
 
-    async fn look(&self, statement: &'static str) -> Result<PgRow> {
-        let rows = self.look_at_all(statement).await?;
-        rows.into_iter().next().ok_or(Error::Inconsistent("a look answers with no row"))
+    async fn count<T>(&self, query: RawSql) -> Result<T>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let counted = self.count_all(query).await?;
+        counted.into_iter().next().ok_or(Error::Inconsistent("a count answers with no row"))
     }
 
-    async fn look_at_all(&self, statement: &'static str) -> Result<Vec<PgRow>> {
-        self.once(async { sqlx::raw_sql(statement).fetch_all(&self.pool).await }).await
+    async fn count_all<T>(&self, query: RawSql) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
+        let rows = self.once(query.fetch_all(&self.pool)).await?;
+        Ok(rows.iter().map(T::from_row).collect::<std::result::Result<_, _>>()?)
     }
+}
+
+statements! {
+    limited backlog("1s") -> Backlog =
+        "select count(*) filter (where due and not held) as waiting,
+             count(*) filter (where due and held) as leased,
+             coalesce(extract(epoch from verdict_now() - min(due_at) filter (where due)), 0)::float8
+                 as oldest_seconds,
+             count(*) filter (where state = 'pending') as pending,
+             count(*) filter (where state = 'unfinished') as unfinished
+         from (
+             (select due_at, state, true as due, coalesce(lease_until > verdict_now(), false) as held
+             from verifications where due_at <= verdict_now() order by due_at limit 10000)
+             union all
+             (select due_at, state, false, false
+             from verifications where due_at > verdict_now() order by due_at limit 10000)
+         ) as open";
+
+    limited source_backlogs("1s") -> SourceBacklog =
+        "select coalesce(source, '') as source, count(*) as due from (
+             select source from verifications
+             where due_at <= verdict_now() order by due_at limit 10000) as d
+         group by 1";
+
+    limited failed("1s") -> (i64,) =
+        "select count(*) from (
+             select from verifications where state = 'failed' order by id limit 10000) as failed";
+
+    limited task_backlog("1s") -> TaskBacklog =
+        "select count(*) filter (where kind = 'archive') as archive,
+             count(*) filter (where kind in ('delete-images', 'retire-images')) as delete,
+             extract(epoch from min(deadline) filter
+                 (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
+                 as nearest_deadline
+         from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) as t";
+
+    limited due_without_owner("1s") -> (i64,) =
+        "select count(*) from (
+             select lease_until from verifications
+             where due_at <= verdict_now() - interval '1 minute'
+             order by due_at limit 10000) as late
+         where lease_until is null or lease_until <= verdict_now()";
+
+    // The newest: more than are made between two queries.
+    limited decision_without_policy("1s") -> (i64,) =
+        "select count(*) from (
+             select policy_digest from decisions order by id desc limit 5000) as d
+         where not exists (select from policies where digest = d.policy_digest)";
+
+    limited settled_without_decision("1s") -> (i64,) =
+        "select count(*) from (
+             select verification_id from results order by id desc limit 2000) as r
+         cross join lateral (
+             select state, decision_id from verifications
+             where id = r.verification_id limit 1) as v
+         where v.state = 'decided'
+             and not exists (select from decisions where id = v.decision_id)";
+
+    limited image_past_deadline("1s") -> (i64,) =
+        "select count(*) from (
+             select kind, deadline, asked_again_at from tasks
+             order by due_at limit 10000) as t
+         where kind = 'archive' and asked_again_at is null
+             and deadline < verdict_now() - interval '1 minute'";
+
+    scalar budget_ahead(account: &str) -> f64 =
+        "select extract(epoch from greatest(spent_to, verdict_now()) - verdict_now())::float8
+         from budgets where account = $1 order by draws desc limit 1";
 }

@@ -5,6 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::statements::statements;
+use super::transaction::{Done, Transaction};
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 
@@ -57,29 +59,10 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<Option<SealedMaterial>> {
         // material::read: no row leaves the database unless its reading is on record.
-        self.once(async {
-            sqlx::query_as(
-                "with wanted as (
-                    select m.result_id, r.fetched_at, m.sealed, k.key_id, k.wrapped
-                    from (select * from material where verification_id = $1
-                          order by verification_id desc, result_id desc limit 1) m
-                    join results r on r.id = m.result_id
-                    join data_keys k on k.verification_id = $1
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose, details)
-                    select $2, $3, 'material.read', $1, $4,
-                        json_build_object('result', result_id)::text
-                    from wanted returning 1
-                 )
-                 select wanted.* from wanted, recorded",
-            )
-            .bind(id.0)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .fetch_optional(&self.pool)
-            .await
-        })
+        self.once(
+            read_newest(id.0, doing.at, &doing.actor, doing.purpose.as_deref())
+                .fetch_optional(&self.pool),
+        )
         .await
     }
 
@@ -122,33 +105,9 @@ impl Store {
         // material::begin_erasure: takes the lease away from whoever is asking about it, so that
         // no key, answer or material can be added. How old it is, is judged here: a callback may
         // have come since somebody looked.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with erased as (
-                    update verifications
-                    set state = 'erased', closed = true, due_at = null, lease_token = null,
-                        lease_until = null, reference = null, trace_parent = null, updated_at = greatest(updated_at, $2)
-                    where id = $1 and state <> 'erased'
-                        and ($5::timestamptz is null or updated_at < $5)
-                    returning id
-                 ), intent as (
-                    insert into erasures (verification_id, requested_at, requested_by, purpose)
-                    select id, $2, $3, coalesce($4, '') from erased
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose)
-                    select $2, $3, 'verification.erase', id, $4 from erased
-                 )
-                 select exists (select from erased) or exists (
-                    select from verifications
-                    where id = $1 and ($5::timestamptz is null or state = 'erased'))",
-            )
-            .bind(id.0)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .bind(unless_since)
-            .fetch_one(&self.pool)
-            .await
+        self.run(|| {
+            begin_erasure(id.0, doing.at, &doing.actor, doing.purpose.as_deref(), unless_since)
+                .fetch_one(&self.pool)
         })
         .await
     }
@@ -156,17 +115,7 @@ impl Store {
     /// Destroys what was to be destroyed by erasures that were cut short; answers how many. Objects
     /// in the object store have tasks of their own.
     pub async fn finish_erasures(&self, now: OffsetDateTime) -> Result<usize> {
-        let open: Vec<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select verification_id from erasures
-                     where completed_at is null and unreadable_at is null
-                     order by requested_at limit 100",
-                )
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let open: Vec<Uuid> = self.run(|| find_open_erasures().fetch_all(&self.pool)).await?;
         for id in &open {
             self.finish_erasure(*id, now).await?;
         }
@@ -178,24 +127,7 @@ impl Store {
     pub async fn erase_old_digests(&self) -> Result<u64> {
         // material::erase_old_digests: an erasure that is not finished deletes its own.
         self.run(|| async {
-            sqlx::query(
-                "with found as (
-                    select verification_id as id from erasures
-                    where not digests_erased and unreadable_at is not null
-                    order by verification_id limit 1000
-                    for update skip locked
-                 ), deleted as (
-                    update callbacks set digest = null, salt = null,
-                        message_id = 'erased-' || gen_random_uuid()
-                    where verification_id = any (array(select id from found))
-                        and digest is not null
-                 )
-                 update erasures set digests_erased = true
-                 where verification_id = any (array(select id from found))",
-            )
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
+            erase_old_digests().execute(&self.pool).await.map(|done| done.rows_affected())
         })
         .await
     }
@@ -204,127 +136,200 @@ impl Store {
     pub async fn coarsen_earlier_erasures(&self, now: OffsetDateTime) -> Result<u64> {
         // material::coarsen_earlier: several workers share the work, each takes what nobody has.
         self.run(|| async {
-            sqlx::query(
-                "with batch as materialized (
-                    select e.verification_id as id from erasures e
-                    where e.coarsened_at is null and e.unreadable_at is not null
-                        and exists (
-                            select from verifications
-                            where id = e.verification_id and state = 'erased')
-                    order by e.verification_id limit $2 for update of e skip locked
-                 ), coarsened as materialized (
-                    select id, verdict_coarsen_erased(id) from batch
-                 )
-                 update erasures set coarsened_at = $1
-                 where verification_id = any (array(select id from coarsened))",
-            )
-            .bind(now)
-            .bind(COARSENED_AT_ONCE)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
+            coarsen_earlier(now, COARSENED_AT_ONCE)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected())
         })
         .await
     }
 
     async fn finish_erasure(&self, id: Uuid, now: OffsetDateTime) -> Result<()> {
-        // material::finish_erasure: all or nothing, and once: the receipt tells what this
-        // statement destroyed.
         self.run(|| async {
-            sqlx::query(
-                "with open as (
-                    select verification_id as id from erasures
-                    where verification_id = $1 and completed_at is null and unreadable_at is null
-                    for update
-                 ), keys as (
-                    delete from data_keys where verification_id = (select id from open) returning 1
-                 ), persons as (
-                    delete from material where verification_id = (select id from open) returning 1
-                 ), redacted as (
-                    update callbacks
-                    set occurred_at = null, hint_audit = null, hint_code = null,
-                        hint_platform = null, answer_reference = null, digest = null, salt = null,
-                        message_id = 'erased-' || gen_random_uuid()
-                    where verification_id = (select id from open) returning 1
-                 ), given_up as (
-                    delete from tasks
-                    where verification_id = (select id from open) and kind = 'archive'
-                    returning attempts, lease_until
-                 ), follow_up as (
-                    -- Ciphertext that nothing opens any more. Whoever was archiving at this moment
-                    -- loses the lease and removes what it has put; the deadline says until when it
-                    -- may have gone on, and so when to look again in case it was killed.
-                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                    select id, 'delete-images', id, verdict_now(),
-                        coalesce((select max(greatest(lease_until, verdict_now() + interval '1 microsecond'))
-                                  from given_up where attempts > 0), verdict_now()),
-                        verdict_now()
-                    from open
-                    -- A task that is seen and not given up has ended while this waited for it, and
-                    -- its images are not seen.
-                    where exists (select from tasks where verification_id = open.id)
-                        or exists (select from images where verification_id = open.id)
-                    on conflict (id) do update
-                    set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)
-                    returning 1
-                 ), coarsened as materialized (
-                    -- After archiving was given up: until then rows of images may be added.
-                    select verdict_coarsen_erased(id) as answers from open
-                    where (select count(*) from given_up) >= 0
-                 ), receipt as (
-                    update erasures
-                    set unreadable_at = $2, digests_erased = true,
-                        coarsened_at = case when (select answers from coarsened) >= 0 then $2 end,
-                        completed_at = case when exists (select from follow_up) then null else $2 end,
-                        data_keys = (select count(*) from keys),
-                        material = (select count(*) from persons),
-                        callbacks = (select count(*) from redacted),
-                        answers = (select count(*) from results where verification_id = $1)
-                    where verification_id = (select id from open)
-                    returning verification_id, data_keys, answers, material, callbacks
-                 )
-                 insert into audit (at, actor, action, subject, details)
-                 select $2, 'service', 'verification.erased', verification_id,
-                    json_build_object('data_keys', data_keys, 'answers', answers,
-                        'material', material, 'callbacks', callbacks)::text
-                 from receipt",
-            )
-            .bind(id)
-            .bind(now)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            let mut transaction = self.pool.begin().await?;
+            // Once: the receipt tells what this transaction destroyed.
+            if lock_open_erasure(id).fetch_optional(&mut transaction).await?.is_some() {
+                destroy(&mut transaction, id, now).await?;
+            }
+            transaction.commit().await
         })
         .await
     }
 
     /// What was destroyed of a verification.
     pub async fn receipt(&self, id: VerificationId) -> Result<Option<Receipt>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select verification_id, requested_at, completed_at, data_keys, answers, material,
-                    callbacks, images, coarsened_at
-                 from erasures where verification_id = $1",
-            )
-            .bind(id.0)
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_receipt(id.0).fetch_optional(&self.pool)).await
     }
 
     /// All verifications with material of the person with this blind index.
     pub async fn verifications_of_person(&self, person: &[u8; 32]) -> Result<Vec<VerificationId>> {
-        let ids: Vec<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select distinct verification_id from material where person = $1 order by 1",
-                )
-                .bind(&person[..])
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let ids: Vec<Uuid> =
+            self.run(|| find_verifications_of(&person[..]).fetch_all(&self.pool)).await?;
         Ok(ids.into_iter().map(VerificationId).collect())
     }
+}
+
+/// All or nothing.
+async fn destroy(transaction: &mut Transaction, id: Uuid, now: OffsetDateTime) -> Done<()> {
+    let data_keys = destroy_keys(id).execute(&mut *transaction).await?.rows_affected();
+    let material = delete_material(id).execute(&mut *transaction).await?.rows_affected();
+    let callbacks = redact_callbacks(id).execute(&mut *transaction).await?.rows_affected();
+    // Whoever is archiving at this moment loses the lease and removes what it has put. The deadline
+    // says until when it may go on, and so when to look again in case it was killed.
+    let given_up = give_up_archiving(id).fetch_all(&mut *transaction).await?;
+    let may_write_until = given_up.iter().flatten().max().copied();
+    let follow_up = delete_images_later(id, may_write_until, !given_up.is_empty())
+        .execute(&mut *transaction)
+        .await?;
+    // After archiving was given up: until then rows of images may be added.
+    coarsen(id).fetch_one(&mut *transaction).await?;
+    let completed_at = (follow_up.rows_affected() == 0).then_some(now);
+    let [data_keys, material, callbacks] =
+        [data_keys, material, callbacks].map(|count| i32::try_from(count).unwrap_or(i32::MAX));
+    let answers = note_destroyed(id, now, completed_at, data_keys, material, callbacks)
+        .fetch_one(&mut *transaction)
+        .await?;
+    record_erased(id, now, data_keys, answers, material, callbacks)
+        .execute(transaction)
+        .await
+        .map(drop)
+}
+
+statements! {
+    row read_newest(
+        id: Uuid,
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+    ) -> SealedMaterial =
+        "with wanted as (
+             select m.result_id, r.fetched_at, m.sealed, k.key_id, k.wrapped
+             from (select * from material where verification_id = $1
+                  order by verification_id desc, result_id desc limit 1) m
+             join results r on r.id = m.result_id
+             join data_keys k on k.verification_id = $1
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $2, $3, 'material.read', $1, $4,
+                 json_build_object('result', result_id)::text
+             from wanted returning 1
+         )
+         select wanted.* from wanted, recorded";
+
+    scalar begin_erasure(
+        id: Uuid,
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+        unless_since: Option<OffsetDateTime>,
+    ) -> bool = include_str!("sql/material_begin_erasure.sql");
+
+    scalar find_open_erasures() -> Uuid =
+        "select verification_id from erasures
+         where completed_at is null and unreadable_at is null
+         order by requested_at limit 100";
+
+    execute erase_old_digests() =
+        "with found as (
+             select verification_id as id from erasures
+             where not digests_erased and unreadable_at is not null
+             order by verification_id limit 1000
+             for update skip locked
+         ), deleted as (
+             update callbacks set digest = null, salt = null,
+                 message_id = 'erased-' || gen_random_uuid()
+             where verification_id = any (array(select id from found))
+                 and digest is not null
+         )
+         update erasures set digests_erased = true
+         where verification_id = any (array(select id from found))";
+
+    execute coarsen_earlier(at: OffsetDateTime, most: i64) =
+        "with batch as materialized (
+             select e.verification_id as id from erasures e
+             where e.coarsened_at is null and e.unreadable_at is not null
+                 and exists (
+                     select from verifications
+                     where id = e.verification_id and state = 'erased')
+             order by e.verification_id limit $2 for update of e skip locked
+         ), coarsened as materialized (
+             select id, verdict_coarsen_erased(id) from batch
+         )
+         update erasures set coarsened_at = $1
+         where verification_id = any (array(select id from coarsened))";
+
+    scalar lock_open_erasure(id: Uuid) -> Uuid =
+        "select verification_id from erasures
+         where verification_id = $1 and completed_at is null and unreadable_at is null
+         for update";
+
+    execute destroy_keys(verification: Uuid) =
+        "delete from data_keys where verification_id = $1";
+
+    execute delete_material(verification: Uuid) =
+        "delete from material where verification_id = $1";
+
+    execute redact_callbacks(verification: Uuid) =
+        "update callbacks
+         set occurred_at = null, hint_audit = null, hint_code = null, hint_platform = null,
+             answer_reference = null, digest = null, salt = null,
+             message_id = 'erased-' || gen_random_uuid()
+         where verification_id = $1";
+
+    /// Of each task, until when its worker may go on; null: none has begun.
+    scalar give_up_archiving(verification: Uuid) -> Option<OffsetDateTime> =
+        "delete from tasks where verification_id = $1 and kind = 'archive'
+         returning case when attempts > 0
+             then greatest(lease_until, verdict_now() + interval '1 microsecond') end";
+
+    /// What is left in the object store is ciphertext that nothing opens any more.
+    execute delete_images_later(
+        verification: Uuid,
+        may_write_until: Option<OffsetDateTime>,
+        given_up: bool,
+    ) =
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         select $1, 'delete-images', $1, verdict_now(), coalesce($2, verdict_now()), verdict_now()
+         where $3 or exists (select from tasks where verification_id = $1)
+             or exists (select from images where verification_id = $1)
+         on conflict (id) do update
+         set due_at = verdict_now(), deadline = greatest(tasks.deadline, excluded.deadline)";
+
+    scalar coarsen(verification: Uuid) -> Option<i32> = "select verdict_coarsen_erased($1)";
+
+    scalar note_destroyed(
+        verification: Uuid,
+        at: OffsetDateTime,
+        completed_at: Option<OffsetDateTime>,
+        data_keys: i32,
+        material: i32,
+        callbacks: i32,
+    ) -> i32 =
+        "update erasures
+         set unreadable_at = $2, digests_erased = true, coarsened_at = $2, completed_at = $3,
+             data_keys = $4, material = $5, callbacks = $6,
+             answers = (select count(*) from results where verification_id = $1)
+         where verification_id = $1
+         returning answers";
+
+    execute record_erased(
+        verification: Uuid,
+        at: OffsetDateTime,
+        data_keys: i32,
+        answers: i32,
+        material: i32,
+        callbacks: i32,
+    ) =
+        "insert into audit (at, actor, action, subject, details)
+         values ($2, 'service', 'verification.erased', $1,
+             json_build_object('data_keys', $3::int, 'answers', $4::int, 'material', $5::int,
+                 'callbacks', $6::int)::text)";
+
+    row find_receipt(id: Uuid) -> Receipt =
+        "select verification_id, requested_at, completed_at, data_keys, answers, material,
+             callbacks, images, coarsened_at
+         from erasures where verification_id = $1";
+
+    scalar find_verifications_of(person: &[u8]) -> Uuid =
+        "select distinct verification_id from material where person = $1 order by 1";
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::claims::{Claimed, ReferenceUse};
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::evidence::MOST_COUNTED;
 
@@ -53,77 +55,81 @@ impl Store {
         let (owners, peers): (Vec<&str>, Vec<&str>) =
             groups.iter().map(|(owner, peer)| (owner.as_str(), peer.as_str())).unzip();
         let counted = self
-            .run(|| async {
-                sqlx::query(COUNT_PAST)
-                    .bind(&ids)
-                    .bind(&day_ago)
-                    .bind(&month_ago)
-                    .bind(&owners)
-                    .bind(&peers)
-                    .bind(MOST_COUNTED)
-                    .bind(MOST_WALKED)
+            .run(|| {
+                count(&ids, &day_ago, &month_ago, &owners, &peers, MOST_COUNTED, MOST_WALKED)
                     .fetch_all(&self.pool)
-                    .await
             })
             .await?;
-        for of in &counted {
-            let id: Uuid = of.try_get("id")?;
-            let Some(row) = rows.iter_mut().find(|row| row.id.0 == id) else { continue };
-            let counts: Option<i64> = of.try_get("in_1_day")?;
-            let in_30_days: i64 = of.try_get("in_30_days")?;
-            row.past = Past {
-                answers: of.try_get("answers")?,
-                earlier: counts.map(|in_1_day| Earlier { in_1_day, in_30_days }),
-            };
+        for (id, past) in counted.iter().map(counted_past).collect::<Result<Vec<_>>>()? {
+            if let Some(row) = rows.iter_mut().find(|row| row.id.0 == id) {
+                row.past = past;
+            }
         }
         Ok(())
     }
 }
 
-/// `past::count`. A statement of its own, after the claim: a claim that waited for the account's
-/// row sees other tables as they were when it began, and it holds that row while it runs.
-///
-/// Every walk is along an index and ends after so many entries, so that a reference or a
-/// verification with very many costs no more. Ids begin with the time at which verifications began,
-/// so one index serves this and the lists by reference: an index more would cost every callback.
-/// `in_1_day` is null where there is no reference or no source. Rows of binaries that did not know
-/// the column `source` belong to the source of their earliest callback.
-const COUNT_PAST: &str = "
-with mine as materialized (
-    select v.id, v.reference, v.attempts, t.day_ago, t.month_ago,
-        case when v.reference is null then null else coalesce(v.source,
-            (select source from callbacks where verification_id = v.id
-             order by received_at, source, message_id limit 1)) end as source
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as t (id, day_ago, month_ago)
-        cross join lateral (select * from verifications where id = t.id limit 1) v
-)
-select m.id,
-    -- Not asked of first attempts, which have none: while the table is small, and until it is
-    -- analyzed, the planner would walk over all of it.
-    case when m.attempts > 1 then (select count(*) from (
-        select evidence is not null as is_answer from results
-        where verification_id = m.id order by attempt desc limit $6) as newest
-     where is_answer) else 0 end as answers,
-    case when m.source is not null then least(e.in_1_day, $6) end as in_1_day,
-    least(e.in_30_days, $6) as in_30_days
-from mine m cross join lateral (
-    select count(*) filter (where before.id >= m.day_ago) as in_1_day, count(*) as in_30_days
-    from (
-        select id, source from verifications
-        where reference = m.reference and id >= m.month_ago and id < m.id
-        order by id desc limit $7
-    ) as before
-    where coalesce(before.source, (select source from callbacks where verification_id = before.id
-                                   order by received_at, source, message_id limit 1))
-        in (select m.source union all
-            select peer from unnest($4::text[], $5::text[]) as t (owner, peer)
-            where owner = m.source)
-) e";
+fn counted_past(row: &PgRow) -> Result<(Uuid, Past)> {
+    let in_1_day: Option<i64> = row.try_get("in_1_day")?;
+    let in_30_days: i64 = row.try_get("in_30_days")?;
+    let earlier = in_1_day.map(|in_1_day| Earlier { in_1_day, in_30_days });
+    Ok((row.try_get("id")?, Past { answers: row.try_get("answers")?, earlier }))
+}
 
 /// The smallest id of what began so long before this.
 fn id_before(id: Uuid, by: Duration) -> Uuid {
     let milliseconds = (id.as_u128() >> 80).saturating_sub(by.as_millis());
     Uuid::from_u128(milliseconds << 80)
+}
+
+statements! {
+    /// `past::count`. A statement of its own, after the claim: a claim that waited for the account's
+    /// row sees other tables as they were when it began, and it holds that row while it runs.
+    ///
+    /// Every walk is along an index and ends after so many entries, so that a reference or a
+    /// verification with very many costs no more. Ids begin with the time at which verifications began,
+    /// so one index serves this and the lists by reference: an index more would cost every callback.
+    /// `in_1_day` is null where there is no reference or no source. Rows of binaries that did not know
+    /// the column `source` belong to the source of their earliest callback.
+    read(counted_past) count(
+        ids: &[Uuid],
+        day_ago: &[Uuid],
+        month_ago: &[Uuid],
+        owners: &[&str],
+        peers: &[&str],
+        most_counted: i64,
+        most_walked: i64,
+    ) =
+        "with target as materialized (
+             select v.id, v.reference, v.attempts, t.day_ago, t.month_ago,
+                 case when v.reference is null then null else coalesce(v.source,
+                     (select source from callbacks where verification_id = v.id
+                      order by received_at, source, message_id limit 1)) end as source
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as t (id, day_ago, month_ago)
+                 cross join lateral (select * from verifications where id = t.id limit 1) v
+         )
+         select m.id,
+             -- Not asked of first attempts, which have none: while the table is small, and until it is
+             -- analyzed, the planner would walk over all of it.
+             case when m.attempts > 1 then (select count(*) from (
+                 select evidence is not null as is_answer from results
+                 where verification_id = m.id order by attempt desc limit $6) as newest
+              where is_answer) else 0 end as answers,
+             case when m.source is not null then least(e.in_1_day, $6) end as in_1_day,
+             least(e.in_30_days, $6) as in_30_days
+         from target m cross join lateral (
+             select count(*) filter (where before.id >= m.day_ago) as in_1_day, count(*) as in_30_days
+             from (
+                 select id, source from verifications
+                 where reference = m.reference and id >= m.month_ago and id < m.id
+                 order by id desc limit $7
+             ) as before
+             where coalesce(before.source, (select source from callbacks where verification_id = before.id
+                                            order by received_at, source, message_id limit 1))
+                 in (select m.source union all
+                     select peer from unnest($4::text[], $5::text[]) as t (owner, peer)
+                     where owner = m.source)
+         ) e";
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::audit::AuditContext;
-use super::proposals::{Second, seconded};
+use super::proposals::{Second, consents};
+use super::statements::statements;
+use super::transaction::{Done, Transaction};
 use super::{Result, Store};
+use uuid::Uuid;
 
 /// One policy text.
 #[derive(Clone, Debug, FromRow)]
@@ -122,33 +125,18 @@ impl Store {
         body: &str,
         now: OffsetDateTime,
     ) -> Result<bool> {
-        // policies::seed: `verdict_activations` makes the second of two replicas that start together
-        // see the first one's activation.
+        // `count_activations` makes the second of two replicas that start together see the first
+        // one's activation.
         self.run(|| async {
-            sqlx::query_scalar(
-                "with there as materialized (
-                    select count(*) as activations from verdict_activations()
-                 ), empty as (
-                    select from there where activations = 0
-                 ), added as (
-                    insert into policies (digest, name, body, added_at)
-                    select $1, $2, $3, $4 from empty on conflict (digest) do nothing
-                 ), activated as (
-                    insert into policy_activations (digest, activated_at, activated_by)
-                    select $1, $4, 'seed' from empty returning 1
-                 ), recorded as (
-                    insert into audit (at, actor, action, details)
-                    select $4, 'service', 'policy.seed', json_build_object('policy', $1::text)::text
-                    from empty
-                 )
-                 select exists (select from activated)",
-            )
-            .bind(digest)
-            .bind(name)
-            .bind(body)
-            .bind(now)
-            .fetch_one(&self.pool)
-            .await
+            let mut transaction = self.pool.begin().await?;
+            let is_empty = count_activations().fetch_one(&mut transaction).await? == 0;
+            if is_empty {
+                add_text(digest, name, body, now).execute(&mut transaction).await?;
+                record_seed(now, digest).execute(&mut transaction).await?;
+                activate_seed(digest, now).execute(&mut transaction).await?;
+            }
+            transaction.commit().await?;
+            Ok(is_empty)
         })
         .await
     }
@@ -162,26 +150,9 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<bool> {
         // policies::add: a text is added once, and who added it is on record.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with added as (
-                    insert into policies (digest, name, body, added_at) values ($1, $2, $3, $4)
-                    on conflict (digest) do nothing returning 1
-                 ), recorded as (
-                    insert into audit (at, actor, action, purpose, details)
-                    select $4, $5, 'policy.add', $6, json_build_object('policy', $1::text)::text
-                    from added
-                 )
-                 select exists (select from added)",
-            )
-            .bind(digest)
-            .bind(name)
-            .bind(body)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .fetch_one(&self.pool)
-            .await
+        self.run(|| {
+            add(digest, name, body, doing.at, &doing.actor, doing.purpose.as_deref())
+                .fetch_one(&self.pool)
         })
         .await
     }
@@ -195,54 +166,14 @@ impl Store {
         second: Option<&Second>,
         doing: &AuditContext,
     ) -> Result<Changed> {
-        // policies::use: what decides and the record of who wanted it change together. Here and
-        // below, `verdict_activations` lets one change follow the other: a replica that has seen an
-        // id misses none below it. What is used already is neither activated nor recorded again.
-        let (known, changed): (bool, bool) = self
-            .once(async {
-                sqlx::query_as(concat!(
-                    "with ",
-                    seconded!("$7", "$8", "$9"),
-                    ", there as materialized (
-                    select (array_agg(digest order by id desc)
-                            filter (where kind = $4 and biz_type = $5))[1] as digest
-                    from verdict_activations()
-                 ), known as (
-                    select $1::text as digest, there.digest as before from there
-                    where exists (select from consent)
-                        and ($1::text is null or exists (select from policies where digest = $1))
-                 ), activated as (
-                    insert into policy_activations
-                        (digest, activated_at, activated_by, kind, biz_type, purpose)
-                    select digest, $2, $3, $4, $5, $6 from known
-                    where digest is distinct from before returning 1
-                 ), recorded as (
-                    insert into audit (at, actor, action, purpose, details)
-                    select $2, $3, 'policy.' || $4::text, $6,
-                        json_build_object('policy', $1::text, 'biz_type', $5::text,
-                            'proposal', $7::uuid)::text
-                    from activated
-                 )
-                 select exists (select from known), exists (select from activated)"
-                ))
-                .bind(digest)
-                .bind(doing.at)
-                .bind(&doing.actor)
-                .bind(kind.as_str())
-                .bind(biz_type)
-                .bind(&doing.purpose)
-                .bind(second.map(|second| second.proposal))
-                .bind(second.map(|second| second.key.0))
-                .bind(second.map(|second| second.person.as_str()))
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(match (known, changed) {
-            (_, true) => Changed::Now,
-            (true, false) => Changed::Before,
-            (false, false) => Changed::Refused,
+        self.once(async {
+            let mut transaction = self.pool.begin().await?;
+            let change = Change { kind, biz_type, digest, second, doing };
+            let changed = activate(&mut transaction, &change).await?;
+            transaction.commit().await?;
+            Ok(changed)
         })
+        .await
     }
 
     /// Makes the shadow of a scene the active policy, and ends the shadow; the digest. `None`:
@@ -254,41 +185,11 @@ impl Store {
         agreed: Option<Agreed<'_>>,
         doing: &AuditContext,
     ) -> Result<Option<String>> {
-        // policies::promote: both changes and the record in one statement.
         self.once(async {
-            sqlx::query_scalar(concat!(
-                "with ",
-                seconded!("$6", "$7", "$8"),
-                ", shadow as materialized (
-                    select digest from (
-                        select digest from verdict_activations()
-                        where kind = 'shadow' and biz_type = $1 order by id desc limit 1) newest
-                    where digest is not null and ($5::text is null or digest = $5)
-                        and exists (select from consent)
-                 ), changed as (
-                    insert into policy_activations
-                        (digest, activated_at, activated_by, kind, biz_type, purpose)
-                    select digest, $2, $3, 'active', $1, $4 from shadow
-                    union all select null, $2, $3, 'shadow', $1, $4 from shadow
-                 ), recorded as (
-                    insert into audit (at, actor, action, purpose, details)
-                    select $2, $3, 'policy.promote', $4,
-                        json_build_object('policy', digest, 'biz_type', $1::text,
-                            'proposal', $6::uuid)::text
-                    from shadow
-                 )
-                 select digest from shadow"
-            ))
-            .bind(biz_type)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .bind(agreed.map(|agreed| agreed.policy))
-            .bind(agreed.map(|agreed| agreed.second.proposal))
-            .bind(agreed.map(|agreed| agreed.second.key.0))
-            .bind(agreed.map(|agreed| agreed.second.person.as_str()))
-            .fetch_optional(&self.pool)
-            .await
+            let mut transaction = self.pool.begin().await?;
+            let shadow = promote(&mut transaction, biz_type, agreed, doing).await?;
+            transaction.commit().await?;
+            Ok(shadow)
         })
         .await
     }
@@ -303,45 +204,21 @@ impl Store {
         biz_type: &str,
         doing: &AuditContext,
     ) -> Result<Option<Option<String>>> {
-        // policies::roll_back: `past` goes from what counts now to what counted before it was
-        // activated, and so on; activation 0 stands for none.
         self.once(async {
-            sqlx::query_scalar(
-                "with recursive there as materialized (
-                    select id, digest, coalesce(back_to, id) as counts from verdict_activations()
-                    where kind = 'active' and biz_type = $1
-                 ), now_active as (
-                    select counts, digest from there order by id desc limit 1
-                 ), past (counts, digest) as (
-                    select counts, digest from now_active
-                    union all
-                    select before.counts, before.digest from past cross join lateral (
-                        select counts, digest from there
-                        where id < past.counts order by id desc limit 1) before
-                 ), candidates (counts, digest) as (
-                    select counts, digest from past
-                    union all select 0, null where $1 <> ''
-                 ), target as (
-                    select c.counts, c.digest from candidates c, now_active n
-                    where c.digest is distinct from n.digest order by c.counts desc limit 1
-                 ), changed as (
-                    insert into policy_activations
-                        (digest, activated_at, activated_by, kind, biz_type, back_to, purpose)
-                    select digest, $2, $3, 'active', $1, counts, $4 from target
-                 ), recorded as (
-                    insert into audit (at, actor, action, purpose, details)
-                    select $2, $3, 'policy.rollback', $4,
-                        json_build_object('policy', digest, 'biz_type', $1::text)::text
-                    from target
-                 )
-                 select digest from target",
-            )
-            .bind(biz_type)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .fetch_optional(&self.pool)
-            .await
+            let mut transaction = self.pool.begin().await?;
+            let target = find_rollback(biz_type).fetch_optional(&mut transaction).await?;
+            if let Some((counts, digest)) = &target {
+                let (at, actor) = (doing.at, &doing.actor);
+                let (digest, purpose) = (digest.as_deref(), doing.purpose.as_deref());
+                record_rollback(at, actor, purpose, digest, biz_type)
+                    .execute(&mut transaction)
+                    .await?;
+                add_activation(digest, at, actor, "active", biz_type, purpose, Some(*counts))
+                    .execute(&mut transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(target.map(|(_, digest)| digest))
         })
         .await
     }
@@ -354,137 +231,50 @@ impl Store {
         agreed: Option<Agreed<'_>>,
         doing: &AuditContext,
     ) -> Result<bool> {
-        // policies::deactivate: never the general one, which would leave nothing to decide by.
         self.once(async {
-            sqlx::query_scalar(concat!(
-                "with ",
-                seconded!("$6", "$7", "$8"),
-                ", own as materialized (
-                    select digest from (
-                        select digest from verdict_activations()
-                        where kind = 'active' and biz_type = $1 and $1 <> ''
-                        order by id desc limit 1) newest
-                    where digest is not null and ($5::text is null or digest = $5)
-                        and exists (select from consent)
-                 ), changed as (
-                    insert into policy_activations
-                        (digest, activated_at, activated_by, kind, biz_type, purpose)
-                    select null, $2, $3, 'active', $1, $4 from own returning 1
-                 ), recorded as (
-                    insert into audit (at, actor, action, purpose, details)
-                    select $2, $3, 'policy.deactivate', $4,
-                        json_build_object('policy', digest, 'biz_type', $1::text,
-                            'proposal', $6::uuid)::text
-                    from own
-                 )
-                 select exists (select from changed)"
-            ))
-            .bind(biz_type)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .bind(agreed.map(|agreed| agreed.policy))
-            .bind(agreed.map(|agreed| agreed.second.proposal))
-            .bind(agreed.map(|agreed| agreed.second.key.0))
-            .bind(agreed.map(|agreed| agreed.second.person.as_str()))
-            .fetch_one(&self.pool)
-            .await
+            let mut transaction = self.pool.begin().await?;
+            let done = deactivate(&mut transaction, biz_type, agreed, doing).await?;
+            transaction.commit().await?;
+            Ok(done)
         })
         .await
     }
 
     /// The newest change of what is used; 0 if there was none.
     pub async fn newest_activation(&self) -> Result<i64> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select coalesce((select id from policy_activations order by id desc limit 1), 0)",
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| newest_activation().fetch_one(&self.pool)).await
     }
 
     /// Every policy in use.
     pub async fn policies_in_use(&self) -> Result<Vec<InUse>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select a.kind, a.biz_type, p.digest, p.body from (
-                    select distinct on (kind, biz_type) kind, biz_type, digest
-                    from policy_activations order by kind, biz_type, id desc) a
-                 join policies p on p.digest = a.digest",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_in_use().fetch_all(&self.pool)).await
     }
 
     /// The policy used in a scene, or of all that have none of their own (the empty text).
     pub async fn policy_in_use(&self, kind: Use, biz_type: &str) -> Result<Option<String>> {
-        let newest: Option<Option<String>> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select digest from policy_activations
-                     where kind = $1 and biz_type = $2 order by id desc limit 1",
-                )
-                .bind(kind.as_str())
-                .bind(biz_type)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
+        let newest: Option<Option<String>> =
+            self.run(|| find_used_in(kind.as_str(), biz_type).fetch_optional(&self.pool)).await?;
         Ok(newest.flatten())
     }
 
     /// Policies that have only ever been used in other scenes than these.
     pub async fn policies_of_other_scenes(&self, scenes: &[&str]) -> Result<Vec<String>> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select digest from policy_activations where digest is not null
-                 group by digest having bool_and(biz_type <> '' and biz_type <> all ($1))",
-            )
-            .bind(scenes)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| used_elsewhere_only(scenes).fetch_all(&self.pool)).await
     }
 
     /// The text of one.
     pub async fn policy_text(&self, digest: &str) -> Result<Option<PolicyText>> {
-        self.run(|| async {
-            sqlx::query_as("select digest, body from policies where digest = $1")
-                .bind(digest)
-                .fetch_optional(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| find_text(digest).fetch_optional(&self.pool)).await
     }
 
     /// All policies, newest first.
     pub async fn policies(&self) -> Result<Vec<PolicyRow>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select digest, name, added_at from policies order by added_at desc, digest",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| list().fetch_all(&self.pool)).await
     }
 
     /// Which policy was used when, newest first.
     pub async fn activations(&self) -> Result<Vec<Activation>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select id, digest, activated_at, activated_by, kind, biz_type, purpose
-                 from policy_activations order by id desc limit 1000",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| list_activations().fetch_all(&self.pool)).await
     }
 
     /// How a policy's newest [`MOST_COMPARED`] shadow decisions compare with those that counted, in
@@ -494,35 +284,238 @@ impl Store {
         digest: &str,
         scenes: Option<&[&str]>,
     ) -> Result<Vec<ShadowCount>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select active_outcome, outcome, count(*) as count from (
-                    select s.active_outcome, s.outcome from shadow_decisions s
-                    where s.policy_digest = $1 and ($3::text[] is null or exists (
-                        select from verifications v
-                        where v.id = s.verification_id and v.biz_type = any ($3)))
-                    order by s.decision_id desc limit $2) newest
-                 group by 1, 2 order by 1, 2",
-            )
-            .bind(digest)
-            .bind(MOST_COMPARED)
-            .bind(scenes)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| count_shadow(digest, MOST_COMPARED, scenes).fetch_all(&self.pool)).await
     }
 
     /// The active policy of scenes that have none of their own.
     pub async fn active_policy(&self) -> Result<Option<PolicyText>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select p.digest, p.body from policy_activations a join policies p using (digest)
-                 where a.kind = 'active' and a.biz_type = '' order by a.id desc limit 1",
-            )
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_active().fetch_optional(&self.pool)).await
     }
+}
+
+/// One change of what is used, of a scene or of all that have none of their own.
+struct Change<'a> {
+    kind: Use,
+    biz_type: &'a str,
+    digest: Option<&'a str>,
+    second: Option<&'a Second>,
+    doing: &'a AuditContext,
+}
+
+impl Change<'_> {
+    /// On record first: the database refuses an activation whose record is not the newest.
+    async fn write(&self, transaction: &mut Transaction, action: &str) -> Done<()> {
+        let (at, actor) = (self.doing.at, &self.doing.actor);
+        let purpose = self.doing.purpose.as_deref();
+        let proposal = self.second.map(|second| second.proposal);
+        record_change(at, actor, action, purpose, self.digest, self.biz_type, proposal)
+            .execute(&mut *transaction)
+            .await?;
+        self.add(transaction).await
+    }
+
+    async fn add(&self, transaction: &mut Transaction) -> Done<()> {
+        let (at, actor) = (self.doing.at, &self.doing.actor);
+        let (kind, purpose) = (self.kind.as_str(), self.doing.purpose.as_deref());
+        add_activation(self.digest, at, actor, kind, self.biz_type, purpose, None)
+            .execute(transaction)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn activate(transaction: &mut Transaction, change: &Change<'_>) -> Done<Changed> {
+    if !consents(transaction, change.second).await? {
+        return Ok(Changed::Refused);
+    }
+    let kind = change.kind.as_str();
+    let before = find_newest(kind, change.biz_type).fetch_optional(&mut *transaction).await?;
+    if let Some(digest) = change.digest
+        && !is_known(digest).fetch_one(&mut *transaction).await?
+    {
+        return Ok(Changed::Refused);
+    }
+    // What is used already is neither activated nor recorded again.
+    if before.flatten().as_deref() == change.digest {
+        return Ok(Changed::Before);
+    }
+    change.write(transaction, &format!("policy.{kind}")).await?;
+    Ok(Changed::Now)
+}
+
+/// The policy of this kind that a scene has of its own, if two persons agreed on this very one.
+async fn own(
+    transaction: &mut Transaction,
+    kind: Use,
+    biz_type: &str,
+    agreed: Option<Agreed<'_>>,
+) -> Done<Option<String>> {
+    if !consents(transaction, agreed.map(|agreed| agreed.second)).await? {
+        return Ok(None);
+    }
+    let newest = find_newest(kind.as_str(), biz_type).fetch_optional(transaction).await?;
+    let meant = |digest: &String| agreed.is_none_or(|agreed| agreed.policy == digest);
+    Ok(newest.flatten().filter(meant))
+}
+
+async fn promote(
+    transaction: &mut Transaction,
+    biz_type: &str,
+    agreed: Option<Agreed<'_>>,
+    doing: &AuditContext,
+) -> Done<Option<String>> {
+    let shadow = own(transaction, Use::Shadow, biz_type, agreed).await?;
+    if let Some(digest) = shadow.as_deref() {
+        let second = agreed.map(|agreed| agreed.second);
+        let (kind, digest) = (Use::Active, Some(digest));
+        let active = Change { kind, biz_type, digest, second, doing };
+        active.write(transaction, "policy.promote").await?;
+        Change { kind: Use::Shadow, digest: None, ..active }.add(transaction).await?;
+    }
+    Ok(shadow)
+}
+
+/// Never the general one, which would leave nothing to decide by.
+async fn deactivate(
+    transaction: &mut Transaction,
+    biz_type: &str,
+    agreed: Option<Agreed<'_>>,
+    doing: &AuditContext,
+) -> Done<bool> {
+    let own = own(transaction, Use::Active, biz_type, agreed).await?;
+    let Some(digest) = own.filter(|_| !biz_type.is_empty()) else { return Ok(false) };
+    let (kind, second) = (Use::Active, agreed.map(|agreed| agreed.second));
+    let (at, actor, purpose) = (doing.at, &doing.actor, doing.purpose.as_deref());
+    let proposal = second.map(|second| second.proposal);
+    record_change(at, actor, "policy.deactivate", purpose, Some(&digest), biz_type, proposal)
+        .execute(&mut *transaction)
+        .await?;
+    Change { kind, biz_type, digest: None, second, doing }.add(transaction).await?;
+    Ok(true)
+}
+
+statements! {
+    /// Here and below, `verdict_activations` lets one change follow the other, to the end of its
+    /// transaction: a replica that has seen an id misses none below it.
+    scalar count_activations() -> i64 = "select count(*) from verdict_activations()";
+
+    scalar find_newest(kind: &str, biz_type: &str) -> Option<String> =
+        "select digest from verdict_activations()
+         where kind = $1 and biz_type = $2 order by id desc limit 1";
+
+    /// Goes from what counts now to what counted before it was activated, and so on; activation 0
+    /// stands for none.
+    row find_rollback(biz_type: &str) -> (i64, Option<String>) =
+        include_str!("sql/policies_find_rollback.sql");
+
+    scalar is_known(digest: &str) -> bool =
+        "select exists (select from policies where digest = $1)";
+
+    execute add_text(digest: &str, name: &str, body: &str, at: OffsetDateTime) =
+        "insert into policies (digest, name, body, added_at) values ($1, $2, $3, $4)
+         on conflict (digest) do nothing";
+
+    execute record_seed(at: OffsetDateTime, digest: &str) =
+        "insert into audit (at, actor, action, details)
+         values ($1, 'service', 'policy.seed', json_build_object('policy', $2::text)::text)";
+
+    /// Names no scene: the roles that seed may not.
+    execute activate_seed(digest: &str, at: OffsetDateTime) =
+        "insert into policy_activations (digest, activated_at, activated_by)
+         values ($1, $2, 'seed')";
+
+    execute add_activation(
+        digest: Option<&str>,
+        at: OffsetDateTime,
+        actor: &str,
+        kind: &str,
+        biz_type: &str,
+        purpose: Option<&str>,
+        back_to: Option<i64>,
+    ) =
+        "insert into policy_activations
+             (digest, activated_at, activated_by, kind, biz_type, purpose, back_to)
+         values ($1, $2, $3, $4, $5, $6, $7)";
+
+    execute record_change(
+        at: OffsetDateTime,
+        actor: &str,
+        action: &str,
+        purpose: Option<&str>,
+        digest: Option<&str>,
+        biz_type: &str,
+        proposal: Option<Uuid>,
+    ) =
+        "insert into audit (at, actor, action, purpose, details)
+         values ($1, $2, $3, $4, json_build_object('policy', $5::text, 'biz_type', $6::text,
+             'proposal', $7::uuid)::text)";
+
+    execute record_rollback(
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+        digest: Option<&str>,
+        biz_type: &str,
+    ) =
+        "insert into audit (at, actor, action, purpose, details)
+         values ($1, $2, 'policy.rollback', $3,
+             json_build_object('policy', $4::text, 'biz_type', $5::text)::text)";
+
+    scalar add(
+        digest: &str,
+        name: &str,
+        body: &str,
+        at: OffsetDateTime,
+        actor: &str,
+        purpose: Option<&str>,
+    ) -> bool =
+        "with added as (
+             insert into policies (digest, name, body, added_at) values ($1, $2, $3, $4)
+             on conflict (digest) do nothing returning 1
+         ), recorded as (
+             insert into audit (at, actor, action, purpose, details)
+             select $4, $5, 'policy.add', $6, json_build_object('policy', $1::text)::text
+             from added
+         )
+         select exists (select from added)";
+
+    scalar newest_activation() -> i64 =
+        "select coalesce((select id from policy_activations order by id desc limit 1), 0)";
+
+    row find_in_use() -> InUse =
+        "select a.kind, a.biz_type, p.digest, p.body from (
+             select distinct on (kind, biz_type) kind, biz_type, digest
+             from policy_activations order by kind, biz_type, id desc) a
+         join policies p on p.digest = a.digest";
+
+    scalar find_used_in(kind: &str, biz_type: &str) -> Option<String> =
+        "select digest from policy_activations
+         where kind = $1 and biz_type = $2 order by id desc limit 1";
+
+    scalar used_elsewhere_only(scenes: &[&str]) -> String =
+        "select digest from policy_activations where digest is not null
+         group by digest having bool_and(biz_type <> '' and biz_type <> all ($1))";
+
+    row find_text(digest: &str) -> PolicyText =
+        "select digest, body from policies where digest = $1";
+
+    row list() -> PolicyRow =
+        "select digest, name, added_at from policies order by added_at desc, digest";
+
+    row list_activations() -> Activation =
+        "select id, digest, activated_at, activated_by, kind, biz_type, purpose
+         from policy_activations order by id desc limit 1000";
+
+    row count_shadow(digest: &str, most: i64, scenes: Option<&[&str]>) -> ShadowCount =
+        "select active_outcome, outcome, count(*) as count from (
+             select s.active_outcome, s.outcome from shadow_decisions s
+             where s.policy_digest = $1 and ($3::text[] is null or exists (
+                 select from verifications v
+                 where v.id = s.verification_id and v.biz_type = any ($3)))
+             order by s.decision_id desc limit $2) newest
+         group by 1, 2 order by 1, 2";
+
+    row find_active() -> PolicyText =
+        "select p.digest, p.body from policy_activations a join policies p using (digest)
+         where a.kind = 'active' and a.biz_type = '' order by a.id desc limit 1";
 }

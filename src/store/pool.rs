@@ -17,6 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::sessions::{Faults, Sessions, is_socket};
+use super::statements::statements;
 use super::tls::{self, Protection};
 use super::{Error, Place, Result};
 use crate::causes::{self, Service};
@@ -187,16 +188,7 @@ impl Store {
         if let Some((_, found)) = known.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
             return Ok(found);
         }
-        let found: bool = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select not pg_is_in_recovery()
-                        and current_setting('transaction_read_only') = 'off'",
-                )
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let found: bool = self.run(|| takes_writes().fetch_one(&self.pool)).await?;
         if !found {
             // It may be this session alone: the next question goes to a new one.
             self.faults.session_is_wrong();
@@ -216,7 +208,7 @@ impl Store {
 
     /// Postgres answers.
     pub async fn ping(&self) -> Result<()> {
-        self.run(|| async { sqlx::query("select 1").execute(&self.pool).await.map(drop) }).await
+        self.run(|| async { ping().execute(&self.pool).await.map(drop) }).await
     }
 
     /// How connections are protected on their way.
@@ -249,4 +241,12 @@ fn parse(settings: &Settings) -> Result<(PgConnectOptions, Protection)> {
     let (options, protection) = tls::read(settings.url.expose_secret())?;
     // Statements stand in the source; lines about them would have fields that are not listed.
     Ok((options.application_name("verdict").disable_statement_logging(), protection))
+}
+
+statements! {
+    scalar takes_writes() -> bool =
+        "select not pg_is_in_recovery()
+             and current_setting('transaction_read_only') = 'off'";
+
+    execute ping() = "select 1";
 }

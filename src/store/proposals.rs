@@ -2,16 +2,19 @@
 //!
 //! One proposal of a call is open at a time (a unique index sees to it), so of two persons who call
 //! at the same moment one proposes and the other carries out. Carrying out closes the proposal in
-//! the very statement that acts: `seconded` is a part of it.
+//! the very transaction that acts ([`consents`]).
 
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::api_keys::key_works;
 use super::audit::AuditContext;
+use super::statements::statements;
+use super::transaction::{Done, Transaction};
 use super::{Error, Result, Store};
 use crate::domain::ids::ApiKeyId;
 use crate::domain::proposal::Call;
+use time::OffsetDateTime;
 
 /// The person whose call it is, by the key that named them.
 #[derive(Clone, Copy, Debug)]
@@ -42,38 +45,14 @@ pub enum Proposed {
     Seconded(Second),
 }
 
-/// The beginning of a statement that carries out what may need two persons, by three parameters: the
-/// proposal, and the key and person of the second, all null where one is enough. The statement acts
-/// only if `consent` has a row. A proposal counts once, for a day, and only while its key works.
-macro_rules! seconded {
-    ($proposal:literal, $key:literal, $person:literal) => {
-        concat!(
-            "seconded as (
-                update proposals p
-                set closed_at = verdict_now(), seconded_by = ",
-            $key,
-            "::uuid, seconded_person = ",
-            $person,
-            "::text
-                where p.id = ",
-            $proposal,
-            "::uuid and p.closed_at is null and p.person <> ",
-            $person,
-            "::text and p.proposed_at > verdict_now() - interval '24 hours'
-                    and exists (select from api_keys k where k.id = p.key_id and ",
-            crate::store::api_keys::key_works!(),
-            ")
-                returning p.id
-             ), consent as (
-                select 1 as given
-                where ",
-            $proposal,
-            "::uuid is null or exists (select from seconded)
-             )"
-        )
-    };
+/// Closes the proposal that a call carries out, in the transaction that acts. `false`: the second
+/// person's consent does not count any more. Where one person is enough, nothing is closed. A
+/// proposal counts once, for a day, and only while its key works.
+pub(super) async fn consents(transaction: &mut Transaction, second: Option<&Second>) -> Done<bool> {
+    let Some(Second { proposal, key, person }) = second else { return Ok(true) };
+    let closed = close_seconded(*proposal, key.0, person).execute(transaction).await?;
+    Ok(closed.rows_affected() > 0)
 }
-pub(super) use seconded;
 
 /// Another may be carried out between two looks; more often than that something is wrong.
 const MAX_LOOKS: usize = 5;
@@ -108,21 +87,8 @@ impl Store {
     /// Makes room for a new one: what is a day old, or was proposed with a key that was revoked or
     /// has expired, does not count any more.
     async fn close_lapsed_proposals(&self, call: &Call<'_>) -> Result<()> {
-        self.run(|| async {
-            sqlx::query(concat!(
-                "update proposals p set closed_at = verdict_now()
-                 where p.call = $1 and p.closed_at is null
-                    and (p.proposed_at <= verdict_now() - interval '24 hours'
-                        or not exists (select from api_keys k where k.id = p.key_id and ",
-                key_works!(),
-                "))"
-            ))
-            .bind(&call.digest()[..])
-            .execute(&self.pool)
+        self.run(|| async { close_lapsed(&call.digest()[..]).execute(&self.pool).await.map(drop) })
             .await
-            .map(drop)
-        })
-        .await
     }
 
     /// `false`: an identical one is open.
@@ -136,43 +102,75 @@ impl Store {
         let mut details = call.details();
         details["proposal"] = id.to_string().into();
         // proposals::add: the proposal and the record of it commit together.
-        self.once(async {
-            sqlx::query_scalar(
-                "with added as (
-                    insert into proposals (id, call, action, subject, key_id, person, purpose,
-                        proposed_at)
-                    values ($1, $2, $3, $4, $5, $6, $7, verdict_now())
-                    on conflict (call) where closed_at is null do nothing
-                    returning subject
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose, details)
-                    select $8, $9, 'proposal.create', subject, $7, ($10::jsonb)::text from added
-                 )
-                 select exists (select from added)",
-            )
-            .bind(id)
-            .bind(&call.digest()[..])
-            .bind(call.action())
-            .bind(call.subject())
-            .bind(voter.key.0)
-            .bind(voter.person)
-            .bind(&doing.purpose)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(Json(details))
-            .fetch_one(&self.pool)
-            .await
-        })
+        self.once(
+            add((
+                id,
+                &call.digest()[..],
+                call.action(),
+                call.subject(),
+                voter.key.0,
+                voter.person,
+                doing.purpose.as_deref(),
+                doing.at,
+                &doing.actor,
+                Json(details),
+            ))
+            .fetch_one(&self.pool),
+        )
         .await
     }
 
     async fn open_proposal(&self, call: &Call<'_>) -> Result<Option<(Uuid, String)>> {
-        self.run(|| async {
-            sqlx::query_as("select id, person from proposals where call = $1 and closed_at is null")
-                .bind(&call.digest()[..])
-                .fetch_optional(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| find_open(&call.digest()[..]).fetch_optional(&self.pool)).await
     }
+}
+
+statements! {
+    execute close_seconded(proposal: Uuid, key: Uuid, person: &str) =
+        concat!(
+            "update proposals p
+             set closed_at = verdict_now(), seconded_by = $2, seconded_person = $3
+             where p.id = $1 and p.closed_at is null and p.person <> $3
+                 and p.proposed_at > verdict_now() - interval '24 hours'
+                 and exists (select from api_keys k where k.id = p.key_id and ",
+            key_works!(),
+            ")"
+        );
+
+    execute close_lapsed(call: &[u8]) =
+        concat!(
+            "update proposals p set closed_at = verdict_now()
+             where p.call = $1 and p.closed_at is null
+                 and (p.proposed_at <= verdict_now() - interval '24 hours'
+                     or not exists (select from api_keys k where k.id = p.key_id and ",
+            key_works!(),
+            "))"
+        );
+
+    scalar add((
+        id: Uuid,
+        call: &[u8],
+        action: &str,
+        subject: Option<Uuid>,
+        key: Uuid,
+        person: &str,
+        purpose: Option<&str>,
+        at: OffsetDateTime,
+        actor: &str,
+        details: Json<serde_json::Value>,
+    )) -> bool =
+        "with added as (
+             insert into proposals (id, call, action, subject, key_id, person, purpose,
+                 proposed_at)
+             values ($1, $2, $3, $4, $5, $6, $7, verdict_now())
+             on conflict (call) where closed_at is null do nothing
+             returning subject
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $8, $9, 'proposal.create', subject, $7, ($10::jsonb)::text from added
+         )
+         select exists (select from added)";
+
+    row find_open(call: &[u8]) -> (Uuid, String) =
+        "select id, person from proposals where call = $1 and closed_at is null";
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::ids::{LeaseToken, VerificationId};
 
@@ -49,21 +50,8 @@ impl Store {
         token: LeaseToken,
     ) -> Result<Option<Uuid>> {
         // retention::take: one at a time, judged by the database's clock.
-        self.once(async {
-            sqlx::query_scalar(
-                "update retention_passes
-                 set lease_token = $2, lease_until = verdict_now() + make_interval(secs => $3)
-                 where clock = $1 and rests_until <= verdict_now()
-                    and (lease_until is null or lease_until <= verdict_now())
-                 returning after",
-            )
-            .bind(clock.as_str())
-            .bind(token.0)
-            .bind(lease.as_secs_f64())
-            .fetch_optional(&self.pool)
+        self.once(take(clock.as_str(), token.0, lease.as_secs_f64()).fetch_optional(&self.pool))
             .await
-        })
-        .await
     }
 
     /// Notes how far a pass has come, and keeps it; `false`: it is somebody else's now.
@@ -76,18 +64,10 @@ impl Store {
     ) -> Result<bool> {
         // retention::go_on: fenced.
         self.run(|| async {
-            sqlx::query(
-                "update retention_passes
-                 set after = $4, lease_until = verdict_now() + make_interval(secs => $3)
-                 where clock = $1 and lease_token = $2",
-            )
-            .bind(clock.as_str())
-            .bind(token.0)
-            .bind(lease.as_secs_f64())
-            .bind(after)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected() == 1)
+            go_on(clock.as_str(), token.0, lease.as_secs_f64(), after)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected() == 1)
         })
         .await
     }
@@ -101,21 +81,10 @@ impl Store {
     ) -> Result<()> {
         // retention::leave: fenced.
         self.run(|| async {
-            sqlx::query(
-                "update retention_passes
-                 set lease_token = null, lease_until = null,
-                    after = case when $3::float8 is null then after
-                                 else '00000000-0000-0000-0000-000000000000' end,
-                    rests_until = case when $3::float8 is null then rests_until
-                                       else verdict_now() + make_interval(secs => $3) end
-                 where clock = $1 and lease_token = $2",
-            )
-            .bind(clock.as_str())
-            .bind(token.0)
-            .bind(rest.map(|rest| rest.as_secs_f64()))
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            leave(clock.as_str(), token.0, rest.map(|rest| rest.as_secs_f64()))
+                .execute(&self.pool)
+                .await
+                .map(drop)
         })
         .await
     }
@@ -131,27 +100,47 @@ impl Store {
         looked: i64,
         limit: i64,
     ) -> Result<OldPage> {
-        let (old, last): (Vec<Uuid>, Option<Uuid>) = self
-            .run(|| async {
-                sqlx::query_as(
-                    "with page as materialized (
-                        select id, state <> 'erased' and updated_at < $1 as old from verifications
-                        where id > $3 and id < $2 order by id limit $4
-                     )
-                     select array(select id from page where old order by id limit $5),
-                        (select id from page order by id desc limit 1)",
-                )
-                .bind(moment)
-                .bind(end)
-                .bind(after)
-                .bind(looked)
-                .bind(limit)
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let (old, last): (Vec<Uuid>, Option<Uuid>) =
+            self.run(|| find_old(moment, end, after, looked, limit).fetch_one(&self.pool)).await?;
         let full = i64::try_from(old.len()).is_ok_and(|found| found >= limit);
         let next = if full { old.last().copied() } else { last };
         Ok(OldPage { old: old.into_iter().map(VerificationId).collect(), next })
     }
+}
+
+statements! {
+    scalar take(clock: &str, token: Uuid, lease: f64) -> Uuid =
+        "update retention_passes
+         set lease_token = $2, lease_until = verdict_now() + make_interval(secs => $3)
+         where clock = $1 and rests_until <= verdict_now()
+             and (lease_until is null or lease_until <= verdict_now())
+         returning after";
+
+    execute go_on(clock: &str, token: Uuid, lease: f64, after: Uuid) =
+        "update retention_passes
+         set after = $4, lease_until = verdict_now() + make_interval(secs => $3)
+         where clock = $1 and lease_token = $2";
+
+    execute leave(clock: &str, token: Uuid, rest: Option<f64>) =
+        "update retention_passes
+         set lease_token = null, lease_until = null,
+             after = case when $3::float8 is null then after
+                         else '00000000-0000-0000-0000-000000000000' end,
+             rests_until = case when $3::float8 is null then rests_until
+                               else verdict_now() + make_interval(secs => $3) end
+         where clock = $1 and lease_token = $2";
+
+    row find_old(
+        moment: OffsetDateTime,
+        end: Uuid,
+        after: Uuid,
+        looked: i64,
+        limit: i64,
+    ) -> (Vec<Uuid>, Option<Uuid>) =
+        "with page as materialized (
+             select id, state <> 'erased' and updated_at < $1 as old from verifications
+             where id > $3 and id < $2 order by id limit $4
+         )
+         select array(select id from page where old order by id limit $5),
+             (select id from page order by id desc limit 1)";
 }

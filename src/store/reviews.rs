@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::api_keys::key_works;
 use super::audit::AuditContext;
+use super::statements::statements;
+use super::transaction::{Done, Transaction};
 use super::{Error, Result, Store};
 use crate::domain::decision::Outcome;
 use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
@@ -76,66 +78,24 @@ pub struct SealedReview {
 
 impl Store {
     /// Keeps a verdict and, if it counts, the decision it makes, in one commit.
+    ///
+    /// The current decision must still be the one that was looked at. Its row is locked, so of two
+    /// who agree at the same moment the second sees the first one's verdict. Of the first of two who
+    /// must agree only the verdict is kept: the second is another person, however many keys the
+    /// first holds, and a vote counts only while its key works.
     pub async fn review(&self, review: &NewReview, doing: &AuditContext) -> Result<Reviewed> {
-        match self.write_review(review, doing, true).await? {
-            // Two who agreed at the same moment did not see each other; now each sees both.
-            Reviewed::Proposed => match self.write_review(review, doing, false).await? {
-                // The other one has decided it.
-                Reviewed::Outdated => Ok(Reviewed::Proposed),
-                outcome => Ok(outcome),
-            },
-            outcome => Ok(outcome),
-        }
-    }
-
-    async fn write_review(
-        &self,
-        review: &NewReview,
-        doing: &AuditContext,
-        is_new: bool,
-    ) -> Result<Reviewed> {
-        let (found, decided): (bool, bool) = self
-            .once(async {
-                sqlx::query_as(REVIEW)
-                    .bind(review.verification.0)
-                    .bind(review.about.0)
-                    .bind(review.id.0)
-                    .bind(review.outcome.as_str())
-                    .bind(&review.reason)
-                    .bind(&review.note)
-                    .bind(&doing.actor)
-                    .bind(doing.at)
-                    .bind(review.decision.0)
-                    .bind(review.needs_another)
-                    .bind(&doing.purpose)
-                    .bind(is_new)
-                    .bind(review.key.0)
-                    .bind(&review.person)
-                    .fetch_one(&self.pool)
-                    .await
-            })
-            .await?;
-        Ok(match (found, decided) {
-            (false, _) => Reviewed::Outdated,
-            (true, true) => Reviewed::Decided,
-            (true, false) => Reviewed::Proposed,
+        self.once(async {
+            let mut transaction = self.pool.begin().await?;
+            let outcome = write(&mut transaction, review, doing).await?;
+            transaction.commit().await?;
+            Ok(outcome)
         })
+        .await
     }
 
     /// All verdicts about a verification, oldest first, without their notes.
     pub async fn reviews_of(&self, id: VerificationId) -> Result<Vec<StoredReview>> {
-        let rows: Vec<SealedReview> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
-                        null as key_id, null as wrapped
-                     from reviews where verification_id = $1 order by id",
-                )
-                .bind(id.0)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let rows: Vec<SealedReview> = self.run(|| list(id.0).fetch_all(&self.pool)).await?;
         rows.iter().map(StoredReview::try_from).collect()
     }
 
@@ -146,93 +106,53 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<Vec<SealedReview>> {
         // reviews::read: a note may name the person, so nobody reads one without a record of it.
-        self.once(async {
-            sqlx::query_as(
-                "with wanted as (
-                    select r.*, k.key_id, k.wrapped
-                    from reviews r left join data_keys k using (verification_id)
-                    where r.verification_id = $1
-                 ), recorded as (
-                    insert into audit (at, actor, action, subject, purpose)
-                    select $2, $3, 'review.read', $1, $4
-                    where exists (select from wanted where note is not null) returning 1
-                 )
-                 select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
-                    key_id, wrapped
-                 from wanted
-                 where note is null or exists (select from recorded) order by id",
-            )
-            .bind(id.0)
-            .bind(doing.at)
-            .bind(&doing.actor)
-            .bind(&doing.purpose)
-            .fetch_all(&self.pool)
-            .await
-        })
+        self.once(
+            read_all(id.0, doing.at, &doing.actor, doing.purpose.as_deref()).fetch_all(&self.pool),
+        )
         .await
     }
 
     /// The wrapped data key of a verification (id of the wrapping key, bytes), if it has one.
     pub async fn data_key_of(&self, id: VerificationId) -> Result<Option<(String, Vec<u8>)>> {
-        self.run(|| async {
-            sqlx::query_as("select key_id, wrapped from data_keys where verification_id = $1")
-                .bind(id.0)
-                .fetch_optional(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| find_data_key(id.0).fetch_optional(&self.pool)).await
     }
 }
 
-/// `reviews::review`. The standing decision must still be the one that was looked at; verdict,
-/// decision, standing and record commit together (invariant 2). A person's approval or rejection
-/// closes the verification: what a phone says later does not undo it, and whoever is asking the
-/// provider at this moment loses the lease, so that no older answer lands on top. Of the first of
-/// two who must agree only the verdict is kept: the second is another person, however many keys the
-/// first holds, and a vote counts only while its key works. `$12`: the verdict is new; otherwise it is kept
-/// already, and only whether it counts by now is looked at.
-const REVIEW: &str = concat!(
-    "
-with looked_at as (
-    select v.id, d.result_id, d.policy_digest
-    from verifications v cross join lateral (
-        select result_id, policy_digest from decisions where id = v.decision_id limit 1) d
-    where v.id = $1 and v.decision_id = $2 and v.state <> 'erased'
-    for no key update of v
-), counts as (
-    select * from looked_at
-    where not $10 or exists (
-        select from reviews r
-        where r.verification_id = $1 and r.about = $2 and r.outcome = $4 and r.person <> $14
-            and exists (select from api_keys k where 'key:' || k.id = r.reviewer and ",
-    key_works!(),
-    "))
-), decided as materialized (
-    select verdict_person_decides($9, id, result_id, policy_digest, $4, $5, $8) as id from counts
-), standing as (
-    update verifications v set
-        decision_id = $9,
-        updated_at = greatest(v.updated_at, $8),
-        closed = v.closed or $4 <> 'retry',
-        state = case when $4 = 'retry' and v.due_at is not null then v.state else 'decided' end,
-        due_at = case when $4 = 'retry' then v.due_at end,
-        lease_token = case when $4 = 'retry' then v.lease_token end,
-        lease_until = case when $4 = 'retry' then v.lease_until end
-    from counts where v.id = counts.id
-), kept as (
-    insert into reviews (id, verification_id, about, outcome, reason, note, reviewer, person,
-        reviewed_at, decision_id)
-    select $3, id, $2, $4, $5, $6, 'key:' || $13::uuid, $14::text, $8, (select id from decided)
-    from looked_at where $12
-), recorded as (
-    insert into audit (at, actor, action, subject, purpose, details)
-    select $8, $7, 'verification.review', id, $11,
-        json_build_object('review', $3::uuid, 'outcome', $4::text, 'reason', $5::text,
-            'decision', (select id from decided))::text
-    from looked_at where $12 or exists (select from decided)
-)
-select exists (select from looked_at), exists (select from decided)"
-);
+async fn write(
+    transaction: &mut Transaction,
+    review: &NewReview,
+    doing: &AuditContext,
+) -> Done<Reviewed> {
+    let (verification, about) = (review.verification.0, review.about.0);
+    let (outcome, person) = (review.outcome.as_str(), review.person.as_deref());
+    let current = lock_current(verification, about).fetch_optional(&mut *transaction).await?;
+    let Some((result, policy)) = current else { return Ok(Reviewed::Outdated) };
+    let counts = !review.needs_another
+        || another_agrees(verification, about, outcome, person)
+            .fetch_one(&mut *transaction)
+            .await?;
+    let mut decision = None;
+    if counts {
+        let (id, reason) = (review.decision.0, &review.reason);
+        decide(id, verification, result, &policy, outcome, reason, doing.at)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let update = if review.outcome == Outcome::Retry { keep_open } else { close };
+        update(verification, id, doing.at).execute(&mut *transaction).await?;
+        decision = Some(id);
+    }
+    // The record comes before the review: the database refuses a review that is not on record.
+    let (id, reason, at) = (review.id.0, &review.reason, doing.at);
+    let purpose = doing.purpose.as_deref();
+    record((at, &doing.actor, verification, purpose, id, outcome, reason, decision))
+        .execute(&mut *transaction)
+        .await?;
+    let (note, key) = (review.note.as_deref(), review.key.0);
+    add((id, verification, about, outcome, reason, note, key, person, at, decision))
+        .execute(&mut *transaction)
+        .await?;
+    Ok(if counts { Reviewed::Decided } else { Reviewed::Proposed })
+}
 
 impl TryFrom<&SealedReview> for StoredReview {
     type Error = Error;
@@ -250,4 +170,108 @@ impl TryFrom<&SealedReview> for StoredReview {
             has_note: row.note.is_some(),
         })
     }
+}
+
+statements! {
+    row lock_current(verification: Uuid, about: Uuid) -> (Uuid, String) =
+        "select d.result_id, d.policy_digest
+         from verifications v cross join lateral (
+             select result_id, policy_digest from decisions where id = v.decision_id limit 1) d
+         where v.id = $1 and v.decision_id = $2 and v.state <> 'erased'
+         for no key update of v";
+
+    scalar another_agrees(
+        verification: Uuid,
+        about: Uuid,
+        outcome: &str,
+        person: Option<&str>,
+    ) -> bool =
+        concat!(
+            "select exists (
+                 select from reviews r
+                 where r.verification_id = $1 and r.about = $2 and r.outcome = $3 and r.person <> $4
+                     and exists (select from api_keys k where 'key:' || k.id = r.reviewer and ",
+            key_works!(),
+            "))"
+        );
+
+    scalar decide(
+        id: Uuid,
+        verification: Uuid,
+        result: Uuid,
+        policy: &str,
+        outcome: &str,
+        reason: &str,
+        at: OffsetDateTime,
+    ) -> Uuid = "select verdict_person_decides($1, $2, $3, $4, $5, $6, $7)";
+
+    /// A person's approval or rejection closes the verification: what a phone says later does not
+    /// undo it, and whoever is asking the provider at this moment loses the lease, so that no older
+    /// answer lands on top.
+    execute close(verification: Uuid, decision: Uuid, at: OffsetDateTime) =
+        "update verifications
+         set decision_id = $2, updated_at = greatest(updated_at, $3), closed = true,
+             state = 'decided', due_at = null, lease_token = null, lease_until = null
+         where id = $1";
+
+    /// A retry closes nothing: it is meant to be followed by another try.
+    execute keep_open(verification: Uuid, decision: Uuid, at: OffsetDateTime) =
+        "update verifications
+         set decision_id = $2, updated_at = greatest(updated_at, $3),
+             state = case when due_at is not null then state else 'decided' end
+         where id = $1";
+
+    execute record((
+        at: OffsetDateTime,
+        actor: &str,
+        verification: Uuid,
+        purpose: Option<&str>,
+        review: Uuid,
+        outcome: &str,
+        reason: &str,
+        decision: Option<Uuid>,
+    )) =
+        "insert into audit (at, actor, action, subject, purpose, details)
+         values ($1, $2, 'verification.review', $3, $4,
+             json_build_object('review', $5::uuid, 'outcome', $6::text, 'reason', $7::text,
+                 'decision', $8::uuid)::text)";
+
+    execute add((
+        id: Uuid,
+        verification: Uuid,
+        about: Uuid,
+        outcome: &str,
+        reason: &str,
+        note: Option<&[u8]>,
+        key: Uuid,
+        person: Option<&str>,
+        at: OffsetDateTime,
+        decision: Option<Uuid>,
+    )) =
+        "insert into reviews (id, verification_id, about, outcome, reason, note, reviewer, person,
+             reviewed_at, decision_id)
+         values ($1, $2, $3, $4, $5, $6, 'key:' || $7::uuid, $8, $9, $10)";
+
+    row list(verification: Uuid) -> SealedReview =
+        "select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
+             null as key_id, null::bytea as wrapped
+         from reviews where verification_id = $1 order by id";
+
+    row read_all(id: Uuid, at: OffsetDateTime, actor: &str, purpose: Option<&str>) -> SealedReview =
+        "with wanted as (
+             select r.*, k.key_id, k.wrapped
+             from reviews r left join data_keys k using (verification_id)
+             where r.verification_id = $1
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose)
+             select $2, $3, 'review.read', $1, $4
+             where exists (select from wanted where note is not null) returning 1
+         )
+         select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,
+             key_id, wrapped
+         from wanted
+         where note is null or exists (select from recorded) order by id";
+
+    row find_data_key(verification: Uuid) -> (String, Vec<u8>) =
+        "select key_id, wrapped from data_keys where verification_id = $1";
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::statements::statements;
 use super::{Error, Result, Store};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -22,17 +23,6 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 const LOCK: i64 = 0x0076_6572_6469_6374;
 /// Between two tries to get it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// Any user of the database can take an advisory lock. This is the user and process that has the
-/// lock of migrations although it cannot migrate; null: the holder may be migrating.
-const IDLE_HOLDER: &str = "
-select (select format('%s, process %s', a.usename, a.pid)
-        from pg_locks l join pg_stat_activity a on a.pid = l.pid
-        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-            and l.database = (select oid from pg_database where datname = current_database())
-            and (l.classid::bigint << 32 | l.objid::bigint) = $1
-            and not pg_has_role(a.usesysid, (
-                select relowner from pg_class where oid = to_regclass('_sqlx_migrations')), 'member')
-        limit 1)";
 /// How long a migration waits for a table's lock while everybody who comes after it waits behind it.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries to get it.
@@ -96,11 +86,11 @@ impl fmt::Display for Migrated {
 }
 
 async fn migrations_in(connection: &mut PgConnection) -> Result<i64> {
-    let table = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null");
+    let table = has_migrations();
     if !table.fetch_one(&mut *connection).await? {
         return Ok(0);
     }
-    let count = sqlx::query_scalar("select count(*) from _sqlx_migrations where success");
+    let count = count_migrations();
     Ok(count.fetch_one(connection).await?)
 }
 
@@ -136,14 +126,8 @@ impl Store {
     async fn try_to_migrate(&self, applied: &mut usize) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
         let mut connection = PgConnection::connect_with(self.connect_options()).await?;
-        while !sqlx::query_scalar("select pg_try_advisory_lock($1)")
-            .bind(LOCK)
-            .fetch_one(&mut connection)
-            .await?
-        {
-            if let Some(holder) =
-                sqlx::query_scalar(IDLE_HOLDER).bind(LOCK).fetch_one(&mut connection).await?
-            {
+        while !try_lock(LOCK).fetch_one(&mut connection).await? {
+            if let Some(holder) = idle_holder(LOCK).fetch_one(&mut connection).await? {
                 return Err(Error::MigrationLock(holder));
             }
             tokio::time::sleep(TRY_AGAIN).await;
@@ -176,15 +160,7 @@ impl Store {
 
     /// Compares the applied migrations with the embedded ones.
     pub async fn schema_state(&self) -> Result<SchemaState> {
-        let applied: Vec<(i64, Vec<u8>)> = match self
-            .run(|| async {
-                sqlx::query_as(
-                    "select version, checksum from _sqlx_migrations where success order by version",
-                )
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await
+        let applied: Vec<(i64, Vec<u8>)> = match self.run(|| applied().fetch_all(&self.pool)).await
         {
             // No such table: an empty database, or one whose tables this role does not see.
             Err(Error::Refused { code, .. }) if code == "42P01" => match self.elsewhere().await? {
@@ -217,42 +193,19 @@ impl Store {
 
     /// A schema that has our tables although a plain name does not find them.
     async fn elsewhere(&self) -> Result<Option<String>> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                 where c.relname = '_sqlx_migrations' and c.relkind = 'r'
-                     and exists (select from pg_class v where v.relname = 'verifications'
-                                     and v.relnamespace = n.oid)
-                 order by 1 limit 1",
-            )
-            .fetch_optional(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| schema_of_tables().fetch_optional(&self.pool)).await
     }
 
     /// In any other encoding some names cannot be stored, and the callbacks of those people fail.
     pub async fn require_utf8(&self) -> Result<()> {
-        let encoding: String = self
-            .run(|| async {
-                sqlx::query_scalar("select current_setting('server_encoding')")
-                    .fetch_one(&self.pool)
-                    .await
-            })
-            .await?;
+        let encoding: String = self.run(|| encoding().fetch_one(&self.pool)).await?;
         if encoding == "UTF8" { Ok(()) } else { Err(Error::Encoding(encoding)) }
     }
 
     /// The newest migration of the oldest binaries that the schema serves; `None`: it does not
     /// say, or not to us.
     async fn schema_floor(&self) -> Result<Option<i64>> {
-        let floor = self
-            .run(|| async {
-                sqlx::query_scalar("select oldest_served from schema_floor")
-                    .fetch_optional(&self.pool)
-                    .await
-            })
-            .await;
+        let floor = self.run(|| floor().fetch_optional(&self.pool)).await;
         match floor {
             Err(Error::Refused { code, .. }) if code == "42P01" || code == "42501" => Ok(None),
             other => other,
@@ -267,4 +220,38 @@ impl Store {
             other => Err(Error::Schema(other)),
         }
     }
+}
+
+statements! {
+    scalar has_migrations() -> bool = "select to_regclass('_sqlx_migrations') is not null";
+
+    scalar count_migrations() -> i64 = "select count(*) from _sqlx_migrations where success";
+
+    scalar try_lock(lock: i64) -> bool = "select pg_try_advisory_lock($1)";
+
+    /// Any user of the database can take an advisory lock. This is the user and process that has the
+    /// lock of migrations although it cannot migrate; null: the holder may be migrating.
+    scalar idle_holder(lock: i64) -> Option<String> =
+        "select (select format('%s, process %s', a.usename, a.pid)
+                 from pg_locks l join pg_stat_activity a on a.pid = l.pid
+                 where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+                     and l.database = (select oid from pg_database where datname = current_database())
+                     and (l.classid::bigint << 32 | l.objid::bigint) = $1
+                     and not pg_has_role(a.usesysid, (
+                         select relowner from pg_class where oid = to_regclass('_sqlx_migrations')), 'member')
+                 limit 1)";
+
+    row applied() -> (i64, Vec<u8>) =
+        "select version, checksum from _sqlx_migrations where success order by version";
+
+    scalar schema_of_tables() -> String =
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relname = '_sqlx_migrations' and c.relkind = 'r'
+             and exists (select from pg_class v where v.relname = 'verifications'
+                             and v.relnamespace = n.oid)
+         order by 1 limit 1";
+
+    scalar encoding() -> String = "select current_setting('server_encoding')";
+
+    scalar floor() -> i64 = "select oldest_served from schema_floor";
 }

@@ -438,6 +438,12 @@ impl Sessions {
         self.settled(used, answer)
     }
 
+    /// What is said of a statement is known to the pool, whoever ran it; whether its connection has
+    /// to end.
+    pub(super) fn learn(&self, error: &sqlx::Error) -> bool {
+        self.faults.learn(error)
+    }
+
     /// Passes the outcome on; ends the connection where the error is about it.
     fn settled<T>(
         &self,
@@ -446,7 +452,7 @@ impl Sessions {
     ) -> Result<T, sqlx::Error> {
         match &outcome {
             Ok(_) => self.spare(used),
-            Err(error) if self.faults.learn(error) => used.connection.close_on_drop(),
+            Err(error) if self.learn(error) => used.connection.close_on_drop(),
             // After an error the pool asks what state the session is in.
             Err(_) => {}
         }

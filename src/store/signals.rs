@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Store;
+use super::statements::statements;
 
 /// Longest delay a wake-up gets between processes, and the shortest distance of two.
 const TICK: Duration = Duration::from_millis(20);
@@ -119,15 +120,7 @@ impl Signals {
                 [due.then_some(DUE), settled.then_some(SETTLED)].into_iter().flatten().collect();
             if !channels.is_empty() {
                 // signals::tell: a hint needs no fsync. Not sent again if it fails: others poll.
-                let sent = store.once(async {
-                    sqlx::query(
-                        "select set_config('synchronous_commit', 'off', true), pg_notify(channel, '')
-                         from unnest($1::text[]) as channel",
-                    )
-                    .bind(&channels)
-                    .execute(&store.pool)
-                    .await
-                });
+                let sent = store.once(async { tell(&channels).execute(&store.pool).await });
                 if let Err(error) = sent.await {
                     tracing::debug!(%error, "notify not sent");
                 }
@@ -167,7 +160,7 @@ impl Signals {
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) if store.distrusts(began) || began.elapsed() > MAX_AGE => return Ok(()),
                 Err(_) => {
-                    let asked = sqlx::raw_sql("select 1").execute(&mut listener);
+                    let asked = ping().execute(&mut listener);
                     tokio::time::timeout(HEARTBEAT_LIMIT, asked)
                         .await
                         .map_err(|_| super::Error::Timeout(HEARTBEAT_LIMIT))??;
@@ -181,4 +174,12 @@ impl Signals {
         self.0.due.notify_one();
         self.0.settled.send_modify(|n| *n = n.wrapping_add(1));
     }
+}
+
+statements! {
+    execute ping() = "select 1";
+
+    execute tell(channels: &[&str]) =
+        "select set_config('synchronous_commit', 'off', true), pg_notify(channel, '')
+         from unnest($1::text[]) as channel";
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::claims::trace_of;
 use super::images::SettledImage;
+use super::statements::statements;
 use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
 use crate::domain::trace::TraceParent;
@@ -110,71 +111,21 @@ impl Store {
         // tasks::claim: at most one worker holds a task, judged by the database's clock; where
         // nothing is due nothing is written. Lost in a crash it never was, so it needs no fsync.
         let rows = self
-            .once(async {
-                sqlx::query(
-                    "with durability as materialized (
-                        select set_config('synchronous_commit', 'off', true)
-                     ), due as materialized (
-                        -- Two windows: however many wait for an answer of the provider, they do
-                        -- not hide links that live.
-                        (select id, deadline from tasks, durability
-                         where asked_again_at is null and kind <> 'backtest' and due_at <= verdict_now()
-                            and (lease_until is null or lease_until <= verdict_now())
-                         order by due_at limit $4)
-                        union all
-                        (select id, deadline from tasks
-                         where asked_again_at is not null and due_at <= verdict_now()
-                            and (lease_until is null or lease_until <= verdict_now())
-                         order by due_at limit $4)
-                     ), next as (
-                        select t.id from tasks t
-                        where t.id = any (array(select id from due order by deadline, id limit $1))
-                            and t.due_at <= verdict_now()
-                            and (t.lease_until is null or t.lease_until <= verdict_now())
-                        order by t.id for update of t skip locked
-                     ), claimed as (
-                        update tasks t
-                        set lease_token = $3, attempts = t.attempts + 1,
-                            lease_until = verdict_now() + make_interval(secs => $2)
-                        where t.id = any (array(select id from next))
-                        returning t.*
-                     )
-                     select c.id, c.kind, c.verification_id, c.links, c.person, c.minted,
-                        c.failures, c.asked_again_at is not null as asked_again,
-                        c.deadline <= verdict_now()
-                            or c.deadline <= verdict_now() + make_interval(secs => $5)
-                            and c.created_at < verdict_now() - make_interval(secs => $5)
-                            as expired,
-                        extract(epoch from verdict_now() - c.created_at)::float8 as age,
-                        k.key_id, k.wrapped, v.trace_parent,
-                        array(select kind from images where result_id = c.id) as settled,
-                        (select extract(epoch from due_at - verdict_now())::float8 from tasks
-                         where due_at > verdict_now() order by due_at limit 1) as next_due
-                     from (select 1) as one left join claimed c on true
-                     left join lateral (
-                        select key_id, wrapped from data_keys
-                        where verification_id = c.verification_id limit 1) k on true
-                     left join lateral (
-                        select trace_parent from verifications
-                        where id = c.verification_id limit 1) v on true
-                     order by c.deadline, c.id",
+            .once(
+                claim(
+                    i64::try_from(most).unwrap_or(i64::MAX),
+                    lease.as_secs_f64(),
+                    token.0,
+                    WINDOW,
+                    takes.as_secs_f64(),
                 )
-                .bind(i64::try_from(most).unwrap_or(i64::MAX))
-                .bind(lease.as_secs_f64())
-                .bind(token.0)
-                .bind(WINDOW)
-                .bind(takes.as_secs_f64())
-                .fetch_all(&self.pool)
-                .await
-            })
+                .fetch_all(&self.pool),
+            )
             .await?;
         let first = rows.first().ok_or(Error::Inconsistent("a claim answers with no row"))?;
         let next_due: Option<f64> = first.try_get("next_due")?;
-        let tasks = rows
-            .iter()
-            .filter(|row| !matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(None)))
-            .map(|row| task(row, token))
-            .collect::<Result<_>>()?;
+        let tasks = rows.iter().map(|row| claimed(row, token)).filter_map(Result::transpose);
+        let tasks = tasks.collect::<Result<_>>()?;
         let next_due = next_due.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0)));
         Ok(TaskClaim { tasks, next_due })
     }
@@ -188,26 +139,7 @@ impl Store {
         let (ids, tokens): (Vec<Uuid>, Vec<Uuid>) =
             held.iter().map(|(id, token)| (*id, token.0)).unzip();
         // tasks::renew: as for verifications.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with durability as materialized (
-                    select set_config('synchronous_commit', 'off', true)
-                 ), held as (
-                    select t.id, h.token
-                    from unnest($1::uuid[], $2::uuid[]) as h (id, token), durability, tasks t
-                    where t.id = any ($1) and t.id = h.id order by t.id for update of t
-                 )
-                 update tasks t set lease_until = verdict_now() + make_interval(secs => $3)
-                 from held where t.id = any ($1) and t.id = held.id and t.lease_token = held.token
-                 returning t.id",
-            )
-            .bind(&ids)
-            .bind(&tokens)
-            .bind(lease.as_secs_f64())
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| renew(&ids, &tokens, lease.as_secs_f64()).fetch_all(&self.pool)).await
     }
 
     /// Gives tasks back, due as before: for a graceful stop.
@@ -216,16 +148,7 @@ impl Store {
             held.iter().map(|(id, token)| (*id, token.0)).unzip();
         // tasks::release: fenced like every write of a worker.
         self.run(|| async {
-            sqlx::query(
-                "update tasks t set lease_token = null, lease_until = null
-                 from unnest($1::uuid[], $2::uuid[]) as h (id, token)
-                 where t.id = any ($1) and t.id = h.id and t.lease_token = h.token",
-            )
-            .bind(&ids)
-            .bind(&tokens)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
+            release(&ids, &tokens).execute(&self.pool).await.map(|done| done.rows_affected())
         })
         .await
     }
@@ -253,91 +176,50 @@ impl Store {
             images.iter().map(|image| image.sha256.as_ref().map(|digest| &digest[..])).collect();
         let persons: Vec<Option<&[u8]>> =
             images.iter().map(|image| image.person.as_deref()).collect();
-        let (done, again_in, ask_in) = match then {
-            Then::Done => (true, None, None),
-            Then::Again(wait) => (false, Some(wait), None),
-            Then::AskAgain(wait) => (false, Some(wait + LOOK_AFTER), Some(wait)),
-        };
-        // tasks::settle: fenced; what became of the images, the task's end and the question that
-        // brings new links commit together. A question already due stays due as it is; nobody who
-        // was erased is asked about.
-        let held: i64 = self
-            .once(async {
-                sqlx::query_scalar(
-                    "with held as (
-                        select id, verification_id from tasks
-                        where id = $1 and lease_token = $2 for update
-                     ), kept as (
-                        insert into images (result_id, kind, verification_id, state, reason,
-                            settled_at, content_type, bytes, sha256, person, unusual)
-                        select h.id, i.kind, h.verification_id, i.state, i.reason, $3,
-                            i.content_type, i.bytes, i.sha256, i.person,
-                            string_to_array(i.unusual, ',')
-                        from held h, unnest($4::text[], $5::text[], $6::text[], $7::text[],
-                            $8::int[], $9::bytea[], $10::bytea[], $14::text[])
-                            as i (kind, state, reason, content_type, bytes, sha256, person, unusual)
-                        on conflict do nothing
-                     ), ended as (
-                        delete from tasks where id = (select id from held) and $11
-                     ), put_off as (
-                        update tasks
-                        set lease_token = null, lease_until = null,
-                            due_at = verdict_now() + make_interval(secs => $12),
-                            failures = case when $13::float8 is null then failures + 1 else 0 end,
-                            asked_again_at = case when $13::float8 is null then asked_again_at
-                                                  else verdict_now() end,
-                            deadline = case when $13::float8 is null then deadline
-                                            else 'infinity' end
-                        where id = (select id from held) and not $11
-                     ), asked as (
-                        update verifications
-                        set due_at = least(due_at, verdict_now() + make_interval(secs => $13)),
-                            failures = 0
-                        where id = (select verification_id from held) and $13::float8 is not null
-                            and state <> 'erased'
-                     )
-                     select count(*) from held",
-                )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(at)
-                .bind(&kinds)
-                .bind(&states)
-                .bind(&reasons)
-                .bind(&types)
-                .bind(&bytes)
-                .bind(&digests)
-                .bind(&persons)
-                .bind(done)
-                .bind(again_in.map(|wait| wait.as_secs_f64()))
-                .bind(ask_in.map(|wait| wait.as_secs_f64()))
-                .bind(&unusual)
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(held > 0)
+        // Fenced. A question that is due already stays due as it is; nobody who was erased is asked
+        // about.
+        self.once(async {
+            let mut transaction = self.pool.begin().await?;
+            let (id, token) = (task.id, task.lease_token.0);
+            let held = lock_task(id, token).fetch_optional(&mut transaction).await?;
+            if let Some(verification) = held {
+                add_images((
+                    id,
+                    verification,
+                    at,
+                    &kinds,
+                    &states,
+                    &reasons,
+                    &types,
+                    &bytes,
+                    &digests,
+                    &persons,
+                    &unusual,
+                ))
+                .execute(&mut transaction)
+                .await?;
+                let follows = match then {
+                    Then::Done => end(id),
+                    Then::Again(wait) => reschedule(id, wait.as_secs_f64()),
+                    Then::AskAgain(wait) => wait_for_links(id, (wait + LOOK_AFTER).as_secs_f64()),
+                };
+                follows.execute(&mut transaction).await?;
+                if let Then::AskAgain(wait) = then {
+                    ask_for_links(verification, wait.as_secs_f64())
+                        .execute(&mut transaction)
+                        .await?;
+                }
+            }
+            transaction.commit().await?;
+            Ok(held.is_some())
+        })
+        .await
     }
 
     /// What came of asking again for links: see [`AskedAgain`].
     pub async fn asked_again(&self, task: &Task) -> Result<AskedAgain> {
         let (followed, asking): (bool, bool) = self
-            .run(|| async {
-                sqlx::query_as(
-                    "with newer as (
-                        select id from results
-                        where verification_id = $1 and verify_status is not null
-                            and attempt > (select attempt from results where id = $2)
-                     )
-                     select exists (select from tasks where id = any (array(select id from newer)))
-                            or exists (select from images where result_id = any (array(select id from newer))),
-                        coalesce((select due_at is not null from verifications where id = $1), false)",
-                )
-                .bind(task.verification.0)
-                .bind(task.id)
-                .fetch_one(&self.pool)
-                .await
-            })
+            .run(|| find_newer_links(task.verification.0, task.id).fetch_one(&self.pool))
             .await?;
         Ok(match (followed, asking) {
             (true, _) => AskedAgain::Followed,
@@ -356,55 +238,37 @@ impl Store {
         late: Duration,
         at: OffsetDateTime,
     ) -> Result<Swept> {
-        // tasks::images_deleted: fenced; rows, receipt and record go together, and the record says
-        // what all sweeps found.
-        let complete: Option<bool> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "with held as (
-                        select id, verification_id,
-                            deadline + make_interval(secs => $5) as last_write,
-                            deadline > created_at
-                                and deadline + make_interval(secs => $5) > verdict_now() as more
-                        from tasks where id = $1 and lease_token = $2 for update
-                     ), rows as (
-                        delete from images where verification_id = (select verification_id from held)
-                     ), ended as (
-                        delete from tasks where id = (select id from held where not more)
-                     ), once_more as (
-                        update tasks t
-                        set lease_token = null, lease_until = null, failures = 0, due_at = h.last_write
-                        from held h where t.id = h.id and h.more
-                     ), receipt as (
-                        update erasures
-                        set completed_at = case when (select more from held) then null else $3 end,
-                            images = images + $4
-                        where verification_id = (select verification_id from held)
-                            and completed_at is null and unreadable_at is not null
-                        returning images
-                     ), recorded as (
-                        insert into audit (at, actor, action, subject, details)
-                        select $3, 'service', 'verification.images-deleted', verification_id,
-                            json_build_object('objects',
-                                coalesce((select images from receipt), $4))::text
-                        from held where not more
-                     )
-                     select not more from held",
-                )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(at)
-                .bind(i32::try_from(objects).unwrap_or(i32::MAX))
-                .bind(late.as_secs_f64())
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
-        Ok(match complete {
-            None => Swept::LeaseLost,
-            Some(true) => Swept::Complete,
-            Some(false) => Swept::OnceMore,
+        // Fenced. The record says what all sweeps found.
+        self.once(async {
+            let mut transaction = self.pool.begin().await?;
+            let (id, token) = (task.id, task.lease_token.0);
+            let held =
+                lock_sweep(id, token, late.as_secs_f64()).fetch_optional(&mut transaction).await?;
+            let swept = match held {
+                None => Swept::LeaseLost,
+                Some((verification, last_write)) => {
+                    delete_images(verification).execute(&mut transaction).await?;
+                    let objects = i32::try_from(objects).unwrap_or(i32::MAX);
+                    let completed_at = last_write.is_none().then_some(at);
+                    let all = note_objects(verification, completed_at, objects)
+                        .fetch_optional(&mut transaction)
+                        .await?;
+                    if let Some(last_write) = last_write {
+                        sweep_again(id, last_write).execute(&mut transaction).await?;
+                        Swept::OnceMore
+                    } else {
+                        end(id).execute(&mut transaction).await?;
+                        record_deleted(at, verification, all.unwrap_or(objects))
+                            .execute(&mut transaction)
+                            .await?;
+                        Swept::Complete
+                    }
+                }
+            };
+            transaction.commit().await?;
+            Ok(swept)
         })
+        .await
     }
 
     /// Puts a task off that failed as a whole; `false`: the lease was lost.
@@ -423,43 +287,14 @@ impl Store {
         // tasks::retire: only what is named goes. A result whose task is done gets no image any
         // more, so its objects without a row are those that went here; however many find the same,
         // there is one task.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with old as (
-                    select result_id from images i
-                    where settled_at < $1 and not exists (select from tasks where id = i.result_id)
-                    order by settled_at limit $2
-                 ), gone as (
-                    delete from images
-                    where result_id = any (array(select result_id from old)) and settled_at < $1
-                    returning result_id, verification_id, state
-                 ), tasked as (
-                    insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-                    select distinct result_id, 'retire-images', verification_id, verdict_now(),
-                        verdict_now(), verdict_now()
-                    from gone where state = 'archived'
-                    on conflict (id) do nothing
-                 )
-                 select count(*) from gone",
-            )
-            .bind(older_than)
-            .bind(limit)
-            .fetch_one(&self.pool)
+        self.run(|| retire_images(older_than, limit).fetch_one(&self.pool))
             .await
-        })
-        .await
-        .map(|gone: i64| gone.unsigned_abs())
+            .map(|gone: i64| gone.unsigned_abs())
     }
 
     /// The kinds of images of a result that are still kept.
     pub async fn kinds_of(&self, result: ResultId) -> Result<Vec<String>> {
-        self.run(|| async {
-            sqlx::query_scalar("select kind from images where result_id = $1")
-                .bind(result.0)
-                .fetch_all(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| find_kinds(result.0).fetch_all(&self.pool)).await
     }
 
     /// Objects of a result whose time was over are deleted; `false`: the lease was lost.
@@ -471,26 +306,14 @@ impl Store {
     ) -> Result<bool> {
         // tasks::images_retired: fenced; the task's end and the record go together.
         let held: i64 = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "with held as (
-                        delete from tasks where id = $1 and lease_token = $2
-                        returning id, verification_id
-                     ), recorded as (
-                        insert into audit (at, actor, action, subject, purpose, details)
-                        select $3, 'service', 'verification.images-deleted', verification_id,
-                            'retention.images_days',
-                            json_build_object('result', id, 'objects', $4)::text
-                        from held
-                     )
-                     select count(*) from held",
+            .run(|| {
+                images_retired(
+                    task.id,
+                    task.lease_token.0,
+                    at,
+                    i32::try_from(objects).unwrap_or(i32::MAX),
                 )
-                .bind(task.id)
-                .bind(task.lease_token.0)
-                .bind(at)
-                .bind(i32::try_from(objects).unwrap_or(i32::MAX))
                 .fetch_one(&self.pool)
-                .await
             })
             .await?;
         Ok(held > 0)
@@ -498,15 +321,7 @@ impl Store {
 
     /// Whether the person of this verification was forgotten.
     pub async fn is_erased(&self, id: VerificationId) -> Result<bool> {
-        self.run(|| async {
-            sqlx::query_scalar(
-                "select coalesce((select state = 'erased' from verifications where id = $1), true)",
-            )
-            .bind(id.0)
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| is_erased(id.0).fetch_one(&self.pool)).await
     }
 }
 
@@ -533,6 +348,13 @@ pub enum Swept {
     OnceMore,
     /// Somebody else does it; nothing was written.
     LeaseLost,
+}
+
+/// `None`: nothing was claimed, and the only row says when something falls due.
+fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Option<Task>> {
+    let _: Option<f64> = row.try_get("next_due")?;
+    let id: Option<Uuid> = row.try_get("id")?;
+    id.map(|_| task(row, lease_token)).transpose()
 }
 
 pub(super) fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
@@ -566,4 +388,129 @@ pub(super) fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
         trace: trace_of(row)?,
         work,
     })
+}
+
+statements! {
+    read(|row| claimed(row, LeaseToken(Uuid::nil()))) claim(most: i64, lease: f64, token: Uuid, window: i64, takes: f64) =
+        include_str!("sql/tasks_claim.sql");
+
+    scalar renew(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Uuid =
+        "with durability as materialized (
+             select set_config('synchronous_commit', 'off', true)
+         ), held as (
+             select t.id, h.token
+             from unnest($1::uuid[], $2::uuid[]) as h (id, token), durability, tasks t
+             where t.id = any ($1) and t.id = h.id order by t.id for update of t
+         )
+         update tasks t set lease_until = verdict_now() + make_interval(secs => $3)
+         from held where t.id = any ($1) and t.id = held.id and t.lease_token = held.token
+         returning t.id";
+
+    execute release(ids: &[Uuid], tokens: &[Uuid]) =
+        "update tasks t set lease_token = null, lease_until = null
+         from unnest($1::uuid[], $2::uuid[]) as h (id, token)
+         where t.id = any ($1) and t.id = h.id and t.lease_token = h.token";
+
+    scalar lock_task(id: Uuid, token: Uuid) -> Uuid =
+        "select verification_id from tasks where id = $1 and lease_token = $2 for update";
+
+    execute add_images((
+        result: Uuid,
+        verification: Uuid,
+        at: OffsetDateTime,
+        kinds: &[String],
+        states: &[&str],
+        reasons: &[Option<&str>],
+        types: &[Option<&str>],
+        bytes: &[Option<i32>],
+        digests: &[Option<&[u8]>],
+        persons: &[Option<&[u8]>],
+        unusual: &[Option<String>],
+    )) =
+        "insert into images (result_id, kind, verification_id, state, reason, settled_at,
+             content_type, bytes, sha256, person, unusual)
+         select $1, kind, $2, state, reason, $3, content_type, bytes, sha256, person,
+             string_to_array(unusual, ',')
+         from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bytea[],
+             $10::bytea[], $11::text[])
+             as i (kind, state, reason, content_type, bytes, sha256, person, unusual)
+         on conflict do nothing";
+
+    execute end(id: Uuid) = "delete from tasks where id = $1";
+
+    execute reschedule(id: Uuid, wait: f64) =
+        "update tasks
+         set lease_token = null, lease_until = null, failures = failures + 1,
+             due_at = verdict_now() + make_interval(secs => $2)
+         where id = $1";
+
+    execute wait_for_links(id: Uuid, wait: f64) =
+        "update tasks
+         set lease_token = null, lease_until = null, failures = 0, asked_again_at = verdict_now(),
+             deadline = 'infinity', due_at = verdict_now() + make_interval(secs => $2)
+         where id = $1";
+
+    execute ask_for_links(verification: Uuid, wait: f64) =
+        "update verifications
+         set due_at = least(due_at, verdict_now() + make_interval(secs => $2)), failures = 0
+         where id = $1 and state <> 'erased'";
+
+    row find_newer_links(verification: Uuid, id: Uuid) -> (bool, bool) =
+        "with newer as (
+             select id from results
+             where verification_id = $1 and verify_status is not null
+                 and attempt > (select attempt from results where id = $2)
+         )
+         select exists (select from tasks where id = any (array(select id from newer)))
+                 or exists (select from images where result_id = any (array(select id from newer))),
+             coalesce((select due_at is not null from verifications where id = $1), false)";
+
+    /// The verification, and the end of the last write that may still be under way; null: none is.
+    row lock_sweep(id: Uuid, token: Uuid, late: f64) -> (Uuid, Option<OffsetDateTime>) =
+        "select verification_id, case
+             when deadline > created_at and deadline + make_interval(secs => $3) > verdict_now()
+             then deadline + make_interval(secs => $3) end
+         from tasks where id = $1 and lease_token = $2 for update";
+
+    execute delete_images(verification: Uuid) =
+        "delete from images where verification_id = $1";
+
+    execute sweep_again(id: Uuid, due_at: OffsetDateTime) =
+        "update tasks set lease_token = null, lease_until = null, failures = 0, due_at = $2
+         where id = $1";
+
+    scalar note_objects(
+        verification: Uuid,
+        completed_at: Option<OffsetDateTime>,
+        objects: i32,
+    ) -> i32 =
+        "update erasures set completed_at = $2, images = images + $3
+         where verification_id = $1 and completed_at is null and unreadable_at is not null
+         returning images";
+
+    execute record_deleted(at: OffsetDateTime, verification: Uuid, objects: i32) =
+        "insert into audit (at, actor, action, subject, details)
+         values ($1, 'service', 'verification.images-deleted', $2,
+             json_build_object('objects', $3::int)::text)";
+
+    scalar retire_images(older_than: OffsetDateTime, limit: i64) -> i64 =
+        include_str!("sql/tasks_retire_images.sql");
+
+    scalar find_kinds(result: Uuid) -> String = "select kind from images where result_id = $1";
+
+    scalar images_retired(id: Uuid, token: Uuid, at: OffsetDateTime, objects: i32) -> i64 =
+        "with held as (
+             delete from tasks where id = $1 and lease_token = $2
+             returning id, verification_id
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $3, 'service', 'verification.images-deleted', verification_id,
+                 'retention.images_days',
+                 json_build_object('result', id, 'objects', $4)::text
+             from held
+         )
+         select count(*) from held";
+
+    scalar is_erased(id: Uuid) -> bool =
+        "select coalesce((select state = 'erased' from verifications where id = $1), true)";
 }

@@ -4,9 +4,11 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::images::ImageRow;
+use super::statements::statements;
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 use crate::domain::timeline::{AcceptedCallback, Event, Recorded, SettledImage, What};
+use uuid::Uuid;
 
 /// Most callbacks, and most rows of the audit, that a timeline tells: the newest.
 pub const MOST_OF_A_KIND: i64 = 500;
@@ -35,20 +37,8 @@ impl Store {
     /// causes, so that nothing stands there without what it came from.
     pub async fn events_of(&self, id: VerificationId) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        let records: Vec<RecordRow> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select * from (
-                        select position, at, actor, action from audit
-                        where subject = $1 order by position desc limit $2) newest
-                     order by position",
-                )
-                .bind(id.0)
-                .bind(MOST_OF_A_KIND)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let records: Vec<RecordRow> =
+            self.run(|| newest_records(id.0, MOST_OF_A_KIND).fetch_all(&self.pool)).await?;
         events.extend(records.into_iter().map(|RecordRow { position, at, actor, action }| Event {
             at,
             what: What::Recorded(Recorded { action, actor, position }),
@@ -74,22 +64,8 @@ impl Store {
                 what: What::ProviderAnswered(result),
             }),
         );
-        let callbacks: Vec<CallbackRow> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select * from (
-                        select source, message_id, received_at, occurred_at, hint_audit, hint_code,
-                            hint_platform
-                        from callbacks where verification_id = $1
-                        order by received_at desc, source desc, message_id desc limit $2) newest
-                     order by received_at, source, message_id",
-                )
-                .bind(id.0)
-                .bind(MOST_OF_A_KIND)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let callbacks: Vec<CallbackRow> =
+            self.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.pool)).await?;
         events.extend(callbacks.into_iter().map(Event::from));
         Ok(events)
     }
@@ -122,4 +98,20 @@ fn settled(row: ImageRow) -> Option<Event> {
             reason: row.reason,
         }),
     })
+}
+
+statements! {
+    row newest_records(subject: Uuid, most: i64) -> RecordRow =
+        "select * from (
+             select position, at, actor, action from audit
+             where subject = $1 order by position desc limit $2) newest
+         order by position";
+
+    row newest_callbacks(verification: Uuid, most: i64) -> CallbackRow =
+        "select * from (
+             select source, message_id, received_at, occurred_at, hint_audit, hint_code,
+                 hint_platform
+             from callbacks where verification_id = $1
+             order by received_at desc, source desc, message_id desc limit $2) newest
+         order by received_at, source, message_id";
 }

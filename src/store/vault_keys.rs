@@ -6,19 +6,11 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::statements::statements;
 use super::{Error, Result, Store};
 
 /// Running processes say three times in this time, and more, with which key they wrap.
 pub const UNUSED_FOR: Duration = Duration::from_mins(1);
-
-/// Whether anything is sealed, or was made with the installation's keys.
-macro_rules! has_data {
-    () => {
-        "(exists (select from data_keys) or exists (select from results)
-          or exists (select from material) or exists (select from images)
-          or exists (select from tasks) or exists (select from erasures))"
-    };
-}
 
 /// What a key cannot be given up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,41 +44,18 @@ impl Store {
     ) -> Result<(String, Vec<u8>)> {
         // vault_keys::named_key: whoever comes first makes it; it is never replaced, for what it
         // has digested could not be found again.
-        self.run(|| async {
-            sqlx::query(
-                "insert into named_keys (name, key_id, wrapped, made_at) values ($1, $2, $3, $4)
-                 on conflict (name) do nothing",
-            )
-            .bind(name)
-            .bind(candidate.0)
-            .bind(candidate.1)
-            .bind(now)
-            .execute(&self.pool)
-            .await
-        })
-        .await?;
+        self.run(|| add_named_key(name, candidate.0, candidate.1, now).execute(&self.pool)).await?;
         self.find_named_key(name).await?.ok_or(Error::Inconsistent("named_keys: a key is gone"))
     }
 
     /// The key of that name (key id, wrapped key).
     pub async fn find_named_key(&self, name: &str) -> Result<Option<(String, Vec<u8>)>> {
-        self.run(|| async {
-            sqlx::query_as("select key_id, wrapped from named_keys where name = $1")
-                .bind(name)
-                .fetch_optional(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| find_named_key(name).fetch_optional(&self.pool)).await
     }
 
     /// Names and wrapped keys of the installation.
     pub async fn named_keys(&self) -> Result<Vec<(String, String, Vec<u8>)>> {
-        self.run(|| async {
-            sqlx::query_as("select name, key_id, wrapped from named_keys order by name")
-                .fetch_all(&self.pool)
-                .await
-        })
-        .await
+        self.run(|| list_named_keys().fetch_all(&self.pool)).await
     }
 
     /// Puts a rewrapped key in the place of the old form; `false` if that has changed meanwhile.
@@ -97,35 +66,17 @@ impl Store {
         new: (&str, &[u8]),
     ) -> Result<bool> {
         self.run(|| async {
-            sqlx::query(
-                "update named_keys set key_id = $3, wrapped = $4 where name = $1 and wrapped = $2",
-            )
-            .bind(name)
-            .bind(old)
-            .bind(new.0)
-            .bind(new.1)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected() == 1)
+            replace_named_key(name, old, new.0, new.1)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected() == 1)
         })
         .await
     }
 
     /// This process wraps with this key, from now on or still: data will need it.
     pub async fn use_vault_key(&self, key_id: &str, now: OffsetDateTime) -> Result<()> {
-        self.run(|| async {
-            sqlx::query(
-                "insert into vault_keys (key_id, first_used_at, wraps_at)
-                 values ($1, $2, verdict_now())
-                 on conflict (key_id) do update set retired_at = null, wraps_at = verdict_now()",
-            )
-            .bind(key_id)
-            .bind(now)
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        })
-        .await
+        self.run(|| async { use_key(key_id, now).execute(&self.pool).await.map(drop) }).await
     }
 
     /// Ids of the keys that data needs: those that wrap something, by the data itself, and those
@@ -133,38 +84,12 @@ impl Store {
     pub async fn vault_keys_in_use(&self) -> Result<Vec<String>> {
         // vault_keys::in_use: goes through the index from one key id to the next, however many
         // rows each has.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "with recursive wrapping (key_id) as (
-                    (select key_id from data_keys order by key_id limit 1)
-                    union all
-                    select (select d.key_id from data_keys d where d.key_id > w.key_id
-                            order by d.key_id limit 1)
-                    from wrapping w where w.key_id is not null
-                 )
-                 select key_id from wrapping where key_id is not null
-                 union select key_id from named_keys
-                 union select key_id from vault_keys where retired_at is null
-                 order by 1",
-            )
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_in_use().fetch_all(&self.pool)).await
     }
 
     /// A few of the data keys under this key, to try whether they open.
     pub async fn data_keys_under(&self, key_id: &str, few: i64) -> Result<Vec<WrappedDataKey>> {
-        self.run(|| async {
-            sqlx::query_as(
-                "select verification_id, key_id, wrapped from data_keys where key_id = $1 limit $2",
-            )
-            .bind(key_id)
-            .bind(few)
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| find_data_keys_under(key_id, few).fetch_all(&self.pool)).await
     }
 
     /// Data keys not wrapped by this key, of verifications after `after`, in order. Looks through
@@ -175,18 +100,8 @@ impl Store {
         after: Uuid,
         limit: i64,
     ) -> Result<(Vec<WrappedDataKey>, Option<Uuid>)> {
-        let mut keys: Vec<WrappedDataKey> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select verification_id, key_id, wrapped from data_keys
-                     where verification_id > $1 order by verification_id limit $2",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let mut keys: Vec<WrappedDataKey> =
+            self.run(|| find_data_keys_after(after, limit).fetch_all(&self.pool)).await?;
         let last = keys.last().map(|key| key.verification_id);
         keys.retain(|key| key.key_id != primary);
         Ok((keys, last))
@@ -202,17 +117,10 @@ impl Store {
         let (ids, wrapped): (Vec<Uuid>, Vec<&[u8]>) =
             rewrapped.iter().map(|(id, wrapped)| (*id, &wrapped[..])).unzip();
         self.run(|| async {
-            sqlx::query(
-                "update data_keys k set key_id = $1, wrapped = t.wrapped
-                 from unnest($2::uuid[], $3::bytea[]) as t (id, wrapped)
-                 where k.verification_id = any ($2) and k.verification_id = t.id",
-            )
-            .bind(key_id)
-            .bind(&ids)
-            .bind(&wrapped)
-            .execute(&self.pool)
-            .await
-            .map(|done| done.rows_affected())
+            replace_data_keys(key_id, &ids, &wrapped)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected())
         })
         .await
     }
@@ -227,22 +135,7 @@ impl Store {
     ) -> Result<Vec<String>> {
         // vault_keys::retire: judged by the data in the very statement that says so. Whoever wraps
         // with one of them all the same puts it back into use by what it writes.
-        self.run(|| async {
-            sqlx::query_scalar(
-                "update vault_keys k set retired_at = $2
-                 where k.key_id <> $1 and k.retired_at is null
-                    and coalesce(k.wraps_at <= verdict_now() - make_interval(secs => $3), true)
-                    and not exists (select from data_keys d where d.key_id = k.key_id)
-                    and not exists (select from named_keys n where n.key_id = k.key_id)
-                 returning k.key_id",
-            )
-            .bind(but)
-            .bind(now)
-            .bind(unused_for.as_secs_f64())
-            .fetch_all(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| retire(but, now, unused_for.as_secs_f64()).fetch_all(&self.pool)).await
     }
 
     /// Gives a key up that wraps nothing but keys of the installation, where nothing was made with
@@ -251,52 +144,13 @@ impl Store {
         // vault_keys::give_up: judged by the data in the very statement that does it. The row of
         // vault_keys is locked first, so a process that starts with the key meanwhile either keeps
         // it or makes new keys of the installation.
-        self.run(|| async {
-            sqlx::query_scalar(concat!(
-                "with unneeded as materialized (
-                    select where not (",
-                has_data!(),
-                ") and not exists (select from audit_checkpoints)
-                 ), retired as (
-                    update vault_keys set retired_at = coalesce(retired_at, $2)
-                    where key_id = $1 and exists (select from unneeded)
-                        and coalesce(wraps_at <= verdict_now() - make_interval(secs => $3), true)
-                    returning 1
-                 ), gone as (
-                    delete from named_keys
-                    where key_id = $1 and exists (select from unneeded)
-                        and (exists (select from retired)
-                            or not exists (select from vault_keys where key_id = $1))
-                    returning 1
-                 )
-                 select exists (select from retired) or exists (select from gone)",
-            ))
-            .bind(key_id)
-            .bind(now)
-            .bind(UNUSED_FOR.as_secs_f64())
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await
+        self.run(|| give_up(key_id, now, UNUSED_FOR.as_secs_f64()).fetch_one(&self.pool)).await
     }
 
     /// What [`Self::give_up_vault_key`] would not give this key up for.
     pub async fn needs_of_vault_key(&self, key_id: &str) -> Result<Option<Needed>> {
-        let (data, checkpoint, process): (bool, bool, bool) = self
-            .run(|| async {
-                sqlx::query_as(concat!(
-                    "select ",
-                    has_data!(),
-                    ", exists (select from audit_checkpoints),
-                        exists (select from vault_keys where key_id = $1
-                            and wraps_at > verdict_now() - make_interval(secs => $2))",
-                ))
-                .bind(key_id)
-                .bind(UNUSED_FOR.as_secs_f64())
-                .fetch_one(&self.pool)
-                .await
-            })
-            .await?;
+        let (data, checkpoint, process): (bool, bool, bool) =
+            self.run(|| find_needs(key_id, UNUSED_FOR.as_secs_f64()).fetch_one(&self.pool)).await?;
         let reasons = [
             (data, Needed::ByData),
             (process, Needed::ByProcess),
@@ -307,16 +161,75 @@ impl Store {
 
     /// The keys that are not retired, and how long ago a process last said that it wraps with each.
     pub async fn vault_keys_wrapping(&self) -> Result<Vec<(String, Duration)>> {
-        let rows: Vec<(String, f64)> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select key_id, greatest(extract(epoch from verdict_now() - wraps_at), 0)::float8
-                     from vault_keys where retired_at is null and wraps_at is not null",
-                )
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let rows: Vec<(String, f64)> = self.run(|| list_wrapping().fetch_all(&self.pool)).await?;
         Ok(rows.into_iter().map(|(id, age)| (id, Duration::from_secs_f64(age))).collect())
     }
+}
+
+statements! {
+    execute add_named_key(name: &str, key_id: &str, wrapped: &[u8], at: OffsetDateTime) =
+        "insert into named_keys (name, key_id, wrapped, made_at) values ($1, $2, $3, $4)
+         on conflict (name) do nothing";
+
+    row find_named_key(name: &str) -> (String, Vec<u8>) =
+        "select key_id, wrapped from named_keys where name = $1";
+
+    row list_named_keys() -> (String, String, Vec<u8>) =
+        "select name, key_id, wrapped from named_keys order by name";
+
+    execute replace_named_key(name: &str, old: &[u8], key_id: &str, wrapped: &[u8]) =
+        "update named_keys set key_id = $3, wrapped = $4 where name = $1 and wrapped = $2";
+
+    execute use_key(key_id: &str, at: OffsetDateTime) =
+        "insert into vault_keys (key_id, first_used_at, wraps_at)
+         values ($1, $2, verdict_now())
+         on conflict (key_id) do update set retired_at = null, wraps_at = verdict_now()";
+
+    scalar find_in_use() -> String =
+        "with recursive wrapping (key_id) as (
+             (select key_id from data_keys order by key_id limit 1)
+             union all
+             select (select d.key_id from data_keys d where d.key_id > w.key_id
+                     order by d.key_id limit 1)
+             from wrapping w where w.key_id is not null
+         )
+         select key_id from wrapping where key_id is not null
+         union select key_id from named_keys
+         union select key_id from vault_keys where retired_at is null
+         order by 1";
+
+    row find_data_keys_under(key_id: &str, few: i64) -> WrappedDataKey =
+        "select verification_id, key_id, wrapped from data_keys where key_id = $1 limit $2";
+
+    row find_data_keys_after(after: Uuid, limit: i64) -> WrappedDataKey =
+        "select verification_id, key_id, wrapped from data_keys
+         where verification_id > $1 order by verification_id limit $2";
+
+    execute replace_data_keys(key_id: &str, ids: &[Uuid], wrapped: &[&[u8]]) =
+        "update data_keys k set key_id = $1, wrapped = t.wrapped
+         from unnest($2::uuid[], $3::bytea[]) as t (id, wrapped)
+         where k.verification_id = any ($2) and k.verification_id = t.id";
+
+    scalar retire(but: &str, at: OffsetDateTime, unused_for: f64) -> String =
+        "update vault_keys k set retired_at = $2
+         where k.key_id <> $1 and k.retired_at is null
+             and coalesce(k.wraps_at <= verdict_now() - make_interval(secs => $3), true)
+             and not exists (select from data_keys d where d.key_id = k.key_id)
+             and not exists (select from named_keys n where n.key_id = k.key_id)
+         returning k.key_id";
+
+    scalar give_up(key_id: &str, at: OffsetDateTime, unused_for: f64) -> bool =
+        include_str!("sql/vault_keys_give_up.sql");
+
+    row find_needs(key_id: &str, unused_for: f64) -> (bool, bool, bool) =
+        "select exists (select from data_keys) or exists (select from results)
+                 or exists (select from material) or exists (select from images)
+                 or exists (select from tasks) or exists (select from erasures),
+             exists (select from audit_checkpoints),
+             exists (select from vault_keys where key_id = $1
+                 and wraps_at > verdict_now() - make_interval(secs => $2))";
+
+    row list_wrapping() -> (String, f64) =
+        "select key_id, greatest(extract(epoch from verdict_now() - wraps_at), 0)::float8
+         from vault_keys where retired_at is null and wraps_at is not null";
 }

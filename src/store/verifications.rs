@@ -12,7 +12,9 @@ use uuid::Uuid;
 use super::audit::AuditContext;
 use super::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
-use super::proposals::{Second, seconded};
+use super::proposals::{Second, consents};
+use super::statements::statements;
+use super::transaction::{Done, Transaction};
 use super::{Error, Result, Store};
 use crate::causes::Cause;
 use crate::domain::answer::{ErrorClass, shown_code};
@@ -97,14 +99,7 @@ impl Store {
         ids: &[VerificationId],
     ) -> Result<Vec<Result<Option<Verification>>>> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows = self
-            .run(|| async {
-                sqlx::query(concat!(verification_columns!(), " where v.id = any ($1)"))
-                    .bind(&keys)
-                    .fetch_all(&self.pool)
-                    .await
-            })
-            .await?;
+        let rows = self.run(|| find_all(&keys).fetch_all(&self.pool)).await?;
         let found: HashMap<Uuid, &PgRow> =
             rows.iter().map(|row| Ok((row.try_get("id")?, row))).collect::<Result<_>>()?;
         let mut all: Vec<Result<Option<Verification>>> = ids
@@ -127,20 +122,8 @@ impl Store {
             return Ok(());
         }
         let ids: Vec<Uuid> = failed.keys().copied().collect();
-        let asked: Result<Vec<NewestAnswer>> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select v.id, r.attempt, r.error_class, r.error_code
-                     from verifications v left join lateral (
-                        select attempt, error_class, error_code from results
-                        where id = v.result_id limit 1) r on true
-                     where v.id = any ($1)",
-                )
-                .bind(&ids)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await;
+        let asked: Result<Vec<NewestAnswer>> =
+            self.run(|| find_newest_answers(&ids).fetch_all(&self.pool)).await;
         let rows = match asked {
             // config/roles.sql of this version was not run yet.
             Err(error) if error.cause() == Cause::MissingRight => return Ok(()),
@@ -156,14 +139,7 @@ impl Store {
 
     /// One verification with its standing decision.
     pub async fn find(&self, id: VerificationId) -> Result<Option<Verification>> {
-        let found = self
-            .run(|| async {
-                sqlx::query(concat!(verification_columns!(), " where v.id = $1"))
-                    .bind(id.0)
-                    .fetch_optional(&self.pool)
-                    .await
-            })
-            .await?;
+        let found = self.run(|| find(id.0).fetch_optional(&self.pool)).await?;
         let mut found = found.as_ref().map(verification).transpose()?;
         self.explain_failures(found.iter_mut()).await?;
         Ok(found)
@@ -180,18 +156,14 @@ impl Store {
         let claimant = Claimant { biz_type, biz_id, source: None, at };
         self.assign_owners(&[claimant]).await?;
         let refusal: Option<(bool, bool)> = self
-            .run(|| async {
-                sqlx::query_as(
-                    "select state = 'erased', $3::text is null or source is null or source = $3
-                        or source || ' ' || $3 = any ($4)
-                     from verifications where biz_type = $1 and biz_id = $2",
+            .run(|| {
+                find_start_refusal(
+                    biz_type.as_str(),
+                    biz_id.as_str(),
+                    source.map(|source| source.name.as_str()),
+                    &shared_owners(source.into_iter()),
                 )
-                .bind(biz_type.as_str())
-                .bind(biz_id.as_str())
-                .bind(source.map(|source| &source.name))
-                .bind(shared_owners(source.into_iter()))
                 .fetch_optional(&self.pool)
-                .await
             })
             .await?;
         Ok(match refusal {
@@ -204,35 +176,14 @@ impl Store {
     /// Which of these are settled: one query for all who wait, however many they are.
     pub async fn settled_among(&self, ids: &[VerificationId]) -> Result<Vec<VerificationId>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select id from verifications
-                     where id = any($1) and state not in ('pending', 'unfinished')",
-                )
-                .bind(&ids)
-                .fetch_all(&self.pool)
-                .await
-            })
-            .await?;
+        let rows: Vec<Uuid> = self.run(|| find_settled(&ids).fetch_all(&self.pool)).await?;
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
     /// The decision by which a person closed it, if one did and nobody has reopened it since.
     pub async fn closed_by_person(&self, id: VerificationId) -> Result<Option<DecisionId>> {
-        let decision: Option<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "select d.id from verifications v cross join lateral (
-                        select id, decided_by from decisions where id = v.decision_id limit 1) d
-                     where v.id = $1 and v.closed and v.state <> 'erased'
-                        and d.decided_by = 'person'",
-                )
-                .bind(id.0)
-                .fetch_optional(&self.pool)
-                .await
-            })
-            .await?;
+        let decision: Option<Uuid> =
+            self.run(|| find_closing_decision(id.0).fetch_optional(&self.pool)).await?;
         Ok(decision.map(DecisionId))
     }
 
@@ -246,49 +197,20 @@ impl Store {
         reopening: Option<&Reopening>,
         doing: &AuditContext,
     ) -> Result<Option<Refetched>> {
-        let second = reopening.and_then(|reopening| reopening.second.as_ref());
-        // verifications::refetch: counts as a hint, so that a fetch under way does not swallow it;
-        // an erased person is never asked about again. Who wished it is on record. A person's
-        // decision is reopened only by who names it, so that a newer one is not undone unseen; one
-        // that commits while this waits for the row is not visible here, and counts as a person's.
-        let done = self
+        let made_due = self
             .run(|| async {
-                sqlx::query(concat!(
-                    "with ",
-                    seconded!("$7", "$8", "$9"),
-                    ", target as (
-                    update verifications v set state = 'pending', closed = false, failures = 0,
-                        polls = 0, callbacks = callbacks + 1,
-                        updated_at = greatest(updated_at, $3),
-                        due_at = least(due_at, verdict_now()),
-                        give_up_at = verdict_now() + make_interval(secs => $2)
-                    where v.id = $1 and v.state <> 'erased'
-                        and (not v.closed or v.decision_id is null
-                            or exists (select from decisions d
-                                where d.id = v.decision_id and d.decided_by = 'policy')
-                            or (v.decision_id = $6 and exists (select from consent)))
-                    returning v.id
-                 )
-                 insert into audit (at, actor, action, subject, purpose, details)
-                 select $3, $4, 'verification.refetch', id, $5,
-                    case when $6::uuid is not null then json_strip_nulls(json_build_object(
-                        'reopened', $6::uuid, 'proposal', $7::uuid))::text end
-                 from target"
-                ))
-                .bind(id.0)
-                .bind(window.as_secs_f64())
-                .bind(doing.at)
-                .bind(&doing.actor)
-                .bind(&doing.purpose)
-                .bind(reopening.map(|reopening| reopening.decision.0))
-                .bind(second.map(|second| second.proposal))
-                .bind(second.map(|second| second.key.0))
-                .bind(second.map(|second| second.person.as_str()))
-                .execute(&self.pool)
-                .await
+                let mut transaction = self.pool.begin().await?;
+                let may = may_refetch(&mut transaction, id, reopening).await?;
+                if may {
+                    record_refetch_of(&mut transaction, id, reopening, doing).await?;
+                    make_due(id.0, window.as_secs_f64(), doing.at)
+                        .execute(&mut transaction)
+                        .await?;
+                }
+                transaction.commit().await?;
+                Ok(may)
             })
             .await?;
-        let made_due = done.rows_affected() > 0;
         Ok(self.find(id).await?.map(|verification| Refetched { verification, made_due }))
     }
 
@@ -309,47 +231,20 @@ impl Store {
         let shared = shared_owners(source.into_iter());
         // verifications::started: what is due earlier stays so; nothing is closed or reopened.
         let id: Option<Uuid> = self
-            .run(|| async {
-                sqlx::query_scalar(
-                    "with started as (
-                        insert into verifications as v (id, biz_type, biz_id, reference, state,
-                            created_at, updated_at, due_at, give_up_at, source)
-                        values ($1, $2, $3, $4, 'unfinished', $5, $5,
-                            verdict_now() + make_interval(secs => $6),
-                            verdict_now() + make_interval(secs => $6), $9)
-                        on conflict (biz_type, biz_id) do update set
-                            reference = coalesce(v.reference, excluded.reference),
-                            updated_at = greatest(v.updated_at, excluded.updated_at),
-                            state = case when v.closed or v.state = 'pending' then v.state
-                                         else 'unfinished' end,
-                            due_at = case when v.closed then v.due_at
-                                          else least(v.due_at, excluded.due_at) end,
-                            give_up_at = greatest(v.give_up_at, excluded.give_up_at),
-                            failures = case when v.closed then v.failures else 0 end,
-                            polls = case when v.closed then v.polls else 0 end,
-                            source = coalesce(v.source, excluded.source)
-                        where v.state <> 'erased' and (excluded.source is null or v.source is null
-                            or v.source = excluded.source
-                            or v.source || ' ' || excluded.source = any ($10))
-                        returning id
-                     ), recorded as (
-                        insert into audit (at, actor, action, subject, purpose)
-                        select $5, $7, 'verification.start', id, $8 from started
-                     )
-                     select id from started",
-                )
-                .bind(id.0)
-                .bind(starting.biz_type.as_str())
-                .bind(starting.biz_id.as_str())
-                .bind(&starting.reference)
-                .bind(doing.at)
-                .bind(token_lives.as_secs_f64())
-                .bind(&doing.actor)
-                .bind(&doing.purpose)
-                .bind(source.map(|source| &source.name))
-                .bind(&shared)
+            .run(|| {
+                start((
+                    id.0,
+                    starting.biz_type.as_str(),
+                    starting.biz_id.as_str(),
+                    starting.reference.as_deref(),
+                    doing.at,
+                    token_lives.as_secs_f64(),
+                    &doing.actor,
+                    doing.purpose.as_deref(),
+                    source.map(|source| source.name.as_str()),
+                    &shared,
+                ))
                 .fetch_optional(&self.pool)
-                .await
             })
             .await?;
         match id {
@@ -357,6 +252,40 @@ impl Store {
             Some(id) => self.find(VerificationId(id)).await,
         }
     }
+}
+
+/// Locks the verification and says whether it may be made due: an erased person is never asked
+/// about again, and a person's decision is reopened only by whoever names it, so that a newer one is
+/// not undone unseen.
+async fn may_refetch(
+    transaction: &mut Transaction,
+    id: VerificationId,
+    reopening: Option<&Reopening>,
+) -> Done<bool> {
+    let second = reopening.and_then(|reopening| reopening.second.as_ref());
+    let consented = consents(transaction, second).await?;
+    let row = lock_for_refetch(id.0).fetch_optional(&mut *transaction).await?;
+    let Some((closed, decision)) = row else { return Ok(false) };
+    let Some(decision) = decision.filter(|_| closed) else { return Ok(true) };
+    let named = reopening.is_some_and(|reopening| reopening.decision.0 == decision);
+    let by = decided_by(decision).fetch_optional(&mut *transaction).await?;
+    Ok(by.as_deref() == Some("policy") || named && consented)
+}
+
+/// The record comes before the change: the database refuses to reopen what is not on record.
+async fn record_refetch_of(
+    transaction: &mut Transaction,
+    id: VerificationId,
+    reopening: Option<&Reopening>,
+    doing: &AuditContext,
+) -> Done<()> {
+    let reopened = reopening.map(|reopening| reopening.decision.0);
+    let second = reopening.and_then(|reopening| reopening.second.as_ref());
+    let proposal = second.map(|second| second.proposal);
+    record_refetch(doing.at, &doing.actor, id.0, doing.purpose.as_deref(), reopened, proposal)
+        .execute(transaction)
+        .await
+        .map(drop)
 }
 
 /// A row of [`COLUMNS`].
@@ -374,7 +303,7 @@ pub(super) fn verification(row: &PgRow) -> Result<Verification> {
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
         attempts: row.try_get("attempts")?,
-        decision: decision_of(row, "outcome")?,
+        decision: decision_of(row)?,
         failure: None,
     })
 }
@@ -404,11 +333,11 @@ impl NewestAnswer {
 }
 
 /// The decision joined to a row, if there is one.
-pub(super) fn decision_of(row: &PgRow, outcome_column: &str) -> Result<Option<StoredDecision>> {
+pub(super) fn decision_of(row: &PgRow) -> Result<Option<StoredDecision>> {
     let Some(id) = row.try_get::<Option<Uuid>, _>("decision_id")? else {
         return Ok(None);
     };
-    let outcome: &str = row.try_get(outcome_column)?;
+    let outcome: &str = row.try_get("outcome")?;
     let Json(reasons): Json<Vec<Reason>> = row.try_get("reasons")?;
     let by: &str = row.try_get("decided_by")?;
     Ok(Some(StoredDecision {
@@ -423,4 +352,106 @@ pub(super) fn decision_of(row: &PgRow, outcome_column: &str) -> Result<Option<St
             reasons,
         },
     }))
+}
+
+statements! {
+    read(verification) find_all(ids: &[Uuid]) =
+        concat!(verification_columns!(), " where v.id = any ($1)");
+
+    row find_newest_answers(ids: &[Uuid]) -> NewestAnswer =
+        "select v.id, r.attempt, r.error_class, r.error_code
+         from verifications v left join lateral (
+             select attempt, error_class, error_code from results
+             where id = v.result_id limit 1) r on true
+         where v.id = any ($1)";
+
+    read(verification) find(id: Uuid) = concat!(verification_columns!(), " where v.id = $1");
+
+    row find_start_refusal(
+        biz_type: &str,
+        biz_id: &str,
+        source: Option<&str>,
+        shared: &[String],
+    ) -> (bool, bool) =
+        "select state = 'erased', $3::text is null or source is null or source = $3
+             or source || ' ' || $3 = any ($4)
+         from verifications where biz_type = $1 and biz_id = $2";
+
+    scalar find_settled(ids: &[Uuid]) -> Uuid =
+        "select id from verifications
+         where id = any($1) and state not in ('pending', 'unfinished')";
+
+    scalar find_closing_decision(id: Uuid) -> Uuid =
+        "select d.id from verifications v cross join lateral (
+             select id, decided_by from decisions where id = v.decision_id limit 1) d
+         where v.id = $1 and v.closed and v.state <> 'erased'
+             and d.decided_by = 'person'";
+
+    row lock_for_refetch(id: Uuid) -> (bool, Option<Uuid>) =
+        "select closed, decision_id from verifications
+         where id = $1 and state <> 'erased' for no key update";
+
+    scalar decided_by(decision: Uuid) -> String =
+        "select decided_by from decisions where id = $1";
+
+    execute record_refetch(
+        at: OffsetDateTime,
+        actor: &str,
+        verification: Uuid,
+        purpose: Option<&str>,
+        reopened: Option<Uuid>,
+        proposal: Option<Uuid>,
+    ) =
+        "insert into audit (at, actor, action, subject, purpose, details)
+         values ($1, $2, 'verification.refetch', $3, $4,
+             case when $5::uuid is not null then json_strip_nulls(json_build_object(
+                 'reopened', $5::uuid, 'proposal', $6::uuid))::text end)";
+
+    /// Counts as a hint, so that a fetch under way does not swallow it.
+    execute make_due(id: Uuid, window: f64, at: OffsetDateTime) =
+        "update verifications
+         set state = 'pending', closed = false, failures = 0, polls = 0,
+             callbacks = callbacks + 1, updated_at = greatest(updated_at, $3),
+             due_at = least(due_at, verdict_now()),
+             give_up_at = verdict_now() + make_interval(secs => $2)
+         where id = $1";
+
+    scalar start((
+        id: Uuid,
+        biz_type: &str,
+        biz_id: &str,
+        reference: Option<&str>,
+        at: OffsetDateTime,
+        token_lives: f64,
+        actor: &str,
+        purpose: Option<&str>,
+        source: Option<&str>,
+        shared: &[String],
+    )) -> Uuid =
+        "with started as (
+             insert into verifications as v (id, biz_type, biz_id, reference, state,
+                 created_at, updated_at, due_at, give_up_at, source)
+             values ($1, $2, $3, $4, 'unfinished', $5, $5,
+                 verdict_now() + make_interval(secs => $6),
+                 verdict_now() + make_interval(secs => $6), $9)
+             on conflict (biz_type, biz_id) do update set
+                 reference = coalesce(v.reference, excluded.reference),
+                 updated_at = greatest(v.updated_at, excluded.updated_at),
+                 state = case when v.closed or v.state = 'pending' then v.state
+                             else 'unfinished' end,
+                 due_at = case when v.closed then v.due_at
+                              else least(v.due_at, excluded.due_at) end,
+                 give_up_at = greatest(v.give_up_at, excluded.give_up_at),
+                 failures = case when v.closed then v.failures else 0 end,
+                 polls = case when v.closed then v.polls else 0 end,
+                 source = coalesce(v.source, excluded.source)
+             where v.state <> 'erased' and (excluded.source is null or v.source is null
+                 or v.source = excluded.source
+                 or v.source || ' ' || excluded.source = any ($10))
+             returning id
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose)
+             select $5, $7, 'verification.start', id, $8 from started
+         )
+         select id from started";
 }

@@ -20,6 +20,9 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_api", "insert on policies (digest)"),
     ("verdict_api", "insert on policies (name)"),
     ("verdict_api", "select on shadow_decisions"),
+    // A second person agrees to what another one has proposed.
+    ("verdict_api", "update on proposals (seconded_by)"),
+    ("verdict_api", "update on proposals (seconded_person)"),
     // `verdict policy redecide`.
     ("verdict_worker", "execute on verdict_newest_activation"),
     // Persons whose time of retention is over, and images.
@@ -32,6 +35,8 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "update on verifications (trace_parent)"),
     // By the triggers that look for the record of an erasure.
     ("verdict_worker", "select on audit"),
+    // Links have expired, and newer ones are asked for.
+    ("verdict_worker", "update on tasks (asked_again_at)"),
     // Whether newer links came after the provider was asked for them.
     ("verdict_worker", "select on results (attempt)"),
     ("verdict_worker", "select on results (verify_status)"),

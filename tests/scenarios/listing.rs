@@ -218,7 +218,7 @@ async fn every_kind_of_list_walks_an_index_in_order() {
         ),
     ] {
         for before in [None, Some(VerificationId(uuid::Uuid::from_u128(7)))] {
-            let statement = listing::statement(&filter, before);
+            let [listing::Built { sql: statement, .. }, ..] = listing::built(&filter, before);
             let parameters = statement.matches('$').count();
             let nulls = vec!["null"; parameters].join(",");
             let explain =

@@ -40,6 +40,7 @@ mod reviewing;
 mod roles;
 mod sealing;
 mod starting;
+mod statements;
 mod simulated;
 mod slow_clients;
 mod spare_keys;

@@ -1,0 +1,215 @@
+//! Every statement that Verdict can run fits the migrated schema: tables, columns, parameters and
+//! what the code reads from its rows.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use sqlx::postgres::{PgConnection, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Column, Connection, Either, Executor, SqlSafeStr, Statement, TypeInfo};
+use verdict::domain::callback::{BizId, BizType};
+use verdict::domain::decision::Outcome;
+use verdict::domain::ids::VerificationId;
+use verdict::domain::verification::State;
+use verdict::store::listing::{Filter, built};
+use verdict::store::{self, all_statements};
+
+use crate::harness::{Database, new_database};
+
+/// Two connections: a prepared statement is cached by its text, whatever types it was given.
+struct Check {
+    with_types: PgConnection,
+    without: PgConnection,
+}
+
+type Found = Result<(), String>;
+
+impl Check {
+    async fn of(database: &Database) -> Self {
+        let with_types = PgConnection::connect(&database.url).await.unwrap();
+        let without = PgConnection::connect(&database.url).await.unwrap();
+        Self { with_types, without }
+    }
+
+    async fn statement(&mut self, statement: &store::Statement) -> Found {
+        let declared = statement.parameters();
+        let sql = statement.sql;
+        let used = parameters_in(sql);
+        if used != (1..=declared.len()).collect() {
+            return Err(format!("{} parameters are declared, {used:?} are used", declared.len()));
+        }
+        let prepared = self.with_types.prepare_with(sql.into_sql_str(), &declared).await;
+        let prepared = prepared.map_err(|error| message(&error))?;
+        // Where Postgres finds no type by itself, the declared one is the type.
+        if let Ok(inferred) = self.without.prepare(sql.into_sql_str()).await {
+            compare(&declared, &inferred)?;
+        }
+        read(&mut self.without, statement.name(), &prepared, |row| statement.read(row)).await
+    }
+}
+
+/// The numbers of the parameters that stand in the text.
+fn parameters_in(sql: &str) -> BTreeSet<usize> {
+    let number = |text: &str| -> Option<usize> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text[..digits].parse().ok()
+    };
+    sql.split('$').skip(1).filter_map(number).collect()
+}
+
+fn compare(declared: &[PgTypeInfo], inferred: &PgStatement) -> Found {
+    let Some(Either::Left(inferred)) = inferred.parameters() else { return Ok(()) };
+    for (n, (declared, inferred)) in declared.iter().zip(inferred).enumerate() {
+        if declared.name() != inferred.name() {
+            return Err(format!(
+                "parameter ${} is declared as {}, and Postgres takes {}",
+                n + 1,
+                declared.name(),
+                inferred.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Postgres' own message, which names the column and where it stands.
+fn message(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+/// Makes one row with the columns of the statement, and has it read.
+async fn read(
+    connection: &mut PgConnection,
+    name: &str,
+    statement: &PgStatement,
+    read: impl Fn(&PgRow) -> store::Result<()>,
+) -> Found {
+    if statement.columns().is_empty() {
+        return Ok(());
+    }
+    let mut row = "select".to_owned();
+    for column in statement.columns() {
+        let (kind, comma) = (column.type_info().name(), if row.len() > 6 { "," } else { "" });
+        let value = value_of(name, column.name(), kind);
+        let _ = write!(row, "{comma} {value} as \"{}\"", column.name());
+    }
+    let row = sqlx::query(AssertSqlSafe(row.clone()))
+        .fetch_one(connection)
+        .await
+        .map_err(|error| format!("no row can be made: {}: {row}", message(&error)))?;
+    read(&row).map_err(|error| error.to_string())
+}
+
+/// A value that the code understands, by its column or its type.
+fn value_of(statement: &str, column: &str, kind: &str) -> String {
+    let evidence = r#"{"verify_status": 1, "scores": {}, "images": {"face": false,
+        "card_front": false, "card_back": false, "face_global": false}, "biz_type": "s",
+        "attempts": 1, "malformed": []}"#;
+    match (column, kind) {
+        ("kind", "TEXT") if statement == "backtests::claim" => "'backtest'".to_owned(),
+        ("kind", "TEXT") => "'archive'".to_owned(),
+        ("state", "TEXT") => "'decided'".to_owned(),
+        ("outcome", "TEXT") => "'approve'".to_owned(),
+        ("error_class", "TEXT") => "'credentials'".to_owned(),
+        ("answer", "TEXT") => "'new'".to_owned(),
+        ("evidence", "JSONB") => format!("'{evidence}'::jsonb"),
+        (_, "JSONB" | "JSON") => format!("'[]'::{kind}"),
+        (_, "TIMESTAMPTZ") => "now()".to_owned(),
+        (_, "UUID") => "'01990000-0000-7000-8000-000000000001'::uuid".to_owned(),
+        (_, "BYTEA") => "'\\x00'::bytea".to_owned(),
+        (_, "BOOL") => "true".to_owned(),
+        (_, kind) if kind.ends_with("[]") => format!("'{{}}'::{kind}"),
+        (_, kind) => format!("'1'::{kind}"),
+    }
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let mut check = Check::of(&new_database().await).await;
+    let mut wrong = Vec::new();
+    let mut names = BTreeSet::new();
+    for statement in all_statements() {
+        if !names.insert(statement.name()) {
+            wrong.push(format!("{}: declared twice", statement.name()));
+        }
+        if let Err(what) = check.statement(statement).await {
+            wrong.push(format!("{}: {what}", statement.name()));
+        }
+    }
+    assert!(names.len() > 100, "only {} statements are known", names.len());
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn every_list_fits_the_schema() {
+    let mut check = Check::of(&new_database().await).await;
+    let mut wrong = Vec::new();
+    for filter in filters() {
+        for before in [None, Some(VerificationId(uuid::Uuid::nil()))] {
+            // A refetch of many has no filter by outcome.
+            let refetched = if filter.outcome.is_some() { 1 } else { 3 };
+            for statement in built(&filter, before).into_iter().take(refetched) {
+                let sql = AssertSqlSafe(statement.sql.clone()).into_sql_str();
+                let found = match check.without.prepare(sql).await {
+                    Ok(prepared) => {
+                        read(&mut check.with_types, statement.name, &prepared, statement.read).await
+                    }
+                    Err(error) => Err(message(&error)),
+                };
+                if let Err(what) = found {
+                    wrong.push(format!("{}: {what}: {filter:?}", statement.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// No filter, each alone, and each two together.
+fn filters() -> Vec<Filter> {
+    let narrowed: [fn(&mut Filter); 11] = [
+        |filter| filter.biz_type = BizType::parse("scene").ok(),
+        |filter| filter.biz_id = BizId::parse("task").ok(),
+        |filter| filter.reference = Some("reference".to_owned()),
+        |filter| filter.state = Some(State::Pending),
+        |filter| filter.state = Some(State::Failed),
+        |filter| filter.outcome = Some(Outcome::Approve),
+        |filter| filter.outcome = Some(Outcome::Review),
+        |filter| filter.created_after = Some(time::OffsetDateTime::UNIX_EPOCH),
+        |filter| filter.created_before = Some(time::OffsetDateTime::UNIX_EPOCH),
+        |filter| filter.error_code = Some("NoPermission".to_owned()),
+        |filter| filter.scenes = Some(vec![BizType::parse("scene").unwrap()]),
+    ];
+    let mut filters = vec![Filter::default()];
+    for (n, first) in narrowed.iter().enumerate() {
+        for second in &narrowed[n..] {
+            let mut filter = Filter::default();
+            first(&mut filter);
+            second(&mut filter);
+            filters.push(filter);
+        }
+    }
+    filters
+}
+
+#[test]
+fn a_statement_with_many_parts_says_its_name_to_the_server() {
+    for statement in all_statements() {
+        let parts = statement.sql.matches(" as (").count()
+            + statement.sql.matches(" as materialized (").count();
+        let name = format!("/* verdict {} */\n", statement.name());
+        let named = statement.sql.starts_with("/* verdict ");
+        assert!(named || parts < 3, "{}: move it to store/sql", statement.name());
+        assert!(!named || statement.sql.starts_with(&name), "{name}: names another");
+    }
+}
+
+#[test]
+fn a_claim_in_turn_differs_from_a_claim_only_by_its_marked_lines() {
+    let sql = |name: &str| {
+        let all = all_statements();
+        all.iter().find(|statement| statement.name() == name).unwrap().sql
+    };
+    let (claim, in_turn) = (sql("claims::claim"), sql("claims::claim_in_turn"));
+    let unmarked = in_turn.lines().filter(|line| !line.ends_with("-- in turn"));
+    assert!(claim.lines().skip(1).eq(unmarked.skip(1)));
+}
