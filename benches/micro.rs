@@ -23,7 +23,7 @@ use verdict::domain::ids::{Ids, VerificationId};
 use verdict::policy::{Policy, decide};
 use verdict::provider;
 use verdict::vault::webhook::{sign, verify};
-use verdict::vault::{Key, KeyRing, Place, Secret, SignedHeaders, Vault};
+use verdict::vault::{Key, KeyRing, SealedAt, Secret, SignedHeaders, Vault};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
 
@@ -118,7 +118,7 @@ fn seal(c: &mut Criterion) {
     let vault = Vault::new(ring);
     let id: VerificationId = Ids::counted(1).next(NOW);
     let (key, wrapped) = vault.new_data_key(id).unwrap();
-    let place = Place { table: "results", row: Uuid::from_u128(1), column: "sealed_body" };
+    let at = SealedAt::ResultBody(verdict::domain::ids::ResultId(Uuid::from_u128(1)));
 
     let mut group = c.benchmark_group("seal");
     for (name, length) in [("4 KiB", 4 * 1024), ("256 KiB", 256 * 1024)] {
@@ -132,11 +132,11 @@ fn seal(c: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new("seal", name), |b| {
-            b.iter(|| key.seal(&place, black_box(&body)).unwrap());
+            b.iter(|| key.seal(at, black_box(&body)).unwrap());
         });
-        let sealed = key.seal(&place, &body).unwrap();
+        let sealed = key.seal(at, &body).unwrap();
         group.bench_function(BenchmarkId::new("open", name), |b| {
-            b.iter(|| key.open(&place, black_box(&sealed)).unwrap());
+            b.iter(|| key.open(at, black_box(&sealed)).unwrap());
         });
     }
     group.throughput(Throughput::Elements(1));

@@ -36,7 +36,9 @@ use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::signals::Signals;
-use crate::vault::{AuditSeal, DataKey, PersonIndex, Vault, WrappedKey, installation};
+use crate::vault::audit_seal::{AUDIT, AuditSeal};
+use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
+use crate::vault::{DataKey, Vault, WrappedKey};
 use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::worker::policies::{Current, Policies};
@@ -284,8 +286,8 @@ impl WorkerParts {
         let now = clock.now();
         // Only now: a process that was refused has wrapped nothing, and its key is not needed.
         outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
-        let persons = named_key(&self.vault, store, installation::PERSON_INDEX, now).await?;
-        let audit = named_key(&self.vault, store, installation::AUDIT, now).await?;
+        let persons = named_key(&self.vault, store, PERSON_INDEX, now).await?;
+        let audit = named_key(&self.vault, store, AUDIT, now).await?;
         let policies = policies_in_use(store, &self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
         let provider =
@@ -388,7 +390,7 @@ fn vault_of(config: &Config, role: Role) -> anyhow::Result<Option<Arc<Vault>>> {
 /// The blind index of this installation's persons.
 pub async fn person_index(config: &Config, store: &Store) -> anyhow::Result<PersonIndex> {
     let now = Clock::system().now();
-    let key = named_key(&vault(config)?, store, installation::PERSON_INDEX, now).await?;
+    let key = named_key(&vault(config)?, store, PERSON_INDEX, now).await?;
     Ok(PersonIndex::new(key))
 }
 
@@ -398,10 +400,10 @@ pub async fn audit_seal(config: &Config, store: &Store) -> anyhow::Result<Option
     if !config.has_vault_keys() {
         return Ok(None);
     }
-    let Some((key_id, bytes)) = store.find_named_key(installation::AUDIT).await? else {
+    let Some((key_id, bytes)) = store.find_named_key(AUDIT).await? else {
         return Ok(None);
     };
-    let key = vault(config)?.open_named_key(installation::AUDIT, &WrappedKey { key_id, bytes })?;
+    let key = vault(config)?.open_named_key(AUDIT, &WrappedKey { key_id, bytes })?;
     Ok(Some(AuditSeal::new(key)))
 }
 

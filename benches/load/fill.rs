@@ -3,7 +3,8 @@
 use sqlx::Executor;
 use uuid::Uuid;
 use verdict::domain::clock::Clock;
-use verdict::vault::{Key, KeyRing, Vault, installation};
+use verdict::vault::person_index::PERSON_INDEX;
+use verdict::vault::{Key, KeyRing, Vault};
 
 use crate::environment::{Database, VAULT_KEY};
 
@@ -25,9 +26,9 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
     // A service that finds nothing its key opens takes it for another one: what is made below opens
     // with none.
     let ring = KeyRing::new(vec![Key::parse("bench".to_owned(), VAULT_KEY)?])?;
-    let (_, named) = Vault::new(ring).new_named_key(installation::PERSON_INDEX)?;
+    let (_, named) = Vault::new(ring).new_named_key(PERSON_INDEX)?;
     let (store, now) = (database.store(1)?, Clock::system().now());
-    store.named_key(installation::PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
+    store.named_key(PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
     let mut first = from;
     while first <= to {
         let last = to.min(first + CHUNK - 1);

@@ -29,7 +29,7 @@ use super::purpose::require_purpose;
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
 use crate::domain::verification::State as Standing;
-use crate::images::archive::{ImageId, Share};
+use crate::images::archive::{ImageId, MemoryPermit};
 use crate::store::images::ImageRow;
 use crate::vault::WrappedKey;
 
@@ -129,7 +129,7 @@ pub async fn read(
     let Some(wanted) = wanted(&headers, &etag, length)? else {
         return respond(&shown_as, length, None);
     };
-    let mut share = archive.room_for(length).await.ok_or_else(|| {
+    let mut permit = archive.memory_for(length).await.ok_or_else(|| {
         Problem::unavailable()
             .detail("Too many images are being read; try again")
             .retry_after(RETRY_AFTER)
@@ -146,7 +146,7 @@ pub async fn read(
         .ok_or_else(|| "the object store does not have it".to_owned())
         .and_then(|sealed| {
             let key = vault.open_data_key(id, &wrapped).map_err(|error| error.to_string())?;
-            image.with_place(|place| key.open(place, &sealed)).map_err(|error| error.to_string())
+            key.open(image.sealed_at(), &sealed).map_err(|error| error.to_string())
         })
         .map_err(|error| {
             tracing::error!(error, verification = %id, "image cannot be decrypted");
@@ -156,8 +156,8 @@ pub async fn read(
         tracing::error!(verification = %id, "image length differs from its row");
         return Err(Problem::internal());
     }
-    share.shrink_to(length);
-    let bytes = Bytes::from_owner(Shown { opened, _share: share });
+    permit.shrink_to(length);
+    let bytes = Bytes::from_owner(Shown { opened, _permit: permit });
     respond(&shown_as, length, Some((wanted, bytes)))
 }
 
@@ -167,7 +167,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A decrypted image. When its last reader is done, it is wiped and its memory returned.
 struct Shown {
     opened: Zeroizing<Vec<u8>>,
-    _share: Share,
+    _permit: MemoryPermit,
 }
 
 impl AsRef<[u8]> for Shown {

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::purpose::require_purpose;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::verification::State as Standing;
-use crate::vault::{Place, WrappedKey};
+use crate::vault::{SealedAt, WrappedKey};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct MaterialView {
@@ -95,11 +95,13 @@ pub async fn handler(
     };
     let result_id = ResultId(sealed.result_id);
     let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped };
-    let place = Place { table: "material", row: sealed.result_id, column: "sealed" };
     let person = vault
         .open_data_key(id, &wrapped)
         .map_err(|error| error.to_string())
-        .and_then(|key| key.open(&place, &sealed.sealed).map_err(|error| error.to_string()))
+        .and_then(|key| {
+            key.open(SealedAt::Material(result_id), &sealed.sealed)
+                .map_err(|error| error.to_string())
+        })
         .and_then(|text| serde_json::from_slice(&text).map_err(|_| "not JSON".to_owned()))
         .map_err(|error| {
             tracing::error!(error, verification = %id, "material cannot be decrypted");

@@ -4,11 +4,7 @@ use super::Api;
 use super::problem::Problem;
 use crate::domain::ids::{ReviewId, VerificationId};
 use crate::store::reviews::SealedReview;
-use crate::vault::{Place, WrappedKey};
-
-fn place(review: uuid::Uuid) -> Place<'static> {
-    Place { table: "reviews", row: review, column: "note" }
-}
+use crate::vault::{SealedAt, WrappedKey};
 
 pub(super) async fn seal(
     api: &Api,
@@ -24,7 +20,9 @@ pub(super) async fn seal(
     vault
         .open_data_key(id, &WrappedKey { key_id, bytes })
         .map_err(|error| error.to_string())
-        .and_then(|key| key.seal(&place(review.0), note.as_bytes()).map_err(|e| e.to_string()))
+        .and_then(|key| {
+            key.seal(SealedAt::ReviewNote(review.0), note.as_bytes()).map_err(|e| e.to_string())
+        })
         .map_err(|error| {
             tracing::error!(error, verification = %id, "note cannot be sealed");
             Problem::internal()
@@ -47,7 +45,9 @@ pub(super) fn open(
     vault
         .open_data_key(id, &wrapped)
         .map_err(|error| error.to_string())
-        .and_then(|key| key.open(&place(review.id), note).map_err(|error| error.to_string()))
+        .and_then(|key| {
+            key.open(SealedAt::ReviewNote(review.id), note).map_err(|error| error.to_string())
+        })
         .and_then(|text| String::from_utf8(text.to_vec()).map_err(|_| "not UTF-8".to_owned()))
         .map(Some)
         .map_err(|error| {

@@ -14,13 +14,14 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::room::Room;
-pub use super::room::Share;
+use super::memory_budget::MemoryBudget;
+pub use super::memory_budget::MemoryPermit;
+pub use super::s3::TIMEOUT;
 use super::s3::{self, PutStatus, S3, Seen};
 use crate::causes::{self, Cause, Service};
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
-use crate::vault::Place;
+use crate::vault::SealedAt;
 
 /// Where objects are kept.
 #[derive(Clone, Debug)]
@@ -38,13 +39,10 @@ impl Settings {
     }
 }
 
-/// For one request to the store, its repeats included.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Bytes of images in memory at once for those who read them.
-const ROOM: usize = 32 * 1024 * 1024;
-/// Readers who are slow hold it; who waits longer is told to come back.
-const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
+const READING_BYTES: usize = 32 * 1024 * 1024;
+/// Slow readers hold that memory. A reader that waits longer than this gets 503.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// Names of objects held in memory at once.
 const LISTED: usize = 1000;
 /// Put to find out whether there is room: as large as images usually are.
@@ -98,10 +96,8 @@ pub struct ImageId {
 }
 
 impl ImageId {
-    /// Where it is sealed to: moved anywhere else it does not open.
-    pub fn with_place<T>(&self, using: impl FnOnce(&Place<'_>) -> T) -> T {
-        let column = self.kind.to_string();
-        using(&Place { table: "images", row: self.result.0, column: &column })
+    pub fn sealed_at(&self) -> SealedAt {
+        SealedAt::Image(self.result, self.kind)
     }
 }
 
@@ -117,7 +113,7 @@ pub struct Archive {
     root: Option<PathBuf>,
     /// The store cannot put "only if absent": configured, or found out.
     unconditional: Arc<AtomicBool>,
-    reading: Room,
+    reading: MemoryBudget,
     asked: Arc<Mutex<Option<Asked>>>,
 }
 
@@ -151,18 +147,18 @@ impl Archive {
             prefix,
             root: None,
             unconditional: Arc::default(),
-            reading: Room::new(ROOM),
+            reading: MemoryBudget::new(READING_BYTES),
             asked: Arc::default(),
         }
     }
 
-    /// Room for reading an image of that length in the clear. It is opened as a whole, whatever part
-    /// of it is asked for: one seal covers all of it, and nothing of it can be trusted before. While
-    /// it is opened it is there twice, sealed and in the clear; the caller gives half of the share
-    /// back then, and the rest when nobody reads any more. `None`: there is none in time.
-    pub async fn room_for(&self, length: usize) -> Option<Share> {
-        let taken = self.reading.take(length.saturating_mul(2));
-        tokio::time::timeout(WAIT_FOR_ROOM, taken).await.ok().flatten()
+    /// Memory for opening an image of that length. An image is opened whole, whatever part of it is
+    /// requested: one seal covers all of it, and no part can be trusted before. Until it is open it
+    /// is in memory twice, sealed and in the clear; then the caller releases half of the permit, and
+    /// the rest when the last reader is done. `None`: no memory became free in time.
+    pub async fn memory_for(&self, length: usize) -> Option<MemoryPermit> {
+        let taken = self.reading.acquire(length.saturating_mul(2));
+        tokio::time::timeout(MEMORY_WAIT, taken).await.ok().flatten()
     }
 
     fn folder(&self, verification: VerificationId) -> Path {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::format::Recognised;
 use super::guard::{AllowedHosts, Refusal, vet};
-use super::room::{Room, Share};
+use super::memory_budget::{MemoryBudget, MemoryPermit};
 
 /// Limits of a download.
 #[derive(Clone, Debug)]
@@ -32,9 +32,9 @@ pub struct Settings {
 
 /// An image in hand.
 pub struct Picture {
-    /// Its share of the memory that downloads may take.
-    _room: Share,
-    /// What it is.
+    /// Of the memory that downloads may use.
+    _memory: MemoryPermit,
+    /// Its format and size.
     pub recognised: Recognised,
     /// All of it; wiped when dropped.
     pub bytes: Zeroizing<Vec<u8>>,
@@ -48,13 +48,13 @@ impl fmt::Debug for Picture {
 
 /// Why there is no image. The reasons are a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
-    /// The link has died: the provider makes a new one when it is asked again.
-    Dead,
-    /// May pass.
-    Passing(&'static str),
-    /// Will be the same the next time.
-    Never(&'static str),
+pub enum DownloadError {
+    /// The link has expired. The provider makes a new one when it is asked again.
+    LinkExpired,
+    /// A retry may succeed.
+    Transient(&'static str),
+    /// A retry fails in the same way.
+    Permanent(&'static str),
 }
 
 /// Looks names up: a function, so that tests can have names of their own.
@@ -62,15 +62,14 @@ pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
 /// What a lookup answers.
 pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Bytes of images that may be in memory at once, their sealed forms not counted: many small ones
-/// or few large ones.
-const ROOM: usize = 32 * 1024 * 1024;
+/// Bytes of images that may be in memory at once, their sealed forms not counted.
+const MEMORY: usize = 32 * 1024 * 1024;
 
 /// Follows links.
 #[derive(Debug)]
 pub struct Downloader {
     settings: Settings,
-    room: Room,
+    memory: MemoryBudget,
     http: reqwest::Client,
 }
 
@@ -94,12 +93,12 @@ impl Downloader {
             .http1_only()
             .dns_resolver(Arc::new(resolver))
             .build()?;
-        let room = Room::new(ROOM.max(settings.max_bytes));
-        Ok(Self { settings, room, http })
+        let memory = MemoryBudget::new(MEMORY.max(settings.max_bytes));
+        Ok(Self { settings, memory, http })
     }
 
     /// Fetches one image. The link is a secret: whoever has it needs no key.
-    pub async fn fetch(&self, link: &SecretString) -> Result<Picture, Missed> {
+    pub async fn fetch(&self, link: &SecretString) -> Result<Picture, DownloadError> {
         let limit = self.settings.max_bytes;
         let url = self.settings.allowed.admit(link.expose_secret()).map_err(refused)?;
         let mut response = self.http.get(url).send().await.map_err(|error| failure(&error))?;
@@ -107,32 +106,34 @@ impl Downloader {
             StatusCode::OK => {}
             // Expired, or no longer there, as the vendor's object store says it.
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {
-                return Err(Missed::Dead);
+                return Err(DownloadError::LinkExpired);
             }
-            status if status.is_redirection() => return Err(Missed::Never("redirect")),
-            status if status.is_server_error() => return Err(Missed::Passing("server-error")),
+            status if status.is_redirection() => return Err(DownloadError::Permanent("redirect")),
+            status if status.is_server_error() => {
+                return Err(DownloadError::Transient("server-error"));
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                return Err(Missed::Passing("server-busy"));
+                return Err(DownloadError::Transient("server-busy"));
             }
-            _ => return Err(Missed::Dead),
+            _ => return Err(DownloadError::LinkExpired),
         }
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
         if announced.is_some_and(|length| length > limit) {
-            return Err(Missed::Never("too-large"));
+            return Err(DownloadError::Permanent("too-large"));
         }
         // One that does not say how long it is may be as long as any.
-        let room = self.room.take(announced.unwrap_or(limit)).await;
-        let room = room.ok_or(Missed::Passing("no-room"))?;
+        let memory = self.memory.acquire(announced.unwrap_or(limit)).await;
+        let memory = memory.ok_or(DownloadError::Transient("no-room"))?;
         // Growing leaves unwiped copies behind; a length that is a lie costs a moment's memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limit).min(limit)));
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
             if bytes.len() + chunk.len() > limit {
-                return Err(Missed::Never("too-large"));
+                return Err(DownloadError::Permanent("too-large"));
             }
             bytes.extend_from_slice(&chunk);
         }
-        let recognised = Recognised::of(&bytes).ok_or(Missed::Never("not-an-image"))?;
-        Ok(Picture { _room: room, recognised, bytes })
+        let recognised = Recognised::of(&bytes).ok_or(DownloadError::Permanent("not-an-image"))?;
+        Ok(Picture { _memory: memory, recognised, bytes })
     }
 }
 
@@ -167,8 +168,8 @@ async fn system_lookup(name: String) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
 }
 
-fn refused(refusal: Refusal) -> Missed {
-    Missed::Never(match refusal {
+fn refused(refusal: Refusal) -> DownloadError {
+    DownloadError::Permanent(match refusal {
         Refusal::NotAUrl => "refused-not-a-url",
         Refusal::Scheme => "refused-scheme",
         Refusal::UserInfo => "refused-user-info",
@@ -179,7 +180,7 @@ fn refused(refusal: Refusal) -> Missed {
 }
 
 /// An error of reqwest, without its text: that one holds the link.
-fn failure(error: &reqwest::Error) -> Missed {
+fn failure(error: &reqwest::Error) -> DownloadError {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
@@ -187,7 +188,7 @@ fn failure(error: &reqwest::Error) -> Missed {
         }
         source = cause.source();
     }
-    Missed::Passing(match error {
+    DownloadError::Transient(match error {
         error if error.is_connect() => "no-connection",
         error if error.is_timeout() => "timeout",
         _ => "cut",

@@ -8,7 +8,7 @@
 //! | [`mod@format`] | what the bytes are, by themselves |
 //! | [`archive`] | the object store |
 //! | [`s3`] | reaching a store that speaks S3 |
-//! | [`room`] | how much of all that is in memory at once |
+//! | [`memory_budget`] | how many bytes of images may be in memory at once |
 //!
 //! A link comes from outside, through an answer that a phone had a hand in: whoever can put a link
 //! of their own there would have us ask inside our network for them (SSRF). So a link has to pass
@@ -20,9 +20,9 @@ pub mod archive;
 pub mod download;
 pub mod format;
 pub mod guard;
-pub mod room;
+pub mod memory_budget;
 pub mod s3;
 
 pub use archive::Archive;
-pub use download::{Downloader, Missed, Picture};
+pub use download::{DownloadError, Downloader, Picture};
 pub use guard::AllowedHosts;

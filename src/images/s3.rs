@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::header::{ETAG, HeaderValue, LAST_MODIFIED};
 use http::uri::Authority;
@@ -15,8 +16,10 @@ use object_store::{ClientOptions, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::archive::TIMEOUT;
 use crate::causes::{self, Cause};
+
+/// Of one request to an object store, its retries included.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An S3-compatible store.
 #[derive(Clone, Debug)]

@@ -2,10 +2,12 @@
 //!
 //! | File | What lives there |
 //! |---|---|
-//! | [`seal`] | data keys, and the sealed form of one value in one place |
+//! | [`seal`] | data keys, and the sealed form of one value |
+//! | [`sealed_at`] | what a sealed value is, and whose |
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
-//! | [`installation`] | keys of the installation: blind index of persons, checkpoints of the audit |
+//! | [`person_index`] | the keyed hash of an identity number |
+//! | [`audit_seal`] | the signature of the audit's checkpoints |
 //! | `locked` | memory for keys that is never swapped out |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
 //!
@@ -13,14 +15,18 @@
 //! source, the one exception to "randomness comes in through `domain::ids`".
 
 pub mod api_key;
-pub mod installation;
+pub mod audit_seal;
 mod locked;
+pub mod person_index;
 pub mod ring;
 pub mod seal;
+pub mod sealed_at;
 pub mod webhook;
 
-pub use installation::{AuditSeal, PersonIndex};
+pub use audit_seal::AuditSeal;
 pub use locked::all_keys_are_locked;
+pub use person_index::PersonIndex;
 pub use ring::{Key, KeyError, KeyRing, OpenError, Vault, WrappedKey};
-pub use seal::{DataKey, Place, Refused, SealError};
+pub use seal::{DataKey, Refused, SealError};
+pub use sealed_at::SealedAt;
 pub use webhook::{Refusal, Secret, SecretError, SignedHeaders};

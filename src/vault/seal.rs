@@ -1,4 +1,4 @@
-//! Sealing one value so that it opens only in its own place.
+//! Data keys, and the sealed form of one value.
 //!
 //! Sealed form: one version byte, a random nonce of 12 bytes, then ciphertext and tag of
 //! AES-256-GCM-SIV (RFC 8452), which stays safe even if a nonce should ever repeat.
@@ -7,8 +7,11 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
-use uuid::Uuid;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use super::sealed_at::SealedAt;
 
 /// The only sealed form there is so far.
 const VERSION: u8 = 1;
@@ -32,23 +35,6 @@ pub struct SealError;
 #[error("the sealed bytes do not open in this place with this key")]
 pub struct Refused;
 
-/// Where a sealed value lives. Moved anywhere else, it does not open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// Table.
-    pub table: &'a str,
-    /// Primary key of the row.
-    pub row: Uuid,
-    /// Column.
-    pub column: &'a str,
-}
-
-impl Place<'_> {
-    fn label(&self) -> Vec<u8> {
-        label(&[b"value", self.table.as_bytes(), self.row.as_bytes(), self.column.as_bytes()])
-    }
-}
-
 /// Seals and opens everything of one verification.
 #[derive(Clone)]
 pub struct DataKey(pub(super) KeyBytes);
@@ -62,13 +48,21 @@ impl DataKey {
     }
 
     /// Seals a value for one place. 29 bytes longer than the value; never the same twice.
-    pub fn seal(&self, place: &Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        seal(&self.0, &place.label(), plaintext)
+    pub fn seal(&self, at: SealedAt, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        seal(&self.0, &at.label(), plaintext)
     }
 
     /// Opens what [`DataKey::seal`] made for the same place.
-    pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
-        open(&self.0, &place.label(), sealed)
+    pub fn open(&self, at: SealedAt, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        open(&self.0, &at.label(), sealed)
+    }
+
+    /// HMAC-SHA-256 over parts, each behind its length. The first names the purpose.
+    pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104 §3)")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice()).expect("any key length");
+        mac.update(&label(parts));
+        mac.finalize().into_bytes().into()
     }
 }
 

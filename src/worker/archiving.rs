@@ -18,7 +18,7 @@ use crate::domain::image::{ImageKind, ImageMode};
 use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::format::Recognised;
-use crate::images::{Archive, Downloader, Missed, Picture};
+use crate::images::{Archive, DownloadError, Downloader, Picture};
 use crate::store::images::{Fate, SettledImage};
 use crate::store::tasks::{AskedAgain, Task, Then, Work};
 use crate::vault::{DataKey, WrappedKey};
@@ -232,9 +232,9 @@ async fn fetch(
             };
             (Fetched::Settled(image), "fetched")
         }
-        Err(Missed::Dead) => (Fetched::Dead, "link-dead"),
-        Err(Missed::Passing(why)) => (Fetched::Passing, why),
-        Err(Missed::Never(why)) => (Fetched::Settled(lost(kind, why)), why),
+        Err(DownloadError::LinkExpired) => (Fetched::Dead, "link-dead"),
+        Err(DownloadError::Transient(why)) => (Fetched::Passing, why),
+        Err(DownloadError::Permanent(why)) => (Fetched::Settled(lost(kind, why)), why),
     };
     metrics::counter!("verdict_image_downloads_total", "outcome" => outcome.1).increment(1);
     Ok(outcome.0)
@@ -283,7 +283,7 @@ async fn already_kept(
     key: &DataKey,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, ArchiveError> {
     let kept = archive.get(image).await?;
-    Ok(kept.and_then(|sealed| image.with_place(|place| key.open(place, &sealed).ok())))
+    Ok(kept.and_then(|sealed| key.open(image.sealed_at(), &sealed).ok()))
 }
 
 async fn seal(
@@ -292,12 +292,12 @@ async fn seal(
     bytes: Zeroizing<Vec<u8>>,
 ) -> anyhow::Result<(Vec<u8>, Zeroizing<Vec<u8>>)> {
     if bytes.len() < LARGE {
-        let sealed = image.with_place(|place| key.seal(place, &bytes))?;
+        let sealed = key.seal(image.sealed_at(), &bytes)?;
         return Ok((sealed, bytes));
     }
     let (key, image) = (key.clone(), *image);
     let sealing = tokio::task::spawn_blocking(move || {
-        image.with_place(|place| key.seal(place, &bytes)).map(|sealed| (sealed, bytes))
+        key.seal(image.sealed_at(), &bytes).map(|sealed| (sealed, bytes))
     });
     Ok(sealing.await??)
 }

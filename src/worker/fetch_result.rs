@@ -16,7 +16,6 @@ use crate::causes::Cause;
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::evidence::{Evidence, History, MOST_COUNTED};
-use crate::domain::ids::ResultId;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::State;
 use crate::policy::{self, Policy};
@@ -26,7 +25,7 @@ use crate::store::accounts::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::{Completion, NewResult, NextStep, ShadowDecision, Written};
 use crate::traces;
-use crate::vault::{DataKey, OpenError, Place, WrappedKey};
+use crate::vault::{DataKey, OpenError, SealedAt, WrappedKey};
 
 /// What was known about the account when the call went out.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +84,10 @@ async fn ask_and_write(
     if fetched.result.simulated {
         metrics::counter!("verdict_simulated_answers_total").increment(1);
     }
-    let sealed =
-        heard.as_ref().ok().map(|answer| key.seal(&body_of(fetched.result.id), &answer.body));
+    let sealed = heard
+        .as_ref()
+        .ok()
+        .map(|answer| key.seal(SealedAt::ResultBody(fetched.result.id), &answer.body));
     let said = person_in(&heard);
     let material =
         said.map(|material| material::seal(material, fetched.result.id, &key, &worker.persons));
@@ -258,11 +259,6 @@ async fn reschedule(worker: &Worker, claimed: &Claimed, next: NextStep, error: &
             %error, cause = error.cause().code(), verification = %id, "could not reschedule"
         ),
     }
-}
-
-/// Where a raw body is sealed to: it opens nowhere else.
-pub fn body_of(id: ResultId) -> Place<'static> {
-    Place { table: "results", row: id.0, column: "sealed_body" }
 }
 
 fn data_key(

@@ -11,15 +11,10 @@ use zeroize::Zeroizing;
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
 use crate::provider::Material;
-use crate::vault::{DataKey, Place, SealError};
+use crate::vault::{DataKey, SealError, SealedAt};
 
 /// Most recordings of one answer that are kept.
 const MOST_VIDEOS: u8 = 9;
-
-/// Where the document is sealed to: it opens nowhere else.
-fn place(id: ResultId) -> Place<'static> {
-    Place { table: "tasks", row: id.0, column: "links" }
-}
 
 /// Links in hand, and what is to be done with what they lead to.
 pub struct Links {
@@ -81,7 +76,7 @@ pub fn seal(
     let live = links.iter().filter_map(|(_, link)| lives_for(link, now)).min();
     let written = Written { keep: mode == ImageMode::Archive, links };
     serde_json::to_writer(&mut *text, &written).map_err(|_| SealError)?;
-    let sealed = key.seal(&place(id), &text)?;
+    let sealed = key.seal(SealedAt::ImageLinks(id), &text)?;
     Ok(Some(SealedLinks { sealed, live: live.unwrap_or(LIVE) }))
 }
 
@@ -97,7 +92,7 @@ fn lives_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
 
 /// Opens them again; `None`: altered, or of another key.
 pub fn open(sealed: &[u8], id: ResultId, key: &DataKey) -> Option<Links> {
-    let text = key.open(&place(id), sealed).ok()?;
+    let text = key.open(SealedAt::ImageLinks(id), sealed).ok()?;
     let read: Read = serde_json::from_slice(&text).ok()?;
     let links = read.links.into_iter().map(|(kind, link)| Some((kind.parse().ok()?, link.into())));
     Some(Links { keep: read.keep, links: links.collect::<Option<_>>()? })

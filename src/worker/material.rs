@@ -8,12 +8,7 @@ use zeroize::Zeroizing;
 use crate::domain::ids::ResultId;
 use crate::provider::{CardDate, FaceQuality, IdCard, Material};
 use crate::store::completions::NewMaterial;
-use crate::vault::{DataKey, PersonIndex, Place, SealError};
-
-/// Where the document is sealed to: it opens nowhere else.
-pub fn material_of(id: ResultId) -> Place<'static> {
-    Place { table: "material", row: id.0, column: "sealed" }
-}
+use crate::vault::{DataKey, PersonIndex, SealError, SealedAt};
 
 /// Seals what the answer says of the person. Links to images are left out: they die within
 /// minutes, and whoever has one needs no key to follow it.
@@ -29,7 +24,7 @@ pub fn seal(
     let on_card = || material.id_card.as_ref()?.number.as_ref();
     let number = material.number.as_ref().or_else(on_card);
     Ok(NewMaterial {
-        sealed: key.seal(&material_of(id), &text)?,
+        sealed: key.seal(SealedAt::Material(id), &text)?,
         person: number.and_then(|number| persons.digest(number.expose_secret())),
     })
 }

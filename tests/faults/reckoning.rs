@@ -12,8 +12,8 @@ use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::policy::{Policy, decide};
 use verdict::provider;
+use verdict::vault::SealedAt;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
-use verdict::worker::fetch_result::body_of;
 use zeroize::Zeroizing;
 
 use super::ledger::{Entry, Ledger, Prescribed};
@@ -355,7 +355,7 @@ fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
     let key_id = row.get::<Option<String>, _>("key_id")?;
     let wrapped = WrappedKey { key_id, bytes: row.get("wrapped") };
     let key = vault.open_data_key(VerificationId(row.get("verification_id")), &wrapped).ok()?;
-    key.open(&body_of(ResultId(row.get("id"))), row.get("sealed_body")).ok()
+    key.open(SealedAt::ResultBody(ResultId(row.get("id"))), row.get("sealed_body")).ok()
 }
 
 /// The body still says what was understood of it, as far as the evidence comes from the body.

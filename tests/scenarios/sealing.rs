@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::harness::{Options, Setting, TestApp, callback, eventually, now, vault_secret};
 use verdict::domain::ids::ResultId;
+use verdict::vault::SealedAt;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
-use verdict::worker::fetch_result::body_of;
 
 fn vault() -> Vault {
     let key = Key::parse("test", &vault_secret("test")).expect("a key");
@@ -17,7 +17,7 @@ async fn open(app: &TestApp, id: ResultId) -> String {
     let sealed = app.store.sealed_body(id).await.unwrap().expect("it is kept");
     let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
     let key = vault().open_data_key(sealed.verification_id, &wrapped).expect("the key opens");
-    let body = key.open(&body_of(id), &sealed.body).expect("the body opens");
+    let body = key.open(SealedAt::ResultBody(id), &sealed.body).expect("the body opens");
     String::from_utf8_lossy(&body).into_owned()
 }
 
@@ -62,8 +62,8 @@ async fn a_body_moved_to_another_row_does_not_open() {
     let sealed = app.store.sealed_body(of(&a)).await.unwrap().unwrap();
     let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
     let key = vault().open_data_key(sealed.verification_id, &wrapped).unwrap();
-    assert!(key.open(&body_of(of(&a)), &sealed.body).is_ok());
-    assert!(key.open(&body_of(of(&b)), &sealed.body).is_err());
+    assert!(key.open(SealedAt::ResultBody(of(&a)), &sealed.body).is_ok());
+    assert!(key.open(SealedAt::ResultBody(of(&b)), &sealed.body).is_err());
     // Nor does the key open for another verification.
     let other = app.store.sealed_body(of(&b)).await.unwrap().unwrap();
     assert!(vault().open_data_key(other.verification_id, &wrapped).is_err());

@@ -13,15 +13,15 @@ use object_store::{
 use super::*;
 
 #[tokio::test]
-async fn those_who_read_images_share_the_memory() {
+async fn readers_of_images_share_a_memory_budget() {
     let folder = tempfile::TempDir::new().unwrap();
     let archive = Archive::open(&Settings::Folder(folder.path().to_owned())).unwrap();
     // Sealed and in the clear it fills all of it; in the clear a half.
-    let mut share = archive.room_for(ROOM / 2).await.unwrap();
-    assert!(archive.clone().room_for(1).now_or_never().is_none());
-    share.shrink_to(ROOM / 2);
-    assert!(archive.room_for(ROOM / 4).now_or_never().is_some());
-    assert!(archive.room_for(ROOM / 4 + 1).now_or_never().is_none());
+    let mut permit = archive.memory_for(READING_BYTES / 2).await.unwrap();
+    assert!(archive.clone().memory_for(1).now_or_never().is_none());
+    permit.shrink_to(READING_BYTES / 2);
+    assert!(archive.memory_for(READING_BYTES / 4).now_or_never().is_some());
+    assert!(archive.memory_for(READING_BYTES / 4 + 1).now_or_never().is_none());
 }
 
 /// A folder on a file system without hard links: SMB, exFAT, s3fs, gcsfuse.

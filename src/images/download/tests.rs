@@ -63,7 +63,7 @@ fn lookup(answers: Vec<Vec<&'static str>>) -> (Lookup, Arc<AtomicUsize>) {
     (lookup, asked)
 }
 
-async fn fetch(answer: Vec<u8>, endless: bool) -> Result<Picture, Missed> {
+async fn fetch(answer: Vec<u8>, endless: bool) -> Result<Picture, DownloadError> {
     let (port, _) = server(answer, endless).await;
     let (lookup, _) = lookup(vec![vec!["127.0.0.1"]]);
     let downloader = Downloader::with_lookup(settings(port), lookup).unwrap();
@@ -85,50 +85,60 @@ async fn whatever_else_is_answered_is_not() {
     let large = vec![0xff; LIMIT + 1];
     let page = b"<html>".as_slice();
     for (what, answer, endless, missed) in [
-        ("expired", answer("403 Forbidden", b"<Error/>"), false, Missed::Dead),
-        ("not there", answer("404 Not Found", b""), false, Missed::Dead),
-        ("ill", answer("503 Service Unavailable", b""), false, Missed::Passing("server-error")),
-        ("busy", answer("429 Too Many Requests", b""), false, Missed::Passing("server-busy")),
+        ("expired", answer("403 Forbidden", b"<Error/>"), false, DownloadError::LinkExpired),
+        ("not there", answer("404 Not Found", b""), false, DownloadError::LinkExpired),
+        (
+            "ill",
+            answer("503 Service Unavailable", b""),
+            false,
+            DownloadError::Transient("server-error"),
+        ),
+        (
+            "busy",
+            answer("429 Too Many Requests", b""),
+            false,
+            DownloadError::Transient("server-busy"),
+        ),
         (
             "a redirect",
             answer("302 Found\r\nlocation: http://169.254.169.254/", b""),
             false,
-            Missed::Never("redirect"),
+            DownloadError::Permanent("redirect"),
         ),
-        ("too large", answer("200 OK", &large), false, Missed::Never("too-large")),
+        ("too large", answer("200 OK", &large), false, DownloadError::Permanent("too-large")),
         (
             "too large as announced",
             answer("200 OK\r\ncontent-length: 9999999999", JPEG),
             false,
-            Missed::Never("too-large"),
+            DownloadError::Permanent("too-large"),
         ),
-        ("endless", answer("200 OK", JPEG), true, Missed::Never("too-large")),
+        ("endless", answer("200 OK", JPEG), true, DownloadError::Permanent("too-large")),
         (
             "endless in chunks",
             answer("200 OK\r\ntransfer-encoding: chunked", b"fffff\r\n"),
             true,
-            Missed::Never("too-large"),
+            DownloadError::Permanent("too-large"),
         ),
         (
             "shorter than announced",
             answer(&format!("200 OK\r\ncontent-length: {}", JPEG.len() + 1), JPEG),
             false,
-            Missed::Passing("cut"),
+            DownloadError::Transient("cut"),
         ),
         (
             "a page",
             answer("200 OK\r\ncontent-type: image/jpeg", page),
             false,
-            Missed::Never("not-an-image"),
+            DownloadError::Permanent("not-an-image"),
         ),
         (
             "compressed",
             answer("200 OK\r\ncontent-encoding: gzip", b"\x1f\x8b\x08\0"),
             false,
-            Missed::Never("not-an-image"),
+            DownloadError::Permanent("not-an-image"),
         ),
-        ("not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), false, Missed::Passing("cut")),
-        ("nothing", Vec::new(), false, Missed::Passing("cut")),
+        ("not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), false, DownloadError::Transient("cut")),
+        ("nothing", Vec::new(), false, DownloadError::Transient("cut")),
     ] {
         assert_eq!(fetch(answer, endless).await.map(|_| ()), Err(missed), "{what}");
     }
@@ -171,12 +181,16 @@ async fn a_name_that_leads_inside_is_not_followed() {
         let (lookup, _) = lookup(vec![addresses.clone()]);
         let downloader = Downloader::with_lookup(settings(1), lookup).unwrap();
         let missed = downloader.fetch(&"https://a.example.com/face.jpg".to_owned().into()).await;
-        assert_eq!(missed.map(|_| ()), Err(Missed::Never("refused-address")), "{addresses:?}");
+        assert_eq!(
+            missed.map(|_| ()),
+            Err(DownloadError::Permanent("refused-address")),
+            "{addresses:?}"
+        );
     }
     let (lookup, asked) = lookup(Vec::new());
     let downloader = Downloader::with_lookup(settings(1), lookup).unwrap();
     let missed = downloader.fetch(&"https://a.example.com/face.jpg".to_owned().into()).await;
-    assert_eq!(missed.map(|_| ()), Err(Missed::Passing("no-connection")));
+    assert_eq!(missed.map(|_| ()), Err(DownloadError::Transient("no-connection")));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
@@ -190,6 +204,9 @@ async fn the_connection_goes_to_the_address_that_was_looked_at() {
     assert!(downloader.fetch(&link).await.is_ok());
     assert_eq!((asked.load(Ordering::SeqCst), came.load(Ordering::SeqCst)), (1, 1));
     // And the next time it is looked at anew.
-    assert_eq!(downloader.fetch(&link).await.map(|_| ()), Err(Missed::Never("refused-address")));
+    assert_eq!(
+        downloader.fetch(&link).await.map(|_| ()),
+        Err(DownloadError::Permanent("refused-address"))
+    );
     assert_eq!(came.load(Ordering::SeqCst), 1);
 }

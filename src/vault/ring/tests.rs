@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::vault::seal::{Place, Refused};
+use crate::domain::ids::ResultId;
+use crate::domain::image::ImageKind;
+use crate::vault::seal::{Refused, label};
+use crate::vault::sealed_at::SealedAt;
 
 const ALICE: VerificationId = VerificationId(Uuid::from_u128(0xa));
 const BOB: VerificationId = VerificationId(Uuid::from_u128(0xb));
@@ -17,50 +20,45 @@ fn vault(keys: &[(&str, u8)]) -> Vault {
     Vault::new(ring(keys).unwrap())
 }
 
-fn place() -> Place<'static> {
-    Place { table: "results", row: Uuid::from_u128(1), column: "body" }
-}
+const RESULT: ResultId = ResultId(Uuid::from_u128(1));
+const BODY: SealedAt = SealedAt::ResultBody(RESULT);
 
 #[test]
-fn what_was_sealed_opens_in_its_place() {
+fn what_was_sealed_opens_where_it_belongs() {
     let vault = vault(&[("2026-11", 1)]);
     let (key, wrapped) = vault.new_data_key(ALICE).unwrap();
-    let sealed = key.seal(&place(), b"the provider's answer").unwrap();
+    let sealed = key.seal(BODY, b"the provider's answer").unwrap();
     assert_eq!(sealed.len(), b"the provider's answer".len() + 29);
     let again = vault.open_data_key(ALICE, &wrapped).unwrap();
-    assert_eq!(again.open(&place(), &sealed).unwrap().as_slice(), b"the provider's answer");
-    assert_eq!(again.open(&place(), &key.seal(&place(), b"").unwrap()).unwrap().as_slice(), b"");
+    assert_eq!(again.open(BODY, &sealed).unwrap().as_slice(), b"the provider's answer");
+    assert_eq!(again.open(BODY, &key.seal(BODY, b"").unwrap()).unwrap().as_slice(), b"");
 }
 
 #[test]
 fn sealing_twice_never_looks_the_same() {
     let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
-    assert_ne!(key.seal(&place(), b"same").unwrap(), key.seal(&place(), b"same").unwrap());
+    assert_ne!(key.seal(BODY, b"same").unwrap(), key.seal(BODY, b"same").unwrap());
 }
 
 #[test]
 fn a_value_moved_elsewhere_does_not_open() {
     let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
-    let sealed = key.seal(&place(), b"secret").unwrap();
+    let sealed = key.seal(BODY, b"secret").unwrap();
     for elsewhere in [
-        Place { row: Uuid::from_u128(2), ..place() },
-        Place { column: "material", ..place() },
-        Place { table: "material", ..place() },
-        // The same letters, cut elsewhere.
-        Place { table: "result", ..place() },
-        Place { table: "resultsb", column: "ody", ..place() },
+        SealedAt::ResultBody(ResultId(Uuid::from_u128(2))),
+        SealedAt::Material(RESULT),
+        SealedAt::ImageLinks(RESULT),
+        SealedAt::Image(RESULT, ImageKind::Face),
+        SealedAt::ReviewNote(RESULT.0),
     ] {
-        assert_eq!(key.open(&elsewhere, &sealed), Err(Refused), "{elsewhere:?}");
+        assert_eq!(key.open(elsewhere, &sealed), Err(Refused), "{elsewhere:?}");
     }
 }
 
 #[test]
-fn letters_do_not_wander_between_table_row_and_column() {
-    let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
-    // Joined without their lengths, both would read x aaaaaaaaaaaaaaaa ab.
-    let row = Uuid::from_bytes([b'a'; 16]);
-    let sealed = key.seal(&Place { table: "x", row, column: "ab" }, b"secret").unwrap();
-    assert_eq!(key.open(&Place { table: "xa", row, column: "b" }, &sealed), Err(Refused));
+fn parts_of_a_label_do_not_run_into_each_other() {
+    assert_ne!(label(&[b"ab", b"c"]), label(&[b"a", b"bc"]));
+    assert_ne!(label(&[b"ab"]), label(&[b"a", b"b"]));
 }
 
 #[test]
@@ -68,8 +66,8 @@ fn another_persons_key_opens_nothing() {
     let vault = vault(&[("k", 1)]);
     let (alices, wrapped) = vault.new_data_key(ALICE).unwrap();
     let (bobs, _) = vault.new_data_key(BOB).unwrap();
-    let sealed = alices.seal(&place(), b"secret").unwrap();
-    assert_eq!(bobs.open(&place(), &sealed), Err(Refused));
+    let sealed = alices.seal(BODY, b"secret").unwrap();
+    assert_eq!(bobs.open(BODY, &sealed), Err(Refused));
     assert_eq!(vault.open_data_key(BOB, &wrapped).unwrap_err(), OpenError::Refused);
 }
 
@@ -95,12 +93,12 @@ fn a_key_of_the_same_id_but_other_bytes_is_refused() {
 fn rotation_rewraps_keys_and_leaves_data_alone() {
     let old = vault(&[("old", 1)]);
     let (key, wrapped) = old.new_data_key(ALICE).unwrap();
-    let sealed = key.seal(&place(), b"kept").unwrap();
+    let sealed = key.seal(BODY, b"kept").unwrap();
 
     let both = vault(&[("new", 2), ("old", 1)]);
     assert!(!both.is_current(&wrapped));
     assert_eq!(
-        both.open_data_key(ALICE, &wrapped).unwrap().open(&place(), &sealed).unwrap().as_slice(),
+        both.open_data_key(ALICE, &wrapped).unwrap().open(BODY, &sealed).unwrap().as_slice(),
         b"kept"
     );
     let rewrapped = both.rewrap(ALICE, &wrapped).unwrap().unwrap();
@@ -110,7 +108,7 @@ fn rotation_rewraps_keys_and_leaves_data_alone() {
 
     let new = vault(&[("new", 2)]);
     let opened = new.open_data_key(ALICE, &rewrapped).unwrap();
-    assert_eq!(opened.open(&place(), &sealed).unwrap().as_slice(), b"kept");
+    assert_eq!(opened.open(BODY, &sealed).unwrap().as_slice(), b"kept");
 }
 
 #[test]
@@ -144,9 +142,9 @@ proptest! {
                                   bit in any::<prop::sample::Index>()) {
         let vault = vault(&[("k", 1)]);
         let (key, wrapped) = vault.new_data_key(ALICE).unwrap();
-        let mut sealed = key.seal(&place(), &plaintext).unwrap();
+        let mut sealed = key.seal(BODY, &plaintext).unwrap();
         flip(&mut sealed, bit);
-        prop_assert_eq!(key.open(&place(), &sealed), Err(Refused));
+        prop_assert_eq!(key.open(BODY, &sealed), Err(Refused));
 
         let mut wrapped = wrapped;
         flip(&mut wrapped.bytes, bit);
@@ -156,14 +154,14 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_open(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
         let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
-        prop_assert_eq!(key.open(&place(), &bytes), Err(Refused));
+        prop_assert_eq!(key.open(BODY, &bytes), Err(Refused));
     }
 
     #[test]
     fn a_cut_value_is_refused(keep in 0_usize..40) {
         let (key, _) = vault(&[("k", 1)]).new_data_key(ALICE).unwrap();
-        let sealed = key.seal(&place(), b"hello world").unwrap();
-        prop_assert_eq!(key.open(&place(), &sealed[..keep.min(sealed.len() - 1)]), Err(Refused));
+        let sealed = key.seal(BODY, b"hello world").unwrap();
+        prop_assert_eq!(key.open(BODY, &sealed[..keep.min(sealed.len() - 1)]), Err(Refused));
     }
 }
 

@@ -1,0 +1,66 @@
+//! What a sealed value is, and whose. It is authenticated with the value: moved anywhere else, the
+//! value does not open.
+
+use uuid::Uuid;
+
+use super::seal::label;
+use crate::domain::ids::ResultId;
+use crate::domain::image::ImageKind;
+
+/// Everything that is sealed with a data key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealedAt {
+    /// A result's body, as the provider sent it.
+    ResultBody(ResultId),
+    /// The person's data, read from a result.
+    Material(ResultId),
+    /// The links to a result's images.
+    ImageLinks(ResultId),
+    /// An image, in the object store.
+    Image(ResultId, ImageKind),
+    /// The note of a review.
+    ReviewNote(Uuid),
+}
+
+impl SealedAt {
+    /// The associated data. Stored values depend on these bytes: they never change.
+    pub(super) fn label(&self) -> Vec<u8> {
+        let image_kind;
+        let (table, row, column) = match self {
+            Self::ResultBody(result) => ("results", result.0, "sealed_body"),
+            Self::Material(result) => ("material", result.0, "sealed"),
+            Self::ImageLinks(result) => ("tasks", result.0, "links"),
+            Self::Image(result, kind) => {
+                image_kind = kind.to_string();
+                ("images", result.0, image_kind.as_str())
+            }
+            Self::ReviewNote(review) => ("reviews", *review, "note"),
+        };
+        label(&[b"value", table.as_bytes(), row.as_bytes(), column.as_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_those_of_values_already_stored() {
+        let id = Uuid::from_bytes([b'r'; 16]);
+        let labels = [
+            (SealedAt::ResultBody(ResultId(id)), "results", "sealed_body"),
+            (SealedAt::Material(ResultId(id)), "material", "sealed"),
+            (SealedAt::ImageLinks(ResultId(id)), "tasks", "links"),
+            (SealedAt::Image(ResultId(id), ImageKind::Face), "images", "face"),
+            (SealedAt::ReviewNote(id), "reviews", "note"),
+        ];
+        for (sealed_at, table, column) in labels {
+            let mut expected = vec![1];
+            for part in ["value", table, "rrrrrrrrrrrrrrrr", column] {
+                expected.extend((part.len() as u64).to_be_bytes());
+                expected.extend(part.as_bytes());
+            }
+            assert_eq!(sealed_at.label(), expected, "{sealed_at:?}");
+        }
+    }
+}
