@@ -103,8 +103,16 @@ pub(super) use request_body;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::domain::callback::BizType;
+    use crate::domain::callback::{BizType, Callback, CallbackError};
+    use crate::http::activations::{OwnSceneRequest, SceneRequest};
+    use crate::http::backtests::BacktestRequest;
+    use crate::http::callbacks::CallbackRequest;
+    use crate::http::refetch::RefetchRequest;
+    use crate::http::reviews::ReviewRequest;
+    use crate::http::start::StartRequest;
 
     request_body! {
         /// An example.
@@ -116,35 +124,126 @@ mod tests {
         }
     }
 
-    fn parse(value: &Value) -> Result<Example, Vec<(&'static str, &'static str)>> {
+    fn parse_example(value: &Value) -> Result<Example, Vec<(&'static str, &'static str)>> {
         Example::parse(value.as_object().unwrap())
             .map_err(|errors| errors.iter().map(|e| (e.pointer, e.detail)).collect())
     }
 
     #[test]
     fn every_invalid_member_is_reported_in_the_order_of_the_declaration() {
-        let body = serde_json::json!({ "other": 7, "more": 1, "most": 2 });
+        let body = json!({ "other": 7, "more": 1, "most": 2 });
         assert_eq!(
-            parse(&body).err().unwrap(),
+            parse_example(&body).err().unwrap(),
             [
                 ("/scene", "is required"),
                 ("/other", "must be a string"),
                 ("", "has an unknown member")
             ]
         );
-        let body = serde_json::json!({ "other": null, "scene": "" });
-        assert_eq!(parse(&body).err().unwrap(), [("/scene", "must not be empty")]);
-        let body = serde_json::json!({ "other": null, "scene": "a" });
-        let parsed = parse(&body).ok().unwrap();
+        let body = json!({ "other": null, "scene": "" });
+        assert_eq!(parse_example(&body).err().unwrap(), [("/scene", "must not be empty")]);
+        let body = json!({ "other": null, "scene": "a" });
+        let parsed = parse_example(&body).ok().unwrap();
         assert_eq!((parsed.scene.as_str(), parsed.other), ("a", None));
     }
 
     #[test]
     fn schema_has_the_members_that_the_parser_knows() {
-        let schema = serde_json::to_value(<Example as utoipa::PartialSchema>::schema()).unwrap();
-        assert_eq!(schema["required"], serde_json::json!(["scene"]));
+        let schema = schema_of::<Example>();
+        assert_eq!(schema["required"], json!(["scene"]));
         assert_eq!(schema["additionalProperties"], false);
         let members: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
         assert_eq!(members, ["other", "scene"]);
+    }
+
+    /// A description that allows more, or less, than the service accepts misleads its readers.
+    #[test]
+    fn schemas_of_bodies_allow_what_their_parsers_accept() {
+        let task = json!({ "biz_type": "a", "biz_id": "b" });
+        let review = json!({ "outcome": "reject", "reason": "forged-card" });
+        let of_body = |parsed: Result<(), Vec<FieldError>>| {
+            parsed.map_err(|errors| errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>())
+        };
+        let callback = |body: &Value| match Callback::parse(body.to_string().as_bytes()) {
+            Err(CallbackError::Invalid(errors)) => Err(errors),
+            parsed => parsed.map(drop).map_err(|_| Vec::new()),
+        };
+        let mut checked = 0;
+        let mut compare = |schema, valid: &Value, parse: &dyn Fn(&Value) -> Result<(), _>| {
+            checked += compare_limits(&schema, valid, &|body| of_body(parse(body)));
+        };
+        compare(schema_of::<CallbackRequest>(), &task, &callback);
+        compare(schema_of::<StartRequest>(), &task, &parse::<StartRequest>);
+        compare(schema_of::<ReviewRequest>(), &review, &parse::<ReviewRequest>);
+        compare(
+            schema_of::<RefetchRequest>(),
+            &json!({ "state": "failed" }),
+            &parse::<RefetchRequest>,
+        );
+        compare(schema_of::<SceneRequest>(), &json!({}), &parse::<SceneRequest>);
+        compare(
+            schema_of::<OwnSceneRequest>(),
+            &json!({ "biz_type": "a" }),
+            &parse::<OwnSceneRequest>,
+        );
+        compare(schema_of::<BacktestRequest>(), &json!({}), &parse::<BacktestRequest>);
+        assert!(checked > 250, "{checked}");
+    }
+
+    fn parse<T: RequestBody>(body: &Value) -> Result<(), Vec<FieldError>> {
+        T::parse(body.as_object().unwrap()).map(drop)
+    }
+
+    fn schema_of<T: utoipa::PartialSchema>() -> Value {
+        serde_json::to_value(T::schema()).unwrap()
+    }
+
+    /// Tries texts within and beyond what the schema allows for each member; how many.
+    fn compare_limits(
+        schema: &Value,
+        valid: &Value,
+        parse: &dyn Fn(&Value) -> Result<(), Vec<&'static str>>,
+    ) -> usize {
+        assert_eq!(parse(valid), Ok(()));
+        let mut tried = 0;
+        for (name, member) in schema["properties"].as_object().unwrap() {
+            let Some(pattern) = member["pattern"].as_str() else { continue };
+            let pattern = regex::Regex::new(pattern).unwrap();
+            let most =
+                member["maxLength"].as_u64().map_or(8, |most| usize::try_from(most).unwrap());
+            let least = member["minLength"].as_u64().unwrap_or(0);
+            let texts =
+                ["", "a", "A1", "approve", "failed", "review", "a b", "订单", "a-", "#", "_"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain(
+                        ["\0", "\u{7f}", "\u{9f}", "line\nbreak", "\u{1b}[31m"].map(str::to_owned),
+                    )
+                    .chain(["a".repeat(most), "a".repeat(most + 1)]);
+            for text in texts {
+                let length = text.chars().count();
+                let limit = member["maxLength"].is_null() || length <= most;
+                let allowed = pattern.is_match(&text) && limit && length as u64 >= least;
+                let mut body = valid.clone();
+                body[name] = text.clone().into();
+                let pointer = format!("/{name}");
+                let accepted = match parse(&body) {
+                    Ok(()) => true,
+                    Err(pointers) => {
+                        assert_eq!(pointers, [pointer.as_str()], "{text:?}");
+                        false
+                    }
+                };
+                assert_eq!(accepted, allowed, "{pointer} {text:?}");
+                tried += 1;
+            }
+        }
+        let required = schema["required"].as_array().into_iter().flatten();
+        for name in required.map(|name| name.as_str().unwrap()) {
+            let mut body = valid.clone();
+            body.as_object_mut().unwrap().remove(name);
+            assert_eq!(parse(&body).unwrap_err(), [format!("/{name}")]);
+        }
+        tried
     }
 }
