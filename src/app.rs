@@ -199,7 +199,7 @@ fn api(
         texts: Texts::default(),
         works: role.works(),
         listens: None,
-        looks: crate::http::metrics::Looks::default(),
+        query_throttles: crate::http::metrics::QueryThrottles::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),

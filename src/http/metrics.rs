@@ -1,8 +1,8 @@
-//! `GET /metrics`: what this process has counted, and what it finds in the database.
+//! `GET /metrics`: the counters of this process, and gauges of the database.
 //!
-//! Everybody's scrapers, of all replicas, must not cost the database more than now and then a short
-//! look. What was seen stays in the metrics until the next one. A database that is away or slow
-//! takes nothing else from a scrape: the looks have little time, and those that fail are counted.
+//! All scrapers of all replicas together must cost the database little, so the queries are throttled.
+//! Gauges keep their values until the next query. A slow or unavailable database does not fail a
+//! scrape: the queries have a deadline, and failed ones are counted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,70 +20,70 @@ use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::looks::SourceBacklog;
 
-/// Shortest distance of two looks by one process: a little less than that of usual scrapes.
-const EVERY: Duration = Duration::from_secs(9);
-/// For all looks of one scrape; scrapers wait for 10 s, and hang up.
-const LIMIT: Duration = Duration::from_secs(2);
-/// Looks may take this share of the time: one part in so many.
-const SHARE: u32 = 25;
+/// Between two runs of a query in one process: a little less than the usual scrape interval.
+const MIN_INTERVAL: Duration = Duration::from_secs(9);
+/// For all queries of one scrape. Scrapers give up after 10 s.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// A query may run for one part in so many of the time.
+const MAX_TIME_SHARE: u32 = 25;
 
-/// When this process looks again.
+/// One for each expensive query.
 #[derive(Debug, Default)]
-pub struct Looks {
-    backlog: Pace,
-    sources: Pace,
-    failed: Pace,
-    tasks: Pace,
+pub struct QueryThrottles {
+    backlog: Throttle,
+    sources: Throttle,
+    failed: Throttle,
+    tasks: Throttle,
 }
 
-/// Not before this; held by who is looking.
+/// The earliest time of the next run. Locked while the query runs.
 #[derive(Debug, Default)]
-struct Pace(Mutex<Option<Instant>>);
+struct Throttle(Mutex<Option<Instant>>);
 
-impl Pace {
-    /// Looks, unless somebody did a moment ago, or does now.
-    async fn look<T>(
+impl Throttle {
+    /// Runs the query, unless it ran a moment ago or is running.
+    async fn run<T>(
         &self,
         name: &'static str,
         deadline: Instant,
-        look: impl Future<Output = store::Result<T>>,
+        query: impl Future<Output = store::Result<T>>,
     ) -> Option<T> {
         let mut not_before = self.0.try_lock().ok()?;
         let began = Instant::now();
         if not_before.is_some_and(|at| began < at) {
             return None;
         }
-        let seen = in_time(name, deadline, look).await;
-        *not_before = Some(Instant::now() + rest(began.elapsed()));
-        seen
+        let result = in_time(name, deadline, query).await;
+        *not_before = Some(Instant::now() + interval(began.elapsed()));
+        result
     }
 }
 
-/// What was seen; `None`: nothing in time, which is counted.
+/// `None`: the query failed or timed out, which is counted.
 async fn in_time<T>(
     name: &'static str,
     deadline: Instant,
-    look: impl Future<Output = store::Result<T>>,
+    query: impl Future<Output = store::Result<T>>,
 ) -> Option<T> {
-    let seen = timeout_at(deadline, look).await;
-    let seen = seen.unwrap_or(Err(store::Error::Timeout(LIMIT)));
-    if let Err(error) = &seen {
+    let result = timeout_at(deadline, query).await;
+    let result = result.unwrap_or(Err(store::Error::Timeout(TIMEOUT)));
+    if let Err(error) = &result {
         counter!("verdict_metrics_queries_failed_total", "query" => name).increment(1);
         tracing::debug!(%error, query = name, "metrics query failed");
     }
-    seen.ok()
+    result.ok()
 }
 
-/// After a look that took this long.
-fn rest(took: Duration) -> Duration {
-    EVERY.max(took * SHARE)
+/// Between two runs of a query that took this long.
+fn interval(took: Duration) -> Duration {
+    MIN_INTERVAL.max(took * MAX_TIME_SHARE)
 }
 
 /// Prometheus text.
 pub async fn handler(State(api): State<Api>) -> Response {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TIMEOUT;
     connections(&api);
-    // The cheap ones first: they are left out last.
+    // The cheap queries first, so that a slow one does not time them out.
     if let Some(breaker) = in_time("breaker", deadline, api.store.breaker(&api.account)).await {
         for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
             gauge!("verdict_breaker_open", "cause" => why.as_str()).set(u8::from(breaker == why));
@@ -106,19 +106,19 @@ fn connections(api: &Api) {
 
 async fn work(api: &Api, deadline: Instant) {
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    let look = api.looks.backlog.look("backlog", deadline, api.store.backlog());
-    if let Some(backlog) = look.await {
+    let query = api.query_throttles.backlog.run("backlog", deadline, api.store.backlog());
+    if let Some(backlog) = query.await {
         gauge!("verdict_queue_depth", "state" => "due").set(count(backlog.waiting));
         gauge!("verdict_queue_depth", "state" => "leased").set(count(backlog.leased));
         gauge!("verdict_oldest_due_seconds").set(backlog.oldest_seconds.max(0.0));
         gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
         gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));
     }
-    let look = api.looks.sources.look("sources", deadline, api.store.source_backlogs());
-    if let Some(backlogs) = look.await {
+    let query = api.query_throttles.sources.run("sources", deadline, api.store.source_backlogs());
+    if let Some(backlogs) = query.await {
         let mut due: BTreeMap<String, i64> =
             api.sources.names().into_iter().map(|name| (name, 0)).collect();
-        // Removed from the configuration, or not known: a label may not be whatever a row says.
+        // Labels are a closed list: sources that are not configured count together.
         due.insert("unknown".to_owned(), 0);
         for SourceBacklog { source, due: more } in backlogs {
             let name = if due.contains_key(&source) { source } else { "unknown".to_owned() };
@@ -128,12 +128,12 @@ async fn work(api: &Api, deadline: Instant) {
             gauge!("verdict_source_due", "source" => source).set(count(due));
         }
     }
-    let look = api.looks.failed.look("failed", deadline, api.store.failed());
-    if let Some(failed) = look.await {
+    let query = api.query_throttles.failed.run("failed", deadline, api.store.failed());
+    if let Some(failed) = query.await {
         gauge!("verdict_verifications", "state" => "failed").set(count(failed));
     }
-    let look = api.looks.tasks.look("tasks", deadline, api.store.task_backlog());
-    if let Some(tasks) = look.await {
+    let query = api.query_throttles.tasks.run("tasks", deadline, api.store.task_backlog());
+    if let Some(tasks) = query.await {
         gauge!("verdict_tasks", "kind" => "archive").set(count(tasks.archive));
         gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
         gauge!("verdict_image_time_left_seconds").set(tasks.nearest_deadline.unwrap_or(f64::NAN));
@@ -142,8 +142,8 @@ async fn work(api: &Api, deadline: Instant) {
 
 async fn vault_keys(api: &Api, deadline: Instant) {
     let Some(vault) = &api.vault else { return };
-    let look = in_time("vault-keys", deadline, api.store.vault_keys_in_use());
-    let Some(needed) = look.await else { return };
+    let query = in_time("vault-keys", deadline, api.store.vault_keys_in_use());
+    let Some(needed) = query.await else { return };
     for key_id in vault.ring().ids() {
         let needs = u8::from(needed.iter().any(|id| id == key_id));
         gauge!("verdict_vault_key_needed", "key_id" => key_id.to_owned(), "configured" => "yes")
@@ -159,20 +159,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn looks_are_as_rare_as_they_are_expensive() {
-        let (pace, soon) = (Pace::default(), Instant::now() + LIMIT);
-        assert_eq!(pace.look("test", soon, async { Ok(1) }).await, Some(1));
-        assert_eq!(pace.look("test", soon, async { Ok(2) }).await, None, "a moment ago");
-        assert_eq!(rest(Duration::from_millis(1)), EVERY);
-        assert_eq!(rest(Duration::from_secs(1)), Duration::from_secs(25));
+    async fn expensive_queries_run_less_often() {
+        let (throttle, soon) = (Throttle::default(), Instant::now() + TIMEOUT);
+        assert_eq!(throttle.run("test", soon, async { Ok(1) }).await, Some(1));
+        assert_eq!(throttle.run("test", soon, async { Ok(2) }).await, None, "a moment ago");
+        assert_eq!(interval(Duration::from_millis(1)), MIN_INTERVAL);
+        assert_eq!(interval(Duration::from_secs(1)), Duration::from_secs(25));
     }
 
     #[tokio::test]
-    async fn while_one_looks_others_do_not_wait_for_it() {
-        let (pace, soon) = (Pace::default(), Instant::now() + LIMIT);
-        let first = pace.look("test", soon, std::future::pending::<store::Result<()>>());
+    async fn scrapes_do_not_wait_for_a_running_query() {
+        let (throttle, soon) = (Throttle::default(), Instant::now() + TIMEOUT);
+        let first = throttle.run("test", soon, std::future::pending::<store::Result<()>>());
         let others = async {
-            assert!(pace.look("test", soon, async { Ok(()) }).await.is_none());
+            assert!(throttle.run("test", soon, async { Ok(()) }).await.is_none());
         };
         tokio::select! {
             biased;
@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_without_an_answer_ends_when_its_time_is_over_and_then_rests() {
-        let pace = Pace::default();
+    async fn query_times_out_and_is_throttled_afterwards() {
+        let throttle = Throttle::default();
         let never = std::future::pending::<store::Result<()>>();
-        assert!(pace.look("test", Instant::now(), never).await.is_none());
-        let soon = Instant::now() + LIMIT;
-        assert!(pace.look("test", soon, async { Ok(()) }).await.is_none(), "a moment ago");
+        assert!(throttle.run("test", Instant::now(), never).await.is_none());
+        let soon = Instant::now() + TIMEOUT;
+        assert!(throttle.run("test", soon, async { Ok(()) }).await.is_none(), "a moment ago");
     }
 }

@@ -126,7 +126,7 @@ pub struct Parts {
     /// The public listener's address.
     pub listens: Option<std::net::SocketAddr>,
     /// Throttles the metrics' queries.
-    pub looks: metrics::Looks,
+    pub query_throttles: metrics::QueryThrottles,
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     pub clock: Clock,
     pub ids: Ids,
