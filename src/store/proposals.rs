@@ -2,7 +2,7 @@
 //!
 //! One proposal of a call is open at a time (a unique index sees to it), so of two persons who call
 //! at the same moment one proposes and the other carries out. Carrying out closes the proposal in
-//! the very transaction that acts ([`consents`]).
+//! the very transaction that acts (`consents`).
 
 use sqlx::types::Json;
 use uuid::Uuid;

@@ -413,7 +413,10 @@ async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_an
     let counted = "verdict_faults_total{service=\"postgres\",cause=\"internal\"}";
     assert!(metrics.text.contains(counted), "{}", metrics.text);
     let log = process.kill().await.join("\n");
-    let told = log.lines().find(|line| line.contains("completion could not be written; rescheduled")).unwrap();
+    let told = log
+        .lines()
+        .find(|line| line.contains("completion could not be written; rescheduled"))
+        .unwrap();
     for part in ["\"cause\":\"internal\"", "SQLSTATE 42703", "store/completions.rs:", "ERROR"] {
         assert!(told.contains(part), "{told}");
     }

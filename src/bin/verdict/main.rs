@@ -40,7 +40,7 @@ use verdict::telemetry::{self, Output};
 
 use said::{say, say_done};
 #[cfg(not(feature = "demo"))]
-use without_demo::{demo, sandbox};
+use without_demo::{self as demo, self as sandbox};
 
 /// Instead of the C library's: it and `memmove` took a quarter of the service's CPU while accepting
 /// (`perf record` during `cargo bench --bench load -- accept`).
@@ -160,6 +160,7 @@ fn main() -> ExitCode {
         );
     }
     let arguments = Arguments::parse();
+    #[cfg(feature = "demo")]
     if matches!(arguments.command, Command::Demo(_))
         && let Err(error) = demo::restart_without_libpq_variables()
     {
@@ -213,8 +214,14 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
     match command {
         Command::Serve(arguments) => serve::run(context, &arguments).await,
         Command::Migrate => migrate::run(context).await,
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(context, &arguments).await,
+        #[cfg(feature = "demo")]
         Command::Sandbox(arguments) => sandbox::run(context, arguments).await,
+        #[cfg(not(feature = "demo"))]
+        Command::Demo(_) => Err(Usage(without_demo::NO_DEMO.to_owned()).into()),
+        #[cfg(not(feature = "demo"))]
+        Command::Sandbox(_) => Err(Usage(without_demo::NO_SANDBOX.to_owned()).into()),
         Command::Policy(command) => policy::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
         Command::Callback(command) => callback::run(context, command).await,

@@ -19,7 +19,7 @@ macro_rules! problem_codes {
         /// The stable code of a problem: what callers switch on.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
-            $(#[doc = $title] $code,)*
+            $(#[doc = concat!("`", $text, "`")] $code,)*
         }
 
         impl Code {
@@ -41,7 +41,7 @@ macro_rules! problem_codes {
 
         impl Problem {
             $(
-                #[doc = $title]
+                #[doc = concat!("`", $text, "`")]
                 pub fn $constructor() -> Self {
                     Self::new(Code::$code)
                 }
