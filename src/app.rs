@@ -28,11 +28,11 @@ use crate::http::callbacks::Sources;
 use crate::http::health::ReadinessCache;
 use crate::http::long_polls::{self, LongPolls};
 use crate::http::sources::CurrentSources;
-use crate::http::texts::Texts;
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
-use crate::lanes::policy_work;
-use crate::policy::Policy;
+use crate::policies::active::{ActivePolicies, PolicySnapshot};
+use crate::policies::cache::PolicyCache;
+use crate::policies::operations::PolicyError;
 use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::signals::Signals;
@@ -41,11 +41,11 @@ use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::vault::{DataKey, Vault, WrappedKey};
 use crate::worker::Worker;
 use crate::worker::archiving::Images;
-use crate::worker::policies::{Current, Policies};
 use crate::{store, telemetry};
 use cloudauth::{client, credentials};
 use database::{outlasting, wait_for_database};
 use listeners::{bind, fitting_limits};
+use policy::Policy;
 use reload::Reload;
 
 /// What a process does.
@@ -140,11 +140,12 @@ pub async fn start(
     // Last, for it makes a folder where there is none.
     let archive = archive_of(&images)?;
     api.part.archive.clone_from(&archive);
+    let policies = Arc::clone(&api.part.policy_cache);
     api.part.listens = http.as_ref().map(TcpListener::local_addr).transpose()?;
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
     let worker = match parts {
         None => None,
-        Some(parts) => Some(parts.worker(archive, &store, &signals, &clock, &ids).await?),
+        Some(parts) => Some(parts.worker(archive, policies, &store, &signals, &clock, &ids).await?),
     };
     let addresses =
         (http.as_ref().map(TcpListener::local_addr).transpose()?, operations.local_addr()?);
@@ -196,7 +197,7 @@ fn api(
         starter: starter(config, environment, role, clock, ids)?,
         four_eyes: config.four_eyes()?,
         policies_need_two: config.policies_need_two()?,
-        texts: Texts::default(),
+        policy_cache: Arc::default(),
         works: role.works(),
         listens: None,
         query_throttles: crate::http::metrics::QueryThrottles::default(),
@@ -262,7 +263,9 @@ struct WorkerParts {
 
 impl WorkerParts {
     fn read(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
-        let seed = checked_policy(&config.policy_text()?).context("configuration: policy.file")?;
+        let seed = Policy::load(&config.policy_text()?)
+            .map_err(PolicyError::Refused)
+            .context("configuration: policy.file")?;
         Ok(Self {
             settings: config.worker()?,
             provider: config.provider()?,
@@ -278,6 +281,7 @@ impl WorkerParts {
     async fn worker(
         self,
         archive: Option<Archive>,
+        policy_cache: Arc<PolicyCache>,
         store: &Store,
         signals: &Signals,
         clock: &Clock,
@@ -288,7 +292,7 @@ impl WorkerParts {
         outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         let persons = named_key(&self.vault, store, PERSON_INDEX, now).await?;
         let audit = named_key(&self.vault, store, AUDIT, now).await?;
-        let policies = policies_in_use(store, &self.seed, clock).await?;
+        let policies = policies_in_use(store, &policy_cache, &self.seed, clock).await?;
         outlasting(|| store.open_account(&self.settings.account)).await?;
         let provider =
             Provider::new(self.provider, self.credentials, self.environment, clock, ids)?;
@@ -304,7 +308,7 @@ impl WorkerParts {
             images: Images { archive, ..self.images },
             audit_seal: AuditSeal::new(audit),
             groups: self.groups,
-            policies: Current::new(policies),
+            policies: ActivePolicies::new(policy_cache, policies),
             clock: clock.clone(),
             ids: ids.clone(),
             faults: AtomicBool::new(false),
@@ -422,27 +426,19 @@ async fn named_key(
         .with_context(|| format!("configuration: vault.keys: the installation's key {name}"))
 }
 
-/// Loads a policy text off the runtime; the error lists every finding.
-pub async fn load_policy(text: &str) -> anyhow::Result<Policy> {
-    let text = text.to_owned();
-    policy_work(move || checked_policy(&text)).await
-}
-
-fn checked_policy(text: &str) -> anyhow::Result<Policy> {
-    Policy::load(text).map_err(|findings| {
-        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(lines.join("; "))
-    })
-}
-
 /// The database's policies; the configured one seeds an empty database.
-async fn policies_in_use(store: &Store, seed: &Policy, clock: &Clock) -> anyhow::Result<Policies> {
+async fn policies_in_use(
+    store: &Store,
+    cache: &PolicyCache,
+    seed: &Policy,
+    clock: &Clock,
+) -> anyhow::Result<PolicySnapshot> {
     let now = clock.now();
     let sow = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
     if outlasting(sow).await? {
         tracing::info!(policy = seed.digest(), "policy seeded and activated");
     }
-    let Some(policies) = outlasting(|| Policies::load(store)).await? else {
+    let Some(policies) = outlasting(|| PolicySnapshot::load(store, cache)).await? else {
         bail!("no policy is active that this version can compile")
     };
     let active = policies.general().digest();

@@ -3,16 +3,18 @@
 //!
 //! The code map, in reading order. Arrows point one way (`tests/architecture.rs` guards them).
 //!
+//! Evidence, policies and decisions are the crate [`policy`].
+//!
 //! | Layer | What lives there |
 //! |---|---|
-//! | [`domain`] | plain data and its grammar: ids, callback, verification, evidence, decision, clock |
+//! | [`domain`] | plain data and its grammar: ids, callback, verification, stored decision, clock |
 //! | [`causes`] | why Postgres, the provider, the object store or a file does not work: one closed list |
 //! | [`lanes`] | computing off the runtime's threads, one piece of policy work at a time |
-//! | [`policy`] | load a policy; `decide(&Policy, &Evidence) -> Decision` |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
 //! | [`store`] | all SQL, one file per table family; budget and breaker among it |
 //! | [`provider`] | what an answer of the provider means: evidence, causes (the crate `cloudauth` calls it) |
 //! | [`images`] | guarded download, what bytes are, the object store |
+//! | [`policies`] | active policies, their cache, operations on policies, the time machine |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`config`] | files and environment become the layers' settings |
@@ -23,11 +25,11 @@
 pub mod domain;
 pub mod causes;
 pub mod lanes;
-pub mod policy;
 pub mod vault;
 pub mod store;
 pub mod provider;
 pub mod images;
+pub mod policies;
 pub mod worker;
 pub mod http;
 pub mod config;

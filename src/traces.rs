@@ -11,9 +11,9 @@ use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::domain::decision::Decision;
 use crate::domain::ids::VerificationId;
 use crate::domain::trace::TraceParent;
+use policy::decision::Decision;
 
 /// The target of all spans, and of nothing else: what is exported is told by it.
 pub const TARGET: &str = "verdict_span";

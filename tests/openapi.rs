@@ -123,7 +123,7 @@ fn every_text_has_an_example_that_fits_its_schema() {
             }
             if let Some(body) = operation.pointer("/requestBody/content/application~1toml") {
                 let text = body["example"].as_str().expect("a policy");
-                verdict::policy::Policy::load(text).expect("a good policy");
+                policy::Policy::load(text).expect("a good policy");
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use verdict::policy::{Policy, render};
+use policy::{Policy, render};
 
 /// A small good policy, broken in one place at a time.
 const GOOD: &str = r#"name = "small"

@@ -5,16 +5,16 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use policy::decision::Decision;
+use policy::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
+use policy::{Policy, decide};
 use serde_json::Value;
 use sqlx::types::Json;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tokio::process::Command;
 use uuid::Uuid;
-use verdict::domain::decision::Decision;
-use verdict::domain::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
 use verdict::domain::ids::Ids;
-use verdict::policy::{Policy, decide};
 
 use crate::environment::{Database, Environment};
 use crate::fill;

@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use verdict::domain::decision::Outcome;
-use verdict::domain::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
-use verdict::policy::{Policy, decide};
+use policy::decision::Outcome;
+use policy::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
+use policy::{Policy, decide};
 
 const DEFAULT: &str = include_str!("../../config/policy.toml");
 

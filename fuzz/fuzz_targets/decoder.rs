@@ -7,7 +7,7 @@
 use cloudauth::wire;
 use libfuzzer_sys::fuzz_target;
 use time::OffsetDateTime;
-use verdict::domain::evidence::History;
+use policy::evidence::History;
 use verdict::provider;
 
 // What must hold whatever comes: no panic, no score outside of 0 to 100, no free text in a code.

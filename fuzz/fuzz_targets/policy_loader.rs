@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use verdict::domain::decision::Outcome;
-use verdict::domain::evidence::{Evidence, ImagesOffered, Scores};
-use verdict::policy::{Policy, decide};
+use policy::decision::Outcome;
+use policy::evidence::{Evidence, ImagesOffered, Scores};
+use policy::{Policy, decide};
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = str::from_utf8(input) else { return };

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use crate::domain::byte_order_mark;
 use crate::domain::review::FourEyes;
-use crate::domain::visible;
 use crate::http::body;
 use crate::http::memory_budget::MemoryBudget;
 use crate::http::server::Limits;
@@ -43,6 +42,7 @@ use cloudauth::{client, credentials};
 pub use environment::{Misnamed, misnamed};
 pub use images::Images;
 pub use origin::{Origin, advice};
+use policy::visible;
 pub use written::Config;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");

@@ -2,8 +2,8 @@
 
 use super::checks::log_filter;
 use super::{Config, ConfigError, ConfigErrors, Result};
-use crate::policy::Policy;
 use crate::telemetry;
+use policy::Policy;
 
 impl Config {
     /// Refuses a configuration that is wrong for such a process.

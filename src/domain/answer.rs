@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::evidence::Evidence;
 use super::ids::ResultId;
+use policy::evidence::Evidence;
 
 pub use cloudauth::wire::shown_code;
 

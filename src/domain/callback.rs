@@ -4,6 +4,7 @@ mod hints;
 
 use std::fmt;
 
+use policy::scene;
 use time::OffsetDateTime;
 
 use super::field_error::FieldError;
@@ -11,9 +12,6 @@ use super::lenient_json::{self, Json, Text};
 
 pub use hints::Hint;
 
-/// Longest `biz_type` and `biz_id`, in Unicode code points (the provider's document: `BizId` ≤ 64;
-/// `BizType` is shorter there, but not ours to judge).
-pub const MAX_KEY_CHARS: usize = 64;
 /// Longest `reference`, in characters.
 pub const MAX_REFERENCE_CHARS: usize = 128;
 /// Deepest nesting of a body. Everything below the second level is ignored.
@@ -26,9 +24,9 @@ macro_rules! keys {
         pub struct $name(String);
 
         impl $name {
-            /// Parses 1 to [`MAX_KEY_CHARS`] code points without control characters.
+            /// Parses 1 to [`scene::MAX_KEY_CHARS`] code points without control characters.
             pub fn parse(text: &str) -> Result<Self, &'static str> {
-                check_key(text).map(|()| Self(text.to_owned()))
+                scene::check_key(text).map(|()| Self(text.to_owned()))
             }
             /// As text.
             pub fn as_str(&self) -> &str {
@@ -48,21 +46,6 @@ keys! {
     BizType;
     /// The caller's id of one verification task; the same as given to `DescribeVerifyToken`.
     BizId;
-}
-
-/// What the provider takes: any script, blanks and slashes. The code points stay exactly as they
-/// came, because the provider compares them so: nothing is trimmed or normalised.
-fn check_key(text: &str) -> Result<(), &'static str> {
-    if text.is_empty() {
-        return Err("must not be empty");
-    }
-    if text.chars().count() > MAX_KEY_CHARS {
-        return Err("must be at most 64 characters");
-    }
-    if text.chars().any(char::is_control) {
-        return Err("must not contain control characters");
-    }
-    Ok(())
 }
 
 /// One callback, understood.

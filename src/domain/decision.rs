@@ -1,124 +1,18 @@
-//! What we decided, and why.
+//! A decision as it is stored.
 
-use std::fmt;
-
+use policy::decision::Decision;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::ids::{DecisionId, ResultId};
 
-/// The outcome of a decision, mildest first: where several rules match, the strictest stands.
+/// Who decided.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The person is who they say.
-    Approve,
-    /// Nothing against the person: let them try again (a blurred card, say).
-    Retry,
-    /// A person must look.
-    Review,
-    /// Not accepted.
-    Reject,
-}
-
-impl Outcome {
-    /// Every outcome, mildest first.
-    pub const ALL: [Self; 4] = [Self::Approve, Self::Retry, Self::Review, Self::Reject];
-
-    /// The stable spelling.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Approve => "approve",
-            Self::Retry => "retry",
-            Self::Review => "review",
-            Self::Reject => "reject",
-        }
-    }
-
-    /// The outcome so spelt.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Tables ask for a width.
-        f.pad(self.as_str())
-    }
-}
-
-/// What a policy makes of a piece of evidence. The same two always give the same decision.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
-    /// The strictest outcome among the reasons.
-    pub outcome: Outcome,
-    /// Strictest first, then by code; never empty.
-    pub reasons: Vec<Reason>,
-}
-
-impl Decision {
-    /// The codes of its reasons, each once, strictest first.
-    pub fn codes(&self) -> Vec<String> {
-        let mut codes: Vec<String> = Vec::new();
-        for reason in &self.reasons {
-            if !codes.contains(&reason.code) {
-                codes.push(reason.code.clone());
-            }
-        }
-        codes
-    }
-}
-
-/// One rule that matched, or could not be judged for want of evidence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
-    /// Stable kebab-case code, what callers switch on.
-    pub code: String,
-    /// The rule's id; `None` where no rule matched at all.
-    pub rule: Option<String>,
-    /// What this reason alone calls for.
-    pub outcome: Outcome,
-    /// What the rule looked at, in its order.
-    pub observed: Vec<Observation>,
-}
-
-/// One comparison a rule made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Observation {
-    /// The evidence field, as the policy spells it.
-    pub field: String,
-    /// What the evidence said; `None` where it said nothing.
-    pub value: Option<Datum>,
-    /// The comparison: `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `not_in`, `exists`.
-    pub operator: String,
-    /// What it was compared with.
-    pub bound: Datum,
-}
-
-/// A value in an observation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-#[schema(no_recursion)]
-pub enum Datum {
-    /// A yes or no.
-    Flag(bool),
-    /// A whole number.
-    Whole(i64),
-    /// A score.
-    Number(f64),
-    /// A word of a closed list, or a `biz_type`.
-    Text(String),
-    /// The members of a set.
-    List(Vec<Datum>),
-}
-
-/// Who decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum DecidedBy {
     /// The active policy.
     Policy,
@@ -126,21 +20,25 @@ pub enum DecidedBy {
     Person,
 }
 
+impl DecidedBy {
+    /// The stable spelling.
+    pub const fn as_str(self) -> &'static str {
+        self.into_str()
+    }
+}
+
 /// One decision as it is kept: never edited, only followed by another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDecision {
-    /// Its id.
     pub id: DecisionId,
     /// The answer it judged.
     pub result_id: ResultId,
     /// Digest of the policy that judged: `sha256:…`.
     pub policy: String,
-    /// Who decided.
     pub by: DecidedBy,
-    /// When.
     pub decided_at: OffsetDateTime,
     /// It judges the answer of a simulated provider: nobody was really verified.
     pub simulated: bool,
-    /// What and why.
+    /// Outcome and reasons.
     pub decision: Decision,
 }

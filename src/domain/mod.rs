@@ -1,7 +1,7 @@
-//! Plain data and its grammar: what a callback, a result, a piece of evidence and a decision are.
+//! Plain data and its grammar: what a callback, a result and a stored decision are.
 //!
 //! Three things that are never mixed: what the phone said ([`callback`], a hint), what the
-//! provider answered ([`answer`], [`evidence`]) and what we decided ([`decision`]).
+//! provider answered ([`answer`]) and what we decided ([`decision`]).
 //! Nothing here does I/O; time and randomness come in through [`clock`] and [`ids`].
 
 pub mod answer;
@@ -9,11 +9,9 @@ pub mod audit;
 pub mod audit_details;
 pub mod body_digest;
 pub mod callback;
-pub mod card_days;
 pub mod clock;
 pub mod decision;
 pub mod erasure;
-pub mod evidence;
 pub mod field_error;
 pub mod ids;
 pub mod image;
@@ -26,6 +24,5 @@ pub mod starting;
 pub mod timeline;
 pub mod trace;
 pub mod verification;
-pub mod visible;
 
 pub use cloudauth::text::{byte_order_mark, folding, lenient_json};

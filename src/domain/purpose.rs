@@ -1,6 +1,6 @@
 //! Why something is done, as whoever does it says: kept for ever.
 
-use super::visible;
+use policy::visible;
 
 /// Longest one, in characters.
 const MAX_CHARS: usize = 200;

@@ -2,9 +2,9 @@
 
 use time::OffsetDateTime;
 
-use super::decision::Outcome;
 use super::ids::{DecisionId, ReviewId};
-use super::visible;
+use policy::decision::Outcome;
+use policy::visible;
 
 /// Longest reason code.
 pub const MAX_REASON_CHARS: usize = 64;

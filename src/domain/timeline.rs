@@ -149,8 +149,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::decision::{DecidedBy, Decision, Outcome};
+    use crate::domain::decision::DecidedBy;
     use crate::domain::ids::{DecisionId, ResultId};
+    use policy::decision::{Decision, Outcome};
 
     fn at(seconds: i64) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)

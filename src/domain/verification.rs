@@ -1,7 +1,5 @@
 //! A verification: one (`biz_type`, `biz_id`) and where it stands.
 
-use std::fmt;
-
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -12,8 +10,21 @@ use super::decision::StoredDecision;
 use super::ids::VerificationId;
 
 /// Where a verification stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    ToSchema,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum State {
     /// Work is due, no usable answer yet.
     Pending,
@@ -36,30 +47,17 @@ impl State {
 
     /// The stable spelling.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Unfinished => "unfinished",
-            Self::Decided => "decided",
-            Self::Expired => "expired",
-            Self::Failed => "failed",
-            Self::Erased => "erased",
-        }
+        self.into_str()
     }
 
-    /// The state so spelt.
+    /// `None` for any other spelling.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
+        text.parse().ok()
     }
 
     /// Nothing more happens by itself: what a waiting caller waits for.
     pub const fn is_settled(self) -> bool {
         !matches!(self, Self::Pending | Self::Unfinished)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -17,10 +17,9 @@ use super::problem::Problem;
 use super::request_body::request_body;
 use super::{body, four_eyes};
 use crate::domain::callback::BizType;
-use crate::domain::proposal::Call;
+use crate::policies::operations::{Applied, Change};
 use crate::store::audit::AuditContext;
-use crate::store::policies::{Agreed, Changed, Use};
-use crate::store::proposals::Second;
+use crate::store::policies::Agreed;
 
 /// The policy that is active now.
 #[derive(Serialize, ToSchema)]
@@ -28,10 +27,10 @@ pub(super) struct ActiveView {
     digest: String,
 }
 
-/// The policy that is active again.
+/// The policy that is active now.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RolledBackView {
-    /// `null`: the scene has no policy of its own any more.
+pub(super) struct InUseView {
+    /// `null`: the scene has no policy of its own again.
     #[schema(required)]
     digest: Option<String>,
 }
@@ -95,7 +94,11 @@ pub async fn activate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    change(&api, Use::Active, Some(&digest), &headers, body).await
+    let (caller, context) = who(&api, &headers).await?;
+    let scene = scene(&api, &caller, &headers, body).await?;
+    api.policies().text(&digest, &caller.scenes).await?;
+    let activate = Change::Activate { scene: &scene, policy: &digest };
+    change(&api, (&caller, &context), &headers, activate, no_content).await
 }
 
 refusals!(ShadowRefusals = [NotFound, OtherScene] + JSON_BODY + API_KEY);
@@ -113,7 +116,11 @@ pub async fn shadow(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    change(&api, Use::Shadow, Some(&digest), &headers, body).await
+    let (caller, context) = who(&api, &headers).await?;
+    let scene = scene(&api, &caller, &headers, body).await?;
+    api.policies().text(&digest, &caller.scenes).await?;
+    let shadow = Change::Shadow { scene: &scene, policy: &digest };
+    change(&api, (&caller, &context), &headers, shadow, no_content).await
 }
 
 refusals!(EndShadowRefusals = [NotFound, OtherScene] + JSON_BODY + API_KEY);
@@ -130,71 +137,47 @@ pub async fn end_shadow(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    change(&api, Use::Shadow, None, &headers, body).await
+    let (caller, context) = who(&api, &headers).await?;
+    let scene = scene(&api, &caller, &headers, body).await?;
+    let end = Change::EndShadow { scene: &scene };
+    change(&api, (&caller, &context), &headers, end, no_content).await
 }
 
+/// Changes what is in use; `answer` gets the digest of the policy that is in use then. Where
+/// `policies.four_eyes` asks for two persons, the first call is answered with its proposal.
 async fn change(
     api: &Api,
-    kind: Use,
-    digest: Option<&str>,
+    (caller, context): (&Caller, &AuditContext),
     headers: &HeaderMap,
-    body: Body,
+    change: Change<'_>,
+    answer: impl FnOnce(Option<String>) -> Response,
 ) -> Result<Response, Problem> {
-    let (caller, context) = who(api, headers).await?;
-    let scene = scene(api, &caller, headers, body).await?;
-    if let Some(digest) = digest {
-        api.visible_policy(&caller, digest).await?;
-    }
-    let Some(policy) = digest.filter(|_| kind == Use::Active) else {
-        return use_policy(api, kind, &scene, digest, None, &context).await;
+    let policies = api.policies();
+    let policy = if api.policies_need_two { policies.to_agree_on(&change).await? } else { None };
+    let policy = policy.as_deref();
+    let second = match policy.and_then(|policy| change.call(policy)) {
+        None => None,
+        Some(call) => {
+            let scope = (caller, Scope::PoliciesWrite);
+            match four_eyes::require_second_person(api, scope, headers, &call, context).await? {
+                Consent::Given(second) => Some(second),
+                Consent::Proposed(answer) => return Ok(answer),
+            }
+        }
     };
-    let call = Call::Activate { scene: &scene, policy };
-    with_consent(api, &caller, headers, &call, &context, async |second| {
-        use_policy(api, kind, &scene, digest, second.as_ref(), &context).await
-    })
-    .await
-}
-
-async fn use_policy(
-    api: &Api,
-    kind: Use,
-    scene: &str,
-    digest: Option<&str>,
-    second: Option<&Second>,
-    context: &AuditContext,
-) -> Result<Response, Problem> {
-    match api.store.use_policy(kind, scene, digest, second, context).await? {
-        Changed::Now | Changed::Before => Ok(StatusCode::NO_CONTENT.into_response()),
-        Changed::Refused if second.is_some() => Err(Problem::proposal_closed()),
-        Changed::Refused => Err(Problem::not_found()),
+    let agreed = policy.zip(second.as_ref()).map(|(policy, second)| Agreed { policy, second });
+    match policies.change(&change, agreed, context).await? {
+        Applied::Now(digest) => Ok(answer(digest)),
+        Applied::Already => Ok(answer(None)),
     }
 }
 
-/// Changes the active policy. With `policies.four_eyes` only after a second person has agreed: the
-/// first call is answered with its proposal.
-async fn with_consent(
-    api: &Api,
-    caller: &Caller,
-    headers: &HeaderMap,
-    call: &Call<'_>,
-    context: &AuditContext,
-    change: impl AsyncFnOnce(Option<Second>) -> Result<Response, Problem>,
-) -> Result<Response, Problem> {
-    if !api.policies_need_two {
-        return change(None).await;
-    }
-    match four_eyes::require_second_person(
-        api,
-        (caller, Scope::PoliciesWrite),
-        headers,
-        call,
-        context,
-    )
-    .await?
-    {
-        Consent::Given(second) => change(Some(second)).await,
-        Consent::Proposed(answer) => Ok(answer),
-    }
+fn in_use(digest: Option<String>) -> Response {
+    Json(InUseView { digest }).into_response()
+}
+
+fn no_content(_: Option<String>) -> Response {
+    StatusCode::NO_CONTENT.into_response()
 }
 
 refusals!(RollBackRefusals = [OtherScene, NothingToChange] + JSON_BODY + API_KEY);
@@ -215,9 +198,8 @@ pub async fn roll_back(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let scene = scene(&api, &caller, &headers, body).await?;
-    let digest = api.store.roll_back_policy(&scene, &context).await?;
-    let digest = digest.ok_or_else(Problem::nothing_to_change)?;
-    Ok(Json(RolledBackView { digest }).into_response())
+    let roll_back = Change::RollBack { scene: &scene };
+    change(&api, (&caller, &context), &headers, roll_back, in_use).await
 }
 
 refusals!(
@@ -246,18 +228,8 @@ pub async fn deactivate(
     let request: OwnSceneRequest = body::json(&api, &headers, body).await?;
     let scene = request.biz_type.as_str();
     caller.must_reach(scene)?;
-    let policy = api.store.policy_in_use(Use::Active, scene).await?;
-    let policy = policy.ok_or_else(Problem::nothing_to_change)?;
-    let call = Call::Deactivate { scene, policy: &policy };
-    with_consent(&api, &caller, &headers, &call, &context, async |second| {
-        let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-        if api.store.deactivate_policy(scene, agreed, &context).await? {
-            Ok(StatusCode::NO_CONTENT.into_response())
-        } else {
-            Err(changed_meanwhile(second.as_ref()))
-        }
-    })
-    .await
+    let deactivate = Change::Deactivate { scene };
+    change(&api, (&caller, &context), &headers, deactivate, no_content).await
 }
 
 refusals!(
@@ -284,18 +256,6 @@ pub async fn promote(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let scene = scene(&api, &caller, &headers, body).await?;
-    let policy = api.store.policy_in_use(Use::Shadow, &scene).await?;
-    let policy = policy.ok_or_else(Problem::nothing_to_change)?;
-    let call = Call::Promote { scene: &scene, policy: &policy };
-    with_consent(&api, &caller, &headers, &call, &context, async |second| {
-        let agreed = second.as_ref().map(|second| Agreed { policy: &policy, second });
-        let digest = api.store.promote_shadow(&scene, agreed, &context).await?;
-        let digest = digest.ok_or_else(|| changed_meanwhile(second.as_ref()))?;
-        Ok(Json(ActiveView { digest }).into_response())
-    })
-    .await
-}
-
-fn changed_meanwhile(second: Option<&Second>) -> Problem {
-    if second.is_some() { Problem::proposal_closed() } else { Problem::nothing_to_change() }
+    let promote = Change::Promote { scene: &scene };
+    change(&api, (&caller, &context), &headers, promote, in_use).await
 }

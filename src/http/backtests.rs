@@ -1,7 +1,6 @@
 //! `/v1/policies/{digest}/backtests` and `/v1/backtests/{id}`: policies tried on the past.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -23,14 +22,12 @@ use super::query_parameters::Parameters;
 use super::request_body::request_body;
 use super::times::time;
 use crate::domain::callback::BizType;
-use crate::domain::decision::Outcome;
 use crate::domain::ids::{VerificationId, earliest};
-use crate::lanes::requested_policy_work;
-use crate::policy::compare::Comparison;
-use crate::policy::{Policy, decide};
-use crate::store::Store;
+use crate::policies::operations::Turn;
+use crate::policies::past::{FoundFlip, flips};
 use crate::store::backtests::{Backtest, BacktestAsked, Started};
-use crate::store::history::{PAGE, Past};
+use policy::compare::Comparison;
+use policy::decision::Outcome;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct BacktestView {
@@ -147,7 +144,7 @@ pub async fn backtest(
     let BacktestRequest { biz_type: scene, since } =
         body::json_or_nothing(&api, &headers, body).await?;
     caller.must_reach(scene.as_ref().map_or("", BizType::as_str))?;
-    api.visible_policy(&caller, &digest).await?;
+    api.policies().text(&digest, &caller.scenes).await?;
     let id: Uuid = api.ids.next(context.at);
     let asked = BacktestAsked {
         id,
@@ -247,68 +244,22 @@ pub async fn flipped(
     let cursor = parameters.read("cursor", as_id, "must be the next_cursor of this list")?;
     parameters.finish()?;
     let run = reached(&api, &caller, &id).await?;
-    let candidate = api.texts.policy(&api.store, &run.digest).await?;
+    let candidate = api.policy_cache.get(&api.store, &run.digest).await?;
     let candidate = candidate.ok_or_else(Problem::internal)?;
     let from = cursor.unwrap_or_default().max(run.since.map_or(Uuid::nil(), earliest));
     let scene = run.biz_type.as_deref();
-    let (items, next_cursor) =
-        flips(&api.store, &candidate, scene, (from, run.after), limit).await?;
-    Ok(Json(FlipsView { items, next_cursor }).into_response())
-}
-
-/// The next flips of a policy against what was decided, at most `limit`, among the answers after
-/// one and up to another; and the answer to go on after, if there may be more. Looks at a bounded
-/// number of answers, so that it may find none and yet have to go on.
-async fn flips(
-    store: &Store,
-    candidate: &Arc<Policy>,
-    scene: Option<&str>,
-    (mut after, last): (Uuid, Uuid),
-    limit: usize,
-) -> Result<(Vec<FlipView>, Option<Uuid>), Problem> {
-    let mut found: Vec<(Uuid, FlipView)> = Vec::new();
-    let views = |found: Vec<(Uuid, FlipView)>| found.into_iter().map(|(_, view)| view).collect();
-    for _ in 0..FLIP_PAGES {
-        let page = store.past_after(after, PAGE).await?;
-        let Some(end) = page.end else { return Ok((views(found), None)) };
-        let mut items = page.items;
-        items.retain(|past| {
-            past.id <= last
-                && !past.erased
-                && scene.is_none_or(|scene| scene == past.evidence.biz_type)
-        });
-        let (candidate, wanted) = (Arc::clone(candidate), limit - found.len());
-        let decide_page = move || -> Vec<_> {
-            items.iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
-        };
-        found.extend(requested_policy_work(decide_page).await?);
-        if found.len() == limit {
-            let at = found.last().map(|(answer, _)| *answer);
-            return Ok((views(found), at));
-        }
-        if end >= last {
-            return Ok((views(found), None));
-        }
-        after = end;
-    }
-    Ok((views(found), Some(after)))
-}
-
-/// The answer and what flips about it, if the policy would change its outcome.
-fn flip(candidate: &Policy, past: &Past) -> Option<(Uuid, FlipView)> {
-    let new = decide(candidate, &past.evidence);
-    (new.outcome != past.outcome).then(|| {
-        let view = FlipView {
-            verification_id: past.verification,
-            old: past.outcome,
-            new: new.outcome,
-            reason: new.reasons.into_iter().next().map(|r| r.code).unwrap_or_default(),
-        };
-        (past.id, view)
-    })
+    let with = (limit, Turn::RefuseIfBusy);
+    let page = flips(&api.store, &candidate, scene, (from, run.after), with).await?;
+    let items = page.flips.into_iter().map(FlipView::from).collect();
+    Ok(Json(FlipsView { items, next_cursor: page.next }).into_response())
 }
 
 /// Most flips of one page.
 const MOST_FLIPS: usize = 100;
-/// Pages of answers that one request looks at.
-const FLIP_PAGES: usize = 10;
+
+impl From<FoundFlip> for FlipView {
+    fn from(flip: FoundFlip) -> Self {
+        let FoundFlip { verification, old, new, reason, .. } = flip;
+        Self { verification_id: verification, old, new, reason }
+    }
+}

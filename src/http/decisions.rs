@@ -31,7 +31,7 @@ pub async fn handler(
     }
     let mut views = Vec::with_capacity(decisions.len());
     for decision in decisions {
-        let policy = api.texts.policy(&api.store, &decision.policy).await?;
+        let policy = api.policy_cache.get(&api.store, &decision.policy).await?;
         views.push(ExplainedDecisionView::new(decision, policy.as_deref()));
     }
     etag::respond(&headers, &Page::whole(views))

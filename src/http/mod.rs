@@ -33,7 +33,6 @@ mod reviews;
 mod scene_limits;
 pub mod server;
 pub mod sources;
-pub mod texts;
 mod start;
 mod timeline;
 mod times;
@@ -61,6 +60,7 @@ use crate::domain::ids::Ids;
 use crate::domain::review::FourEyes;
 use crate::domain::starting::Starter;
 use crate::images::archive::Archive;
+use crate::policies::cache::PolicyCache;
 use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
@@ -70,7 +70,6 @@ use auth::ApiKeys;
 use long_polls::LongPolls;
 use problem::Problem;
 use sources::CurrentSources;
-use texts::Texts;
 
 /// The handlers' state. Every layer around a handler clones it with each request, so it is one
 /// pointer: cloning the parts one by one took 3 % of the CPU of an accept.
@@ -120,7 +119,8 @@ pub struct Parts {
     pub four_eyes: FourEyes,
     /// Changing the active policy needs a second person.
     pub policies_need_two: bool,
-    pub texts: Texts,
+    /// Compiled policies, for the texts of their reasons.
+    pub policy_cache: Arc<PolicyCache>,
     /// This process also runs workers.
     pub works: bool,
     /// The public listener's address.

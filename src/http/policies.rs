@@ -16,10 +16,10 @@ use super::problem::Problem;
 use super::purpose::optional_purpose;
 use super::{body, etag};
 use crate::domain::byte_order_mark;
-use crate::lanes::requested_policy_work;
-use crate::policy::{self, Change, Finding, Policy, Severity};
+use crate::policies::operations::{Added, Listed, PolicyError, PolicyOperations, Turn};
 use crate::store::audit::AuditContext;
-use crate::store::policies::{Activation, PolicyRow, PolicyText, ShadowCount, Use};
+use crate::store::policies::{Activation, PolicyRow, Use};
+use policy::{Diagnostic, Severity};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct PolicyView {
@@ -79,12 +79,12 @@ pub(super) struct FindingView {
     message: String,
 }
 
-/// What there is to say about a policy.
+/// The result of checking a policy.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CheckedView {
-    /// It would be taken: there are no errors.
-    good: bool,
-    /// What it would be known by; `null` if it is not good.
+    /// Whether it can be added: there are no errors.
+    valid: bool,
+    /// The digest that it would have; `null` if it is not valid.
     #[schema(required)]
     digest: Option<String>,
     /// In the order of the text.
@@ -135,32 +135,9 @@ refusals!(PoliciesRefusals = [] + API_KEY);
 )]
 pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let seen = |scene: &str| scene.is_empty() || caller.scenes.include_name(scene);
-    let mut in_use = api.store.policies_in_use().await?;
-    in_use.retain(|used| seen(&used.biz_type));
-    let mut policies = api.store.policies().await?;
-    if let Some(scenes) = caller.scenes.names() {
-        let hidden = api.store.policies_of_other_scenes(&scenes).await?;
-        policies.retain(|policy| !hidden.contains(&policy.digest));
-    }
-    let mut activations = api.store.activations().await?;
-    activations.retain(|activation| seen(&activation.biz_type));
-    let of = |digest: &str, kind: Use| -> Vec<String> {
-        let fitting =
-            in_use.iter().filter(|used| used.digest == digest && used.kind == kind.as_str());
-        fitting
-            .map(
-                |used| {
-                    if used.biz_type.is_empty() { "*".to_owned() } else { used.biz_type.clone() }
-                },
-            )
-            .collect()
-    };
-    let items = policies.into_iter().map(|PolicyRow { digest, name, added_at }| {
-        let (active_for, shadow_for) = (of(&digest, Use::Active), of(&digest, Use::Shadow));
-        PolicyView { digest, name, added_at, active_for, shadow_for }
-    });
-    let items = items.collect();
+    let policies = api.policies();
+    let items = policies.list(&caller.scenes).await?.into_iter().map(PolicyView::from).collect();
+    let activations = policies.activations(&caller.scenes).await?;
     let activations = activations.into_iter().map(ActivationView::from).collect();
     Ok(Json(PoliciesView { items, activations }).into_response())
 }
@@ -180,7 +157,7 @@ pub async fn text(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let found = api.visible_policy(&caller, &digest).await?;
+    let found = api.policies().text(&digest, &caller.scenes).await?;
     etag::respond(&headers, &PolicyTextView { digest: found.digest, text: found.body })
 }
 
@@ -200,19 +177,12 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let (_, context) = who(&api, &headers).await?;
     let body = body::read(&api, body).await?;
-    let (text, loaded) = load(policy_text(&body)?).await?;
-    let policy = loaded.map_err(|findings| {
-        let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
-        errors.take(50).fold(Problem::policy_refused(), |problem, finding| {
-            problem.field("body", finding.to_string())
-        })
-    })?;
-    let new = api.store.add_policy(policy.digest(), policy.name(), &text, &context).await?;
+    let Added { policy, new } = api.policies().add(policy_text(&body)?, &context).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let view = AddedView {
         digest: policy.digest().to_owned(),
         name: policy.name().to_owned(),
-        warnings: policy.warnings().iter().map(|finding| finding_view(finding, &text)).collect(),
+        warnings: finding_views(policy.warnings(), policy.text()),
     };
     Ok((status, Json(view)).into_response())
 }
@@ -223,7 +193,7 @@ refusals!(CheckRefusals = [] + BODY + API_KEY);
 #[utoipa::path(
     post, path = "/v1/policies/check", operation_id = "check-policy", tag = "policies",
     request_body(content = String, content_type = "application/toml", description = "The policy"),
-    responses((status = 200, body = CheckedView, description = "What there is to say, good or not"), CheckRefusals),
+    responses((status = 200, body = CheckedView, description = "Errors and warnings, whether or not it is valid"), CheckRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn check(
@@ -233,13 +203,10 @@ pub async fn check(
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let body = body::read(&api, body).await?;
-    let (text, loaded) = load(policy_text(&body)?).await?;
-    let (digest, findings) = match loaded {
-        Ok(policy) => (Some(policy.digest().to_owned()), policy.warnings().to_vec()),
-        Err(findings) => (None, findings),
-    };
-    let findings = findings.iter().map(|finding| finding_view(finding, &text)).collect();
-    Ok(Json(CheckedView { good: digest.is_some(), digest, findings }).into_response())
+    let checked = api.policies().check(policy_text(&body)?).await?;
+    let digest = checked.policy.as_ref().ok().map(|policy| policy.digest().to_owned());
+    let findings = finding_views(checked.diagnostics(), &checked.text);
+    Ok(Json(CheckedView { valid: digest.is_some(), digest, findings }).into_response())
 }
 
 refusals!(DiffRefusals = [NotFound] + API_KEY);
@@ -257,39 +224,15 @@ pub async fn diff(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let old = api.visible_policy(&caller, &digest).await?;
-    let new = api.visible_policy(&caller, &other).await?;
-    let view = |change: Change<'_>| ChangeView {
-        change: if change.added { "added" } else { "removed" },
-        line: change.line,
-        text: change.text.to_owned(),
-    };
-    let compare = move || policy::diff(&old.body, &new.body).into_iter().map(view).collect();
-    let changes = requested_policy_work(compare).await?;
-    Ok(Json(DiffView { old: digest, new: other, changes }).into_response())
-}
-
-/// Loads a text off the runtime, and gives it back with what came of it.
-async fn load(text: String) -> Result<(String, Result<Policy, Vec<Finding>>), Problem> {
-    let load = move || {
-        let loaded = Policy::load(&text);
-        (text, loaded)
-    };
-    Ok(requested_policy_work(load).await?)
-}
-
-/// The policy that a path names. Only a well-formed digest reaches the database: it has texts that
-/// Postgres cannot hold (a NUL, say) refused as what they are, names of nothing.
-pub(super) async fn known_policy(api: &Api, digest: &str) -> Result<PolicyText, Problem> {
-    if !is_digest(digest) {
-        return Err(Problem::not_found());
-    }
-    api.store.policy_text(digest).await?.ok_or_else(Problem::not_found)
-}
-
-fn is_digest(text: &str) -> bool {
-    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    text.strip_prefix("sha256:").is_some_and(|rest| rest.len() == 64 && rest.bytes().all(hex))
+    let policies = api.policies();
+    let old = policies.text(&digest, &caller.scenes).await?;
+    let new = policies.text(&other, &caller.scenes).await?;
+    let changes = policies.diff(old.body, new.body).await?.into_iter().map(|line| ChangeView {
+        change: if line.added { "added" } else { "removed" },
+        line: line.line,
+        text: line.text,
+    });
+    Ok(Json(DiffView { old: digest, new: other, changes: changes.collect() }).into_response())
 }
 
 fn policy_text(body: &[u8]) -> Result<String, Problem> {
@@ -301,14 +244,15 @@ fn policy_text(body: &[u8]) -> Result<String, Problem> {
         .map_err(|_| Problem::invalid_field().field("body", "must be a policy in UTF-8"))
 }
 
-fn finding_view(finding: &Finding, text: &str) -> FindingView {
-    FindingView {
-        severity: finding.severity.as_str(),
-        line: finding.line,
-        column: finding.column(text),
-        rule: finding.rule.clone(),
-        message: finding.message.clone(),
-    }
+fn finding_views(diagnostics: &[Diagnostic], text: &str) -> Vec<FindingView> {
+    let view = |diagnostic: &Diagnostic| FindingView {
+        severity: diagnostic.severity.into_str(),
+        line: diagnostic.line,
+        column: diagnostic.column(text),
+        rule: diagnostic.rule.clone(),
+        message: diagnostic.message.clone(),
+    };
+    diagnostics.iter().map(view).collect()
 }
 
 refusals!(ComparedRefusals = [NotFound] + API_KEY);
@@ -326,22 +270,19 @@ pub async fn compared(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    api.visible_policy(&caller, &digest).await?;
-    let scenes = caller.scenes.names();
-    let counts = api.store.shadow_counts(&digest, scenes.as_deref()).await?;
-    let agrees = |count: &&ShadowCount| count.outcome == count.active_outcome;
+    let policies = api.policies();
+    policies.text(&digest, &caller.scenes).await?;
+    let compared = policies.compare_shadow(&digest, &caller.scenes).await?;
+    let outcomes = compared.counts.into_iter().map(|count| ShadowCountView {
+        active: count.active_outcome,
+        shadow: count.outcome,
+        count: count.count,
+    });
     let view = ShadowView {
         policy: digest,
-        decisions: counts.iter().map(|count| count.count).sum(),
-        agree: counts.iter().filter(agrees).map(|count| count.count).sum(),
-        outcomes: counts
-            .into_iter()
-            .map(|count| ShadowCountView {
-                active: count.active_outcome,
-                shadow: count.outcome,
-                count: count.count,
-            })
-            .collect(),
+        decisions: compared.decisions,
+        agree: compared.agree,
+        outcomes: outcomes.collect(),
     };
     Ok(Json(view).into_response())
 }
@@ -362,6 +303,45 @@ impl From<Activation> for ActivationView {
             activated_at: of.activated_at,
             activated_by: of.activated_by,
             purpose: of.purpose,
+        }
+    }
+}
+
+impl From<Listed> for PolicyView {
+    fn from(Listed { policy, uses }: Listed) -> Self {
+        let of = |wanted: Use| -> Vec<String> {
+            let fitting = uses.iter().filter(|(kind, _)| *kind == wanted);
+            let name = |scene: &str| if scene.is_empty() { "*" } else { scene }.to_owned();
+            fitting.map(|(_, scene)| name(scene)).collect()
+        };
+        let (active_for, shadow_for) = (of(Use::Active), of(Use::Shadow));
+        let PolicyRow { digest, name, added_at } = policy;
+        Self { digest, name, added_at, active_for, shadow_for }
+    }
+}
+
+impl Api {
+    /// What can be done with policies; a request does not wait where many others do.
+    pub(super) fn policies(&self) -> PolicyOperations<'_> {
+        PolicyOperations::new(&self.store, Turn::RefuseIfBusy)
+    }
+}
+
+impl From<PolicyError> for Problem {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Refused(diagnostics) => {
+                let errors =
+                    diagnostics.iter().filter(|found| found.severity == Severity::Error).take(50);
+                errors.fold(Self::policy_refused(), |problem, error| {
+                    problem.field("body", error.to_string())
+                })
+            }
+            PolicyError::Unknown => Self::not_found(),
+            PolicyError::NothingToChange => Self::nothing_to_change(),
+            PolicyError::ProposalClosed => Self::proposal_closed(),
+            PolicyError::Busy => crate::lanes::Busy.into(),
+            PolicyError::Store(error) => error.into(),
         }
     }
 }

@@ -21,11 +21,11 @@ use super::purpose::{optional_purpose, require_purpose};
 use super::request_body::request_body;
 use super::view::{Page, VerificationView};
 use super::{body, etag, review_notes};
-use crate::domain::decision::Outcome;
 use crate::domain::ids::{DecisionId, ReviewId};
 use crate::domain::review;
 use crate::domain::verification::State as Standing;
 use crate::store::reviews::{NewReview, Reviewed};
+use policy::decision::Outcome;
 
 request_body! {
     /// A person's judgement of a case.

@@ -2,10 +2,8 @@
 
 use super::Api;
 use super::auth::Caller;
-use super::policies::known_policy;
 use super::problem::Problem;
 use crate::domain::ids::VerificationId;
-use crate::store::policies::PolicyText;
 
 impl Api {
     /// The verification that a path names, if the caller may see it. Every handler of one verification
@@ -23,22 +21,5 @@ impl Api {
             }
         }
         Ok(id)
-    }
-
-    /// The policy that a path names, unless it was only ever used in scenes that the caller may not
-    /// see.
-    pub(super) async fn visible_policy(
-        &self,
-        caller: &Caller,
-        digest: &str,
-    ) -> Result<PolicyText, Problem> {
-        let policy = known_policy(self, digest).await?;
-        if let Some(scenes) = caller.scenes.names() {
-            let hidden = self.store.policies_of_other_scenes(&scenes).await?;
-            if hidden.iter().any(|other| other == digest) {
-                return Err(Problem::not_found());
-            }
-        }
-        Ok(policy)
     }
 }

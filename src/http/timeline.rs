@@ -14,9 +14,10 @@ use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
 use crate::domain::answer::AnswerError;
-use crate::domain::decision::{DecidedBy, Outcome};
+use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
 use crate::domain::timeline::{Event, What, in_causal_order};
+use policy::decision::Outcome;
 
 /// What happened to one verification.
 #[derive(Serialize, ToSchema)]

@@ -15,10 +15,10 @@ use super::times::{MUST_BE_TIME, parse_time};
 use super::view::{Page, VerificationView};
 use super::{cursor, etag};
 use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
-use crate::domain::decision::Outcome;
 use crate::domain::scenes::Scenes;
 use crate::domain::verification::State as Standing;
 use crate::store::listing::Filter;
+use policy::decision::Outcome;
 
 const MAX_LIMIT: i64 = 100;
 const DEFAULT_LIMIT: i64 = 50;

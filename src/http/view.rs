@@ -7,13 +7,14 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::domain::answer::{AnswerError, StoredResult};
-use crate::domain::card_days::highest_edge_reached;
-use crate::domain::decision::{Datum, DecidedBy, Observation, Outcome, StoredDecision};
-use crate::domain::evidence::{Evidence, Scores};
+use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::{Failure, State, Verification};
-use crate::policy::field::{Field, by_name};
-use crate::policy::{Policy, missing_evidence};
+use policy::card_days::highest_edge_reached;
+use policy::decision::{Datum, Observation, Outcome};
+use policy::evidence::{Evidence, Scores};
+use policy::field::{Field, by_name};
+use policy::{Policy, missing_evidence};
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]

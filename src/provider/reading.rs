@@ -6,8 +6,8 @@ use time::{Date, OffsetDateTime};
 
 use super::Material;
 use crate::domain::answer::{AnswerError, ErrorClass};
-use crate::domain::card_days::highest_edge_reached;
-use crate::domain::evidence::{Evidence, FaceQuality, History, ImagesOffered, Scores};
+use policy::card_days::highest_edge_reached;
+use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Scores};
 
 /// The evidence in an answer that arrived at `fetched_at`. The card's dates are judged by the
 /// calendar of China at that moment, so that the same answer always gives the same evidence.
@@ -27,7 +27,7 @@ pub fn evidence(
             face: answered.scores.face,
             id_card_face: answered.scores.id_card_face,
         },
-        face_quality: material.and_then(|material| material.face_quality.map(FaceQuality::from)),
+        face_quality: material.and_then(|material| material.face_quality.map(face_quality)),
         face_mask: material.and_then(|material| material.face_mask),
         images: ImagesOffered {
             face: material.is_some_and(|material| material.face_image_url.is_some()),
@@ -73,14 +73,12 @@ impl From<wire::ErrorClass> for ErrorClass {
     }
 }
 
-impl From<wire::FaceQuality> for FaceQuality {
-    fn from(quality: wire::FaceQuality) -> Self {
-        match quality {
-            wire::FaceQuality::Unqualified => Self::Unqualified,
-            wire::FaceQuality::Low => Self::Low,
-            wire::FaceQuality::Normal => Self::Normal,
-            wire::FaceQuality::High => Self::High,
-        }
+fn face_quality(quality: wire::FaceQuality) -> FaceQuality {
+    match quality {
+        wire::FaceQuality::Unqualified => FaceQuality::Unqualified,
+        wire::FaceQuality::Low => FaceQuality::Low,
+        wire::FaceQuality::Normal => FaceQuality::Normal,
+        wire::FaceQuality::High => FaceQuality::High,
     }
 }
 

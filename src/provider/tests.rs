@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::*;
-use crate::domain::evidence::{Evidence, FaceQuality, History, Scores};
+use policy::evidence::{Evidence, FaceQuality, History, Scores};
 
 fn answered(body: &str) -> Answered {
     wire::read(200, body.as_bytes()).outcome.expect("an answer with a status")

@@ -14,10 +14,11 @@ use super::statements::statements;
 use super::verifications::decision_of;
 use super::{Error, Result, Store};
 use crate::domain::answer::{AnswerError, ErrorClass, StoredResult, shown_code};
-use crate::domain::decision::{DecidedBy, Decision, StoredDecision};
-use crate::domain::evidence::Evidence;
+use crate::domain::decision::StoredDecision;
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
 use crate::domain::verification::State;
+use policy::decision::Decision;
+use policy::evidence::Evidence;
 
 /// Largest batch of one commit.
 pub const MAX_BATCH: usize = 128;
@@ -323,17 +324,6 @@ impl TryFrom<ResultRow> for StoredResult {
             simulated: row.simulated,
             coarsened: row.coarsened,
         })
-    }
-}
-
-/// What `decided_by` is stored as.
-impl DecidedBy {
-    /// The stable spelling.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::Person => "person",
-        }
     }
 }
 

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::statements::statements;
 use super::{Result, Store};
-use crate::domain::decision::{Outcome, StoredDecision};
-use crate::domain::evidence::Evidence;
+use crate::domain::decision::StoredDecision;
 use crate::domain::ids::VerificationId;
 use crate::store::Error;
+use policy::decision::Outcome;
+use policy::evidence::Evidence;
 
 /// One page.
 #[derive(Clone, Debug)]

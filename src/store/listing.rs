@@ -16,9 +16,9 @@ use super::statements::statements;
 use super::verifications::{COLUMNS, verification};
 use super::{Result, Store};
 use crate::domain::callback::{BizId, BizType};
-use crate::domain::decision::Outcome;
 use crate::domain::ids::{VerificationId, earliest};
 use crate::domain::verification::{State, Verification};
+use policy::decision::Outcome;
 
 /// What a list is narrowed to; everything may be absent.
 #[derive(Clone, Debug, Default, PartialEq)]

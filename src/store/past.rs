@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::claims::{Claimed, ReferenceUse};
 use super::statements::statements;
 use super::{Result, Store};
-use crate::domain::evidence::MOST_COUNTED;
+use policy::evidence::MOST_COUNTED;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Entries of one reference that are looked at, those of other sources included.

@@ -31,7 +31,8 @@ pub struct PolicyRow {
 }
 
 /// What a policy is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Use {
     /// It decides.
     Active,
@@ -42,10 +43,7 @@ pub enum Use {
 impl Use {
     /// The stable spelling.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Shadow => "shadow",
-        }
+        self.into_str()
     }
 }
 

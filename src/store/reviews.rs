@@ -9,9 +9,9 @@ use super::audit::AuditContext;
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
 use super::{Error, Result, Store};
-use crate::domain::decision::Outcome;
 use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
 use crate::domain::review::StoredReview;
+use policy::decision::Outcome;
 
 /// One verdict to be kept.
 #[derive(Clone, Debug)]

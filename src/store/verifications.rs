@@ -19,11 +19,12 @@ use super::{Error, Result, Store};
 use crate::causes::Cause;
 use crate::domain::answer::{ErrorClass, shown_code};
 use crate::domain::callback::{BizId, BizType};
-use crate::domain::decision::{DecidedBy, Decision, Outcome, Reason, StoredDecision};
+use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::source::SourceAccess;
 use crate::domain::starting::Starting;
 use crate::domain::verification::{Failure, FailureReason, State, Verification};
+use policy::decision::{Decision, Outcome, Reason};
 
 macro_rules! columns {
     () => {

@@ -7,13 +7,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::history::{Backtest, Pace, Range};
 use super::leases::Leases;
-use crate::lanes::off_runtime;
-use crate::policy::Policy;
-use crate::policy::compare::Comparison;
+use crate::policies::past::{Backtest, Pace, Range};
 use crate::store::backtests::{Backtest as Row, NOTE_EVERY};
 use crate::store::tasks::Task;
+use policy::compare::Comparison;
 
 /// One turn takes about this long; then it is noted how far it has come.
 const TURN: Duration = NOTE_EVERY;
@@ -70,9 +68,8 @@ impl Worker {
         let Some(mut run) = self.store.backtest(task.id).await? else {
             anyhow::bail!("a backtest without its row");
         };
-        let text = self.store.policy_text(&run.digest).await?;
-        let compile = move || text.and_then(|text| Policy::load_stored(&text.body)).map(Arc::new);
-        let Some(candidate) = off_runtime(compile).await else {
+        let candidate = self.policies.cache().get(&self.store, &run.digest).await?;
+        let Some(candidate) = candidate else {
             tracing::error!(backtest = %run.id, "the policy cannot be compiled by this version");
             self.store.backtest_failed(task, self.clock.now()).await?;
             return Ok(());

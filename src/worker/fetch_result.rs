@@ -15,10 +15,8 @@ use super::{Worker, links, material};
 use crate::causes::Cause;
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
-use crate::domain::evidence::{Evidence, History, MOST_COUNTED};
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::State;
-use crate::policy::{self, Policy};
 use crate::provider::{self, Answer, Material, Unanswered};
 use crate::store;
 use crate::store::accounts::Breaker;
@@ -26,6 +24,8 @@ use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::{Completion, NewResult, NextStep, ShadowDecision, Written};
 use crate::traces;
 use crate::vault::{DataKey, OpenError, SealedAt, WrappedKey};
+use policy::Policy;
+use policy::evidence::{Evidence, History, MOST_COUNTED};
 
 /// What was known about the account when the call went out.
 #[derive(Clone, Copy, Debug)]
@@ -365,7 +365,7 @@ impl Fetched {
             consequence(&worker.settings.schedule, claimed, said, jitter, account.breaker_open);
         let evidence = result.evidence.as_ref().filter(|_| consequence.decide);
         // Both by what is in use at this moment.
-        let policies = worker.policies.get();
+        let policies = worker.policies.snapshot();
         let decision = evidence.map(|evidence| {
             decide(worker, policies.active(&claimed.biz_type), &result, evidence, span)
         });

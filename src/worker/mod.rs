@@ -6,13 +6,11 @@ mod backtesting;
 mod expiring_leases;
 mod fairness;
 pub mod fetch_result;
-pub mod history;
 mod horizon;
 pub mod leases;
 pub mod links;
 pub mod material;
 pub mod next_step;
-pub mod policies;
 mod retention;
 mod tasks;
 mod upkeep;
@@ -32,6 +30,7 @@ use uuid::Uuid;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::source::Groups;
+use crate::policies::active::ActivePolicies;
 use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::claims::{Claim, ClaimLimits};
@@ -45,7 +44,6 @@ use fetch_result::{AccountAtClaim, fetch_result};
 use horizon::{Horizon, Look};
 use leases::{Held, Leases};
 use next_step::Schedule;
-use policies::Current;
 
 /// How the worker works.
 #[derive(Clone, Debug)]
@@ -107,8 +105,8 @@ pub struct Worker {
     pub audit_seal: AuditSeal,
     /// Which sources share their verifications.
     pub groups: Arc<Groups>,
-    /// What decides.
-    pub policies: Current,
+    /// The policies in use.
+    pub policies: ActivePolicies,
     /// Business time.
     pub clock: Clock,
     /// Ids and jitter.
@@ -141,7 +139,7 @@ impl Worker {
             () = worker.find_expiring_leases(&expiring) => {}
             () = worker.keep_up() => {}
             () = worker.watch() => {}
-            () = worker.follow_activations() => {}
+            () = worker.policies.follow(&worker.store) => {}
         }
         tasks.close();
         tokio::select! {

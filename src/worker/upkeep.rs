@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Worker;
-use super::history::{Pace, sample};
-use crate::policy::calibration::{Calibration, stability};
+use crate::policies::past::{Pace, sample};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
+use policy::calibration::{Calibration, stability};
 
 /// Persons with kept faces at which an alarm goes off, and the legal threshold itself.
 const PERSONS_ALARMS: [i64; 3] = [80_000, 95_000, 100_000];
@@ -181,7 +181,7 @@ fn tell_drift(before: &Calibration, now: &Calibration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::calibration::Group;
+    use policy::calibration::Group;
 
     /// Face scores: this many at 95, this many at 65.
     fn scores(high: u64, low: u64) -> Calibration {

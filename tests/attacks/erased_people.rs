@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cloudauth_sandbox::scenario::{Behaviour, CardEnd, Person, Scenario};
+use policy::Policy;
+use policy::card_days::CARD_DAYS_EDGES;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use time::OffsetDateTime;
 use time::macros::datetime;
-use verdict::domain::card_days::CARD_DAYS_EDGES;
 use verdict::domain::clock::Clock;
 use verdict::domain::erasure::REMAINING;
 use verdict::domain::ids::VerificationId;
-use verdict::policy::Policy;
 use verdict::store::audit::AuditContext;
 use verdict::store::policies::Use;
 

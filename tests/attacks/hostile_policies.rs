@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use policy::effort::Effort;
+use policy::{Diagnostic, Policy, Severity, diff, render};
 use verdict::app::Role;
-use verdict::policy::effort::Effort;
-use verdict::policy::{Finding, Policy, Severity, diff, render};
 
 use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually, now};
 use crate::policies::{added, milder, one, send};
@@ -145,13 +145,13 @@ fn deep() -> String {
     (0..40).fold(base(), |text, n| text + &rule(n, "reject", &when))
 }
 
-fn checked(text: &str) -> (Result<Policy, Vec<Finding>>, usize) {
+fn checked(text: &str) -> (Result<Policy, Vec<Diagnostic>>, usize) {
     let effort = Effort::default();
     let loaded = Policy::load_within(text, &effort);
     (loaded, effort.used())
 }
 
-fn findings(loaded: &Result<Policy, Vec<Finding>>) -> Vec<Finding> {
+fn findings(loaded: &Result<Policy, Vec<Diagnostic>>) -> Vec<Diagnostic> {
     match loaded {
         Ok(policy) => policy.warnings().to_vec(),
         Err(findings) => findings.clone(),

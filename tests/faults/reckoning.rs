@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use policy::evidence::{Evidence, History};
+use policy::{Policy, decide};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
-use verdict::domain::evidence::{Evidence, History};
 use verdict::domain::ids::{ResultId, VerificationId};
-use verdict::policy::{Policy, decide};
 use verdict::provider;
 use verdict::vault::SealedAt;
 use verdict::vault::{Key, KeyRing, Vault, WrappedKey};

@@ -182,7 +182,7 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
     // Another policy is active when they are asked for again: nobody asked to decide by it.
     let strange =
         include_str!("../../config/policy.toml").replacen("name = \"", "name = \"strange-", 1);
-    let strange = verdict::policy::Policy::load(&strange).unwrap();
+    let strange = policy::Policy::load(&strange).unwrap();
     let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
     app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
     let used = verdict::store::policies::Use::Active;

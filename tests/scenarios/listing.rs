@@ -9,9 +9,9 @@ use sqlx::{Connection, PgConnection, Row};
 use crate::harness::{
     Callback, Options, Reply, TestApp, callback, make_key, new_database, run_verdict,
 };
+use policy::decision::Outcome;
 use verdict::app::Role;
 use verdict::domain::callback::BizType;
-use verdict::domain::decision::Outcome;
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::domain::verification::State;
 use verdict::http::auth::Scope;

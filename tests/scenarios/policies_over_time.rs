@@ -1,18 +1,19 @@
 //! Policies over time, where things happen at once or went wrong before: activations meanwhile,
 //! processes that are killed, rows that are gone, policies that the database cannot hold decisions of.
 
+use policy::Policy;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{Ids, earliest};
-use verdict::policy::Policy;
+use verdict::policies::active::PolicySnapshot;
+use verdict::policies::cache::PolicyCache;
+use verdict::policies::past::{Pace, Range, Stopped, sample};
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::store::policies::{Changed, Use};
-use verdict::worker::history::{Pace, Range, Stopped, decide_anew, sample};
-use verdict::worker::policies::Policies;
 
 use crate::harness::protocol::waits_for_a_lock;
 use crate::harness::{Options, Setting, TestApp, eventually, new_database, now};
@@ -234,7 +235,7 @@ async fn a_policy_is_checked_and_compared_by_the_api_and_nothing_is_kept() {
     let broken = DEFAULT.replacen("outcome = \"approve\"", "outcome = \"aprove\"", 1);
     let line = 1 + broken.lines().position(|line| line.contains("aprove")).unwrap();
     let checked = send(&app, "POST", "/v1/policies/check", broken).await;
-    assert_eq!((checked.status, &checked.json["good"]), (200, &json!(false)), "{checked:?}");
+    assert_eq!((checked.status, &checked.json["valid"]), (200, &json!(false)), "{checked:?}");
     assert_eq!(checked.json["digest"], Value::Null);
     let finding = &checked.json["findings"][0];
     assert_eq!(
@@ -253,14 +254,14 @@ async fn a_policy_is_checked_and_compared_by_the_api_and_nothing_is_kept() {
     );
     let checked = send(&app, "POST", "/v1/policies/check", odd).await.json;
     assert_eq!(
-        (&checked["good"], &checked["findings"][0]["severity"]),
+        (&checked["valid"], &checked["findings"][0]["severity"]),
         (&json!(true), &json!("warning")),
         "{checked}"
     );
     let pool = app.database.pool().await;
     assert_eq!(one(&pool, "select count(*) from policies").await, 1);
     let nonsense = send(&app, "POST", "/v1/policies/check", "name = ").await;
-    assert_eq!((nonsense.status, &nonsense.json["good"]), (200, &json!(false)));
+    assert_eq!((nonsense.status, &nonsense.json["valid"]), (200, &json!(false)));
 
     let default =
         app.get("/v1/policies").await.json["items"][0]["digest"].as_str().unwrap().to_owned();
@@ -413,11 +414,13 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     more_like(&pool, "pass-75-c", 1100).await;
     let milder = keep(&store, &std::fs::read_to_string(candidate).unwrap()).await;
     store.use_policy(Use::Active, "", Some(&milder), None, &doing()).await.unwrap();
-    let policies = Policies::load(&store).await.unwrap().unwrap();
+    let policies = PolicySnapshot::load(&store, &PolicyCache::default()).await.unwrap().unwrap();
     let (clock, ids, range) = (Clock::system(), Ids::random(), Range::default());
     let redecide = async |after, tell: &mut dyn FnMut() -> bool| {
         let with = (&clock, &ids, Pace::Full);
-        decide_anew(&store, &policies, (&range, after), with, |_| tell()).await.unwrap()
+        verdict::policies::past::redecide(&store, &policies, (&range, after), with, |_| tell())
+            .await
+            .unwrap()
     };
 
     // Told to stop after its first page.
@@ -442,7 +445,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
                 by: verdict::domain::decision::DecidedBy::Policy,
                 decided_at: now(),
                 simulated: false,
-                decision: verdict::policy::decide(policy, &standing.evidence),
+                decision: policy::decide(policy, &standing.evidence),
             },
         ));
     }

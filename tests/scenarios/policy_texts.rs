@@ -79,10 +79,7 @@ async fn a_wrong_document_is_refused_by_line_and_member() {
         ),
         ("{\"verify_status\": 1, \"malformed\": 3}", "line 1: `malformed` must be a list of texts"),
         ("{\"id\": 7, \"evidence\": {}}", "line 1: there is no field `id`"),
-        (
-            "{\"evidence\": {\"status\": 1}}",
-            "give only the object that stands under `fields` or `evidence`",
-        ),
+        ("{\"evidence\": {\"status\": 1}}", "give only the object under `fields` or `evidence`"),
         ("{\"face_score\": 97}", "line 1: `status` is missing: every answer has one"),
         ("[1]", "one object of evidence"),
         ("{\"status\": 1} x", "line 1: trailing characters"),

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use policy::decision::Outcome;
 use sqlx::postgres::{PgConnection, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Column, Connection, Either, Executor, SqlSafeStr, Statement, TypeInfo};
 use verdict::domain::callback::{BizId, BizType};
-use verdict::domain::decision::Outcome;
 use verdict::domain::ids::VerificationId;
 use verdict::domain::verification::State;
 use verdict::store::listing::{Filter, built};

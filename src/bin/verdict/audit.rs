@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
-use verdict::domain::visible;
 use verdict::store::Store;
 use verdict::store::audit::{AuditCheckpoint, AuditRow};
 use verdict::vault::AuditSeal;

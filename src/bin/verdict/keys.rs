@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use unicode_normalization::UnicodeNormalization;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::domain::scenes::Scenes;
-use verdict::domain::visible;
 use verdict::http::auth::Scope;
 use verdict::store::Store;
 use verdict::store::api_keys::{ApiKey, KeyTerms};

@@ -2,7 +2,7 @@
 //! command can write there what they like.
 
 use nix::unistd::{Uid, User, gethostname, getuid};
-use verdict::domain::visible;
+use policy::visible;
 
 /// The uid that the kernel remembers from the login, through `su` and `sudo`.
 const LOGIN_UID: &str = "/proc/self/loginuid";

@@ -9,16 +9,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use policy::visible;
+use policy::{Policy, decide, missing_evidence, render};
 use time::format_description::well_known::Rfc3339;
-use verdict::app::load_policy;
 use verdict::domain::byte_order_mark;
 use verdict::domain::callback::BizType;
 use verdict::domain::purpose;
-use verdict::domain::visible;
+use verdict::domain::scenes::Scenes;
 use verdict::lanes::policy_work;
-use verdict::policy::{self, Policy, decide, missing_evidence, render};
+use verdict::policies::operations::{
+    self, Applied, Change, Listed, PolicyError, PolicyOperations, Turn,
+};
 use verdict::store::Store;
-use verdict::store::policies::{Changed, Use};
+use verdict::store::policies::Use;
 
 use super::{Context, Usage, say, say_done};
 
@@ -74,10 +77,10 @@ pub enum Command {
     #[command(
         after_help = "Example: verdict policy activate sha256:3897 --purpose 'CR 12: fewer reviews'"
     )]
-    Activate(Change),
+    Activate(ChangeArguments),
     /// Have a policy decide beside the active one.
     #[command(after_help = "Example: verdict policy shadow sha256:3897 --biz-type onboarding")]
-    Shadow(Change),
+    Shadow(ChangeArguments),
     /// End a shadow.
     #[command(after_help = "Example: verdict policy end-shadow --biz-type onboarding")]
     EndShadow(Scene),
@@ -118,7 +121,7 @@ pub enum Command {
 
 /// A policy, and where.
 #[derive(Debug, clap::Args)]
-pub struct Change {
+pub struct ChangeArguments {
     /// `sha256:…`, or its beginning.
     digest: String,
     #[command(flatten)]
@@ -169,7 +172,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     match command {
         Command::Check { file } => {
             let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());
-            return Ok(check(read(context, file)?, name).await);
+            return check(read(context, file)?, name).await;
         }
         Command::Show { digest: None } => say(context.config()?.policy_text()?),
         Command::Show { digest: Some(digest) } => {
@@ -183,45 +186,31 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::Add { file } => add(context, file).await?,
         Command::Diff { old, new } => {
             let (old, new) = (either(context, &old).await?, either(context, &new).await?);
-            return Ok(policy_work(move || diff(&old, &new)).await);
+            return diff(old, new).await;
         }
-        Command::Activate(change) => {
-            alone_with_purpose(context, change.scene.purpose.as_deref())?;
-            use_policy(context, Use::Active, &change).await?;
-        }
-        Command::Shadow(change) => use_policy(context, Use::Shadow, &change).await?,
+        Command::Activate(arguments) => use_policy(context, Use::Active, &arguments).await?,
+        Command::Shadow(arguments) => use_policy(context, Use::Shadow, &arguments).await?,
         Command::EndShadow(scene) => {
-            let (store, doing) = (open(context).await?, Context::doing(scene.purpose.as_deref()));
-            let name = scene.name();
-            match store.use_policy(Use::Shadow, name, None, None, &doing).await? {
-                Changed::Before => say("there is no shadow to end: nothing was changed"),
-                _ => say_done("the shadow has ended"),
+            let end = Change::EndShadow { scene: scene.name() };
+            match change(context, &end, scene.purpose.as_deref()).await? {
+                Applied::Already => say("there is no shadow to end: nothing was changed"),
+                Applied::Now(_) => say_done("the shadow has ended"),
             }
         }
         Command::Promote(scene) => {
-            alone_with_purpose(context, scene.purpose.as_deref())?;
-            let (store, doing) = (open(context).await?, Context::doing(scene.purpose.as_deref()));
-            let Some(digest) = store.promote_shadow(scene.name(), None, &doing).await? else {
-                bail!("there is no shadow to promote");
-            };
-            say_done(format_args!("active: {digest}"));
+            let promote = Change::Promote { scene: scene.name() };
+            let nothing = "there is no shadow to promote";
+            say_in_use(change_or(context, &promote, scene.purpose.as_deref(), nothing).await?);
         }
         Command::Rollback(scene) => {
-            let (store, doing) = (open(context).await?, Context::doing(scene.purpose.as_deref()));
-            let Some(digest) = store.roll_back_policy(scene.name(), &doing).await? else {
-                bail!("there is nothing to go back to");
-            };
-            match digest {
-                Some(digest) => say_done(format_args!("active: {digest}")),
-                None => say_done("the scene has no policy of its own again"),
-            }
+            let roll_back = Change::RollBack { scene: scene.name() };
+            let nothing = "there is nothing to go back to";
+            say_in_use(change_or(context, &roll_back, scene.purpose.as_deref(), nothing).await?);
         }
         Command::Deactivate(OwnScene { biz_type, purpose }) => {
-            alone_with_purpose(context, purpose.as_deref())?;
-            let (store, doing) = (open(context).await?, Context::doing(purpose.as_deref()));
-            if !store.deactivate_policy(&biz_type, None, &doing).await? {
-                bail!("the scene has no policy of its own");
-            }
+            let deactivate = Change::Deactivate { scene: &biz_type };
+            let nothing = "the scene has no policy of its own";
+            change_or(context, &deactivate, purpose.as_deref(), nothing).await?;
             say_done("the scene has no policy of its own any more");
         }
         Command::Compare { digest } => compare(&open(context).await?, &digest).await?,
@@ -233,15 +222,68 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command line acts with the rights of the database's owner, who could change any row: a second
-/// person cannot be demanded of it. Under four eyes it is the way in for emergencies, and says why.
-fn alone_with_purpose(context: &Context, purpose: Option<&str>) -> anyhow::Result<()> {
-    let says_why = purpose.is_some_and(|purpose| !purpose.is_empty());
-    if context.config()?.policies_need_two()? && !says_why {
+/// Changes what is in use. The command line acts with the rights of the database's owner, who could
+/// change any row: a second person cannot be demanded of it. Where the API demands one, a purpose is
+/// needed here: it is the way in for emergencies.
+async fn change(
+    context: &Context,
+    change: &Change<'_>,
+    purpose: Option<&str>,
+) -> anyhow::Result<Applied> {
+    require_purpose(context, change, purpose)?;
+    let store = open(context).await?;
+    let doing = Context::doing(purpose);
+    operations(&store).change(change, None, &doing).await.map_err(failed)
+}
+
+fn require_purpose(
+    context: &Context,
+    change: &Change<'_>,
+    purpose: Option<&str>,
+) -> anyhow::Result<()> {
+    let has_purpose = purpose.is_some_and(|purpose| !purpose.is_empty());
+    if change.needs_two_persons() && context.config()?.policies_need_two()? && !has_purpose {
         let why = "policies.four_eyes is on: say with --purpose why one person changes this alone";
         return Err(Usage(why.to_owned()).into());
     }
     Ok(())
+}
+
+/// The same; `nothing` is the error where nothing is in use that the change could act upon.
+async fn change_or(
+    context: &Context,
+    wanted: &Change<'_>,
+    purpose: Option<&str>,
+    nothing: &'static str,
+) -> anyhow::Result<Option<String>> {
+    match change(context, wanted, purpose).await {
+        Ok(Applied::Now(digest)) => Ok(digest),
+        Ok(Applied::Already) => Ok(None),
+        Err(error) => match error.downcast() {
+            Ok(PolicyError::NothingToChange) => bail!(nothing),
+            Ok(error) => Err(error.into()),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn say_in_use(digest: Option<String>) {
+    match digest {
+        Some(digest) => say_done(format_args!("active: {digest}")),
+        None => say_done("the scene has no policy of its own again"),
+    }
+}
+
+/// The hint after a message goes by the database's own error.
+fn failed(error: PolicyError) -> anyhow::Error {
+    match error {
+        PolicyError::Store(error) => error.into(),
+        error => error.into(),
+    }
+}
+
+fn operations(store: &Store) -> PolicyOperations<'_> {
+    PolicyOperations::new(store, Turn::Wait)
 }
 
 fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
@@ -287,21 +329,15 @@ async fn either(context: &Context, what: &str) -> anyhow::Result<String> {
     text_of(&store, &digest).await
 }
 
-async fn check(text: String, name: String) -> ExitCode {
-    let (rendered, good) = policy_work(move || {
-        let (findings, good) = match Policy::load(&text) {
-            Ok(policy) => (policy.warnings().to_vec(), Some(policy)),
-            Err(findings) => (findings, None),
-        };
-        (render(&findings, &text, &name), good)
-    })
-    .await;
+async fn check(text: String, name: String) -> anyhow::Result<ExitCode> {
+    let checked = operations::check(text, Turn::Wait).await?;
+    let rendered = render(checked.diagnostics(), &checked.text, &name);
     if !rendered.is_empty() {
         say(rendered.trim_end());
     }
-    let Some(policy) = good else { return ExitCode::FAILURE };
+    let Ok(policy) = checked.policy else { return Ok(ExitCode::FAILURE) };
     say(format_args!("{} is good: {}", policy.name(), policy.digest()));
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn try_one(
@@ -358,16 +394,12 @@ fn tried(policy: &str, name: &str, document: &str) -> anyhow::Result<String> {
 }
 
 async fn list(store: &Store) -> anyhow::Result<()> {
-    let in_use = store.policies_in_use().await?;
-    for policy in store.policies().await? {
-        let uses: Vec<String> = in_use
-            .iter()
-            .filter(|used| used.digest == policy.digest)
-            .map(|used| match used.biz_type.as_str() {
-                "" => used.kind.clone(),
-                scene => format!("{} for {scene}", used.kind),
-            })
-            .collect();
+    for Listed { policy, uses } in operations(store).list(&Scenes::EVERY).await.map_err(failed)? {
+        let uses = uses.iter().map(|(kind, scene)| match scene.as_str() {
+            "" => kind.as_str().to_owned(),
+            scene => format!("{} for {scene}", kind.as_str()),
+        });
+        let uses: Vec<String> = uses.collect();
         let added = policy.added_at.format(&Rfc3339)?;
         let name = visible::shown(&policy.name);
         say(format_args!("{}  {added}  {name}  {}", policy.digest, uses.join(", ")));
@@ -376,7 +408,7 @@ async fn list(store: &Store) -> anyhow::Result<()> {
 }
 
 async fn history(store: &Store) -> anyhow::Result<()> {
-    for change in store.activations().await? {
+    for change in operations(store).activations(&Scenes::EVERY).await.map_err(failed)? {
         let scene = if change.biz_type.is_empty() { "all scenes" } else { &change.biz_type };
         let digest = change.digest.as_deref().unwrap_or("none");
         let at = change.activated_at.format(&Rfc3339)?;
@@ -391,36 +423,47 @@ async fn history(store: &Store) -> anyhow::Result<()> {
 async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
     let name = file.display().to_string();
     let text = read(context, Some(file))?;
-    let policy = load_policy(&text).await?;
+    // Before the database is asked for: a text that is refused needs none.
+    let checked = operations::check(text, Turn::Wait).await?;
+    let policy = checked.policy.map_err(PolicyError::Refused)?;
     if !policy.warnings().is_empty() {
-        let _ = write!(std::io::stderr(), "{}", render(policy.warnings(), &text, &name));
+        let _ = write!(std::io::stderr(), "{}", render(policy.warnings(), &checked.text, &name));
     }
     let store = open(context).await?;
-    store.add_policy(policy.digest(), policy.name(), &text, &Context::doing(None)).await?;
+    let added = operations(&store).add_checked(&policy, &Context::doing(None)).await;
+    added.map_err(failed)?;
     say_done(policy.digest());
     Ok(())
 }
 
-async fn use_policy(context: &Context, kind: Use, change: &Change) -> anyhow::Result<()> {
-    let store = open(context).await?;
-    let digest = whole_digest(&store, &change.digest).await?;
-    let doing = Context::doing(change.scene.purpose.as_deref());
-    match store.use_policy(kind, change.scene.name(), Some(&digest), None, &doing).await? {
-        Changed::Now => say_done(format_args!("{}: {digest}", kind.as_str())),
-        Changed::Before => {
-            say(format_args!(
-                "already {}: {digest}; nothing was changed or recorded",
-                kind.as_str()
-            ));
-        }
-        Changed::Refused => bail!("there is no such policy: see `verdict policy list`"),
+async fn use_policy(
+    context: &Context,
+    kind: Use,
+    arguments: &ChangeArguments,
+) -> anyhow::Result<()> {
+    let ChangeArguments { digest, scene } = arguments;
+    let (scene, purpose) = (scene.name(), scene.purpose.as_deref());
+    let of = |policy| match kind {
+        Use::Active => Change::Activate { scene, policy },
+        Use::Shadow => Change::Shadow { scene, policy },
+    };
+    // Before the database is asked which policy the digest begins.
+    require_purpose(context, &of(digest), purpose)?;
+    let digest = whole_digest(&open(context).await?, digest).await?;
+    match change(context, &of(&digest), purpose).await? {
+        Applied::Now(_) => say_done(format_args!("{}: {digest}", kind.as_str())),
+        Applied::Already => say(format_args!(
+            "already {}: {digest}; nothing was changed or recorded",
+            kind.as_str()
+        )),
     }
     Ok(())
 }
 
 async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
     let digest = whole_digest(store, digest).await?;
-    let counts = store.shadow_counts(&digest, None).await?;
+    let compared = operations(store).compare_shadow(&digest, &Scenes::EVERY).await;
+    let counts = compared.map_err(failed)?.counts;
     if counts.is_empty() {
         say("nothing was decided by it beside the active policy yet");
     }
@@ -435,11 +478,11 @@ async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
 }
 
 /// Lines of one and not of the other; exit code 1 where they differ.
-fn diff(old: &str, new: &str) -> ExitCode {
-    let changes = policy::diff(old, new);
+async fn diff(old: String, new: String) -> anyhow::Result<ExitCode> {
+    let changes = operations::diff(old, new, Turn::Wait).await?;
     for change in &changes {
         let mark = if change.added { '+' } else { '-' };
         say(format_args!("{:>5} {mark} {}", change.line, change.text));
     }
-    if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

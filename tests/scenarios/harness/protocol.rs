@@ -12,15 +12,15 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::{Database, Proxy, eventually, new_database, vault_secret};
+use policy::evidence::{Evidence, ImagesOffered, Scores};
+use policy::{Policy, decide};
 use verdict::domain::answer::{AnswerError, ErrorClass, StoredResult};
 use verdict::domain::body_digest::BodyDigest;
 use verdict::domain::callback::Callback;
 use verdict::domain::decision::{DecidedBy, StoredDecision};
-use verdict::domain::evidence::{Evidence, ImagesOffered, Scores};
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::Verification;
-use verdict::policy::{Policy, decide};
 use verdict::store::callbacks::{Accepted, Incoming};
 use verdict::store::claims::{ClaimLimits, Claimed};
 use verdict::store::completions::{Completion, NewResult, Written};

@@ -1,8 +1,8 @@
 //! The database: the server, the schema, our rights in it, and what waits there.
 
+use policy::Policy;
 use time::OffsetDateTime;
 use verdict::app::Role;
-use verdict::policy::Policy;
 use verdict::store::inspection::Server;
 use verdict::store::{Error, Protection, SchemaState, Store};
 use verdict::vault::Vault;

@@ -8,21 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use policy::Policy;
+use policy::calibration::{Calibration, FalseAccepts, false_accepts, stability};
+use policy::compare::Comparison;
+use policy::decision::Outcome;
+use policy::report::{self, Subject, Thresholds};
+use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
-use verdict::app::load_policy;
 use verdict::domain::clock::Clock;
-use verdict::domain::decision::Outcome;
 use verdict::domain::ids::Ids;
-use verdict::domain::visible;
-use verdict::policy::Policy;
-use verdict::policy::calibration::{Calibration, FalseAccepts, false_accepts, stability};
-use verdict::policy::compare::Comparison;
-use verdict::policy::report::{self, Subject, Thresholds};
+use verdict::policies::active::PolicySnapshot;
+use verdict::policies::cache::PolicyCache;
+use verdict::policies::operations::{self, PolicyError, Turn};
+use verdict::policies::past::{self, Backtest, Pace, Range, Stopped};
 use verdict::store::Store;
-use verdict::worker::history::{self, Backtest, Pace, Range, Stopped};
-use verdict::worker::policies::Policies;
 
 use super::{either, open, purpose, scene};
 use crate::{Context, Usage, say, told_to_stop};
@@ -117,16 +118,17 @@ pub(super) async fn backtest(
 ) -> anyhow::Result<()> {
     let text = either(context, &arguments.candidate).await?;
     // One in the database was checked when it was added; a file is checked now.
-    let candidate = match load_policy(&text).await {
+    let checked = operations::check(text, Turn::Wait).await?;
+    let candidate = match checked.policy {
         Ok(policy) => policy,
-        Err(error) => Policy::load_stored(&text)
+        Err(diagnostics) => Policy::load_stored(&checked.text)
             .filter(|policy| policy.digest() == arguments.candidate)
-            .ok_or(error)?,
+            .ok_or(PolicyError::Refused(diagnostics))?,
     };
     let candidate = Arc::new(candidate);
     let store = open(context).await?;
     let range = arguments.range.range()?;
-    let old = Policies::load(&store).await?.map(|policies| {
+    let old = PolicySnapshot::load(&store, &PolicyCache::default()).await?.map(|policies| {
         policies.active(range.biz_type.as_deref().unwrap_or_default()).score_bounds()
     });
     let subject = Subject {
@@ -223,10 +225,11 @@ pub(super) async fn replay(
     let store = open(context).await?;
     let range = arguments.range()?;
     let mut progress = Progress::of(&store, &range).await?;
-    let replayed = history::replay(&store, &range, arguments.pace(), |decisions| {
-        progress.at(decisions);
-    })
-    .await?;
+    let replayed =
+        past::replay(&store, &PolicyCache::default(), &range, arguments.pace(), |decisions| {
+            progress.at(decisions);
+        })
+        .await?;
     progress.done();
     if arguments.json {
         say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
@@ -259,7 +262,9 @@ pub(super) async fn redecide(
     arguments: RedecideArguments,
 ) -> anyhow::Result<ExitCode> {
     let store = open(context).await?;
-    let policies = Policies::load(&store).await?.context("no policy is active")?;
+    let policies = PolicySnapshot::load(&store, &PolicyCache::default())
+        .await?
+        .context("no policy is active")?;
     let range = arguments.range.range()?;
     let asked = serde_json::json!({ "policy": policies.general().digest(),
         "activation": policies.newest_activation(), "since": arguments.range.since,
@@ -281,7 +286,7 @@ pub(super) async fn redecide(
         }
     });
     let mut reached = arguments.after;
-    let over = history::decide_anew(
+    let over = past::redecide(
         &store,
         &policies,
         (&range, arguments.after),
@@ -339,7 +344,7 @@ pub(super) async fn calibrate(
     let empty = moved
         .map_or_else(Calibration::default, |(to, _)| Calibration::between(arguments.threshold, to));
     let calibration =
-        history::calibrate(&store, &range, empty, arguments.range.pace(), |seen| progress.at(seen))
+        past::calibrate(&store, &range, empty, arguments.range.pace(), |seen| progress.at(seen))
             .await?;
     progress.done();
     if arguments.range.json {

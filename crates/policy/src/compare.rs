@@ -1,0 +1,93 @@
+//! What changes when another policy decides: old outcomes against new ones, counted in constant
+//! memory.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::Date;
+
+use crate::decision::{Decision, Outcome};
+use crate::evidence::Evidence;
+
+/// Kinds of flip that are told apart; more are counted together.
+const MOST_KINDS: usize = 200;
+/// Days that are told apart; earlier and later ones are counted together at the ends.
+const MOST_DAYS: usize = 1500;
+
+/// How two policies compare over many cases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Comparison {
+    /// Cases.
+    pub decisions: u64,
+    /// Cases with another outcome.
+    pub flips: u64,
+    /// Cases skipped because their persons were erased; counted nowhere else.
+    pub erased: u64,
+    /// How many of each old outcome (row) have each new one (column), mildest first.
+    pub matrix: [[u64; 4]; 4],
+    /// Flips by what they are and why: `reject → review: score-too-low`.
+    pub kinds: BTreeMap<String, u64>,
+    /// Cases and flips by day of the answer, ISO 8601.
+    pub days: BTreeMap<String, (u64, u64)>,
+    /// Cases by lowest score, whole points: 0 to 100.
+    pub scores: Vec<u64>,
+    /// Flips by lowest score.
+    pub flipped_scores: Vec<u64>,
+}
+
+impl Comparison {
+    /// The matrix by names: how many of each old outcome have each new one.
+    pub fn by_name(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+        let names = Outcome::ALL.map(Outcome::as_str);
+        let row = |counts: &[u64; 4]| names.into_iter().zip(counts.iter().copied()).collect();
+        names.into_iter().zip(self.matrix.iter().map(row)).collect()
+    }
+
+    /// Counts one case; answers whether its outcome differs.
+    pub fn add(&mut self, old: Outcome, new: &Decision, evidence: &Evidence, day: Date) -> bool {
+        let flipped = old != new.outcome;
+        self.decisions += 1;
+        self.flips += u64::from(flipped);
+        self.matrix[old as usize][new.outcome as usize] += 1;
+        self.scores.resize(101, 0);
+        self.flipped_scores.resize(101, 0);
+        if let Some(bin) = evidence.lowest_score().and_then(whole_points) {
+            self.scores[bin] += 1;
+            self.flipped_scores[bin] += u64::from(flipped);
+        }
+        self.count_day(day, flipped);
+        if flipped {
+            let code = new.reasons.first().map_or("", |reason| reason.code.as_str());
+            let kind = format!("{old} → {}: {code}", new.outcome);
+            let known = self.kinds.contains_key(&kind) || self.kinds.len() < MOST_KINDS;
+            let kind = if known { kind } else { "others".to_owned() };
+            *self.kinds.entry(kind).or_default() += 1;
+        }
+        flipped
+    }
+
+    fn count_day(&mut self, day: Date, flipped: bool) {
+        // Cases come in the order of time: mostly the last day again.
+        let iso = iso(day);
+        if self.days.len() < MOST_DAYS || self.days.contains_key(&iso) {
+            let counts = self.days.entry(iso).or_default();
+            counts.0 += 1;
+            counts.1 += u64::from(flipped);
+        }
+    }
+}
+
+/// `None` for what is no score.
+pub fn whole_points(score: f64) -> Option<usize> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 100 by the check before"
+    )]
+    (0.0..=100.0).contains(&score).then(|| score.floor() as usize)
+}
+
+fn iso(day: Date) -> String {
+    format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day())
+}

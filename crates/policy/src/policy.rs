@@ -1,0 +1,92 @@
+//! A compiled policy.
+
+use std::collections::BTreeMap;
+
+use crate::condition::{Bound, Leaf, Test};
+use crate::diagnostics::Diagnostic;
+use crate::edges;
+use crate::rule::Rule;
+
+/// Reason of a rule that could not be judged because evidence is missing.
+pub const EVIDENCE_MISSING: &str = "evidence-missing";
+/// Reason where fields of the answer made no sense.
+pub const EVIDENCE_MALFORMED: &str = "evidence-malformed";
+/// Reason where no rule matched.
+pub const NO_RULE_MATCHED: &str = "no-rule-matched";
+
+/// The reasons every policy has, with their texts in Chinese and English.
+pub(crate) const BUILT_IN: [(&str, &str, &str); 3] = [
+    (
+        EVIDENCE_MISSING,
+        "缺少判断所需的信息，需要人工审核。",
+        "Evidence that a rule needs is missing; a person must look.",
+    ),
+    (
+        EVIDENCE_MALFORMED,
+        "认证结果中有无法识别的内容，需要人工审核。",
+        "Part of the provider's answer made no sense; a person must look.",
+    ),
+    (NO_RULE_MATCHED, "没有适用的规则，需要人工审核。", "No rule applies; a person must look."),
+];
+
+/// A policy that loaded without errors.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) digest: String,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Policy {
+    /// The author's name for it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its identity: `sha256:` and the hex SHA-256 of the exact bytes of its text.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The exact text it was loaded from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What its author may want to look at. Errors would have refused it, so these are warnings.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The texts of a reason by language.
+    pub fn texts_for(&self, reason: &str) -> Option<BTreeMap<String, String>> {
+        let built_in = BUILT_IN.iter().find(|(code, ..)| *code == reason);
+        if let Some((_, zh, en)) = built_in {
+            return Some(
+                [("zh", zh), ("en", en)].map(|(l, t)| (l.to_owned(), (*t).to_owned())).into(),
+            );
+        }
+        self.rules.iter().find(|rule| rule.reason == reason).map(|rule| rule.texts.clone())
+    }
+
+    /// Whether it compares `card_days_left` with a number that is no edge, as policies that earlier
+    /// versions accepted may do.
+    pub fn compares_between_edges(&self) -> bool {
+        self.rules.iter().any(|rule| edges::compares_between_edges(&rule.when))
+    }
+
+    /// The bounds of its comparisons of scores, ascending, each once.
+    pub fn score_bounds(&self) -> Vec<f64> {
+        let leaves = self.rules.iter().flat_map(|rule| rule.when.leaves());
+        let score = |leaf: &Leaf| match leaf.test {
+            Test::Compare(_, Bound::Score(bound)) => Some(bound),
+            _ => None,
+        };
+        let mut bounds: Vec<f64> = leaves.filter_map(score).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        bounds
+    }
+}

@@ -1,0 +1,92 @@
+//! The policy: golden cases of the default one, three-valued logic, properties, the loader.
+
+mod absence;
+mod broken;
+mod edges;
+mod fields;
+mod golden;
+mod properties;
+
+use crate::condition::Truth;
+use crate::decision::Outcome;
+use crate::evidence::{Evidence, ImagesOffered, Scores};
+use crate::policy::BUILT_IN;
+use crate::{EVIDENCE_MALFORMED, EVIDENCE_MISSING, NO_RULE_MATCHED, Policy, decide};
+
+const DEFAULT: &str = include_str!("../../../config/policy.toml");
+
+fn default_policy() -> Policy {
+    Policy::load(DEFAULT).unwrap_or_else(|diagnostics| panic!("{diagnostics:#?}"))
+}
+
+/// An answer with a status and the scores (authority, face, card).
+pub(super) fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64>; 3]) -> Evidence {
+    Evidence {
+        verify_status: status,
+        scores: Scores { authority, face, id_card_face },
+        face_quality: None,
+        face_mask: None,
+        images: ImagesOffered::default(),
+        name_matches: None,
+        number_matches: None,
+        card_days_left: None,
+        age_years: None,
+        biz_type: "RPBasicTest".to_owned(),
+        attempts: 1,
+        callbacks: Some(1),
+        answers: Some(1),
+        earlier_1d: None,
+        earlier_30d: None,
+        malformed: Vec::new(),
+        damaged_texts: Vec::new(),
+    }
+}
+
+#[test]
+fn the_default_policy_loads_without_a_word() {
+    let policy = default_policy();
+    assert_eq!(policy.name(), "default");
+    assert_eq!(policy.warnings(), []);
+    assert_eq!(policy.text(), DEFAULT);
+}
+
+#[test]
+fn a_policy_is_known_by_the_digest_of_its_exact_text() {
+    let policy = default_policy();
+    let other = Policy::load(&format!("{DEFAULT}\n")).unwrap();
+    assert!(policy.digest().starts_with("sha256:") && policy.digest().len() == 71);
+    assert_ne!(policy.digest(), other.digest());
+    assert_eq!(policy.digest(), default_policy().digest());
+}
+
+#[test]
+fn every_reason_can_be_told_in_both_languages() {
+    let policy = default_policy();
+    let built_in = BUILT_IN.iter().map(|(code, ..)| *code);
+    for code in policy.rules.iter().map(|rule| rule.reason.as_str()).chain(built_in) {
+        let texts = policy.texts_for(code).unwrap();
+        let (zh, en) = (&texts["zh"], &texts["en"]);
+        assert!(!zh.is_ascii() && en.is_ascii(), "{code}: {zh} {en}");
+    }
+    assert_eq!(policy.texts_for("nonsense"), None);
+}
+
+#[test]
+fn kleene_truth_tables() {
+    use Truth::{False, True, Unknown};
+    // a, b, a and b, a or b (Kleene 1952, §64).
+    for (a, b, all, any) in [
+        (True, True, True, True),
+        (True, False, False, True),
+        (True, Unknown, Unknown, True),
+        (False, False, False, False),
+        (False, Unknown, False, Unknown),
+        (Unknown, Unknown, Unknown, Unknown),
+    ] {
+        for pair in [[a, b], [b, a]] {
+            assert_eq!(Truth::all(pair), all, "all {pair:?}");
+            assert_eq!(Truth::any(pair), any, "any {pair:?}");
+        }
+    }
+    assert_eq!([!True, !False, !Unknown], [False, True, Unknown]);
+}
