@@ -32,6 +32,7 @@ use crate::store;
 use crate::telemetry;
 use crate::vault::{Key, KeyRing};
 use crate::worker;
+use crate::worker::backoff::Backoff;
 use crate::worker::next_step::Schedule;
 pub use changes::Watched;
 use checks::{
@@ -320,8 +321,10 @@ impl Config {
             longest_probe: seconds("worker.longest_probe_seconds", raw.longest_probe_seconds)?,
             schedule: Schedule {
                 unfinished,
-                backoff_first: millis("worker.backoff_first_ms", raw.backoff_first_ms)?,
-                backoff_longest: millis("worker.backoff_longest_ms", raw.backoff_longest_ms)?,
+                backoff: Backoff::new(
+                    millis("worker.backoff_first_ms", raw.backoff_first_ms)?,
+                    millis("worker.backoff_longest_ms", raw.backoff_longest_ms)?,
+                ),
                 unreadable_tries: at_least("worker.unreadable_tries", raw.unreadable_tries, 1)?,
                 transient_tries: at_least("worker.transient_tries", raw.transient_tries, 1)?,
             },

@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::Worker;
+use super::backoff::{Backoff, millis};
+use super::context::Worker;
 use super::links::{self, Links};
-use super::tasks::{backoff, count_failure, millis};
+use super::task_retry::{count_failure, retry_delay};
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
 use crate::domain::trace::TraceParent;
@@ -72,9 +73,9 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
     Duration::from_hours(24),
     Duration::from_hours(24),
 ];
-/// Between two looks at what came of asking again: at most, and at first. A provider that is away
-/// answers nobody, and all would go on looking.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_mins(5), Duration::from_secs(5));
+/// Between two polls for refreshed links. While the provider is down all tasks poll in vain, so they
+/// poll less and less often.
+const REFRESH_POLL: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
 /// An object store that is away or full is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
 /// Nothing that takes longer is held against links.
@@ -127,9 +128,10 @@ async fn follow_links(
     if *asked_again {
         return Ok(match worker.store.asked_again(task).await? {
             AskedAgain::Followed => (Vec::new(), Then::Done),
-            AskedAgain::Waiting => {
-                (Vec::new(), Then::Again(look_again_after(task.failures, worker.ids.fraction())))
-            }
+            AskedAgain::Waiting => (
+                Vec::new(),
+                Then::Again(REFRESH_POLL.half_jitter(task.failures, worker.ids.fraction())),
+            ),
             AskedAgain::InVain => (all_lost(&links, "no-new-links"), Then::Done),
         });
     }
@@ -165,15 +167,8 @@ async fn follow_links(
         images.extend(all_lost(&links, "link-dead"));
         return Ok((images, Then::Done));
     }
-    let again = Then::Again(backoff(task.failures, worker.ids.fraction()));
+    let again = Then::Again(retry_delay(task.failures, worker.ids.fraction()));
     Ok((images, if passing { again } else { Then::Done }))
-}
-
-/// Doubles with every look that found nothing, spread over its second half.
-fn look_again_after(looks: i32, jitter: f64) -> Duration {
-    let (most, first) = LOOK_AGAIN;
-    let ceiling = (first * 2_u32.pow(looks.clamp(0, 16).unsigned_abs())).min(most);
-    ceiling.mul_f64(f64::midpoint(1.0, jitter))
 }
 
 fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {
@@ -403,12 +398,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_at_what_came_of_asking_again_become_rare() {
-        let times = |jitter| (0..40).map(move |looks| look_again_after(looks, jitter));
+    fn polls_for_refreshed_links_become_rare() {
+        let times = |jitter| (0..40).map(move |polls| REFRESH_POLL.half_jitter(polls, jitter));
         let longest: Vec<u64> = times(1.0).map(|time| time.as_secs()).take(8).collect();
         assert_eq!(longest, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert!(times(0.0).zip(times(1.0)).all(|(least, most)| least * 2 == most));
-        // Fifty thousand that wait are looked at fewer than 350 times a second.
-        assert!(50_000.0 / look_again_after(40, 0.0).as_secs_f64() < 350.0);
+        // Fifty thousand waiting tasks poll fewer than 350 times a second.
+        assert!(50_000.0 / REFRESH_POLL.half_jitter(40, 0.0).as_secs_f64() < 350.0);
     }
 }

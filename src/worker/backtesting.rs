@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Worker;
+use super::context::Worker;
 use super::leases::Leases;
 use crate::policies::past::{Backtest, Pace, Range};
 use crate::store::backtests::{Backtest as Row, NOTE_EVERY};
@@ -35,7 +35,7 @@ impl Worker {
             let Some(task) = claimed else {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(POLL.mul_f64(1.0 + self.ids.fraction())) => {}
+                    () = tokio::time::sleep(self.up_to_doubled(POLL)) => {}
                     () = self.signals.backtest() => {}
                 }
                 continue;

@@ -20,17 +20,16 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Worker;
+use super::context::Worker;
+use super::throttle::Throttle;
 use crate::store;
 use crate::store::claims::DuePosition;
 use crate::store::expiring_leases::LeaseScan;
 
 /// Rows that one step of a scan visits.
 const STEP: usize = 2000;
-/// Between its bounds, a scan may take this share of the time: one part in so many.
-const SHARE: u32 = 25;
-/// Shortest pause between two steps.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// Shortest rest between two steps.
+const SHORTEST_REST: Duration = Duration::from_millis(5);
 /// Most leases remembered: far more than dead workers of one installation hold.
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -57,6 +56,12 @@ impl ExpiringLeases {
         ended.sort_unstable();
         ended.truncate(most);
         ended.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How long until the next lease ends.
+    pub fn next_end_in(&self, now: Instant) -> Option<Duration> {
+        let known = self.lock();
+        known.ends.values().filter(|at| **at > now).min().map(|at| *at - now)
     }
 
     /// These rows are claimed. Rows that were not free any more stay until the next scan ends.
@@ -123,8 +128,9 @@ impl Worker {
                 scan = Scan::default();
                 true
             });
-            let pause = if complete { every } else { SHORTEST_PAUSE };
-            tokio::time::sleep((began.elapsed() * SHARE).clamp(pause, every)).await;
+            let shortest = if complete { every } else { SHORTEST_REST };
+            let throttle = Throttle { shortest, longest: every };
+            tokio::time::sleep(throttle.rest(began.elapsed())).await;
         }
     }
 
@@ -162,6 +168,7 @@ mod tests {
         let mut scan = Scan::default();
         assert!(scan.advance(step(&[(1, 2), (2, 0), (3, 1), (4, 9)], None), &known, now));
         assert_eq!(known.ended(now, 10), ids(&[2]));
+        assert_eq!(known.next_end_in(now), Some(Duration::from_secs(1)));
         let later = now + Duration::from_secs(2);
         assert_eq!(known.ended(later, 10), ids(&[2, 3, 1]));
         assert_eq!(known.ended(later, 2), ids(&[2, 3]));

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::throttle::Throttle;
 use crate::store::claims::{DuePosition, DueRow};
 
 /// Rows that are remembered for one scene of one source. The walk returns to those beyond when half
@@ -25,10 +26,8 @@ const MOST_SCENES: usize = 64;
 const MOST_SOURCES: usize = 256;
 /// Rows that one walk looks at.
 pub const WALK: usize = 2000;
-/// Shortest and longest distance of two walks.
-const WALK_EVERY: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(400));
-/// Between those distances, walks may take this share of the time: one part in so many.
-const SHARE: u32 = 25;
+/// Between two walks.
+const WALK_EVERY: Throttle = Throttle::millis(40, 400);
 /// How long a commit may take: from its end a walk goes back so far, as rows may have become
 /// visible behind it.
 const OVERLAP: Duration = Duration::from_millis(500);
@@ -136,8 +135,7 @@ impl FairQueue {
 
     /// A walk is over, and its rows are taken.
     pub fn rest(&mut self, began: Instant, ended: Instant) {
-        let pause = ((ended - began) * SHARE).clamp(WALK_EVERY.0, WALK_EVERY.1);
-        self.walk_at = Some(ended + pause);
+        self.walk_at = Some(ended + WALK_EVERY.rest(ended - began));
     }
 
     /// Whether anybody would be served otherwise than by age.

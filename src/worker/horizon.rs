@@ -16,20 +16,18 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::throttle::Throttle;
+
 /// What a near look goes back: longer than nearly every statement takes from its start, which gives
 /// the due time, to its commit.
 const NEAR: Duration = Duration::from_millis(100);
 /// What a wide look goes back at least: a stalled disk.
 const WIDE: Duration = Duration::from_secs(10);
-/// Shortest and longest distance of two wide looks. The longest one keeps the promise about what a
-/// killed worker held: claimed again within a second of the end of its lease.
-const WIDE_EVERY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
-/// Shortest and longest distance of two looks at everything. In a healthy database they cost as
-/// much as a near one.
-const WHOLE_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// Between those distances, looks may take this share of the time: one part in so many. (A silent
-/// network makes a cheap look long, so the distances have an upper bound too.)
-const SHARE: u32 = 25;
+/// Between two wide looks. The longest time keeps the promise about a killed worker's rows: claimed
+/// again within a second of the end of their lease.
+const WIDE_EVERY: Throttle = Throttle::millis(250, 500);
+/// Between two looks at everything. In a healthy database they cost as much as a near one.
+const WHOLE_EVERY: Throttle = Throttle::millis(1000, 10_000);
 
 /// How far a claim looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +88,10 @@ impl Horizon {
         oldest: Option<OffsetDateTime>,
     ) -> Option<OffsetDateTime> {
         self.oldest = oldest;
-        let took = (ended - began) * SHARE;
-        let again =
-            |(shortest, longest): (Duration, Duration)| ended + took.clamp(shortest, longest);
-        self.wide_at = again(WIDE_EVERY);
+        let took = ended - began;
+        self.wide_at = ended + WIDE_EVERY.rest(took);
         if look == Look::Whole {
-            self.whole_at = again(WHOLE_EVERY);
+            self.whole_at = ended + WHOLE_EVERY.rest(took);
         }
         let near = self.seen_to.map(|seen_to| before(seen_to, NEAR));
         oldest.map(|oldest| near.map_or(oldest, |near| near.min(oldest))).or(near)
@@ -183,8 +179,8 @@ mod tests {
         let took = Duration::from_secs(4);
         let horizon = begun(start, took, None);
         let ended = start + took;
-        assert_eq!(horizon.look(ended + WIDE_EVERY.1), Look::Wide(SEEN - WIDE));
-        assert_eq!(horizon.look(ended + WHOLE_EVERY.1), Look::Whole);
+        assert_eq!(horizon.look(ended + WIDE_EVERY.longest), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.look(ended + WHOLE_EVERY.longest), Look::Whole);
     }
 
     #[test]
@@ -192,8 +188,8 @@ mod tests {
         let start = Instant::now();
         let horizon = begun(start, millis(200), Some(SEEN));
         let ended = start + millis(200);
-        assert_eq!(horizon.look(ended + WIDE_EVERY.0), Look::Near(SEEN - NEAR));
-        assert_eq!(horizon.look(ended + millis(200) * SHARE - millis(1)), Look::Wide(SEEN - WIDE));
-        assert_eq!(horizon.look(ended + millis(200) * SHARE), Look::Whole);
+        assert_eq!(horizon.look(ended + WIDE_EVERY.shortest), Look::Near(SEEN - NEAR));
+        assert_eq!(horizon.look(ended + millis(200) * 25 - millis(1)), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.look(ended + millis(200) * 25), Look::Whole);
     }
 }

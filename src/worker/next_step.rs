@@ -1,8 +1,9 @@
-//! What an answer means for the verification and for the account: pure, and the one place where
-//! it is said.
+//! What the outcome of a call means for the verification and for the account. Pure, and the one
+//! place that decides it.
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
 use crate::provider::is_conclusive;
@@ -10,18 +11,16 @@ use crate::store::accounts::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;
 
-/// When to ask again.
+/// When to poll and to retry.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// Delays between polls of an unfinished verification; the last one repeats.
     pub unfinished: Vec<Duration>,
-    /// Longest first backoff; doubles with every failure in a row.
-    pub backoff_first: Duration,
-    /// Longest backoff.
-    pub backoff_longest: Duration,
-    /// Answers in a row that are unreadable, or refusals that may pass, before it is a dead letter.
+    /// Delay of a retry after failures in a row.
+    pub backoff: Backoff,
+    /// Unreadable answers in a row, or refusals that may be transient, before it is a dead letter.
     pub unreadable_tries: i32,
-    /// Passing faults in a row, of this verification alone while others succeed, before it is a
+    /// Transient faults in a row, of this verification alone while others succeed, before it is a
     /// dead letter.
     pub transient_tries: i32,
 }
@@ -32,43 +31,42 @@ const LONGEST_TOLD_WAIT: Duration = Duration::from_hours(1);
 /// Longest pause of the whole account after one throttled call. Throttling counts per second, so
 /// one second is what a pause can win.
 const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
-/// While calls are stopped rows probe one after the other, those that have not failed first; one
-/// that was refused counts as having failed (once, however often) and makes room for the next, in
-/// case it alone is refused.
-const BEHIND_THE_OTHERS: Duration = Duration::from_secs(1);
+/// While the breaker is open, verifications probe one after the other, those that have not failed
+/// first. A refused one counts as failed (once, however often) and is rescheduled behind the next,
+/// because it alone may be refused.
+const REFUSED_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Pause of the account where the provider does not say how long.
 const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of one call.
 #[derive(Clone, Copy, Debug)]
-pub enum Heard<'a> {
+pub enum CallOutcome<'a> {
     /// A verification status.
     Status(i32),
-    /// The status once more, in an answer that says nothing but what the standing decision was made
-    /// from.
-    AsBefore(i32),
-    /// An error, and how long the provider asked us to wait.
+    /// The status again, in an answer with the same evidence as the current decision.
+    Unchanged(i32),
+    /// An error, and how long the provider asked us to wait, if it did.
     Error(&'a AnswerError, Option<Duration>),
     /// No answer at all: connection, timeout.
-    Nothing,
+    NoAnswer,
     /// We have nothing to sign with.
     NoCredentials,
-    /// Not asked: the answer could not have been sealed. A key missing from the ring may come back.
+    /// Not asked: the answer could not be sealed. A key missing from the ring may come back.
     Unsealable,
 }
 
 /// What to do about the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountEffect {
-    /// It is in good order.
+    /// The provider serves it.
     Well,
     /// Says nothing about the account.
     None,
-    /// A passing fault: enough in a row open the breaker.
+    /// A transient fault: enough in a row open the breaker.
     Fault,
-    /// Everybody waits this long.
+    /// No replica calls for this long.
     Pause(Duration),
-    /// Stop calling for the account.
+    /// Open the breaker.
     Trip(Breaker),
 }
 
@@ -79,58 +77,56 @@ pub struct Consequence {
     pub next: NextStep,
     /// For the account.
     pub account: AccountEffect,
-    /// The answer is fit for a decision.
+    /// The evidence is fit for a decision.
     pub decide: bool,
 }
 
-/// Draws the consequence. `jitter` is in `[0, 1)`; `breaker_open` says that the account was
-/// already suspected when the call went out: then nothing is held against the verification.
+/// What follows from the outcome. `jitter` is in `[0, 1)`. `breaker_open`: the account was already
+/// suspected when the call went out, so nothing is held against the verification.
 pub fn consequence(
     schedule: &Schedule,
     claimed: &Claimed,
-    heard: Heard<'_>,
+    outcome: CallOutcome<'_>,
     jitter: f64,
     breaker_open: bool,
 ) -> Consequence {
-    let drawn = awaited(schedule, claimed, heard, jitter, breaker_open);
+    let consequence = for_result(schedule, claimed, outcome, jitter, breaker_open);
     match claimed.wanted {
-        Wanted::Answer => drawn,
-        Wanted::Links { closed } => quietly(claimed.overdue, closed, heard, drawn),
+        Wanted::Answer => consequence,
+        Wanted::Links { closed } => for_link_refresh(claimed.overdue, closed, outcome, consequence),
     }
 }
 
-/// Asked for links that live, not for an answer: who was decided stays decided, and not even by the
-/// same answer is anything decided anew: another policy may be active by now. Where the provider has
-/// changed its mind, what it says now counts all the same.
-fn quietly(overdue: bool, closed: bool, heard: Heard<'_>, drawn: Consequence) -> Consequence {
-    match heard {
-        Heard::Status(-1 | 0) if overdue => {}
-        Heard::Status(_) if !closed => return drawn,
+/// The call only refreshes links: the current decision stays. The same evidence is not decided
+/// again, because another policy may be active by now. A changed status counts all the same.
+fn for_link_refresh(
+    overdue: bool,
+    closed: bool,
+    outcome: CallOutcome<'_>,
+    consequence: Consequence,
+) -> Consequence {
+    match outcome {
+        CallOutcome::Status(-1 | 0) if overdue => {}
+        CallOutcome::Status(_) if !closed => return consequence,
         _ => {}
     }
-    let due_in = match heard {
-        Heard::Status(_) | Heard::AsBefore(_) => None,
-        _ => drawn.next.due_in,
+    let due_in = match outcome {
+        CallOutcome::Status(_) | CallOutcome::Unchanged(_) => None,
+        _ => consequence.next.due_in,
     };
-    let next = NextStep { state: None, closed, due_in, ..drawn.next };
-    Consequence { next, decide: false, ..drawn }
+    let next = NextStep { state: None, closed, due_in, ..consequence.next };
+    Consequence { next, decide: false, ..consequence }
 }
 
-fn awaited(
+fn for_result(
     schedule: &Schedule,
     claimed: &Claimed,
-    heard: Heard<'_>,
+    outcome: CallOutcome<'_>,
     jitter: f64,
     breaker_open: bool,
 ) -> Consequence {
     let failures = claimed.failures.saturating_add(1);
-    let backoff = || {
-        let doublings = claimed.failures.clamp(0, 20);
-        let ceiling = (schedule.backoff_first * 2_u32.pow(doublings.unsigned_abs()))
-            .min(schedule.backoff_longest);
-        // Full jitter: spreads a crowd evenly, and needs no memory of the last delay.
-        ceiling.mul_f64(jitter)
-    };
+    let backoff = || schedule.backoff.full_jitter(claimed.failures, jitter);
     let again = |due_in: Duration, failures: i32, account| Consequence {
         next: NextStep {
             state: None,
@@ -148,24 +144,26 @@ fn awaited(
         decide: state == State::Decided,
     };
 
-    let (error, told) = match heard {
-        Heard::Status(-1 | 0) | Heard::AsBefore(-1 | 0) if claimed.overdue => {
+    let (error, told) = match outcome {
+        CallOutcome::Status(-1 | 0) | CallOutcome::Unchanged(-1 | 0) if claimed.overdue => {
             return settle(State::Expired, false, 0, AccountEffect::Well);
         }
-        Heard::Status(-1 | 0) | Heard::AsBefore(-1 | 0) => return unfinished(schedule, claimed),
-        Heard::Status(status) | Heard::AsBefore(status) => {
+        CallOutcome::Status(-1 | 0) | CallOutcome::Unchanged(-1 | 0) => {
+            return unfinished(schedule, claimed);
+        }
+        CallOutcome::Status(status) | CallOutcome::Unchanged(status) => {
             return settle(State::Decided, status == 1, 0, AccountEffect::Well);
         }
-        Heard::NoCredentials => {
+        CallOutcome::NoCredentials => {
             let trip = AccountEffect::Trip(Breaker::Credentials);
             return again(Duration::ZERO, claimed.failures, trip);
         }
-        Heard::Unsealable => return again(backoff(), failures, AccountEffect::None),
-        Heard::Nothing => (ErrorClass::Transient, None),
-        Heard::Error(error, told) => (error.class, told),
+        CallOutcome::Unsealable => return again(backoff(), failures, AccountEffect::None),
+        CallOutcome::NoAnswer => (ErrorClass::Transient, None),
+        CallOutcome::Error(error, told) => (error.class, told),
     };
-    let code = match heard {
-        Heard::Error(error, _) => error.code.as_deref().unwrap_or_default(),
+    let code = match outcome {
+        CallOutcome::Error(error, _) => error.code.as_deref().unwrap_or_default(),
         _ => "",
     };
     match error {
@@ -181,7 +179,7 @@ fn awaited(
             let wait = told.unwrap_or_default().min(LONGEST_TOLD_WAIT).max(backoff());
             again(wait, failures, AccountEffect::Fault)
         }
-        // Once more, at once, with a new nonce, a new timestamp, a new token.
+        // Retried at once, with a new nonce, a new timestamp, a new token.
         ErrorClass::Clock if claimed.failures == 0 => {
             again(Duration::ZERO, failures, AccountEffect::None)
         }
@@ -191,8 +189,8 @@ fn awaited(
         ErrorClass::Clock if code.starts_with("SignatureNonce") => {
             again(backoff(), failures, AccountEffect::None)
         }
-        // Refused again although the account has been well since: its own trouble (a scene that
-        // was never saved, say), which must not stop the others.
+        // Refused again although the account has worked since: a fault of this verification, such
+        // as a scene that was never saved. It must not stop the others.
         ErrorClass::Credentials
             if is_about_permission(code) && claimed.refused_before && !breaker_open =>
         {
@@ -203,18 +201,18 @@ fn awaited(
         }
         ErrorClass::Clock => {
             let failures = claimed.failures.max(failures.min(2));
-            again(BEHIND_THE_OTHERS, failures, AccountEffect::Trip(Breaker::Clock))
+            again(REFUSED_RETRY_DELAY, failures, AccountEffect::Trip(Breaker::Clock))
         }
         ErrorClass::Credentials => {
             let failures = claimed.failures.max(1);
-            again(BEHIND_THE_OTHERS, failures, AccountEffect::Trip(Breaker::Credentials))
+            again(REFUSED_RETRY_DELAY, failures, AccountEffect::Trip(Breaker::Credentials))
         }
         ErrorClass::Gone => settle(State::Expired, false, 0, AccountEffect::Well),
         ErrorClass::BadRequest if is_conclusive(Some(code)) => {
             settle(State::Failed, false, failures, AccountEffect::Well)
         }
-        // A page of a gateway, a code nobody knows: ten of them in a row are an outage, and then
-        // nobody is held to them.
+        // A page of a gateway, an unknown code: ten of them in a row are an outage, and are then
+        // not held against the verification.
         ErrorClass::BadRequest | ErrorClass::Unreadable
             if failures >= schedule.unreadable_tries && !breaker_open =>
         {
@@ -262,8 +260,7 @@ mod tests {
     fn schedule() -> Schedule {
         Schedule {
             unfinished: vec![5 * S, 10 * S, 60 * S],
-            backoff_first: S,
-            backoff_longest: 300 * S,
+            backoff: Backoff::new(S, 300 * S),
             unreadable_tries: 3,
             transient_tries: 10,
         }
@@ -294,14 +291,14 @@ mod tests {
         consequence(
             &schedule(),
             &claimed(failures, 0),
-            Heard::Error(&error, None),
+            CallOutcome::Error(&error, None),
             0.5,
             breaker_open,
         )
     }
 
     #[test]
-    fn a_fault_of_ours_or_the_providers_never_settles_a_person() {
+    fn faults_never_settle_a_verification() {
         for class in ErrorClass::ALL {
             for failures in 0..50 {
                 let after = after(class, "X", failures, true);
@@ -315,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_stop_the_account_and_keep_the_work() {
+    fn refused_credentials_open_breaker_and_keep_work() {
         for failures in [0, 4, 1000] {
             let after = after(ErrorClass::Credentials, "SignatureDoesNotMatch", failures, false);
             assert_eq!(after.account, AccountEffect::Trip(Breaker::Credentials));
@@ -325,12 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_refused_while_others_are_not_stops_nobody_else() {
+    fn verification_refused_alone_does_not_open_breaker() {
         let error =
             AnswerError { class: ErrorClass::Credentials, code: Some("NoPermission".to_owned()) };
         let again = Claimed { refused_before: true, ..claimed(3, 0) };
         let of = |breaker_open| {
-            consequence(&schedule(), &again, Heard::Error(&error, None), 0.5, breaker_open).account
+            consequence(&schedule(), &again, CallOutcome::Error(&error, None), 0.5, breaker_open)
+                .account
         };
         assert_eq!(of(false), AccountEffect::None);
         // As a probe it says nothing about the others: the account stays stopped.
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_that_will_not_change_fails_at_once() {
+    fn only_conclusive_refusal_fails_at_once() {
         for (code, at_once) in [
             ("InvalidParam.InvalidBiz", true),
             ("MissingParameter", true),
@@ -353,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_or_timestamp_is_tried_once_more_before_the_account_stops() {
+    fn refused_token_or_timestamp_is_retried_before_breaker_opens() {
         for (class, code) in [
             (ErrorClass::Credentials, "InvalidSecurityToken.Expired"),
             (ErrorClass::Clock, "InvalidTimeStamp.Expired"),
@@ -369,24 +367,25 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_ones_are_asked_again_on_the_schedule_and_expire_when_overdue() {
+    fn unfinished_is_polled_on_schedule_and_expires_when_overdue() {
         for (polls, seconds) in [(0, 5), (1, 10), (2, 60), (9, 60)] {
-            let after = consequence(&schedule(), &claimed(0, polls), Heard::Status(-1), 0.0, false);
+            let after =
+                consequence(&schedule(), &claimed(0, polls), CallOutcome::Status(-1), 0.0, false);
             assert_eq!(after.next.due_in, Some(Duration::from_secs(seconds)));
             assert_eq!(after.next.state, Some(State::Unfinished));
             assert_eq!(after.next.polls, polls + 1);
         }
         let overdue = Claimed { overdue: true, ..claimed(0, 3) };
-        let after = consequence(&schedule(), &overdue, Heard::Status(0), 0.0, false);
+        let after = consequence(&schedule(), &overdue, CallOutcome::Status(0), 0.0, false);
         assert_eq!((after.next.state, after.next.due_in), (Some(State::Expired), None));
     }
 
     #[test]
-    fn waits_are_as_told_within_reason_and_backoff_is_bounded() {
+    fn retry_after_is_respected_within_bounds() {
         let error = AnswerError { class: ErrorClass::Throttled, code: None };
         let wait = |told: u64, failures: i32| {
-            let heard = Heard::Error(&error, Some(Duration::from_secs(told)));
-            consequence(&schedule(), &claimed(failures, 0), heard, 0.999, false).next.due_in
+            let outcome = CallOutcome::Error(&error, Some(Duration::from_secs(told)));
+            consequence(&schedule(), &claimed(failures, 0), outcome, 0.999, false).next.due_in
         };
         assert_eq!(wait(7, 0), Some(7 * S));
         assert_eq!(wait(1_000_000, 0), Some(LONGEST_TOLD_WAIT));
@@ -395,9 +394,10 @@ mod tests {
     }
 
     #[test]
-    fn only_status_one_is_final() {
+    fn only_status_1_closes() {
         for status in [1, 2, 7, 12, 42, -2] {
-            let after = consequence(&schedule(), &claimed(3, 3), Heard::Status(status), 0.0, false);
+            let after =
+                consequence(&schedule(), &claimed(3, 3), CallOutcome::Status(status), 0.0, false);
             assert_eq!(after.next.closed, status == 1);
             assert!(after.decide);
             assert_eq!(after.account, AccountEffect::Well);
@@ -405,46 +405,58 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_links_changes_nothing_about_who_was_decided() {
+    fn link_refresh_keeps_current_decision() {
         let gone = AnswerError { class: ErrorClass::Gone, code: Some("DataExpired".to_owned()) };
         let fault = AnswerError { class: ErrorClass::Transient, code: None };
         for closed in [true, false] {
             let quiet =
                 Claimed { wanted: Wanted::Links { closed }, overdue: true, ..claimed(0, 0) };
-            let heard = [
-                (Heard::Error(&gone, None), false),
-                (Heard::Status(-1), false),
-                (Heard::Error(&fault, None), true),
-                (Heard::Nothing, true),
-                (Heard::NoCredentials, true),
+            let outcome = [
+                (CallOutcome::Error(&gone, None), false),
+                (CallOutcome::Status(-1), false),
+                (CallOutcome::Error(&fault, None), true),
+                (CallOutcome::NoAnswer, true),
+                (CallOutcome::NoCredentials, true),
             ];
-            for (heard, again) in heard {
-                let drawn = consequence(&schedule(), &quiet, heard, 0.5, false);
-                assert_eq!((drawn.next.state, drawn.next.closed), (None, closed), "{heard:?}");
+            for (outcome, again) in outcome {
+                let consequence = consequence(&schedule(), &quiet, outcome, 0.5, false);
                 assert_eq!(
-                    (drawn.next.due_in.is_some(), drawn.decide),
+                    (consequence.next.state, consequence.next.closed),
+                    (None, closed),
+                    "{outcome:?}"
+                );
+                assert_eq!(
+                    (consequence.next.due_in.is_some(), consequence.decide),
                     (again, false),
-                    "{heard:?}"
+                    "{outcome:?}"
                 );
             }
         }
         let closed = Claimed { wanted: Wanted::Links { closed: true }, ..claimed(0, 0) };
         for status in [1, 7] {
-            let drawn = consequence(&schedule(), &closed, Heard::Status(status), 0.5, false);
-            assert!(drawn.next.state.is_none() && drawn.next.closed && !drawn.decide);
+            let consequence =
+                consequence(&schedule(), &closed, CallOutcome::Status(status), 0.5, false);
+            assert!(
+                consequence.next.state.is_none() && consequence.next.closed && !consequence.decide
+            );
         }
         // Nothing new is nothing to decide upon.
         for closed in [true, false] {
             let quiet = Claimed { wanted: Wanted::Links { closed }, ..claimed(0, 0) };
             for status in [1, 7] {
-                let drawn = consequence(&schedule(), &quiet, Heard::AsBefore(status), 0.5, false);
-                assert_eq!((drawn.next.state, drawn.next.closed), (None, closed));
-                assert_eq!((drawn.next.due_in, drawn.decide), (None, false));
+                let consequence =
+                    consequence(&schedule(), &quiet, CallOutcome::Unchanged(status), 0.5, false);
+                assert_eq!((consequence.next.state, consequence.next.closed), (None, closed));
+                assert_eq!((consequence.next.due_in, consequence.decide), (None, false));
             }
         }
         // Somebody who had failed has passed meanwhile.
         let open = Claimed { wanted: Wanted::Links { closed: false }, ..claimed(0, 0) };
-        let drawn = consequence(&schedule(), &open, Heard::Status(1), 0.5, false);
-        assert!(drawn.next.state == Some(State::Decided) && drawn.next.closed && drawn.decide);
+        let consequence = consequence(&schedule(), &open, CallOutcome::Status(1), 0.5, false);
+        assert!(
+            consequence.next.state == Some(State::Decided)
+                && consequence.next.closed
+                && consequence.decide
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Worker;
+use super::context::Worker;
 use crate::domain::ids::{LeaseToken, earliest};
 use crate::store;
 use crate::store::audit::AuditContext;

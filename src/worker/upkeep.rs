@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Worker;
+use super::context::Worker;
 use crate::policies::past::{Pace, sample};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
@@ -54,7 +54,7 @@ impl Worker {
         let mut rarely = Rarely::default();
         loop {
             self.upkeep(&mut rarely).await;
-            tokio::time::sleep(EVERY.mul_f64(1.0 + self.ids.fraction())).await;
+            tokio::time::sleep(self.up_to_doubled(EVERY)).await;
         }
     }
 

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Worker;
+use super::context::Worker;
+use super::throttle::Throttle;
 use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::looks::Invariant;
 
-/// Distance of two rounds, up to doubled by jitter.
-const EVERY: Duration = Duration::from_secs(10);
-/// Rounds may take this share of the time: one part in so many.
-const SHARE: u32 = 25;
+/// Between two rounds; the shortest time is up to doubled by jitter.
+const EVERY: Throttle = Throttle { shortest: Duration::from_secs(10), longest: Duration::MAX };
 
 /// What was seen in the round before.
 type Seen = HashMap<&'static str, i64>;
@@ -33,8 +32,8 @@ impl Worker {
                     tracing::warn!(%error, cause = error.cause().code(), query = look, "metrics query failed");
                 }
             }
-            let every = EVERY.mul_f64(1.0 + self.ids.fraction());
-            tokio::time::sleep(every.max(began.elapsed() * SHARE)).await;
+            let shortest = self.up_to_doubled(EVERY.shortest);
+            tokio::time::sleep(Throttle { shortest, ..EVERY }.rest(began.elapsed())).await;
         }
     }
 

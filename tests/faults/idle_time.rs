@@ -1,11 +1,11 @@
-//! When no worker could claim, whatever it did: the faults left none that could, or calls to the
-//! provider were stopped.
+//! When no worker could claim: Postgres was away or had no place for a connection, each worker was
+//! dead, frozen or behind a broken or slow network, or calls to the provider were stopped.
 //!
 //! This time is not held against the service, so it is drawn narrowly. A fault counts from when it
-//! is done until it is undone. Reconnecting, retrying and a worker's own restart work after that
-//! count as time in which somebody could claim; so does an exhausted budget, since a killed
-//! worker's rows are to be claimed before others. And where a claim by age was written all the
-//! same, somebody could claim, whatever the faults say.
+//! is done until it is undone. Time in which workers connect again and retry after it counts as
+//! time in which some worker could claim. So does time without budget, because a killed worker's
+//! rows are to be claimed before others. Where a claim was written all the same, some worker could
+//! claim, whatever the faults say.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
@@ -35,10 +35,18 @@ impl IdleTime {
         Self(without_claims(union(spans), &claims))
     }
 
-    /// How much of the time from one moment to another it was.
-    pub fn within(&self, from: OffsetDateTime, to: OffsetDateTime) -> Duration {
-        let parts = self.0.iter().map(|(begin, end)| (*end).min(to) - (*begin).max(from));
-        parts.filter(|part| part.is_positive()).sum()
+    /// How long each stretch of the other time was, from one moment to another: the stretches in
+    /// which somebody could claim.
+    pub fn stretches(&self, from: OffsetDateTime, to: OffsetDateTime) -> Vec<Duration> {
+        let mut stretches = Vec::new();
+        let mut begin = from;
+        for (idle_from, idle_to) in self.0.iter().filter(|span| span.1 > from && span.0 < to) {
+            stretches.push(*idle_from - begin);
+            begin = (*idle_to).min(to);
+        }
+        stretches.push(to - begin);
+        stretches.retain(|stretch| stretch.is_positive());
+        stretches
     }
 
     pub fn summary(&self) -> String {
@@ -120,6 +128,12 @@ fn only_time_in_which_every_worker_is_out_and_none_claims_is_idle() {
     let spans = all_workers_out(&outages);
     assert_eq!(spans, [(at(8), at(10)), (at(40), at(50))]);
     let idle = IdleTime(without_claims(spans, &[at(45), at(60)]));
-    assert_eq!(idle.within(at(0), at(100)), Duration::seconds(12) - BEFORE_A_CLAIM);
-    assert_eq!(idle.within(at(9), at(41)), Duration::seconds(2));
+    let seconds = Duration::seconds;
+    assert_eq!(
+        idle.stretches(at(0), at(100)),
+        [seconds(8), seconds(30), BEFORE_A_CLAIM, seconds(50)]
+    );
+    assert_eq!(idle.stretches(at(9), at(41)), [seconds(30)]);
+    assert_eq!(idle.stretches(at(20), at(21)), [seconds(1)]);
+    assert!(idle.stretches(at(41), at(42)).is_empty());
 }

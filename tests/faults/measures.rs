@@ -2,16 +2,20 @@
 //! way, and the machine may be slow. Judged is how soon a killed worker's work is claimed again.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::idle_time::IdleTime;
 use super::ledger::Ledger;
 use super::reckoning::Reckoning;
-use super::world::World;
+use super::world::{LEASE_SECONDS, World};
 
-/// Seconds after the end of its lease within which a killed worker's work is claimed again, at the
-/// 99th percentile and at worst. Time in which no worker could claim does not count.
-const CLAIMED_AGAIN: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
+/// Seconds within which a killed worker's work is claimed again, at the 99th percentile: from the
+/// end of its lease or, where no worker could claim then, from when one could. Each interruption
+/// begins the second anew, because workers have to connect to Postgres anew.
+const CLAIMED_AGAIN: (usize, f64) = (99, 1.0);
+/// Seconds at worst, all the time together in which some worker could claim: with the lease of 2 s,
+/// the 10 s that are promised.
+const CLAIMED_AGAIN_AT_WORST: (usize, f64) = (100, 10.0 - LEASE_SECONDS);
 /// Seconds after the end of its lease for which work may be passed over by work that fell due
 /// later: at the 99th percentile, and at worst.
 const PASSED_OVER: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
@@ -30,25 +34,26 @@ pub async fn measures(
     let idle_time = IdleTime::of(&mut db, world).await;
     let mut claimed = Vec::new();
     let mut done = Vec::new();
-    let mut counted = Vec::new();
+    let (mut in_one_stretch, mut in_all) = (Vec::new(), Vec::new());
     let mut passed_over = Vec::new();
     let mut slowest = Vec::new();
     let kills = world.moments.kills.lock().expect("not poisoned").clone();
     for (service, at) in kills {
         for work in after_kill(&mut db, service, at).await {
-            let waited = work.claimed - work.lease_until;
-            let idle = idle_time.within(work.lease_until, work.claimed);
-            claimed.push(waited.as_seconds_f64());
-            counted.push((waited - idle).as_seconds_f64());
+            let stretches = idle_time.stretches(work.lease_until, work.claimed);
+            let longest = stretches.iter().max().copied().unwrap_or_default();
+            claimed.push((work.claimed - work.lease_until).as_seconds_f64());
+            in_one_stretch.push(longest.as_seconds_f64());
+            in_all.push(stretches.into_iter().sum::<Duration>().as_seconds_f64());
             done.extend(work.written.map(|at| (at - work.lease_until).as_seconds_f64()));
             passed_over.push(work.passed_over);
-            slowest.push((waited - idle, work.lease_until - began, work.claimed - began));
+            slowest.push((longest, work.lease_until - began, work.claimed - began));
         }
     }
     slowest.sort_unstable_by(|a, b| b.cmp(a));
-    let slowest = slowest.iter().take(SLOWEST).map(|(counted, ended, claimed)| {
-        let [counted, ended, claimed] = [counted, ended, claimed].map(|time| time.as_seconds_f64());
-        format!("    {counted:.2} s: lease ended +{ended:.3} s, claimed +{claimed:.3} s\n")
+    let slowest = slowest.iter().take(SLOWEST).map(|(longest, ended, claimed)| {
+        let [longest, ended, claimed] = [longest, ended, claimed].map(|time| time.as_seconds_f64());
+        format!("    {longest:.2} s: lease ended +{ended:.3} s, claimed +{claimed:.3} s\n")
     });
     let accepted = ledger.accepted.lock().expect("not poisoned").clone();
     let ups = world.moments.postgres_up.lock().expect("not poisoned").clone();
@@ -70,13 +75,18 @@ pub async fn measures(
         }
         worst = worst.max(last + 1 - first);
     }
-    let too_late = above(&mut counted, CLAIMED_AGAIN);
+    let mut too_late = above(&mut in_all, &[CLAIMED_AGAIN_AT_WORST]);
+    // A short run has no 99th percentile.
+    if in_one_stretch.len() >= 100 {
+        too_late.extend(above(&mut in_one_stretch, &[CLAIMED_AGAIN]));
+    }
     reckoning.zero("a killed worker's work claimed again too late", too_late);
-    let too_long = above(&mut passed_over, PASSED_OVER);
+    let too_long = above(&mut passed_over, &PASSED_OVER);
     reckoning.zero("a killed worker's work passed over for too long", too_long);
     [
         row("after its lease, a killed worker's work claimed", claimed),
-        row("  of that, while some worker could claim", counted),
+        row("  of that, while some worker could claim", in_all),
+        row("  of that, without an interruption", in_one_stretch),
         slowest.collect(),
         row("  of that, passed over by later work", passed_over),
         row("after its lease, a killed worker's work done", done),
@@ -93,8 +103,8 @@ pub async fn measures(
 }
 
 /// Each bar that these times break.
-fn above(seconds: &mut [f64], bars: [(usize, f64); 2]) -> Vec<String> {
-    let broken = bars.into_iter().filter_map(|(percent, most)| {
+fn above(seconds: &mut [f64], bars: &[(usize, f64)]) -> Vec<String> {
+    let broken = bars.iter().filter_map(|&(percent, most)| {
         let seconds = percentile(seconds, percent)?;
         (seconds > most).then(|| format!("{seconds:.1} s at {percent} %, not {most} s"))
     });

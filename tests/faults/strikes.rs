@@ -189,6 +189,8 @@ async fn exhaust(world: &World, time: Duration) {
             if let Ok(connection) = PgConnection::connect(&url).await {
                 held.push(connection);
             } else {
+                // From here on a worker that has lost its connections gets none.
+                outage.get_or_insert_with(|| world.moments.outage(None));
                 world.moments.turned_away.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -221,7 +223,9 @@ async fn disturb(world: &World, fault: &Fault) {
         Target::Service(number) => service.number == number,
         _ => true,
     });
-    let silences = matches!(fault.kind, Kind::DatabaseRefused | Kind::DatabaseStalled);
+    // Delayed by up to 0.2 s each way, a new connection and a claim take seconds.
+    let silences =
+        matches!(fault.kind, Kind::DatabaseRefused | Kind::DatabaseStalled | Kind::DatabaseDelayed);
     let _outages: Vec<_> = struck
         .clone()
         .filter(|_| silences)

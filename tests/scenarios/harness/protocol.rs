@@ -26,7 +26,8 @@ use verdict::store::claims::{ClaimLimits, Claimed};
 use verdict::store::completions::{Completion, NewResult, Written};
 use verdict::store::{Result, Store};
 use verdict::vault::{Key, KeyRing, Vault};
-use verdict::worker::next_step::{Heard, Schedule, consequence};
+use verdict::worker::backoff::Backoff;
+use verdict::worker::next_step::{CallOutcome, Schedule, consequence};
 
 /// When every test begins; the database's clock stands here until it is moved.
 pub const START: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
@@ -258,9 +259,9 @@ impl Steps {
             Answer::Nothing => (None, None),
         };
         let heard = match (status, &error) {
-            (Some(status), _) => Heard::Status(status),
-            (None, Some(error)) => Heard::Error(error, None),
-            (None, None) => Heard::Nothing,
+            (Some(status), _) => CallOutcome::Status(status),
+            (None, Some(error)) => CallOutcome::Error(error, None),
+            (None, None) => CallOutcome::NoAnswer,
         };
         let after = consequence(&schedule(), claimed, heard, 0.5, false);
         let evidence = status.map(|status| evidence(status, claimed.attempt));
@@ -469,8 +470,7 @@ pub async fn holder(look: &PgPool, id: VerificationId) -> Option<(Uuid, i64)> {
 fn schedule() -> Schedule {
     Schedule {
         unfinished: vec![Duration::from_secs(3), Duration::from_secs(10)],
-        backoff_first: Duration::from_secs(2),
-        backoff_longest: Duration::from_mins(1),
+        backoff: Backoff::new(Duration::from_secs(2), Duration::from_mins(1)),
         unreadable_tries: 5,
         transient_tries: 1000,
     }

@@ -1,0 +1,173 @@
+//! One fetch: ask the provider, keep the result, decide, set the next step — in one commit.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use super::breaker::{AccountAtClaim, affect_account};
+use super::context::Worker;
+use super::fetched::Fetched;
+use super::links::SealedLinks;
+use super::persist::{bare_completion, persist, reschedule};
+use super::report::report;
+use super::{links, material};
+use crate::domain::ids::ResultId;
+use crate::provider::{Answer, Material, Unanswered};
+use crate::store;
+use crate::store::claims::{Claimed, Wanted};
+use crate::store::completions::{Completion, NewMaterial, NewResult};
+use crate::traces;
+use crate::vault::{DataKey, OpenError, SealError, SealedAt, WrappedKey};
+use policy::evidence::Evidence;
+
+/// Asks about one claimed verification and writes what came of it. Stops asking and writing when
+/// the lease is lost.
+pub async fn fetch_result(
+    worker: &Arc<Worker>,
+    claimed: Claimed,
+    account: AccountAtClaim,
+    lost: &CancellationToken,
+) {
+    let span = traces::fetch(claimed.trace, claimed.id, claimed.attempt);
+    if ask_and_write(worker, &claimed, account, &span, lost).await.is_none() {
+        tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
+    }
+}
+
+/// `None`: the lease was lost.
+async fn ask_and_write(
+    worker: &Worker,
+    claimed: &Claimed,
+    account: AccountAtClaim,
+    span: &Span,
+    lost: &CancellationToken,
+) -> Option<()> {
+    // The key comes first: a result that cannot be sealed must not be fetched.
+    let (key, new_key) = match data_key(worker, claimed) {
+        Ok(keys) => keys,
+        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+    };
+    let previous_evidence = match previous_evidence(worker, claimed).await {
+        Ok(evidence) => evidence,
+        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+    };
+    let started = Instant::now();
+    let call = traces::call(span);
+    let asked = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id);
+    let answer = tokio::select! {
+        biased;
+        () = lost.cancelled() => return None,
+        answer = asked.instrument(call.clone()) => answer,
+    };
+    let took = started.elapsed();
+    let previous = previous_evidence.as_ref();
+    let mut fetched = Fetched::new(worker, claimed, account.breaker_open, &answer, previous, span);
+    traces::called(span, &call, fetched.class);
+    drop(call);
+    count_call(&fetched, took);
+    let sealed = match seal(worker, claimed, &answer, fetched.result.id, &key) {
+        Ok(sealed) => sealed,
+        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+    };
+
+    // Before the verification can become due again.
+    affect_account(worker, claimed, fetched.consequence.account, account).await;
+    let completion = Completion {
+        // Without an answer nothing is sealed, so a new key is not kept: the next attempt makes
+        // another.
+        new_data_key: new_key.filter(|_| sealed.is_some()).map(|key| (key.key_id, key.bytes)),
+        result: sealed.map(|sealed| NewResult {
+            sealed_body: sealed.body,
+            material: sealed.material,
+            links: sealed.links.map(|links| (links.sealed, links.live)),
+            stored: fetched.result.clone(),
+        }),
+        decision: fetched.decision.clone(),
+        shadow: fetched.shadow.clone(),
+        ..bare_completion(worker, claimed, fetched.consequence.next)
+    };
+    let writing = traces::write(span);
+    match persist(worker, claimed, completion, lost).instrument(writing).await {
+        Ok((kept, written)) => {
+            fetched.decision = kept.decision;
+            fetched.shadow = kept.shadow;
+            fetched.consequence.next = kept.next;
+            report(claimed, &fetched, took, written?, span);
+            Some(())
+        }
+        Err(error) => reschedule(worker, claimed, &error, lost).await,
+    }
+}
+
+fn count_call(fetched: &Fetched, took: std::time::Duration) {
+    metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
+    metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
+    if fetched.result.simulated {
+        metrics::counter!("verdict_simulated_answers_total").increment(1);
+    }
+}
+
+/// An answer as it is kept.
+struct SealedAnswer {
+    body: Vec<u8>,
+    material: Option<NewMaterial>,
+    links: Option<SealedLinks>,
+}
+
+/// `None`: there is no answer.
+fn seal(
+    worker: &Worker,
+    claimed: &Claimed,
+    answer: &Result<Answer, Unanswered>,
+    id: ResultId,
+    key: &DataKey,
+) -> Result<Option<SealedAnswer>, SealError> {
+    let Ok(answer) = answer else { return Ok(None) };
+    let material = material_in(answer);
+    let mode = worker.images.mode_of(&claimed.biz_type);
+    let now = worker.clock.now();
+    Ok(Some(SealedAnswer {
+        body: key.seal(SealedAt::ResultBody(id), &answer.body)?,
+        material: material
+            .map(|material| material::seal(material, id, key, &worker.persons))
+            .transpose()?,
+        links: match material {
+            Some(material) => links::seal(material, id, key, mode, now)?,
+            None => None,
+        },
+    }))
+}
+
+/// What an answer says of the person.
+fn material_in(answer: &Answer) -> Option<&Material> {
+    answer.reading.outcome.as_ref().ok()?.material.as_ref()
+}
+
+fn data_key(
+    worker: &Worker,
+    claimed: &Claimed,
+) -> Result<(DataKey, Option<WrappedKey>), OpenError> {
+    if let Some((key_id, bytes)) = &claimed.data_key {
+        let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+        Ok((worker.vault.open_data_key(claimed.id, &wrapped)?, None))
+    } else {
+        let (key, wrapped) =
+            worker.vault.new_data_key(claimed.id).map_err(|_| OpenError::Refused)?;
+        Ok((key, Some(wrapped)))
+    }
+}
+
+/// What the current decision was made from, where only links are refreshed: the same evidence
+/// decides nothing anew.
+async fn previous_evidence(
+    worker: &Worker,
+    claimed: &Claimed,
+) -> store::Result<Option<(Evidence, OffsetDateTime)>> {
+    match claimed.wanted {
+        Wanted::Answer => Ok(None),
+        Wanted::Links { .. } => worker.store.standing_evidence(claimed.id).await,
+    }
+}
