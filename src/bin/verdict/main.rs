@@ -219,9 +219,9 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         #[cfg(feature = "demo")]
         Command::Sandbox(arguments) => sandbox::run(context, arguments).await,
         #[cfg(not(feature = "demo"))]
-        Command::Demo(_) => Err(Usage(without_demo::NO_DEMO.to_owned()).into()),
+        Command::Demo(_) => Err(anyhow::Error::msg(without_demo::NO_DEMO)),
         #[cfg(not(feature = "demo"))]
-        Command::Sandbox(_) => Err(Usage(without_demo::NO_SANDBOX.to_owned()).into()),
+        Command::Sandbox(_) => Err(anyhow::Error::msg(without_demo::NO_SANDBOX)),
         Command::Policy(command) => policy::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
         Command::Callback(command) => callback::run(context, command).await,
