@@ -190,7 +190,7 @@ fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, 
     }
 }
 
-/// What the headers say about an image.
+/// An image's headers.
 struct ShownAs<'a> {
     etag: &'a str,
     content_type: &'a str,

@@ -28,7 +28,7 @@ use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};
 use crate::store::audit::AuditContext;
 use crate::store::verifications::StartRefusal;
 
-/// What the phone needs to continue.
+/// The phone continues with this.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StartedView {
     verification: VerificationView,

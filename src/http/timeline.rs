@@ -19,7 +19,7 @@ use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
 use crate::domain::timeline::{Event, What, in_causal_order};
 use policy::decision::Outcome;
 
-/// What happened to one verification.
+/// The history of one verification.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TimelineView {
     verification_id: VerificationId,
