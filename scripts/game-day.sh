@@ -358,7 +358,7 @@ provider-down)
     tell "waiting: $(open_work)"
     tell '== the provider is started'
     provider_start first-secret
-    wait_for 60 'it is asked again' grep -q 'answers again' "$home/verdict.log"
+    wait_for 60 'it is asked again' grep -q 'breaker closed' "$home/verdict.log"
     wait_for 60 'nothing is open any more' nothing_open
     alert_over VerdictProviderOutage
     ;;
@@ -378,7 +378,7 @@ credentials-revoked)
     tell "waiting: $(open_work)"
     tell '== the new secret is written into access_key_secret_file'
     printf second-secret >"$home/provider-secret"
-    wait_for 60 'it is asked again, without a restart' grep -q 'answers again' "$home/verdict.log"
+    wait_for 60 'it is asked again, without a restart' grep -q 'breaker closed' "$home/verdict.log"
     wait_for 60 'nothing is open any more' nothing_open
     wait_for 60 'the process is ready' ready
     alert_over VerdictCredentialsRefused
@@ -539,7 +539,7 @@ clock-off)
     tell '== the clock is put right, without a restart'
     echo +0 >"$home/clock"
     wait_for 60 'a callback is accepted again' post probe pass-97-probe
-    wait_for 60 'the provider is asked again' grep -q 'answers again' "$home/verdict.log"
+    wait_for 60 'the provider is asked again' grep -q 'breaker closed' "$home/verdict.log"
     quiet
     wait_for 60 'nothing is open any more' nothing_open
     refusals

@@ -38,17 +38,20 @@ pages='README.md docs/integrate.md docs/policies.md docs/personal-data.md docs/o
 # One file for each block, named by its page's number and the line it begins in.
 # shellcheck disable=SC2086 # one name for each page
 awk -v folder="$room/blocks" '
-    FNR == 1 { page++; file = "" }
-    /^```sh$/ { file = sprintf("%s/%d-%04d", folder, page, FNR + 1); blocks[page]++; next }
-    /^```/ { file = ""; next }
+    FNR == 1 { page++; file = ""; ended = 0 }
+    /^```sh$/ { file = block = sprintf("%s/%d-%04d", folder, page, FNR + 1); blocks[page]++; next }
+    # Its output, where that is one line of JSON.
+    /^```json$/ { if (ended && FNR <= ended + 2) answer = block ".answer"; next }
+    /^```/ { if (file) ended = FNR; file = answer = ""; next }
     file { print > file }
+    answer { print > answer }
     END {
         for (n = 1; n < ARGC; n++) {
             if (!blocks[n]) { print "error: no block of commands in " ARGV[n]; exit 1 }
         }
     }
 ' $pages
-count=$(find "$room/blocks" -type f | wc -l)
+count=$(find "$room/blocks" -type f ! -name '*.answer' | wc -l)
 [ "$count" -ge 20 ] || { echo "error: only $count blocks of commands" >&2 && exit 1; }
 
 # --- What stands in for the newcomer's machine ---
@@ -99,7 +102,7 @@ done
 
 # All in this shell, so that a block sees the variables of those before it.
 exec 3>&2
-for block in "$room"/blocks/*; do
+for block in "$room"/blocks/*-????; do
     # shellcheck disable=SC2086 # one name for each page
     page=$(printf '%s\n' $pages | sed -n "$(basename "$block" | cut -d- -f1)p")
     place=$page:$(basename "$block" | sed 's/^[0-9]*-0*//')
@@ -117,6 +120,12 @@ for block in "$room"/blocks/*; do
     # shellcheck disable=SC1091 # made above
     . "$room/block" >"$room/out" 2>&1 </dev/null
     trap - ERR
+    if [ -e "$block.answer" ] && [ "$(wc -l <"$block.answer")" = 1 ] &&
+        [ "$(tail -1 "$room/out")" != "$(cat "$block.answer")" ]; then
+        echo "FAILED: $place answers otherwise than the page says:" >&2
+        cat "$room/out" >&2
+        exit 1
+    fi
     [ $((SECONDS - started)) -lt 5 ] || echo "   took $((SECONDS - started)) s"
 done
 echo "$count blocks, all as the pages say"

@@ -41,7 +41,8 @@ fn shown(path: &Path) -> String {
 fn design_documents() -> Vec<PathBuf> {
     let is_one = |page: &PathBuf| {
         let name = shown(page);
-        name == "ARCHITECTURE.md" || name == "SECURITY.md" || name.starts_with("docs/decisions/")
+        ["ARCHITECTURE.md", "SECURITY.md", "docs/numbers.md"].contains(&name.as_str())
+            || name.starts_with("docs/decisions/")
     };
     files("md").into_iter().filter(is_one).collect()
 }
@@ -214,4 +215,53 @@ fn every_test_that_a_document_names_exists() {
     }
     assert!(count > 50, "only {count} tests: are they still written like this?");
     assert!(wrong.is_empty(), "tests that do not exist:\n{wrong}");
+}
+
+#[test]
+fn the_architecture_lists_every_decision_in_three_parts() {
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("a page");
+    let mut wrong = String::new();
+    let pages = files("md").into_iter().filter(|page| shown(page).starts_with("docs/decisions/"));
+    for page in pages {
+        let name = shown(&page);
+        if !architecture.contains(&format!("]({name})")) {
+            let _ = writeln!(wrong, "{name}: ARCHITECTURE.md does not list it");
+        }
+        let text = fs::read_to_string(&page).expect("a page");
+        for part in ["\n## Context\n", "\n## Decision\n", "\n## Consequences\n"] {
+            if !text.contains(part) {
+                let _ = writeln!(wrong, "{name}: lacks the heading {}", part.trim());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn the_constants_in_the_list_of_numbers_exist_where_it_says() {
+    let text = fs::read_to_string(root().join("docs/numbers.md")).expect("a page");
+    let (_, table) = text.split_once("## In the code\n").expect("a table of constants");
+    let sources = source_folders();
+    let mut wrong = String::new();
+    let mut count = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [constants, _, place] = cells[..] else { panic!("three cells: {row}") };
+        let files = split_code(place).0.into_iter();
+        let found = files.filter_map(|file| sources.iter().find_map(|folder| read(folder, file)));
+        let code: String = found.collect();
+        for constant in split_code(constants).0 {
+            count += 1;
+            let name = constant.rsplit("::").next().unwrap_or(constant);
+            if !code.contains(name) {
+                let _ = writeln!(wrong, "`{constant}`: {}", place.trim());
+            }
+        }
+    }
+    assert!(count > 50, "only {count} constants: are they still written like this?");
+    assert!(wrong.is_empty(), "constants that are not there:\n{wrong}");
+}
+
+fn read(folder: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(folder.join(file)).ok()
 }

@@ -160,7 +160,7 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     })
     .await;
     let log = stopped(process).await;
-    assert_eq!(log.matches("the collector does not take traces").count(), 1, "{log}");
+    assert_eq!(log.matches("trace collector unavailable").count(), 1, "{log}");
     assert!(!log.contains(&away.1.to_string()), "its address is not told");
 }
 
