@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, ConfigError, ConfigErrors, Environment};
+use crate::config::{self, Config, ConfigError, Environment, FromKey, Settings, Working};
 use crate::domain::clock::Clock;
 use crate::domain::ids::{Ids, VerificationId};
 use crate::domain::source::Groups;
@@ -32,7 +32,6 @@ use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
 use crate::policies::active::{ActivePolicies, PolicySnapshot};
 use crate::policies::cache::PolicyCache;
-use crate::policies::operations::PolicyError;
 use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::signals::Signals;
@@ -42,8 +41,8 @@ use crate::vault::{DataKey, Vault, WrappedKey};
 use crate::worker::Worker;
 use crate::worker::archiving::Images;
 use crate::{store, telemetry};
-use cloudauth::{client, credentials};
-use database::{outlasting, wait_for_database};
+use cloudauth::credentials;
+use database::{retry_until_ready, wait_for_database};
 use listeners::{bind, fitting_limits};
 use policy::Policy;
 use reload::Reload;
@@ -117,23 +116,47 @@ pub async fn start(
     clock: Clock,
     ids: Ids,
 ) -> anyhow::Result<Running> {
+    let settings = config.settings(role.accepts(), role.works())?;
+    Box::pin(start_with(settings, config, environment, role, clock, ids)).await
+}
+
+/// Starts a service with settings that were checked for this role. `config` is what they were read
+/// from; its files are followed.
+pub async fn start_with(
+    mut settings: Settings,
+    config: &Config,
+    environment: &Environment,
+    role: Role,
+    clock: Clock,
+    ids: Ids,
+) -> anyhow::Result<Running> {
     // Before anything is counted.
     telemetry::metrics();
-    config.check(role.accepts(), role.works())?;
-    let store = Store::new(&config.store()?)?;
+    let store = Store::new(&settings.store)?;
     let stop = CancellationToken::new();
     let signals = Signals::default();
-    let limits = fitting_limits(config, role)?;
-    let mut api = api(config, environment, role, &limits, &store, &signals, &clock, &ids, &stop)?;
-    let parts = if role.works() { Some(WorkerParts::read(config, environment)?) } else { None };
+    let limits = fitting_limits(&settings, role);
+    let vault = settings.keys.take().map(|keys| Arc::new(Vault::new(keys)));
+    let listen = settings.accepting.as_ref().map(|accepting| accepting.listen);
+    let operations = settings.operations_listen;
+    let parts = match (settings.working.take(), &vault) {
+        (Some(working), Some(vault)) => {
+            Some(WorkerParts::new(working, &settings.images, vault, environment)?)
+        }
+        _ => None,
+    };
     let groups = parts.as_ref().map(|parts| Arc::clone(&parts.groups));
-    let images = config.images()?;
-    let http =
-        if role.accepts() { Some(bind("http.listen", config.http_listen()?).await?) } else { None };
-    let operations = bind("operations.listen", config.operations_listen()?).await?;
+    let images = settings.images.clone();
+    let mut api =
+        api(settings, environment, role, &limits, vault, &store, &signals, &clock, &ids, &stop)?;
+    let http = match listen {
+        Some(address) => Some(bind("http.listen", address).await?),
+        None => None,
+    };
+    let operations = bind("operations.listen", operations).await?;
 
     wait_for_database(&store).await?;
-    outlasting(|| store.require_fit_schema()).await?;
+    retry_until_ready(|| store.require_fit_schema()).await?;
     if let Some(vault) = &api.part.vault {
         vault_keys::require(vault, &store, &clock).await?;
     }
@@ -158,18 +181,25 @@ pub async fn start(
 
 #[expect(clippy::too_many_arguments, reason = "what an API is made of")]
 fn api(
-    config: &Config,
+    settings: Settings,
     environment: &Environment,
     role: Role,
     limits: &server::Limits,
+    vault: Option<Arc<Vault>>,
     store: &Store,
     signals: &Signals,
     clock: &Clock,
     ids: &Ids,
     stop: &CancellationToken,
 ) -> anyhow::Result<Flushed<Parts>> {
-    let window = config.window()?;
-    let (accepting, flusher) = store.start_accepting(window, config.max_batch()?);
+    let window = settings.window;
+    let (accepting, flusher) = store.start_accepting(window, settings.max_batch);
+    let (sources, starter) = match settings.accepting {
+        Some(accepting) => {
+            (accepting.sources, starter(accepting.starting, environment, role, clock, ids)?)
+        }
+        None => (Sources::default(), None),
+    };
     // Nothing is lost when it is dropped with the runtime: it only reads.
     let (finding, _) = store.start_finding();
     let part = Parts {
@@ -179,24 +209,20 @@ fn api(
         signals: signals.clone(),
         long_polls: LongPolls::new(long_polls::Limits {
             all: (limits.connections / 2).max(1),
-            per_key: config.waits_per_key()?,
+            per_key: settings.waits_per_key,
         }),
         readiness: ReadinessCache::default(),
-        docs: config.serves_docs(),
+        docs: settings.docs,
         keys: ApiKeys::new(store.clone()),
-        sources: CurrentSources::new(if role.accepts() {
-            config.sources().map_err(ConfigErrors)?
-        } else {
-            Sources::default()
-        })?,
+        sources: CurrentSources::new(sources)?,
         window,
-        bodies: config.body_limits()?,
-        account: config.account()?,
-        vault: vault_of(config, role)?,
+        bodies: settings.bodies,
+        account: settings.account,
+        vault,
         archive: None,
-        starter: starter(config, environment, role, clock, ids)?,
-        four_eyes: config.four_eyes()?,
-        policies_need_two: config.policies_need_two()?,
+        starter,
+        four_eyes: settings.four_eyes,
+        policies_need_two: settings.policies_need_two,
         policy_cache: Arc::default(),
         works: role.works(),
         listens: None,
@@ -218,29 +244,26 @@ struct Flushed<T> {
 /// Has the provider start verifications. A process that only accepts may do without the provider's
 /// key: it accepts callbacks all the same, and starts nothing.
 fn starter(
-    config: &Config,
+    configured: Result<config::ProviderCall, config::ConfigErrors>,
     environment: &Environment,
     role: Role,
     clock: &Clock,
     ids: &Ids,
 ) -> anyhow::Result<Option<Starter>> {
-    if !role.accepts() {
-        return Ok(None);
-    }
-    let (settings, credentials) = match (config.provider(), config.credentials()) {
-        (Ok(settings), Ok(credentials)) => (settings, credentials),
-        (Err(error), _) | (_, Err(error)) if role == Role::Api => {
-            tracing::info!(
-                key = error.key,
-                problem = error.problem,
-                "starting verifications is disabled"
-            );
+    let provider = match configured {
+        Ok(provider) => provider,
+        Err(errors) if role == Role::Api => {
+            for ConfigError { subject, problem } in errors.0 {
+                let key = tracing::field::display(subject);
+                tracing::info!(key, problem, "starting verifications is disabled");
+            }
             return Ok(None);
         }
-        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        Err(errors) => return Err(errors.into()),
     };
     let environment = environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let provider = Arc::new(Provider::new(settings, credentials, environment, clock, ids)?);
+    let provider =
+        Arc::new(Provider::new(provider.client, provider.credentials, environment, clock, ids)?);
     Ok(Some(Arc::new(move |starting| {
         let provider = Arc::clone(&provider);
         Box::pin(async move {
@@ -252,29 +275,29 @@ fn starter(
 
 struct WorkerParts {
     settings: crate::worker::Settings,
-    provider: client::Settings,
-    credentials: credentials::Settings,
+    provider: config::ProviderCall,
     environment: credentials::Environment,
-    vault: Vault,
+    vault: Arc<Vault>,
     images: Images,
     groups: Arc<Groups>,
     seed: Policy,
 }
 
 impl WorkerParts {
-    fn read(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
-        let seed = Policy::load(&config.policy_text()?)
-            .map_err(PolicyError::Refused)
-            .context("configuration: policy.file")?;
+    fn new(
+        working: Working,
+        images: &config::Images,
+        vault: &Arc<Vault>,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            settings: config.worker()?,
-            provider: config.provider()?,
-            credentials: config.credentials()?,
+            settings: working.worker,
+            provider: working.provider,
             environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-            vault: vault(config)?,
-            images: worker_images(config)?,
-            groups: Arc::new(Groups::new(config.groups())),
-            seed,
+            vault: Arc::clone(vault),
+            images: worker_images(images)?,
+            groups: Arc::new(Groups::new(working.groups)),
+            seed: working.seed,
         })
     }
 
@@ -289,13 +312,13 @@ impl WorkerParts {
     ) -> anyhow::Result<Flushed<Worker>> {
         let now = clock.now();
         // Only now: a process that was refused has wrapped nothing, and its key is not needed.
-        outlasting(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
+        retry_until_ready(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
         let persons = named_key(&self.vault, store, PERSON_INDEX, now).await?;
         let audit = named_key(&self.vault, store, AUDIT, now).await?;
         let policies = policies_in_use(store, &policy_cache, &self.seed, clock).await?;
-        outlasting(|| store.open_account(&self.settings.account)).await?;
-        let provider =
-            Provider::new(self.provider, self.credentials, self.environment, clock, ids)?;
+        retry_until_ready(|| store.open_account(&self.settings.account)).await?;
+        let config::ProviderCall { client, credentials } = self.provider;
+        let provider = Provider::new(client, credentials, self.environment, clock, ids)?;
         let (completing, flusher) = store.start_completing();
         let worker = Worker {
             settings: self.settings,
@@ -303,7 +326,7 @@ impl WorkerParts {
             completing,
             signals: signals.clone(),
             provider,
-            vault: Arc::new(self.vault),
+            vault: self.vault,
             persons: PersonIndex::new(persons),
             images: Images { archive, ..self.images },
             audit_seal: AuditSeal::new(audit),
@@ -317,15 +340,14 @@ impl WorkerParts {
     }
 }
 
-fn worker_images(config: &Config) -> anyhow::Result<Images> {
-    let images = config.images()?;
+fn worker_images(images: &config::Images) -> anyhow::Result<Images> {
     let downloader =
         Downloader::new(images.download.clone()).context("the HTTP client cannot be set up")?;
     Ok(Images {
         archive: None,
         took_micros: AtomicU64::new(0),
         mode: images.mode,
-        scenes: images.scenes,
+        scenes: images.scenes.clone(),
         concurrency: images.concurrency,
         downloader,
     })
@@ -340,9 +362,7 @@ fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
     match Archive::open(&images.store) {
         Ok(archive) => Ok(Some(archive)),
         Err(_) if !images.archives() => Ok(None),
-        Err(error) => {
-            Err(ConfigError { key: "images.store".to_owned(), problem: error.to_string() })
-        }
+        Err(error) => Err(ConfigError::new("images.store", error)),
     }
 }
 
@@ -351,14 +371,14 @@ fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
 /// role may see them; one altered row does not condemn a key that opens others.
 pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Result<Vec<String>> {
     let mut others = Vec::new();
-    let named = seen(store.named_keys().await)?;
+    let named = empty_if_forbidden(store.named_keys().await)?;
     for id in vault.ring().ids() {
         let mut opened: Vec<bool> = Vec::new();
         for (name, key_id, bytes) in named.iter().filter(|(_, key_id, _)| key_id == id) {
             let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
             opened.push(vault.open_named_key(name, &wrapped).is_ok());
         }
-        for sample in seen(store.data_keys_under(id, SAMPLES).await)? {
+        for sample in empty_if_forbidden(store.data_keys_under(id, SAMPLES).await)? {
             let whose = VerificationId(sample.verification_id);
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_data_key(whose, &wrapped).is_ok());
@@ -371,7 +391,7 @@ pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Resul
 }
 
 /// Nothing, where this role may see nothing.
-fn seen<T>(rows: store::Result<Vec<T>>) -> store::Result<Vec<T>> {
+fn empty_if_forbidden<T>(rows: store::Result<Vec<T>>) -> store::Result<Vec<T>> {
     match rows {
         Err(store::Error::Refused { code, .. }) if code == "42501" => Ok(Vec::new()),
         rows => rows,
@@ -381,14 +401,6 @@ fn seen<T>(rows: store::Result<Vec<T>>) -> store::Result<Vec<T>> {
 /// The vault as configured.
 pub fn vault(config: &Config) -> anyhow::Result<Vault> {
     Ok(Vault::new(config.key_ring()?))
-}
-
-/// A process that only accepts and answers may do without keys: it shows nobody's data then.
-fn vault_of(config: &Config, role: Role) -> anyhow::Result<Option<Arc<Vault>>> {
-    if role == Role::Api && !config.has_vault_keys() {
-        return Ok(None);
-    }
-    vault(config).map(|vault| Some(Arc::new(vault)))
 }
 
 /// The blind index of this installation's persons.
@@ -420,10 +432,11 @@ async fn named_key(
 ) -> anyhow::Result<DataKey> {
     let (_, new) = vault.new_named_key(name)?;
     let candidate = (new.key_id.as_str(), &new.bytes[..]);
-    let (key_id, bytes) = outlasting(|| store.named_key(name, candidate, now)).await?;
+    let (key_id, bytes) = retry_until_ready(|| store.named_key(name, candidate, now)).await?;
     vault
         .open_named_key(name, &WrappedKey { key_id, bytes })
-        .with_context(|| format!("configuration: vault.keys: the installation's key {name}"))
+        .with_context(|| format!("the installation's key {name}"))
+        .context(FromKey("vault.keys"))
 }
 
 /// The database's policies; the configured one seeds an empty database.
@@ -434,11 +447,11 @@ async fn policies_in_use(
     clock: &Clock,
 ) -> anyhow::Result<PolicySnapshot> {
     let now = clock.now();
-    let sow = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
-    if outlasting(sow).await? {
+    let seed_database = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
+    if retry_until_ready(seed_database).await? {
         tracing::info!(policy = seed.digest(), "policy seeded and activated");
     }
-    let Some(policies) = outlasting(|| PolicySnapshot::load(store, cache)).await? else {
+    let Some(policies) = retry_until_ready(|| PolicySnapshot::load(store, cache)).await? else {
         bail!("no policy is active that this version can compile")
     };
     let active = policies.general().digest();

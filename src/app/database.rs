@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::causes::Cause;
+use crate::config::FromKey;
 use crate::store::{self, Store};
 
 /// For Postgres to answer when the service starts before it.
@@ -15,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A database that goes away in the middle of the start is waited for as well: a process that
 /// ends for it would only be started again, perhaps later each time.
-pub(super) async fn outlasting<T, F>(ask: impl Fn() -> F) -> store::Result<T>
+pub(super) async fn retry_until_ready<T, F>(ask: impl Fn() -> F) -> store::Result<T>
 where
     F: Future<Output = store::Result<T>>,
 {
@@ -38,18 +39,14 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
         match store.connect_once().await {
             Ok(()) => return Ok(()),
             Err(error) if is_of_the_url(&error) => {
-                return Err(error).context("configuration: database.url");
+                return Err(error).context(FromKey("database.url"));
             }
             Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
                 // A refusal with a code is no fault of the configuration.
                 let said =
                     matches!(&error, store::Error::Unavailable(outage) if outage.code.is_some());
                 let error = anyhow::Error::from(error);
-                return Err(if said {
-                    error
-                } else {
-                    error.context("configuration: database.url")
-                });
+                return Err(if said { error } else { error.context(FromKey("database.url")) });
             }
             Err(error) => {
                 tracing::warn!(%error, cause = error.cause().code(), "waiting for the database");

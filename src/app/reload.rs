@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Role;
-use crate::config::{Config, ConfigError, Environment, Watched};
+use crate::config::{Config, ConfigError, ConfigErrors, Environment, Watched};
 use crate::domain::source::Groups;
 use crate::http::Api;
 use crate::http::callbacks::Sources;
@@ -41,7 +41,7 @@ pub(super) struct Reload {
 struct Read {
     config: Arc<Config>,
     watched: Watched,
-    verdict: Result<Sources, Vec<ConfigError>>,
+    checked: Result<Sources, ConfigErrors>,
 }
 
 impl Reload {
@@ -100,30 +100,27 @@ impl Reload {
             config.reload(&environment).map(|next| {
                 // Before what they hold is read: a change after this look is seen by the next one.
                 let watched = next.watched();
-                let complaints = next.complaints(role.accepts(), role.works());
-                let verdict = match complaints.is_empty() {
-                    true if role.accepts() => next.sources(),
-                    true => Ok(Sources::default()),
-                    false => Err(complaints),
-                };
-                Read { config: Arc::new(next), watched, verdict }
+                let checked = next.settings(role.accepts(), role.works()).map(|settings| {
+                    settings.accepting.map(|accepting| accepting.sources).unwrap_or_default()
+                });
+                Read { config: Arc::new(next), watched, checked }
             })
         })
         .await;
-        let verdict = match read {
+        let checked = match read {
             None => return,
             Some(Err(error)) => {
                 self.seen = now;
-                Err(error.0)
+                Err(error)
             }
-            Some(Ok(Read { config, watched, verdict })) => {
+            Some(Ok(Read { config, watched, checked })) => {
                 // A file that changed while it was read is read again.
                 self.seen = if watched.agrees_with(&now) { watched } else { now };
                 self.newest = config;
-                verdict
+                checked
             }
         };
-        match verdict {
+        match checked {
             Ok(sources) => {
                 if self.role.accepts() {
                     tracing::info!(sources = sources.len(), "changed configuration applied");
@@ -136,8 +133,9 @@ impl Reload {
                     .increment(1);
                 self.tell_what_needs_a_restart();
             }
-            Err(complaints) => {
-                for ConfigError { key, problem } in complaints {
+            Err(errors) => {
+                for ConfigError { subject, problem } in errors.0 {
+                    let key = tracing::field::display(subject);
                     tracing::error!(key, problem, "changed configuration refused");
                 }
                 metrics::counter!("verdict_config_reloads_total", "outcome" => "refused")

@@ -1,10 +1,9 @@
 //! The keys of the vault that data needs: a service does not start without one, and gives up one
 //! that has sealed nothing.
 
-use anyhow::bail;
-
-use super::database::outlasting;
+use super::database::retry_until_ready;
 use super::keys_with_other_bytes;
+use crate::config::ConfigError;
 use crate::domain::clock::Clock;
 use crate::store::vault_keys::Needed;
 use crate::store::{self, Store};
@@ -27,22 +26,24 @@ pub enum Missing {
 /// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
 /// process. One that has no keys at all shows nobody's.
 pub(super) async fn require(vault: &Vault, store: &Store, clock: &Clock) -> anyhow::Result<()> {
-    for id in outlasting(|| store.vault_keys_in_use()).await? {
+    for id in retry_until_ready(|| store.vault_keys_in_use()).await? {
         if vault.ring().has(&id) {
             continue;
         }
-        let became = outlasting(|| give_up(store, &id, clock)).await?;
+        let became = retry_until_ready(|| give_up(store, &id, clock)).await?;
         let Some(why) = kept(became) else {
             tracing::warn!(key = id, "the vault key was given up: it had sealed nothing");
             continue;
         };
-        bail!("configuration: vault.keys: the key {id} is missing, and {why}");
+        let problem = format!("the key {id} is missing, and {why}");
+        return Err(ConfigError::new("vault.keys", problem).into());
     }
-    let others = outlasting(|| keys_with_other_bytes(vault, store)).await?;
+    let others = retry_until_ready(|| keys_with_other_bytes(vault, store)).await?;
     if let Some(id) = others.first() {
-        bail!(
-            "configuration: vault.keys: what the key {id} wrapped does not open with the key under this id: other bytes under the same id? Restore the secret that it had; a new secret needs a new id"
+        let problem = format!(
+            "what the key {id} wrapped does not open with the key under this id: other bytes under the same id? Restore the secret that it had; a new secret needs a new id"
         );
+        return Err(ConfigError::new("vault.keys", problem).into());
     }
     Ok(())
 }

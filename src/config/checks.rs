@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::load::closest;
-use super::{Result, wrong};
+use super::error::{Result, wrong};
+use super::similar::closest;
 use crate::domain::byte_order_mark;
 use cloudauth::client;
 
@@ -70,7 +70,7 @@ pub(super) fn seconds(key: &str, value: f64) -> Result<Duration> {
     }
 }
 
-/// Zero is for ever.
+/// Zero: kept indefinitely.
 pub(super) fn days(key: &str, value: u32) -> Result<Option<Duration>> {
     match value {
         0 => Ok(None),

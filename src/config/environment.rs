@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Environment;
 use super::keys::Shape;
+
+/// The environment of the process, read once.
+pub type Environment = BTreeMap<String, String>;
 
 const PREFIX: &str = "VERDICT__";
 

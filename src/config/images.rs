@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::checks::{at_least, endpoint, millis, one_of};
-use super::{Config, Result, wrong};
+use super::error::{Collector, ConfigError, ConfigErrors};
+use super::raw::Config;
 use crate::domain::image::ImageMode;
 use crate::images::{AllowedHosts, archive, download};
 
 /// How images are fetched and kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Images {
     /// What is done with the images of a scene that is not named.
     pub mode: ImageMode,
@@ -33,34 +34,53 @@ const MODES: [(&str, ImageMode); 3] =
     [("archive", ImageMode::Archive), ("digest", ImageMode::Digest), ("off", ImageMode::Off)];
 
 impl Config {
-    /// How images are fetched and kept.
-    pub fn images(&self) -> Result<Images> {
+    pub fn images(&self) -> Result<Images, ConfigErrors> {
         let raw = &self.images;
+        let mut found = Collector::default();
+        let mode = found.take(one_of("images.mode", &raw.mode, &MODES));
         let scenes = raw.scenes.iter().map(|(scene, mode)| {
-            Ok((scene.clone(), one_of(&format!("images.scenes.{scene}"), mode, &MODES)?))
+            let mode = one_of(&format!("images.scenes.{scene}"), mode, &MODES);
+            found.take(mode).map(|mode| (scene.clone(), mode))
         });
-        let Some(allowed) = AllowedHosts::parse(raw.allowed_hosts.iter().map(String::as_str))
-        else {
-            return wrong(
+        // Every one is read before any is given up, so that each mistake is reported.
+        let scenes: Vec<_> = scenes.collect();
+        let concurrency = found.take(at_least("images.concurrency", raw.concurrency, 1));
+        let download = found.take(self.download());
+        let store = found.take(self.image_store());
+        found.finish(|| {
+            Some(Images {
+                mode: mode?,
+                scenes: scenes.into_iter().collect::<Option<_>>()?,
+                concurrency: concurrency?,
+                download: download?,
+                store: store?,
+            })
+        })
+    }
+
+    fn download(&self) -> Result<download::Settings, ConfigErrors> {
+        let raw = &self.images;
+        let most = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        let mut found = Collector::default();
+        let allowed = AllowedHosts::parse(raw.allowed_hosts.iter().map(String::as_str));
+        let allowed = found.take(allowed.ok_or_else(|| {
+            ConfigError::new(
                 "images.allowed_hosts",
                 "must be names of hosts, like images.example.com or *.aliyuncs.com",
-            );
-        };
-        let most = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
-        Ok(Images {
-            mode: one_of("images.mode", &raw.mode, &MODES)?,
-            scenes: scenes.collect::<Result<_>>()?,
-            concurrency: at_least("images.concurrency", raw.concurrency, 1)?,
-            download: download::Settings {
-                allowed: allowed.and_simulated(&endpoint(&self.provider.endpoint)?),
-                max_bytes: at_least("images.max_bytes", raw.max_bytes, 1024)?.min(most),
-                connect_timeout: millis(
-                    "provider.connect_timeout_ms",
-                    self.provider.connect_timeout_ms,
-                )?,
-                timeout: millis("images.timeout_ms", raw.timeout_ms)?,
-            },
-            store: self.image_store()?,
+            )
+        }));
+        let provider = found.take(endpoint(&self.provider.endpoint));
+        let max_bytes = found.take(at_least("images.max_bytes", raw.max_bytes, 1024));
+        let connect_timeout =
+            found.take(millis("provider.connect_timeout_ms", self.provider.connect_timeout_ms));
+        let timeout = found.take(millis("images.timeout_ms", raw.timeout_ms));
+        found.finish(|| {
+            Some(download::Settings {
+                allowed: allowed?.and_simulated(&provider?),
+                max_bytes: max_bytes?.min(most),
+                connect_timeout: connect_timeout?,
+                timeout: timeout?,
+            })
         })
     }
 }

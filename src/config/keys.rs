@@ -1,4 +1,4 @@
-//! Which keys there are, as the structs of `written` have them, and which of those that are written
+//! Which keys there are, as the structs of `raw` have them, and which of those that are written
 //! are unknown.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::written::{
+use super::raw::{
     Callbacks, Config, Database, Http, Images, Log, Operations, Policy, Provider, RawKey,
     RawPolicies, RawSource, RawVault, Retention, Reviews, S3, Traces, Worker,
 };

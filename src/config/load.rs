@@ -7,12 +7,16 @@ use ::config::{Environment as Source, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
-use super::environment::{Variables, matching, variable_of, variables};
+use super::digests::digests;
+use super::environment::{Environment, Variables, matching, variable_of, variables};
+use super::error::{ConfigError, ConfigErrors, Subject, wrong};
 use super::keys::{Shape, Unknown, join, take_unknown};
 use super::origin::{Origin, Origins, line_of};
-use super::{Config, ConfigError, ConfigErrors, DEFAULTS, Environment, changes, wrong};
+use super::raw::Config;
+use super::similar::closest;
 use crate::domain::byte_order_mark;
 
+const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// More wrong values than anybody reads.
 const MOST_COMPLAINTS: usize = 100;
 
@@ -32,23 +36,23 @@ impl Config {
         let table = text.map(DeTable::parse).transpose();
         let table = table.map_err(|error| syntax(file, text, &error))?;
         let variables = variables(environment);
-        let written = file
+        let in_file = file
             .zip(table.as_ref())
             .zip(text)
             .map(|((file, table), text)| (file, table.get_ref(), text));
-        let origins = Origins::new(written, &variables);
+        let origins = Origins::new(in_file, &variables);
         let merged =
-            merge(text, &variables).or_else(|error| wrong(file_name(file), first_line(&error)))?;
-        let written = changes::digests(&merged);
+            merge(text, &variables).or_else(|error| wrong(whole_text(file), first_line(&error)))?;
+        let digests = digests(&merged);
         let mut misread = malformed(&variables);
         let value = merged.try_deserialize::<Value>();
-        let mut value = value.or_else(|error| wrong(file_name(file), first_line(&error)))?;
+        let mut value = value.or_else(|error| wrong(whole_text(file), first_line(&error)))?;
         let shape = Shape::of_everything();
         let unknown = take_unknown(&mut value, &shape);
         misread.extend(unknown.iter().map(|unknown| complaint(unknown, &shape, &origins)));
         let config = typed(value, &mut misread)?;
         let mut config =
-            Self { file: file.map(ToOwned::to_owned), written, misread, origins, ..config };
+            Self { file: file.map(ToOwned::to_owned), digests, misread, origins, ..config };
         config.resolve_paths();
         Ok(config)
     }
@@ -92,10 +96,10 @@ impl Config {
     }
 }
 
-fn read_file(path: &Path) -> super::Result<String> {
+fn read_file(path: &Path) -> super::error::Result<String> {
     std::fs::read_to_string(path).or_else(|error| {
         wrong(
-            "--config",
+            Subject::Option("--config"),
             format!("{} cannot be read: {}", path.display(), crate::causes::of_io(&error)),
         )
     })
@@ -107,7 +111,7 @@ fn syntax(file: Option<&Path>, text: Option<&str>, error: &toml::de::Error) -> C
     let line = line_of(text.unwrap_or_default(), start);
     // Some messages show what follows in lines of their own.
     let message = error.message().lines().next().unwrap_or("not TOML");
-    ConfigError { key: file_name(file), problem: format!("line {line} is not TOML: {message}") }
+    ConfigError::new(whole_text(file), format!("line {line} is not TOML: {message}"))
 }
 
 fn merge(
@@ -129,7 +133,7 @@ fn merge(
 fn malformed(variables: &Variables) -> Vec<ConfigError> {
     let problem = "is not the name of a key: write VERDICT__SECTION__KEY";
     let names = variables.malformed.iter();
-    names.map(|name| ConfigError { key: name.clone(), problem: problem.to_owned() }).collect()
+    names.map(|name| ConfigError::new(name.as_str(), problem)).collect()
 }
 
 /// What was probably meant.
@@ -151,7 +155,7 @@ fn complaint(unknown: &Unknown, shape: &Shape, origins: &Origins) -> ConfigError
         None => format!("[{}] has {}", unknown.section, unknown.siblings.join(", ")),
     };
     let problem = format!("unknown key ({origin}); {suggestion}");
-    ConfigError { key: unknown.key.clone(), problem }
+    ConfigError::new(unknown.key.as_str(), problem)
 }
 
 fn probably_meant(unknown: &Unknown, shape: &Shape) -> Option<String> {
@@ -182,21 +186,14 @@ fn probably_meant(unknown: &Unknown, shape: &Shape) -> Option<String> {
     }
 }
 
-/// The known word fewest slips away, if these are at most a third of its letters.
-pub(super) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let slips = known.iter().map(|known| (strsim::damerau_levenshtein(&word, known), *known));
-    let near = slips.filter(|(slips, known)| *slips <= (known.len() / 3).max(1));
-    near.min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
-}
-
 /// Reads the values; what is of another type is noted and replaced by its default.
 fn typed(mut value: Value, misread: &mut Vec<ConfigError>) -> Result<Config, ConfigErrors> {
     let defaults = ::config::Config::builder()
         .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
         .build()
         .and_then(::config::Config::try_deserialize::<Value>);
-    let defaults = defaults.or_else(|error| wrong("default.toml", first_line(&error)))?;
+    let defaults = defaults
+        .or_else(|error| wrong(Subject::Text("default.toml".to_owned()), first_line(&error)))?;
     loop {
         let error = match serde_path_to_error::deserialize::<_, Config>(value.clone()) {
             Ok(config) => return Ok(config),
@@ -211,7 +208,7 @@ fn typed(mut value: Value, misread: &mut Vec<ConfigError>) -> Result<Config, Con
             }
             None => expectation(&message),
         };
-        let found = ConfigError { key: written(&path), problem };
+        let found = ConfigError::new(written(&path), problem);
         let replaced = misread.len() < MOST_COMPLAINTS
             && !misread.contains(&found)
             && replace(&mut value, &defaults, &path);
@@ -308,8 +305,8 @@ fn step_mut<'v>(value: &'v mut Value, segment: &Segment) -> Option<&'v mut Value
     }
 }
 
-fn file_name(file: Option<&Path>) -> String {
-    file.map_or_else(|| "environment".to_owned(), |path| path.display().to_string())
+fn whole_text(file: Option<&Path>) -> Subject {
+    Subject::Text(file.map_or_else(|| "environment".to_owned(), |path| path.display().to_string()))
 }
 
 fn first_line(error: &::config::ConfigError) -> String {
@@ -359,14 +356,5 @@ mod tests {
             }
         }
         assert_eq!(seen, 7);
-    }
-
-    #[test]
-    fn slips_are_told_from_words_that_mean_something_else() {
-        let known = ["listen", "max_connections", "docs"];
-        assert_eq!(closest("listne", &known), Some("listen"));
-        assert_eq!(closest("Docs", &known), Some("docs"));
-        assert_eq!(closest("max_connection", &known), Some("max_connections"));
-        assert_eq!(closest("port", &known), None);
     }
 }

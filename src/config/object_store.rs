@@ -5,8 +5,8 @@ use std::path::Path;
 use url::{Host, Url};
 
 use super::checks::{one_of, secret};
-use super::written::S3 as Raw;
-use super::{Config, Result, wrong};
+use super::error::{self, Collector, ConfigError, ConfigErrors, wrong};
+use super::raw::{Config, S3 as Raw};
 use crate::images::archive::Settings;
 use crate::images::guard;
 use crate::images::s3::{Credentials, S3};
@@ -15,61 +15,70 @@ use crate::images::s3::{Credentials, S3};
 const NO_REGION: &str = "us-east-1";
 
 impl Config {
-    pub(super) fn image_store(&self) -> Result<Settings> {
+    pub(super) fn image_store(&self) -> Result<Settings, ConfigErrors> {
         const KEY: &str = "images.store";
         let text = self.images.store.as_str();
         if let Some(folder) = text.strip_prefix("file://") {
             if !Path::new(folder).is_absolute() {
-                return wrong(
-                    KEY,
-                    "must name an absolute folder, like file:///var/lib/verdict/images",
-                );
+                let problem = "must name an absolute folder, like file:///var/lib/verdict/images";
+                return Err(ConfigError::new(KEY, problem).into());
             }
             return Ok(Settings::Folder(folder.into()));
         }
         let Some(place) = text.strip_prefix("s3://") else {
-            return wrong(KEY, "must begin with file:// or s3://");
+            return Err(ConfigError::new(KEY, "must begin with file:// or s3://").into());
         };
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if bucket.is_empty() || !bucket.bytes().all(name) {
-            return wrong(
-                KEY,
-                "must name a bucket, of letters, digits, hyphens and dots: s3://bucket/prefix",
-            );
+            let problem =
+                "must name a bucket, of letters, digits, hyphens and dots: s3://bucket/prefix";
+            return Err(ConfigError::new(KEY, problem).into());
         }
         let Some(raw) = &self.images.s3 else {
-            return wrong("images.s3", "is required with an s3:// store");
+            return Err(ConfigError::new("images.s3", "is required with an s3:// store").into());
         };
         raw.checked(bucket, prefix).map(Settings::S3)
     }
 }
 
 impl Raw {
-    fn checked(&self, bucket: &str, prefix: &str) -> Result<S3> {
+    fn checked(&self, bucket: &str, prefix: &str) -> Result<S3, ConfigErrors> {
+        let mut found = Collector::default();
+        let region = if self.region.is_empty() { NO_REGION } else { &self.region };
+        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            let problem = "must be letters, digits and hyphens";
+            found.take(wrong::<()>("images.s3.region", problem));
+        }
+        let place = found.take(self.place(bucket));
+        let credentials = found.take(self.checked_credentials());
+        found.finish(|| {
+            let (endpoint, virtual_hosted) = place?;
+            Some(S3 {
+                bucket: bucket.to_owned(),
+                prefix: prefix.trim_matches('/').to_owned(),
+                endpoint,
+                region: region.to_owned(),
+                credentials: credentials?,
+                virtual_hosted,
+                conditional_put: self.conditional_put,
+            })
+        })
+    }
+
+    /// The endpoint as requests name it, and whether the bucket is part of it.
+    fn place(&self, bucket: &str) -> error::Result<(String, bool)> {
         let url = self.checked_endpoint()?;
         let virtual_hosted = self.is_virtual_hosted(&url)?;
         let endpoint = match (virtual_hosted, self.is_bucket_in_endpoint(&url, bucket)) {
             (true, false) => with_bucket(&url, bucket)?,
             _ => url.as_str().trim_end_matches('/').to_owned(),
         };
-        let region = if self.region.is_empty() { NO_REGION } else { &self.region };
-        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return wrong("images.s3.region", "must be letters, digits and hyphens");
-        }
-        Ok(S3 {
-            bucket: bucket.to_owned(),
-            prefix: prefix.trim_matches('/').to_owned(),
-            endpoint,
-            region: region.to_owned(),
-            credentials: self.checked_credentials()?,
-            virtual_hosted,
-            conditional_put: self.conditional_put,
-        })
+        Ok((endpoint, virtual_hosted))
     }
 
     /// `https`; `http` to this machine, or where it is allowed and does not lead outside.
-    fn checked_endpoint(&self) -> Result<Url> {
+    fn checked_endpoint(&self) -> error::Result<Url> {
         const KEY: &str = "images.s3.endpoint";
         let Ok(url) = Url::parse(&self.endpoint) else { return wrong(KEY, "is not a URL") };
         let (loopback, public) = match url.host() {
@@ -107,7 +116,7 @@ impl Raw {
     }
 
     /// Addresses have no names below them, and Alibaba OSS knows nothing else.
-    fn is_virtual_hosted(&self, url: &Url) -> Result<bool> {
+    fn is_virtual_hosted(&self, url: &Url) -> error::Result<bool> {
         const KEY: &str = "images.s3.virtual_hosted";
         let name = match url.host() {
             Some(Host::Domain(name)) => name,
@@ -143,7 +152,7 @@ impl Raw {
         })
     }
 
-    fn checked_credentials(&self) -> Result<Credentials> {
+    fn checked_credentials(&self) -> error::Result<Credentials> {
         let role =
             one_of("images.s3.credentials", &self.credentials, &[("key", false), ("role", true)])?;
         let secret = secret(
@@ -172,7 +181,7 @@ impl Raw {
     }
 }
 
-fn with_bucket(url: &Url, bucket: &str) -> Result<String> {
+fn with_bucket(url: &Url, bucket: &str) -> error::Result<String> {
     let host = format!("{bucket}.{}", url.host_str().unwrap_or_default());
     let mut with_bucket = url.clone();
     let set = with_bucket.set_host(Some(&host));

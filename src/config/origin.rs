@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment::{Variables, variable_of};
+use super::environment::{self, Environment, Variables, variable_of};
 use super::keys::{Shape, join};
-use super::{Environment, environment};
 use crate::domain::byte_order_mark;
 
 /// Where the value of a key comes from.

@@ -1,11 +1,12 @@
 //! Sources of callbacks: their secrets, their limits, and the groups that share verifications.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::checks::read_secret;
-use super::written::RawSource;
-use super::{Config, ConfigError};
+use super::error::{ConfigError, ConfigErrors, Subject};
+use super::raw::{Config, RawSource};
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::http::callbacks::{Source, Sources};
@@ -14,7 +15,7 @@ use crate::vault::webhook::Secret;
 
 impl Config {
     /// The sources that may post callbacks, or every wrong key of the section.
-    pub fn sources(&self) -> Result<Sources, Vec<ConfigError>> {
+    pub fn sources(&self) -> Result<Sources, ConfigErrors> {
         let mut wrong = Vec::new();
         if self.sources.is_empty() {
             let example =
@@ -29,7 +30,7 @@ impl Config {
             })
             .collect();
         refuse_shared_secrets(&sources, &mut wrong);
-        if wrong.is_empty() { Ok(sources) } else { Err(wrong) }
+        if wrong.is_empty() { Ok(sources) } else { Err(ConfigErrors(wrong)) }
     }
 
     /// `(source, peer)`, for each two sources of one group. A worker needs no secrets for it.
@@ -45,8 +46,8 @@ impl Config {
     }
 }
 
-fn complain(wrong: &mut Vec<ConfigError>, key: impl Into<String>, problem: impl Into<String>) {
-    wrong.push(ConfigError { key: key.into(), problem: problem.into() });
+fn complain(wrong: &mut Vec<ConfigError>, key: impl Into<Subject>, problem: impl fmt::Display) {
+    wrong.push(ConfigError::new(key, problem));
 }
 
 fn source(

@@ -30,15 +30,15 @@ pub(super) struct ActiveView {
 /// The policy that is active now.
 #[derive(Serialize, ToSchema)]
 pub(super) struct InUseView {
-    /// `null`: the scene has fallen back to the general policy.
+    /// `null`: the scene has no policy of its own again.
     #[schema(required)]
     digest: Option<String>,
 }
 
 request_body! {
-    /// The scene to change.
+    /// Which scene a change is about.
     pub(super) struct SceneRequest {
-        /// Left out: the general policy, for all scenes that have none themselves.
+        /// Left out: all scenes without a policy of their own.
         #[schema(
             value_type = Option<String>, min_length = 1, max_length = 64,
             pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -48,7 +48,7 @@ request_body! {
 }
 
 request_body! {
-    /// The scene whose policy is removed.
+    /// Which scene loses its own policy.
     pub(super) struct OwnSceneRequest {
         #[schema(
             value_type = String, min_length = 1, max_length = 64,
@@ -58,8 +58,8 @@ request_body! {
     }
 }
 
-/// The scene in an optional body; empty: the general policy. A key limited to scenes must name one of
-/// them.
+/// The scene in an optional body; empty: all scenes without a policy of their own. A key limited to
+/// scenes must name one of them.
 async fn scene(
     api: &Api,
     caller: &Caller,
@@ -213,7 +213,7 @@ refusals!(
     delete, path = "/v1/policies/active", operation_id = "deactivate-policy", tag = "policies",
     params(Purpose), request_body = OwnSceneRequest,
     responses(
-        (status = 204, description = "The general policy decides in the scene again"),
+        (status = 204, description = "The scene has no policy of its own any more"),
         (status = 202, description = "Proposed; a second person has to agree", body = ProposedView),
         DeactivateRefusals,
     ),

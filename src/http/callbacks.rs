@@ -51,7 +51,7 @@ pub struct Source {
 /// By the name in the path.
 pub type Sources = BTreeMap<String, Arc<Source>>;
 
-/// A callback of the app's backend. Unknown members are ignored. The phone's claims never decide.
+/// What the app's backend sends. Unknown members are ignored. What the phone said never decides.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `domain::callback` reads")]
 pub(super) struct CallbackRequest {
@@ -68,7 +68,7 @@ pub(super) struct CallbackRequest {
     /// Your own, returned unchanged; no name or number of a person. The first one is kept.
     #[schema(max_length = 128, pattern = r"^[^\x00]*$")]
     reference: Option<String>,
-    /// The answer of the SDK on the phone: `audit` (`AUDIT_PASS` and the like), `code`, `platform`
+    /// What the SDK on the phone said: `audit` (`AUDIT_PASS` and the like), `code`, `platform`
     /// (`android`, `ios`, `h5`, `mini-program`). A hint: unknown values are dropped. `message` is
     /// never stored.
     #[schema(

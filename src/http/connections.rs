@@ -1,5 +1,5 @@
-//! Eviction of connections: when all slots are taken, the connection that has waited longest for its
-//! client is closed for a new one.
+//! Which connections wait for their client, and since when: when all slots are taken, the one that
+//! waits longest makes space for a new one.
 //!
 //! A connection waits for its client while a head, a body or the taking of an answer is outstanding.
 //! It does not while a handler works, a long poll included.

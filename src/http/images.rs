@@ -190,7 +190,7 @@ fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, 
     }
 }
 
-/// An image's headers.
+/// What the headers say about an image.
 struct ShownAs<'a> {
     etag: &'a str,
     content_type: &'a str,

@@ -42,7 +42,7 @@ pub(super) struct PersonView {
     id_card: Option<CardView>,
 }
 
-/// The text on the card's photos.
+/// What was read from the card's photos.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the worker has sealed")]
 pub(super) struct CardView {

@@ -1,6 +1,6 @@
 //! Every error, as `application/problem+json` (RFC 9457).
 //!
-//! A problem tells the caller what is wrong and what to do. Internal causes go to the log.
+//! A problem tells the caller what is wrong and what to do; causes inside us go to the log.
 
 mod codes;
 pub mod pages;
@@ -76,7 +76,7 @@ impl Problem {
         }))
     }
 
-    /// Adds details, in one sentence without values from the request.
+    /// What exactly, in one sentence without values from the request.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.detail = Some(detail.into());
@@ -158,14 +158,14 @@ impl Problem {
         response
     }
 
-    /// The length of the whole, for `Content-Range`.
+    /// How long it is of which a range was asked.
     #[must_use]
     pub fn of_length(mut self, length: usize) -> Self {
         self.0.length = Some(length);
         self
     }
 
-    /// The router's list of methods, for `Allow`.
+    /// Keeps what the router says about the methods it knows.
     #[must_use]
     pub fn allow(mut self, allow: Option<HeaderValue>) -> Self {
         self.0.allow = allow;

@@ -1,4 +1,4 @@
-//! The audit context of a request: who makes it, and its `Verdict-Purpose`.
+//! Who accesses what, and why: read from the request, kept in the audit log.
 
 use http::HeaderMap;
 

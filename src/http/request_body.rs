@@ -67,7 +67,7 @@ impl<'a> Members<'a> {
 ///
 /// ```ignore
 /// request_body! {
-///     /// The scene to change.
+///     /// Which scene a change is about.
 ///     pub(super) struct SceneRequest {
 ///         #[schema(value_type = Option<String>, min_length = 1)]
 ///         biz_type: Option<BizType> = optional(BizType::parse),
@@ -90,7 +90,7 @@ macro_rules! request_body {
                 let mut members = $crate::http::request_body::Members::of(members);
                 $(let $member = members.$presence(concat!("/", stringify!($member)), $parse);)+
                 members.finish(&[$(stringify!($member)),+])?;
-                // `finish` has reported every member that is missing here.
+                // Whatever is not there was reported.
                 match ($($member,)+) {
                     ($(Some($member),)+) => Ok(Self { $($member),+ }),
                     _ => Err(Vec::new()),

@@ -33,24 +33,24 @@ pub struct Limits {
     pub connections: usize,
     /// From accepting until the first byte.
     pub first_byte: Duration,
-    /// From the first byte or the last answer until the next complete head. This is the keep-alive
-    /// limit too, so it must exceed the load balancer's idle timeout.
+    /// From the first byte or the last answer until the next complete head: also the keep-alive
+    /// limit, so keep it above the load balancer's idle time.
     pub header_read: Duration,
-    /// A client that reads nothing for this long is disconnected.
+    /// A client that takes nothing for so long is let go: its slot is worth more than its answer.
     pub write_stall: Duration,
     /// After a stop: for requests under way.
     pub drain: Duration,
 }
 
-/// After `accept` failed, for example without free file descriptors.
+/// After `accept` failed (out of file descriptors, say): sleep, do not die, do not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Between two attempts to evict, while no slot is free.
+/// Without a free slot: between two looks for connections that wait for their clients.
 const SLOT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/1.1 heads are read into this much at most; hyper answers 431 beyond.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// For a client to notice the close.
+/// For a client to notice that we closed.
 const LINGER: Duration = Duration::from_millis(500);
-/// Read and discarded meanwhile.
+/// What is read and thrown away of it meanwhile.
 const LINGER_BYTES: u64 = 64 * 1024;
 
 /// Serves until stopped, then lets requests under way finish. Plain HTTP/1.1: a proxy that speaks
@@ -103,7 +103,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     }
 }
 
-/// A free slot. If there is none, connections that wait for their clients are evicted.
+/// A free slot; where there is none, those who wait for their clients longest make one free.
 async fn slot(slots: &Arc<Semaphore>, open: &Connections) -> Option<OwnedSemaphorePermit> {
     if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
         return Some(slot);
@@ -147,7 +147,7 @@ async fn serve_connection(
         .header_read_timeout(limits.header_read)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(Box::pin(stream)), answer);
-    // Errors here are the client's: closed, timed out, not HTTP. They are not worth a log line.
+    // Errors here are the client's: cut, timed out, not HTTP. They say nothing worth a log line.
     let mut stopping = false;
     let ended = loop {
         tokio::select! {
@@ -164,6 +164,7 @@ async fn serve_connection(
     }
 }
 
+/// One request.
 async fn answer(
     router: Router,
     request: Request<Incoming>,
@@ -178,8 +179,8 @@ async fn answer(
     Ok(response.map(|body| ResponseBody::new(body, connection)))
 }
 
-/// Closes after reading what the client may still be sending. Closing with unread bytes would reset
-/// the connection, and the client could lose an answer that was sent before its body was read.
+/// Closes after what the client may still be sending: closed with unread bytes, the system would
+/// reset the connection, and the client could lose an answer that came before its body was read.
 async fn close(mut stream: Pin<Box<TimeoutStream<TcpStream>>>) {
     let lingering = async {
         stream.shutdown().await?;

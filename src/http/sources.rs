@@ -26,7 +26,7 @@ struct Current {
     unknown: Arc<[Secret]>,
 }
 
-/// The secrets that verify a callback to one path. An unknown source costs as many MACs as a known one, so
+/// What verifies a callback to one path. An unknown source costs as many MACs as a known one, so
 /// neither the answer nor its time reveals which names exist.
 #[derive(Clone, Debug)]
 pub struct Judge {
@@ -64,7 +64,7 @@ impl CurrentSources {
         self.read().sources.keys().cloned().collect()
     }
 
-    /// Replaces all sources. Callbacks of the last second count against the new limits.
+    /// Replaces all sources. What was sent in the last second counts against the new limits.
     pub fn replace(&self, sources: Sources) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         for (name, source) in &sources {

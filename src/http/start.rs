@@ -28,7 +28,7 @@ use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};
 use crate::store::audit::AuditContext;
 use crate::store::verifications::StartRefusal;
 
-/// The phone continues with this.
+/// What the phone needs to continue.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StartedView {
     verification: VerificationView,

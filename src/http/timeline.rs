@@ -19,7 +19,7 @@ use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
 use crate::domain::timeline::{Event, What, in_causal_order};
 use policy::decision::Outcome;
 
-/// The history of one verification.
+/// What happened to one verification.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TimelineView {
     verification_id: VerificationId,

@@ -39,7 +39,7 @@ pub(super) struct ListParameters {
     /// In this state.
     #[param(inline, required = false)]
     state: Standing,
-    /// With this outcome of the current decision.
+    /// Whose current decision is this.
     #[param(inline, required = false)]
     outcome: Outcome,
     /// Created then or later.

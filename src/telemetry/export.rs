@@ -52,7 +52,7 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
-        let cannot = |why: &str| format!("traces.endpoint: traces cannot be exported: {why}");
+        let cannot = |why: &str| format!("traces cannot be exported: {why}");
         let client = client().map_err(cannot)?;
         let sending = opentelemetry_otlp::SpanExporter::builder()
             .with_http()

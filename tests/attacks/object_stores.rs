@@ -339,7 +339,7 @@ fn verdict_config(text: &str) -> Result<String, String> {
     let environment = verdict::config::Environment::new();
     let config = verdict::config::Config::load(Some(file.path()), &environment);
     let config = config.map_err(|error| format!("{error:?}"))?;
-    match config.images().map_err(|error| format!("{}: {}", error.key, error.problem))?.store {
+    match config.images().map_err(|errors| errors.to_string())?.store {
         Settings::S3(s3) => Ok(s3.endpoint),
         Settings::Folder(_) => Err("a folder".to_owned()),
     }

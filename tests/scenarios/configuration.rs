@@ -359,7 +359,7 @@ async fn the_default_configuration_names_every_key_there_is() {
     config.limits().expect("limits");
     config.provider().expect("provider");
     config.log().expect("log");
-    assert_eq!(config.store().unwrap_err().key, "database.url");
-    assert_eq!(config.sources().unwrap_err()[0].key, "sources");
-    assert_eq!(config.key_ring().unwrap_err().key, "vault.keys");
+    assert_eq!(config.store().unwrap_err().0[0].subject, "database.url".into());
+    assert_eq!(config.sources().unwrap_err().0[0].subject, "sources".into());
+    assert_eq!(config.key_ring().unwrap_err().0[0].subject, "vault.keys".into());
 }

@@ -19,37 +19,37 @@ use verdict::store::Store;
 use verdict::store::audit::{AuditCheckpoint, AuditRow};
 use verdict::vault::AuditSeal;
 
-use super::{Context, say};
+use crate::context::Context;
+use crate::output::say;
 
-/// What to do with the audit.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List it, oldest first.
+    /// List the audit, oldest row first.
     #[command(after_help = "Example: verdict audit list --json > audit.jsonl")]
     List {
-        /// Only what concerns this verification or key.
+        /// Only rows about this verification or key.
         #[arg(long)]
         subject: Option<Uuid>,
-        /// One JSON object a line: the export that `audit verify --file` takes, with checkpoints
-        /// and, at its end, the chain's head (not with --subject: that is no chain).
+        /// One JSON object a line: the export that `audit verify --file` reads, with checkpoints and,
+        /// at its end, the head of the chain (with --subject it is no chain, and has no head).
         #[arg(long)]
         json: bool,
     },
-    /// Find any row that was changed, removed, inserted or moved. Says at its end what to write down
-    /// elsewhere: whoever may do everything in the database can also cut off the newest rows, with
-    /// all that tells of them there.
+    /// Find any row that was changed, removed, inserted or moved. Ends with the head of the chain:
+    /// store it outside the database and pass it to --expect the next time. Without it, a superuser
+    /// of the database can remove the newest rows unnoticed.
     #[command(after_help = "Example: verdict audit verify --file audit.jsonl")]
     Verify {
-        /// An export instead of the database; needs neither database nor configuration, except
+        /// Verify an export instead of the database. Needs no database, and the configuration only
         /// with --strict.
         #[arg(long)]
         file: Option<PathBuf>,
-        /// What an earlier `audit verify`, or the log (`audit checkpoint`), said: this row is still
-        /// there, and the one that it was. May be repeated.
+        /// A head from an earlier `audit verify` or from the log (`audit checkpoint`): fails unless
+        /// this row is still there, unchanged. May be repeated.
         #[arg(long, value_name = "POSITION:DIGEST")]
         expect: Vec<Place>,
-        /// Fail where the signatures of the checkpoints were not checked: without `vault.keys`, and
-        /// for an export. An attacker can compute every digest of a rewritten chain, but no signature.
+        /// Fail if a signature of a checkpoint was not checked: `vault.keys` are required. Anybody can
+        /// compute the digests of a rewritten chain, but not the signatures.
         #[arg(long)]
         strict: bool,
     },
@@ -58,9 +58,8 @@ pub enum Command {
 /// Rows held in memory at once.
 const PAGE: i64 = 1000;
 
-/// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     match command {
         Command::List { subject, json } => list(context, subject, json).await,
         Command::Verify { file: Some(file), expect, strict } => {

@@ -8,10 +8,10 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::vault::webhook::{Secret, sign};
 
-use super::shell::quoted;
-use super::{Context, Usage, say, say_done};
+use crate::context::{Context, Usage};
+use crate::output::{say, say_done};
+use crate::shell::quoted;
 
-/// What to do about callbacks.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Sign one callback and post it.
@@ -21,29 +21,28 @@ pub enum Command {
     Send(Send),
 }
 
-/// One callback.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::doc_markdown, reason = "shown by --help, as text")]
 pub struct Send {
-    /// Where to: the service's public address.
+    /// The public address of the service.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     to: String,
     /// The source's name, as in [sources.NAME].
     #[arg(long, default_value = "app")]
     source: String,
-    /// The source's secret (whsec_…), else VERDICT_SECRET in the environment, else the configured one.
+    /// The source's secret (whsec_…); default: the variable VERDICT_SECRET, then the configuration.
     #[arg(long)]
     secret: Option<String>,
-    /// The provider's scene.
+    /// The provider's scene (biz_type).
     #[arg(long)]
     biz_type: String,
-    /// The verification task.
+    /// The id of the verification at the provider (biz_id).
     #[arg(long)]
     biz_id: String,
     /// Your own reference.
     #[arg(long)]
     reference: Option<String>,
-    /// The message id; a new one if not given. The same id with the same content is accepted once.
+    /// The message id; default: a new one. The same id with the same body is accepted once.
     #[arg(long)]
     id: Option<String>,
     /// Print the equivalent curl command instead of posting.
@@ -51,10 +50,9 @@ pub struct Send {
     curl: bool,
 }
 
-/// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let Command::Send(send) = command;
-    super::quiet_log();
+    crate::context::quiet_log();
     let secret = if let Some(text) =
         send.secret.as_ref().or_else(|| context.environment.get("VERDICT_SECRET"))
     {

@@ -12,23 +12,23 @@ use verdict::domain::ids::VerificationId;
 use verdict::domain::purpose;
 use zeroize::Zeroizing;
 
-use super::{Context, Usage, say_done};
+use crate::context::{Context, Usage};
+use crate::output::say_done;
 
-/// Whom to forget.
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("whom").required(true).args(["verification", "person"]),
     after_help = "Example: verdict erase --person --purpose 'request 4711' < number.txt"
 )]
 pub struct Arguments {
-    /// This verification.
+    /// Erase the person of this verification, in this verification only.
     #[arg(long)]
     verification: Option<VerificationId>,
-    /// All verifications of the person whose identity number is on standard input (not on the
-    /// command line: others on this machine can read that).
+    /// Erase a person in all verifications, by the identity number on standard input. (The command
+    /// line does not take the number: other users of this machine can read it.)
     #[arg(long)]
     person: bool,
-    /// Why; kept in the audit. No name, no number.
+    /// The purpose, for the audit. No name, no number.
     #[arg(long)]
     purpose: String,
 }
@@ -40,8 +40,8 @@ const NUMBER_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 const NO_NUMBER: &str = "standard input must hold one identity number: at least 8 letters and \
     digits, none of them masked";
 
-/// The number, refused where it cannot be anybody's: `nothing is kept of this person` would be a
-/// false answer to that.
+/// Refuses what cannot be an identity number: `nothing is kept of this person` would be a false
+/// answer.
 fn number_on_stdin() -> anyhow::Result<Zeroizing<String>> {
     let mut number = Zeroizing::new(String::new());
     let read = std::io::stdin().take(MAX_NUMBER_BYTES).read_to_string(&mut number);
@@ -53,9 +53,9 @@ fn number_on_stdin() -> anyhow::Result<Zeroizing<String>> {
     }
 }
 
-/// Does it; a receipt a line.
+/// Prints one receipt a line.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     let purpose =
         purpose::parse(&arguments.purpose).ok().filter(|purpose| !purpose.is_empty()).ok_or_else(
             || Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned()),

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use verdict::causes;
 
-use super::{Context, say};
+use crate::context::Context;
+use crate::output::say;
 
 /// Asks `/readyz` on the operations listener of this machine.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {

@@ -13,13 +13,14 @@ use verdict::store::Store;
 use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;
 
-use super::said::written;
-use super::{Context, Usage, say, say_done, told};
+use crate::context::{Context, Usage};
+use crate::error_text;
+use crate::output::written;
+use crate::output::{say, say_done};
 
-/// What to do about keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key; it is shown once.
+    /// Create a key. It is shown once.
     #[command(
         after_help = "Example: verdict keys create --name desk --person anna@example.com --scopes reviews:write --scenes onboarding --expires-in-days 90"
     )]
@@ -31,7 +32,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// End a key; running services stop taking it within two seconds.
+    /// Revoke a key. Running services refuse it within two seconds.
     #[command(after_help = "Example: verdict keys revoke 01a20a63-7ca9-718d-ac24-e6d7c9a1c998")]
     Revoke {
         /// Its id, as `keys list` shows it.
@@ -39,27 +40,26 @@ pub enum Command {
     },
 }
 
-/// The key to be made.
 #[derive(Debug, clap::Args)]
 pub struct NewKey {
-    /// What it is for: 1 to 100 visible characters.
+    /// A name that tells the purpose of the key: 1 to 100 visible characters.
     #[arg(long, value_parser = name)]
     name: String,
-    /// What it may do, with commas: decisions:read, results:read, material:read, images:read,
+    /// Its scopes, separated by commas: decisions:read, results:read, material:read, images:read,
     /// reviews:write, verifications:write, policies:write, erasures:write.
     #[arg(long, value_delimiter = ',', required = true)]
     scopes: Vec<String>,
-    /// Only these scenes (`biz_type`), with commas: to this key nothing else exists.
+    /// Limit the key to these scenes (`biz_type`), separated by commas: all others are hidden from it.
     #[arg(long, value_delimiter = ',')]
     scenes: Option<Vec<String>>,
     /// The person who holds it: 1 to 64 visible characters without blanks, the same in all keys of
     /// this person. A key without one cannot vote where two persons must agree.
     #[arg(long, value_parser = person)]
     person: Option<String>,
-    /// It stops working after so many days; else only when it is revoked.
+    /// The key expires after this many days; default: never.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=MAX_DAYS))]
     expires_in_days: Option<i32>,
-    /// Requests that one process takes from it per second; else any number.
+    /// Requests per second that one process accepts from the key; default: unlimited.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=MAX_RATE))]
     requests_per_second: Option<i32>,
     /// Print { "id", "key" }.
@@ -86,9 +86,8 @@ fn person(text: &str) -> Result<String, &'static str> {
     fits.then(|| text.to_owned()).ok_or("must be 1 to 64 visible characters, without blanks")
 }
 
-/// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     match command {
         Command::Create(new) => create(context, new).await,
         Command::List { json } => list(context, json).await,
@@ -125,9 +124,9 @@ async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nobody has seen the key, or only a part of it: it must not stay good.
+/// Nobody has seen the key, or only a part of it: it is revoked.
 async fn unseen(store: &Store, id: ApiKeyId, error: &std::io::Error) -> anyhow::Error {
-    let why = told::io(error);
+    let why = error_text::io(error);
     match store.revoke_api_key(id, &Context::doing(Some("it could not be shown"))).await {
         Ok(_) => anyhow::anyhow!("the key could not be written ({why}): {id} was revoked again"),
         Err(_) => anyhow::anyhow!(

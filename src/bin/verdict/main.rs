@@ -1,28 +1,29 @@
-//! The `verdict` binary: parses, dispatches, reports; one file per command.
+//! The `verdict` binary: one file per command.
 //!
-//! Exit codes: 0 done, 1 it failed, 2 it was asked wrongly (usage or configuration).
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod audit;
 mod callback;
+mod context;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod erase;
+mod error_text;
 mod hardening;
 mod healthcheck;
-mod hint;
+mod hints;
 mod keys;
 mod migrate;
 mod openapi;
 mod operator;
+mod output;
 mod policy;
 mod refetch;
-mod said;
 #[cfg(feature = "demo")]
 mod sandbox;
 mod serve;
 mod shell;
-mod told;
 mod vault;
 #[cfg(not(feature = "demo"))]
 mod without_demo;
@@ -32,15 +33,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
-use verdict::domain::clock::Clock;
-use verdict::store::Store;
-use verdict::store::audit::AuditContext;
-use verdict::telemetry::{self, Output};
+use verdict::config::{ConfigError, ConfigErrors, FromKey};
 
-use said::{say, say_done};
+use crate::context::{Context, Usage};
 #[cfg(not(feature = "demo"))]
-use without_demo::{self as demo, self as sandbox};
+use crate::without_demo::{self as demo, self as sandbox};
 
 /// Instead of the C library's: it and `memmove` took a quarter of the service's CPU while accepting
 /// (`perf record` during `cargo bench --bench load -- accept`).
@@ -60,34 +57,34 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Accept callbacks, fetch results, decide, answer.
+    /// Run the service: accept callbacks, fetch results, decide, answer.
     Serve(serve::Arguments),
-    /// Bring the database's schema up to this version.
+    /// Migrate the database schema to this version.
     #[command(after_help = "Example: verdict migrate --config verdict.toml")]
     Migrate,
-    /// See the whole product work: private Postgres, simulated provider, callbacks in, decisions out.
+    /// Run everything on this machine: private Postgres, simulated provider, callbacks, decisions.
     Demo(demo::Arguments),
     /// Run the simulated provider.
     Sandbox(sandbox::Arguments),
-    /// Policies: check, try, activate, and look at the past with them.
+    /// Check, try, activate and backtest policies.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict policy check config/policy.toml")]
     Policy(policy::Command),
-    /// API keys of internal callers.
+    /// Create, list and revoke API keys.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict keys list --config verdict.toml")]
     Keys(keys::Command),
-    /// Forget a person, by verification or by identity number.
+    /// Erase a person, by verification or by identity number.
     Erase(erase::Arguments),
-    /// Who read, erased or changed what, and whether that record is whole.
+    /// List the audit (who read, erased or changed what), and verify that it is complete.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict audit verify --config verdict.toml")]
     Audit(audit::Command),
-    /// The vault's keys: which are needed, and rotation.
+    /// Show and rotate the vault's key-encryption keys.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Vault(vault::Command),
-    /// Ask the provider again about verifications that were given up.
+    /// Fetch dead letters again: verifications that failed or expired.
     #[command(alias = "redrive")]
     Refetch(refetch::Arguments),
     /// Print the description of the API (OpenAPI 3.1).
@@ -97,66 +94,21 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict callback send --biz-type demo --biz-id order-1")]
     Callback(callback::Command),
-    /// Look at everything that serving needs, and say what to do about what is wrong.
+    /// Check everything that the service needs, and say what to do about each fault.
     Doctor(doctor::Arguments),
-    /// Ask a running service on this machine whether it is ready; exit code 0 if so.
+    /// Check whether the service on this machine is ready; exit code 0 if it is.
     #[command(after_help = "Example: verdict healthcheck --config verdict.toml")]
     Healthcheck,
 }
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("VERDICT_BUILT_FROM"), ")");
 
-/// Something the caller has to say differently.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
-
-/// What every command gets.
-struct Context {
-    config_file: Option<PathBuf>,
-    environment: Environment,
-}
-
-impl Context {
-    /// Refuses what is no key or of the wrong type, and warns of variables that are almost keys.
-    fn config(&self) -> Result<Config, ConfigErrors> {
-        let config = Config::load(self.config_file.as_deref(), &self.environment)?;
-        for found in config::misnamed(&self.environment) {
-            let _ = writeln!(std::io::stderr(), "verdict: warning: {}", said_of(&found));
-        }
-        Ok(config)
-    }
-
-    /// For commands that tell everything that is wrong at once.
-    fn unchecked_config(&self) -> Result<Config, ConfigErrors> {
-        Config::read(self.config_file.as_deref(), &self.environment)
-    }
-
-    /// The account that runs the command, and when, for the audit.
-    fn doing(purpose: Option<&str>) -> AuditContext {
-        let purpose = purpose.map(ToOwned::to_owned);
-        AuditContext { actor: operator::actor(), purpose, at: Clock::system().now() }
-    }
-
-    async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
-        let store = Store::new(&config.store()?)?;
-        // Past the pool, which tries again until its time is over and then does not say why.
-        store.connect_once().await?;
-        store.require_fit_schema().await?;
-        Ok(store)
-    }
-}
-
-fn said_of(found: &config::Misnamed) -> String {
-    format!("the variable {} has no effect; did you mean {}?", found.variable, found.meant)
-}
-
 fn main() -> ExitCode {
     if let Err(error) = hardening::protect_memory() {
         let _ = writeln!(
             std::io::stderr(),
             "verdict: core dumps cannot be switched off: {}",
-            told::sentence(&error.into())
+            error_text::sentence(&error.into())
         );
     }
     let arguments = Arguments::parse();
@@ -167,7 +119,7 @@ fn main() -> ExitCode {
         let _ = writeln!(
             std::io::stderr(),
             "verdict: cannot start the demo anew: {}",
-            told::io(&error)
+            error_text::io(&error)
         );
     }
     let context = Context {
@@ -177,11 +129,11 @@ fn main() -> ExitCode {
             .collect(),
     };
     let outcome = block_on(dispatch(&context, arguments.command));
-    if let (Ok(_), Some(error)) = (&outcome, said::not_written()) {
+    if let (Ok(_), Some(error)) = (&outcome, output::not_written()) {
         let _ = writeln!(
             std::io::stderr(),
             "verdict: the result could not be written: {}",
-            told::io(error)
+            error_text::io(error)
         );
         return ExitCode::FAILURE;
     }
@@ -189,17 +141,21 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let mut stderr = std::io::stderr();
-            let _ = writeln!(stderr, "verdict: {}", told::sentence(&error));
-            if let Some(hint) = hint::about(&error, &context) {
+            let _ = writeln!(stderr, "verdict: {}", error_text::sentence(&error));
+            if let Some(hint) = hints::about(&error, &context) {
                 let _ = writeln!(stderr, "hint: {hint}");
             }
-            let asked_wrongly = error.is::<ConfigError>()
-                || error.is::<ConfigErrors>()
-                || error.is::<Usage>()
-                || error.to_string().starts_with("configuration:");
-            ExitCode::from(if asked_wrongly { 2 } else { 1 })
+            ExitCode::from(if is_of_the_caller(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// Wrong usage or configuration, as opposed to a failure.
+fn is_of_the_caller(error: &anyhow::Error) -> bool {
+    error.is::<ConfigError>()
+        || error.is::<ConfigErrors>()
+        || error.is::<FromKey>()
+        || error.is::<Usage>()
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -233,24 +189,6 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Doctor(arguments) => doctor::run(context, &arguments).await,
         Command::Healthcheck => healthcheck::run(context).await,
     }
-}
-
-/// For commands whose output is their result: logs go to stderr, warnings only.
-fn quiet_log() {
-    let settings = telemetry::Settings { json: false, filter: "warn".to_owned() };
-    let _ = telemetry::init(&settings, Output::Stderr);
-}
-
-/// Fires on SIGTERM or Ctrl-C.
-async fn told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

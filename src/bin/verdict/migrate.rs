@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use verdict::store::Store;
 
-use super::{Context, say_done};
+use crate::context::Context;
+use crate::output::say_done;
 
 /// Safe to run any number of times, by several at once, and while others serve.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
     say_done(store.migrate().await?);
     if store.ownership().await?.owner_is_superuser {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::say;
+use crate::output::say;
 
 /// Prints it, as docs/openapi.json has it.
 pub fn run() -> anyhow::Result<ExitCode> {

@@ -23,18 +23,18 @@ use verdict::policies::operations::{
 use verdict::store::Store;
 use verdict::store::policies::Use;
 
-use super::{Context, Usage, say, say_done};
+use crate::context::{Context, Usage};
+use crate::output::{say, say_done};
 
-/// What to do about policies.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Check a policy file: exit code 0 only without errors.
+    /// Check a policy file; exit code 0 only without errors.
     #[command(after_help = "Example: verdict policy check candidate.toml")]
     Check {
-        /// The file; the configured one if not given.
+        /// The file; default: the configured one.
         file: Option<PathBuf>,
     },
-    /// Print a policy: the one with that digest, or the one that seeds an empty database.
+    /// Print the policy with this digest; default: the one that seeds an empty database.
     #[command(after_help = "Example: verdict policy show sha256:3897")]
     Show {
         /// `sha256:…`, or its beginning.
@@ -45,7 +45,7 @@ pub enum Command {
         after_help = "Example: verdict policy try --policy candidate.toml --evidence case.json"
     )]
     Try {
-        /// The policy; the configured one if not given.
+        /// The policy; default: the configured one.
         #[arg(long)]
         policy: Option<PathBuf>,
         /// A JSON file with one case, `fields` or `evidence` of an item of /results; - for standard
@@ -53,32 +53,32 @@ pub enum Command {
         #[arg(long)]
         evidence: PathBuf,
     },
-    /// Policies in the database, and where they decide.
+    /// List the policies in the database, and where each is active.
     #[command(after_help = "Example: verdict policy list --config verdict.toml")]
     List,
-    /// Which policy was used when, by whom and why, newest first.
+    /// List which policy was active when, by whom and why, newest first.
     #[command(after_help = "Example: verdict policy history --config verdict.toml")]
     History,
-    /// Add a checked file to the database; it decides nothing yet. Prints its digest.
+    /// Check a file and add it to the database, without activating it. Prints its digest.
     #[command(after_help = "Example: verdict policy add candidate.toml")]
     Add {
         /// The file.
         file: PathBuf,
     },
-    /// What differs between two policies, line by line.
+    /// Compare two policies line by line; exit code 1 if they differ.
     #[command(after_help = "Example: verdict policy diff sha256:3897 candidate.toml")]
     Diff {
         /// A file, or the digest of a policy in the database.
         old: String,
-        /// The same.
+        /// A file, or the digest of a policy in the database.
         new: String,
     },
-    /// Have a policy decide from now on.
+    /// Activate a policy.
     #[command(
         after_help = "Example: verdict policy activate sha256:3897 --purpose 'CR 12: fewer reviews'"
     )]
     Activate(ChangeArguments),
-    /// Have a policy decide beside the active one.
+    /// Run a policy in shadow, beside the active one.
     #[command(after_help = "Example: verdict policy shadow sha256:3897 --biz-type onboarding")]
     Shadow(ChangeArguments),
     /// End a shadow.
@@ -87,39 +87,38 @@ pub enum Command {
     /// Make the shadow the active policy.
     #[command(after_help = "Example: verdict policy promote --purpose 'CR 12'")]
     Promote(Scene),
-    /// Activate again what was active before.
+    /// Activate the previous policy again.
     #[command(after_help = "Example: verdict policy rollback --purpose 'CR 12 undone'")]
     Rollback(Scene),
-    /// Take a scene's own policy away: what decides where there is none decides there again.
+    /// Remove a scene's policy. The scene falls back to the general policy.
     #[command(
         after_help = "Example: verdict policy deactivate --biz-type onboarding --purpose 'CR 12'"
     )]
     Deactivate(OwnScene),
-    /// What the shadow makes of live traffic, against what counts.
+    /// Compare the shadow's decisions on live traffic with the active policy's.
     #[command(after_help = "Example: verdict policy compare sha256:3897")]
     Compare {
         /// `sha256:…`, or its beginning.
         digest: String,
     },
-    /// Try a policy on the decisions of the past.
+    /// Decide the past again with a policy, and report what would change.
     #[command(
         after_help = "Example: verdict policy backtest candidate.toml --since 2026-10-01 --html report.html"
     )]
     Backtest(past::BacktestArguments),
-    /// Decide the past once more with its own policies, and see that nothing differs.
+    /// Decide the past again with the policies of that time; reports any difference.
     #[command(after_help = "Example: verdict policy replay --since 2026-11-01")]
     Replay(past::RangeArguments),
-    /// Decide standing decisions anew with the policies active now; the old ones stay as history.
+    /// Replace current decisions by those of the policies active now; old ones stay as history.
     #[command(after_help = "Example: verdict policy redecide --since 2026-11-01 --purpose 'CR 12'")]
     Redecide(past::RedecideArguments),
-    /// Scores over time, what a threshold means, and what moving it flips.
+    /// Show scores over time, what a threshold means, and what moving it would flip.
     #[command(
         after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85"
     )]
     Calibrate(past::CalibrateArguments),
 }
 
-/// A policy, and where.
 #[derive(Debug, clap::Args)]
 pub struct ChangeArguments {
     /// `sha256:…`, or its beginning.
@@ -128,34 +127,30 @@ pub struct ChangeArguments {
     scene: Scene,
 }
 
-/// Where, and why.
 #[derive(Debug, clap::Args)]
 pub struct Scene {
-    /// Only for this `biz_type`; else for all that have no policy of their own.
+    /// Only for this scene (`biz_type`); default: all scenes without a policy of their own.
     #[arg(long, value_parser = scene)]
     biz_type: Option<String>,
-    /// Why; kept in the audit.
+    /// The purpose, for the audit.
     #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
 }
 
-/// One scene, and why.
 #[derive(Debug, clap::Args)]
 pub struct OwnScene {
-    /// The scene.
+    /// The scene (`biz_type`).
     #[arg(long, value_parser = scene)]
     biz_type: String,
-    /// Why; kept in the audit.
+    /// The purpose, for the audit.
     #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
 }
 
-/// As the API takes it.
 fn scene(text: &str) -> Result<String, &'static str> {
     BizType::parse(text).map(|scene| scene.as_str().to_owned())
 }
 
-/// The same.
 pub(super) fn purpose(text: &str) -> Result<String, &'static str> {
     purpose::parse(text).map(ToOwned::to_owned)
 }
@@ -166,9 +161,8 @@ impl Scene {
     }
 }
 
-/// Does it.
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     match command {
         Command::Check { file } => {
             let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());

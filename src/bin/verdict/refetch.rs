@@ -6,34 +6,34 @@ use verdict::domain::callback::BizType;
 use verdict::domain::verification::State;
 use verdict::store::listing::Filter;
 
-use super::policy::{moment, purpose};
-use super::{Context, Usage, say, say_done};
+use crate::context::{Context, Usage};
+use crate::output::{say, say_done};
+use crate::policy::{moment, purpose};
 
-/// Which ones.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: verdict refetch --config verdict.toml --state failed --error-code NoPermission --dry-run"
 )]
 pub struct Arguments {
-    /// Those that are `failed`, or those that are `expired`.
+    /// Verifications in this state: failed or expired.
     #[arg(long, value_name = "STATE", value_parser = ["failed", "expired"])]
     state: String,
-    /// Only of this scene.
+    /// Only of this scene (`biz_type`).
     #[arg(long)]
     biz_type: Option<String>,
-    /// Only those whose newest answer had this code of the provider's.
+    /// Only those whose newest result has this error code of the provider.
     #[arg(long, value_name = "CODE")]
     error_code: Option<String>,
-    /// Only those first heard of since then: a day (2026-11-01) or a time.
+    /// Only those created since then: a day (2026-11-01) or a time.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only those first heard of before then.
+    /// Only those created before then.
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// Says how many there are, and changes nothing.
+    /// Count them, and change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Why; kept in the audit log.
+    /// The purpose, for the audit.
     #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
     /// Print { "refetched" }.
@@ -44,9 +44,9 @@ pub struct Arguments {
 /// Counted up to here by `--dry-run`.
 const MOST_COUNTED: i64 = 1_000_000;
 
-/// Does it, 500 at a time; interrupted, it can be started again.
+/// 500 at a time. If interrupted, it can be started again.
 pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     let biz_type = arguments
         .biz_type
         .as_deref()

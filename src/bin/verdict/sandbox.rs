@@ -7,9 +7,9 @@ use cloudauth_sandbox::cli::Options;
 use tokio::net::TcpListener;
 use verdict::telemetry::{self, Output};
 
-use super::{Context, say, told_to_stop};
+use crate::context::{Context, told_to_stop};
+use crate::output::say;
 
-/// How to run it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: verdict sandbox --listen 127.0.0.1:9000 --access-key-id test --access-key-secret test"
@@ -19,13 +19,13 @@ pub struct Arguments {
     options: Options,
 }
 
-/// Runs until told to stop.
+/// Runs until SIGTERM or Ctrl-C.
 pub async fn run(_: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let options = arguments.options;
     let log = telemetry::Settings { json: false, filter: "info".to_owned() };
     telemetry::init(&log, Output::Stderr).map_err(anyhow::Error::msg)?;
     let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-        super::Usage(format!(
+        crate::context::Usage(format!(
             "--listen: cannot listen on {}: {}",
             options.listen,
             verdict::causes::of_io(&error)

@@ -5,26 +5,24 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use verdict::app::{self, Role};
-use verdict::config::{Misnamed, misnamed};
+use verdict::config::{ConfigError, Misnamed, misnamed};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::telemetry::{self, Output};
 
-use super::{Context, told_to_stop};
+use crate::context::{Context, told_to_stop};
 
-/// What to serve.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: verdict serve --role api --config verdict.toml")]
 pub struct Arguments {
-    /// all = accept and fetch; api = accept and answer; worker = fetch and decide.
+    /// The work of this process: all of it, accepting and answering only, or fetching and deciding.
     #[arg(long, value_enum, default_value = "all")]
     role: RoleName,
 }
 
-/// A role as it is typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum RoleName {
-    /// Both.
+    /// Everything.
     All,
     /// Accept and answer.
     Api,
@@ -46,13 +44,12 @@ impl From<RoleName> for Role {
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = context.unchecked_config()?;
     let role = Role::from(arguments.role);
-    // Before the log is set up, which is configured too.
-    config.check(role.accepts(), role.works())?;
-    let export = config.traces()?;
+    let settings = config.settings(role.accepts(), role.works())?;
     // Before anything is counted.
     telemetry::metrics();
-    let traces = telemetry::init_with_traces(&config.log()?, Output::Stdout, export.as_ref())
-        .map_err(|problem| anyhow::anyhow!("configuration: {problem}"))?;
+    let export = settings.traces.as_ref();
+    let traces = telemetry::init_with_traces(&settings.log, Output::Stdout, export)
+        .map_err(|problem| ConfigError::new("traces.endpoint", problem))?;
     app::descriptors::raise_limit();
     for Misnamed { variable, meant } in misnamed(&context.environment) {
         tracing::warn!(
@@ -64,8 +61,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     // Listening for signals comes first: one that arrives during the start is not lost.
     let mut look_again = signal(SignalKind::hangup())?;
     let mut told = tokio::spawn(told_to_stop());
+    let (clock, ids) = (Clock::system(), Ids::random());
     let running =
-        app::start(&config, &context.environment, role, Clock::system(), Ids::random()).await?;
+        Box::pin(app::start_with(settings, &config, &context.environment, role, clock, ids))
+            .await?;
     if !verdict::vault::all_keys_are_locked() {
         tracing::warn!("keys may be written to swap: the limit of locked memory is too low");
     }

@@ -13,32 +13,31 @@ use verdict::store::Store;
 use verdict::store::vault_keys::UNUSED_FOR;
 use verdict::vault::{Vault, WrappedKey};
 
-use super::{Context, say, say_done};
+use crate::context::Context;
+use crate::output::{say, say_done};
 
-/// What to do about the vault's keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Name the keys that data needs, and say which of them are configured and open it.
+    /// List the keys that the data needs, and whether each is configured and opens it.
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Status,
-    /// Rewrap every data key under the first of vault.keys, while services run. Give every service
-    /// both keys first, the new one in front; when this is done the old one can go.
+    /// Rewrap every data key under the first of vault.keys, while services run. Before, give every
+    /// service both keys, the new one first. Afterwards remove the old one.
     #[command(after_help = "Example: verdict vault rotate --config verdict.toml")]
     Rotate,
-    /// Give up the keys that vault.keys lacks, where they have sealed nothing: after a first start
-    /// with a key for trying out. Run it as the owner of the schema.
+    /// Retire keys that vault.keys lacks and that have sealed nothing, for example after a first
+    /// start with a key for testing. Run it as the owner of the schema.
     #[command(after_help = "Example: verdict vault give-up --config verdict.toml")]
     GiveUp,
 }
 
 /// Data keys rewrapped by one statement.
 const BATCH: i64 = 500;
-/// Between two looks at what they say.
+/// Between two polls.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Does it.
 pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
-    super::quiet_log();
+    crate::context::quiet_log();
     match command {
         Command::Status => status(context).await,
         Command::Rotate => rotate(context).await,
@@ -152,7 +151,7 @@ async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Res
     }
 }
 
-/// Looks through all data keys and rewraps those that are not under the primary key.
+/// Rewraps every data key that is not under the primary key.
 async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
     let primary = vault.primary_id();
     let (mut after, mut seen, mut rewrapped) = (Uuid::nil(), 0_u64, 0_u64);

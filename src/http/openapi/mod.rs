@@ -43,7 +43,7 @@ pub fn frame() -> OpenApi {
     api
 }
 
-/// The whole document: the handlers' descriptions, corrected where the derived schemas are wrong.
+/// The whole document: the handlers' descriptions, corrected where they cannot say what is meant.
 pub fn document(described: OpenApi) -> Value {
     let mut document = serde_json::to_value(described).unwrap_or_default();
     let schemas = &mut document["components"]["schemas"];

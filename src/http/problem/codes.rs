@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::Problem;
 
-/// The texts of a code.
+/// What is said about a code, wherever it is used.
 struct Entry {
     status: StatusCode,
     code: &'static str,
@@ -88,13 +88,13 @@ problem_codes! {
         "Verdict knows no valid key of that value.",
         "Check that the whole key was copied. `verdict keys list` shows which keys have expired or were revoked; `verdict keys create` makes a new one.";
     OtherScene, other_scene: FORBIDDEN "other-scene",
-        "This API key is limited to other scenes: name one of the key's scenes",
+        "This API key is limited to other scenes: name one of its own",
         "The key is limited to certain scenes (`biz_type`), and the request is about another scene or about all of them.",
         "Name a scene of the key in `biz_type`, or use a key without this limit.";
     PersonMissing, person_missing: FORBIDDEN "person-missing",
         "Two persons must agree to this, and this API key names none: use a key made with --person",
         "The operation needs the consent of two persons (`four_eyes`), and the key does not say which person holds it.",
-        "Make a separate key for each person: `verdict keys create --person NAME`.";
+        "Make each of these persons a key of their own: `verdict keys create --person NAME`.";
     ScopeMissing, scope_missing: FORBIDDEN "scope-missing",
         "This API key lacks the required scope",
         "The key is valid, but it was not given the scope that this operation needs.",
@@ -122,7 +122,7 @@ problem_codes! {
     IdempotencyMismatch, idempotency_mismatch: CONFLICT "idempotency-mismatch",
         "This webhook-id was already used for another body",
         "A callback with this `webhook-id` was accepted before, with other bytes. Nothing was changed.",
-        "Repeat a callback byte for byte, and give each new callback a new id.";
+        "Repeat a callback byte for byte, and give each new callback an id of its own.";
     OtherSource, other_source: CONFLICT "other-source",
         "This verification belongs to another source of callbacks",
         "The first callback of this verification came from another source, or it was started for another source.",
@@ -133,10 +133,10 @@ problem_codes! {
         "Poll `GET /v1/backtests/{id}` until its state is `done`, then start this one.";
     NothingToChange, nothing_to_change: CONFLICT "nothing-to-change",
         "There is no policy to go back to, to promote or to remove",
-        "The scene has no earlier policy to roll back to, no shadow to promote, or no policy to remove.",
+        "The scene has no earlier policy to roll back to, no shadow to promote, or no policy of its own to remove.",
         "`GET /v1/policies` shows which policy is in use where. Check `biz_type`.";
     ProposalClosed, proposal_closed: CONFLICT "proposal-closed",
-        "The proposal was carried out or withdrawn meanwhile: check the present state, then repeat if necessary",
+        "The proposal was carried out or withdrawn at the same moment: check, then repeat if necessary",
         "Another request completed or overtook the proposal while this one was being processed. This one changed nothing.",
         "Read the present state. Repeat the call only if the change is still wanted.";
     NothingToReview, nothing_to_review: CONFLICT "nothing-to-review",
@@ -198,6 +198,7 @@ problem_codes! {
 }
 
 impl Code {
+    /// As it stands in a problem.
     pub const fn as_str(self) -> &'static str {
         self.entry().code
     }

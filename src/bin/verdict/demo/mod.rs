@@ -2,7 +2,7 @@
 //! signed callbacks for every outcome, and the decisions as they fall.
 
 mod script;
-mod stage;
+mod system;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,8 +11,9 @@ use std::process::{Command, ExitCode};
 use anyhow::bail;
 use private_postgres::is_libpq_variable;
 
-use super::{Context, say, told_to_stop};
-use stage::Stage;
+use crate::context::{Context, told_to_stop};
+use crate::output::say;
+use system::Demo;
 
 /// How to run it.
 #[derive(Debug, clap::Args)]
@@ -47,19 +48,19 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     // Ctrl-C must take down what has been started, also in the middle of the script.
     let told = told_to_stop();
     tokio::pin!(told);
-    let stage = tokio::select! {
-        stage = Stage::set(&arguments.folder, &context.environment) => stage?,
+    let demo = tokio::select! {
+        demo = Demo::start(&arguments.folder, &context.environment) => demo?,
         _ = &mut told => bail!("interrupted"),
     };
     let outcome = tokio::select! {
-        outcome = show(&stage, arguments.exit) => outcome,
+        outcome = show(&demo, arguments.exit) => outcome,
         _ = &mut told => Err(anyhow::anyhow!("interrupted")),
     };
     if matches!(outcome, Ok(true)) && !arguments.exit {
         say("\nIt stays up until Ctrl-C.");
         let _ = told.await;
     }
-    stage.strike().await;
+    demo.stop().await;
     match outcome {
         Ok(true) => Ok(ExitCode::SUCCESS),
         Ok(false) => {
@@ -70,10 +71,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 }
 
 /// Plays the script; `true` if everything came as expected.
-async fn show(stage: &Stage, exits: bool) -> anyhow::Result<bool> {
-    let as_expected = script::play(stage).await?;
+async fn show(demo: &Demo, exits: bool) -> anyhow::Result<bool> {
+    let as_expected = script::play(demo).await?;
     if !exits {
-        stage.invite();
+        demo.invite();
     }
     Ok(as_expected)
 }

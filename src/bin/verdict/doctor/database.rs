@@ -8,8 +8,8 @@ use verdict::store::{Error, Protection, SchemaState, Store};
 use verdict::vault::Vault;
 
 use super::finding::Finding;
-use super::{Patient, rights};
-use crate::hint;
+use super::{DoctorContext, rights};
+use crate::hints;
 
 /// A clock that is off by more stamps wrong times.
 const SKEW: time::Duration = time::Duration::seconds(5);
@@ -65,7 +65,7 @@ fn reachable(server: &Server) -> Finding {
 
 /// There is no connection to be had.
 pub(super) fn unreachable(error: &Error) -> Finding {
-    Finding::failed(error.to_string(), hint::about_database(error))
+    Finding::failed(error.to_string(), hints::about_database(error))
 }
 
 /// How the connection is protected on its way, as the URL says; asks nobody.
@@ -150,9 +150,9 @@ pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Fin
     }
 }
 
-pub(super) async fn clock(patient: &Patient, store: &Store) -> Finding {
+pub(super) async fn clock(doctor: &DoctorContext, store: &Store) -> Finding {
     match store.database_now().await {
-        Ok(then) => clock_against(then, patient.clock.now()),
+        Ok(then) => clock_against(then, doctor.clock.now()),
         Err(error) => unasked(&error),
     }
 }
@@ -221,14 +221,19 @@ pub(super) async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Find
     found
 }
 
-pub(super) async fn rights(patient: &Patient, store: &Store, role: &str, owner: bool) -> Finding {
+pub(super) async fn rights(
+    doctor: &DoctorContext,
+    store: &Store,
+    role: &str,
+    owner: bool,
+) -> Finding {
     if owner {
         return Finding::warning(
             format!("{role} owns the schema, and may do more than serving needs"),
             "give the process a role of its own: config/roles.sql makes them",
         );
     }
-    let roles = rights::roles_for(patient.role, patient.config.has_vault_keys());
+    let roles = rights::roles_for(doctor.role, doctor.config.has_vault_keys());
     match store.missing_rights(&rights::given_to(roles)).await {
         Ok(missing) if missing.is_empty() => {
             Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))
@@ -280,8 +285,8 @@ pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
     found
 }
 
-pub(super) async fn policy(patient: &Patient, store: &Store) -> Finding {
-    if !patient.role.works() {
+pub(super) async fn policy(doctor: &DoctorContext, store: &Store) -> Finding {
+    if !doctor.role.works() {
         return Finding::skipped("this role decides nothing");
     }
     let in_use = match store.policies_in_use().await {
@@ -298,7 +303,7 @@ pub(super) async fn policy(patient: &Patient, store: &Store) -> Finding {
         }
     }
     let active = in_use.iter().find(|policy| policy.kind == "active" && policy.biz_type.is_empty());
-    let seed = patient.config.policy_text().ok().and_then(|text| Policy::load(&text).ok());
+    let seed = doctor.config.policy_text().ok().and_then(|text| Policy::load(&text).ok());
     match (active, seed) {
         (None, _) => Finding::ok("none is active yet: the configured one will be"),
         (Some(active), Some(seed)) if seed.digest() != active.digest => Finding::warning(
@@ -309,11 +314,11 @@ pub(super) async fn policy(patient: &Patient, store: &Store) -> Finding {
     }
 }
 
-pub(super) async fn vault_keys(patient: &Patient, store: &Store) -> Vec<Finding> {
-    if !patient.role.works() && !patient.config.has_vault_keys() {
+pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Finding> {
+    if !doctor.role.works() && !doctor.config.has_vault_keys() {
         return vec![Finding::skipped("this role has no keys and shows nobody's data")];
     }
-    let Ok(ring) = patient.config.key_ring() else {
+    let Ok(ring) = doctor.config.key_ring() else {
         return vec![Finding::skipped("vault.keys is not usable")];
     };
     let needed = match store.vault_keys_in_use().await {
@@ -375,8 +380,8 @@ pub(super) async fn backlog(store: &Store) -> Finding {
     }
 }
 
-pub(super) async fn breaker(patient: &Patient, store: &Store) -> Finding {
-    let Ok(account) = patient.config.account() else {
+pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
+    let Ok(account) = doctor.config.account() else {
         return Finding::skipped("provider.account is not usable");
     };
     match store.open_breaker(&account).await {
@@ -421,7 +426,7 @@ fn unasked(error: &Error) -> Finding {
         Error::Refused { code, .. } if code == "42501" => {
             Finding::skipped("this role may not see it: see rights")
         }
-        error => Finding::failed(error.to_string(), hint::about_database(error)),
+        error => Finding::failed(error.to_string(), hints::about_database(error)),
     }
 }
 

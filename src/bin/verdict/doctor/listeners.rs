@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Patient;
+use super::DoctorContext;
 use super::finding::Finding;
 
 /// For a service on this machine to answer.
@@ -21,25 +21,25 @@ struct Details {
     http: Option<SocketAddr>,
 }
 
-pub(super) async fn public(patient: &Patient) -> Finding {
-    if !patient.role.accepts() {
+pub(super) async fn public(doctor: &DoctorContext) -> Finding {
+    if !doctor.role.accepts() {
         return Finding::skipped("this role does not listen there");
     }
-    let Ok(address) = patient.config.http_listen() else {
+    let Ok(address) = doctor.config.http_listen() else {
         return Finding::skipped("http.listen is not usable");
     };
     if let Some(finding) = free_or_not_ours(address).await {
         return finding;
     }
     // Strangers ask there, so whose it is is only said on the operations listener beside it.
-    let operations = patient.config.operations_listen().ok();
+    let operations = doctor.config.operations_listen().ok();
     let beside = match operations {
         Some(operations) => details(operations).await,
         None => None,
     };
     match beside {
         Some(details) if details.http.is_some_and(|http| is_same(http, address)) => {
-            served(patient, address, &details)
+            served(doctor, address, &details)
         }
         Some(Details { installation: None, .. }) => Finding::warning(
             format!("a verdict serves on {address}, and does not name its database"),
@@ -49,15 +49,15 @@ pub(super) async fn public(patient: &Patient) -> Finding {
     }
 }
 
-pub(super) async fn operations(patient: &Patient) -> Finding {
-    let Ok(address) = patient.config.operations_listen() else {
+pub(super) async fn operations(doctor: &DoctorContext) -> Finding {
+    let Ok(address) = doctor.config.operations_listen() else {
         return Finding::skipped("operations.listen is not usable");
     };
     if let Some(finding) = free_or_not_ours(address).await {
         return finding;
     }
     match details(address).await {
-        Some(details) => served(patient, address, &details),
+        Some(details) => served(doctor, address, &details),
         None => Finding::warning(
             format!("a verdict serves on {address} and does not say in time whether it is ready"),
             "leave it running, and see what database says here",
@@ -91,8 +91,8 @@ async fn free_or_not_ours(address: SocketAddr) -> Option<Finding> {
 }
 
 /// A Verdict answers there: with this database, with another one, or with an unknown one.
-fn served(patient: &Patient, address: SocketAddr, details: &Details) -> Finding {
-    let same = patient.installation.as_ref().zip(details.installation.as_ref());
+fn served(doctor: &DoctorContext, address: SocketAddr, details: &Details) -> Finding {
+    let same = doctor.installation.as_ref().zip(details.installation.as_ref());
     match same.map(|(ours, theirs)| ours == theirs) {
         Some(false) => another(address, "with another database"),
         _ if details.status != "ready" => Finding::warning(

@@ -21,15 +21,16 @@ use verdict::domain::ids::Ids;
 use verdict::store::inspection::Server;
 use verdict::store::{Settings, Store};
 
-use super::serve::RoleName;
-use super::{Context, hint, said_of, say};
+use crate::context::{Context, said_of};
+use crate::hints;
+use crate::output::say;
+use crate::serve::RoleName;
 use finding::{Finding, Item, State};
 
-/// What to look at.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: verdict doctor --role worker --config verdict.toml")]
 pub struct Arguments {
-    /// For a process with this role, as of `verdict serve`.
+    /// Check for a process with this role of `verdict serve`.
     #[arg(long, value_enum, default_value = "all")]
     role: RoleName,
     /// Print a JSON array of { "check", "state", "says", "hint" }.
@@ -44,7 +45,7 @@ const LIMIT: Duration = Duration::from_secs(25);
 const CONNECTIONS: u32 = 4;
 
 /// What the checks work with.
-struct Patient {
+struct DoctorContext {
     config: Config,
     environment: Environment,
     role: Role,
@@ -56,7 +57,7 @@ struct Patient {
     ids: Ids,
 }
 
-impl Patient {
+impl DoctorContext {
     /// Queries the facts that other checks need; an error is the finding about the database. The limit
     /// is `database.timeout_seconds`.
     async fn learn(&mut self, store: &Store) -> Result<Server, Finding> {
@@ -101,43 +102,44 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 }
 
 async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, ExitCode) {
-    let complaints = config.complaints(role.accepts(), role.works());
-    let mut items: Vec<Item> = complaints.iter().map(|error| complaint(error, context)).collect();
-    if complaints.is_empty() {
-        items.push(Item::new("configuration", Finding::ok("complete, every key as it should be")));
-    }
+    let checked = config.settings(role.accepts(), role.works());
+    let valid = checked.is_ok();
+    let mut items: Vec<Item> = match checked {
+        Ok(_) => vec![Item::new("configuration", Finding::ok("complete, every key is valid"))],
+        Err(errors) => errors.0.iter().map(|error| complaint(error, context)).collect(),
+    };
     items.extend(misnamed(context));
     let store = config.store().ok().and_then(|settings| {
         Store::new(&Settings { max_connections: CONNECTIONS, ..settings }).ok()
     });
     let (clock, ids) = (Clock::system(), Ids::random());
     let environment = context.environment.clone();
-    let mut patient =
-        Patient { config, environment, role, installation: None, scene: None, clock, ids };
+    let mut doctor =
+        DoctorContext { config, environment, role, installation: None, scene: None, clock, ids };
     let server = match &store {
         None => Err(Finding::skipped("not checked: database.url is not usable")),
         Some(store) => {
             items.push(Item::new("database-tls", database::protection(store.protection())));
-            patient.learn(store).await
+            doctor.learn(store).await
         }
     };
     let asked = store.clone().filter(|_| server.is_ok());
-    let mut checks = Checks { patient: Arc::new(patient), store: asked, running: Vec::new() };
-    checks.add("secret-files", |patient| async move { surroundings::secret_files(&patient) });
-    checks.add("limits", |patient| async move { surroundings::limits(&patient) });
-    items.extend(of_server(&checks.patient, &server));
+    let mut checks = Checks { doctor: Arc::new(doctor), store: asked, running: Vec::new() };
+    checks.add("secret-files", |doctor| async move { surroundings::secret_files(&doctor) });
+    checks.add("limits", |doctor| async move { surroundings::limits(&doctor) });
+    items.extend(of_server(&checks.doctor, &server));
     ask_database(&mut checks, server.ok());
-    checks.add("provider", |patient| async move { provider::call(&patient).await });
-    checks.add("object-store", |patient| async move { surroundings::object_store(&patient).await });
-    checks.add("disk-space", |patient| async move { surroundings::disk_space(&patient) });
-    checks.add("traces", |patient| async move { surroundings::traces(&patient).await });
-    checks.add("http.listen", |patient| async move { listeners::public(&patient).await });
-    checks.add("operations.listen", |patient| async move { listeners::operations(&patient).await });
+    checks.add("provider", |doctor| async move { provider::call(&doctor).await });
+    checks.add("object-store", |doctor| async move { surroundings::object_store(&doctor).await });
+    checks.add("disk-space", |doctor| async move { surroundings::disk_space(&doctor) });
+    checks.add("traces", |doctor| async move { surroundings::traces(&doctor).await });
+    checks.add("http.listen", |doctor| async move { listeners::public(&doctor).await });
+    checks.add("operations.listen", |doctor| async move { listeners::operations(&doctor).await });
     items.extend(checks.done().await);
     if let Some(store) = store {
         store.close().await;
     }
-    let code = if !complaints.is_empty() {
+    let code = if !valid {
         ExitCode::from(2)
     } else if items.iter().any(|item| item.finding.state == State::Failed) {
         ExitCode::FAILURE
@@ -148,11 +150,11 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
 }
 
 /// The checks of the server; skipped if it does not answer.
-fn of_server(patient: &Patient, server: &Result<Server, Finding>) -> Vec<Item> {
+fn of_server(doctor: &DoctorContext, server: &Result<Server, Finding>) -> Vec<Item> {
     let found = match server {
         Ok(server) => {
-            let settings = (patient.config.max_connections(), patient.role);
-            database::of_server(server, patient.clock.now(), settings)
+            let settings = (doctor.config.max_connections(), doctor.role);
+            database::of_server(server, doctor.clock.now(), settings)
         }
         Err(finding) => database::SERVER_CHECKS.map(|name| {
             let finding = if name == "database" { finding.clone() } else { not_checked() };
@@ -173,20 +175,20 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
     checks.ask("schema", |_, store| async move { database::schema(&store).await });
     checks.ask("indexes", |_, store| async move { database::indexes(&store).await });
     checks.ask("owner", move |_, store| async move { database::owner(&store, &role, owner).await });
-    checks.ask("rights", move |patient, store| async move {
-        database::rights(&patient, &store, &same, owner).await
+    checks.ask("rights", move |doctor, store| async move {
+        database::rights(&doctor, &store, &same, owner).await
     });
-    checks.ask("clock-verdict-now", |patient, store| async move {
-        database::clock(&patient, &store).await
+    checks.ask("clock-verdict-now", |doctor, store| async move {
+        database::clock(&doctor, &store).await
     });
     checks.ask("transactions", |_, store| async move { database::transactions(&store).await });
-    checks.ask("policy", |patient, store| async move { database::policy(&patient, &store).await });
-    checks.ask("vault-keys", |patient, store| async move {
-        database::vault_keys(&patient, &store).await
-    });
+    checks.ask("policy", |doctor, store| async move { database::policy(&doctor, &store).await });
+    checks.ask(
+        "vault-keys",
+        |doctor, store| async move { database::vault_keys(&doctor, &store).await },
+    );
     checks.ask("backlog", |_, store| async move { database::backlog(&store).await });
-    checks
-        .ask("breaker", |patient, store| async move { database::breaker(&patient, &store).await });
+    checks.ask("breaker", |doctor, store| async move { database::breaker(&doctor, &store).await });
     checks.ask("given-up", |_, store| async move { database::given_up(&store).await });
 }
 
@@ -195,13 +197,13 @@ fn not_checked() -> Finding {
 }
 
 fn complaint(error: &ConfigError, context: &Context) -> Item {
-    let says = format!("{}: {}", error.key, error.problem);
-    Item::new("configuration", Finding::failed(says, hint::about_key(&error.key, context)))
+    let says = format!("{}: {}", error.subject, error.problem);
+    Item::new("configuration", Finding::failed(says, hints::about_subject(&error.subject, context)))
 }
 
 fn misnamed(context: &Context) -> Vec<Item> {
     let found = config::misnamed(&context.environment).into_iter().map(|found| {
-        let hint = format!("rename it to {}, or take it away", found.meant);
+        let hint = format!("rename it to {}, or remove it", found.meant);
         Item::new("environment", Finding::warning(said_of(&found), hint))
     });
     found.collect()
@@ -209,19 +211,19 @@ fn misnamed(context: &Context) -> Vec<Item> {
 
 /// Checks that run side by side, shown in the order they were added.
 struct Checks {
-    patient: Arc<Patient>,
+    doctor: Arc<DoctorContext>,
     /// A database that answers.
     store: Option<Store>,
     running: Vec<(&'static str, tokio::task::JoinHandle<Vec<Finding>>)>,
 }
 
 impl Checks {
-    fn add<F, O>(&mut self, name: &'static str, check: impl FnOnce(Arc<Patient>) -> F)
+    fn add<F, O>(&mut self, name: &'static str, check: impl FnOnce(Arc<DoctorContext>) -> F)
     where
         F: Future<Output = O> + Send + 'static,
         O: Into<Vec<Finding>> + Send,
     {
-        let check = check(Arc::clone(&self.patient));
+        let check = check(Arc::clone(&self.doctor));
         let limited = async move {
             match tokio::time::timeout(LIMIT, check).await {
                 Ok(findings) => findings.into(),
@@ -235,13 +237,13 @@ impl Checks {
     }
 
     /// The same for one that asks the database.
-    fn ask<F, O>(&mut self, name: &'static str, check: impl FnOnce(Arc<Patient>, Store) -> F)
+    fn ask<F, O>(&mut self, name: &'static str, check: impl FnOnce(Arc<DoctorContext>, Store) -> F)
     where
         F: Future<Output = O> + Send + 'static,
         O: Into<Vec<Finding>> + Send,
     {
         match self.store.clone() {
-            Some(store) => self.add(name, |patient| check(patient, store)),
+            Some(store) => self.add(name, |doctor| check(doctor, store)),
             None => self.add(name, |_| async { not_checked() }),
         }
     }

@@ -3,7 +3,7 @@
 use cloudauth::wire::{AnswerError, ErrorClass};
 use verdict::provider::{self, Answer, Provider, Unanswered};
 
-use super::Patient;
+use super::DoctorContext;
 use super::database::clock_against;
 use super::finding::Finding;
 
@@ -11,27 +11,27 @@ use super::finding::Finding;
 const NO_SCENE: &str = "verdict-doctor";
 
 /// Calls once, outside the account's budget.
-pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
-    if !patient.role.works() {
+pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
+    if !doctor.role.works() {
         return vec![Finding::skipped("this role does not call the provider")];
     }
-    let (Ok(settings), Ok(credentials)) = (patient.config.provider(), patient.config.credentials())
+    let (Ok(settings), Ok(credentials)) = (doctor.config.provider(), doctor.config.credentials())
     else {
         return vec![Finding::skipped("the section provider is not usable")];
     };
-    let environment = patient.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let (clock, ids) = (&patient.clock, &patient.ids);
+    let environment = doctor.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let (clock, ids) = (&doctor.clock, &doctor.ids);
     let Ok(provider) = Provider::new(settings, credentials, environment, clock, ids) else {
         return vec![Finding::failed(
             "the HTTP client cannot be set up",
             "see that this machine has its certificate authorities (ca-certificates)",
         )];
     };
-    let nobody = format!("unknown_{}", patient.ids.nonce());
-    let scene_name = patient.scene.as_deref().unwrap_or(NO_SCENE);
+    let nobody = format!("unknown_{}", doctor.ids.nonce());
+    let scene_name = doctor.scene.as_deref().unwrap_or(NO_SCENE);
     match provider.describe_verify_result(scene_name, &nobody).await {
         Ok(answer) => {
-            let mut found = vec![answered(&answer, patient.scene.is_some())];
+            let mut found = vec![answered(&answer, doctor.scene.is_some())];
             if answer.simulated {
                 found.push(Finding::warning(
                     "it is a simulated provider: nobody is really verified",
@@ -40,7 +40,7 @@ pub(super) async fn call(patient: &Patient) -> Vec<Finding> {
                 ));
             }
             if let Some(date) = answer.date {
-                let mut clock = clock_against(date, patient.clock.now());
+                let mut clock = clock_against(date, doctor.clock.now());
                 clock.says = format!("by the provider's Date header {}", clock.says);
                 found.push(clock);
             }

@@ -10,7 +10,7 @@ use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
 
-use super::Patient;
+use super::DoctorContext;
 use super::finding::Finding;
 use crate::shell::quoted;
 
@@ -30,8 +30,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// What is put into the store and taken out again.
 const PROBE: &[u8] = b"verdict doctor";
 
-pub(super) fn secret_files(patient: &Patient) -> Vec<Finding> {
-    let files = patient.config.files_with_secrets();
+pub(super) fn secret_files(doctor: &DoctorContext) -> Vec<Finding> {
+    let files = doctor.config.files_with_secrets();
     let count = files.len();
     let mut found = Vec::new();
     for (key, file) in files {
@@ -76,8 +76,8 @@ fn others_replace(file: &Path) -> bool {
     folder.is_some_and(|folder| folder.mode() & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS)
 }
 
-pub(super) async fn object_store(patient: &Patient) -> Finding {
-    let Ok(images) = patient.config.images() else {
+pub(super) async fn object_store(doctor: &DoctorContext) -> Finding {
+    let Ok(images) = doctor.config.images() else {
         return Finding::skipped("the section images is not usable");
     };
     if !images.archives() {
@@ -100,13 +100,13 @@ pub(super) async fn object_store(patient: &Patient) -> Finding {
         Ok(Err(error)) => return Finding::failed(error.to_string(), advice(error)),
         Err(_) => return Finding::failed(ArchiveError::Setup.to_string(), hint),
     };
-    let now = patient.clock.now();
+    let now = doctor.clock.now();
     let probe = ImageId {
-        verification: patient.ids.next::<VerificationId>(now),
-        result: patient.ids.next::<ResultId>(now),
+        verification: doctor.ids.next::<VerificationId>(now),
+        result: doctor.ids.next::<ResultId>(now),
         kind: ImageKind::Face,
     };
-    if !patient.role.works() {
+    if !doctor.role.works() {
         return match archive.get(&probe).await {
             Ok(_) => Finding::ok("objects can be read"),
             Err(error) => Finding::failed(format!("get: {error}"), advice(error)),
@@ -148,8 +148,8 @@ async fn round_trip(
     Ok((got?.is_some_and(|bytes| bytes == PROBE), again?))
 }
 
-pub(super) fn disk_space(patient: &Patient) -> Finding {
-    let Ok(images) = patient.config.images() else {
+pub(super) fn disk_space(doctor: &DoctorContext) -> Finding {
+    let Ok(images) = doctor.config.images() else {
         return Finding::skipped("the section images is not usable");
     };
     let archives = images.archives();
@@ -180,7 +180,7 @@ pub(super) fn disk_space(patient: &Patient) -> Finding {
 }
 
 /// What the operating system allows this user: the service will run under the same limits.
-pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
+pub(super) fn limits(doctor: &DoctorContext) -> Vec<Finding> {
     let mut found = Vec::new();
     if !verdict::vault::all_keys_are_locked() {
         found.push(Finding::warning(
@@ -188,14 +188,15 @@ pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
             "raise it (ulimit -l, LimitMEMLOCK=, ulimits: memlock) to 64 KiB or more",
         ));
     }
-    let needed = patient.config.limits().and_then(|limits| {
-        Ok((limits.connections, patient.config.descriptors_needed(patient.role.works())?))
-    });
+    let needed = doctor
+        .config
+        .limits()
+        .map(|limits| (limits.connections, doctor.config.descriptors_needed(doctor.role.works())));
     if let Ok((connections, needed)) = needed {
         // The service takes what the hard limit gives.
         let limit = descriptors::hard_limit();
         let fitting = descriptors::fitting_connections(connections, limit, needed);
-        if fitting < connections && patient.role.accepts() {
+        if fitting < connections && doctor.role.accepts() {
             found.push(Finding::warning(
                 format!("{limit} open files allow {fitting} of {connections} http.max_connections"),
                 "raise the limit (ulimit -n, LimitNOFILE=, ulimits: nofile), or lower the key",
@@ -209,8 +210,8 @@ pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
 }
 
 /// The collector of traces: it takes an empty export, or says that it is something else.
-pub(super) async fn traces(patient: &Patient) -> Finding {
-    let settings = match patient.config.traces() {
+pub(super) async fn traces(doctor: &DoctorContext) -> Finding {
+    let settings = match doctor.config.traces() {
         Ok(Some(settings)) => settings,
         Ok(None) => return Finding::ok("traces.endpoint is empty: no traces are exported"),
         Err(_) => return Finding::skipped("the section traces is not usable"),

@@ -26,27 +26,27 @@ use verdict::policies::past::{self, Backtest, Pace, Range, Stopped};
 use verdict::store::Store;
 
 use super::{either, open, purpose, scene};
-use crate::{Context, Usage, say, told_to_stop};
+use crate::context::{Context, Usage, told_to_stop};
+use crate::output::say;
 
 /// Flips that a report lists.
 const LISTED: usize = 1000;
 
-/// Which part of the past.
 #[derive(Debug, clap::Args)]
 pub struct RangeArguments {
-    /// Only answers that came from this day or time on: 2026-10-01 or 2026-10-01T00:00:00Z.
+    /// Only results since this day or time: 2026-10-01 or 2026-10-01T00:00:00Z.
     #[arg(long)]
     since: Option<String>,
-    /// Only answers that came before this day or time.
+    /// Only results before this day or time.
     #[arg(long)]
     until: Option<String>,
-    /// Only this scene.
+    /// Only this scene (`biz_type`).
     #[arg(long, value_parser = scene)]
     biz_type: Option<String>,
-    /// JSON instead of text.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
-    /// As fast as it goes; else it rests most of the time, for the sake of those who serve.
+    /// Run as fast as possible; default: pause most of the time, to leave capacity to the service.
     #[arg(long)]
     full_speed: bool,
 }
@@ -65,43 +65,40 @@ impl RangeArguments {
     }
 }
 
-/// What to try, and where to write it.
 #[derive(Debug, clap::Args)]
 pub struct BacktestArguments {
     /// A file, or the digest of a policy in the database.
     candidate: String,
     #[command(flatten)]
     range: RangeArguments,
-    /// Also writes a page with pictures.
+    /// Also write an HTML page with charts to this file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Also writes every flipped verification, a JSON object a line.
+    /// Also write every flipped verification to this file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     flips: Option<PathBuf>,
 }
 
-/// What to decide anew, and why.
 #[derive(Debug, clap::Args)]
 pub struct RedecideArguments {
     #[command(flatten)]
     range: RangeArguments,
-    /// Why; kept in the audit.
+    /// The purpose, for the audit.
     #[arg(long, value_parser = purpose)]
     purpose: Option<String>,
-    /// Go on where an earlier one was broken off: as it said.
+    /// Continue an interrupted run, at the place that it printed.
     #[arg(long, value_name = "ID", default_value_t = Uuid::nil(), hide_default_value = true)]
     after: Uuid,
 }
 
-/// What to look at.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArguments {
     #[command(flatten)]
     range: RangeArguments,
-    /// A threshold to judge.
+    /// A threshold to evaluate.
     #[arg(long, default_value_t = 90.0)]
     threshold: f64,
-    /// Where it might be moved to.
+    /// A new value for the threshold.
     #[arg(long)]
     moved_to: Option<f64>,
 }

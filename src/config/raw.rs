@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::ConfigError;
-use super::changes::Digests;
+use super::digests::Digests;
+use super::error::ConfigError;
 use super::origin::Origins;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -38,7 +38,7 @@ pub struct Config {
     pub(super) file: Option<PathBuf>,
     /// Every key that is set, with a digest of its value.
     #[serde(skip)]
-    pub(super) written: Digests,
+    pub(super) digests: Digests,
     /// Unknown keys, and values of another type, in whose place defaults stand.
     #[serde(skip)]
     pub(super) misread: Vec<ConfigError>,

@@ -1,10 +1,11 @@
-//! After the one sentence that says what went wrong: what to run, or which key to set.
+//! The remedy for an error: a command to run, or a key to set.
 
 use verdict::causes::Cause;
-use verdict::config::{self, ConfigError, ConfigErrors};
+use verdict::config::{self, ConfigError, ConfigErrors, FromKey, Subject};
 use verdict::store::{Error, SchemaState};
 
-use super::{Context, Usage, told};
+use crate::context::{Context, Usage};
+use crate::error_text;
 
 /// What to do about it; `None` where the sentence says it already.
 pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> {
@@ -22,13 +23,10 @@ pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> 
             return Some(about_database(refusal).to_owned());
         }
     }
-    if let Some(cause) = told::cause(error).filter(|cause| *cause != Cause::Unknown) {
+    if let Some(cause) = error_text::cause(error).filter(|cause| *cause != Cause::Unknown) {
         return Some(cause.advice().to_owned());
     }
-    if error.to_string().starts_with("configuration:") {
-        return Some("`verdict doctor` looks at the whole configuration".to_owned());
-    }
-    None
+    error.is::<FromKey>().then(|| "`verdict doctor` checks the whole configuration".to_owned())
 }
 
 /// More hints than this do not fit one line.
@@ -37,7 +35,7 @@ const MOST_KEYS: usize = 3;
 fn about_configuration(errors: &[ConfigError], context: &Context) -> String {
     let mut hints: Vec<String> = Vec::new();
     for error in errors {
-        let hint = about_key(&error.key, context);
+        let hint = about_subject(&error.subject, context);
         if !hints.contains(&hint) {
             hints.push(hint);
         }
@@ -49,19 +47,16 @@ fn about_configuration(errors: &[ConfigError], context: &Context) -> String {
 }
 
 /// Names the place to correct.
-pub(super) fn about_key(key: &str, context: &Context) -> String {
-    match key {
-        "--config" => "give the path of a TOML file that this user can read".to_owned(),
-        // The file or the environment as a whole; no key has a slash.
-        key if key == "environment" || key.contains('/') || is_file(key, context) => {
+pub(super) fn about_subject(subject: &Subject, context: &Context) -> String {
+    match subject {
+        Subject::Option(_) => "give the path of a TOML file that this user can read".to_owned(),
+        Subject::Text(_) => {
             "it must be TOML, like config/default.toml, which explains every key".to_owned()
         }
-        key => config::advice(key, context.config_file.as_deref(), &context.environment),
+        Subject::Key(key) => {
+            config::advice(key, context.config_file.as_deref(), &context.environment)
+        }
     }
-}
-
-fn is_file(key: &str, context: &Context) -> bool {
-    context.config_file.as_deref().is_some_and(|file| file.as_os_str() == key)
 }
 
 /// Postgres offers no TLS, or shows a certificate that is not trusted.

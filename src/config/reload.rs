@@ -1,45 +1,14 @@
-//! What changed: files looked at again by digest, and keys compared one by one.
+//! What has changed since a configuration was read: files by their digest, and keys one by one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::checks::given;
-use super::{Config, ConfigErrors, Environment};
-
-/// By key, as written: `http.listen`, `vault.keys[0].id`.
-pub(super) type Digests = BTreeMap<String, [u8; 32]>;
-
-/// Every key that is set.
-pub(super) fn digests(merged: &::config::Config) -> Digests {
-    let mut found = Digests::new();
-    // Cannot fail: what is configured is text, numbers, lists and tables.
-    if let Ok(root) = merged.clone().try_deserialize::<Value>() {
-        flatten(String::new(), &root, &mut found);
-    }
-    found
-}
-
-fn flatten(key: String, value: &Value, found: &mut Digests) {
-    match value {
-        Value::Object(table) => {
-            for (name, value) in table {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                flatten(key, value, found);
-            }
-        }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            for (index, value) in items.iter().enumerate() {
-                flatten(format!("{key}[{index}]"), value, found);
-            }
-        }
-        value => {
-            found.insert(key, Sha256::digest(value.to_string()).into());
-        }
-    }
-}
+use super::environment::Environment;
+use super::error::ConfigErrors;
+use super::raw::Config;
 
 /// The files that a configuration was read from, as they are at one moment. Compared by content:
 /// an orchestrator swaps secrets by moving a link.
@@ -47,7 +16,7 @@ fn flatten(key: String, value: &Value, found: &mut Digests) {
 pub struct Watched(BTreeMap<PathBuf, Option<[u8; 32]>>);
 
 impl Watched {
-    /// What both looked at was the same.
+    /// Both saw the same content.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let differs = |(file, digest)| other.0.get(file).is_some_and(|known| known != digest);
         !self.0.iter().any(differs)
@@ -55,7 +24,7 @@ impl Watched {
 }
 
 impl Config {
-    /// Reads it again from where it came.
+    /// Reads it again from the same file and environment.
     pub fn reload(&self, environment: &Environment) -> Result<Self, ConfigErrors> {
         Self::read(self.file.as_deref(), environment)
     }
@@ -68,13 +37,13 @@ impl Config {
         Watched(files.map(|file| (file.to_owned(), digest(file))).collect())
     }
 
-    /// Keys that differ between the two and that a process which runs does not take over. Files
+    /// Keys that differ between the two and need a restart. Files
     /// count by their content now, in `before` by what it was then.
     pub fn fixed_changes(&self, before: &Self, then: &Watched, now: &Watched) -> Vec<String> {
-        let differs = |key: &&String| self.written.get(*key) != before.written.get(*key);
-        let keys = before.written.keys().chain(self.written.keys());
+        let differs = |key: &&String| self.digests.get(*key) != before.digests.get(*key);
+        let keys = before.digests.keys().chain(self.digests.keys());
         let mut changed: Vec<String> =
-            keys.filter(differs).filter(|key| !is_taken_over(key)).cloned().collect();
+            keys.filter(differs).filter(|key| !applies_at_once(key)).cloned().collect();
         for (key, file) in self.secret_files() {
             let known = then.0.get(file);
             if known.is_some() && known != now.0.get(file) {
@@ -120,7 +89,7 @@ impl Config {
     }
 }
 
-fn is_taken_over(key: &str) -> bool {
+fn applies_at_once(key: &str) -> bool {
     key == "sources" || key.starts_with("sources.")
 }
 
@@ -138,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_running_process_does_not_take_over_is_named() {
+    fn keys_that_need_a_restart_are_named() {
         let folder = tempfile::TempDir::new().unwrap();
         let (file, url) = (folder.path().join("verdict.toml"), folder.path().join("url"));
         std::fs::write(&url, "postgres://a").unwrap();

@@ -25,7 +25,7 @@ use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
 use verdict::vault::webhook::Secret;
 
-use crate::say;
+use crate::output::say;
 use crate::shell::quoted;
 
 /// Of the public and the operations listener; others if one of them is taken.
@@ -36,7 +36,7 @@ const OWNER: &str = "verdict_demo_owner";
 const CONFIG: &str = "verdict.toml";
 
 /// Everything up and running.
-pub struct Stage {
+pub struct Demo {
     /// The service's public address.
     pub http: SocketAddr,
     /// A caller's key with every reading scope.
@@ -56,9 +56,9 @@ pub struct Stage {
     postgres: Server,
 }
 
-impl Stage {
+impl Demo {
     /// Starts everything, telling what.
-    pub async fn set(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
         let started = Instant::now();
         let tell =
             |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
@@ -163,7 +163,7 @@ throttled-3-then-pass, http-503 … (docs/sandbox.md has the table). Log: {}",
     }
 
     /// Takes everything down.
-    pub async fn strike(self) {
+    pub async fn stop(self) {
         self.running.stop();
         self.running.stopped().await;
         self.sandbox_stop.cancel();
@@ -195,7 +195,9 @@ async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Runn
 }
 
 fn is_about_an_address(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<ConfigError>().is_some_and(|error| error.key.ends_with(".listen"))
+    error
+        .downcast_ref::<ConfigError>()
+        .is_some_and(|error| error.subject.to_string().ends_with(".listen"))
 }
 
 fn settings(

@@ -1,0 +1,275 @@
+//! The whole configuration as one checked value, or every mistake in it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cloudauth::{client, credentials};
+use policy::Policy;
+
+use super::error::{Collector, ConfigErrors};
+use super::images::Images;
+use super::raw::Config;
+use crate::domain::review::FourEyes;
+use crate::http::body;
+use crate::http::callbacks::Sources;
+use crate::http::server::Limits;
+use crate::store;
+use crate::telemetry;
+use crate::vault::KeyRing;
+use crate::worker;
+
+/// What a process of one role is configured with.
+pub struct Settings {
+    pub log: telemetry::Settings,
+    /// `None`: traces are exported nowhere.
+    pub traces: Option<telemetry::export::Settings>,
+    pub store: store::Settings,
+    pub operations_listen: SocketAddr,
+    pub limits: Limits,
+    /// File descriptors beside the connections of callers.
+    pub descriptors: usize,
+    pub bodies: body::Limits,
+    pub max_batch: usize,
+    /// How long an unfinished verification is polled after its last callback.
+    pub window: Duration,
+    pub account: String,
+    pub images: Images,
+    /// `None`: no key is configured, and this role needs none.
+    pub keys: Option<KeyRing>,
+    pub waits_per_key: usize,
+    pub four_eyes: FourEyes,
+    pub policies_need_two: bool,
+    /// Whether the public listener serves `/docs`.
+    pub docs: bool,
+    /// `None`: the role accepts nothing.
+    pub accepting: Option<Accepting>,
+    /// `None`: the role fetches nothing.
+    pub working: Option<Working>,
+}
+
+/// For a process that accepts and answers.
+pub struct Accepting {
+    pub listen: SocketAddr,
+    pub sources: Sources,
+    /// Starts verifications. A process that only accepts may do without.
+    pub starting: Result<ProviderCall, ConfigErrors>,
+}
+
+/// How to call the provider.
+pub struct ProviderCall {
+    pub client: client::Settings,
+    pub credentials: credentials::Settings,
+}
+
+/// For a process that fetches and decides.
+pub struct Working {
+    pub worker: worker::Settings,
+    pub provider: ProviderCall,
+    /// Sources that share verifications.
+    pub groups: Vec<(String, String)>,
+    /// Seeds an empty database.
+    pub seed: Policy,
+}
+
+impl Config {
+    /// The settings of a process that accepts, works, or does both.
+    pub fn settings(&self, accepts: bool, works: bool) -> Result<Settings, ConfigErrors> {
+        let mut found = Collector::new(self.misread.clone());
+        let log = found.take(self.log());
+        let store = found.take(self.store());
+        let operations_listen = found.take(self.operations_listen());
+        let limits = found.take(self.limits());
+        let bodies = found.take(self.body_limits());
+        let max_batch = found.take(self.max_batch());
+        let window = found.take(self.window());
+        let account = found.take(self.account());
+        let images = found.take(self.images());
+        let traces = found.take(self.traces());
+        let four_eyes = found.take(self.four_eyes());
+        let waits_per_key = found.take(self.waits_per_key());
+        let policies_need_two = found.take(self.policies_need_two());
+        let needs_keys = works || self.has_vault_keys();
+        // Where a part is not needed, there is none and nothing is wrong with it.
+        let accepting = found.take(accepts.then(|| self.accepting()).transpose());
+        let keys = found.take(needs_keys.then(|| self.key_ring()).transpose());
+        let working = found.take(works.then(|| self.working()).transpose());
+        found.finish(|| {
+            Some(Settings {
+                log: log?,
+                traces: traces?,
+                store: store?,
+                operations_listen: operations_listen?,
+                limits: limits?,
+                descriptors: self.descriptors_needed(works),
+                bodies: bodies?,
+                max_batch: max_batch?,
+                window: window?,
+                account: account?,
+                images: images?,
+                keys: keys?,
+                waits_per_key: waits_per_key?,
+                four_eyes: four_eyes?,
+                policies_need_two: policies_need_two?,
+                docs: self.serves_docs(),
+                accepting: accepting?,
+                working: working?,
+            })
+        })
+    }
+
+    fn accepting(&self) -> Result<Accepting, ConfigErrors> {
+        let mut found = Collector::default();
+        let listen = found.take(self.http_listen());
+        let sources = found.take(self.sources());
+        let starting = self.client();
+        found.finish(|| Some(Accepting { listen: listen?, sources: sources?, starting }))
+    }
+
+    fn client(&self) -> Result<ProviderCall, ConfigErrors> {
+        let mut found = Collector::default();
+        let client = found.take(self.provider());
+        let credentials = found.take(self.credentials());
+        found.finish(|| Some(ProviderCall { client: client?, credentials: credentials? }))
+    }
+
+    fn working(&self) -> Result<Working, ConfigErrors> {
+        let mut found = Collector::default();
+        let provider = found.take(self.client());
+        let worker = found.take(self.worker());
+        let seed = found.take(self.seed());
+        let groups = self.groups();
+        found.finish(|| Some(Working { worker: worker?, provider: provider?, groups, seed: seed? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::environment::Environment;
+    use super::*;
+
+    /// Every value here is wrong, except `images.store`: it leads to `[images.s3]`.
+    const WRONG: &str = r#"
+        [http]
+        listen = "nowhere"
+        max_connections = 0
+        header_read_seconds = 0
+        first_byte_seconds = -1
+        body_read_seconds = 0
+        write_stall_seconds = 0
+        waits_per_key = 0
+        [operations]
+        listen = "nowhere"
+        [database]
+        url = "mysql://localhost"
+        max_connections = 1
+        timeout_seconds = 0
+        [callbacks]
+        max_batch = 0
+        unverified_bytes = 1
+        [sources]
+        [provider]
+        endpoint = "nowhere"
+        signature = "v9"
+        method = "PUT"
+        format = "YAML"
+        access_key_id = "alone"
+        queries_per_second = 0
+        account = ""
+        connect_timeout_ms = 0
+        timeout_ms = 0
+        [[vault.keys]]
+        id = "one"
+        secret = "short"
+        [[vault.keys]]
+        id = "two"
+        secret = "short"
+        [images]
+        mode = "keep"
+        store = "s3://bucket"
+        allowed_hosts = ["http://a"]
+        concurrency = 0
+        max_bytes = 1
+        timeout_ms = 0
+        [images.s3]
+        endpoint = "nowhere"
+        region = "a b"
+        credentials = "none"
+        [images.scenes]
+        one = "keep"
+        two = "keep"
+        [retention]
+        person_days = 40000
+        images_days = 40000
+        callbacks_days = 40000
+        [policy]
+        file = "missing.toml"
+        [reviews]
+        four_eyes = "some"
+        [policies]
+        four_eyes = "some"
+        [worker]
+        concurrency = 0
+        lease_seconds = 0.5
+        drain_seconds = 0
+        unfinished_minutes = 0
+        unfinished_schedule_ms = []
+        backoff_first_ms = 0
+        backoff_longest_ms = 0
+        unreadable_tries = 0
+        transient_tries = 0
+        faults_to_open = 0
+        longest_probe_seconds = 0
+        [log]
+        format = "xml"
+        filter = "loud"
+        [traces]
+        endpoint = "nowhere"
+        sample = 2
+    "#;
+
+    /// The keys of the text, as a mistake names them.
+    fn keys(text: &str) -> Vec<String> {
+        let mut section = String::new();
+        let mut tables = 0;
+        let mut keys = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if line == "[[vault.keys]]" {
+                // A key of the vault is one value.
+                keys.push(format!("vault.keys[{tables}]"));
+                tables += 1;
+                section.clear();
+            } else if let Some(name) = line.strip_prefix('[') {
+                name.trim_end_matches(']').clone_into(&mut section);
+                if section == "sources" {
+                    keys.push(section.clone());
+                }
+            } else if !section.is_empty() {
+                keys.push(format!("{section}.{}", line.split(' ').next().unwrap_or_default()));
+            }
+        }
+        keys.retain(|key| key != "images.store");
+        // The secret that is missing is named, not the id that is there.
+        for key in &mut keys {
+            if key == "provider.access_key_id" {
+                "provider.access_key_secret".clone_into(key);
+            }
+        }
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn every_wrong_value_is_reported_at_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("verdict.toml");
+        std::fs::write(&file, WRONG).unwrap();
+        let config = Config::load(Some(Path::new(&file)), &Environment::new()).unwrap();
+        let Err(errors) = config.settings(true, true) else { panic!("it was taken") };
+        let mut reported: Vec<String> =
+            errors.0.iter().map(|error| error.subject.to_string()).collect();
+        reported.sort();
+        assert_eq!(reported, keys(WRONG));
+    }
+}
