@@ -214,7 +214,7 @@ const MAY_RUN_SQL: [&str; 6] = [
     // Asked in the simple protocol of a connection that comes back to the pool.
     "src/store/sessions.rs",
     // The demo makes its own role and database.
-    "src/bin/verdict/demo/stage.rs",
+    "src/bin/verdict/demo/system.rs",
 ];
 
 #[test]
