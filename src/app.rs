@@ -312,11 +312,12 @@ impl WorkerParts {
     ) -> anyhow::Result<Flushed<Worker>> {
         let now = clock.now();
         // Only now: a process that was refused has wrapped nothing, and its key is not needed.
-        retry_until_ready(|| store.use_vault_key(self.vault.primary_id(), now)).await?;
+        retry_until_ready(|| store.vault_keys().use_vault_key(self.vault.primary_id(), now))
+            .await?;
         let persons = named_key(&self.vault, store, PERSON_INDEX, now).await?;
         let audit = named_key(&self.vault, store, AUDIT, now).await?;
         let policies = policies_in_use(store, &policy_cache, &self.seed, clock).await?;
-        retry_until_ready(|| store.open_account(&self.settings.account)).await?;
+        retry_until_ready(|| store.accounts().open_account(&self.settings.account)).await?;
         let config::ProviderCall { client, credentials } = self.provider;
         let provider = Provider::new(client, credentials, self.environment, clock, ids)?;
         let (completing, flusher) = store.start_completing();
@@ -371,14 +372,14 @@ fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {
 /// role may see them; one altered row does not condemn a key that opens others.
 pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Result<Vec<String>> {
     let mut others = Vec::new();
-    let named = empty_if_forbidden(store.named_keys().await)?;
+    let named = empty_if_forbidden(store.vault_keys().named_keys().await)?;
     for id in vault.ring().ids() {
         let mut opened: Vec<bool> = Vec::new();
         for (name, key_id, bytes) in named.iter().filter(|(_, key_id, _)| key_id == id) {
             let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
             opened.push(vault.open_named_key(name, &wrapped).is_ok());
         }
-        for sample in empty_if_forbidden(store.data_keys_under(id, SAMPLES).await)? {
+        for sample in empty_if_forbidden(store.vault_keys().data_keys_under(id, SAMPLES).await)? {
             let whose = VerificationId(sample.verification_id);
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_data_key(whose, &wrapped).is_ok());
@@ -416,7 +417,7 @@ pub async fn audit_seal(config: &Config, store: &Store) -> anyhow::Result<Option
     if !config.has_vault_keys() {
         return Ok(None);
     }
-    let Some((key_id, bytes)) = store.find_named_key(AUDIT).await? else {
+    let Some((key_id, bytes)) = store.vault_keys().find_named_key(AUDIT).await? else {
         return Ok(None);
     };
     let key = vault(config)?.open_named_key(AUDIT, &WrappedKey { key_id, bytes })?;
@@ -432,7 +433,8 @@ async fn named_key(
 ) -> anyhow::Result<DataKey> {
     let (_, new) = vault.new_named_key(name)?;
     let candidate = (new.key_id.as_str(), &new.bytes[..]);
-    let (key_id, bytes) = retry_until_ready(|| store.named_key(name, candidate, now)).await?;
+    let (key_id, bytes) =
+        retry_until_ready(|| store.vault_keys().named_key(name, candidate, now)).await?;
     vault
         .open_named_key(name, &WrappedKey { key_id, bytes })
         .with_context(|| format!("the installation's key {name}"))
@@ -447,7 +449,8 @@ async fn policies_in_use(
     clock: &Clock,
 ) -> anyhow::Result<PolicySnapshot> {
     let now = clock.now();
-    let seed_database = || store.seed_policy(seed.digest(), seed.name(), seed.text(), now);
+    let seed_database =
+        || store.policies().seed_policy(seed.digest(), seed.name(), seed.text(), now);
     if retry_until_ready(seed_database).await? {
         tracing::info!(policy = seed.digest(), "policy seeded and activated");
     }

@@ -28,7 +28,7 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
     let ring = KeyRing::new(vec![Key::parse("bench".to_owned(), VAULT_KEY)?])?;
     let (_, named) = Vault::new(ring).new_named_key(PERSON_INDEX)?;
     let (store, now) = (database.store(1)?, Clock::system().now());
-    store.named_key(PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
+    store.vault_keys().named_key(PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
     let mut first = from;
     while first <= to {
         let last = to.min(first + CHUNK - 1);

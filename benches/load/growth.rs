@@ -37,7 +37,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let database = environment.database("verdict").await?;
     let key = environment.api_key(&database).await?;
     let store = database.store(2)?;
-    store.open_account("default").await?;
+    store.accounts().open_account("default").await?;
     let measured = Duration::from_secs(arguments.seconds);
     let mut have = 0;
     let mut first: Option<[f64; 4]> = None;

@@ -36,7 +36,7 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         // Past the pool, which keeps the reason for itself.
-        match store.connect_once().await {
+        match store.inspection().connect_once().await {
             Ok(()) => return Ok(()),
             Err(error) if is_of_the_url(&error) => {
                 return Err(error).context(FromKey("database.url"));

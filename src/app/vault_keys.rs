@@ -26,7 +26,7 @@ pub enum Missing {
 /// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
 /// process. One that has no keys at all shows nobody's.
 pub(super) async fn require(vault: &Vault, store: &Store, clock: &Clock) -> anyhow::Result<()> {
-    for id in retry_until_ready(|| store.vault_keys_in_use()).await? {
+    for id in retry_until_ready(|| store.vault_keys().vault_keys_in_use()).await? {
         if vault.ring().has(&id) {
             continue;
         }
@@ -50,13 +50,13 @@ pub(super) async fn require(vault: &Vault, store: &Store, clock: &Clock) -> anyh
 
 /// Gives up a key that the ring lacks, if nothing needs it.
 pub async fn give_up(store: &Store, id: &str, clock: &Clock) -> store::Result<Missing> {
-    let no_right = match store.give_up_vault_key(id, clock.now()).await {
+    let no_right = match store.vault_keys().give_up_vault_key(id, clock.now()).await {
         Ok(true) => return Ok(Missing::GivenUp),
         Ok(false) => false,
         Err(error) if lacks_a_right(&error) => true,
         Err(error) => return Err(error),
     };
-    match store.needs_of_vault_key(id).await {
+    match store.vault_keys().needs_of_vault_key(id).await {
         Ok(Some(needed)) => Ok(Missing::Needed(needed)),
         Ok(None) if no_right => Ok(Missing::NoRight),
         // A role that cannot look at the data says no more than that the key is missing.

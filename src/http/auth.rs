@@ -263,7 +263,7 @@ impl ApiKeys {
     }
 
     async fn load(&self, began: Instant) {
-        let rows = self.0.store.working_api_keys().await;
+        let rows = self.0.store.api_keys().working_api_keys().await;
         let mut loaded = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         match rows {
             Err(error) => loaded.failed = Some((began, error)),
@@ -308,7 +308,7 @@ impl ApiKeys {
         *noted = Some(Instant::now());
         let (store, id) = (self.0.store.clone(), caller.key_id);
         tokio::spawn(async move {
-            if let Err(error) = store.note_api_key_used(id).await {
+            if let Err(error) = store.api_keys().note_api_key_used(id).await {
                 tracing::debug!(%error, key = %id, "last use of an API key not written");
             }
         });

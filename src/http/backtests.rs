@@ -151,9 +151,15 @@ pub async fn backtest(
         digest: &digest,
         since,
         biz_type: scene.as_ref().map(BizType::as_str),
-        roughly: api.store.answers_roughly(since.map_or(Uuid::nil(), earliest), None).await?,
+        roughly: api
+            .store
+            .history()
+            .answers_roughly(since.map_or(Uuid::nil(), earliest), None)
+            .await?,
     };
-    if let Started::Running(running) = api.store.start_backtest(&asked, &context).await? {
+    if let Started::Running(running) =
+        api.store.backtests().start_backtest(&asked, &context).await?
+    {
         let seen = reached(&api, &caller, &running.to_string()).await.is_ok();
         let problem = Problem::backtest_running();
         return Err(if seen { problem.backtest(running) } else { problem });
@@ -167,7 +173,7 @@ pub async fn backtest(
 /// The backtest that a path names, if the caller reaches its scene.
 async fn reached(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let run = api.store.backtest(id).await?.ok_or_else(Problem::not_found)?;
+    let run = api.store.backtests().backtest(id).await?.ok_or_else(Problem::not_found)?;
     if !caller.scenes.include_name(run.biz_type.as_deref().unwrap_or_default()) {
         return Err(Problem::not_found());
     }

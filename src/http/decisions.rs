@@ -25,7 +25,7 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let decisions = api.store.decisions_of(id).await?;
+    let decisions = api.store.results().decisions_of(id).await?;
     if decisions.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }

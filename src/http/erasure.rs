@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::purpose::require_purpose;
 use crate::domain::erasure::{REMAINING, Remaining};
 use crate::domain::ids::VerificationId;
-use crate::store::material::Receipt;
+use crate::store::erasure::Receipt;
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReceiptView {
@@ -60,7 +60,7 @@ pub async fn handler(
     let caller = api.keys.require(&headers, Scope::ErasuresWrite).await?;
     let id = api.visible_verification(&caller, &id).await?;
     let context = require_purpose(&api, &caller, &headers)?;
-    let receipt = api.store.erase(id, &context).await?.ok_or_else(Problem::not_found)?;
+    let receipt = api.store.erasures().erase(id, &context).await?.ok_or_else(Problem::not_found)?;
     api.signals.something_settled();
     api.signals.task_is_due();
     metrics::counter!("verdict_erasures_total").increment(1);

@@ -42,7 +42,7 @@ pub(super) async fn require_second_person(
     api.keys.require_still(headers, scope, std::time::Duration::ZERO).await?;
     let voter = Voter { key: caller.key_id, person };
     let id = api.ids.next(context.at);
-    Ok(match api.store.propose(id, call, voter, context).await? {
+    Ok(match api.store.proposals().propose(id, call, voter, context).await? {
         Proposed::Seconded(second) => Consent::Given(second),
         Proposed::Waits(proposed) => {
             tracing::info!(key = %caller.key_id, action = call.action(), "proposed");

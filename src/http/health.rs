@@ -107,9 +107,9 @@ async fn details(api: &Api) -> (bool, Details) {
     let queries = async {
         tokio::join!(
             api.store.schema_state(),
-            api.store.breaker(&api.account),
+            api.store.accounts().breaker(&api.account),
             api.store.takes_writes(),
-            api.store.installation(),
+            api.store.inspection().installation(),
         )
     };
     let (schema, breaker, writes, installation) =

@@ -71,7 +71,7 @@ pub async fn list(
     let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
     api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
-    let rows = api.store.images_of(id).await?;
+    let rows = api.store.images().images_of(id).await?;
     Ok(Json(ImagesView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
 }
 
@@ -111,7 +111,7 @@ pub async fn read(
             "This process has no vault.keys or no images.store; another one may serve it",
         ));
     };
-    let Some(found) = api.store.read_image(id, kind, &context).await? else {
+    let Some(found) = api.store.images().read_image(id, kind, &context).await? else {
         let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),

@@ -86,7 +86,7 @@ pub async fn handler(
     let vault = api.vault.as_ref().ok_or_else(|| {
         Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
     })?;
-    let Some(sealed) = api.store.read_material(id, &context).await? else {
+    let Some(sealed) = api.store.material().read_material(id, &context).await? else {
         let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),

@@ -84,7 +84,9 @@ pub async fn handler(State(api): State<Api>) -> Response {
     let deadline = Instant::now() + TIMEOUT;
     connections(&api);
     // The cheap queries first, so that a slow one does not time them out.
-    if let Some(breaker) = in_time("breaker", deadline, api.store.breaker(&api.account)).await {
+    if let Some(breaker) =
+        in_time("breaker", deadline, api.store.accounts().breaker(&api.account)).await
+    {
         for why in [Breaker::Credentials, Breaker::Clock, Breaker::Outage] {
             gauge!("verdict_breaker_open", "cause" => why.as_str()).set(u8::from(breaker == why));
         }
@@ -106,7 +108,8 @@ fn connections(api: &Api) {
 
 async fn work(api: &Api, deadline: Instant) {
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    let query = api.query_throttles.backlog.run("backlog", deadline, api.store.backlog());
+    let query =
+        api.query_throttles.backlog.run("backlog", deadline, api.store.metrics_queries().backlog());
     if let Some(backlog) = query.await {
         gauge!("verdict_queue_depth", "state" => "due").set(count(backlog.waiting));
         gauge!("verdict_queue_depth", "state" => "leased").set(count(backlog.leased));
@@ -114,7 +117,11 @@ async fn work(api: &Api, deadline: Instant) {
         gauge!("verdict_verifications", "state" => "pending").set(count(backlog.pending));
         gauge!("verdict_verifications", "state" => "unfinished").set(count(backlog.unfinished));
     }
-    let query = api.query_throttles.sources.run("sources", deadline, api.store.source_backlogs());
+    let query = api.query_throttles.sources.run(
+        "sources",
+        deadline,
+        api.store.metrics_queries().source_backlogs(),
+    );
     if let Some(backlogs) = query.await {
         let mut due: BTreeMap<String, i64> =
             api.sources.names().into_iter().map(|name| (name, 0)).collect();
@@ -128,11 +135,16 @@ async fn work(api: &Api, deadline: Instant) {
             gauge!("verdict_source_due", "source" => source).set(count(due));
         }
     }
-    let query = api.query_throttles.failed.run("failed", deadline, api.store.failed());
+    let query =
+        api.query_throttles.failed.run("failed", deadline, api.store.metrics_queries().failed());
     if let Some(failed) = query.await {
         gauge!("verdict_verifications", "state" => "failed").set(count(failed));
     }
-    let query = api.query_throttles.tasks.run("tasks", deadline, api.store.task_backlog());
+    let query = api.query_throttles.tasks.run(
+        "tasks",
+        deadline,
+        api.store.metrics_queries().task_backlog(),
+    );
     if let Some(tasks) = query.await {
         gauge!("verdict_tasks", "kind" => "archive").set(count(tasks.archive));
         gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
@@ -142,7 +154,7 @@ async fn work(api: &Api, deadline: Instant) {
 
 async fn vault_keys(api: &Api, deadline: Instant) {
     let Some(vault) = &api.vault else { return };
-    let query = in_time("vault-keys", deadline, api.store.vault_keys_in_use());
+    let query = in_time("vault-keys", deadline, api.store.vault_keys().vault_keys_in_use());
     let Some(needed) = query.await else { return };
     for key_id in vault.ring().ids() {
         let needs = u8::from(needed.iter().any(|id| id == key_id));

@@ -186,7 +186,7 @@ pub async fn many(
         scenes: caller.scenes.limit(),
         ..Filter::default()
     };
-    let refetched = api.store.refetch_many(&filter, api.window, &context).await?.len();
+    let refetched = api.store.listing().refetch_many(&filter, api.window, &context).await?.len();
     api.signals.work_is_due();
     tracing::info!(refetched, key = %caller.key_id, "refetch of many");
     let more = i64::try_from(refetched).is_ok_and(|refetched| refetched >= MAX_REFETCHED);

@@ -26,7 +26,7 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let results = api.store.results_of(id).await?;
+    let results = api.store.results().results_of(id).await?;
     if results.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }

@@ -16,7 +16,8 @@ pub(super) async fn seal(
         Problem::unavailable().detail("This process has no vault.keys to seal a note with")
     })?;
     // A decided verification has a data key, unless the person was erased a moment ago.
-    let (key_id, bytes) = api.store.data_key_of(id).await?.ok_or_else(Problem::decision_changed)?;
+    let (key_id, bytes) =
+        api.store.reviews().data_key_of(id).await?.ok_or_else(Problem::decision_changed)?;
     vault
         .open_data_key(id, &WrappedKey { key_id, bytes })
         .map_err(|error| error.to_string())

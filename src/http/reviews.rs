@@ -137,7 +137,7 @@ pub async fn give(
         key: caller.key_id,
         person: caller.person.clone(),
     };
-    let reviewed = api.store.review(&review, &context).await?;
+    let reviewed = api.store.reviews().review(&review, &context).await?;
     let status = match reviewed {
         Reviewed::Decided => StatusCode::CREATED,
         Reviewed::Proposed => StatusCode::ACCEPTED,
@@ -175,7 +175,7 @@ pub async fn list(
     let caller = api.keys.require(&headers, Scope::ReviewsWrite).await?;
     let id = api.visible_verification(&caller, &id).await?;
     let context = require_purpose(&api, &caller, &headers)?;
-    let reviews = api.store.read_reviews(id, &context).await?;
+    let reviews = api.store.reviews().read_reviews(id, &context).await?;
     if reviews.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }

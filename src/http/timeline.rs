@@ -104,7 +104,7 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let events = api.store.events_of(id).await?;
+    let events = api.store.timeline().events_of(id).await?;
     if events.is_empty() {
         api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
     }

@@ -111,7 +111,7 @@ pub async fn list(
         Some(text) => Some(cursor::read(&text, &filter).ok_or(wrong_cursor)?),
     };
     // One more row shows whether there are more.
-    let mut found = api.store.list(&filter, before, limit + 1).await?;
+    let mut found = api.store.listing().list(&filter, before, limit + 1).await?;
     let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     if more {
         found.pop();

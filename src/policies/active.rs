@@ -40,8 +40,8 @@ impl PolicySnapshot {
     /// The policies in use by the database. `None` where none is active, or where this version
     /// cannot compile one of them, which is logged.
     pub async fn load(store: &Store, cache: &PolicyCache) -> store::Result<Option<Self>> {
-        let newest_activation = store.newest_activation().await?;
-        let in_use = store.policies_in_use().await?;
+        let newest_activation = store.policies().newest_activation().await?;
+        let in_use = store.policies().policies_in_use().await?;
         let mut policies = Vec::with_capacity(in_use.len());
         for InUse { kind, biz_type, digest, body } in in_use {
             let Some(policy) = cache.compile(&digest, body).await else {
@@ -116,7 +116,7 @@ impl ActivePolicies {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let before = self.snapshot().newest_activation;
-            let outcome = match store.newest_activation().await {
+            let outcome = match store.policies().newest_activation().await {
                 Ok(newest) if newest == before || newest == refused => continue,
                 Ok(newest) => {
                     PolicySnapshot::load(store, &self.cache).await.map(|loaded| (newest, loaded))

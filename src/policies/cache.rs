@@ -22,7 +22,7 @@ impl PolicyCache {
         if let Some(known) = self.lock().get(digest) {
             return Ok(known.clone());
         }
-        match store.policy_text(digest).await? {
+        match store.policies().policy_text(digest).await? {
             Some(text) => Ok(self.compile(digest, text.body).await),
             // It may be added a moment later, so this is not remembered.
             None => Ok(None),

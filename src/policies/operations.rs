@@ -218,19 +218,19 @@ impl<'a> PolicyOperations<'a> {
         context: &AuditContext,
     ) -> Result<bool, PolicyError> {
         let (digest, name) = (policy.digest(), policy.name());
-        Ok(self.store.add_policy(digest, name, policy.text(), context).await?)
+        Ok(self.store.policies().add_policy(digest, name, policy.text(), context).await?)
     }
 
     /// Every policy. A caller that is limited to scenes sees what is in use there or in all scenes,
     /// and what was never in use.
     pub async fn list(&self, scenes: &Scenes) -> Result<Vec<Listed>, PolicyError> {
-        let mut in_use = self.store.policies_in_use().await?;
+        let mut in_use = self.store.policies().policies_in_use().await?;
         in_use.retain(|used| is_seen(scenes, &used.biz_type));
         let hidden = match scenes.names() {
-            Some(scenes) => self.store.policies_of_other_scenes(&scenes).await?,
+            Some(scenes) => self.store.policies().policies_of_other_scenes(&scenes).await?,
             None => Vec::new(),
         };
-        let policies = self.store.policies().await?;
+        let policies = self.store.policies().list().await?;
         let seen = policies.into_iter().filter(|policy| !hidden.contains(&policy.digest));
         let listed = seen.map(|policy| {
             let uses = in_use.iter().filter(|used| used.digest == policy.digest);
@@ -243,7 +243,7 @@ impl<'a> PolicyOperations<'a> {
 
     /// Every change of what is in use, newest first, as far as the caller's scenes reach.
     pub async fn activations(&self, scenes: &Scenes) -> Result<Vec<Activation>, PolicyError> {
-        let mut activations = self.store.activations().await?;
+        let mut activations = self.store.policies().activations().await?;
         activations.retain(|activation| is_seen(scenes, &activation.biz_type));
         Ok(activations)
     }
@@ -255,9 +255,9 @@ impl<'a> PolicyOperations<'a> {
         if !is_digest(digest) {
             return Err(PolicyError::Unknown);
         }
-        let found = self.store.policy_text(digest).await?.ok_or(PolicyError::Unknown)?;
+        let found = self.store.policies().policy_text(digest).await?.ok_or(PolicyError::Unknown)?;
         if let Some(scenes) = scenes.names() {
-            let hidden = self.store.policies_of_other_scenes(&scenes).await?;
+            let hidden = self.store.policies().policies_of_other_scenes(&scenes).await?;
             if hidden.iter().any(|other| other == digest) {
                 return Err(PolicyError::Unknown);
             }
@@ -277,7 +277,7 @@ impl<'a> PolicyOperations<'a> {
         scenes: &Scenes,
     ) -> Result<ShadowComparison, PolicyError> {
         let scenes = scenes.names();
-        let counts = self.store.shadow_counts(digest, scenes.as_deref()).await?;
+        let counts = self.store.policies().shadow_counts(digest, scenes.as_deref()).await?;
         let agrees = |count: &&ShadowCount| count.outcome == count.active_outcome;
         Ok(ShadowComparison {
             decisions: counts.iter().map(|count| count.count).sum(),
@@ -291,8 +291,12 @@ impl<'a> PolicyOperations<'a> {
     pub async fn to_agree_on(&self, change: &Change<'_>) -> Result<Option<String>, PolicyError> {
         let in_use = match *change {
             Change::Activate { policy, .. } => return Ok(Some(policy.to_owned())),
-            Change::Promote { scene } => self.store.policy_in_use(Use::Shadow, scene).await?,
-            Change::Deactivate { scene } => self.store.policy_in_use(Use::Active, scene).await?,
+            Change::Promote { scene } => {
+                self.store.policies().policy_in_use(Use::Shadow, scene).await?
+            }
+            Change::Deactivate { scene } => {
+                self.store.policies().policy_in_use(Use::Active, scene).await?
+            }
             Change::Shadow { .. } | Change::EndShadow { .. } | Change::RollBack { .. } => {
                 return Ok(None);
             }
@@ -319,19 +323,20 @@ impl<'a> PolicyOperations<'a> {
             Change::Shadow { scene, policy } => (Use::Shadow, scene, Some(policy)),
             Change::EndShadow { scene } => (Use::Shadow, scene, None),
             Change::Promote { scene } => {
-                let digest = self.store.promote_shadow(scene, agreed, context).await?;
+                let digest = self.store.policies().promote_shadow(scene, agreed, context).await?;
                 return digest.map(|digest| Applied::Now(Some(digest))).ok_or(refused);
             }
             Change::RollBack { scene } => {
-                let digest = self.store.roll_back_policy(scene, context).await?;
+                let digest = self.store.policies().roll_back_policy(scene, context).await?;
                 return digest.map(Applied::Now).ok_or(refused);
             }
             Change::Deactivate { scene } => {
-                let deactivated = self.store.deactivate_policy(scene, agreed, context).await?;
+                let deactivated =
+                    self.store.policies().deactivate_policy(scene, agreed, context).await?;
                 return deactivated.then_some(Applied::Now(None)).ok_or(refused);
             }
         };
-        match self.store.use_policy(kind, scene, policy, second, context).await? {
+        match self.store.policies().use_policy(kind, scene, policy, second, context).await? {
             Changed::Now => Ok(Applied::Now(policy.map(str::to_owned))),
             Changed::Before => Ok(Applied::Already),
             Changed::Refused if second.is_some() => Err(PolicyError::ProposalClosed),

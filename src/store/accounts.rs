@@ -39,36 +39,48 @@ impl Breaker {
     }
 }
 
+/// The provider account's breaker and budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Accounts<'a>(&'a Store);
+
 impl Store {
+    /// The provider account's breaker and budget.
+    pub fn accounts(&self) -> Accounts<'_> {
+        Accounts(self)
+    }
+}
+
+impl Accounts<'_> {
     /// Makes sure the account has a row, and lets an open breaker probe at once: a process that
     /// has just started may have come with better credentials.
-    pub async fn open_account(&self, account: &str) -> Result<()> {
-        self.run(|| async {
-            // accounts::open_account: one budget row for each account, whoever comes first; the
-            // account's row is made last, so that one without a budget cannot be seen.
-            open(account).execute(&self.pool).await.map(drop)
-        })
-        .await
+    pub async fn open_account(self, account: &str) -> Result<()> {
+        self.0
+            .run(|| async {
+                // accounts::open_account: one budget row for each account, whoever comes first; the
+                // account's row is made last, so that one without a budget cannot be seen.
+                open(account).execute(&self.0.pool).await.map(drop)
+            })
+            .await
     }
 
     /// Where the breaker stands.
-    pub async fn breaker(&self, account: &str) -> Result<Breaker> {
+    pub async fn breaker(self, account: &str) -> Result<Breaker> {
         let breaker: Option<String> =
-            self.run(|| breaker(account).fetch_optional(&self.pool)).await?;
+            self.0.run(|| breaker(account).fetch_optional(&self.0.pool)).await?;
         Ok(breaker.as_deref().map_or(Breaker::Closed, Breaker::parse))
     }
 
     /// A good answer: calls may go out again. Only called when something is on record, so the
     /// happy path does not touch this row.
-    pub async fn account_is_well(&self, account: &str) -> Result<()> {
-        self.run(|| async { close_breaker(account).execute(&self.pool).await.map(drop) }).await
+    pub async fn account_is_well(self, account: &str) -> Result<()> {
+        self.0.run(|| async { close_breaker(account).execute(&self.0.pool).await.map(drop) }).await
     }
 
     /// Opens the breaker, or keeps it open after a failed probe (`probing`). The next probe waits
     /// `first_probe`, doubled with every probe that failed, up to `longest`. `false`: it was open
     /// already.
     pub async fn trip(
-        &self,
+        self,
         account: &str,
         why: Breaker,
         probing: bool,
@@ -77,34 +89,43 @@ impl Store {
     ) -> Result<bool> {
         // accounts::trip: answers to calls sent before it opened must not push the probe away, so
         // while it is open only a failed probe counts as another trip.
-        self.once(async {
-            trip(account, why.as_str(), first_probe.as_secs_f64(), longest.as_secs_f64(), probing)
-                .execute(&self.pool)
+        self.0
+            .once(async {
+                trip(
+                    account,
+                    why.as_str(),
+                    first_probe.as_secs_f64(),
+                    longest.as_secs_f64(),
+                    probing,
+                )
+                .execute(&self.0.pool)
                 .await
                 .map(|done| done.rows_affected() == 1)
-        })
-        .await
+            })
+            .await
     }
 
     /// A probe brought no verdict on the account: the next one may go soon.
-    pub async fn probe_again(&self, account: &str, wait: Duration) -> Result<()> {
-        self.once(async {
-            probe_again(account, wait.as_secs_f64()).execute(&self.pool).await.map(drop)
-        })
-        .await
+    pub async fn probe_again(self, account: &str, wait: Duration) -> Result<()> {
+        self.0
+            .once(async {
+                probe_again(account, wait.as_secs_f64()).execute(&self.0.pool).await.map(drop)
+            })
+            .await
     }
 
     /// Counts one passing fault; answers how many came in a row.
-    pub async fn count_fault(&self, account: &str) -> Result<i32> {
-        self.once(count_fault(account).fetch_one(&self.pool)).await
+    pub async fn count_fault(self, account: &str) -> Result<i32> {
+        self.0.once(count_fault(account).fetch_one(&self.0.pool)).await
     }
 
     /// The provider throttled us: nobody calls for this long.
-    pub async fn pause(&self, account: &str, pause: Duration) -> Result<()> {
-        self.run(|| async {
-            pause_budget(account, pause.as_secs_f64()).execute(&self.pool).await.map(drop)
-        })
-        .await
+    pub async fn pause(self, account: &str, pause: Duration) -> Result<()> {
+        self.0
+            .run(|| async {
+                pause_budget(account, pause.as_secs_f64()).execute(&self.0.pool).await.map(drop)
+            })
+            .await
     }
 }
 

@@ -74,10 +74,21 @@ pub struct KeyTerms {
     pub expires_in_days: Option<i32>,
 }
 
+/// API keys of internal callers.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiKeys<'a>(&'a Store);
+
 impl Store {
+    /// API keys of internal callers.
+    pub fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys(self)
+    }
+}
+
+impl ApiKeys<'_> {
     /// Adds a key without limits that a program holds, on record.
     pub async fn add_api_key(
-        &self,
+        self,
         id: ApiKeyId,
         name: &str,
         digest: &[u8; 32],
@@ -89,7 +100,7 @@ impl Store {
 
     /// Adds a key, on record.
     pub async fn add_api_key_with(
-        &self,
+        self,
         id: ApiKeyId,
         name: &str,
         digest: &[u8; 32],
@@ -97,52 +108,54 @@ impl Store {
         terms: &KeyTerms,
         doing: &AuditContext,
     ) -> Result<()> {
-        self.run(|| async {
-            add((
-                id.0,
-                name,
-                &digest[..],
-                scopes,
-                doing.at,
-                &doing.actor,
-                terms.person.as_deref(),
-                terms.scenes.as_deref(),
-                terms.requests_per_second,
-                terms.expires_in_days,
-            ))
-            .execute(&self.pool)
+        self.0
+            .run(|| async {
+                add((
+                    id.0,
+                    name,
+                    &digest[..],
+                    scopes,
+                    doing.at,
+                    &doing.actor,
+                    terms.person.as_deref(),
+                    terms.scenes.as_deref(),
+                    terms.requests_per_second,
+                    terms.expires_in_days,
+                ))
+                .execute(&self.0.pool)
+                .await
+                .map(drop)
+            })
             .await
-            .map(drop)
-        })
-        .await
     }
 
     /// Every key that works now.
-    pub async fn working_api_keys(&self) -> Result<Vec<WorkingKey>> {
-        self.run(|| working().fetch_all(&self.pool)).await
+    pub async fn working_api_keys(self) -> Result<Vec<WorkingKey>> {
+        self.0.run(|| working().fetch_all(&self.0.pool)).await
     }
 
     /// Notes that a key was used, unless that was noted within the last five minutes.
-    pub async fn note_api_key_used(&self, id: ApiKeyId) -> Result<()> {
+    pub async fn note_api_key_used(self, id: ApiKeyId) -> Result<()> {
         // Many processes serve one key: the first of them writes.
-        self.run(|| async { note_used(id.0).execute(&self.pool).await.map(drop) }).await
+        self.0.run(|| async { note_used(id.0).execute(&self.0.pool).await.map(drop) }).await
     }
 
     /// All keys, revoked ones included, oldest first.
-    pub async fn list_api_keys(&self) -> Result<Vec<ApiKey>> {
-        self.run(|| list().fetch_all(&self.pool)).await
+    pub async fn list_api_keys(self) -> Result<Vec<ApiKey>> {
+        self.0.run(|| list().fetch_all(&self.0.pool)).await
     }
 
     /// Ends a key, on record; `false` if there is no such key still good.
-    pub async fn revoke_api_key(&self, id: ApiKeyId, doing: &AuditContext) -> Result<bool> {
+    pub async fn revoke_api_key(self, id: ApiKeyId, doing: &AuditContext) -> Result<bool> {
         // Not repeated: a second try would find the first one's work and call it missing.
-        self.once(async {
-            revoke(id.0, doing.at, &doing.actor)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
-        })
-        .await
+        self.0
+            .once(async {
+                revoke(id.0, doing.at, &doing.actor)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(|done| done.rows_affected() == 1)
+            })
+            .await
     }
 }
 

@@ -57,69 +57,87 @@ pub struct AuditCheckpoint {
     pub mac: Vec<u8>,
 }
 
+/// The audit chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit<'a>(&'a Store);
+
 impl Store {
+    /// The audit chain.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(self)
+    }
+}
+
+impl Audit<'_> {
     /// Adds one row. What is done to rows of ours is recorded by the statement that does it; this
     /// is for what is done elsewhere.
     pub async fn record(
-        &self,
+        self,
         doing: &AuditContext,
         action: &str,
         subject: Option<Uuid>,
         details: Option<&str>,
     ) -> Result<()> {
-        self.once(async {
-            add(doing.at, &doing.actor, action, subject, doing.purpose.as_deref(), details)
-                .execute(&self.pool)
-                .await
-                .map(drop)
-        })
-        .await
+        self.0
+            .once(async {
+                add(doing.at, &doing.actor, action, subject, doing.purpose.as_deref(), details)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(drop)
+            })
+            .await
     }
 
     /// The rows after a position, in order, at most `limit`; those about one subject only, if one
     /// is named.
     pub async fn audit_after(
-        &self,
+        self,
         position: i64,
         subject: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<AuditRow>> {
-        self.run(|| after(position, subject, limit).fetch_all(&self.pool)).await
+        self.0.run(|| after(position, subject, limit).fetch_all(&self.0.pool)).await
     }
 
     /// Position and digest of the newest row, as the chain's head says.
-    pub async fn audit_head(&self) -> Result<(i64, Vec<u8>)> {
-        self.run(|| head().fetch_one(&self.pool)).await
+    pub async fn audit_head(self) -> Result<(i64, Vec<u8>)> {
+        self.0.run(|| head().fetch_one(&self.0.pool)).await
     }
 
     /// Whether nobody is on record: a service has seeded the policy, and that is all.
-    pub async fn audit_is_only_the_seed(&self) -> Result<bool> {
-        self.run(|| is_only_the_seed().fetch_one(&self.pool)).await
+    pub async fn audit_is_only_the_seed(self) -> Result<bool> {
+        self.0.run(|| is_only_the_seed().fetch_one(&self.0.pool)).await
     }
 
     /// The newest checkpoint's position; 0 if there is none.
-    pub async fn audit_checkpointed_to(&self) -> Result<i64> {
-        self.run(|| checkpointed_to().fetch_one(&self.pool)).await
+    pub async fn audit_checkpointed_to(self) -> Result<i64> {
+        self.0.run(|| checkpointed_to().fetch_one(&self.0.pool)).await
     }
 
     /// Keeps a checkpoint; several processes may make the same.
-    pub async fn add_audit_checkpoint(&self, checkpoint: &AuditCheckpoint) -> Result<()> {
-        self.run(|| async {
-            add_checkpoint(checkpoint.position, checkpoint.at, &checkpoint.digest, &checkpoint.mac)
-                .execute(&self.pool)
+    pub async fn add_audit_checkpoint(self, checkpoint: &AuditCheckpoint) -> Result<()> {
+        self.0
+            .run(|| async {
+                add_checkpoint(
+                    checkpoint.position,
+                    checkpoint.at,
+                    &checkpoint.digest,
+                    &checkpoint.mac,
+                )
+                .execute(&self.0.pool)
                 .await
                 .map(drop)
-        })
-        .await
+            })
+            .await
     }
 
     /// The checkpoints after a position, in order, at most `limit`.
     pub async fn audit_checkpoints_after(
-        &self,
+        self,
         position: i64,
         limit: i64,
     ) -> Result<Vec<AuditCheckpoint>> {
-        self.run(|| checkpoints_after(position, limit).fetch_all(&self.pool)).await
+        self.0.run(|| checkpoints_after(position, limit).fetch_all(&self.0.pool)).await
     }
 }
 

@@ -67,10 +67,21 @@ pub enum Started {
     Running(Uuid),
 }
 
+/// Backtests started over the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Backtests<'a>(&'a Store);
+
 impl Store {
+    /// Backtests started over the API.
+    pub fn backtests(&self) -> Backtests<'_> {
+        Backtests(self)
+    }
+}
+
+impl Backtests<'_> {
     /// Has a backtest run by whichever worker comes first, unless another is running.
     pub async fn start_backtest(
-        &self,
+        self,
         asked: &BacktestAsked<'_>,
         doing: &AuditContext,
     ) -> Result<Started> {
@@ -88,54 +99,56 @@ impl Store {
     }
 
     async fn try_to_start_backtest(
-        &self,
+        self,
         asked: &BacktestAsked<'_>,
         doing: &AuditContext,
     ) -> Result<(bool, Option<Uuid>)> {
         // backtests::start: the run, its work and the record of who wanted it commit together. At
         // most one is running: `backtests_one_running`, and those of earlier versions are seen.
-        self.once(
-            start((
-                asked.id,
-                asked.digest,
-                asked.since,
-                asked.biz_type,
-                &doing.actor,
-                doing.at,
-                asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest),
-                asked.roughly,
-                doing.purpose.as_deref(),
-            ))
-            .fetch_one(&self.pool),
-        )
-        .await
+        self.0
+            .once(
+                start((
+                    asked.id,
+                    asked.digest,
+                    asked.since,
+                    asked.biz_type,
+                    &doing.actor,
+                    doing.at,
+                    asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest),
+                    asked.roughly,
+                    doing.purpose.as_deref(),
+                ))
+                .fetch_one(&self.0.pool),
+            )
+            .await
     }
 
     /// Claims the oldest running backtest, if nobody works on it. Others wait until it is done,
     /// however many there are from earlier versions: so one runs at a time, in all processes
     /// together. `token` must be fresh.
-    pub async fn claim_backtest(&self, lease: Duration, token: LeaseToken) -> Result<Option<Task>> {
+    pub async fn claim_backtest(self, lease: Duration, token: LeaseToken) -> Result<Option<Task>> {
         // backtests::claim: leased and fenced like every task.
-        let row = self.once(claim(lease.as_secs_f64(), token.0).fetch_optional(&self.pool)).await?;
+        let row =
+            self.0.once(claim(lease.as_secs_f64(), token.0).fetch_optional(&self.0.pool)).await?;
         row.map(|row| task(&row, token)).transpose()
     }
 
     /// Ends a backtest that cannot go on; what it found so far stays. `false`: the lease was lost.
-    pub async fn backtest_failed(&self, task: &Task, now: OffsetDateTime) -> Result<bool> {
+    pub async fn backtest_failed(self, task: &Task, now: OffsetDateTime) -> Result<bool> {
         // backtests::failed: fenced; the work ends with the run.
         let held: i64 =
-            self.once(fail(task.id, task.lease_token.0, now).fetch_one(&self.pool)).await?;
+            self.0.once(fail(task.id, task.lease_token.0, now).fetch_one(&self.0.pool)).await?;
         Ok(held > 0)
     }
 
     /// One backtest.
-    pub async fn backtest(&self, id: Uuid) -> Result<Option<Backtest>> {
-        self.run(|| find(id).fetch_optional(&self.pool)).await
+    pub async fn backtest(self, id: Uuid) -> Result<Option<Backtest>> {
+        self.0.run(|| find(id).fetch_optional(&self.0.pool)).await
     }
 
     /// Notes how far a backtest has come; its work ends with its state. `false`: the lease was lost.
     pub async fn backtest_went_on(
-        &self,
+        self,
         task: &Task,
         state: &str,
         (after, looked_at): (Uuid, u64),
@@ -144,6 +157,7 @@ impl Store {
     ) -> Result<bool> {
         // backtests::went_on: fenced, so that pages are counted once, whoever died.
         let held: i64 = self
+            .0
             .once(
                 note_progress(
                     task.id,
@@ -154,7 +168,7 @@ impl Store {
                     now,
                     i64::try_from(looked_at).unwrap_or(i64::MAX),
                 )
-                .fetch_one(&self.pool),
+                .fetch_one(&self.0.pool),
             )
             .await?;
         Ok(held > 0)

@@ -101,32 +101,43 @@ pub struct PastAnswer {
     pub erased: bool,
 }
 
+/// The past, a page at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a>(&'a Store);
+
 impl Store {
+    /// The past, a page at a time.
+    pub fn history(&self) -> History<'_> {
+        History(self)
+    }
+}
+
+impl History<'_> {
     /// The next answers after an id, with what a policy decided about them. Where one was decided
     /// upon again, only the newest decision of a policy counts: what a person made of it says
     /// nothing about policies.
-    pub async fn past_after(&self, after: Uuid, limit: i64) -> Result<Page<Past>> {
-        let rows = self.run(|| find_past(after, limit).fetch_all(&self.pool)).await?;
+    pub async fn past_after(self, after: Uuid, limit: i64) -> Result<Page<Past>> {
+        let rows = self.0.run(|| find_past(after, limit).fetch_all(&self.0.pool)).await?;
         page(&rows, past)
     }
 
     /// The next decisions by policies after an id, with all they were made of.
-    pub async fn past_in_full_after(&self, after: Uuid, limit: i64) -> Result<Page<PastInFull>> {
-        let rows = self.run(|| find_past_in_full(after, limit).fetch_all(&self.pool)).await?;
+    pub async fn past_in_full_after(self, after: Uuid, limit: i64) -> Result<Page<PastInFull>> {
+        let rows = self.0.run(|| find_past_in_full(after, limit).fetch_all(&self.0.pool)).await?;
         page(&rows, past_in_full)
     }
 
     /// The next answers after an id with the decisions of policies about them that stand, whatever
     /// became of their verifications since. Those of erased persons are marked, to be counted only.
-    pub async fn standing_after(&self, after: Uuid, limit: i64) -> Result<Page<Standing>> {
-        let rows = self.run(|| find_standing(after, limit).fetch_all(&self.pool)).await?;
+    pub async fn standing_after(self, after: Uuid, limit: i64) -> Result<Page<Standing>> {
+        let rows = self.0.run(|| find_standing(after, limit).fetch_all(&self.0.pool)).await?;
         page(&rows, standing)
     }
 
     /// Writes new decisions in place of standing ones that still stand; answers how many did.
     /// `None`, and nothing is written: what is in use has changed since activation `as_of`.
     pub async fn decide_again(
-        &self,
+        self,
         new: &[(Standing, StoredDecision)],
         as_of: i64,
         now: OffsetDateTime,
@@ -150,20 +161,21 @@ impl Store {
         // it replaces: what was decided meanwhile, or erased, stays. The old decision stays too,
         // as history.
         let (fits, written): (bool, i64) =
-            self.once(decide_again(Json(&rows[..]), now, as_of).fetch_one(&self.pool)).await?;
+            self.0.once(decide_again(Json(&rows[..]), now, as_of).fetch_one(&self.0.pool)).await?;
         Ok(fits.then_some(u64::try_from(written).unwrap_or(0)))
     }
 
     /// The next answers with a status after an id.
-    pub async fn answers_after(&self, after: Uuid, limit: i64) -> Result<Vec<PastAnswer>> {
-        let rows = self.run(|| find_answers(after, limit).fetch_all(&self.pool)).await?;
+    pub async fn answers_after(self, after: Uuid, limit: i64) -> Result<Vec<PastAnswer>> {
+        let rows = self.0.run(|| find_answers(after, limit).fetch_all(&self.0.pool)).await?;
         rows.iter().map(past_answer).collect()
     }
 
     /// Roughly how many answers came in a time, as Postgres estimates it.
-    pub async fn answers_roughly(&self, from: Uuid, to: Option<Uuid>) -> Result<i64> {
+    pub async fn answers_roughly(self, from: Uuid, to: Option<Uuid>) -> Result<i64> {
         let Json(plan): Json<serde_json::Value> = self
-            .run(|| explain_answers(from, to.unwrap_or(Uuid::max())).fetch_one(&self.pool))
+            .0
+            .run(|| explain_answers(from, to.unwrap_or(Uuid::max())).fetch_one(&self.0.pool))
             .await?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64).unwrap_or(0))
     }

@@ -104,39 +104,51 @@ pub struct ImageRow {
 /// Persons are counted up to here: the last threshold is below.
 const MOST_PERSONS: i64 = 120_000;
 
+/// Images that are kept, and who read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a>(&'a Store);
+
 impl Store {
+    /// Images that are kept, and who read them.
+    pub fn images(&self) -> Images<'_> {
+        Images(self)
+    }
+}
+
+impl Images<'_> {
     /// The newest archived image of a kind; that it was read is recorded by the same statement.
     pub async fn read_image(
-        &self,
+        self,
         id: VerificationId,
         kind: ImageKind,
         doing: &AuditContext,
     ) -> Result<Option<ArchivedImage>> {
         // images::read: nobody learns where an image is unless the reading is on record.
-        self.once(
-            read_archived(
-                id.0,
-                doing.at,
-                &doing.actor,
-                doing.purpose.as_deref(),
-                &kind.to_string(),
+        self.0
+            .once(
+                read_archived(
+                    id.0,
+                    doing.at,
+                    &doing.actor,
+                    doing.purpose.as_deref(),
+                    &kind.to_string(),
+                )
+                .fetch_optional(&self.0.pool),
             )
-            .fetch_optional(&self.pool),
-        )
-        .await
+            .await
     }
 
     /// All images of a verification, oldest answer first, and the answers whose images are still
     /// to be fetched (kind `all`, state `pending`).
-    pub async fn images_of(&self, id: VerificationId) -> Result<Vec<ImageRow>> {
-        self.run(|| find_images(id.0).fetch_all(&self.pool)).await
+    pub async fn images_of(self, id: VerificationId) -> Result<Vec<ImageRow>> {
+        self.0.run(|| find_images(id.0).fetch_all(&self.0.pool)).await
     }
 
     /// Distinct persons whose faces are kept; counting stops at 120,000.
-    pub async fn persons_with_faces(&self) -> Result<i64> {
+    pub async fn persons_with_faces(self) -> Result<i64> {
         // images::persons: goes through the index from one person to the next, however many faces
         // each has.
-        self.run(|| count_persons(MOST_PERSONS).fetch_one(&self.pool)).await
+        self.0.run(|| count_persons(MOST_PERSONS).fetch_one(&self.0.pool)).await
     }
 }
 

@@ -81,68 +81,79 @@ pub struct Right {
     pub privilege: String,
 }
 
+/// What `verdict doctor` asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection<'a>(&'a Store);
+
 impl Store {
+    /// What `verdict doctor` asks.
+    pub fn inspection(&self) -> Inspection<'_> {
+        Inspection(self)
+    }
+}
+
+impl Inspection<'_> {
     /// Connects once, past the pool, which would try again until its time is over and then not
     /// say why.
-    pub async fn connect_once(&self) -> Result<()> {
-        let by_socket = is_socket(self.connect_options());
+    pub async fn connect_once(self) -> Result<()> {
+        let by_socket = is_socket(self.0.connect_options());
         let connecting = async {
             // A failed connection is the outcome here, and no error of a statement.
-            Ok(match PgConnection::connect_with(self.connect_options()).await {
+            Ok(match PgConnection::connect_with(self.0.connect_options()).await {
                 Ok(connection) => connection.close().await.map_err(Error::from),
                 Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
             })
         };
-        self.once(connecting).await?
+        self.0.once(connecting).await?
     }
 
     /// The server, and who we are to it.
-    pub async fn inspect_server(&self) -> Result<Server> {
-        self.run(|| server().fetch_one(&self.pool)).await
+    pub async fn inspect_server(self) -> Result<Server> {
+        self.0.run(|| server().fetch_one(&self.0.pool)).await
     }
 
     /// Identifies this database without its address. Queried once.
-    pub async fn installation(&self) -> Result<String> {
-        if let Some(known) = self.installation.get() {
+    pub async fn installation(self) -> Result<String> {
+        if let Some(known) = self.0.installation.get() {
             return Ok(known.clone());
         }
-        let found: String = self.run(|| installation().fetch_one(&self.pool)).await?;
-        Ok(self.installation.get_or_init(|| found).clone())
+        let found: String = self.0.run(|| installation().fetch_one(&self.0.pool)).await?;
+        Ok(self.0.installation.get_or_init(|| found).clone())
     }
 
     /// The owner of the schema, and whether our role can create objects.
-    pub async fn ownership(&self) -> Result<Ownership> {
-        self.run(|| ownership().fetch_one(&self.pool)).await
+    pub async fn ownership(self) -> Result<Ownership> {
+        self.0.run(|| ownership().fetch_one(&self.0.pool)).await
     }
 
     /// The clock by which work falls due.
-    pub async fn database_now(&self) -> Result<OffsetDateTime> {
-        self.run(|| now().fetch_one(&self.pool)).await
+    pub async fn database_now(self) -> Result<OffsetDateTime> {
+        self.0.run(|| now().fetch_one(&self.0.pool)).await
     }
 
     /// Transactions open for longer than `seconds`.
-    pub async fn long_transactions(&self, seconds: f64) -> Result<LongTransactions> {
-        self.run(|| long_transactions(seconds).fetch_one(&self.pool)).await
+    pub async fn long_transactions(self, seconds: f64) -> Result<LongTransactions> {
+        self.0.run(|| long_transactions(seconds).fetch_one(&self.0.pool)).await
     }
 
     /// Those of these rights that our role does not have.
-    pub async fn missing_rights(&self, rights: &[Right]) -> Result<Vec<String>> {
+    pub async fn missing_rights(self, rights: &[Right]) -> Result<Vec<String>> {
         let tables: Vec<&str> = rights.iter().map(|right| right.table.as_str()).collect();
         let columns: Vec<Option<&str>> =
             rights.iter().map(|right| right.column.as_deref()).collect();
         let privileges: Vec<&str> = rights.iter().map(|right| right.privilege.as_str()).collect();
-        self.run(|| missing_rights(&tables, &columns, &privileges).fetch_all(&self.pool)).await
+        self.0.run(|| missing_rights(&tables, &columns, &privileges).fetch_all(&self.0.pool)).await
     }
 
     /// The breaker of this account, if it is open.
-    pub async fn open_breaker(&self, account: &str) -> Result<Option<OpenBreaker>> {
-        self.run(|| open_breaker(account).fetch_optional(&self.pool)).await
+    pub async fn open_breaker(self, account: &str) -> Result<Option<OpenBreaker>> {
+        self.0.run(|| open_breaker(account).fetch_optional(&self.0.pool)).await
     }
 
     /// How many verifications were given up. No index has them, so the server stops counting
     /// after three seconds; `None` then.
-    pub async fn given_up(&self) -> Result<Option<i64>> {
-        let counted = self.once(count_failed().fetch_one(&self.pool)).await;
+    pub async fn given_up(self) -> Result<Option<i64>> {
+        let counted = self.0.once(count_failed().fetch_one(&self.0.pool)).await;
         match counted {
             Err(super::Error::Refused { code, .. }) if code == "57014" => Ok(None),
             other => Ok(Some(other?.try_get(0)?)),
@@ -150,13 +161,13 @@ impl Store {
     }
 
     /// Indexes whose building was cut short.
-    pub async fn invalid_indexes(&self) -> Result<Vec<String>> {
-        self.run(|| invalid_indexes().fetch_all(&self.pool)).await
+    pub async fn invalid_indexes(self) -> Result<Vec<String>> {
+        self.0.run(|| invalid_indexes().fetch_all(&self.0.pool)).await
     }
 
     /// A scene that this installation has verified somebody in.
-    pub async fn a_scene(&self) -> Result<Option<String>> {
-        self.run(|| newest_scene().fetch_optional(&self.pool)).await
+    pub async fn a_scene(self) -> Result<Option<String>> {
+        self.0.run(|| newest_scene().fetch_optional(&self.0.pool)).await
     }
 }
 

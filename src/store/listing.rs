@@ -46,58 +46,75 @@ pub struct Filter {
 /// Most that one call makes due again: its rows stay locked meanwhile, and each is put on record.
 pub const MAX_REFETCHED: i64 = 500;
 
+/// Lists of verifications, and refetches of many.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a>(&'a Store);
+
 impl Store {
+    /// Lists of verifications, and refetches of many.
+    pub fn listing(&self) -> Listing<'_> {
+        Listing(self)
+    }
+}
+
+impl Listing<'_> {
     /// The next verifications before a cursor, newest first.
     pub async fn list(
-        &self,
+        self,
         filter: &Filter,
         before: Option<VerificationId>,
         limit: i64,
     ) -> Result<Vec<Verification>> {
         let rows = self
-            .run(|| async { page(filter, before, limit).build().fetch_all(&self.pool).await })
+            .0
+            .run(|| async { page(filter, before, limit).build().fetch_all(&self.0.pool).await })
             .await?;
         let mut page: Vec<Verification> = rows.iter().map(verification).collect::<Result<_>>()?;
-        self.explain_failures(page.iter_mut()).await?;
+        self.0.explain_failures(page.iter_mut()).await?;
         Ok(page)
     }
 
     /// How many a refetch at that moment would make due, counted up to `most`.
     pub async fn count_refetchable(
-        &self,
+        self,
         filter: &Filter,
         at: OffsetDateTime,
         most: i64,
     ) -> Result<i64> {
-        self.run(|| async {
-            count(filter, at, most).build_query_scalar().fetch_one(&self.pool).await
-        })
-        .await
+        self.0
+            .run(|| async {
+                count(filter, at, most).build_query_scalar().fetch_one(&self.0.pool).await
+            })
+            .await
     }
 
     /// Makes verifications due again that were given up (`failed`, `expired`), oldest first, at
     /// most [`MAX_REFETCHED`]; answers which. Those that were given up after `doing.at` are left
     /// alone: whoever goes on until none is left must come to an end.
     pub async fn refetch_many(
-        &self,
+        self,
         filter: &Filter,
         window: Duration,
         doing: &AuditContext,
     ) -> Result<Vec<VerificationId>> {
         // Repeated, it finds others.
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let mut chosen = choose(filter, doing.at, MAX_REFETCHED);
-            let chosen: Vec<Uuid> = chosen.build_query_scalar().fetch_all(&mut transaction).await?;
-            let locked = lock(&chosen).fetch_all(&mut transaction).await?;
-            let (at, purpose) = (doing.at, doing.purpose.as_deref());
-            // The record comes first: the database refuses to reopen what is not on record.
-            record_refetches(at, &doing.actor, purpose, &locked).execute(&mut transaction).await?;
-            make_due(&locked, at, window.as_secs_f64()).execute(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(locked.into_iter().map(VerificationId).collect())
-        })
-        .await
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let mut chosen = choose(filter, doing.at, MAX_REFETCHED);
+                let chosen: Vec<Uuid> =
+                    chosen.build_query_scalar().fetch_all(&mut transaction).await?;
+                let locked = lock(&chosen).fetch_all(&mut transaction).await?;
+                let (at, purpose) = (doing.at, doing.purpose.as_deref());
+                // The record comes first: the database refuses to reopen what is not on record.
+                record_refetches(at, &doing.actor, purpose, &locked)
+                    .execute(&mut transaction)
+                    .await?;
+                make_due(&locked, at, window.as_secs_f64()).execute(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(locked.into_iter().map(VerificationId).collect())
+            })
+            .await
     }
 }
 

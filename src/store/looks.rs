@@ -88,40 +88,51 @@ impl Invariant {
     }
 }
 
+/// Queries for the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsQueries<'a>(&'a Store);
+
 impl Store {
+    /// Queries for the metrics.
+    pub fn metrics_queries(&self) -> MetricsQueries<'_> {
+        MetricsQueries(self)
+    }
+}
+
+impl MetricsQueries<'_> {
     /// What is open, and for how long the oldest has been due.
-    pub async fn backlog(&self) -> Result<Backlog> {
+    pub async fn backlog(self) -> Result<Backlog> {
         self.count(backlog()).await
     }
 
     /// How much of what is due belongs to which source.
-    pub async fn source_backlogs(&self) -> Result<Vec<SourceBacklog>> {
+    pub async fn source_backlogs(self) -> Result<Vec<SourceBacklog>> {
         self.count_all(source_backlogs()).await
     }
 
     /// How many have failed.
-    pub async fn failed(&self) -> Result<i64> {
+    pub async fn failed(self) -> Result<i64> {
         self.count(failed()).await.map(|(failed,)| failed)
     }
 
     /// What is to be done after answers.
-    pub async fn task_backlog(&self) -> Result<TaskBacklog> {
+    pub async fn task_backlog(self) -> Result<TaskBacklog> {
         self.count(task_backlog()).await
     }
 
     /// How often this is violated, as far as one query can tell.
-    pub async fn violations(&self, invariant: Invariant) -> Result<i64> {
+    pub async fn violations(self, invariant: Invariant) -> Result<i64> {
         self.count(invariant.query()).await.map(|(violations,)| violations)
     }
 
     /// How far the account's granted calls reach beyond now; 0: there is room.
-    pub async fn budget_ahead(&self, account: &str) -> Result<f64> {
+    pub async fn budget_ahead(self, account: &str) -> Result<f64> {
         let ahead: Option<f64> =
-            self.run(|| budget_ahead(account).fetch_optional(&self.pool)).await?;
+            self.0.run(|| budget_ahead(account).fetch_optional(&self.0.pool)).await?;
         Ok(ahead.unwrap_or(0.0))
     }
 
-    async fn count<T>(&self, query: RawSql) -> Result<T>
+    async fn count<T>(self, query: RawSql) -> Result<T>
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
@@ -129,11 +140,11 @@ impl Store {
         counted.into_iter().next().ok_or(Error::Inconsistent("a count answers with no row"))
     }
 
-    async fn count_all<T>(&self, query: RawSql) -> Result<Vec<T>>
+    async fn count_all<T>(self, query: RawSql) -> Result<Vec<T>>
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
-        let rows = self.once(query.fetch_all(&self.pool)).await?;
+        let rows = self.0.once(query.fetch_all(&self.0.pool)).await?;
         Ok(rows.iter().map(T::from_row).collect::<std::result::Result<_, _>>()?)
     }
 }

@@ -1,8 +1,8 @@
 //! All SQL, one file per table family; each statement says what it protects.
 //!
-//! On the hot path every write is one statement in autocommit: it happens whole or not at all and
-//! costs one round trip. [`group_commit`] lets one commit serve many callers. Elsewhere a write of
-//! several parts is a short transaction of plain statements (`transaction.rs`).
+//! On the hot path ([`hot`]) every write is one statement in autocommit: it happens whole or not at
+//! all and costs one round trip. Elsewhere a write of several parts is a short transaction of plain
+//! statements (`transaction.rs`).
 
 mod error;
 mod ownership;
@@ -15,22 +15,20 @@ mod tls;
 mod transaction;
 pub mod accounts;
 pub mod api_keys;
+pub mod archiving;
 pub mod audit;
 pub mod backtests;
-pub mod callbacks;
-pub mod claims;
-pub mod completions;
-pub mod expiring_leases;
-pub mod group_commit;
+pub mod erasure;
 pub mod history;
+pub mod hot;
 pub mod images;
 pub mod listing;
 pub mod looks;
 pub mod inspection;
 pub mod material;
-pub mod past;
 pub mod policies;
 pub mod proposals;
+pub mod results;
 pub mod retention;
 pub mod reviews;
 pub mod signals;
@@ -38,6 +36,8 @@ pub mod tasks;
 pub mod timeline;
 pub mod vault_keys;
 pub mod verifications;
+
+pub use hot::{callbacks, claims, completions, expiring_leases, group_commit, past};
 
 pub use error::{Error, Outage, Place, Result};
 pub use pool::{Settings, Store};
@@ -51,12 +51,10 @@ pub fn all_statements() -> Vec<&'static Statement> {
     let modules = [
         accounts::STATEMENTS,
         api_keys::STATEMENTS,
+        archiving::STATEMENTS,
         audit::STATEMENTS,
         backtests::STATEMENTS,
-        callbacks::STATEMENTS,
-        claims::STATEMENTS,
-        completions::STATEMENTS,
-        expiring_leases::STATEMENTS,
+        erasure::STATEMENTS,
         history::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,
@@ -64,10 +62,10 @@ pub fn all_statements() -> Vec<&'static Statement> {
         looks::STATEMENTS,
         material::STATEMENTS,
         ownership::STATEMENTS,
-        past::STATEMENTS,
         policies::STATEMENTS,
         pool::STATEMENTS,
         proposals::STATEMENTS,
+        results::STATEMENTS,
         retention::STATEMENTS,
         reviews::STATEMENTS,
         schema::STATEMENTS,
@@ -78,5 +76,5 @@ pub fn all_statements() -> Vec<&'static Statement> {
         vault_keys::STATEMENTS,
         verifications::STATEMENTS,
     ];
-    modules.into_iter().flatten().collect()
+    modules.into_iter().chain(hot::STATEMENTS).flatten().collect()
 }

@@ -114,10 +114,21 @@ pub struct Agreed<'a> {
 /// statement may.
 pub const MOST_COMPARED: i64 = 100_000;
 
+/// Policies, and which are in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a>(&'a Store);
+
 impl Store {
+    /// Policies, and which are in use.
+    pub fn policies(&self) -> Policies<'_> {
+        Policies(self)
+    }
+}
+
+impl Policies<'_> {
     /// Adds a policy and makes it active, if none is yet; a database that has one keeps its own.
     pub async fn seed_policy(
-        &self,
+        self,
         digest: &str,
         name: &str,
         body: &str,
@@ -125,71 +136,75 @@ impl Store {
     ) -> Result<bool> {
         // `count_activations` makes the second of two replicas that start together see the first
         // one's activation.
-        self.run(|| async {
-            let mut transaction = self.pool.begin().await?;
-            let is_empty = count_activations().fetch_one(&mut transaction).await? == 0;
-            if is_empty {
-                add_text(digest, name, body, now).execute(&mut transaction).await?;
-                record_seed(now, digest).execute(&mut transaction).await?;
-                activate_seed(digest, now).execute(&mut transaction).await?;
-            }
-            transaction.commit().await?;
-            Ok(is_empty)
-        })
-        .await
+        self.0
+            .run(|| async {
+                let mut transaction = self.0.pool.begin().await?;
+                let is_empty = count_activations().fetch_one(&mut transaction).await? == 0;
+                if is_empty {
+                    add_text(digest, name, body, now).execute(&mut transaction).await?;
+                    record_seed(now, digest).execute(&mut transaction).await?;
+                    activate_seed(digest, now).execute(&mut transaction).await?;
+                }
+                transaction.commit().await?;
+                Ok(is_empty)
+            })
+            .await
     }
 
     /// Adds a policy text that was checked; `false`: it was there already.
     pub async fn add_policy(
-        &self,
+        self,
         digest: &str,
         name: &str,
         body: &str,
         doing: &AuditContext,
     ) -> Result<bool> {
         // policies::add: a text is added once, and who added it is on record.
-        self.run(|| {
-            add(digest, name, body, doing.at, &doing.actor, doing.purpose.as_deref())
-                .fetch_one(&self.pool)
-        })
-        .await
+        self.0
+            .run(|| {
+                add(digest, name, body, doing.at, &doing.actor, doing.purpose.as_deref())
+                    .fetch_one(&self.0.pool)
+            })
+            .await
     }
 
     /// Has a policy used from now on, or, for shadows and scenes, none.
     pub async fn use_policy(
-        &self,
+        self,
         kind: Use,
         biz_type: &str,
         digest: Option<&str>,
         second: Option<&Second>,
         doing: &AuditContext,
     ) -> Result<Changed> {
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let change = Change { kind, biz_type, digest, second, doing };
-            let changed = activate(&mut transaction, &change).await?;
-            transaction.commit().await?;
-            Ok(changed)
-        })
-        .await
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let change = Change { kind, biz_type, digest, second, doing };
+                let changed = activate(&mut transaction, &change).await?;
+                transaction.commit().await?;
+                Ok(changed)
+            })
+            .await
     }
 
     /// Makes the shadow of a scene the active policy, and ends the shadow; the digest. `None`:
     /// there is no shadow, or not the one that two persons agreed on, or the second person's consent
     /// does not count any more.
     pub async fn promote_shadow(
-        &self,
+        self,
         biz_type: &str,
         agreed: Option<Agreed<'_>>,
         doing: &AuditContext,
     ) -> Result<Option<String>> {
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let shadow = promote(&mut transaction, biz_type, agreed, doing).await?;
-            transaction.commit().await?;
-            Ok(shadow)
-        })
-        .await
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let shadow = promote(&mut transaction, biz_type, agreed, doing).await?;
+                transaction.commit().await?;
+                Ok(shadow)
+            })
+            .await
     }
 
     /// Activates again what was active in a scene before the policy that is now; its digest, or
@@ -198,96 +213,100 @@ impl Store {
     /// What was rolled back is gone: the next rollback goes back from what counts again, not to
     /// what did not prove good.
     pub async fn roll_back_policy(
-        &self,
+        self,
         biz_type: &str,
         doing: &AuditContext,
     ) -> Result<Option<Option<String>>> {
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let target = find_rollback(biz_type).fetch_optional(&mut transaction).await?;
-            if let Some((counts, digest)) = &target {
-                let (at, actor) = (doing.at, &doing.actor);
-                let (digest, purpose) = (digest.as_deref(), doing.purpose.as_deref());
-                record_rollback(at, actor, purpose, digest, biz_type)
-                    .execute(&mut transaction)
-                    .await?;
-                add_activation(digest, at, actor, "active", biz_type, purpose, Some(*counts))
-                    .execute(&mut transaction)
-                    .await?;
-            }
-            transaction.commit().await?;
-            Ok(target.map(|(_, digest)| digest))
-        })
-        .await
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let target = find_rollback(biz_type).fetch_optional(&mut transaction).await?;
+                if let Some((counts, digest)) = &target {
+                    let (at, actor) = (doing.at, &doing.actor);
+                    let (digest, purpose) = (digest.as_deref(), doing.purpose.as_deref());
+                    record_rollback(at, actor, purpose, digest, biz_type)
+                        .execute(&mut transaction)
+                        .await?;
+                    add_activation(digest, at, actor, "active", biz_type, purpose, Some(*counts))
+                        .execute(&mut transaction)
+                        .await?;
+                }
+                transaction.commit().await?;
+                Ok(target.map(|(_, digest)| digest))
+            })
+            .await
     }
 
     /// Has a scene decided about by the general policy again. `false`: it has none of its own, or not
     /// the one that two persons agreed on, or the second person's consent does not count any more.
     pub async fn deactivate_policy(
-        &self,
+        self,
         biz_type: &str,
         agreed: Option<Agreed<'_>>,
         doing: &AuditContext,
     ) -> Result<bool> {
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let done = deactivate(&mut transaction, biz_type, agreed, doing).await?;
-            transaction.commit().await?;
-            Ok(done)
-        })
-        .await
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let done = deactivate(&mut transaction, biz_type, agreed, doing).await?;
+                transaction.commit().await?;
+                Ok(done)
+            })
+            .await
     }
 
     /// The newest change of what is used; 0 if there was none.
-    pub async fn newest_activation(&self) -> Result<i64> {
-        self.run(|| newest_activation().fetch_one(&self.pool)).await
+    pub async fn newest_activation(self) -> Result<i64> {
+        self.0.run(|| newest_activation().fetch_one(&self.0.pool)).await
     }
 
     /// Every policy in use.
-    pub async fn policies_in_use(&self) -> Result<Vec<InUse>> {
-        self.run(|| find_in_use().fetch_all(&self.pool)).await
+    pub async fn policies_in_use(self) -> Result<Vec<InUse>> {
+        self.0.run(|| find_in_use().fetch_all(&self.0.pool)).await
     }
 
     /// The policy used in a scene, or of all that have none of their own (the empty text).
-    pub async fn policy_in_use(&self, kind: Use, biz_type: &str) -> Result<Option<String>> {
-        let newest: Option<Option<String>> =
-            self.run(|| find_used_in(kind.as_str(), biz_type).fetch_optional(&self.pool)).await?;
+    pub async fn policy_in_use(self, kind: Use, biz_type: &str) -> Result<Option<String>> {
+        let newest: Option<Option<String>> = self
+            .0
+            .run(|| find_used_in(kind.as_str(), biz_type).fetch_optional(&self.0.pool))
+            .await?;
         Ok(newest.flatten())
     }
 
     /// Policies that have only ever been used in other scenes than these.
-    pub async fn policies_of_other_scenes(&self, scenes: &[&str]) -> Result<Vec<String>> {
-        self.run(|| used_elsewhere_only(scenes).fetch_all(&self.pool)).await
+    pub async fn policies_of_other_scenes(self, scenes: &[&str]) -> Result<Vec<String>> {
+        self.0.run(|| used_elsewhere_only(scenes).fetch_all(&self.0.pool)).await
     }
 
     /// The text of one.
-    pub async fn policy_text(&self, digest: &str) -> Result<Option<PolicyText>> {
-        self.run(|| find_text(digest).fetch_optional(&self.pool)).await
+    pub async fn policy_text(self, digest: &str) -> Result<Option<PolicyText>> {
+        self.0.run(|| find_text(digest).fetch_optional(&self.0.pool)).await
     }
 
     /// All policies, newest first.
-    pub async fn policies(&self) -> Result<Vec<PolicyRow>> {
-        self.run(|| list().fetch_all(&self.pool)).await
+    pub async fn list(self) -> Result<Vec<PolicyRow>> {
+        self.0.run(|| list().fetch_all(&self.0.pool)).await
     }
 
     /// Which policy was used when, newest first.
-    pub async fn activations(&self) -> Result<Vec<Activation>> {
-        self.run(|| list_activations().fetch_all(&self.pool)).await
+    pub async fn activations(self) -> Result<Vec<Activation>> {
+        self.0.run(|| list_activations().fetch_all(&self.0.pool)).await
     }
 
     /// How a policy's newest [`MOST_COMPARED`] shadow decisions compare with those that counted, in
     /// these scenes; `None`: in all.
     pub async fn shadow_counts(
-        &self,
+        self,
         digest: &str,
         scenes: Option<&[&str]>,
     ) -> Result<Vec<ShadowCount>> {
-        self.run(|| count_shadow(digest, MOST_COMPARED, scenes).fetch_all(&self.pool)).await
+        self.0.run(|| count_shadow(digest, MOST_COMPARED, scenes).fetch_all(&self.0.pool)).await
     }
 
     /// The active policy of scenes that have none of their own.
-    pub async fn active_policy(&self) -> Result<Option<PolicyText>> {
-        self.run(|| find_active().fetch_optional(&self.pool)).await
+    pub async fn active_policy(self) -> Result<Option<PolicyText>> {
+        self.0.run(|| find_active().fetch_optional(&self.0.pool)).await
     }
 }
 

@@ -57,11 +57,22 @@ pub(super) async fn consents(transaction: &mut Transaction, second: Option<&Seco
 /// Another may be carried out between two looks; more often than that something is wrong.
 const MAX_LOOKS: usize = 5;
 
+/// Calls that wait for a second person.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposals<'a>(&'a Store);
+
 impl Store {
+    /// Calls that wait for a second person.
+    pub fn proposals(&self) -> Proposals<'_> {
+        Proposals(self)
+    }
+}
+
+impl Proposals<'_> {
     /// Proposes a call, or finds that another person has proposed it. The same person again finds
     /// their own proposal, however many keys they hold.
     pub async fn propose(
-        &self,
+        self,
         id: Uuid,
         call: &Call<'_>,
         voter: Voter<'_>,
@@ -86,14 +97,17 @@ impl Store {
 
     /// Makes room for a new one: what is a day old, or was proposed with a key that was revoked or
     /// has expired, does not count any more.
-    async fn close_lapsed_proposals(&self, call: &Call<'_>) -> Result<()> {
-        self.run(|| async { close_lapsed(&call.digest()[..]).execute(&self.pool).await.map(drop) })
+    async fn close_lapsed_proposals(self, call: &Call<'_>) -> Result<()> {
+        self.0
+            .run(|| async {
+                close_lapsed(&call.digest()[..]).execute(&self.0.pool).await.map(drop)
+            })
             .await
     }
 
     /// `false`: an identical one is open.
     async fn add_proposal(
-        &self,
+        self,
         id: Uuid,
         call: &Call<'_>,
         voter: Voter<'_>,
@@ -102,26 +116,27 @@ impl Store {
         let mut details = call.details();
         details["proposal"] = id.to_string().into();
         // proposals::add: the proposal and the record of it commit together.
-        self.once(
-            add((
-                id,
-                &call.digest()[..],
-                call.action(),
-                call.subject(),
-                voter.key.0,
-                voter.person,
-                doing.purpose.as_deref(),
-                doing.at,
-                &doing.actor,
-                Json(details),
-            ))
-            .fetch_one(&self.pool),
-        )
-        .await
+        self.0
+            .once(
+                add((
+                    id,
+                    &call.digest()[..],
+                    call.action(),
+                    call.subject(),
+                    voter.key.0,
+                    voter.person,
+                    doing.purpose.as_deref(),
+                    doing.at,
+                    &doing.actor,
+                    Json(details),
+                ))
+                .fetch_one(&self.0.pool),
+            )
+            .await
     }
 
-    async fn open_proposal(&self, call: &Call<'_>) -> Result<Option<(Uuid, String)>> {
-        self.run(|| find_open(&call.digest()[..]).fetch_optional(&self.pool)).await
+    async fn open_proposal(self, call: &Call<'_>) -> Result<Option<(Uuid, String)>> {
+        self.0.run(|| find_open(&call.digest()[..]).fetch_optional(&self.0.pool)).await
     }
 }
 

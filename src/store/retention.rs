@@ -40,68 +40,84 @@ pub struct OldPage {
     pub next: Option<Uuid>,
 }
 
+/// The passes of the retention clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionPasses<'a>(&'a Store);
+
 impl Store {
+    /// The passes of the retention clocks.
+    pub fn retention(&self) -> RetentionPasses<'_> {
+        RetentionPasses(self)
+    }
+}
+
+impl RetentionPasses<'_> {
     /// Goes on with a pass, where nobody is at it and it does not rest; where it had come to. The
     /// token must be fresh.
     pub async fn take_pass(
-        &self,
+        self,
         clock: RetentionClock,
         lease: Duration,
         token: LeaseToken,
     ) -> Result<Option<Uuid>> {
         // retention::take: one at a time, judged by the database's clock.
-        self.once(take(clock.as_str(), token.0, lease.as_secs_f64()).fetch_optional(&self.pool))
+        self.0
+            .once(take(clock.as_str(), token.0, lease.as_secs_f64()).fetch_optional(&self.0.pool))
             .await
     }
 
     /// Notes how far a pass has come, and keeps it; `false`: it is somebody else's now.
     pub async fn go_on_with_pass(
-        &self,
+        self,
         clock: RetentionClock,
         lease: Duration,
         token: LeaseToken,
         after: Uuid,
     ) -> Result<bool> {
         // retention::go_on: fenced.
-        self.run(|| async {
-            go_on(clock.as_str(), token.0, lease.as_secs_f64(), after)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
-        })
-        .await
+        self.0
+            .run(|| async {
+                go_on(clock.as_str(), token.0, lease.as_secs_f64(), after)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(|done| done.rows_affected() == 1)
+            })
+            .await
     }
 
     /// Lets a pass go, for the next round or, with `rest`, until the next pass from the beginning.
     pub async fn leave_pass(
-        &self,
+        self,
         clock: RetentionClock,
         token: LeaseToken,
         rest: Option<Duration>,
     ) -> Result<()> {
         // retention::leave: fenced.
-        self.run(|| async {
-            leave(clock.as_str(), token.0, rest.map(|rest| rest.as_secs_f64()))
-                .execute(&self.pool)
-                .await
-                .map(drop)
-        })
-        .await
+        self.0
+            .run(|| async {
+                leave(clock.as_str(), token.0, rest.map(|rest| rest.as_secs_f64()))
+                    .execute(&self.0.pool)
+                    .await
+                    .map(drop)
+            })
+            .await
     }
 
     /// Verifications from before a moment about which nothing was said since, and which are not
     /// erased: at most `limit`, among the next `looked` after `after`, up to `end`, in the order of
     /// their ids.
     pub async fn older_than(
-        &self,
+        self,
         moment: OffsetDateTime,
         end: Uuid,
         after: Uuid,
         looked: i64,
         limit: i64,
     ) -> Result<OldPage> {
-        let (old, last): (Vec<Uuid>, Option<Uuid>) =
-            self.run(|| find_old(moment, end, after, looked, limit).fetch_one(&self.pool)).await?;
+        let (old, last): (Vec<Uuid>, Option<Uuid>) = self
+            .0
+            .run(|| find_old(moment, end, after, looked, limit).fetch_one(&self.0.pool))
+            .await?;
         let full = i64::try_from(old.len()).is_ok_and(|found| found >= limit);
         let next = if full { old.last().copied() } else { last };
         Ok(OldPage { old: old.into_iter().map(VerificationId).collect(), next })

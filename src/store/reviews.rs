@@ -76,45 +76,59 @@ pub struct SealedReview {
     pub wrapped: Option<Vec<u8>>,
 }
 
+/// Reviews by persons.
+#[derive(Clone, Copy, Debug)]
+pub struct Reviews<'a>(&'a Store);
+
 impl Store {
+    /// Reviews by persons.
+    pub fn reviews(&self) -> Reviews<'_> {
+        Reviews(self)
+    }
+}
+
+impl Reviews<'_> {
     /// Keeps a verdict and, if it counts, the decision it makes, in one commit.
     ///
     /// The current decision must still be the one that was looked at. Its row is locked, so of two
     /// who agree at the same moment the second sees the first one's verdict. Of the first of two who
     /// must agree only the verdict is kept: the second is another person, however many keys the
     /// first holds, and a vote counts only while its key works.
-    pub async fn review(&self, review: &NewReview, doing: &AuditContext) -> Result<Reviewed> {
-        self.once(async {
-            let mut transaction = self.pool.begin().await?;
-            let outcome = write(&mut transaction, review, doing).await?;
-            transaction.commit().await?;
-            Ok(outcome)
-        })
-        .await
+    pub async fn review(self, review: &NewReview, doing: &AuditContext) -> Result<Reviewed> {
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let outcome = write(&mut transaction, review, doing).await?;
+                transaction.commit().await?;
+                Ok(outcome)
+            })
+            .await
     }
 
     /// All verdicts about a verification, oldest first, without their notes.
-    pub async fn reviews_of(&self, id: VerificationId) -> Result<Vec<StoredReview>> {
-        let rows: Vec<SealedReview> = self.run(|| list(id.0).fetch_all(&self.pool)).await?;
+    pub async fn reviews_of(self, id: VerificationId) -> Result<Vec<StoredReview>> {
+        let rows: Vec<SealedReview> = self.0.run(|| list(id.0).fetch_all(&self.0.pool)).await?;
         rows.iter().map(StoredReview::try_from).collect()
     }
 
     /// The same with their notes; that they were read is recorded by the same statement.
     pub async fn read_reviews(
-        &self,
+        self,
         id: VerificationId,
         doing: &AuditContext,
     ) -> Result<Vec<SealedReview>> {
         // reviews::read: a note may name the person, so nobody reads one without a record of it.
-        self.once(
-            read_all(id.0, doing.at, &doing.actor, doing.purpose.as_deref()).fetch_all(&self.pool),
-        )
-        .await
+        self.0
+            .once(
+                read_all(id.0, doing.at, &doing.actor, doing.purpose.as_deref())
+                    .fetch_all(&self.0.pool),
+            )
+            .await
     }
 
     /// The wrapped data key of a verification (id of the wrapping key, bytes), if it has one.
-    pub async fn data_key_of(&self, id: VerificationId) -> Result<Option<(String, Vec<u8>)>> {
-        self.run(|| find_data_key(id.0).fetch_optional(&self.pool)).await
+    pub async fn data_key_of(self, id: VerificationId) -> Result<Option<(String, Vec<u8>)>> {
+        self.0.run(|| find_data_key(id.0).fetch_optional(&self.0.pool)).await
     }
 }
 

@@ -32,32 +32,43 @@ struct RecordRow {
     action: String,
 }
 
+/// What happened to one verification.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeline<'a>(&'a Store);
+
 impl Store {
+    /// What happened to one verification.
+    pub fn timeline(&self) -> Timeline<'_> {
+        Timeline(self)
+    }
+}
+
+impl Timeline<'_> {
     /// Everything that happened, each kind in its own true order. Effects are read before their
     /// causes, so that nothing stands there without what it came from.
-    pub async fn events_of(&self, id: VerificationId) -> Result<Vec<Event>> {
+    pub async fn events_of(self, id: VerificationId) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         let records: Vec<RecordRow> =
-            self.run(|| newest_records(id.0, MOST_OF_A_KIND).fetch_all(&self.pool)).await?;
+            self.0.run(|| newest_records(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
         events.extend(records.into_iter().map(|RecordRow { position, at, actor, action }| Event {
             at,
             what: What::Recorded(Recorded { action, actor, position }),
         }));
-        let images = self.images_of(id).await?;
+        let images = self.0.images().images_of(id).await?;
         events.extend(images.into_iter().filter_map(settled));
-        let decisions = self.decisions_of(id).await?;
+        let decisions = self.0.results().decisions_of(id).await?;
         events.extend(
             decisions
                 .into_iter()
                 .map(|decision| Event { at: decision.decided_at, what: What::Decided(decision) }),
         );
-        let reviews = self.reviews_of(id).await?;
+        let reviews = self.0.reviews().reviews_of(id).await?;
         events.extend(
             reviews
                 .into_iter()
                 .map(|review| Event { at: review.reviewed_at, what: What::Reviewed(review) }),
         );
-        let results = self.results_of(id).await?;
+        let results = self.0.results().results_of(id).await?;
         events.extend(
             results.into_iter().map(|result| Event {
                 at: result.fetched_at,
@@ -65,7 +76,7 @@ impl Store {
             }),
         );
         let callbacks: Vec<CallbackRow> =
-            self.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.pool)).await?;
+            self.0.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
         events.extend(callbacks.into_iter().map(Event::from));
         Ok(events)
     }

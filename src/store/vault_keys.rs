@@ -34,74 +34,88 @@ pub struct WrappedDataKey {
     pub wrapped: Vec<u8>,
 }
 
+/// Wrapped keys and their rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct VaultKeys<'a>(&'a Store);
+
 impl Store {
+    /// Wrapped keys and their rotation.
+    pub fn vault_keys(&self) -> VaultKeys<'_> {
+        VaultKeys(self)
+    }
+}
+
+impl VaultKeys<'_> {
     /// The key of that name: `candidate` (key id, wrapped key) if there is none yet.
     pub async fn named_key(
-        &self,
+        self,
         name: &str,
         candidate: (&str, &[u8]),
         now: OffsetDateTime,
     ) -> Result<(String, Vec<u8>)> {
         // vault_keys::named_key: whoever comes first makes it; it is never replaced, for what it
         // has digested could not be found again.
-        self.run(|| add_named_key(name, candidate.0, candidate.1, now).execute(&self.pool)).await?;
+        self.0
+            .run(|| add_named_key(name, candidate.0, candidate.1, now).execute(&self.0.pool))
+            .await?;
         self.find_named_key(name).await?.ok_or(Error::Inconsistent("named_keys: a key is gone"))
     }
 
     /// The key of that name (key id, wrapped key).
-    pub async fn find_named_key(&self, name: &str) -> Result<Option<(String, Vec<u8>)>> {
-        self.run(|| find_named_key(name).fetch_optional(&self.pool)).await
+    pub async fn find_named_key(self, name: &str) -> Result<Option<(String, Vec<u8>)>> {
+        self.0.run(|| find_named_key(name).fetch_optional(&self.0.pool)).await
     }
 
     /// Names and wrapped keys of the installation.
-    pub async fn named_keys(&self) -> Result<Vec<(String, String, Vec<u8>)>> {
-        self.run(|| list_named_keys().fetch_all(&self.pool)).await
+    pub async fn named_keys(self) -> Result<Vec<(String, String, Vec<u8>)>> {
+        self.0.run(|| list_named_keys().fetch_all(&self.0.pool)).await
     }
 
     /// Puts a rewrapped key in the place of the old form; `false` if that has changed meanwhile.
     pub async fn replace_named_key(
-        &self,
+        self,
         name: &str,
         old: &[u8],
         new: (&str, &[u8]),
     ) -> Result<bool> {
-        self.run(|| async {
-            replace_named_key(name, old, new.0, new.1)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
-        })
-        .await
+        self.0
+            .run(|| async {
+                replace_named_key(name, old, new.0, new.1)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(|done| done.rows_affected() == 1)
+            })
+            .await
     }
 
     /// This process wraps with this key, from now on or still: data will need it.
-    pub async fn use_vault_key(&self, key_id: &str, now: OffsetDateTime) -> Result<()> {
-        self.run(|| async { use_key(key_id, now).execute(&self.pool).await.map(drop) }).await
+    pub async fn use_vault_key(self, key_id: &str, now: OffsetDateTime) -> Result<()> {
+        self.0.run(|| async { use_key(key_id, now).execute(&self.0.pool).await.map(drop) }).await
     }
 
     /// Ids of the keys that data needs: those that wrap something, by the data itself, and those
     /// that are in use.
-    pub async fn vault_keys_in_use(&self) -> Result<Vec<String>> {
+    pub async fn vault_keys_in_use(self) -> Result<Vec<String>> {
         // vault_keys::in_use: goes through the index from one key id to the next, however many
         // rows each has.
-        self.run(|| find_in_use().fetch_all(&self.pool)).await
+        self.0.run(|| find_in_use().fetch_all(&self.0.pool)).await
     }
 
     /// A few of the data keys under this key, to try whether they open.
-    pub async fn data_keys_under(&self, key_id: &str, few: i64) -> Result<Vec<WrappedDataKey>> {
-        self.run(|| find_data_keys_under(key_id, few).fetch_all(&self.pool)).await
+    pub async fn data_keys_under(self, key_id: &str, few: i64) -> Result<Vec<WrappedDataKey>> {
+        self.0.run(|| find_data_keys_under(key_id, few).fetch_all(&self.0.pool)).await
     }
 
     /// Data keys not wrapped by this key, of verifications after `after`, in order. Looks through
     /// `limit` of all of them; answers where it stopped, `None` at the end.
     pub async fn data_keys_to_rewrap(
-        &self,
+        self,
         primary: &str,
         after: Uuid,
         limit: i64,
     ) -> Result<(Vec<WrappedDataKey>, Option<Uuid>)> {
         let mut keys: Vec<WrappedDataKey> =
-            self.run(|| find_data_keys_after(after, limit).fetch_all(&self.pool)).await?;
+            self.0.run(|| find_data_keys_after(after, limit).fetch_all(&self.0.pool)).await?;
         let last = keys.last().map(|key| key.verification_id);
         keys.retain(|key| key.key_id != primary);
         Ok((keys, last))
@@ -110,47 +124,50 @@ impl Store {
     /// Puts rewrapped data keys in the place of the old forms; answers how many. One that was
     /// destroyed meanwhile stays destroyed.
     pub async fn replace_data_keys(
-        &self,
+        self,
         key_id: &str,
         rewrapped: &[(Uuid, Vec<u8>)],
     ) -> Result<u64> {
         let (ids, wrapped): (Vec<Uuid>, Vec<&[u8]>) =
             rewrapped.iter().map(|(id, wrapped)| (*id, &wrapped[..])).unzip();
-        self.run(|| async {
-            replace_data_keys(key_id, &ids, &wrapped)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected())
-        })
-        .await
+        self.0
+            .run(|| async {
+                replace_data_keys(key_id, &ids, &wrapped)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(|done| done.rows_affected())
+            })
+            .await
     }
 
     /// Retires the keys but this one that wrap nothing any more, and with which no process has said
     /// for so long that it wraps; answers which.
     pub async fn retire_vault_keys(
-        &self,
+        self,
         but: &str,
         unused_for: Duration,
         now: OffsetDateTime,
     ) -> Result<Vec<String>> {
         // vault_keys::retire: judged by the data in the very statement that says so. Whoever wraps
         // with one of them all the same puts it back into use by what it writes.
-        self.run(|| retire(but, now, unused_for.as_secs_f64()).fetch_all(&self.pool)).await
+        self.0.run(|| retire(but, now, unused_for.as_secs_f64()).fetch_all(&self.0.pool)).await
     }
 
     /// Gives a key up that wraps nothing but keys of the installation, where nothing was made with
     /// those either: they go, the key is retired. `false`: it is needed, or nobody knows it.
-    pub async fn give_up_vault_key(&self, key_id: &str, now: OffsetDateTime) -> Result<bool> {
+    pub async fn give_up_vault_key(self, key_id: &str, now: OffsetDateTime) -> Result<bool> {
         // vault_keys::give_up: judged by the data in the very statement that does it. The row of
         // vault_keys is locked first, so a process that starts with the key meanwhile either keeps
         // it or makes new keys of the installation.
-        self.run(|| give_up(key_id, now, UNUSED_FOR.as_secs_f64()).fetch_one(&self.pool)).await
+        self.0.run(|| give_up(key_id, now, UNUSED_FOR.as_secs_f64()).fetch_one(&self.0.pool)).await
     }
 
     /// What [`Self::give_up_vault_key`] would not give this key up for.
-    pub async fn needs_of_vault_key(&self, key_id: &str) -> Result<Option<Needed>> {
-        let (data, checkpoint, process): (bool, bool, bool) =
-            self.run(|| find_needs(key_id, UNUSED_FOR.as_secs_f64()).fetch_one(&self.pool)).await?;
+    pub async fn needs_of_vault_key(self, key_id: &str) -> Result<Option<Needed>> {
+        let (data, checkpoint, process): (bool, bool, bool) = self
+            .0
+            .run(|| find_needs(key_id, UNUSED_FOR.as_secs_f64()).fetch_one(&self.0.pool))
+            .await?;
         let reasons = [
             (data, Needed::ByData),
             (process, Needed::ByProcess),
@@ -160,8 +177,9 @@ impl Store {
     }
 
     /// The keys that are not retired, and how long ago a process last said that it wraps with each.
-    pub async fn vault_keys_wrapping(&self) -> Result<Vec<(String, Duration)>> {
-        let rows: Vec<(String, f64)> = self.run(|| list_wrapping().fetch_all(&self.pool)).await?;
+    pub async fn vault_keys_wrapping(self) -> Result<Vec<(String, Duration)>> {
+        let rows: Vec<(String, f64)> =
+            self.0.run(|| list_wrapping().fetch_all(&self.0.pool)).await?;
         Ok(rows.into_iter().map(|(id, age)| (id, Duration::from_secs_f64(age))).collect())
     }
 }

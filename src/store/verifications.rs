@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
-use super::group_commit::GroupCommit;
+use super::hot::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
 use super::proposals::{Second, consents};
 use super::statements::statements;

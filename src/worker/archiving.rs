@@ -20,8 +20,9 @@ use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::format::Recognised;
 use crate::images::{Archive, DownloadError, Downloader, Picture};
+use crate::store::archiving::{AskedAgain, Then};
 use crate::store::images::{Fate, SettledImage};
-use crate::store::tasks::{AskedAgain, Task, Then, Work};
+use crate::store::tasks::{Task, Work};
 use crate::vault::{DataKey, WrappedKey};
 
 /// What a worker needs for images.
@@ -126,7 +127,7 @@ async fn follow_links(
         links::open(links, *result, &key).ok_or_else(|| anyhow::anyhow!("links do not open"))?;
     links.links.retain(|(kind, _)| !settled.contains(&kind.to_string()));
     if *asked_again {
-        return Ok(match worker.store.asked_again(task).await? {
+        return Ok(match worker.store.archiving().asked_again(task).await? {
             AskedAgain::Followed => (Vec::new(), Then::Done),
             AskedAgain::Waiting => (
                 Vec::new(),
@@ -335,7 +336,8 @@ async fn settle(
     images: Vec<SettledImage>,
     then: Then,
 ) -> anyhow::Result<bool> {
-    let held = worker.store.settle_images(task, &images, then, worker.clock.now()).await?;
+    let held =
+        worker.store.archiving().settle_images(task, &images, then, worker.clock.now()).await?;
     if !held {
         return Ok(false);
     }
@@ -383,7 +385,7 @@ pub(super) async fn clean_up(
         return Ok(());
     };
     let kinds = written.kinds();
-    if kinds.is_empty() || !worker.store.is_erased(task.verification).await? {
+    if kinds.is_empty() || !worker.store.erasures().is_erased(task.verification).await? {
         return Ok(());
     }
     for kind in kinds {

@@ -27,7 +27,7 @@ impl Worker {
     pub(super) async fn backtest_until_stopped(&self, leases: &Leases, stop: &CancellationToken) {
         loop {
             let (asked_at, token) = (Instant::now(), self.ids.next(self.clock.now()));
-            let claimed = self.store.claim_backtest(self.settings.lease, token).await;
+            let claimed = self.store.backtests().claim_backtest(self.settings.lease, token).await;
             let claimed = claimed.unwrap_or_else(|error| {
                 tracing::warn!(%error, cause = error.cause().code(), "cannot claim a backtest");
                 None
@@ -45,7 +45,7 @@ impl Worker {
                 () = self.work_on(&task, &lease.lost) => {}
                 () = stop.cancelled() => {
                     let held = [(task.id, task.lease_token)];
-                    if let Err(error) = self.store.release_tasks(&held).await {
+                    if let Err(error) = self.store.tasks().release_tasks(&held).await {
                         tracing::debug!(%error, "backtest lease not released: it expires");
                     }
                     return;
@@ -60,18 +60,18 @@ impl Worker {
             return false;
         }
         tracing::error!(backtest = %task.id, "backtest failed: too many attempts");
-        self.store.backtest_failed(task, self.clock.now()).await.is_ok_and(|held| held)
+        self.store.backtests().backtest_failed(task, self.clock.now()).await.is_ok_and(|held| held)
     }
 
     /// Goes on with a backtest until it is done.
     pub(super) async fn go_on_with_backtest(&self, task: &Task) -> anyhow::Result<()> {
-        let Some(mut run) = self.store.backtest(task.id).await? else {
+        let Some(mut run) = self.store.backtests().backtest(task.id).await? else {
             anyhow::bail!("a backtest without its row");
         };
         let candidate = self.policies.cache().get(&self.store, &run.digest).await?;
         let Some(candidate) = candidate else {
             tracing::error!(backtest = %run.id, "the policy cannot be compiled by this version");
-            self.store.backtest_failed(task, self.clock.now()).await?;
+            self.store.backtests().backtest_failed(task, self.clock.now()).await?;
             return Ok(());
         };
         loop {
@@ -94,7 +94,7 @@ impl Worker {
             let state = if over { "done" } else { "running" };
             let comparison = serde_json::to_value(&backtest.comparison)?;
             let (at, now) = ((backtest.after, backtest.looked_at), self.clock.now());
-            if !self.store.backtest_went_on(task, state, at, &comparison, now).await? {
+            if !self.store.backtests().backtest_went_on(task, state, at, &comparison, now).await? {
                 anyhow::bail!("the lease of a backtest was lost");
             }
             if over {

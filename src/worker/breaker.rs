@@ -51,11 +51,11 @@ async fn try_to_affect(
         // Throttled, so the provider knows and allows the account.
         AccountEffect::Pause(pause) if probing => {
             clear_faults(worker, probing).await?;
-            store.pause(account, pause).await
+            store.accounts().pause(account, pause).await
         }
-        AccountEffect::None if probing => store.probe_again(account, FIRST_PROBE).await,
+        AccountEffect::None if probing => store.accounts().probe_again(account, FIRST_PROBE).await,
         AccountEffect::Well | AccountEffect::None => Ok(()),
-        AccountEffect::Pause(pause) => store.pause(account, pause).await,
+        AccountEffect::Pause(pause) => store.accounts().pause(account, pause).await,
         AccountEffect::Trip(cause) => trip(worker, cause, at_claim).await,
         AccountEffect::Fault if probing => trip(worker, Breaker::Outage, at_claim).await,
         AccountEffect::Fault if claimed.failures >= FAULTS_EACH => Ok(()),
@@ -73,18 +73,19 @@ async fn clear_faults(worker: &Worker, probing: bool) -> store::Result<()> {
         tracing::info!("breaker closed: calls to the provider resume");
     }
     worker.faults.store(false, Ordering::Relaxed);
-    worker.store.account_is_well(&worker.settings.account).await
+    worker.store.accounts().account_is_well(&worker.settings.account).await
 }
 
 async fn count_fault(worker: &Worker) -> store::Result<i32> {
     worker.faults.store(true, Ordering::Relaxed);
-    worker.store.count_fault(&worker.settings.account).await
+    worker.store.accounts().count_fault(&worker.settings.account).await
 }
 
 async fn trip(worker: &Worker, cause: Breaker, at_claim: AccountAtClaim) -> store::Result<()> {
     let (settings, probing) = (&worker.settings, at_claim.breaker_open);
     let opened = worker
         .store
+        .accounts()
         .trip(&settings.account, cause, probing, FIRST_PROBE, settings.longest_probe)
         .await?;
     if opened && !probing {

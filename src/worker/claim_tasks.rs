@@ -34,7 +34,7 @@ impl ClaimWork for ClaimTasks<'_> {
         let token = worker.ids.next(worker.clock.now());
         let free = permits.num_permits();
         let (lease, takes) = (worker.settings.lease, worker.images.takes());
-        let claim = worker.store.claim_tasks(free, lease, takes, token).await?;
+        let claim = worker.store.tasks().claim_tasks(free, lease, takes, token).await?;
         let is_all_taken = claim.tasks.len() >= free;
         for task in claim.tasks {
             let lease = self.leases.hold(task.id, task.lease_token, asked_at);

@@ -168,6 +168,6 @@ async fn previous_evidence(
 ) -> store::Result<Option<(Evidence, OffsetDateTime)>> {
     match claimed.wanted {
         Wanted::Answer => Ok(None),
-        Wanted::Links { .. } => worker.store.standing_evidence(claimed.id).await,
+        Wanted::Links { .. } => worker.store.results().standing_evidence(claimed.id).await,
     }
 }

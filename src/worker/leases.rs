@@ -130,14 +130,14 @@ impl Leases {
                 let renewed = self.store.renew(&verifications(mine), self.length).await?;
                 Ok(renewed.into_iter().map(|id| id.0).collect())
             }
-            Held::Tasks => self.store.renew_tasks(mine, self.length).await,
+            Held::Tasks => self.store.tasks().renew_tasks(mine, self.length).await,
         }
     }
 
     async fn release(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<u64> {
         match self.on {
             Held::Verifications => self.store.release(&verifications(mine)).await,
-            Held::Tasks => self.store.release_tasks(mine).await,
+            Held::Tasks => self.store.tasks().release_tasks(mine).await,
         }
     }
 

@@ -37,11 +37,13 @@ impl Worker {
         for (clock, keep) in clocks {
             let Some(cutoff) = before(self.clock.now(), keep) else { continue };
             let token: LeaseToken = self.ids.next(self.clock.now());
-            let Some(after) = self.store.take_pass(clock, LEASE, token).await? else { continue };
+            let Some(after) = self.store.retention().take_pass(clock, LEASE, token).await? else {
+                continue;
+            };
             let round = self.round(clock, cutoff, token, after).await;
             // One clock that stands still does not hold up the next.
             let rest = round.as_ref().is_ok_and(|whole| *whole).then_some(PASS_EVERY);
-            let left = self.store.leave_pass(clock, token, rest).await;
+            let left = self.store.retention().leave_pass(clock, token, rest).await;
             outcome = outcome.and(round.map(drop)).and(left);
         }
         outcome
@@ -60,7 +62,7 @@ impl Worker {
         for _ in 0..BATCHES {
             let (went, next) = match clock {
                 RetentionClock::Images => {
-                    let went = self.store.retire_images(cutoff, BATCH).await?;
+                    let went = self.store.archiving().retire_images(cutoff, BATCH).await?;
                     self.signals.task_is_due();
                     // What is left is always at the beginning.
                     (went, (went > 0).then_some(after))
@@ -68,6 +70,7 @@ impl Worker {
                 RetentionClock::Persons | RetentionClock::Callbacks => {
                     let page = self
                         .store
+                        .retention()
                         .older_than(cutoff, earliest(cutoff), after, LOOKED, BATCH)
                         .await?;
                     (self.go(clock, &page, cutoff).await?, page.next)
@@ -79,7 +82,7 @@ impl Worker {
                 break;
             };
             after = next;
-            if !self.store.go_on_with_pass(clock, LEASE, token, after).await? {
+            if !self.store.retention().go_on_with_pass(clock, LEASE, token, after).await? {
                 break;
             }
         }
@@ -106,7 +109,8 @@ impl Worker {
         };
         let mut forgotten = 0;
         for id in &page.old {
-            forgotten += u64::from(self.store.erase_if_older(*id, cutoff, &doing).await?);
+            forgotten +=
+                u64::from(self.store.erasures().erase_if_older(*id, cutoff, &doing).await?);
         }
         Ok(forgotten)
     }

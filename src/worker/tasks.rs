@@ -53,7 +53,9 @@ impl Worker {
                 return;
             }
             // If even this fails, the lease ends and another claim tries again.
-            if let Err(error) = self.store.put_task_off(task, wait, self.clock.now()).await {
+            if let Err(error) =
+                self.store.archiving().put_task_off(task, wait, self.clock.now()).await
+            {
                 tracing::warn!(%error, cause = error.cause().code(), verification = %task.verification, "could not reschedule the task");
             }
         }
@@ -62,16 +64,16 @@ impl Worker {
     async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
         let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
         let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
-        let swept = self.store.images_deleted(task, objects, late, at).await?;
+        let swept = self.store.erasures().images_deleted(task, objects, late, at).await?;
         tracing::info!(verification = %task.verification, objects, second_pass = ?swept, "images deleted");
         Ok(())
     }
 
     async fn retire_images(&self, task: &Task, result: ResultId) -> anyhow::Result<()> {
-        let kept = self.store.kinds_of(result).await?;
+        let kept = self.store.archiving().kinds_of(result).await?;
         let archive = self.archive_of_deletions()?;
         let objects = archive.delete_but(task.verification, result, &kept).await?;
-        if self.store.images_retired(task, objects, self.clock.now()).await? {
+        if self.store.archiving().images_retired(task, objects, self.clock.now()).await? {
             tracing::info!(verification = %task.verification, objects, "retention: images deleted");
         }
         Ok(())

@@ -78,16 +78,16 @@ impl Worker {
 
     /// For a rotation that goes on beside: the key is needed as long as somebody wraps with it.
     async fn say_which_key_wraps(&self) -> store::Result<()> {
-        self.store.use_vault_key(self.vault.primary_id(), self.clock.now()).await
+        self.store.vault_keys().use_vault_key(self.vault.primary_id(), self.clock.now()).await
     }
 
     async fn finish_erasures(&self) -> store::Result<()> {
-        let finished = self.store.finish_erasures(self.clock.now()).await?;
+        let finished = self.store.erasures().finish_erasures(self.clock.now()).await?;
         if finished > 0 {
             self.signals.task_is_due();
             tracing::info!(finished, "erasures finished");
         }
-        while self.store.erase_old_digests().await? > 0 {}
+        while self.store.erasures().erase_old_digests().await? > 0 {}
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Worker {
     async fn coarsen_earlier_erasures(&self) -> store::Result<()> {
         let mut finished = 0;
         for _ in 0..COARSENED_BATCHES {
-            let batch = self.store.coarsen_earlier_erasures(self.clock.now()).await?;
+            let batch = self.store.erasures().coarsen_earlier_erasures(self.clock.now()).await?;
             finished += batch;
             if batch == 0 {
                 break;
@@ -113,7 +113,7 @@ impl Worker {
         if persons.counted_at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
             return Ok(());
         }
-        let count = self.store.persons_with_faces().await?;
+        let count = self.store.images().persons_with_faces().await?;
         persons.counted_at = Some(Instant::now());
         metrics::gauge!("verdict_persons_with_faces").set(u32::try_from(count).unwrap_or(u32::MAX));
         for threshold in PERSONS_ALARMS {
@@ -149,20 +149,20 @@ impl Worker {
     /// The chain's end, under a key that the database does not hold in the clear. It is logged
     /// too: what has left the machine with the log cannot be changed with the database.
     async fn checkpoint_audit(&self) -> store::Result<()> {
-        let (position, digest) = self.store.audit_head().await?;
-        if position <= self.store.audit_checkpointed_to().await? {
+        let (position, digest) = self.store.audit().audit_head().await?;
+        if position <= self.store.audit().audit_checkpointed_to().await? {
             return Ok(());
         }
         // A database that was only started on can still be given another key of the vault. The next
         // checkpoint holds this row too.
-        if position == 1 && self.store.audit_is_only_the_seed().await? {
+        if position == 1 && self.store.audit().audit_is_only_the_seed().await? {
             return Ok(());
         }
         let at = self.clock.now();
         let micros = i64::try_from(at.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX);
         let mac = self.audit_seal.sign(position, micros, &digest).to_vec();
         let checkpoint = AuditCheckpoint { position, at, digest, mac };
-        self.store.add_audit_checkpoint(&checkpoint).await?;
+        self.store.audit().add_audit_checkpoint(&checkpoint).await?;
         tracing::info!(position, digest = hex::encode(&checkpoint.digest), "audit checkpoint");
         Ok(())
     }

@@ -40,7 +40,8 @@ impl Worker {
     async fn watch_one(&self, invariant: Invariant, seen: &mut Seen) -> store::Result<()> {
         let name = invariant.as_str();
         let may_wait = invariant == Invariant::DueWithoutOwner && self.calls_must_wait().await?;
-        let count = if may_wait { 0 } else { self.store.violations(invariant).await? };
+        let count =
+            if may_wait { 0 } else { self.store.metrics_queries().violations(invariant).await? };
         let before = seen.insert(name, count).unwrap_or(0);
         // A budget that is spent all the time has room for a moment now and then.
         let violated =
@@ -55,8 +56,9 @@ impl Worker {
 
     /// Whether work that is due rightly waits: for budget, or for the breaker.
     async fn calls_must_wait(&self) -> store::Result<bool> {
-        let ahead = self.store.budget_ahead(&self.settings.account).await?;
+        let ahead = self.store.metrics_queries().budget_ahead(&self.settings.account).await?;
         metrics::gauge!("verdict_budget_ahead_seconds").set(ahead);
-        Ok(ahead > 0.0 || self.store.breaker(&self.settings.account).await? != Breaker::Closed)
+        Ok(ahead > 0.0
+            || self.store.accounts().breaker(&self.settings.account).await? != Breaker::Closed)
     }
 }

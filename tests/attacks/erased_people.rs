@@ -127,11 +127,23 @@ async fn curious() -> Database {
         let policy = Policy::load(&text).unwrap_or_else(|findings| panic!("{findings:#?}"));
         match kind {
             None => {
-                store.seed_policy(policy.digest(), policy.name(), &text, START).await.unwrap();
+                store
+                    .policies()
+                    .seed_policy(policy.digest(), policy.name(), &text, START)
+                    .await
+                    .unwrap();
             }
             Some(kind) => {
-                store.add_policy(policy.digest(), policy.name(), &text, &doing()).await.unwrap();
-                store.use_policy(kind, "", Some(policy.digest()), None, &doing()).await.unwrap();
+                store
+                    .policies()
+                    .add_policy(policy.digest(), policy.name(), &text, &doing())
+                    .await
+                    .unwrap();
+                store
+                    .policies()
+                    .use_policy(kind, "", Some(policy.digest()), None, &doing())
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -617,6 +629,6 @@ async fn who_may_read_results_only_learns_no_card_date_of_earlier_versions_eithe
     assert_eq!(observed["value"], 30, "{decisions:?}");
     // It still reads, and is replayed as it was stored.
     let id: VerificationId = id.parse().unwrap();
-    let stored = app.store.results_of(id).await.unwrap();
+    let stored = app.store.results().results_of(id).await.unwrap();
     assert_eq!(stored[0].evidence.as_ref().unwrap().card_days_left, Some(45));
 }

@@ -60,7 +60,7 @@ async fn refetches(app: &TestApp, key: &str, id: &str) -> Reply {
 
 async fn revoke(app: &TestApp, id: ApiKeyId) {
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    assert!(app.store.revoke_api_key(id, &doing).await.unwrap());
+    assert!(app.store.api_keys().revoke_api_key(id, &doing).await.unwrap());
 }
 
 fn held_by(person: &str) -> KeyTerms {
@@ -200,8 +200,8 @@ async fn a_proposal_is_about_the_decision_that_was_seen() {
 
 /// A second policy, added and used nowhere; its digest.
 async fn other_policy(app: &TestApp, key: &str) -> (String, String) {
-    let default = app.store.policy_in_use(Use::Active, "").await.unwrap().unwrap();
-    let text = app.store.policy_text(&default).await.unwrap().unwrap().body;
+    let default = app.store.policies().policy_in_use(Use::Active, "").await.unwrap().unwrap();
+    let text = app.store.policies().policy_text(&default).await.unwrap().unwrap().body;
     let request = app.client.post(format!("http://{}/v1/policies", app.http)).bearer_auth(key);
     let reply = Reply::read(request.body(text + "\n# Other.\n").send().await.unwrap()).await;
     (default, reply.json["digest"].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned())
@@ -228,7 +228,7 @@ async fn one_policies_key_changes_nothing_that_decides() {
     }
     // Another scene is another call.
     assert_eq!(call(&bo, &activate, json!({ "biz_type": "test" })).await.status, 202);
-    let in_use = async |kind, scene| app.store.policy_in_use(kind, scene).await.unwrap();
+    let in_use = async |kind, scene| app.store.policies().policy_in_use(kind, scene).await.unwrap();
     assert_eq!(in_use(Use::Active, "").await, Some(default.clone()));
     assert_eq!(call(&bo, &activate, none.clone()).await.status, 204);
     assert_eq!(in_use(Use::Active, "").await, Some(other.clone()));
@@ -278,7 +278,7 @@ async fn two_who_call_at_the_same_moment_act_once() {
         let statuses = [replies.0.status, replies.1.status, replies.2.status];
         // The third proposes it once more, or finds the proposal just closed.
         assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
-        let activations = app.store.activations().await.unwrap();
+        let activations = app.store.policies().activations().await.unwrap();
         let here = format!("scene-{n}");
         assert_eq!(activations.iter().filter(|of| of.biz_type == here).count(), 1);
     }
@@ -415,7 +415,8 @@ async fn policies_and_backtests_work_within_the_scenes_of_a_key() {
         }
     }
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    let used = app.store.use_policy(Use::Active, "test", Some(&other), None, &doing).await;
+    let used =
+        app.store.policies().use_policy(Use::Active, "test", Some(&other), None, &doing).await;
     assert_eq!(used.unwrap(), Changed::Now);
     for path in [
         format!("/v1/policies/{other}"),
@@ -546,8 +547,8 @@ async fn text_that_hides_a_part_of_itself_is_refused() {
     let id = case(&app, "pass-88").await;
     let path = format!("/v1/verifications/{id}");
     let environment = [("DATABASE_URL", app.database.url.as_str())];
-    let policy = app.store.policy_in_use(Use::Active, "").await.unwrap().unwrap();
-    let policy = app.store.policy_text(&policy).await.unwrap().unwrap().body;
+    let policy = app.store.policies().policy_in_use(Use::Active, "").await.unwrap().unwrap();
+    let policy = app.store.policies().policy_text(&policy).await.unwrap().unwrap().body;
     for hidden in
         ['\u{202e}', '\u{200b}', '\u{2066}', '\u{3164}', '\u{feff}', '\u{e0041}', '\u{a0}']
     {

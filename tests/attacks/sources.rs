@@ -438,7 +438,7 @@ async fn the_digest_of_a_callback_gives_nothing_back_and_goes_with_the_person() 
     assert!(!dump(&app.database.url).contains(&hex::encode(plain)));
 
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    app.store.erase(ids[0].parse().unwrap(), &doing).await.unwrap().unwrap();
+    app.store.erasures().erase(ids[0].parse().unwrap(), &doing).await.unwrap().unwrap();
     assert_eq!(left_of_callbacks(&pool).await, 2);
     for message in messages {
         app.post(message).await.assert_problem(410, "erased");
@@ -466,13 +466,13 @@ async fn digests_of_older_binaries_recognise_repeats_and_are_erased() {
 
     // An erasure by an older binary leaves them; a worker of this version does not.
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    app.store.erase(first.id().parse().unwrap(), &doing).await.unwrap().unwrap();
+    app.store.erasures().erase(first.id().parse().unwrap(), &doing).await.unwrap().unwrap();
     execute(&pool, &unkeyed).await;
     execute(&pool, "update callbacks set message_id = 'user-8812'").await;
     execute(&pool, "update erasures set digests_erased = false").await;
-    assert_eq!(app.store.erase_old_digests().await.unwrap(), 1);
+    assert_eq!(app.store.erasures().erase_old_digests().await.unwrap(), 1);
     assert_eq!(left_of_callbacks(&pool).await, 1);
-    assert_eq!(app.store.erase_old_digests().await.unwrap(), 0);
+    assert_eq!(app.store.erasures().erase_old_digests().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ async fn the_listening_connection_says_nothing_to_it_either() {
         (proxy.requests_for_tls() > before).then_some(())
     })
     .await;
-    for refused in [store.ping().await, store.connect_once().await] {
+    for refused in [store.ping().await, store.inspection().connect_once().await] {
         assert!(matches!(refused, Err(Error::Untrusted(_))), "{refused:?}");
     }
     stop.cancel();
@@ -267,7 +267,7 @@ fn authority() -> (Issuer<'static, KeyPair>, String) {
 async fn is_refused_for(database: &Database, why: &str) {
     let store = database.store();
     eventually(why, || async {
-        match store.connect_once().await {
+        match store.inspection().connect_once().await {
             Err(Error::Untrusted(found)) if found.says().contains(why) => Some(()),
             _ => None,
         }
@@ -280,7 +280,7 @@ async fn only_the_certificate_of_that_host_by_that_authority_is_trusted() {
     let postgres = TlsPostgres::start().await;
     postgres.shows("good", "0.0.0.0", &postgres.issuer).await;
     let trusting = postgres.trusting().store();
-    eventually("TLS is on", || async { trusting.connect_once().await.ok() }).await;
+    eventually("TLS is on", || async { trusting.inspection().connect_once().await.ok() }).await;
     trusting.migrate().await.unwrap();
     trusting.ping().await.unwrap();
     let mut setting =
@@ -310,7 +310,7 @@ async fn only_the_certificate_of_that_host_by_that_authority_is_trusted() {
     postgres.shows("stranger", "0.0.0.0", &authority().0).await;
     is_refused_for(&postgres.trusting(), "authority that is not trusted").await;
     // A weaker mode accepts the same certificate.
-    postgres.database("sslmode=require").store().connect_once().await.unwrap();
+    postgres.database("sslmode=require").store().inspection().connect_once().await.unwrap();
     let TlsPostgres { server, folder, .. } = postgres;
     server.stop().await.unwrap();
     drop(folder);

@@ -168,7 +168,7 @@ async fn a_callback_that_comes_while_the_provider_is_asked_is_not_swallowed() {
     let biz_id = "slow-400-status-7-x1-then-pass-97";
     let id = app.accepted(biz_id).await;
     eventually("the first call is under way", || async {
-        let claimed = app.store.backlog().await.unwrap().leased;
+        let claimed = app.store.metrics_queries().backlog().await.unwrap().leased;
         (claimed == 1).then_some(())
     })
     .await;

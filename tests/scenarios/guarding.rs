@@ -160,7 +160,7 @@ async fn an_answer_that_comes_after_the_erasure_is_not_written() {
     let message = steps.message("x");
     let told = steps.accept_new(&message).await;
     let claimed = steps.claim(1).await.unwrap().remove(0);
-    let receipt = steps.store.erase(told.id, &doing()).await.unwrap().unwrap();
+    let receipt = steps.store.erasures().erase(told.id, &doing()).await.unwrap().unwrap();
     assert!(receipt.completed_at.is_some());
     let late = steps.answered(&claimed, Answer::Passed);
     assert_eq!(steps.complete(&[late]).await.unwrap(), [Written::Fenced]);
@@ -185,7 +185,8 @@ async fn a_key_that_is_written_while_the_erasure_waits_is_destroyed_too() {
         .await
         .unwrap();
     let eraser = Arc::clone(&steps);
-    let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing()).await });
+    let erasing =
+        tokio::spawn(async move { eraser.store.erasures().erase(told.id, &doing()).await });
     waits_for_a_lock(&steps.look).await;
     completion.commit().await.unwrap();
     assert_eq!(erasing.await.unwrap().unwrap().unwrap().data_keys, 1);
@@ -215,7 +216,7 @@ async fn an_erasure_that_was_cut_short_is_finished_by_a_worker() {
     .await;
     assert_eq!(one::<i64>(&pool, "select count(*) from data_keys").await, 0);
     let id: VerificationId = id.parse().unwrap();
-    let receipt = setting.database.store().receipt(id).await.unwrap().unwrap();
+    let receipt = setting.database.store().erasures().receipt(id).await.unwrap().unwrap();
     assert_eq!((receipt.data_keys, receipt.material), (1, 1));
     process.kill().await;
 }
@@ -250,7 +251,12 @@ async fn persons_are_forgotten_when_their_time_is_over() {
     assert_eq!((state(&spared).await, state(&young).await), ("decided".into(), "decided".into()));
     let id: VerificationId = old["id"].as_str().unwrap().parse().unwrap();
     eventually("the receipt", || async {
-        app.store.receipt(id).await.unwrap().filter(|receipt| receipt.completed_at.is_some())
+        app.store
+            .erasures()
+            .receipt(id)
+            .await
+            .unwrap()
+            .filter(|receipt| receipt.completed_at.is_some())
     })
     .await;
     let coarse = app.results(old["id"].as_str().unwrap()).await;
@@ -265,7 +271,11 @@ async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
     let steps = Arc::new(Steps::new().await);
     let told = steps.accept_new(&steps.message("x")).await;
     let cutoff = START + time::Duration::days(1);
-    let old = steps.store.older_than(cutoff, uuid::Uuid::max(), uuid::Uuid::nil(), 10, 10).await;
+    let old = steps
+        .store
+        .retention()
+        .older_than(cutoff, uuid::Uuid::max(), uuid::Uuid::nil(), 10, 10)
+        .await;
     assert_eq!(old.unwrap().old, [told.id]);
     // A callback that is being accepted while retention goes by.
     let mut accepting = steps.look.begin().await.unwrap();
@@ -275,10 +285,9 @@ async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
         .await
         .unwrap();
     let retention = Arc::clone(&steps);
-    let forgetting =
-        tokio::spawn(
-            async move { retention.store.erase_if_older(told.id, cutoff, &doing()).await },
-        );
+    let forgetting = tokio::spawn(async move {
+        retention.store.erasures().erase_if_older(told.id, cutoff, &doing()).await
+    });
     waits_for_a_lock(&steps.look).await;
     accepting.commit().await.unwrap();
     assert!(!forgetting.await.unwrap().unwrap(), "spared");
@@ -310,20 +319,20 @@ async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopp
         (steps.ids.next(START), steps.ids.next(START), steps.ids.next(START));
     let store = &steps.store;
     let (nil, seen) = (uuid::Uuid::nil(), uuid::Uuid::from_u128(7));
-    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
-    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), None);
-    assert!(store.go_on_with_pass(clock, lease, first, seen).await.unwrap());
+    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), Some(nil));
+    assert_eq!(store.retention().take_pass(clock, lease, second).await.unwrap(), None);
+    assert!(store.retention().go_on_with_pass(clock, lease, first, seen).await.unwrap());
     steps.advance(61).await;
-    assert_eq!(store.take_pass(clock, lease, second).await.unwrap(), Some(seen));
+    assert_eq!(store.retention().take_pass(clock, lease, second).await.unwrap(), Some(seen));
     // Whoever had stood still meanwhile changes nothing.
-    assert!(!store.go_on_with_pass(clock, lease, first, nil).await.unwrap());
-    store.leave_pass(clock, first, Some(hour)).await.unwrap();
-    store.leave_pass(clock, second, None).await.unwrap();
-    assert_eq!(store.take_pass(clock, lease, third).await.unwrap(), Some(seen));
-    store.leave_pass(clock, third, Some(hour)).await.unwrap();
-    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), None);
+    assert!(!store.retention().go_on_with_pass(clock, lease, first, nil).await.unwrap());
+    store.retention().leave_pass(clock, first, Some(hour)).await.unwrap();
+    store.retention().leave_pass(clock, second, None).await.unwrap();
+    assert_eq!(store.retention().take_pass(clock, lease, third).await.unwrap(), Some(seen));
+    store.retention().leave_pass(clock, third, Some(hour)).await.unwrap();
+    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), None);
     steps.advance(3601).await;
-    assert_eq!(store.take_pass(clock, lease, first).await.unwrap(), Some(nil));
+    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), Some(nil));
 }
 
 #[tokio::test]
@@ -391,7 +400,7 @@ async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named
         for n in 0..5 {
             let subject = (n % 2 == 0).then(uuid::Uuid::nil);
             let details = (n > 2).then_some("{\"n\": \"一\"}");
-            store.record(&doing(), "test", subject, details).await.unwrap();
+            store.audit().record(&doing(), "test", subject, details).await.unwrap();
         }
         let (code, said, error) = setting.run(&["audit", "verify"], "").await;
         assert_eq!(code, 0, "{error}");
@@ -496,7 +505,7 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
 
     // In the database a superuser cuts the newest rows off, with all that tells of them there.
     let store = setting.database.store();
-    store.record(&doing(), "test", None, None).await.unwrap();
+    store.audit().record(&doing(), "test", None, None).await.unwrap();
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert!(code == 0 && said.contains("4 rows, "), "{said}{error}");
     let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
@@ -608,7 +617,7 @@ async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_the
     .execute(&steps.look)
     .await
     .unwrap();
-    let counts = steps.store.shadow_counts("one", None).await.unwrap();
+    let counts = steps.store.policies().shadow_counts("one", None).await.unwrap();
     let counts: Vec<(&str, i64)> =
         counts.iter().map(|count| (count.active_outcome.as_str(), count.count)).collect();
     assert_eq!(counts, [("approve", 99_950), ("reject", 50)]);
@@ -654,12 +663,14 @@ async fn a_key_with_which_another_process_still_wraps_is_not_given_up() {
 async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
     use std::time::Duration;
     let steps = Steps::new().await;
-    steps.store.use_vault_key("test", START).await.unwrap();
-    let retire = || steps.store.retire_vault_keys("new", Duration::ZERO, START);
+    steps.store.vault_keys().use_vault_key("test", START).await.unwrap();
+    let retire = || steps.store.vault_keys().retire_vault_keys("new", Duration::ZERO, START);
     let used = Duration::from_mins(1);
-    assert!(steps.store.retire_vault_keys("new", used, START).await.unwrap().is_empty());
+    assert!(
+        steps.store.vault_keys().retire_vault_keys("new", used, START).await.unwrap().is_empty()
+    );
     assert_eq!(retire().await.unwrap(), ["test"]);
-    assert!(steps.store.vault_keys_in_use().await.unwrap().is_empty());
+    assert!(steps.store.vault_keys().vault_keys_in_use().await.unwrap().is_empty());
     let told = steps.accept_new(&steps.message("x")).await;
     let claimed = steps.claim(1).await.unwrap().remove(0);
     assert_eq!(claimed.id, told.id);
@@ -667,11 +678,15 @@ async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
     assert_eq!(steps.complete(&[answered]).await.unwrap(), [Written::Committed]);
     let retired = "select count(retired_at) from vault_keys where key_id = 'test'";
     assert_eq!(one::<i64>(&steps.look, retired).await, 0);
-    assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"]);
+    assert_eq!(steps.store.vault_keys().vault_keys_in_use().await.unwrap(), ["test"]);
     assert!(retire().await.unwrap().is_empty(), "it wraps something");
     // The data itself is asked: nobody can start without it, whatever was said of the key.
     for change in ["update vault_keys set retired_at = now()", "delete from vault_keys"] {
         sqlx::query(change).execute(&steps.look).await.unwrap();
-        assert_eq!(steps.store.vault_keys_in_use().await.unwrap(), ["test"], "{change}");
+        assert_eq!(
+            steps.store.vault_keys().vault_keys_in_use().await.unwrap(),
+            ["test"],
+            "{change}"
+        );
     }
 }

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use crate::harness::protocol::Steps;
 use crate::harness::{Buckets, Options, Reply, Setting, TestApp, callback, eventually, now};
 use verdict::domain::image::ImageKind;
+use verdict::store::archiving::Then;
 use verdict::store::audit::AuditContext;
 use verdict::store::images::{Fate, SettledImage};
-use verdict::store::tasks::Then;
 
 /// Where every test begins.
 const START: time::OffsetDateTime = time::macros::datetime!(2026-11-23 09:30 UTC);
@@ -184,9 +184,13 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
         include_str!("../../config/policy.toml").replacen("name = \"", "name = \"strange-", 1);
     let strange = policy::Policy::load(&strange).unwrap();
     let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
-    app.store.add_policy(strange.digest(), strange.name(), strange.text(), &doing).await.unwrap();
+    app.store
+        .policies()
+        .add_policy(strange.digest(), strange.name(), strange.text(), &doing)
+        .await
+        .unwrap();
     let used = verdict::store::policies::Use::Active;
-    app.store.use_policy(used, "", Some(strange.digest()), None, &doing).await.unwrap();
+    app.store.policies().use_policy(used, "", Some(strange.digest()), None, &doing).await.unwrap();
     let tries = std::cell::Cell::new(0);
     eventually("it is used", || async {
         tries.set(tries.get() + 1);
@@ -408,7 +412,7 @@ fn holds(folder: &Path, kind: &str) -> bool {
 }
 
 async fn receipt_is_complete(setting: &Setting, id: &str) -> bool {
-    let receipt = setting.database.store().receipt(id.parse().unwrap()).await.unwrap();
+    let receipt = setting.database.store().erasures().receipt(id.parse().unwrap()).await.unwrap();
     receipt.unwrap().completed_at.is_some()
 }
 
@@ -478,7 +482,8 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
     .await
     .unwrap();
     let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
-    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let claim =
+        steps.store.tasks().claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
     let task = claim.tasks.into_iter().next().unwrap();
     // The settlement gets half way, and waits: somebody writes the same row and takes it back.
     let mut other = steps.look.begin().await.unwrap();
@@ -502,12 +507,12 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
     };
     let settler = Arc::clone(&steps);
     let settling = tokio::spawn(async move {
-        settler.store.settle_images(&task, &[image], Then::Done, START).await
+        settler.store.archiving().settle_images(&task, &[image], Then::Done, START).await
     });
     wait_for_a_lock(&steps.look, 1).await;
     let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
     let eraser = Arc::clone(&steps);
-    let erasing = tokio::spawn(async move { eraser.store.erase(told.id, &doing).await });
+    let erasing = tokio::spawn(async move { eraser.store.erasures().erase(told.id, &doing).await });
     wait_for_a_lock(&steps.look, 2).await;
     other.rollback().await.unwrap();
     assert!(settling.await.unwrap().unwrap());
@@ -589,7 +594,7 @@ async fn images_are_kept_in_a_store_that_speaks_s3() {
     let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
     request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
     let receipt = eventually("the receipt is complete", || async {
-        let receipt = app.store.receipt(id.parse().unwrap()).await.unwrap().unwrap();
+        let receipt = app.store.erasures().receipt(id.parse().unwrap()).await.unwrap().unwrap();
         receipt.completed_at.map(|_| receipt)
     })
     .await;
@@ -678,13 +683,20 @@ async fn images_that_have_to_wait_hold_up_no_others_and_only_what_is_named_goes(
     .unwrap();
     let mut gone = 0;
     loop {
-        match steps.store.retire_images(START - time::Duration::days(10), 50).await.unwrap() {
+        match steps
+            .store
+            .archiving()
+            .retire_images(START - time::Duration::days(10), 50)
+            .await
+            .unwrap()
+        {
             0 => break,
             some => gone += some,
         }
     }
     assert_eq!(gone, 2 * 100 + 1);
-    let kept = steps.store.kinds_of(verdict::domain::ids::ResultId(parted)).await.unwrap();
+    let kept =
+        steps.store.archiving().kinds_of(verdict::domain::ids::ResultId(parted)).await.unwrap();
     assert_eq!(kept, ["face-global"]);
     let tasks: (i64, i64) = sqlx::query_as(
         "select count(*), count(*) filter (where id = $1 and verification_id = $2)
@@ -706,7 +718,7 @@ async fn persons_whose_faces_are_kept_are_counted_once_each() {
         let id = app.verified(biz_id).await["id"].as_str().unwrap().to_owned();
         settled(&app, &id).await;
     }
-    assert_eq!(app.store.persons_with_faces().await.unwrap(), 2);
+    assert_eq!(app.store.images().persons_with_faces().await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -728,7 +740,7 @@ async fn an_alarm_goes_off_before_there_are_too_many_persons() {
     };
     add(1, 79_999).await.unwrap();
     let store = setting.database.store();
-    assert_eq!(store.persons_with_faces().await.unwrap(), 79_999);
+    assert_eq!(store.images().persons_with_faces().await.unwrap(), 79_999);
     add(80_000, 95_001).await.unwrap();
     let process = setting.serve().await;
     let metrics = eventually("persons are counted", || async {
@@ -743,7 +755,7 @@ async fn an_alarm_goes_off_before_there_are_too_many_persons() {
     let log = process.kill().await.join("\n");
     assert_eq!(log.matches("faces of very many persons are stored").count(), 2, "{log}");
     add(95_002, 120_010).await.unwrap();
-    assert_eq!(store.persons_with_faces().await.unwrap(), 120_000, "and no further");
+    assert_eq!(store.images().persons_with_faces().await.unwrap(), 120_000, "and no further");
 }
 
 #[tokio::test]
@@ -760,9 +772,12 @@ async fn links_that_live_come_before_those_that_were_asked_for_again() {
     .execute(&steps.look)
     .await
     .unwrap();
-    let claim = steps.store.claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
+    let claim =
+        steps.store.tasks().claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
     let then = Then::AskAgain(Duration::ZERO);
-    assert!(steps.store.settle_images(&claim.tasks[0], &[], then, START).await.unwrap());
+    assert!(
+        steps.store.archiving().settle_images(&claim.tasks[0], &[], then, START).await.unwrap()
+    );
     // A thousand like it, and after them a few links that live.
     for copy in [
         "insert into tasks (id, kind, verification_id, created_at, deadline, due_at, asked_again_at)
@@ -778,7 +793,8 @@ async fn links_that_live_come_before_those_that_were_asked_for_again() {
     steps.advance(61).await;
     let waits: fn(&verdict::store::tasks::Task) -> bool =
         |task| matches!(task.work, verdict::store::tasks::Work::Archive { asked_again: true, .. });
-    let claim = steps.store.claim_tasks(8, lease, takes, steps.ids.next(START)).await.unwrap();
+    let claim =
+        steps.store.tasks().claim_tasks(8, lease, takes, steps.ids.next(START)).await.unwrap();
     let order: Vec<bool> = claim.tasks.iter().map(waits).collect();
     assert_eq!(order, [false, false, false, false, false, true, true, true]);
 }

@@ -246,7 +246,11 @@ async fn violated_invariants_are_counted() {
     let pool = database.pool().await;
     let store = database.store();
     for invariant in Invariant::ALL {
-        assert_eq!(store.violations(invariant).await.unwrap(), 0, "{invariant:?}");
+        assert_eq!(
+            store.metrics_queries().violations(invariant).await.unwrap(),
+            0,
+            "{invariant:?}"
+        );
     }
     let id = "'01900000-0000-7000-8000-00000000000";
     let verification = |n: u8, state: &str, due: &str| {
@@ -280,10 +284,14 @@ async fn violated_invariants_are_counted() {
     ];
     sqlx::raw_sql(sqlx::AssertSqlSafe(broken.concat())).execute(&pool).await.unwrap();
     for invariant in Invariant::ALL {
-        assert_eq!(store.violations(invariant).await.unwrap(), 1, "{invariant:?}");
+        assert_eq!(
+            store.metrics_queries().violations(invariant).await.unwrap(),
+            1,
+            "{invariant:?}"
+        );
     }
-    assert_eq!(store.failed().await.unwrap(), 1);
-    let backlog = store.backlog().await.unwrap();
+    assert_eq!(store.metrics_queries().failed().await.unwrap(), 1);
+    let backlog = store.metrics_queries().backlog().await.unwrap();
     assert_eq!((backlog.waiting, backlog.leased, backlog.pending), (1, 1, 2));
     assert!(backlog.oldest_seconds >= 120.0);
 
@@ -319,7 +327,7 @@ async fn a_look_that_takes_long_is_ended_and_leaves_nothing_behind() {
     let database = new_database().await;
     let pool = database.pool().await;
     let store = database.store();
-    store.backlog().await.unwrap();
+    store.metrics_queries().backlog().await.unwrap();
     // Whoever asks for the time waits for it.
     sqlx::raw_sql(
         "create or replace function verdict_now() returns timestamptz language sql volatile
@@ -329,7 +337,7 @@ async fn a_look_that_takes_long_is_ended_and_leaves_nothing_behind() {
     .await
     .unwrap();
     let began = std::time::Instant::now();
-    let error = store.backlog().await.unwrap_err();
+    let error = store.metrics_queries().backlog().await.unwrap_err();
     assert!(error.to_string().contains("57014"), "{error}");
     assert!(began.elapsed() < std::time::Duration::from_secs(5));
     let limit: String = sqlx::query_scalar("select current_setting('statement_timeout')")

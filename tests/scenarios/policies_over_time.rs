@@ -30,7 +30,7 @@ fn named(name: &str) -> String {
 
 async fn keep(store: &Store, text: &str) -> String {
     let policy = Policy::load_stored(text).expect("it compiles");
-    store.add_policy(policy.digest(), policy.name(), text, &doing()).await.unwrap();
+    store.policies().add_policy(policy.digest(), policy.name(), text, &doing()).await.unwrap();
     policy.digest().to_owned()
 }
 
@@ -39,7 +39,7 @@ async fn seeded() -> (Store, PgPool, String) {
     let database = new_database().await;
     let store = database.store();
     let default = Policy::load(DEFAULT).unwrap();
-    store.seed_policy(default.digest(), default.name(), DEFAULT, now()).await.unwrap();
+    store.policies().seed_policy(default.digest(), default.name(), DEFAULT, now()).await.unwrap();
     (store, database.pool().await, default.digest().to_owned())
 }
 
@@ -86,8 +86,8 @@ async fn standing(pool: &PgPool, policy: &str) -> i64 {
 async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() {
     let (store, pool, default) = seeded().await;
     let other = keep(&store, &named("other")).await;
-    store.use_policy(Use::Active, "own", Some(&other), None, &doing()).await.unwrap();
-    store.use_policy(Use::Shadow, "", Some(&other), None, &doing()).await.unwrap();
+    store.policies().use_policy(Use::Active, "own", Some(&other), None, &doing()).await.unwrap();
+    store.policies().use_policy(Use::Shadow, "", Some(&other), None, &doing()).await.unwrap();
     for change in ["use", "promote", "rollback", "deactivate", "seed"] {
         let given = "select last_value from policy_activations_id_seq";
         let before = one(&pool, given).await;
@@ -103,15 +103,26 @@ async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() 
                 match change {
                     "use" => {
                         store
+                            .policies()
                             .use_policy(Use::Active, "a", Some(&default), None, &doing())
                             .await
                             .unwrap()
                             == Changed::Now
                     }
-                    "promote" => store.promote_shadow("", None, &doing()).await.unwrap().is_some(),
-                    "rollback" => store.roll_back_policy("", &doing()).await.unwrap().is_some(),
-                    "deactivate" => store.deactivate_policy("own", None, &doing()).await.unwrap(),
-                    _ => !store.seed_policy(&default, "default", DEFAULT, now()).await.unwrap(),
+                    "promote" => {
+                        store.policies().promote_shadow("", None, &doing()).await.unwrap().is_some()
+                    }
+                    "rollback" => {
+                        store.policies().roll_back_policy("", &doing()).await.unwrap().is_some()
+                    }
+                    "deactivate" => {
+                        store.policies().deactivate_policy("own", None, &doing()).await.unwrap()
+                    }
+                    _ => !store
+                        .policies()
+                        .seed_policy(&default, "default", DEFAULT, now())
+                        .await
+                        .unwrap(),
                 }
             }
         });
@@ -133,7 +144,7 @@ async fn of_two_processes_that_sow_at_once_one_does() {
         tokio::spawn(async move {
             let text = named(name);
             let policy = Policy::load(&text).unwrap();
-            store.seed_policy(policy.digest(), name, &text, now()).await.unwrap()
+            store.policies().seed_policy(policy.digest(), name, &text, now()).await.unwrap()
         })
     };
     let (a, b) = (sow("a"), sow("b"));
@@ -160,14 +171,16 @@ async fn a_rollback_goes_back_over_what_was_rolled_back() {
     }
     let [a, b, c, d] = &known[..] else { panic!() };
     let active = async |scene: &str| -> Option<String> {
-        let in_use = store.policies_in_use().await.unwrap();
+        let in_use = store.policies().policies_in_use().await.unwrap();
         in_use.into_iter().find(|p| p.kind == "active" && p.biz_type == scene).map(|p| p.digest)
     };
     let activate = async |scene: &str, digest: &String| {
-        let used = store.use_policy(Use::Active, scene, Some(digest), None, &doing()).await;
+        let used =
+            store.policies().use_policy(Use::Active, scene, Some(digest), None, &doing()).await;
         used.unwrap()
     };
-    let back = async |scene: &str| store.roll_back_policy(scene, &doing()).await.unwrap();
+    let back =
+        async |scene: &str| store.policies().roll_back_policy(scene, &doing()).await.unwrap();
 
     activate("", b).await;
     assert_eq!(activate("", c).await, Changed::Now);
@@ -192,9 +205,12 @@ async fn a_rollback_goes_back_over_what_was_rolled_back() {
     assert_eq!(back("other").await, None);
     // And loses it by itself, which can be rolled back, too.
     activate("own", c).await;
-    assert!(store.deactivate_policy("own", None, &doing()).await.unwrap());
-    assert!(!store.deactivate_policy("own", None, &doing()).await.unwrap());
-    assert!(!store.deactivate_policy("", None, &doing()).await.unwrap(), "never the general one");
+    assert!(store.policies().deactivate_policy("own", None, &doing()).await.unwrap());
+    assert!(!store.policies().deactivate_policy("own", None, &doing()).await.unwrap());
+    assert!(
+        !store.policies().deactivate_policy("", None, &doing()).await.unwrap(),
+        "never the general one"
+    );
     assert_eq!(back("own").await, Some(Some(c.clone())));
     assert_eq!((back("own").await, active("").await), (Some(None), Some(a.clone())));
 }
@@ -413,7 +429,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     let (pool, store) = (setting.database.pool().await, setting.database.store());
     more_like(&pool, "pass-75-c", 1100).await;
     let milder = keep(&store, &std::fs::read_to_string(candidate).unwrap()).await;
-    store.use_policy(Use::Active, "", Some(&milder), None, &doing()).await.unwrap();
+    store.policies().use_policy(Use::Active, "", Some(&milder), None, &doing()).await.unwrap();
     let policies = PolicySnapshot::load(&store, &PolicyCache::default()).await.unwrap().unwrap();
     let (clock, ids, range) = (Clock::system(), Ids::random(), Range::default());
     let redecide = async |after, tell: &mut dyn FnMut() -> bool| {
@@ -428,7 +444,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     assert_eq!(first.stopped, Some(Stopped::Told));
     assert_eq!(standing(&pool, &milder).await, i64::try_from(first.new).unwrap());
     // Looked at, and decided upon by somebody else before it is written.
-    let page = store.standing_after(first.after, 500).await.unwrap();
+    let page = store.history().standing_after(first.after, 500).await.unwrap();
     let taken = page.items[0].clone();
     let overtaken = sqlx::query("update verifications set decision_id = $2 where id = $1")
         .bind(taken.verification.0)
@@ -451,7 +467,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     }
     overtaken.execute(&pool).await.unwrap();
     let as_of = policies.newest_activation();
-    let written = store.decide_again(&new, as_of, now()).await.unwrap();
+    let written = store.history().decide_again(&new, as_of, now()).await.unwrap();
     assert_eq!(written, Some(new.len() as u64 - 1));
     let stands: uuid::Uuid =
         sqlx::query_scalar("select decision_id from verifications where id = $1")
@@ -466,14 +482,18 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
     assert!(rest.same >= new.len() as u64 - 1 && rest.same + rest.new == rest.looked_at);
     assert_eq!(first.looked_at + rest.looked_at, 1106 - 1);
     // Another activation, of any scene, and not a row more.
-    store.use_policy(Use::Active, "elsewhere", Some(&milder), None, &doing()).await.unwrap();
+    store
+        .policies()
+        .use_policy(Use::Active, "elsewhere", Some(&milder), None, &doing())
+        .await
+        .unwrap();
     let decisions = "select count(*) from decisions";
     let before = one(&pool, decisions).await;
     assert_eq!(
         redecide(uuid::Uuid::nil(), &mut || true).await.stopped,
         Some(Stopped::PoliciesChanged)
     );
-    assert_eq!(store.decide_again(&new, as_of, now()).await.unwrap(), None);
+    assert_eq!(store.history().decide_again(&new, as_of, now()).await.unwrap(), None);
     assert_eq!(one(&pool, decisions).await, before);
 }
 

@@ -15,6 +15,7 @@ use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::State;
 use verdict::store::Store;
 use verdict::store::accounts::Breaker;
+use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::{Accepted, Incoming};
 use verdict::store::claims::{Claim, ClaimLimits, Claimed, DuePosition};
 use verdict::store::completions::{Completion, NewResult, NextStep, Written};
@@ -33,7 +34,7 @@ impl Bench {
     async fn new() -> Self {
         let database = new_database().await;
         let store = database.store();
-        store.open_account("a").await.unwrap();
+        store.accounts().open_account("a").await.unwrap();
         Self { database, store, ids: Ids::random() }
     }
 
@@ -172,7 +173,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
     let batch = [answered(&overslept), answered(&owner)];
     let written = bench.store.complete(&batch).await.unwrap();
     assert_eq!(written, [Written::Fenced, Written::Committed]);
-    let results = bench.store.results_of(owner.id).await.unwrap();
+    let results = bench.store.results().results_of(owner.id).await.unwrap();
     assert_eq!(results.iter().map(|result| result.attempt).collect::<Vec<_>>(), [2]);
 }
 
@@ -315,7 +316,7 @@ async fn without_the_accounts_row_nothing_is_claimed() {
         first: &[],
     };
     assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
-    bench.store.open_account("a").await.unwrap();
+    bench.store.accounts().open_account("a").await.unwrap();
     assert_eq!(bench.claim().await[0].attempt, 1);
 }
 
@@ -326,7 +327,7 @@ async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
         bench.accept(&format!("x{n}")).await;
     }
     let trip = |probing| {
-        bench.store.trip(
+        bench.store.accounts().trip(
             "a",
             Breaker::Credentials,
             probing,
@@ -350,8 +351,8 @@ async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
     assert!(bench.claim_at(1000.0, 100.0, 100).await.rows.is_empty());
     bench.database.shift_clock(5).await;
     assert_eq!(bench.claim_at(1000.0, 100.0, 100).await.rows.len(), 1);
-    bench.store.account_is_well("a").await.unwrap();
-    assert_eq!(bench.store.breaker("a").await.unwrap(), Breaker::Closed);
+    bench.store.accounts().account_is_well("a").await.unwrap();
+    assert_eq!(bench.store.accounts().breaker("a").await.unwrap(), Breaker::Closed);
     assert_eq!(bench.claim_at(1000.0, 100.0, 100).await.rows.len(), 8);
 }
 
@@ -367,7 +368,7 @@ async fn a_probe_is_made_with_a_row_that_has_not_failed_before() {
     }
     bench.accept("good").await;
     let second = Duration::from_secs(1);
-    bench.store.trip("a", Breaker::Outage, false, second, second).await.unwrap();
+    bench.store.accounts().trip("a", Breaker::Outage, false, second, second).await.unwrap();
     bench.database.shift_clock(2).await;
     let probe = bench.claim().await;
     assert_eq!((probe.len(), probe[0].biz_id.as_str()), (1, "good"));
@@ -382,7 +383,7 @@ async fn a_probe_is_made_with_a_row_that_has_not_failed_before() {
 async fn a_throttled_account_pauses_everybody() {
     let bench = Bench::new().await;
     bench.accept("x").await;
-    bench.store.pause("a", Duration::from_secs(2)).await.unwrap();
+    bench.store.accounts().pause("a", Duration::from_secs(2)).await.unwrap();
     let claim = bench.claim_at(1000.0, 100.0, 100).await;
     assert!(claim.rows.is_empty() && claim.wait.is_some());
     bench.database.shift_clock(3).await;
@@ -594,6 +595,34 @@ async fn one_connection_serves_many_callers_and_then_the_pool() {
 }
 
 #[tokio::test]
+async fn a_cancelled_transaction_is_undone_whole_and_loses_no_later_write() {
+    const TRIES: u64 = 150;
+    let bench = Bench::new().await;
+    let Accepted::New(verification) = bench.accept("x").await else { panic!("it is new") };
+    let actor = "cli:test".to_owned();
+    let audit = AuditContext { actor, purpose: None, at: NOW };
+    let refetch = || bench.store.refetch(verification.id, WINDOW, None, &audit);
+    for n in 0..TRIES {
+        // Several statements, cancelled at another point each time: before, between, after them.
+        drop(tokio::time::timeout(Duration::from_micros(n * 37 % 5000), refetch()).await);
+        assert!(matches!(bench.accept(&format!("after-{n}")).await, Accepted::New(_)));
+    }
+    refetch().await.unwrap();
+    let pool = bench.database.pool().await;
+    let (kept, made_due, recorded): (i64, i64, i64) = sqlx::query_as(
+        "select (select count(*) from verifications where biz_id like 'after-%'),
+            (select callbacks - 1 from verifications where biz_id = 'x')::bigint,
+            (select count(*) from audit where action = 'verification.refetch')",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(kept, i64::try_from(TRIES).unwrap());
+    assert_eq!(made_due, recorded, "each was made whole or not at all");
+    assert!((1..=kept).contains(&made_due), "{made_due} were not cancelled");
+}
+
+#[tokio::test]
 async fn the_store_serves_again_after_its_connections_were_cut() {
     let bench = Bench::new().await;
     bench.accept("x").await;
@@ -711,6 +740,6 @@ async fn a_claim_looks_from_where_it_is_told_and_says_how_far_it_has_seen() {
     assert_eq!(bench.claim().await[0].biz_id, "a");
     // Without budget nobody looked.
     bench.accept("d").await;
-    bench.store.pause("a", Duration::from_mins(1)).await.unwrap();
+    bench.store.accounts().pause("a", Duration::from_mins(1)).await.unwrap();
     assert_eq!(bench.claim_at(1000.0, 1.0, 100).await.seen_to, None);
 }

@@ -71,10 +71,10 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
     let reply = Reply::read(refetch.bearer_auth(&decisions).send().await.unwrap()).await;
     reply.assert_problem(403, "scope-missing");
 
-    let keys = app.store.list_api_keys().await.unwrap();
+    let keys = app.store.api_keys().list_api_keys().await.unwrap();
     let id = keys.iter().find(|key| key.scopes == ["erasures:write"]).expect("the eraser's key").id;
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    assert!(app.store.revoke_api_key(ApiKeyId(id), &doing).await.unwrap());
+    assert!(app.store.api_keys().revoke_api_key(ApiKeyId(id), &doing).await.unwrap());
     crate::harness::eventually("the revoked key is refused", || async {
         let reply = app.get_as("/v1/verifications?biz_type=a&biz_id=b", &eraser).await;
         (reply.json["code"] == "api-key-invalid").then_some(())
@@ -127,7 +127,7 @@ async fn keys_with_the_former_admin_scope_still_erase() {
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
     let id: ApiKeyId = Ids::random().next(doing.at);
     let digest = api_key::secret_digest(&stored);
-    app.store.add_api_key(id, "stored", &digest, &["admin"], &doing).await.unwrap();
+    app.store.api_keys().add_api_key(id, "stored", &digest, &["admin"], &doing).await.unwrap();
     let made = ["keys", "create", "--name", "made", "--scopes", "admin", "--json"];
     let (code, out, error) = run_verdict(&made, &environment).await;
     assert_eq!(code, 0, "{error}");

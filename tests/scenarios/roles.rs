@@ -99,7 +99,7 @@ async fn api_and_worker_do_all_their_work_with_their_own_roles() {
 
     let id: verdict::domain::ids::VerificationId = id.parse().unwrap();
     crate::harness::eventually("the erasure is complete", || async {
-        owner.store().receipt(id).await.unwrap().and_then(|receipt| receipt.completed_at)
+        owner.store().erasures().receipt(id).await.unwrap().and_then(|receipt| receipt.completed_at)
     })
     .await;
 

@@ -14,7 +14,7 @@ fn vault() -> Vault {
 }
 
 async fn open(app: &TestApp, id: ResultId) -> String {
-    let sealed = app.store.sealed_body(id).await.unwrap().expect("it is kept");
+    let sealed = app.store.results().sealed_body(id).await.unwrap().expect("it is kept");
     let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
     let key = vault().open_data_key(sealed.verification_id, &wrapped).expect("the key opens");
     let body = key.open(SealedAt::ResultBody(id), &sealed.body).expect("the body opens");
@@ -59,13 +59,13 @@ async fn a_body_moved_to_another_row_does_not_open() {
         let id = verification["decision"]["result_id"].as_str().unwrap();
         ResultId(id.parse().unwrap())
     };
-    let sealed = app.store.sealed_body(of(&a)).await.unwrap().unwrap();
+    let sealed = app.store.results().sealed_body(of(&a)).await.unwrap().unwrap();
     let wrapped = WrappedKey { key_id: sealed.key_id, bytes: sealed.wrapped_key };
     let key = vault().open_data_key(sealed.verification_id, &wrapped).unwrap();
     assert!(key.open(SealedAt::ResultBody(of(&a)), &sealed.body).is_ok());
     assert!(key.open(SealedAt::ResultBody(of(&b)), &sealed.body).is_err());
     // Nor does the key open for another verification.
-    let other = app.store.sealed_body(of(&b)).await.unwrap().unwrap();
+    let other = app.store.results().sealed_body(of(&b)).await.unwrap().unwrap();
     assert!(vault().open_data_key(other.verification_id, &wrapped).is_err());
 }
 

@@ -209,7 +209,7 @@ fn a_claim_in_turn_differs_from_a_claim_only_by_its_marked_lines() {
         let all = all_statements();
         all.iter().find(|statement| statement.name() == name).unwrap().sql
     };
-    let (claim, in_turn) = (sql("claims::claim"), sql("claims::claim_in_turn"));
+    let (claim, in_turn) = (sql("hot::claims::claim"), sql("hot::claims::claim_in_turn"));
     let unmarked = in_turn.lines().filter(|line| !line.ends_with("-- in turn"));
     assert!(claim.lines().skip(1).eq(unmarked.skip(1)));
 }

@@ -78,7 +78,7 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
     }
     let mut after = 0;
     loop {
-        let rows = store.audit_after(after, subject, PAGE).await?;
+        let rows = store.audit().audit_after(after, subject, PAGE).await?;
         let Some(last) = rows.last() else { return Ok(ExitCode::SUCCESS) };
         after = last.position;
         for row in rows {
@@ -104,11 +104,11 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
 /// The chain up to what is its head now. With the installation's key the last row is signed too, if
 /// no worker has done so: then nothing in the export is without a signature behind it.
 async fn export(store: &Store, seal: Option<&AuditSeal>) -> anyhow::Result<ExitCode> {
-    let (end, digest) = store.audit_head().await?;
+    let (end, digest) = store.audit().audit_head().await?;
     let mut checkpoints = Ahead::open(store).await?;
     let (mut after, mut checkpointed_to) = (0, 0);
     while after < end {
-        let rows = store.audit_after(after, None, PAGE).await?;
+        let rows = store.audit().audit_after(after, None, PAGE).await?;
         if rows.is_empty() {
             break;
         }
@@ -150,7 +150,7 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     // Before the rows: what is added meanwhile is beyond it.
-    let (position, digest) = store.audit_head().await?;
+    let (position, digest) = store.audit().audit_head().await?;
     let head = Place { position, digest: hex::encode(&digest) };
     let seal = app::audit_seal(&config, &store).await?;
     if strict && seal.is_none() {
@@ -160,7 +160,7 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     let (mut good, mut covered) = (0_usize, 0);
     let mut chain = Chain::default();
     loop {
-        let rows = store.audit_after(chain.position(), None, PAGE).await?;
+        let rows = store.audit().audit_after(chain.position(), None, PAGE).await?;
         if rows.is_empty() {
             break;
         }
@@ -283,7 +283,7 @@ impl Ahead {
 
     async fn fill(&mut self, store: &Store) -> anyhow::Result<()> {
         if self.page.is_empty() {
-            self.page = store.audit_checkpoints_after(self.after, PAGE).await?.into();
+            self.page = store.audit().audit_checkpoints_after(self.after, PAGE).await?.into();
             self.after = self.page.back().map_or(self.after, |last| last.position);
         }
         Ok(())

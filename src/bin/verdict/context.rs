@@ -45,7 +45,7 @@ impl Context {
     pub(crate) async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
         let store = Store::new(&config.store()?)?;
         // Past the pool, which tries again until its time is over and then does not say why.
-        store.connect_once().await?;
+        store.inspection().connect_once().await?;
         store.require_fit_schema().await?;
         Ok(store)
     }

@@ -68,11 +68,11 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         let number = number_on_stdin()?;
         let persons = app::person_index(&config, &store).await?;
         let person = persons.digest(&number).ok_or_else(|| Usage(NO_NUMBER.to_owned()))?;
-        store.verifications_of_person(&person).await?
+        store.material().verifications_of_person(&person).await?
     };
     let doing = Context::doing(Some(purpose));
     for id in &ids {
-        let Some(receipt) = store.erase(*id, &doing).await? else {
+        let Some(receipt) = store.erasures().erase(*id, &doing).await? else {
             anyhow::bail!("there is no verification {id}");
         };
         say_done(serde_json::json!({

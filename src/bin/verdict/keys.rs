@@ -112,7 +112,7 @@ async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
         expires_in_days: new.expires_in_days,
     };
     let digest = api_key::secret_digest(&key);
-    store.add_api_key_with(id, &new.name, &digest, &scopes, &terms, &doing).await?;
+    store.api_keys().add_api_key_with(id, &new.name, &digest, &scopes, &terms, &doing).await?;
     let shown = if new.json {
         serde_json::json!({ "id": id, "key": key }).to_string()
     } else {
@@ -127,7 +127,8 @@ async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
 /// Nobody has seen the key, or only a part of it: it is revoked.
 async fn unseen(store: &Store, id: ApiKeyId, error: &std::io::Error) -> anyhow::Error {
     let why = error_text::io(error);
-    match store.revoke_api_key(id, &Context::doing(Some("it could not be shown"))).await {
+    match store.api_keys().revoke_api_key(id, &Context::doing(Some("it could not be shown"))).await
+    {
         Ok(_) => anyhow::anyhow!("the key could not be written ({why}): {id} was revoked again"),
         Err(_) => anyhow::anyhow!(
             "the key could not be written ({why}), nor revoked: run verdict keys revoke {id}"
@@ -165,7 +166,7 @@ const MAX_SCENES: usize = 64;
 /// One person must not become two by another spelling: capitals, composed or wide characters.
 async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
     let folded = |text: &str| text.nfkc().collect::<String>().to_lowercase();
-    let keys = store.list_api_keys().await?;
+    let keys = store.api_keys().list_api_keys().await?;
     let known = keys.iter().filter_map(|key| key.person.as_deref());
     let mut others = known.filter(|known| *known != person && folded(known) == folded(person));
     match others.next() {
@@ -183,7 +184,7 @@ fn scope_names(key: &ApiKey) -> Vec<&str> {
 }
 
 async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
-    let keys = context.migrated_store(&context.config()?).await?.list_api_keys().await?;
+    let keys = context.migrated_store(&context.config()?).await?.api_keys().list_api_keys().await?;
     let rows: Vec<_> = keys
         .iter()
         .map(|key| {
@@ -235,7 +236,7 @@ fn line(key: &ApiKey) -> String {
 async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let id: ApiKeyId = id.parse().map_err(|_| Usage("this is not a key's id".to_owned()))?;
     let store = context.migrated_store(&context.config()?).await?;
-    if store.revoke_api_key(id, &Context::doing(None)).await? {
+    if store.api_keys().revoke_api_key(id, &Context::doing(None)).await? {
         say_done("revoked");
         Ok(ExitCode::SUCCESS)
     } else {

@@ -12,7 +12,7 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
     let store = Store::new(&context.config()?.store()?)?;
     say_done(store.migrate().await?);
-    if store.ownership().await?.owner_is_superuser {
+    if store.inspection().ownership().await?.owner_is_superuser {
         tracing::warn!(
             "the owner of the schema is a superuser: use a role without superuser (config/owner.sql)"
         );

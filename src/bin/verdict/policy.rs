@@ -297,7 +297,7 @@ async fn open(context: &Context) -> anyhow::Result<Store> {
 
 /// A digest may be cut short as long as it is clear which is meant.
 async fn whole_digest(store: &Store, start: &str) -> anyhow::Result<String> {
-    let digests = store.policies().await?.into_iter().map(|policy| policy.digest);
+    let digests = store.policies().list().await?.into_iter().map(|policy| policy.digest);
     let start = start.strip_prefix("sha256:").unwrap_or(start);
     let fits =
         |digest: &String| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(start));
@@ -310,7 +310,7 @@ async fn whole_digest(store: &Store, start: &str) -> anyhow::Result<String> {
 }
 
 async fn text_of(store: &Store, digest: &str) -> anyhow::Result<String> {
-    Ok(store.policy_text(digest).await?.context("the policy is gone")?.body)
+    Ok(store.policies().policy_text(digest).await?.context("the policy is gone")?.body)
 }
 
 /// A file, or the digest of a policy in the database.

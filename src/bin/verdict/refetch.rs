@@ -74,11 +74,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
     let store = context.migrated_store(&config).await?;
     let doing = Context::doing(arguments.purpose.as_deref());
     let refetched = if arguments.dry_run {
-        store.count_refetchable(&filter, doing.at, MOST_COUNTED).await?
+        store.listing().count_refetchable(&filter, doing.at, MOST_COUNTED).await?
     } else {
         let mut refetched = 0;
         loop {
-            let some = store.refetch_many(&filter, window, &doing).await?.len();
+            let some = store.listing().refetch_many(&filter, window, &doing).await?.len();
             refetched += i64::try_from(some)?;
             if some == 0 {
                 break refetched;

@@ -49,7 +49,7 @@ async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let store = context.migrated_store(&config).await?;
     let vault = app::vault(&config)?;
-    let mut missing = store.vault_keys_in_use().await?;
+    let mut missing = store.vault_keys().vault_keys_in_use().await?;
     missing.retain(|id| !vault.ring().has(id));
     if missing.is_empty() {
         say_done(format_args!("nothing to give up: vault.keys has every key that is needed"));
@@ -60,7 +60,7 @@ async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
             bail!("the key {id} is not given up: {why}");
         }
         let details = serde_json::json!({ "given_up": id }).to_string();
-        store.record(&Context::doing(None), "vault.give-up", None, Some(&details)).await?;
+        store.audit().record(&Context::doing(None), "vault.give-up", None, Some(&details)).await?;
         say_done(format_args!("{id} is given up: it had sealed nothing"));
     }
     Ok(ExitCode::SUCCESS)
@@ -73,7 +73,7 @@ async fn status(context: &Context) -> anyhow::Result<ExitCode> {
     let ring = vault.ring();
     let others = app::keys_with_other_bytes(&vault, &store).await?;
     let mut code = ExitCode::SUCCESS;
-    for id in store.vault_keys_in_use().await? {
+    for id in store.vault_keys().vault_keys_in_use().await? {
         let here = match (id == ring.primary_id(), ring.has(&id)) {
             _ if others.contains(&id) => {
                 code = ExitCode::FAILURE;
@@ -97,28 +97,36 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
     let vault = app::vault(&config)?;
     let primary = vault.primary_id().to_owned();
     let clock = Clock::system();
-    store.use_vault_key(&primary, clock.now()).await?;
-    for (name, key_id, wrapped) in store.named_keys().await? {
+    store.vault_keys().use_vault_key(&primary, clock.now()).await?;
+    for (name, key_id, wrapped) in store.vault_keys().named_keys().await? {
         let old = WrappedKey { key_id, bytes: wrapped };
         if let Some(new) = vault.rewrap_named(&name, &old)? {
-            store.replace_named_key(&name, &old.bytes, (&new.key_id, &new.bytes)).await?;
+            store
+                .vault_keys()
+                .replace_named_key(&name, &old.bytes, (&new.key_id, &new.bytes))
+                .await?;
         }
     }
     let mut rewrapped = rewrap_all(&store, &vault).await?;
-    let mut retired = store.retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?;
-    if store.vault_keys_in_use().await?.iter().any(|id| *id != primary) {
+    let mut retired =
+        store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?;
+    if store.vault_keys().vault_keys_in_use().await?.iter().any(|id| *id != primary) {
         until_unused_or_seen_again(&store, &primary).await?;
         // What others wrapped with another key on the way lies behind where the first look had been.
         rewrapped += rewrap_all(&store, &vault).await?;
-        retired.extend(store.retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?);
+        retired
+            .extend(store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?);
     }
-    let mut needed = store.vault_keys_in_use().await?;
+    let mut needed = store.vault_keys().vault_keys_in_use().await?;
     needed.retain(|id| *id != primary);
     retired.retain(|id| !needed.contains(id));
     let details = serde_json::json!({
         "primary": primary, "rewrapped": rewrapped, "retired": retired, "still_needed": needed,
     });
-    store.record(&Context::doing(None), "vault.rotate", None, Some(&details.to_string())).await?;
+    store
+        .audit()
+        .record(&Context::doing(None), "vault.rotate", None, Some(&details.to_string()))
+        .await?;
     say_done(format_args!("{rewrapped} data keys rewrapped under {primary}"));
     for id in retired {
         say_done(format_args!("{id} is no longer needed"));
@@ -136,7 +144,7 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
 async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Result<()> {
     let mut before = std::collections::HashMap::new();
     loop {
-        let mut unsure = store.vault_keys_wrapping().await?;
+        let mut unsure = store.vault_keys().vault_keys_wrapping().await?;
         unsure.retain(|(id, age)| {
             let seen_again = before.insert(id.clone(), *age).is_some_and(|last| *age < last);
             id != primary && *age < UNUSED_FOR && !seen_again
@@ -156,7 +164,7 @@ async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
     let primary = vault.primary_id();
     let (mut after, mut seen, mut rewrapped) = (Uuid::nil(), 0_u64, 0_u64);
     loop {
-        let (keys, last) = store.data_keys_to_rewrap(primary, after, BATCH).await?;
+        let (keys, last) = store.vault_keys().data_keys_to_rewrap(primary, after, BATCH).await?;
         let Some(last) = last else { break };
         after = last;
         let mut new = Vec::with_capacity(keys.len());
@@ -168,7 +176,7 @@ async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
             }
         }
         if !new.is_empty() {
-            rewrapped += store.replace_data_keys(primary, &new).await?;
+            rewrapped += store.vault_keys().replace_data_keys(primary, &new).await?;
         }
         seen += BATCH.unsigned_abs();
         let _ = write!(std::io::stderr(), "\r{rewrapped} rewrapped of about {seen} looked at");

@@ -56,13 +56,17 @@ impl<'a> Backtest<'a> {
         mut tell: impl FnMut(&Self, Vec<Flip>) -> bool,
     ) -> store::Result<()> {
         // The next page comes while this one is decided.
-        let mut next = self.store.past_after(self.after, PAGE).await?;
+        let mut next = self.store.history().past_after(self.after, PAGE).await?;
         while let Page { items, end: Some(end), looked_at } = next {
             let worked = Instant::now();
             let over = self.range.is_over(end);
             let (fetched, flips) = tokio::join!(
                 async {
-                    if over { Ok(None) } else { self.store.past_after(end, PAGE).await.map(Some) }
+                    if over {
+                        Ok(None)
+                    } else {
+                        self.store.history().past_after(end, PAGE).await.map(Some)
+                    }
                 },
                 try_on(Arc::clone(&self.candidate), self.range.clone(), items),
             );
@@ -165,7 +169,7 @@ pub async fn flips(
 ) -> Result<FlipPage, PolicyError> {
     let mut flips: Vec<FoundFlip> = Vec::new();
     for _ in 0..FLIP_PAGES {
-        let page = store.past_after(after, PAGE).await?;
+        let page = store.history().past_after(after, PAGE).await?;
         let Some(end) = page.end else { return Ok(FlipPage { flips, next: None }) };
         let mut items = page.items;
         items.retain(|past| {

@@ -56,7 +56,7 @@ pub async fn redecide(
     let mut done = Redecided { after: after.max(range.start()), ..Redecided::default() };
     loop {
         let worked = Instant::now();
-        let batch = store.standing_after(done.after, STANDING_PAGE).await?;
+        let batch = store.history().standing_after(done.after, STANDING_PAGE).await?;
         let Some(end) = batch.end else { break };
         let now = clock.now();
         let (mut new, mut same) = (Vec::new(), 0);
@@ -74,7 +74,8 @@ pub async fn redecide(
         }
         let different = u64::try_from(new.len()).unwrap_or(0);
         // Also where nothing differs: what does not, by another policy might.
-        let Some(written) = store.decide_again(&new, policies.newest_activation(), now).await?
+        let Some(written) =
+            store.history().decide_again(&new, policies.newest_activation(), now).await?
         else {
             done.stopped = Some(Stopped::PoliciesChanged);
             break;

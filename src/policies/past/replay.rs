@@ -47,7 +47,7 @@ pub async fn replay(
         range.since.and_then(|at| at.checked_sub(CLOCKS_DIFFER)).map_or(Uuid::nil(), earliest);
     loop {
         let worked = Instant::now();
-        let batch = store.past_in_full_after(after, PAGE).await?;
+        let batch = store.history().past_in_full_after(after, PAGE).await?;
         let Some(end) = batch.end else { break };
         after = end;
         for past in batch.items.iter().filter(|past| range.holds(past.result, &past.biz_type)) {

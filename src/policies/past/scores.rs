@@ -19,7 +19,7 @@ pub async fn calibrate(
     let mut after = range.start();
     loop {
         let worked = Instant::now();
-        let batch = store.answers_after(after, PAGE).await?;
+        let batch = store.history().answers_after(after, PAGE).await?;
         let Some(last) = batch.last() else { break };
         after = last.id;
         count(&mut calibration, range, &batch);
@@ -46,7 +46,7 @@ pub async fn sample(
         let worked = Instant::now();
         let since = from + part * n;
         let range = Range { since: Some(since), until: Some(since + part), biz_type: None };
-        let batch = store.answers_after(range.start(), of_each).await?;
+        let batch = store.history().answers_after(range.start(), of_each).await?;
         count(&mut calibration, &range, &batch);
         pace.rest(worked).await;
     }

@@ -1,4 +1,4 @@
-/* verdict callbacks::accept */
+/* verdict hot::callbacks::accept */
 with incoming as (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],

@@ -1,4 +1,4 @@
-/* verdict claims::claim */
+/* verdict hot::claims::claim */
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), idle as (

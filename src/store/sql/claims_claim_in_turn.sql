@@ -1,4 +1,4 @@
-/* verdict claims::claim_in_turn */
+/* verdict hot::claims::claim_in_turn */
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), idle as (

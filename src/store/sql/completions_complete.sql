@@ -1,4 +1,4 @@
-/* verdict completions::complete */
+/* verdict hot::completions::complete */
 with incoming as (
     select * from jsonb_to_recordset($1) as t (ord int, verification_id uuid, lease_token uuid,
         attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,

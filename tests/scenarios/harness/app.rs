@@ -297,6 +297,7 @@ pub async fn make_key_with(
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: now };
     store
+        .api_keys()
         .add_api_key_with(id, "test", &api_key::secret_digest(&key), &scopes, terms, &doing)
         .await
         .expect("a key");

@@ -119,7 +119,7 @@ impl Steps {
         let look = database.pool().await;
         let policy = Policy::load(POLICY).expect("the default policy");
         let (digest, name, text) = (policy.digest(), policy.name(), policy.text());
-        store.seed_policy(digest, name, text, START).await.expect("a policy");
+        store.policies().seed_policy(digest, name, text, START).await.expect("a policy");
         open_account(&store).await;
         // The service's own key, so that it can go on where the test leaves off.
         let key = Key::parse("test", &vault_secret("test")).expect("a key");
@@ -368,8 +368,8 @@ impl Steps {
 }
 
 async fn open_account(store: &Store) {
-    store.open_account("a").await.expect("an account");
-    store.pause("a", AHEAD).await.expect("spent ahead");
+    store.accounts().open_account("a").await.expect("an account");
+    store.accounts().pause("a", AHEAD).await.expect("spent ahead");
 }
 
 /// The part of [`Steps::assert_done`] that any database can be asked, whoever worked on it.

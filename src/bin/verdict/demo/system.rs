@@ -249,6 +249,6 @@ async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<Str
             .map(Scope::as_str);
     let digest = api_key::secret_digest(&key);
     let doing = AuditContext { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
-    store.add_api_key(id, "demo", &digest, &scopes, &doing).await?;
+    store.api_keys().add_api_key(id, "demo", &digest, &scopes, &doing).await?;
     Ok(key)
 }

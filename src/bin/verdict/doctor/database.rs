@@ -151,7 +151,7 @@ pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Fin
 }
 
 pub(super) async fn clock(doctor: &DoctorContext, store: &Store) -> Finding {
-    match store.database_now().await {
+    match store.inspection().database_now().await {
         Ok(then) => clock_against(then, doctor.clock.now()),
         Err(error) => unasked(&error),
     }
@@ -181,7 +181,7 @@ pub(super) async fn schema(store: &Store) -> Finding {
 }
 
 pub(super) async fn indexes(store: &Store) -> Finding {
-    match store.invalid_indexes().await {
+    match store.inspection().invalid_indexes().await {
         Ok(invalid) if invalid.is_empty() => Finding::ok("every index is whole"),
         Ok(invalid) => Finding::failed(
             format!("the building of {} was cut short", invalid.join(", ")),
@@ -193,7 +193,7 @@ pub(super) async fn indexes(store: &Store) -> Finding {
 
 /// The owner of the schema, and the rights of others to create objects in its database.
 pub(super) async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Finding> {
-    let ownership = match store.ownership().await {
+    let ownership = match store.inspection().ownership().await {
         Ok(ownership) => ownership,
         Err(error) => return vec![unasked(&error)],
     };
@@ -234,7 +234,7 @@ pub(super) async fn rights(
         );
     }
     let roles = rights::roles_for(doctor.role, doctor.config.has_vault_keys());
-    match store.missing_rights(&rights::given_to(roles)).await {
+    match store.inspection().missing_rights(&rights::given_to(roles)).await {
         Ok(missing) if missing.is_empty() => {
             Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))
         }
@@ -258,7 +258,7 @@ pub(super) async fn rights(
 
 pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
     let mut found = Vec::new();
-    match store.long_transactions(LONG_SECONDS).await {
+    match store.inspection().long_transactions(LONG_SECONDS).await {
         Ok(long) if long.count > 0 => found.push(Finding::warning(
             format!(
                 "{} open for more than {} min, the oldest for {}: dead rows cannot be removed",
@@ -271,7 +271,7 @@ pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
         Ok(_) => {}
         Err(error) => found.push(unasked(&error)),
     }
-    match store.inspect_server().await {
+    match store.inspection().inspect_server().await {
         Ok(server) if server.idle_transaction_ms == 0 => found.push(Finding::warning(
             "idle_in_transaction_session_timeout is 0: a forgotten transaction stays for ever",
             "alter database … set idle_in_transaction_session_timeout = '60s'",
@@ -289,7 +289,7 @@ pub(super) async fn policy(doctor: &DoctorContext, store: &Store) -> Finding {
     if !doctor.role.works() {
         return Finding::skipped("this role decides nothing");
     }
-    let in_use = match store.policies_in_use().await {
+    let in_use = match store.policies().policies_in_use().await {
         Ok(in_use) => in_use,
         Err(error) => return unasked(&error),
     };
@@ -321,7 +321,7 @@ pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Fin
     let Ok(ring) = doctor.config.key_ring() else {
         return vec![Finding::skipped("vault.keys is not usable")];
     };
-    let needed = match store.vault_keys_in_use().await {
+    let needed = match store.vault_keys().vault_keys_in_use().await {
         Ok(needed) => needed,
         Err(error) => return vec![unasked(&error)],
     };
@@ -361,7 +361,7 @@ pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Fin
 }
 
 pub(super) async fn backlog(store: &Store) -> Finding {
-    match store.backlog().await {
+    match store.metrics_queries().backlog().await {
         Ok(backlog) if backlog.oldest_seconds > LATE_SECONDS => Finding::warning(
             format!(
                 "{} due, the oldest for {}",
@@ -384,7 +384,7 @@ pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
     let Ok(account) = doctor.config.account() else {
         return Finding::skipped("provider.account is not usable");
     };
-    match store.open_breaker(&account).await {
+    match store.inspection().open_breaker(&account).await {
         Ok(None) => Finding::ok("closed: calls go out"),
         Ok(Some(open)) => {
             let says = format!("open for {} ({})", minutes(open.open_seconds), open.breaker);
@@ -406,7 +406,7 @@ pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
 }
 
 pub(super) async fn given_up(store: &Store) -> Finding {
-    match store.given_up().await {
+    match store.inspection().given_up().await {
         Ok(Some(0)) => Finding::ok("no verification was given up"),
         Ok(Some(count)) => Finding::warning(
             format!("{count} verifications were given up (state failed)"),

@@ -61,13 +61,13 @@ impl DoctorContext {
     /// Queries the facts that other checks need; an error is the finding about the database. The limit
     /// is `database.timeout_seconds`.
     async fn learn(&mut self, store: &Store) -> Result<Server, Finding> {
-        let server = match store.connect_once().await {
-            Ok(()) => store.inspect_server().await,
+        let server = match store.inspection().connect_once().await {
+            Ok(()) => store.inspection().inspect_server().await,
             Err(error) => Err(error),
         };
         let server = server.map_err(|error| database::unreachable(&error))?;
-        self.installation = store.installation().await.ok();
-        self.scene = store.a_scene().await.ok().flatten();
+        self.installation = store.inspection().installation().await.ok();
+        self.scene = store.inspection().a_scene().await.ok().flatten();
         Ok(server)
     }
 }

@@ -269,7 +269,10 @@ pub(super) async fn redecide(
         "after": arguments.after });
     let purpose = arguments.purpose.as_deref();
     let record = async |action, details: serde_json::Value| {
-        store.record(&Context::doing(purpose), action, None, Some(&details.to_string())).await
+        store
+            .audit()
+            .record(&Context::doing(purpose), action, None, Some(&details.to_string()))
+            .await
     };
     record("policy.redecide", asked).await?;
     let mut progress = Progress::of(&store, &range).await?;
@@ -427,7 +430,7 @@ struct Progress {
 impl Progress {
     /// Over the answers of a range.
     async fn of(store: &Store, range: &Range) -> anyhow::Result<Self> {
-        let roughly = store.answers_roughly(range.start(), range.end()).await?;
+        let roughly = store.history().answers_roughly(range.start(), range.end()).await?;
         let total = u64::try_from(roughly).unwrap_or(0);
         Ok(Self { total, started: Instant::now(), shown: std::io::stderr().is_terminal() })
     }

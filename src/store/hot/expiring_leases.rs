@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::claims::DuePosition;
-use super::statements::statements;
-use super::{Result, Store};
+use crate::store::statements::statements;
+use crate::store::{Result, Store};
 
 /// A lease that is about to end, or has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

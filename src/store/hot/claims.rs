@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::past::Past;
-use super::statements::{Execute, statements};
-use super::{Error, Result, Store};
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::trace::TraceParent;
+use crate::store::statements::{Execute, statements};
+use crate::store::{Error, Result, Store};
 
 /// One leased verification: everything needed to ask about it without another look.
 #[derive(Clone, Debug)]
@@ -339,7 +339,7 @@ fn claim_row(row: &PgRow) -> Result<(AccountRow, Option<Claimed>)> {
 }
 
 /// One that cannot be read is none: no work fails for a trace.
-pub(super) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>> {
+pub(in crate::store) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>> {
     Ok(row.try_get::<Option<&str>, _>("trace_parent")?.and_then(TraceParent::parse))
 }
 
@@ -365,7 +365,7 @@ statements! {
         probe_every: f64,
         token: Uuid,
         due_since: Option<OffsetDateTime>,
-    )) = include_str!("sql/claims_claim.sql");
+    )) = include_str!("../sql/claims_claim.sql");
 
     /// The same, but takes the rows of `$9` first, in that order. It is a separate statement, so
     /// that claims by age, which are nearly all, cost nothing for it.
@@ -379,7 +379,7 @@ statements! {
         token: Uuid,
         due_since: Option<OffsetDateTime>,
         first: &[Uuid],
-    )) = include_str!("sql/claims_claim_in_turn.sql");
+    )) = include_str!("../sql/claims_claim_in_turn.sql");
 
     scalar oldest_due(from: Option<OffsetDateTime>) -> OffsetDateTime =
         "select due_at from verifications

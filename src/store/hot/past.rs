@@ -8,8 +8,8 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::claims::{Claimed, ReferenceUse};
-use super::statements::statements;
-use super::{Result, Store};
+use crate::store::statements::statements;
+use crate::store::{Result, Store};
 use policy::evidence::MOST_COUNTED;
 
 const DAY: Duration = Duration::from_hours(24);

@@ -9,10 +9,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
-use super::ownership::{Claimant, shared_owners};
-use super::statements::statements;
-use super::verifications::{decision_of, verification};
-use super::{Error, Result, Store};
 use crate::causes::Cause;
 use crate::domain::body_digest::{BodyDigest, Salt};
 use crate::domain::callback::{BizId, BizType, Callback};
@@ -20,6 +16,10 @@ use crate::domain::ids::VerificationId;
 use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::Verification;
+use crate::store::ownership::{Claimant, shared_owners};
+use crate::store::statements::statements;
+use crate::store::verifications::{decision_of, verification};
+use crate::store::{Error, Result, Store};
 
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
 /// length of one statement.
@@ -371,7 +371,7 @@ statements! {
         traces: &[Option<String>],
         salts: &[&[u8]],
         shared: &[String],
-    )) = include_str!("sql/callbacks_accept.sql");
+    )) = include_str!("../sql/callbacks_accept.sql");
 
     read(decision_of) find_decisions(ids: &[Uuid]) =
         "select id as decision_id, result_id, policy_digest, outcome, reasons,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Error, Result};
+use crate::store::{Error, Result};
 
 /// How many batches may be in flight: while one is executed and waits for its `fsync`, the next is
 /// prepared.
@@ -218,8 +218,8 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::super::Place;
     use super::*;
+    use crate::store::Place;
 
     /// The sizes of the batches that began.
     type Sizes = Arc<Mutex<Vec<usize>>>;

@@ -1,4 +1,4 @@
-/* verdict material::begin_erasure */
+/* verdict erasure::begin_erasure */
 with erased as (
     update verifications
     set state = 'erased', closed = true, due_at = null, lease_token = null,

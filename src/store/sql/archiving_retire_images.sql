@@ -1,4 +1,4 @@
-/* verdict tasks::retire_images */
+/* verdict archiving::retire_images */
 with old as (
     select result_id from images i
     where settled_at < $1 and not exists (select from tasks where id = i.result_id)

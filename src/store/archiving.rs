@@ -1,0 +1,253 @@
+//! What comes of archiving images: settled images, links asked for again, images whose time is over.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::images::SettledImage;
+use super::statements::statements;
+use super::tasks::Task;
+use super::{Result, Store};
+use crate::domain::ids::ResultId;
+
+/// What follows for a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is done.
+    Done,
+    /// Again after this.
+    Again(Duration),
+    /// The provider is asked again after this, for links that live.
+    AskAgain(Duration),
+}
+
+/// After the provider was asked again, the first look at what came of it.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
+/// What came of asking the provider again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedAgain {
+    /// There are newer links, with a task of their own.
+    Followed,
+    /// The question is still open.
+    Waiting,
+    /// It was answered without links, or given up.
+    InVain,
+}
+
+/// What comes of archiving images.
+#[derive(Clone, Copy, Debug)]
+pub struct Archiving<'a>(&'a Store);
+
+impl Store {
+    /// What comes of archiving images.
+    pub fn archiving(&self) -> Archiving<'_> {
+        Archiving(self)
+    }
+}
+
+impl Archiving<'_> {
+    /// Writes what became of images, and what follows for their task; `false`: the lease was lost,
+    /// nothing was written.
+    pub async fn settle_images(
+        self,
+        task: &Task,
+        images: &[SettledImage],
+        then: Then,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        let kinds: Vec<String> = images.iter().map(|image| image.kind.to_string()).collect();
+        let states: Vec<&str> = images.iter().map(|image| image.fate.state()).collect();
+        let reasons: Vec<Option<&str>> = images.iter().map(|image| image.fate.reason()).collect();
+        let types: Vec<Option<&str>> = images.iter().map(|image| image.content_type).collect();
+        // A list of lists of different lengths is no array in SQL.
+        let unusual: Vec<Option<String>> = images
+            .iter()
+            .map(|image| (!image.unusual.is_empty()).then(|| image.unusual.join(",")))
+            .collect();
+        let bytes: Vec<Option<i32>> = images.iter().map(|image| image.bytes).collect();
+        let digests: Vec<Option<&[u8]>> =
+            images.iter().map(|image| image.sha256.as_ref().map(|digest| &digest[..])).collect();
+        let persons: Vec<Option<&[u8]>> =
+            images.iter().map(|image| image.person.as_deref()).collect();
+        // Fenced. A question that is due already stays due as it is; nobody who was erased is asked
+        // about.
+        self.0
+            .once(async {
+                let mut transaction = self.0.pool.begin().await?;
+                let (id, token) = (task.id, task.lease_token.0);
+                let held = lock_task(id, token).fetch_optional(&mut transaction).await?;
+                if let Some(verification) = held {
+                    add_images((
+                        id,
+                        verification,
+                        at,
+                        &kinds,
+                        &states,
+                        &reasons,
+                        &types,
+                        &bytes,
+                        &digests,
+                        &persons,
+                        &unusual,
+                    ))
+                    .execute(&mut transaction)
+                    .await?;
+                    let follows = match then {
+                        Then::Done => end(id),
+                        Then::Again(wait) => reschedule(id, wait.as_secs_f64()),
+                        Then::AskAgain(wait) => {
+                            wait_for_links(id, (wait + LOOK_AFTER).as_secs_f64())
+                        }
+                    };
+                    follows.execute(&mut transaction).await?;
+                    if let Then::AskAgain(wait) = then {
+                        ask_for_links(verification, wait.as_secs_f64())
+                            .execute(&mut transaction)
+                            .await?;
+                    }
+                }
+                transaction.commit().await?;
+                Ok(held.is_some())
+            })
+            .await
+    }
+
+    /// Puts a task off that failed as a whole; `false`: the lease was lost.
+    pub async fn put_task_off(
+        self,
+        task: &Task,
+        wait: Duration,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        self.settle_images(task, &[], Then::Again(wait), at).await
+    }
+
+    /// What came of asking again for links: see [`AskedAgain`].
+    pub async fn asked_again(self, task: &Task) -> Result<AskedAgain> {
+        let (followed, asking): (bool, bool) = self
+            .0
+            .run(|| find_newer_links(task.verification.0, task.id).fetch_one(&self.0.pool))
+            .await?;
+        Ok(match (followed, asking) {
+            (true, _) => AskedAgain::Followed,
+            (false, true) => AskedAgain::Waiting,
+            (false, false) => AskedAgain::InVain,
+        })
+    }
+
+    /// Forgets images that are older than that, of at most so many answers, and has their objects
+    /// deleted. Those of an answer that is still being archived wait until it is.
+    pub async fn retire_images(self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
+        // tasks::retire: only what is named goes. A result whose task is done gets no image any
+        // more, so its objects without a row are those that went here; however many find the same,
+        // there is one task.
+        self.0
+            .run(|| retire_images(older_than, limit).fetch_one(&self.0.pool))
+            .await
+            .map(|gone: i64| gone.unsigned_abs())
+    }
+
+    /// The kinds of images of a result that are still kept.
+    pub async fn kinds_of(self, result: ResultId) -> Result<Vec<String>> {
+        self.0.run(|| find_kinds(result.0).fetch_all(&self.0.pool)).await
+    }
+
+    /// Objects of a result whose time was over are deleted; `false`: the lease was lost.
+    pub async fn images_retired(
+        self,
+        task: &Task,
+        objects: usize,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        // tasks::images_retired: fenced; the task's end and the record go together.
+        let held: i64 = self
+            .0
+            .run(|| {
+                images_retired(
+                    task.id,
+                    task.lease_token.0,
+                    at,
+                    i32::try_from(objects).unwrap_or(i32::MAX),
+                )
+                .fetch_one(&self.0.pool)
+            })
+            .await?;
+        Ok(held > 0)
+    }
+}
+
+statements! {
+    execute add_images((
+        result: Uuid,
+        verification: Uuid,
+        at: OffsetDateTime,
+        kinds: &[String],
+        states: &[&str],
+        reasons: &[Option<&str>],
+        types: &[Option<&str>],
+        bytes: &[Option<i32>],
+        digests: &[Option<&[u8]>],
+        persons: &[Option<&[u8]>],
+        unusual: &[Option<String>],
+    )) =
+        "insert into images (result_id, kind, verification_id, state, reason, settled_at,
+             content_type, bytes, sha256, person, unusual)
+         select $1, kind, $2, state, reason, $3, content_type, bytes, sha256, person,
+             string_to_array(unusual, ',')
+         from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bytea[],
+             $10::bytea[], $11::text[])
+             as i (kind, state, reason, content_type, bytes, sha256, person, unusual)
+         on conflict do nothing";
+
+    execute end(id: Uuid) = "delete from tasks where id = $1";
+
+    execute reschedule(id: Uuid, wait: f64) =
+        "update tasks
+         set lease_token = null, lease_until = null, failures = failures + 1,
+             due_at = verdict_now() + make_interval(secs => $2)
+         where id = $1";
+
+    execute wait_for_links(id: Uuid, wait: f64) =
+        "update tasks
+         set lease_token = null, lease_until = null, failures = 0, asked_again_at = verdict_now(),
+             deadline = 'infinity', due_at = verdict_now() + make_interval(secs => $2)
+         where id = $1";
+
+    execute ask_for_links(verification: Uuid, wait: f64) =
+        "update verifications
+         set due_at = least(due_at, verdict_now() + make_interval(secs => $2)), failures = 0
+         where id = $1 and state <> 'erased'";
+
+    row find_newer_links(verification: Uuid, id: Uuid) -> (bool, bool) =
+        "with newer as (
+             select id from results
+             where verification_id = $1 and verify_status is not null
+                 and attempt > (select attempt from results where id = $2)
+         )
+         select exists (select from tasks where id = any (array(select id from newer)))
+                 or exists (select from images where result_id = any (array(select id from newer))),
+             coalesce((select due_at is not null from verifications where id = $1), false)";
+
+    scalar retire_images(older_than: OffsetDateTime, limit: i64) -> i64 =
+        include_str!("sql/archiving_retire_images.sql");
+
+    scalar find_kinds(result: Uuid) -> String = "select kind from images where result_id = $1";
+
+    scalar images_retired(id: Uuid, token: Uuid, at: OffsetDateTime, objects: i32) -> i64 =
+        "with held as (
+             delete from tasks where id = $1 and lease_token = $2
+             returning id, verification_id
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $3, 'service', 'verification.images-deleted', verification_id,
+                 'retention.images_days',
+                 json_build_object('result', id, 'objects', $4)::text
+             from held
+         )
+         select count(*) from held";
+
+    scalar lock_task(id: Uuid, token: Uuid) -> Uuid =
+        "select verification_id from tasks where id = $1 and lease_token = $2 for update";
+}

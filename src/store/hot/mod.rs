@@ -1,0 +1,32 @@
+//! The hot path: accepting callbacks, claiming verifications, completing them.
+//!
+//! Why it is fast:
+//!
+//! - Accepting, claiming and completing are one statement each. The statement is the transaction: one
+//!   round trip, and nothing that a cancelled caller could leave open.
+//! - Many callers share one commit ([`group_commit`]), because a commit waits for the disk.
+//! - The texts are constant (`store/sql`), so each session plans them once.
+//! - Every step walks an index. Ids are passed as arrays, for which the planner does not expect to
+//!   read the whole table, and a claim begins at the oldest entry that lives.
+//! - Claims, renewals and releases do not wait for the disk: one that is lost in a crash of Postgres
+//!   never was.
+//! - Rows are locked in the order of (`biz_type`, `biz_id`) by everybody, so nothing deadlocks and
+//!   nothing has to be repeated.
+
+pub mod callbacks;
+pub mod claims;
+pub mod completions;
+pub mod expiring_leases;
+pub mod group_commit;
+pub mod past;
+
+use super::Statement;
+
+/// The statements of this folder.
+pub(super) const STATEMENTS: [&[Statement]; 5] = [
+    callbacks::STATEMENTS,
+    claims::STATEMENTS,
+    completions::STATEMENTS,
+    expiring_leases::STATEMENTS,
+    past::STATEMENTS,
+];
