@@ -1,7 +1,5 @@
 //! One result's images: fetched before their links die, sealed with the person's key, kept.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,51 +13,15 @@ use super::context::Worker;
 use super::links::{self, Links};
 use super::task_retry::{count_failure, retry_delay};
 use crate::domain::ids::ResultId;
-use crate::domain::image::{ImageKind, ImageMode};
+use crate::domain::image::ImageKind;
 use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::format::Recognised;
-use crate::images::{Archive, DownloadError, Downloader, Picture};
+use crate::images::{Archive, DownloadError, Picture};
 use crate::store::archiving::{AskedAgain, Then};
 use crate::store::images::{Fate, SettledImage};
 use crate::store::tasks::{Task, Work};
 use crate::vault::{DataKey, WrappedKey};
-
-/// What a worker needs for images.
-#[derive(Debug)]
-pub struct Images {
-    /// What is done with the images of a scene that is not named.
-    pub mode: ImageMode,
-    /// What is done with those of a scene.
-    pub scenes: BTreeMap<String, ImageMode>,
-    /// Results whose images are fetched at once by this process.
-    pub concurrency: usize,
-    /// Follows links.
-    pub downloader: Downloader,
-    /// The object store; `None`: nothing is archived.
-    pub archive: Option<Archive>,
-    /// How long following an answer's links took of late: a moving average, in microseconds.
-    pub took_micros: AtomicU64,
-}
-
-impl Images {
-    /// How long following an answer's links takes these days.
-    pub(super) fn takes(&self) -> Duration {
-        Duration::from_micros(self.took_micros.load(Ordering::Relaxed))
-    }
-
-    fn took(&self, time: Duration) {
-        let (before, now) = (self.takes(), time.min(LONGEST_TAKEN));
-        let micros = (before * 7 + now).as_micros() / 8;
-        // Lost updates do no harm to an average.
-        self.took_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// What is done with the images of that scene.
-    pub fn mode_of(&self, biz_type: &str) -> ImageMode {
-        self.scenes.get(biz_type).copied().unwrap_or(self.mode)
-    }
-}
 
 /// After so many times of asking again, this long until the next; after the last, images are lost.
 /// A host of images may be away for hours; the provider keeps them for 180 days.
@@ -79,8 +41,6 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
 const REFRESH_POLL: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
 /// An object store that is away or full is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);
-/// Nothing that takes longer is held against links.
-const LONGEST_TAKEN: Duration = Duration::from_secs(20);
 /// From this size on bytes are sealed off the threads that serve everybody else.
 const LARGE: usize = 64 * 1024;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::archiving::Images;
+use super::image_context::Images;
 use super::next_step::Schedule;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;

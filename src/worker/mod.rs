@@ -4,7 +4,7 @@
 //! `breaker` and `leases`; `fetch` with its parts, `tasks` and `archiving`; `claim_loop` and what it
 //! claims; `run` on top.
 
-pub mod archiving;
+mod archiving;
 pub mod backoff;
 mod backtesting;
 mod breaker;
@@ -17,6 +17,7 @@ mod fairness;
 mod fetch;
 mod fetched;
 mod horizon;
+mod image_context;
 pub mod leases;
 pub mod links;
 pub mod material;
@@ -32,3 +33,4 @@ mod upkeep;
 mod watching;
 
 pub use context::{Settings, Worker};
+pub use image_context::Images;
