@@ -97,11 +97,18 @@ struct MistakesInARow(i32);
 
 /// Longest rest between two tries of such a statement.
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// Longest rest after an outage: once the database is back, the work of a killed worker waits for
+/// this rest too.
+const OUTAGE_REST: Duration = Duration::from_millis(250);
 
 impl MistakesInARow {
-    /// How long to rest after this error: at least the usual time.
+    /// How long to rest after this error: at least the usual time if it will happen again.
     fn rest_after(&mut self, error: &store::Error, usual: Duration) -> Duration {
-        self.0 = if error.is_passing() { 0 } else { self.0.saturating_add(1) };
+        if error.is_passing() {
+            self.0 = 0;
+            return usual.min(OUTAGE_REST);
+        }
+        self.0 = self.0.saturating_add(1);
         Backoff::new(usual, LONGEST_REST.max(usual)).ceiling(self.0)
     }
 }
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn mistakes_slow_a_loop_down_and_outages_do_not() {
-        const USUAL: Duration = Duration::from_millis(250);
+        const USUAL: Duration = Duration::from_secs(1);
         let mistake = store::Error::Inconsistent("x");
         let outage = store::Error::Busy("x");
         let mut mistakes = MistakesInARow::default();
@@ -123,6 +130,6 @@ mod tests {
             last = rest;
         }
         assert_eq!(last, LONGEST_REST);
-        assert_eq!(mistakes.rest_after(&outage, USUAL), USUAL);
+        assert_eq!(mistakes.rest_after(&outage, USUAL), OUTAGE_REST);
     }
 }
