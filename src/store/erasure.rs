@@ -67,7 +67,7 @@ impl Erasures<'_> {
     ///
     /// In two statements, because what a completion commits while the first waits for it is seen
     /// by the second only. After the first nothing can be added any more; if the second does not
-    /// come, [`Store::finish_erasures`] does it.
+    /// come, [`Self::finish_erasures`] does it.
     pub async fn erase(self, id: VerificationId, doing: &AuditContext) -> Result<Option<Receipt>> {
         if !self.begin_erasure(id, None, doing).await? {
             return Ok(None);

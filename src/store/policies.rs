@@ -90,7 +90,7 @@ pub struct ShadowCount {
     pub count: i64,
 }
 
-/// The result of [`Store::use_policy`].
+/// The result of [`Policies::use_policy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// It is used from now on.

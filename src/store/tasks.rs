@@ -97,7 +97,9 @@ impl Store {
 }
 
 impl Tasks<'_> {
-    /// Claims due tasks, except backtests: see [`Store::claim_backtest`]. `token` must be fresh; `takes` is how long following links takes these
+    /// Claims due tasks, except backtests
+    /// ([`Backtests::claim_backtest`](super::backtests::Backtests::claim_backtest)). `token` must be
+    /// fresh; `takes` is how long following links takes these
     /// days: links that will die sooner count as dead, unless newer ones would not live longer.
     pub async fn claim_tasks(
         self,
