@@ -85,8 +85,8 @@ impl Collector {
         Self(found)
     }
 
-    /// The value, or `None` and a note of what is wrong. Two values may depend on the same key: its
-    /// first mistake is kept.
+    /// The value, or `None` and a note of what is wrong. Two values may depend on the same key: the
+    /// same mistake is noted once.
     pub(super) fn take<T, E>(&mut self, outcome: std::result::Result<T, E>) -> Option<T>
     where
         E: Into<ConfigErrors>,
@@ -96,7 +96,7 @@ impl Collector {
             Err(errors) => errors.into(),
         };
         for error in errors.0 {
-            if !self.0.iter().any(|known| known.subject == error.subject) {
+            if !self.0.contains(&error) {
                 self.0.push(error);
             }
         }

@@ -417,11 +417,11 @@ async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_an
         .lines()
         .find(|line| line.contains("completion could not be written; rescheduled"))
         .unwrap();
-    for part in ["\"cause\":\"internal\"", "SQLSTATE 42703", "store/completions.rs:", "ERROR"] {
+    for part in ["\"cause\":\"internal\"", "SQLSTATE 42703", "store/hot/completions.rs:", "ERROR"] {
         assert!(told.contains(part), "{told}");
     }
     let failed = log.lines().find(|line| line.contains("request failed")).unwrap();
-    assert!(failed.contains("store/completions.rs:"), "{failed}");
+    assert!(failed.contains("store/results.rs:"), "{failed}");
     assert!(
         !log.contains("result not written yet; retrying"),
         "it was not retried as an outage: {log}"
