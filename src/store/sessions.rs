@@ -230,12 +230,19 @@ struct Spare {
 /// The spare connections, the newest last, and how many callers wait for the pool.
 #[derive(Default)]
 struct Spares {
-    list: Mutex<Vec<Spare>>,
+    list: Mutex<SpareList>,
     waiting: AtomicUsize,
 }
 
+#[derive(Default)]
+struct SpareList {
+    spares: Vec<Spare>,
+    /// [`give_back_unwanted`] runs.
+    is_watched: bool,
+}
+
 impl Spares {
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<Spare>> {
+    fn list(&self) -> std::sync::MutexGuard<'_, SpareList> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -243,7 +250,7 @@ impl Spares {
 impl Drop for Spares {
     /// A connection that goes back to the pool needs the runtime, which may be gone by now.
     fn drop(&mut self) {
-        for spare in self.list().drain(..) {
+        for spare in self.list().spares.drain(..) {
             drop(spare.connection.detach());
         }
     }
@@ -297,13 +304,13 @@ impl Sessions {
     /// Waits for running statements and closes all connections.
     pub(super) async fn close(&self) {
         let closing = self.pool.close();
-        self.spares.list().clear();
+        self.spares.list().spares.clear();
         closing.await;
     }
 
     /// Connections that rest.
     pub(super) fn idle(&self) -> usize {
-        self.pool.num_idle() + self.spares.list().len()
+        self.pool.num_idle() + self.spares.list().spares.len()
     }
 
     /// A connection for one statement.
@@ -324,7 +331,7 @@ impl Sessions {
     /// The spare connection used last, so that those not needed go back to the pool.
     fn take_spare(&self) -> Option<InUse> {
         loop {
-            let Spare { connection, left_pool, since } = self.spares.list().pop()?;
+            let Spare { connection, left_pool, since } = self.spares.list().spares.pop()?;
             if since.elapsed() < SPARE_FOR && !self.faults.suspects(since) {
                 return Some(InUse { connection, left_pool });
             }
@@ -336,14 +343,15 @@ impl Sessions {
         if left_pool.elapsed() >= AWAY_FOR || self.pool.is_closed() {
             return;
         }
-        let first = {
+        let is_unwatched = {
             let mut list = self.spares.list();
-            list.push(Spare { connection, left_pool, since: Instant::now() });
-            list.len() == 1
+            list.spares.push(Spare { connection, left_pool, since: Instant::now() });
+            !std::mem::replace(&mut list.is_watched, true)
         };
         if self.spares.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed() {
-            self.spares.list().clear();
-        } else if first {
+            self.spares.list().spares.clear();
+        }
+        if is_unwatched {
             tokio::spawn(give_back_unwanted(Arc::downgrade(&self.spares)));
         }
     }
@@ -466,9 +474,10 @@ async fn give_back_unwanted(spares: Weak<Spares>) {
         tokio::time::sleep(SPARE_FOR).await;
         let Some(spares) = spares.upgrade() else { return };
         let mut list = spares.list();
-        let wanted = list.partition_point(|spare| spare.since.elapsed() >= SPARE_FOR);
-        list.drain(..wanted);
-        if list.is_empty() {
+        let unwanted = list.spares.partition_point(|spare| spare.since.elapsed() >= SPARE_FOR);
+        list.spares.drain(..unwanted);
+        if list.spares.is_empty() {
+            list.is_watched = false;
             return;
         }
     }
