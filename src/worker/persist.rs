@@ -25,7 +25,7 @@ pub async fn persist(
     lost: &CancellationToken,
 ) -> Result<(Completion, Option<Written>), store::Error> {
     loop {
-        match write(worker, completion.clone(), lost).await {
+        match write(worker, &completion, lost).await {
             Err(error) if error.refuses_data() => {
                 let Some(reduced) = without_decision(claimed, completion) else {
                     return Err(error);
@@ -59,13 +59,13 @@ fn without_decision(claimed: &Claimed, completion: Completion) -> Option<Complet
 /// because that very try has ended it.
 async fn write(
     worker: &Worker,
-    completion: Completion,
+    completion: &Completion,
     lost: &CancellationToken,
 ) -> Result<Option<Written>, store::Error> {
     while !lost.is_cancelled() {
         match worker.completing.submit(completion.clone()).await {
             Ok(Written::Committed) => {
-                wake_followers(worker, &completion);
+                wake_followers(worker, completion);
                 return Ok(Some(Written::Committed));
             }
             // Another worker holds the row now; or, for a completion without a result, a try whose
@@ -122,7 +122,7 @@ pub async fn reschedule(
     metrics::counter!("verdict_fetches_rescheduled_total").increment(1);
     let (schedule, jitter) = (&worker.settings.schedule, worker.ids.fraction());
     let next = consequence(schedule, claimed, CallOutcome::Unsealable, jitter, false).next;
-    match write(worker, bare_completion(worker, claimed, next), lost).await {
+    match write(worker, &bare_completion(worker, claimed, next), lost).await {
         Ok(written) => written.map(drop),
         Err(error) => {
             reschedule_only(worker, claimed, next, &error).await;
