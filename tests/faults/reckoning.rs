@@ -12,8 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::provider;
-use verdict::vault::SealedAt;
-use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
+use verdict::vault::{Key, KeyRing, SealedAt, Vault, WrappedKey};
 use zeroize::Zeroizing;
 
 use super::ledger::{Entry, Ledger, Prescribed};

@@ -5,8 +5,7 @@ use uuid::Uuid;
 
 use crate::harness::{Options, Setting, TestApp, callback, eventually, now, vault_secret};
 use verdict::domain::ids::ResultId;
-use verdict::vault::SealedAt;
-use verdict::vault::{Key, KeyRing, Vault, WrappedKey};
+use verdict::vault::{Key, KeyRing, SealedAt, Vault, WrappedKey};
 
 fn vault() -> Vault {
     let key = Key::parse("test", &vault_secret("test")).expect("a key");

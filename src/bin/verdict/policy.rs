@@ -330,7 +330,7 @@ async fn check(text: String, name: String) -> anyhow::Result<ExitCode> {
         say(rendered.trim_end());
     }
     let Ok(policy) = checked.policy else { return Ok(ExitCode::FAILURE) };
-    say(format_args!("{} is good: {}", policy.name(), policy.digest()));
+    say(format_args!("{} is valid: {}", policy.name(), policy.digest()));
     Ok(ExitCode::SUCCESS)
 }
 

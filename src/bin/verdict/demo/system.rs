@@ -155,6 +155,7 @@ Try it:
   curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications/<id>/decisions'
   curl -sS -H 'authorization: Bearer {key}' -H 'verdict-purpose: looking around' -o face.jpg 'http://{http}/v1/verifications/<id>/images/face'
   curl -sS http://{}/metrics
+<id> is the id in the answer of the third command.
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
 throttled-3-then-pass, http-503 … (docs/sandbox.md has the table). Log: {}",
             self.operations,
