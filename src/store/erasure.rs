@@ -302,17 +302,21 @@ statements! {
     /// Of each task, until when its worker may go on; null: none has begun.
     scalar give_up_archiving(verification: Uuid) -> Option<OffsetDateTime> =
         "delete from tasks where verification_id = $1 and kind = 'archive'
-         returning case when attempts > 0
-             then greatest(lease_until, verdict_now() + interval '1 microsecond') end";
+         returning case when attempts > 0 then greatest(lease_until, verdict_now()) end";
 
-    /// What is left in the object store is ciphertext that nothing opens any more.
+    /// What is left in the object store is ciphertext that nothing opens any more. Where somebody may
+    /// write, the deadline is after the creation, although `verdict_now()` has gone on since the lease
+    /// was looked at: that is how [`lock_sweep`] tells.
     execute delete_images_later(
         verification: Uuid,
         may_write_until: Option<OffsetDateTime>,
         given_up: bool,
     ) =
         "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-         select $1, 'delete-images', $1, verdict_now(), coalesce($2, verdict_now()), verdict_now()
+         select $1, 'delete-images', $1, verdict_now(),
+             case when $2::timestamptz is null then verdict_now()
+                 else greatest($2, verdict_now() + interval '1 microsecond') end,
+             verdict_now()
          where $3 or exists (select from tasks where verification_id = $1)
              or exists (select from images where verification_id = $1)
          on conflict (id) do update

@@ -9,11 +9,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::protocol::Steps;
-use crate::harness::{Buckets, Options, Reply, Setting, TestApp, callback, eventually, now};
+use crate::harness::{
+    Buckets, Options, Reply, Setting, TestApp, callback, eventually, new_database, now,
+};
+use verdict::domain::ids::VerificationId;
 use verdict::domain::image::ImageKind;
 use verdict::store::archiving::Then;
 use verdict::store::audit::AuditContext;
+use verdict::store::erasure::Swept;
 use verdict::store::images::{Fate, SettledImage};
+use verdict::store::tasks::Task;
 
 /// Where every test begins.
 const START: time::OffsetDateTime = time::macros::datetime!(2026-11-23 09:30 UTC);
@@ -471,20 +476,8 @@ async fn an_image_kept_by_a_process_that_was_killed_then_is_removed_before_the_r
 async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
     let steps = Arc::new(Steps::new().await);
     let told = steps.accept_new(&steps.message("x")).await;
-    let result: uuid::Uuid = steps.ids.next(START);
-    sqlx::query(
-        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
-         values ($1, 'archive', $2, verdict_now(), verdict_now() + interval '5 minutes', verdict_now())",
-    )
-    .bind(result)
-    .bind(told.id.0)
-    .execute(&steps.look)
-    .await
-    .unwrap();
-    let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
-    let claim =
-        steps.store.tasks().claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
-    let task = claim.tasks.into_iter().next().unwrap();
+    let task = claim_archiving(&steps, told.id, Duration::from_secs(5)).await;
+    let result = task.id;
     // The settlement gets half way, and waits: somebody writes the same row and takes it back.
     let mut other = steps.look.begin().await.unwrap();
     sqlx::query(
@@ -521,6 +514,41 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
     let follow_up: String =
         sqlx::query_scalar("select kind from tasks").fetch_one(&steps.look).await.unwrap();
     assert_eq!(follow_up, "delete-images");
+}
+
+#[tokio::test]
+async fn objects_are_swept_again_where_the_lease_had_ended_before_the_erasure() {
+    let steps = Steps::beside(&new_database().await).await;
+    let told = steps.accept_new(&steps.message("x")).await;
+    // Its worker was killed, perhaps in the middle of a write.
+    claim_archiving(&steps, told.id, Duration::ZERO).await;
+    let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
+    steps.store.erasures().erase(told.id, &doing).await.unwrap();
+    let task = claim_task(&steps, Duration::from_secs(5)).await;
+    let late = Duration::from_mins(1);
+    let swept = steps.store.erasures().images_deleted(&task, 0, late, START).await.unwrap();
+    assert_eq!(swept, Swept::OnceMore);
+}
+
+/// A task about images of this verification, leased for so long.
+async fn claim_archiving(steps: &Steps, id: VerificationId, lease: Duration) -> Task {
+    let result: uuid::Uuid = steps.ids.next(START);
+    sqlx::query(
+        "insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values ($1, 'archive', $2, verdict_now(), verdict_now() + interval '5 minutes', verdict_now())",
+    )
+    .bind(result)
+    .bind(id.0)
+    .execute(&steps.look)
+    .await
+    .unwrap();
+    claim_task(steps, lease).await
+}
+
+async fn claim_task(steps: &Steps, lease: Duration) -> Task {
+    let (takes, token) = (Duration::ZERO, steps.ids.next(START));
+    let claim = steps.store.tasks().claim_tasks(1, lease, takes, token).await.unwrap();
+    claim.tasks.into_iter().next().unwrap()
 }
 
 /// Waits until so many statements wait for locks.
