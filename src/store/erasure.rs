@@ -171,9 +171,9 @@ impl Erasures<'_> {
         late: Duration,
         at: OffsetDateTime,
     ) -> Result<Swept> {
-        // Fenced. The record says what all sweeps found.
+        // Fenced. The record says what all sweeps found. Repeated: a later sweep would find less.
         self.0
-            .once(async {
+            .run(|| async {
                 let mut transaction = self.0.pool.begin().await?;
                 let (id, token) = (task.id, task.lease_token.0);
                 let held = lock_sweep(id, token, late.as_secs_f64())
