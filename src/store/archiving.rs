@@ -79,21 +79,23 @@ impl Archiving<'_> {
                 let (id, token) = (task.id, task.lease_token.0);
                 let held = lock_task(id, token).fetch_optional(&mut transaction).await?;
                 if let Some(verification) = held {
-                    add_images((
-                        id,
-                        verification,
-                        at,
-                        &kinds,
-                        &states,
-                        &reasons,
-                        &types,
-                        &bytes,
-                        &digests,
-                        &persons,
-                        &unusual,
-                    ))
-                    .execute(&mut transaction)
-                    .await?;
+                    if !images.is_empty() {
+                        add_images((
+                            id,
+                            verification,
+                            at,
+                            &kinds,
+                            &states,
+                            &reasons,
+                            &types,
+                            &bytes,
+                            &digests,
+                            &persons,
+                            &unusual,
+                        ))
+                        .execute(&mut transaction)
+                        .await?;
+                    }
                     let follows = match then {
                         Then::Done => end(id),
                         Then::Again(wait) => reschedule(id, wait.as_secs_f64()),
