@@ -78,11 +78,17 @@ pub(super) fn wrong<T>(subject: impl Into<Subject>, problem: impl fmt::Display) 
 
 /// Gathers the mistakes of several values, so that all of them are reported at once.
 #[derive(Default)]
-pub(super) struct Collector(Vec<ConfigError>);
+pub(super) struct Collector {
+    found: Vec<ConfigError>,
+    /// How many of them were found while the values were read.
+    misread: usize,
+}
 
 impl Collector {
-    pub(super) fn new(found: Vec<ConfigError>) -> Self {
-        Self(found)
+    /// Begins with the mistakes of reading. Their keys have defaults by now, and what is wrong with
+    /// a default is not noted: nobody has written it.
+    pub(super) fn new(misread: Vec<ConfigError>) -> Self {
+        Self { misread: misread.len(), found: misread }
     }
 
     /// The value, or `None` and a note of what is wrong. Two values may depend on the same key: the
@@ -96,8 +102,10 @@ impl Collector {
             Err(errors) => errors.into(),
         };
         for error in errors.0 {
-            if !self.0.contains(&error) {
-                self.0.push(error);
+            let mut misread = self.found.iter().take(self.misread);
+            let is_of_default = misread.any(|known| known.subject == error.subject);
+            if !is_of_default && !self.found.contains(&error) {
+                self.found.push(error);
             }
         }
         None
@@ -109,8 +117,8 @@ impl Collector {
         self,
         build: impl FnOnce() -> Option<T>,
     ) -> std::result::Result<T, ConfigErrors> {
-        if !self.0.is_empty() {
-            return Err(ConfigErrors(self.0));
+        if !self.found.is_empty() {
+            return Err(ConfigErrors(self.found));
         }
         build().ok_or_else(|| ConfigErrors(Vec::new()))
     }

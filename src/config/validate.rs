@@ -272,4 +272,16 @@ mod tests {
         reported.sort();
         assert_eq!(reported, keys(WRONG));
     }
+
+    #[test]
+    fn what_is_wrong_with_the_default_of_a_misread_key_is_not_reported() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("verdict.toml");
+        std::fs::write(&file, "[database]\nurl = { a = 1 }\n").unwrap();
+        let config = Config::read(Some(Path::new(&file)), &Environment::new()).unwrap();
+        let Err(errors) = config.settings(true, true) else { panic!("it was taken") };
+        let about_url = errors.0.iter().filter(|error| error.subject.to_string() == "database.url");
+        let problems: Vec<&str> = about_url.map(|error| error.problem.as_str()).collect();
+        assert_eq!(problems, ["must be text"]);
+    }
 }
