@@ -225,9 +225,15 @@ async fn change(
     purpose: Option<&str>,
 ) -> anyhow::Result<Applied> {
     require_purpose(context, change, purpose)?;
-    let store = open(context).await?;
-    let doing = Context::doing(purpose);
-    operations(&store).change(change, None, &doing).await.map_err(failed)
+    apply(&open(context).await?, change, purpose).await
+}
+
+async fn apply(
+    store: &Store,
+    change: &Change<'_>,
+    purpose: Option<&str>,
+) -> anyhow::Result<Applied> {
+    operations(store).change(change, None, &Context::doing(purpose)).await.map_err(failed)
 }
 
 fn require_purpose(
@@ -443,8 +449,9 @@ async fn use_policy(
     };
     // Before the database is asked which policy the digest begins.
     require_purpose(context, &of(digest), purpose)?;
-    let digest = whole_digest(&open(context).await?, digest).await?;
-    match change(context, &of(&digest), purpose).await? {
+    let store = open(context).await?;
+    let digest = whole_digest(&store, digest).await?;
+    match apply(&store, &of(&digest), purpose).await? {
         Applied::Now(_) => say_done(format_args!("{}: {digest}", kind.as_str())),
         Applied::Already => say(format_args!(
             "already {}: {digest}; nothing was changed or recorded",
