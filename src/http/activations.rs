@@ -188,7 +188,7 @@ refusals!(RollBackRefusals = [OtherScene, NothingToChange] + JSON_BODY + API_KEY
 #[utoipa::path(
     post, path = "/v1/policies/rollback", operation_id = "roll-back-policy", tag = "policies",
     params(Purpose), request_body = Option<SceneRequest>,
-    responses((status = 200, body = ActiveView), RollBackRefusals),
+    responses((status = 200, body = InUseView), RollBackRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn roll_back(
