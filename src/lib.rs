@@ -5,7 +5,7 @@
 //!
 //! Evidence, policies and decisions are the crate [`policy`].
 //!
-//! | Layer | What lives there |
+//! | Layer | Contents |
 //! |---|---|
 //! | [`domain`] | plain data and its grammar: ids, callback, verification, stored decision, clock |
 //! | [`causes`] | why Postgres, the provider, the object store or a file does not work: one closed list |

@@ -201,7 +201,8 @@ fn only_those_layers_reach_outside_that_are_meant_to() {
     report(&violations);
 }
 
-/// What runs SQL, and the files that may, beside the declarations in `store/statements.rs`.
+/// Code that runs SQL other than by a declaration in `store/statements.rs`, and the files that may
+/// contain it.
 const RUNS_SQL: [&str; 6] =
     ["sqlx::query", "query_as(", "query_scalar(", "raw_sql(", "QueryBuilder", "AssertSqlSafe"];
 const MAY_RUN_SQL: [&str; 6] = [

@@ -60,7 +60,7 @@ fn prose(text: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// What stands between backquotes, and the rest of the line.
+/// The texts between backquotes, and the rest of the line.
 fn split_code(line: &str) -> (Vec<&str>, String) {
     let mut code = Vec::new();
     let mut rest = String::new();

@@ -1,5 +1,5 @@
-//! Which keys there are, as the structs of `raw` have them, and which of those that are written
-//! are unknown.
+//! The known configuration keys, taken from the structs of `raw`, and the search for unknown keys
+//! in a configuration.
 
 use std::collections::BTreeMap;
 

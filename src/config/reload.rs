@@ -1,4 +1,4 @@
-//! What has changed since a configuration was read: files by their digest, and keys one by one.
+//! Changes since a configuration was read: of files by their digest, and of keys one by one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

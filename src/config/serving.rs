@@ -96,7 +96,7 @@ impl Config {
         }
     }
 
-    /// Which verdicts of persons need another's.
+    /// The reviews that need a second person.
     pub(super) fn four_eyes(&self) -> error::Result<FourEyes> {
         one_of(
             "reviews.four_eyes",

@@ -18,7 +18,7 @@ use crate::telemetry;
 use crate::vault::KeyRing;
 use crate::worker;
 
-/// What a process of one role is configured with.
+/// The validated configuration of a process of one role.
 pub struct Settings {
     pub log: telemetry::Settings,
     /// `None`: traces are exported nowhere.

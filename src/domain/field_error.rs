@@ -5,6 +5,6 @@
 pub struct FieldError {
     /// JSON pointer (RFC 6901).
     pub pointer: &'static str,
-    /// What is wrong with it.
+    /// Description of the error.
     pub detail: &'static str,
 }

@@ -58,8 +58,8 @@ request_body! {
     }
 }
 
-/// The scene in an optional body; empty: all scenes without a policy of their own. A key limited to
-/// scenes must name one of them.
+/// The scene in an optional body. Empty means all scenes without their own policy. A key that is
+/// limited to scenes must name one of them.
 async fn scene(
     api: &Api,
     caller: &Caller,

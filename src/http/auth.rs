@@ -126,8 +126,8 @@ impl Caller {
         Err(Problem::scope_missing().detail(format!("It needs {scope}")))
     }
 
-    /// The empty scene means all scenes without a policy of their own: only a key that is not limited
-    /// to scenes may change these.
+    /// The empty scene means all scenes without their own policy. Only a key that is not limited to
+    /// scenes may change these.
     pub fn must_reach(&self, scene: &str) -> Result<(), Problem> {
         if self.scenes.include_name(scene) { Ok(()) } else { Err(Problem::other_scene()) }
     }
@@ -245,7 +245,7 @@ impl ApiKeys {
         }
         let began = Instant::now();
         *last = Some(began);
-        // In a task of its own: a caller that hangs up must not cancel a query others wait for.
+        // In a separate task: a caller that hangs up must not cancel a query that others wait for.
         let keys = self.clone();
         tokio::spawn(async move { keys.load(began).await })
             .await

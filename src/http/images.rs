@@ -190,7 +190,7 @@ fn wanted(asked: &HeaderMap, etag: &str, length: usize) -> Result<Option<Part>, 
     }
 }
 
-/// What the headers say about an image.
+/// Values for the response headers of an image.
 struct ShownAs<'a> {
     etag: &'a str,
     content_type: &'a str,
@@ -223,7 +223,7 @@ fn respond(
     if let Some(range) = range {
         headers.insert(CONTENT_RANGE, value(&range)?);
     }
-    // Whatever the bytes are, a browser must show them only as an image and run nothing in them.
+    // A browser must show the bytes only as an image and must not execute anything in them.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CONTENT_SECURITY_POLICY,

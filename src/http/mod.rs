@@ -115,7 +115,7 @@ pub struct Parts {
     pub archive: Option<Archive>,
     /// `None`: this process starts no verifications.
     pub starter: Option<Starter>,
-    /// Which reviews need a second person.
+    /// The reviews that need a second person.
     pub four_eyes: FourEyes,
     /// Changing the active policy needs a second person.
     pub policies_need_two: bool,

@@ -321,7 +321,7 @@ impl From<Listed> for PolicyView {
 }
 
 impl Api {
-    /// What can be done with policies; a request does not wait where many others do.
+    /// Policy operations for requests. A request is refused if many others already wait.
     pub(super) fn policies(&self) -> PolicyOperations<'_> {
         PolicyOperations::new(&self.store, Turn::RefuseIfBusy)
     }

@@ -1,4 +1,4 @@
-//! Who accesses what, and why: read from the request, kept in the audit log.
+//! Actor, subject and purpose of an access: read from the request, stored in the audit log.
 
 use http::HeaderMap;
 

@@ -90,7 +90,7 @@ macro_rules! request_body {
                 let mut members = $crate::http::request_body::Members::of(members);
                 $(let $member = members.$presence(concat!("/", stringify!($member)), $parse);)+
                 members.finish(&[$(stringify!($member)),+])?;
-                // Whatever is not there was reported.
+                // A missing member was already reported.
                 match ($($member,)+) {
                     ($(Some($member),)+) => Ok(Self { $($member),+ }),
                     _ => Err(Vec::new()),

@@ -26,8 +26,8 @@ struct Current {
     unknown: Arc<[Secret]>,
 }
 
-/// What verifies a callback to one path. An unknown source costs as many MACs as a known one, so
-/// neither the answer nor its time reveals which names exist.
+/// Verifies callbacks to one path. An unknown source costs as many MACs as a known one, so neither
+/// the answer nor its time reveals which names exist.
 #[derive(Clone, Debug)]
 pub struct Judge {
     /// `None`: there is none of that name.
@@ -64,7 +64,7 @@ impl CurrentSources {
         self.read().sources.keys().cloned().collect()
     }
 
-    /// Replaces all sources. What was sent in the last second counts against the new limits.
+    /// Replaces all sources. Callbacks of the last second count against the new limits.
     pub fn replace(&self, sources: Sources) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         for (name, source) in &sources {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
-/// What a time must look like.
+/// The error for a text that is not a time.
 pub(super) const MUST_BE_TIME: &str = "must be a time, like 2026-11-23T09:30:00Z";
 
 /// A time in a body.

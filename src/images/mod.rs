@@ -1,7 +1,7 @@
 //! Images: fetched from links that nobody vouches for, and kept where only the person's key opens
 //! them.
 //!
-//! | File | What lives there |
+//! | File | Contents |
 //! |---|---|
 //! | [`guard`] | which links may be followed, and which addresses may be connected to |
 //! | [`download`] | following one link, within limits |

@@ -1,5 +1,5 @@
-//! Which policy is active in which scene, and which one is in shadow. Activations reach every
-//! process within a second.
+//! The active policy and the shadow policy of each scene. Activations reach every process within a
+//! second.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -80,7 +80,7 @@ impl PolicySnapshot {
         self.shadows.get(biz_type).or_else(|| self.shadows.get(""))
     }
 
-    /// The active policy of scenes without a policy of their own.
+    /// The active policy of scenes without their own policy.
     pub fn general(&self) -> &Arc<Policy> {
         &self.general
     }

@@ -1,9 +1,9 @@
-//! Policies of an installation: which are active, and what can be done with them.
+//! Policies of an installation: the active ones, and the operations on policies.
 //!
-//! The worker, the HTTP API and the command line use this alike. What a policy means is the crate
-//! [`policy`]; where policies are kept is [`store`](crate::store).
+//! The worker, the HTTP API and the command line share this module. The crate [`policy`] compiles
+//! and applies policies; [`store`](crate::store) stores them.
 //!
-//! | File | What lives there |
+//! | File | Contents |
 //! |---|---|
 //! | [`cache`] | compiled policies by digest |
 //! | [`active`] | which policy is active in which scene, as activations change it |

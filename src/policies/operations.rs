@@ -1,4 +1,4 @@
-//! What can be done with policies, for the API and the command line alike.
+//! Operations on policies, shared by the API and the command line.
 
 use policy::{Diagnostic, Policy};
 use thiserror::Error;
@@ -119,43 +119,29 @@ pub struct ShadowComparison {
     pub counts: Vec<ShadowCount>,
 }
 
-/// A change of the policies in use. An empty scene stands for all without a policy of their own.
+/// A change of the policies in use. An empty scene means all scenes without their own policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     /// The policy decides from now on.
     Activate {
-        /// Where.
         scene: &'a str,
         /// Digest of the policy.
         policy: &'a str,
     },
     /// The policy decides beside the active one, for comparison.
     Shadow {
-        /// Where.
         scene: &'a str,
         /// Digest of the policy.
         policy: &'a str,
     },
     /// Nothing is in shadow any more.
-    EndShadow {
-        /// Where.
-        scene: &'a str,
-    },
+    EndShadow { scene: &'a str },
     /// The policy in shadow becomes the active one.
-    Promote {
-        /// Where.
-        scene: &'a str,
-    },
-    /// What was active before is active again.
-    RollBack {
-        /// Where.
-        scene: &'a str,
-    },
+    Promote { scene: &'a str },
+    /// The previously active policy becomes active again.
+    RollBack { scene: &'a str },
     /// The scene falls back to the general policy.
-    Deactivate {
-        /// Which one.
-        scene: &'a str,
-    },
+    Deactivate { scene: &'a str },
 }
 
 impl<'a> Change<'a> {
@@ -176,10 +162,10 @@ impl<'a> Change<'a> {
     }
 }
 
-/// What a change came to.
+/// The effect of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// This policy is in use now; `None`: the scene has none of its own.
+    /// This policy is in use now; `None`: the scene does not have its own policy.
     Now(Option<String>),
     /// It was so before: nothing was changed or recorded.
     Already,
@@ -365,7 +351,7 @@ pub async fn diff(old: String, new: String, turn: Turn) -> Result<Vec<ChangedLin
     Ok(turn.compute(compare).await?)
 }
 
-/// What is in use everywhere concerns every scene.
+/// The empty scene concerns every scene, so every key sees it.
 fn is_seen(scenes: &Scenes, scene: &str) -> bool {
     scene.is_empty() || scenes.include_name(scene)
 }

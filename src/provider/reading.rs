@@ -9,8 +9,8 @@ use crate::domain::answer::{AnswerError, ErrorClass};
 use policy::card_days::highest_edge_reached;
 use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Scores};
 
-/// The evidence in an answer that arrived at `fetched_at`. The card's dates are judged by the
-/// calendar of China at that moment, so that the same answer always gives the same evidence.
+/// The evidence in an answer that arrived at `fetched_at`. The card's dates are compared with the
+/// date in China at `fetched_at`, so that the same answer always gives the same evidence.
 pub fn evidence(
     answered: &Answered,
     biz_type: &str,
@@ -82,7 +82,7 @@ fn face_quality(quality: wire::FaceQuality) -> FaceQuality {
     }
 }
 
-/// The date in China at that moment. The cards are Chinese, and so is the provider's calendar.
+/// The date in China. The cards are Chinese, and so is the provider's calendar.
 fn in_china(at: OffsetDateTime) -> Date {
     // Fails only within a day of the year 9999.
     at.checked_to_offset(offset!(+8)).unwrap_or(at).date()

@@ -1,4 +1,4 @@
-//! What an answer becomes, and what a fault is called.
+//! The evidence from an answer, and the cause of a fault.
 
 use cloudauth::wire::{self, Answered};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What comes of archiving images: settled images, links asked for again, images whose time is over.
+//! Progress of archiving images: settled images, requests for new links, expired images.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::tasks::Task;
 use super::{Result, Store};
 use crate::domain::ids::ResultId;
 
-/// What follows for a task.
+/// The next step of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// It is done.
@@ -22,26 +22,25 @@ pub enum Then {
     AskAgain(Duration),
 }
 
-/// After the provider was asked again, the first look at what came of it.
+/// Time from a request for new links to the first check whether they have arrived.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
-/// What came of asking the provider again.
+/// State of a request for new links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskedAgain {
-    /// There are newer links, with a task of their own.
+    /// There are newer links, with a separate task.
     Followed,
-    /// The question is still open.
+    /// The request is still open.
     Waiting,
     /// It was answered without links, or given up.
     InVain,
 }
 
-/// What comes of archiving images.
+/// Stores the progress of archiving images.
 #[derive(Clone, Copy, Debug)]
 pub struct Archiving<'a>(&'a Store);
 
 impl Store {
-    /// What comes of archiving images.
     pub fn archiving(&self) -> Archiving<'_> {
         Archiving(self)
     }
@@ -126,7 +125,7 @@ impl Archiving<'_> {
         self.settle_images(task, &[], Then::Again(wait), at).await
     }
 
-    /// What came of asking again for links: see [`AskedAgain`].
+    /// Whether the requested links have arrived.
     pub async fn asked_again(self, task: &Task) -> Result<AskedAgain> {
         let (followed, asking): (bool, bool) = self
             .0

@@ -13,7 +13,7 @@ use super::transaction::{Done, Transaction};
 use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 
-/// What was destroyed, and when.
+/// Number of destroyed items, and the times of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Receipt {
     /// Whose.
@@ -36,14 +36,14 @@ pub struct Receipt {
     pub coarsened_at: Option<OffsetDateTime>,
 }
 
-/// What deleting a verification's objects led to.
+/// State of an erasure after a verification's objects were deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
-    /// All are gone and none can come.
+    /// All are deleted and none can be added.
     Complete,
-    /// All are gone; it is looked again when the last write that may be under way has ended.
+    /// All are deleted. A second pass follows when the last write that may be under way has ended.
     OnceMore,
-    /// Somebody else does it; nothing was written.
+    /// Another worker has the task; nothing was written.
     LeaseLost,
 }
 
@@ -76,7 +76,8 @@ impl Erasures<'_> {
         self.receipt(id).await
     }
 
-    /// Forgets the person of one verification if nothing was said about it since; `false`: spared.
+    /// Erases the person of one verification, unless it was updated since `than`; `false`: not
+    /// erased.
     pub async fn erase_if_older(
         self,
         id: VerificationId,
@@ -90,17 +91,17 @@ impl Erasures<'_> {
         Ok(true)
     }
 
-    /// Says that it is erased, unless something was said about it since that moment; whether it
-    /// is, now or from before.
+    /// Marks the verification as erased, unless it was updated since `unless_since`. Answers
+    /// whether it is erased, now or from before.
     async fn begin_erasure(
         self,
         id: VerificationId,
         unless_since: Option<OffsetDateTime>,
         doing: &AuditContext,
     ) -> Result<bool> {
-        // material::begin_erasure: takes the lease away from whoever is asking about it, so that
-        // no key, answer or material can be added. How old it is, is judged here: a callback may
-        // have come since somebody looked.
+        // material::begin_erasure: revokes the lease of a running fetch, so that no key, answer or
+        // material can be added. The statement itself checks the age: a callback may have arrived
+        // since the caller read it.
         self.0
             .run(|| {
                 begin_erasure(id.0, doing.at, &doing.actor, doing.purpose.as_deref(), unless_since)
@@ -109,8 +110,8 @@ impl Erasures<'_> {
             .await
     }
 
-    /// Destroys what was to be destroyed by erasures that were cut short; answers how many. Objects
-    /// in the object store have tasks of their own.
+    /// Completes interrupted erasures; answers how many. Separate tasks delete the objects in the
+    /// object store.
     pub async fn finish_erasures(self, now: OffsetDateTime) -> Result<usize> {
         let open: Vec<Uuid> = self.0.run(|| find_open_erasures().fetch_all(&self.0.pool)).await?;
         for id in &open {
@@ -156,14 +157,13 @@ impl Erasures<'_> {
             .await
     }
 
-    /// What was destroyed of a verification.
     pub async fn receipt(self, id: VerificationId) -> Result<Option<Receipt>> {
         self.0.run(|| find_receipt(id.0).fetch_optional(&self.0.pool)).await
     }
 
-    /// All objects of a verification that there were are deleted: its images are forgotten, and its
-    /// erasure is complete, unless somebody may still be writing. `late` is how long a write goes
-    /// on after its writer has lost the lease: until then the task comes once more.
+    /// Records that all existing objects of a verification were deleted: deletes the rows of its
+    /// images and completes its erasure, unless a write may still be under way. In that case the
+    /// task runs once more. `late` is how long a write continues after its worker lost the lease.
     pub async fn images_deleted(
         self,
         task: &Task,
@@ -217,8 +217,9 @@ async fn destroy(transaction: &mut Transaction, id: Uuid, now: OffsetDateTime) -
     let data_keys = destroy_keys(id).execute(&mut *transaction).await?.rows_affected();
     let material = delete_material(id).execute(&mut *transaction).await?.rows_affected();
     let callbacks = redact_callbacks(id).execute(&mut *transaction).await?.rows_affected();
-    // Whoever is archiving at this moment loses the lease and removes what it has put. The deadline
-    // says until when it may go on, and so when to look again in case it was killed.
+    // A worker that is archiving these images loses the lease and removes the objects it has put.
+    // The deadline is the time until which it may continue, and the time of the second pass in case
+    // it was killed.
     let given_up = give_up_archiving(id).fetch_all(&mut *transaction).await?;
     let may_write_until = given_up.iter().flatten().max().copied();
     let follow_up = delete_images_later(id, may_write_until, !given_up.is_empty())
@@ -304,9 +305,9 @@ statements! {
         "delete from tasks where verification_id = $1 and kind = 'archive'
          returning case when attempts > 0 then greatest(lease_until, verdict_now()) end";
 
-    /// What is left in the object store is ciphertext that nothing opens any more. Where somebody may
-    /// write, the deadline is after the creation, although `verdict_now()` has gone on since the lease
-    /// was looked at: that is how [`lock_sweep`] tells.
+    /// Remaining objects in the object store are ciphertext that no key can open. Where a worker may
+    /// still write, the deadline is later than the creation, although `verdict_now()` has moved on
+    /// since the lease was read: [`lock_sweep`] tells the two cases apart by that.
     execute delete_images_later(
         verification: Uuid,
         may_write_until: Option<OffsetDateTime>,

@@ -81,12 +81,11 @@ pub struct Right {
     pub privilege: String,
 }
 
-/// What `verdict doctor` asks.
+/// The queries of `verdict doctor`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inspection<'a>(&'a Store);
 
 impl Store {
-    /// What `verdict doctor` asks.
     pub fn inspection(&self) -> Inspection<'_> {
         Inspection(self)
     }

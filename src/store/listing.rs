@@ -74,7 +74,7 @@ impl Listing<'_> {
         Ok(page)
     }
 
-    /// How many a refetch at that moment would make due, counted up to `most`.
+    /// Counts the verifications that a refetch at `at` would make due, up to `most`.
     pub async fn count_refetchable(
         self,
         filter: &Filter,

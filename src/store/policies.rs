@@ -304,13 +304,13 @@ impl Policies<'_> {
         self.0.run(|| count_shadow(digest, MOST_COMPARED, scenes).fetch_all(&self.0.pool)).await
     }
 
-    /// The active policy of scenes that have none of their own.
+    /// The active policy of scenes without their own policy.
     pub async fn active_policy(self) -> Result<Option<PolicyText>> {
         self.0.run(|| find_active().fetch_optional(&self.0.pool)).await
     }
 }
 
-/// One change of what is used, of a scene or of all that have none of their own.
+/// A change of the policy in use, for one scene or for all scenes without their own policy.
 struct Change<'a> {
     kind: Use,
     biz_type: &'a str,
@@ -352,7 +352,7 @@ async fn activate(transaction: &mut Transaction, change: &Change<'_>) -> Done<Ch
     {
         return Ok(Changed::Refused);
     }
-    // What is used already is neither activated nor recorded again.
+    // A policy that is already in use is neither activated nor recorded again.
     if before.flatten().as_deref() == change.digest {
         return Ok(Changed::Before);
     }
@@ -360,7 +360,7 @@ async fn activate(transaction: &mut Transaction, change: &Change<'_>) -> Done<Ch
     Ok(Changed::Now)
 }
 
-/// The policy of this kind that a scene has of its own, if two persons agreed on this very one.
+/// The scene's own policy of this kind, if two persons agreed on exactly this policy.
 async fn own(
     transaction: &mut Transaction,
     kind: Use,

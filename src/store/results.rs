@@ -21,7 +21,7 @@ pub struct SealedBody {
     pub verification_id: VerificationId,
     /// Ciphertext.
     pub body: Vec<u8>,
-    /// Which key wraps the data key.
+    /// Id of the key-encryption key that wraps the data key.
     pub key_id: String,
     /// The wrapped data key.
     pub wrapped_key: Vec<u8>,
@@ -54,8 +54,8 @@ impl Results<'_> {
             .collect()
     }
 
-    /// What the standing decision was made from, and when that answer had come; `None`: nothing was
-    /// decided.
+    /// The evidence of the current decision, and when its answer arrived; `None`: there is no
+    /// decision.
     pub async fn standing_evidence(
         self,
         id: VerificationId,

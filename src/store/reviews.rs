@@ -88,12 +88,12 @@ impl Store {
 }
 
 impl Reviews<'_> {
-    /// Keeps a verdict and, if it counts, the decision it makes, in one commit.
+    /// Stores a verdict and, if it counts, the decision it makes, in one commit.
     ///
-    /// The current decision must still be the one that was looked at. Its row is locked, so of two
-    /// who agree at the same moment the second sees the first one's verdict. Of the first of two who
-    /// must agree only the verdict is kept: the second is another person, however many keys the
-    /// first holds, and a vote counts only while its key works.
+    /// The current decision must still be the one that the person reviewed. Its row is locked: if
+    /// two persons agree at the same time, the second sees the first one's verdict. If two persons
+    /// must agree, the first one's call stores only a verdict. The second must be another person,
+    /// however many keys the first holds. A vote counts only while its key works.
     pub async fn review(self, review: &NewReview, doing: &AuditContext) -> Result<Reviewed> {
         self.0
             .once(async {
@@ -219,9 +219,8 @@ statements! {
         at: OffsetDateTime,
     ) -> Uuid = "select verdict_person_decides($1, $2, $3, $4, $5, $6, $7)";
 
-    /// A person's approval or rejection closes the verification: what a phone says later does not
-    /// undo it, and whoever is asking the provider at this moment loses the lease, so that no older
-    /// answer lands on top.
+    /// A person's approval or rejection closes the verification: a later callback does not undo it.
+    /// A running fetch loses its lease, so that no older answer replaces the decision.
     execute close(verification: Uuid, decision: Uuid, at: OffsetDateTime) =
         "update verifications
          set decision_id = $2, updated_at = greatest(updated_at, $3), closed = true,

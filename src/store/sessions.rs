@@ -248,7 +248,7 @@ impl Spares {
 }
 
 impl Drop for Spares {
-    /// A connection that goes back to the pool needs the runtime, which may be gone by now.
+    /// Returning a connection to the pool needs the runtime, which may have ended already.
     fn drop(&mut self) {
         for spare in self.list().spares.drain(..) {
             drop(spare.connection.detach());
@@ -319,7 +319,7 @@ impl Sessions {
             return Ok(found);
         }
         let waiting = Waiting::begin(&self.spares.waiting);
-        // Again: one that became spare before it could be known that somebody waits.
+        // Again: one may have become spare before this caller was counted as waiting.
         if let Some(found) = self.take_spare() {
             return Ok(found);
         }
@@ -446,8 +446,8 @@ impl Sessions {
         self.settled(used, answer)
     }
 
-    /// What is said of a statement is known to the pool, whoever ran it; whether its connection has
-    /// to end.
+    /// Records an error of a statement for all connections of the pool. Answers whether the
+    /// statement's connection has to end.
     pub(super) fn learn(&self, error: &sqlx::Error) -> bool {
         self.faults.learn(error)
     }

@@ -27,7 +27,7 @@ use super::Result;
 /// A statement, as a test sees it.
 pub struct Statement {
     pub(super) path: &'static str,
-    /// What Postgres parses.
+    /// The text that Postgres parses.
     pub sql: &'static str,
     pub(super) parameters: fn() -> Vec<PgTypeInfo>,
     pub(super) read: fn(&PgRow) -> Result<()>,

@@ -32,12 +32,11 @@ struct RecordRow {
     action: String,
 }
 
-/// What happened to one verification.
+/// The events of one verification.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeline<'a>(&'a Store);
 
 impl Store {
-    /// What happened to one verification.
     pub fn timeline(&self) -> Timeline<'_> {
         Timeline(self)
     }

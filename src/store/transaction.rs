@@ -15,7 +15,7 @@ use sqlx::{Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 use super::sessions::Sessions;
 use super::statements::statements;
 
-/// What came of statements inside a transaction.
+/// The result of statements inside a transaction.
 pub(super) type Done<T> = Result<T, sqlx::Error>;
 
 /// One transaction, at the isolation level `read committed`: each statement sees what was committed
@@ -28,7 +28,7 @@ pub(super) struct Transaction {
 }
 
 impl Sessions {
-    /// Begins a transaction on a connection of its own.
+    /// Begins a transaction on a separate connection.
     pub(super) async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         let connection = Some(self.acquire().await?);
         let mut transaction = Transaction { connection, sessions: self.clone() };

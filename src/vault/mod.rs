@@ -1,6 +1,6 @@
 //! What keeps and proves secrets: sealing, the key ring, webhook signatures, API keys.
 //!
-//! | File | What lives there |
+//! | File | Contents |
 //! |---|---|
 //! | [`seal`] | data keys, and the sealed form of one value |
 //! | [`sealed_at`] | what a sealed value is, and whose |

@@ -1,5 +1,5 @@
-//! What a sealed value is, and whose. It is authenticated with the value: moved anywhere else, the
-//! value does not open.
+//! The kind and owner of a sealed value. Both are authenticated with the value: a value that was
+//! moved elsewhere does not open.
 
 use uuid::Uuid;
 

@@ -36,8 +36,8 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
     Duration::from_hours(24),
     Duration::from_hours(24),
 ];
-/// Between two polls for refreshed links. While the provider is down all tasks poll in vain, so they
-/// poll less and less often.
+/// Time between two polls for refreshed links. While the provider is down, no task's poll succeeds,
+/// so tasks poll less and less often.
 const REFRESH_POLL: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
 /// An object store that is away or full is no reason to use links up.
 const STORE_AWAY: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What a call tells about the provider account, written where all replicas see it.
+//! Writes the effect of a call on the provider account to the database, where all replicas see it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::claims::Claimed;
 
-/// What was known about the account when the call went out.
+/// The known state of the account when the call was made.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountAtClaim {
     /// This call is a probe.

@@ -21,11 +21,11 @@ pub trait ClaimWork {
 
     fn log_failure(&self, error: &store::Error);
 
-    /// Returns when new work is said to be due.
+    /// Returns when new work is reported as due.
     async fn woken(&self);
 }
 
-/// What comes between two claims.
+/// The pause between two claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// More is due than there were slots for.

@@ -20,7 +20,7 @@ use super::leases::Leases;
 use crate::store::claims::{Claim, ClaimLimits};
 use crate::store::{self, Store};
 
-/// What claims of verifications go by.
+/// Claims due verifications and starts their fetches.
 pub struct ClaimVerifications<'a> {
     worker: &'a Arc<Worker>,
     leases: &'a Leases,

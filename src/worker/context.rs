@@ -1,6 +1,6 @@
-//! What every part of the worker shares: its settings and its connections to the outside.
+//! The context that every part of the worker shares: settings and connections to the outside.
 //!
-//! Nothing here works on anything. The loops stand above, in files of their own.
+//! There is no logic of the worker here. The loops are in separate files, which use this one.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -37,7 +37,7 @@ pub struct Settings {
     pub longest_probe: Duration,
     /// When to poll and to retry.
     pub schedule: Schedule,
-    /// How long a person's data is kept; `None`: until somebody erases it.
+    /// How long a person's data is kept; `None`: until an explicit erasure.
     pub keep_persons: Option<Duration>,
     /// How long images are kept; `None`: as long as the person's data.
     pub keep_images: Option<Duration>,
@@ -77,9 +77,8 @@ pub struct Worker {
     pub images: Images,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
-    /// Which sources share their verifications.
+    /// The sources that share their verifications.
     pub groups: Arc<Groups>,
-    /// What decides.
     pub policies: ActivePolicies,
     /// Business time.
     pub clock: Clock,
@@ -99,7 +98,7 @@ impl Worker {
         self.up_to_doubled(POLL_INTERVAL)
     }
 
-    /// So that the replicas do not all come at the same moment.
+    /// Adds jitter, so that the replicas do not all come at the same time.
     pub(super) fn up_to_doubled(&self, time: Duration) -> Duration {
         time.mul_f64(1.0 + self.ids.fraction())
     }

@@ -141,7 +141,7 @@ fn seal(
     }))
 }
 
-/// What an answer says of the person.
+/// The personal data in an answer.
 fn material_in(answer: &Answer) -> Option<&Material> {
     answer.reading.outcome.as_ref().ok()?.material.as_ref()
 }
@@ -160,8 +160,8 @@ fn data_key(
     }
 }
 
-/// What the current decision was made from, where only links are refreshed: the same evidence
-/// decides nothing anew.
+/// The evidence of the current decision, for a call that only refreshes links: the same evidence is
+/// not decided again.
 async fn previous_evidence(
     worker: &Worker,
     claimed: &Claimed,

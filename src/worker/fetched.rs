@@ -42,7 +42,7 @@ impl Fetched {
         let (schedule, jitter) = (&worker.settings.schedule, worker.ids.fraction());
         let consequence = consequence(schedule, claimed, outcome, jitter, breaker_open);
         let evidence = result.evidence.as_ref().filter(|_| consequence.decide);
-        // Both by the policies that are active at this moment.
+        // Both decisions use one snapshot of the active policies.
         let policies = worker.policies.snapshot();
         let decision = evidence.map(|evidence| {
             decide(worker, policies.active(&claimed.biz_type), &result, evidence, span)

@@ -1,4 +1,4 @@
-//! What every part of the worker shares about images: what is done with them, the downloader and the
+//! The context for images that every part of the worker shares: modes, the downloader and the
 //! archive.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,12 @@ use crate::images::{Archive, Downloader};
 /// A longer time enters the average as this one.
 const LONGEST_TAKEN: Duration = Duration::from_secs(20);
 
-/// What the worker needs to download and keep images.
+/// Everything that the worker needs to download and store images.
 #[derive(Debug)]
 pub struct Images {
-    /// What is done with the images of a scene without a mode of its own.
+    /// For scenes without their own mode.
     pub mode: ImageMode,
-    /// What is done with those of a scene.
+    /// Modes of single scenes.
     pub scenes: BTreeMap<String, ImageMode>,
     /// Results whose images are fetched at once by this process.
     pub concurrency: usize,
@@ -41,7 +41,6 @@ impl Images {
         self.took_micros.store(u64::try_from(micros).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// What is done with the images of that scene.
     pub fn mode_of(&self, biz_type: &str) -> ImageMode {
         self.scenes.get(biz_type).copied().unwrap_or(self.mode)
     }

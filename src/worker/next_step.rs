@@ -1,5 +1,5 @@
-//! What the outcome of a call means for the verification and for the account. Pure, and the one
-//! place that decides it.
+//! Decides the consequence of a call for the verification and for the account. Pure; no other place
+//! decides it.
 
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ pub struct Consequence {
     pub decide: bool,
 }
 
-/// What follows from the outcome. `jitter` is in `[0, 1)`. `breaker_open`: the account was already
-/// suspected when the call went out, so nothing is held against the verification.
+/// `jitter` is in `[0, 1)`. `breaker_open`: the account was already suspected when the call was
+/// made, so no failure counts against the verification.
 pub fn consequence(
     schedule: &Schedule,
     claimed: &Claimed,

@@ -52,8 +52,8 @@ fn without_decision(claimed: &Claimed, completion: Completion) -> Option<Complet
     Some(Completion { decision: None, next, ..completion })
 }
 
-/// Writes the completion, and retries while Postgres is away: the lease limits how long that makes
-/// sense. `None`: the lease was lost. An error is one that a retry will not mend.
+/// Writes the completion. While Postgres is unavailable, it retries until the lease ends.
+/// `None`: the lease was lost. An error is one that a retry does not fix.
 ///
 /// A try under way is not cancelled: the fencing token decides about it, and the lease may be gone
 /// because that very try has ended it.

@@ -1,4 +1,4 @@
-//! What happens to a follow-up task that failed as a whole: it is counted, and retried later.
+//! Counts and reschedules a follow-up task that failed as a whole.
 
 use std::time::Duration;
 

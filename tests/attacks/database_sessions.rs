@@ -277,7 +277,7 @@ async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
         assert!(gets.iter().all(|status| *status == 200), "{gets:?}");
         shortest = shortest.min(began.elapsed());
     }
-    // Without the mend some request of each round waited for five seconds.
+    // Without the fix, some request of each round waited for five seconds.
     assert!(shortest < Duration::from_secs(4), "{shortest:?}");
 }
 

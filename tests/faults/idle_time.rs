@@ -1,5 +1,6 @@
-//! When no worker could claim: Postgres was away or had no place for a connection, each worker was
-//! dead, frozen or behind a broken or slow network, or calls to the provider were stopped.
+//! Times when no worker could claim: Postgres was unavailable or had no free connection, each
+//! worker was dead, frozen or behind a broken or slow network, or calls to the provider were
+//! stopped.
 //!
 //! This time is not held against the service, so it is drawn narrowly. A fault counts from when it
 //! is done until it is undone. Time in which workers connect again and retry after it counts as
@@ -13,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use super::schedule::WORKERS;
 use super::world::{Outage, World};
 
-/// A claim shows that somebody could claim so long before it.
+/// A claim shows that some worker could claim this long before it.
 const BEFORE_A_CLAIM: Duration = Duration::milliseconds(100);
 
 type Span = (OffsetDateTime, OffsetDateTime);
@@ -36,7 +37,7 @@ impl IdleTime {
     }
 
     /// How long each stretch of the other time was, from one moment to another: the stretches in
-    /// which somebody could claim.
+    /// which some worker could claim.
     pub fn stretches(&self, from: OffsetDateTime, to: OffsetDateTime) -> Vec<Duration> {
         let mut stretches = Vec::new();
         let mut begin = from;
@@ -55,7 +56,7 @@ impl IdleTime {
     }
 }
 
-/// While Postgres is away, or each worker for a reason of its own.
+/// While Postgres is unavailable, or each worker is out for its own reason.
 fn all_workers_out(outages: &[Outage]) -> Vec<Span> {
     let of = |number: usize| {
         let fits = |outage: &&Outage| outage.service.is_none_or(|service| service == number);

@@ -587,7 +587,7 @@ async fn one_connection_serves_many_callers_and_then_the_pool() {
     let pings = (0..100).map(|_| store.ping());
     assert!(futures_util::future::join_all(pings).await.iter().all(Result::is_ok));
     assert_eq!(store.connections(), (1, 1));
-    // What begins a transaction takes its connection from the pool.
+    // A transaction takes its connection from the pool.
     let transaction = store.pool().begin().await.unwrap();
     transaction.rollback().await.unwrap();
     store.ping().await.unwrap();

@@ -1,4 +1,4 @@
-//! The simulated provider as a program of its own.
+//! The simulated provider as a standalone program.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// that this side closes first.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 
-/// What clients call themselves unless told otherwise.
+/// The default `User-Agent`.
 pub(crate) const USER_AGENT: &str = concat!("cloudauth/", env!("CARGO_PKG_VERSION"));
 
 /// Why no answer came. The text does not mention the request; the source holds the library's
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
 }
 
 /// A client that goes to one address only: no redirects, no proxy of the environment, no
-/// decompression, and no retries of its own, because each try needs a fresh nonce and is counted.
+/// decompression, and no automatic retries, because each try needs a fresh nonce and is counted.
 /// `timeout` covers a whole call, the body included.
 pub(crate) fn http_client(
     user_agent: &str,

@@ -1,4 +1,4 @@
-//! What we decided, and why.
+//! Decisions and their reasons.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,8 @@ impl Outcome {
     }
 }
 
-/// What a policy makes of a piece of evidence. The same two always give the same decision.
+/// A policy's decision about one piece of evidence. The same policy and evidence always give the
+/// same decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The strictest outcome among the reasons.
@@ -76,9 +77,9 @@ pub struct Reason {
     pub code: String,
     /// The rule's id; `None` where no rule matched at all.
     pub rule: Option<String>,
-    /// What this reason alone calls for.
+    /// The outcome of this reason alone.
     pub outcome: Outcome,
-    /// What the rule looked at, in its order.
+    /// The comparisons of the rule, in its order.
     pub observed: Vec<Observation>,
 }
 

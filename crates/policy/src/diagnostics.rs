@@ -1,4 +1,4 @@
-//! What loading a policy reports: diagnostics with their place in the text, and their collection.
+//! Errors and warnings about a policy text, with their location in the text, and their collection.
 
 use std::fmt;
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub struct Diagnostic {
     pub span: Option<Range<usize>>,
     /// Id of the rule it is about.
     pub rule: Option<String>,
-    /// What is wrong and what to do, in plain words.
+    /// The problem and its remedy, in plain words.
     pub message: String,
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Each file uses only files above it:
 //!
-//! | File | What lives there |
+//! | File | Contents |
 //! |---|---|
 //! | [`visible`] | text without hidden characters |
 //! | [`scene`] | what the id of a scene may be |

@@ -1,4 +1,4 @@
-//! Warnings: rules, and parts of rules, that have no effect or send everybody to review.
+//! Warnings: rules, and parts of rules, that have no effect or send every person to review.
 
 use crate::absence::without;
 use crate::condition::{Test, Truth};
@@ -66,7 +66,7 @@ fn overruled(rule: &Rule, rules: &[LocatedRule], effort: &Effort) -> Option<Stri
                 other.id
             ));
         }
-        // What cannot be judged asks for a person, which is stricter than this.
+        // A rule that cannot be judged gives `review`, which is stricter than this rule's outcome.
         let yields = rule.outcome < Outcome::Review
             && follows(&other.when, Want::NotFalse, &rule.when, effort);
         yields.then(|| {

@@ -55,7 +55,7 @@ impl Policy {
         &self.text
     }
 
-    /// What its author may want to look at. Errors would have refused it, so these are warnings.
+    /// Warnings for the policy's author. An error would have refused the policy.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }

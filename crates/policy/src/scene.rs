@@ -1,4 +1,4 @@
-//! What the provider takes as the id of a scene (`biz_type`), or as a caller's id of a task
+//! Ids that the provider accepts: the id of a scene (`biz_type`), and a caller's id of a task
 //! (`biz_id`).
 
 /// Longest one, in Unicode code points. (The provider's document: `BizId` ≤ 64; `BizType` is

@@ -115,8 +115,8 @@ mod tests {
         folder_of_this_process(parent.path(), "pg");
         assert!(folder.exists());
         drop(lock);
-        // A child that another test starts at this moment has the lock too, until it runs its
-        // program.
+        // A child process that another test starts meanwhile inherits the lock, and keeps it until
+        // it runs its program.
         let is_removed = (0..1000).any(|_| {
             folder_of_this_process(parent.path(), "pg");
             std::thread::sleep(std::time::Duration::from_millis(1));

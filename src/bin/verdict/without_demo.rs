@@ -11,9 +11,9 @@ pub struct Arguments {
     _rest: Vec<OsString>,
 }
 
-/// What `verdict demo` says.
+/// Error message of `verdict demo`.
 pub const NO_DEMO: &str = "this build has no demo: run `./demo` in a clone of the repository, or \
      build with `--features demo`";
-/// What `verdict sandbox` says.
+/// Error message of `verdict sandbox`.
 pub const NO_SANDBOX: &str = "this build has no simulated provider: use the program or the image \
      `cloudauth-sandbox`, or build with `--features demo`";

@@ -1,5 +1,5 @@
-//! What an operation refuses: a list of codes beside its handler, from which the error responses in
-//! the description are made.
+//! Error responses of an operation: a list of codes beside its handler. The error responses in the
+//! description are generated from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

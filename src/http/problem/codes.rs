@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::Problem;
 
-/// What is said about a code, wherever it is used.
+/// The texts of a code, the same wherever it is used.
 struct Entry {
     status: StatusCode,
     code: &'static str,
@@ -218,12 +218,12 @@ impl Code {
         self.entry().title
     }
 
-    /// What happened. Backticks mark code.
+    /// Backticks mark code.
     pub const fn happened(self) -> &'static str {
         self.entry().happened
     }
 
-    /// What to do about it. Backticks mark code.
+    /// Backticks mark code.
     pub const fn remedy(self) -> &'static str {
         self.entry().remedy
     }

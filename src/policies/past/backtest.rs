@@ -32,7 +32,7 @@ pub struct Backtest<'a> {
     pub after: Uuid,
     /// Answers seen so far, of all scenes.
     pub looked_at: u64,
-    /// What came of it so far.
+    /// Of the answers seen so far.
     pub comparison: Comparison,
 }
 
@@ -112,9 +112,9 @@ impl Tried {
     }
 }
 
-/// What of a page is in the range and tried, and how many answers were skipped because their persons
-/// were erased. Off the runtime: a page is a thousand decisions, by a policy that may be an
-/// expensive one.
+/// Applies the candidate to the answers of a page that are in the range. Also counts the answers
+/// that were skipped because their persons were erased. Runs off the runtime: a page is a thousand
+/// decisions, by a policy that may be expensive.
 async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> (Vec<Tried>, u64) {
     let tried = move |past: Past| Tried {
         new: decide(&candidate, &past.evidence),
@@ -138,11 +138,10 @@ async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> (Vec<T
 pub struct FoundFlip {
     /// The answer.
     pub answer: Uuid,
-    /// What was decided about.
     pub verification: VerificationId,
-    /// What was decided.
+    /// The stored outcome.
     pub old: Outcome,
-    /// What would be.
+    /// The candidate's outcome.
     pub new: Outcome,
     /// The new reason that weighs most.
     pub reason: String,

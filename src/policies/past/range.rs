@@ -1,4 +1,4 @@
-//! Which part of the past a run goes through, and how fast.
+//! The range of past answers that a run reads, and its pace.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Pace {
 /// Longest rest, however slow a page was.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// Which part of the past, by when the provider's answers came.
+/// A part of the past, by the time at which the provider's answers arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
     /// Only answers since then.

@@ -23,7 +23,7 @@ pub struct Redecided {
     pub new: u64,
     /// Decisions that would be the same.
     pub same: u64,
-    /// Decided upon by somebody else meanwhile, and left alone.
+    /// Received another decision meanwhile, and left unchanged.
     pub overtaken: u64,
     /// About erased persons, and skipped.
     pub erased: u64,
@@ -44,8 +44,8 @@ pub enum Stopped {
 }
 
 /// Decides current decisions anew with the policies of a snapshot. Old decisions stay as history; a
-/// decision that would be the same is not written again. Stops where policies are changed meanwhile,
-/// or where `tell` says so; `after` goes on where an earlier run stopped.
+/// decision that would be the same is not written again. Stops when policies are changed meanwhile,
+/// or when `tell` says so; `after` resumes where an earlier run stopped.
 pub async fn redecide(
     store: &Store,
     policies: &PolicySnapshot,

@@ -42,7 +42,7 @@ pub async fn replay(
 ) -> store::Result<Replayed> {
     let mut policies = HashSet::new();
     let mut replayed = Replayed::default();
-    // Whoever decided may have had another clock than who fetched.
+    // The process that decided may have had another clock than the process that fetched.
     let mut after =
         range.since.and_then(|at| at.checked_sub(CLOCKS_DIFFER)).map_or(Uuid::nil(), earliest);
     loop {
@@ -82,6 +82,6 @@ pub async fn replay(
     Ok(replayed)
 }
 
-/// By how much the clocks of two processes may differ at most: a decision is looked for from that
+/// Largest difference between the clocks of two processes: the search for a decision begins this
 /// long before its answer.
 const CLOCKS_DIFFER: time::Duration = time::Duration::hours(1);

@@ -306,7 +306,7 @@ fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<u
     })
 }
 
-/// What the statement says of one message, beside the verification it is about.
+/// The statement's answer for one message, without its verification.
 struct Answer<'r> {
     /// The place among those written, from 1.
     ord: i64,

@@ -28,15 +28,15 @@ pub struct Claimed {
     pub biz_id: String,
     /// The fencing token of this claim.
     pub lease_token: LeaseToken,
-    /// Which attempt this is, from 1.
+    /// From 1.
     pub attempt: i32,
     /// Failed attempts in a row before this one.
     pub failures: i32,
     /// Answers −1 or 0 since the last callback.
     pub polls: i32,
-    /// Callbacks accepted so far: one more at completion means something new was said meanwhile.
+    /// Callbacks accepted so far: a larger number at completion means that a new one arrived.
     pub callbacks: i32,
-    /// What else is counted for the evidence.
+    /// Other counts for the evidence.
     pub past: Past,
     /// Whether verifications of the same reference began before it, whoever's they are.
     pub reference: ReferenceUse,
@@ -44,7 +44,7 @@ pub struct Claimed {
     pub overdue: bool,
     /// The newest answer about it refused us: credentials, permission or clock.
     pub refused_before: bool,
-    /// What it is asked for.
+    /// A new answer, or only new links.
     pub wanted: Wanted,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
@@ -52,7 +52,7 @@ pub struct Claimed {
     pub trace: Option<TraceParent>,
 }
 
-/// What the claim saw of a verification's reference.
+/// Earlier use of a verification's reference, as the claim saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceUse {
     /// It has none.
@@ -63,7 +63,7 @@ pub enum ReferenceUse {
     Later,
 }
 
-/// What a verification is asked about for.
+/// The data that a call should fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// An answer.
@@ -75,7 +75,7 @@ pub enum Wanted {
     },
 }
 
-/// What one attempt to claim brought.
+/// The answer of one claim.
 #[derive(Debug)]
 pub struct Claim {
     /// Leased rows, oldest due first.
@@ -88,8 +88,8 @@ pub struct Claim {
     pub breaker_open: bool,
     /// Passing faults of the account on record: a good answer must clear them.
     pub faults_on_record: bool,
-    /// All that fell due between `due_since` and this is in somebody's hands; but for what was
-    /// being written at that moment. `None`: nobody looked.
+    /// Every row that fell due between `due_since` and this time is leased, except rows that were
+    /// being written during the claim. `None`: not checked.
     pub seen_to: Option<OffsetDateTime>,
 }
 
@@ -291,7 +291,7 @@ fn split(held: &[(VerificationId, LeaseToken)]) -> (Vec<Uuid>, Vec<Uuid>) {
     held.iter().map(|(id, token)| (id.0, token.0)).unzip()
 }
 
-/// What every row of a claim says of the account.
+/// The state of the account, repeated in every row of a claim.
 #[derive(FromRow)]
 struct AccountRow {
     account_known: bool,

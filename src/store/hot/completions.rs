@@ -29,17 +29,15 @@ pub struct Completion {
     pub verification_id: VerificationId,
     /// The claim's fencing token.
     pub lease_token: LeaseToken,
-    /// Which attempt.
     pub attempt: i32,
     /// Callbacks known when it was claimed.
     pub callbacks_seen: i32,
-    /// What comes next.
     pub next: NextStep,
     /// The answer, if there was one.
     pub result: Option<NewResult>,
     /// The decision, if the answer allowed one.
     pub decision: Option<StoredDecision>,
-    /// What a policy in shadow makes of the same answer.
+    /// The shadow policy's decision about the same answer.
     pub shadow: Option<ShadowDecision>,
     /// A data key made for this verification just now (id of the wrapping key, bytes).
     pub new_data_key: Option<(String, Vec<u8>)>,
@@ -47,12 +45,11 @@ pub struct Completion {
     pub at: OffsetDateTime,
 }
 
-/// What a policy in shadow decided, beside the decision that counts.
+/// The decision of a shadow policy, stored beside the decision that counts.
 #[derive(Clone, Debug)]
 pub struct ShadowDecision {
     /// Its digest.
     pub policy: String,
-    /// What it would have decided.
     pub decision: Decision,
 }
 
@@ -74,11 +71,11 @@ pub struct NextStep {
 /// One answer to keep.
 #[derive(Clone, Debug)]
 pub struct NewResult {
-    /// What may be told.
+    /// The part that callers may see.
     pub stored: StoredResult,
     /// The raw body, sealed.
     pub sealed_body: Vec<u8>,
-    /// What it says of the person, if it does.
+    /// Its personal data, if there is any.
     pub material: Option<NewMaterial>,
     /// Where its images are, sealed, and how long those links live; `None`: there are none, or
     /// they are left alone.
@@ -94,12 +91,12 @@ pub struct NewMaterial {
     pub person: Option<[u8; 32]>,
 }
 
-/// What became of a completion.
+/// Whether a completion was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// All of it is durable.
     Committed,
-    /// The lease was lost: somebody else owns the verification now; nothing was written.
+    /// The lease was lost: another worker owns the verification now; nothing was written.
     Fenced,
 }
 

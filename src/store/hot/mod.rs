@@ -10,8 +10,8 @@
 //!   read the whole table, and a claim begins at the oldest entry that lives.
 //! - Claims, renewals and releases do not wait for the disk: one that is lost in a crash of Postgres
 //!   never was.
-//! - Rows are locked in the order of (`biz_type`, `biz_id`) by everybody, so nothing deadlocks and
-//!   nothing has to be repeated.
+//! - Every statement locks rows in the order of (`biz_type`, `biz_id`), so there are no deadlocks
+//!   and nothing has to be repeated.
 
 pub mod callbacks;
 pub mod claims;

@@ -1,5 +1,5 @@
-//! What a verification's past says: earlier answers about it, earlier verifications of the same
-//! reference. Part of the evidence, so that a replay decides from the same numbers.
+//! A verification's past: earlier answers about it, and earlier verifications of the same
+//! reference. It is part of the evidence, so that a replay decides from the same numbers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::store::{Result, Store};
 use policy::evidence::MOST_COUNTED;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Entries of one reference that are looked at, those of other sources included.
+/// Most entries of one reference that are examined, those of other sources included.
 const MOST_WALKED: i64 = 5 * MOST_COUNTED;
 
 /// The past of one claimed verification.
@@ -83,7 +83,7 @@ fn id_before(id: Uuid, by: Duration) -> Uuid {
 }
 
 statements! {
-    /// `past::count`. A statement of its own, after the claim: a claim that waited for the account's
+    /// `past::count`. A separate statement, after the claim: a claim that waited for the account's
     /// row sees other tables as they were when it began, and it holds that row while it runs.
     ///
     /// Every walk is along an index and ends after so many entries, so that a reference or a

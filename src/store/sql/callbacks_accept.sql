@@ -15,7 +15,7 @@ with incoming as (
 ), fresh as (
     select * from incoming i where not exists (select from known k where k.ord = i.ord)
 ), upserted as (
-    -- A new callback makes a verification due again, but for closed and erased ones.
+    -- A new callback makes a verification due again, except closed and erased ones.
     insert into verifications as v
         (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at,
          trace_parent, source)

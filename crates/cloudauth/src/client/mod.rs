@@ -64,7 +64,7 @@ pub struct Settings {
     pub signature: SignatureVersion,
     /// Where the parameters go.
     pub method: Method,
-    /// Which form of answer is asked for.
+    /// The requested format of answers.
     pub format: Format,
     /// For name resolution, TCP and TLS.
     pub connect_timeout: Duration,

@@ -272,7 +272,7 @@ async fn silence_ends_in_time_and_a_closed_port_at_once() {
     assert_eq!(told.to_string(), "cannot connect to the provider");
 }
 
-/// What the operating system says, at the end of the chain of errors.
+/// The operating system's error, at the end of the chain of errors.
 fn innermost_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
     let mut links = std::iter::successors(Some(error), |error| error.source());
     links.find_map(|link| link.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)

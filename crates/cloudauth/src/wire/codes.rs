@@ -1,4 +1,4 @@
-//! What the provider's error codes mean.
+//! The meaning of the provider's error codes.
 //!
 //! The code decides, then the HTTP status: the same code comes with different statuses
 //! (`Error.InternalError` with 500, 400 and 401, `Throttling` mostly with 400).

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What an error of the provider means for the caller. Decide by the class, not by the code.
+/// Class of a provider error, by what the caller should do. Decide by the class, not by the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// Too many calls: wait as long as the answer asks, then try again.
@@ -45,7 +45,7 @@ impl fmt::Display for ErrorClass {
 /// An answer without a verification status. Safe to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerError {
-    /// What it means.
+    /// The class of the error.
     pub class: ErrorClass,
     /// The provider's code, as [`shown_code`] lets it through. The provider's message is left out:
     /// it may repeat every parameter of the request.
@@ -67,7 +67,7 @@ impl std::error::Error for AnswerError {}
 const MAX_CODE_DIGITS: usize = 4;
 
 /// The code if it looks like one of the vendor's, else with `#` for each digit: an invented code
-/// may carry somebody's number.
+/// may contain a person's number.
 ///
 /// ```
 /// use cloudauth::wire::shown_code;

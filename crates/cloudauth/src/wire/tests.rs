@@ -24,7 +24,7 @@ fn error_class(http_status: u16, body: &[u8]) -> ErrorClass {
     read(http_status, body).outcome.expect_err("no status").class
 }
 
-/// What an answer says, in a form that can be compared.
+/// The content of an answer, in a form that can be compared.
 #[derive(Debug, PartialEq)]
 struct Said {
     verify_status: i32,

@@ -1,6 +1,6 @@
-//! What a policy text may hold at most.
+//! Limits of a policy text.
 
-/// Which limits a text has to keep.
+/// The limits that apply to a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
     /// Of a text that is to be added: rules, comparisons and values are counted.
