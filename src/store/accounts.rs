@@ -56,7 +56,7 @@ impl Accounts<'_> {
     pub async fn open_account(self, account: &str) -> Result<()> {
         self.0
             .run(|| async {
-                // accounts::open_account: one budget row for each account, whoever comes first; the
+                // One budget row for each account, whoever comes first; the
                 // account's row is made last, so that one without a budget cannot be seen.
                 open(account).execute(&self.0.pool).await.map(drop)
             })
@@ -87,7 +87,7 @@ impl Accounts<'_> {
         first_probe: Duration,
         longest: Duration,
     ) -> Result<bool> {
-        // accounts::trip: answers to calls sent before it opened must not push the probe away, so
+        // Answers to calls sent before it opened must not push the probe away, so
         // while it is open only a failed probe counts as another trip.
         self.0
             .once(async {

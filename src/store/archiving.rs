@@ -141,7 +141,7 @@ impl Archiving<'_> {
     /// Forgets images that are older than that, of at most so many answers, and has their objects
     /// deleted. Those of an answer that is still being archived wait until it is.
     pub async fn retire_images(self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
-        // tasks::retire: only what is named goes. A result whose task is done gets no image any
+        // Only what is named goes. A result whose task is done gets no image any
         // more, so its objects without a row are those that went here; however many find the same,
         // there is one task.
         self.0
@@ -162,7 +162,7 @@ impl Archiving<'_> {
         objects: usize,
         at: OffsetDateTime,
     ) -> Result<bool> {
-        // tasks::images_retired: fenced; the task's end and the record go together.
+        // Fenced; the task's end and the record go together.
         let held: i64 = self
             .0
             .run(|| {

@@ -103,7 +103,7 @@ impl Backtests<'_> {
         asked: &BacktestAsked<'_>,
         doing: &AuditContext,
     ) -> Result<(bool, Option<Uuid>)> {
-        // backtests::start: the run, its work and the record of who wanted it commit together. At
+        // The run, its work and the record of who wanted it commit together. At
         // most one is running: `backtests_one_running`, and those of earlier versions are seen.
         self.0
             .once(
@@ -127,7 +127,7 @@ impl Backtests<'_> {
     /// however many there are from earlier versions: so one runs at a time, in all processes
     /// together. `token` must be fresh.
     pub async fn claim_backtest(self, lease: Duration, token: LeaseToken) -> Result<Option<Task>> {
-        // backtests::claim: leased and fenced like every task.
+        // Leased and fenced like every task.
         let row =
             self.0.once(claim(lease.as_secs_f64(), token.0).fetch_optional(&self.0.pool)).await?;
         row.map(|row| task(&row, token)).transpose()
@@ -135,7 +135,7 @@ impl Backtests<'_> {
 
     /// Ends a backtest that cannot go on; what it found so far stays. `false`: the lease was lost.
     pub async fn backtest_failed(self, task: &Task, now: OffsetDateTime) -> Result<bool> {
-        // backtests::failed: fenced; the work ends with the run.
+        // Fenced; the work ends with the run.
         let held: i64 =
             self.0.once(fail(task.id, task.lease_token.0, now).fetch_one(&self.0.pool)).await?;
         Ok(held > 0)
@@ -155,7 +155,7 @@ impl Backtests<'_> {
         comparison: &serde_json::Value,
         now: OffsetDateTime,
     ) -> Result<bool> {
-        // backtests::went_on: fenced, so that pages are counted once, whoever died.
+        // Fenced, so that pages are counted once, whoever died.
         let held: i64 = self
             .0
             .once(

@@ -99,7 +99,7 @@ impl Erasures<'_> {
         unless_since: Option<OffsetDateTime>,
         doing: &AuditContext,
     ) -> Result<bool> {
-        // material::begin_erasure: revokes the lease of a running fetch, so that no key, answer or
+        // Revokes the lease of a running fetch, so that no key, answer or
         // material can be added. The statement itself checks the age: a callback may have arrived
         // since the caller read it.
         self.0
@@ -123,7 +123,7 @@ impl Erasures<'_> {
     /// Deletes digests and message ids of callbacks of persons who were erased by binaries that left them; answers
     /// of how many erasures, at most 1,000.
     pub async fn erase_old_digests(self) -> Result<u64> {
-        // material::erase_old_digests: an erasure that is not finished deletes its own.
+        // An erasure that is not finished deletes its own.
         self.0
             .run(|| async {
                 erase_old_digests().execute(&self.0.pool).await.map(|done| done.rows_affected())
@@ -133,7 +133,7 @@ impl Erasures<'_> {
 
     /// Coarsens the evidence of some erasures by earlier versions; answers how many.
     pub async fn coarsen_earlier_erasures(self, now: OffsetDateTime) -> Result<u64> {
-        // material::coarsen_earlier: several workers share the work, each takes what nobody has.
+        // Several workers share the work, each takes what nobody has.
         self.0
             .run(|| async {
                 coarsen_earlier(now, COARSENED_AT_ONCE)

@@ -156,7 +156,7 @@ impl History<'_> {
                 })
             })
             .collect();
-        // history::decide_again: fenced twice. By the newest activation, which stays the newest
+        // Fenced twice. By the newest activation, which stays the newest
         // until this commits: a policy that was rolled back decides nothing more. By the decision
         // it replaces: what was decided meanwhile, or erased, stays. The old decision stays too,
         // as history.

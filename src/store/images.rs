@@ -123,7 +123,7 @@ impl Images<'_> {
         kind: ImageKind,
         doing: &AuditContext,
     ) -> Result<Option<ArchivedImage>> {
-        // images::read: nobody learns where an image is unless the reading is on record.
+        // Nobody learns where an image is unless the reading is on record.
         self.0
             .once(
                 read_archived(
@@ -146,7 +146,7 @@ impl Images<'_> {
 
     /// Distinct persons whose faces are kept; counting stops at 120,000.
     pub async fn persons_with_faces(self) -> Result<i64> {
-        // images::persons: goes through the index from one person to the next, however many faces
+        // Goes through the index from one person to the next, however many faces
         // each has.
         self.0.run(|| count_persons(MOST_PERSONS).fetch_one(&self.0.pool)).await
     }

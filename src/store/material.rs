@@ -42,7 +42,7 @@ impl Material<'_> {
         id: VerificationId,
         doing: &AuditContext,
     ) -> Result<Option<SealedMaterial>> {
-        // material::read: no row leaves the database unless its reading is on record.
+        // No row leaves the database unless its reading is on record.
         self.0
             .once(
                 read_newest(id.0, doing.at, &doing.actor, doing.purpose.as_deref())

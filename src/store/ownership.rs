@@ -39,7 +39,7 @@ impl Store {
         let biz_ids: Vec<&str> = claimants.iter().map(|of| of.biz_id.as_str()).collect();
         let sources: Vec<Option<&str>> = claimants.iter().map(|of| of.source).collect();
         let times: Vec<OffsetDateTime> = claimants.iter().map(|of| of.at).collect();
-        // ownership::assign: the first claimant counts. Rows are locked in the order in which
+        // The first claimant counts. Rows are locked in the order in which
         // accepting locks, so that the two cannot deadlock.
         //
         // The retention clock keeps every callback for a day at least. So a row of the last day

@@ -159,7 +159,7 @@ impl Policies<'_> {
         body: &str,
         doing: &AuditContext,
     ) -> Result<bool> {
-        // policies::add: a text is added once, and who added it is on record.
+        // A text is added once, and who added it is on record.
         self.0
             .run(|| {
                 add(digest, name, body, doing.at, &doing.actor, doing.purpose.as_deref())

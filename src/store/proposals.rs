@@ -115,7 +115,7 @@ impl Proposals<'_> {
     ) -> Result<bool> {
         let mut details = call.details();
         details["proposal"] = id.to_string().into();
-        // proposals::add: the proposal and the record of it commit together.
+        // The proposal and the record of it commit together.
         self.0
             .once(
                 add((

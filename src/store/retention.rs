@@ -60,7 +60,7 @@ impl RetentionPasses<'_> {
         lease: Duration,
         token: LeaseToken,
     ) -> Result<Option<Uuid>> {
-        // retention::take: one at a time, judged by the database's clock.
+        // One at a time, judged by the database's clock.
         self.0
             .once(take(clock.as_str(), token.0, lease.as_secs_f64()).fetch_optional(&self.0.pool))
             .await
@@ -74,7 +74,7 @@ impl RetentionPasses<'_> {
         token: LeaseToken,
         after: Uuid,
     ) -> Result<bool> {
-        // retention::go_on: fenced.
+        // Fenced.
         self.0
             .run(|| async {
                 go_on(clock.as_str(), token.0, lease.as_secs_f64(), after)
@@ -92,7 +92,7 @@ impl RetentionPasses<'_> {
         token: LeaseToken,
         rest: Option<Duration>,
     ) -> Result<()> {
-        // retention::leave: fenced.
+        // Fenced.
         self.0
             .run(|| async {
                 leave(clock.as_str(), token.0, rest.map(|rest| rest.as_secs_f64()))

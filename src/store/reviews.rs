@@ -117,7 +117,7 @@ impl Reviews<'_> {
         id: VerificationId,
         doing: &AuditContext,
     ) -> Result<Vec<SealedReview>> {
-        // reviews::read: a note may name the person, so nobody reads one without a record of it.
+        // A note may name the person, so nobody reads one without a record of it.
         self.0
             .once(
                 read_all(id.0, doing.at, &doing.actor, doing.purpose.as_deref())

@@ -119,7 +119,7 @@ impl Signals {
             let channels: Vec<&str> =
                 [due.then_some(DUE), settled.then_some(SETTLED)].into_iter().flatten().collect();
             if !channels.is_empty() {
-                // signals::tell: a hint needs no fsync. Not sent again if it fails: others poll.
+                // A hint needs no fsync. Not sent again if it fails: others poll.
                 let sent = store.once(async { tell(&channels).execute(&store.pool).await });
                 if let Err(error) = sent.await {
                     tracing::debug!(%error, "notify not sent");

@@ -108,7 +108,7 @@ impl Tasks<'_> {
         takes: Duration,
         token: LeaseToken,
     ) -> Result<TaskClaim> {
-        // tasks::claim: at most one worker holds a task, judged by the database's clock; where
+        // At most one worker holds a task, judged by the database's clock; where
         // nothing is due nothing is written. Lost in a crash it never was, so it needs no fsync.
         let rows = self
             .0
@@ -139,7 +139,7 @@ impl Tasks<'_> {
     ) -> Result<Vec<Uuid>> {
         let (ids, tokens): (Vec<Uuid>, Vec<Uuid>) =
             held.iter().map(|(id, token)| (*id, token.0)).unzip();
-        // tasks::renew: as for verifications.
+        // As for verifications.
         self.0.run(|| renew(&ids, &tokens, lease.as_secs_f64()).fetch_all(&self.0.pool)).await
     }
 
@@ -147,7 +147,7 @@ impl Tasks<'_> {
     pub async fn release_tasks(self, held: &[(Uuid, LeaseToken)]) -> Result<u64> {
         let (ids, tokens): (Vec<Uuid>, Vec<Uuid>) =
             held.iter().map(|(id, token)| (*id, token.0)).unzip();
-        // tasks::release: fenced like every write of a worker.
+        // Fenced like every write of a worker.
         self.0
             .run(|| async {
                 release(&ids, &tokens).execute(&self.0.pool).await.map(|done| done.rows_affected())

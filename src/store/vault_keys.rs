@@ -53,7 +53,7 @@ impl VaultKeys<'_> {
         candidate: (&str, &[u8]),
         now: OffsetDateTime,
     ) -> Result<(String, Vec<u8>)> {
-        // vault_keys::named_key: whoever comes first makes it; it is never replaced, for what it
+        // Whoever comes first makes it; it is never replaced, for what it
         // has digested could not be found again.
         self.0
             .run(|| add_named_key(name, candidate.0, candidate.1, now).execute(&self.0.pool))
@@ -96,7 +96,7 @@ impl VaultKeys<'_> {
     /// Ids of the keys that data needs: those that wrap something, by the data itself, and those
     /// that are in use.
     pub async fn vault_keys_in_use(self) -> Result<Vec<String>> {
-        // vault_keys::in_use: goes through the index from one key id to the next, however many
+        // Goes through the index from one key id to the next, however many
         // rows each has.
         self.0.run(|| find_in_use().fetch_all(&self.0.pool)).await
     }
@@ -148,7 +148,7 @@ impl VaultKeys<'_> {
         unused_for: Duration,
         now: OffsetDateTime,
     ) -> Result<Vec<String>> {
-        // vault_keys::retire: judged by the data in the very statement that says so. Whoever wraps
+        // Judged by the data in the very statement that says so. Whoever wraps
         // with one of them all the same puts it back into use by what it writes.
         self.0.run(|| retire(but, now, unused_for.as_secs_f64()).fetch_all(&self.0.pool)).await
     }
@@ -156,7 +156,7 @@ impl VaultKeys<'_> {
     /// Gives a key up that wraps nothing but keys of the installation, where nothing was made with
     /// those either: they go, the key is retired. `false`: it is needed, or nobody knows it.
     pub async fn give_up_vault_key(self, key_id: &str, now: OffsetDateTime) -> Result<bool> {
-        // vault_keys::give_up: judged by the data in the very statement that does it. The row of
+        // Judged by the data in the very statement that does it. The row of
         // vault_keys is locked first, so a process that starts with the key meanwhile either keeps
         // it or makes new keys of the installation.
         self.0.run(|| give_up(key_id, now, UNUSED_FOR.as_secs_f64()).fetch_one(&self.0.pool)).await

@@ -230,7 +230,7 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<Option<Verification>> {
         let shared = shared_owners(source.into_iter());
-        // verifications::started: what is due earlier stays so; nothing is closed or reopened.
+        // What is due earlier stays so; nothing is closed or reopened.
         let id: Option<Uuid> = self
             .run(|| {
                 start((

@@ -282,7 +282,7 @@ impl Store {
         before: OffsetDateTime,
     ) -> Result<usize> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        // callbacks::delete: for the retention clock, judged by each callback itself. A message as
+        // For the retention clock, judged by each callback itself. A message as
         // old as that is refused for its timestamp before anybody looks whether it is known. A
         // verification that belongs to the source of its earliest callback must not lose its owner
         // with it. Locked in the order in which accepting locks, so that the two cannot deadlock.
@@ -348,7 +348,7 @@ fn accepted_row(row: &PgRow) -> Result<()> {
 }
 
 statements! {
-    /// `callbacks::accept`. One statement, one commit: the message and its work are kept together or
+    /// One statement, one commit: the message and its work are kept together or
     /// not at all (invariant 2). Rows are touched in the order of their keys, so that two batches
     /// cannot deadlock. A known message touches nothing, and neither does one about a verification of
     /// a source out of reach. `kept` has no ON CONFLICT on purpose: if another replica wins the race

@@ -165,7 +165,7 @@ impl Store {
     /// When the oldest row fell due that is due now, leased or not. None is older than
     /// `from`; `None`: that is not known.
     pub async fn oldest_due(&self, from: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>> {
-        // claims::oldest_due: a walk along the index of due rows to the first one that lives.
+        // A walk along the index of due rows to the first one that lives.
         self.once(oldest_due(from).fetch_optional(&self.pool)).await
     }
 
@@ -176,7 +176,7 @@ impl Store {
         from: DuePosition,
         most: usize,
     ) -> Result<(Vec<DueRow>, OffsetDateTime)> {
-        // claims::due_after: a walk along the index of due rows, from where the one before ended.
+        // A walk along the index of due rows, from where the one before ended.
         let rows = self
             .once(
                 due_after(from.due_at, from.id, i64::try_from(most).unwrap_or(i64::MAX))
@@ -216,7 +216,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<VerificationId>> {
         let (ids, tokens) = split(held);
-        // claims::renew: only who holds the token may renew; losing it on a crash of
+        // Only who holds the token may renew; losing it on a crash of
         // Postgres is harmless, so it needs no fsync. Rows are locked in the order in which accept
         // touches them, so that the two cannot deadlock.
         let rows: Vec<Uuid> =
@@ -233,7 +233,7 @@ impl Store {
         due_in: Duration,
         failures: i32,
     ) -> Result<bool> {
-        // claims::reschedule: fenced like every write of a worker.
+        // Fenced like every write of a worker.
         self.run(|| async {
             reschedule(id.0, token.0, due_in.as_secs_f64(), failures)
                 .execute(&self.pool)
@@ -246,7 +246,7 @@ impl Store {
     /// Gives claims back without a result, due as before: for a graceful stop.
     pub async fn release(&self, held: &[(VerificationId, LeaseToken)]) -> Result<u64> {
         let (ids, tokens) = split(held);
-        // claims::release: fenced like every write of a worker; locks in accept's order.
+        // Fenced like every write of a worker; locks in accept's order.
         self.run(|| async {
             release(&ids, &tokens).execute(&self.pool).await.map(|done| done.rows_affected())
         })

@@ -83,7 +83,7 @@ fn id_before(id: Uuid, by: Duration) -> Uuid {
 }
 
 statements! {
-    /// `past::count`. A separate statement, after the claim: a claim that waited for the account's
+    /// A separate statement, after the claim: a claim that waited for the account's
     /// row sees other tables as they were when it began, and it holds that row while it runs.
     ///
     /// Every walk is along an index and ends after so many entries, so that a reference or a
