@@ -15,6 +15,7 @@
 //! | [`provider`] | what an answer of the provider means: evidence, causes (the crate `cloudauth` calls it) |
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`policies`] | active policies, their cache, operations on policies, the time machine |
+//! | [`webhooks`] | signing deliveries |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`config`] | files and environment become the layers' settings |
@@ -30,6 +31,7 @@ pub mod store;
 pub mod provider;
 pub mod images;
 pub mod policies;
+pub mod webhooks;
 pub mod worker;
 pub mod http;
 pub mod config;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers it may import. `images` means all of it, `images::archive` a part.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("causes", &[]),
     ("lanes", &[]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("provider", &["domain", "causes"]),
     ("images", &["domain", "causes", "vault"]),
     ("policies", &["domain", "causes", "lanes", "store"]),
+    ("webhooks", &["vault"]),
     (
         "worker",
         &[

@@ -1,0 +1,3 @@
+//! Webhook endpoints: signing what is delivered.
+
+pub mod signing;
