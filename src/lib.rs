@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`domain`] | plain data and its grammar: ids, callback, verification, stored decision, clock |
 //! | [`causes`] | why Postgres, the provider, the object store or a file does not work: one closed list |
+//! | [`periodic`] | work in rounds: one loop with jitter, and the throttle of background reads |
 //! | [`lanes`] | computing off the runtime's threads, one piece of policy work at a time |
 //! | [`vault`] | key ring, envelope sealing, webhook signatures |
 //! | [`store`] | all SQL, one file per table family; budget and breaker among it |
@@ -25,6 +26,7 @@
 
 pub mod domain;
 pub mod causes;
+pub mod periodic;
 pub mod lanes;
 pub mod vault;
 pub mod store;

@@ -7,28 +7,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers it may import. `images` means all of it, `images::archive` a part.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("causes", &[]),
     ("lanes", &[]),
+    ("periodic", &["domain"]),
     ("traces", &["domain"]),
     ("vault", &["domain"]),
     ("store", &["domain", "causes"]),
     ("provider", &["domain", "causes"]),
     ("images", &["domain", "causes", "vault"]),
-    ("policies", &["domain", "causes", "lanes", "store"]),
+    ("policies", &["domain", "causes", "lanes", "periodic", "store"]),
     ("webhooks", &["vault"]),
     (
         "worker",
         &[
-            "domain", "causes", "lanes", "traces", "policies", "vault", "store", "provider",
-            "images",
+            "domain", "causes", "lanes", "periodic", "traces", "policies", "vault", "store",
+            "provider", "images",
         ],
     ),
     // Of the images only their reading.
     (
         "http",
-        &["domain", "causes", "lanes", "traces", "policies", "vault", "store", "images::archive"],
+        &[
+            "domain",
+            "causes",
+            "lanes",
+            "periodic",
+            "traces",
+            "policies",
+            "vault",
+            "store",
+            "images::archive",
+        ],
     ),
 ];
 /// Not a layer of its own: the ones above may not import it.

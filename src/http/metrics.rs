@@ -16,31 +16,30 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::Api;
+use crate::periodic::Throttle;
 use crate::store;
 use crate::store::accounts::Breaker;
 use crate::store::looks::SourceBacklog;
 
 /// Between two runs of a query in one process: a little less than the usual scrape interval.
-const MIN_INTERVAL: Duration = Duration::from_secs(9);
+const INTERVAL: Throttle = Throttle::unlimited(Duration::from_secs(9));
 /// For all queries of one scrape. Scrapers give up after 10 s.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// A query may run for one part in so many of the time.
-const MAX_TIME_SHARE: u32 = 25;
 
 /// One for each expensive query.
 #[derive(Debug, Default)]
 pub struct QueryThrottles {
-    backlog: Throttle,
-    sources: Throttle,
-    failed: Throttle,
-    tasks: Throttle,
+    backlog: NextRun,
+    sources: NextRun,
+    failed: NextRun,
+    tasks: NextRun,
 }
 
 /// The earliest time of the next run. Locked while the query runs.
 #[derive(Debug, Default)]
-struct Throttle(Mutex<Option<Instant>>);
+struct NextRun(Mutex<Option<Instant>>);
 
-impl Throttle {
+impl NextRun {
     /// Runs the query, unless it ran a moment ago or is running.
     async fn run<T>(
         &self,
@@ -54,7 +53,7 @@ impl Throttle {
             return None;
         }
         let result = in_time(name, deadline, query).await;
-        *not_before = Some(Instant::now() + interval(began.elapsed()));
+        *not_before = Some(Instant::now() + INTERVAL.pause(began.elapsed()));
         result
     }
 }
@@ -72,11 +71,6 @@ async fn in_time<T>(
         tracing::debug!(%error, query = name, "metrics query failed");
     }
     result.ok()
-}
-
-/// Between two runs of a query that took this long.
-fn interval(took: Duration) -> Duration {
-    MIN_INTERVAL.max(took * MAX_TIME_SHARE)
 }
 
 /// Prometheus text.
@@ -172,19 +166,17 @@ mod tests {
 
     #[tokio::test]
     async fn expensive_queries_run_less_often() {
-        let (throttle, soon) = (Throttle::default(), Instant::now() + TIMEOUT);
-        assert_eq!(throttle.run("test", soon, async { Ok(1) }).await, Some(1));
-        assert_eq!(throttle.run("test", soon, async { Ok(2) }).await, None, "a moment ago");
-        assert_eq!(interval(Duration::from_millis(1)), MIN_INTERVAL);
-        assert_eq!(interval(Duration::from_secs(1)), Duration::from_secs(25));
+        let (next_run, soon) = (NextRun::default(), Instant::now() + TIMEOUT);
+        assert_eq!(next_run.run("test", soon, async { Ok(1) }).await, Some(1));
+        assert_eq!(next_run.run("test", soon, async { Ok(2) }).await, None, "a moment ago");
     }
 
     #[tokio::test]
     async fn scrapes_do_not_wait_for_a_running_query() {
-        let (throttle, soon) = (Throttle::default(), Instant::now() + TIMEOUT);
-        let first = throttle.run("test", soon, std::future::pending::<store::Result<()>>());
+        let (next_run, soon) = (NextRun::default(), Instant::now() + TIMEOUT);
+        let first = next_run.run("test", soon, std::future::pending::<store::Result<()>>());
         let others = async {
-            assert!(throttle.run("test", soon, async { Ok(()) }).await.is_none());
+            assert!(next_run.run("test", soon, async { Ok(()) }).await.is_none());
         };
         tokio::select! {
             biased;
@@ -195,10 +187,10 @@ mod tests {
 
     #[tokio::test]
     async fn query_times_out_and_is_throttled_afterwards() {
-        let throttle = Throttle::default();
+        let next_run = NextRun::default();
         let never = std::future::pending::<store::Result<()>>();
-        assert!(throttle.run("test", Instant::now(), never).await.is_none());
+        assert!(next_run.run("test", Instant::now(), never).await.is_none());
         let soon = Instant::now() + TIMEOUT;
-        assert!(throttle.run("test", soon, async { Ok(()) }).await.is_none(), "a moment ago");
+        assert!(next_run.run("test", soon, async { Ok(()) }).await.is_none(), "a moment ago");
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use policy::Policy;
 
 use super::cache::PolicyCache;
+use crate::domain::ids::Ids;
+use crate::periodic::{self, Periodic};
 use crate::store::policies::{InUse, Use};
 use crate::store::{self, Store};
 
@@ -111,32 +113,42 @@ impl ActivePolicies {
 
     /// Polls for activations and takes them over; never ends. Where the database cannot be asked or
     /// a policy cannot be compiled, the snapshot before stays.
-    pub async fn follow(&self, store: &Store) {
-        let mut refused = 0;
-        loop {
-            tokio::time::sleep(POLL_INTERVAL).await;
-            let before = self.snapshot().newest_activation;
-            let outcome = match store.policies().newest_activation().await {
-                Ok(newest) if newest == before || newest == refused => continue,
-                Ok(newest) => {
-                    PolicySnapshot::load(store, &self.cache).await.map(|loaded| (newest, loaded))
-                }
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok((_, Some(policies))) => {
-                    let active = policies.general.digest();
-                    tracing::info!(policy = active, "activation applied");
-                    let mut newest = self.newest.write().unwrap_or_else(PoisonError::into_inner);
-                    *newest = Arc::new(policies);
-                }
-                Ok((newest, None)) => {
-                    tracing::error!("activation refused: the previous policy stays active");
-                    metrics::counter!("verdict_activations_refused_total").increment(1);
-                    refused = newest;
-                }
-                Err(error) => tracing::debug!(%error, "activations could not be polled"),
-            }
+    pub async fn follow(&self, store: &Store, ids: &Ids) {
+        periodic::repeat(ids, Follow { active: self, store, refused: 0 }).await;
+    }
+}
+
+struct Follow<'a> {
+    active: &'a ActivePolicies,
+    store: &'a Store,
+    /// The activation that was refused last; 0: none.
+    refused: i64,
+}
+
+impl Periodic for Follow<'_> {
+    async fn round(&mut self) -> Duration {
+        if let Err(error) = self.poll().await {
+            tracing::debug!(%error, "activations could not be polled");
         }
+        POLL_INTERVAL
+    }
+}
+
+impl Follow<'_> {
+    async fn poll(&mut self) -> store::Result<()> {
+        let newest = self.store.policies().newest_activation().await?;
+        if newest == self.active.snapshot().newest_activation || newest == self.refused {
+            return Ok(());
+        }
+        if let Some(policies) = PolicySnapshot::load(self.store, &self.active.cache).await? {
+            tracing::info!(policy = policies.general.digest(), "activation applied");
+            let mut newest = self.active.newest.write().unwrap_or_else(PoisonError::into_inner);
+            *newest = Arc::new(policies);
+        } else {
+            tracing::error!("activation refused: the previous policy stays active");
+            metrics::counter!("verdict_activations_refused_total").increment(1);
+            self.refused = newest;
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Worker;
 use super::leases::Leases;
+use crate::periodic::jittered;
 use crate::policies::past::{Backtest, Pace, Range};
 use crate::store::backtests::{Backtest as Row, NOTE_EVERY};
 use crate::store::tasks::Task;
@@ -15,8 +16,8 @@ use policy::compare::Comparison;
 
 /// One turn takes about this long; then it is noted how far it has come.
 const TURN: Duration = NOTE_EVERY;
-/// Between two looks for a backtest, doubled by jitter: one row by its key.
-const POLL: Duration = Duration::from_secs(1);
+/// Between two polls for a backtest: one row by its key.
+const POLL: Duration = Duration::from_secs(2);
 /// A backtest that failed so often in a row is given up: as long as it is there no other begins.
 const MOST_FAILURES: i32 = 20;
 
@@ -35,7 +36,7 @@ impl Worker {
             let Some(task) = claimed else {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(self.up_to_doubled(POLL)) => {}
+                    () = tokio::time::sleep(jittered(&self.ids, POLL)) => {}
                     () = self.signals.backtest() => {}
                 }
                 continue;

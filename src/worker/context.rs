@@ -11,6 +11,7 @@ use super::next_step::Schedule;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::source::Groups;
+use crate::periodic::jittered;
 use crate::policies::active::ActivePolicies;
 use crate::provider::Provider;
 use crate::store::Store;
@@ -88,19 +89,13 @@ pub struct Worker {
     pub faults: AtomicBool,
 }
 
-/// Shortest interval of the fallback poll, doubled by jitter: works without `NOTIFY`, behind
-/// `PgBouncer` for example.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest interval of the fallback poll: works without `NOTIFY`, behind `PgBouncer` for example.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// The time to the next fallback poll.
     pub(super) fn jittered_poll(&self) -> Duration {
-        self.up_to_doubled(POLL_INTERVAL)
-    }
-
-    /// Adds jitter, so that the replicas do not all come at the same time.
-    pub(super) fn up_to_doubled(&self, time: Duration) -> Duration {
-        time.mul_f64(1.0 + self.ids.fraction())
+        jittered(&self.ids, POLL_INTERVAL)
     }
 }
 

@@ -21,15 +21,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::context::Worker;
-use super::throttle::Throttle;
+use crate::periodic::{self, Periodic, Throttle};
 use crate::store;
 use crate::store::claims::DuePosition;
 use crate::store::expiring_leases::LeaseScan;
 
 /// Rows that one step of a scan visits.
 const STEP: usize = 2000;
-/// Shortest rest between two steps.
-const SHORTEST_REST: Duration = Duration::from_millis(5);
+/// Shortest pause between two steps.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// Most leases remembered: far more than dead workers of one installation hold.
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -114,31 +114,44 @@ impl Scan {
     }
 }
 
+/// Scans in steps, again and again.
+struct Scanner<'a> {
+    worker: &'a Worker,
+    known: &'a ExpiringLeases,
+    scan: Scan,
+}
+
 impl Worker {
     /// Runs until dropped.
     pub(super) async fn find_expiring_leases(&self, known: &ExpiringLeases) {
+        let scanner = Scanner { worker: self, known, scan: Scan::default() };
+        periodic::repeat(&self.ids, scanner).await;
+    }
+}
+
+impl Periodic for Scanner<'_> {
+    async fn round(&mut self) -> Duration {
         // Half of a lease passes between the first sight of an expiring lease and its end: time for
         // a pause and a scan.
-        let every = self.settings.lease / 4;
-        let mut scan = Scan::default();
-        loop {
-            let began = Instant::now();
-            let complete = self.scan_step(&mut scan, known).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "cannot scan for expiring leases");
-                scan = Scan::default();
-                true
-            });
-            let shortest = if complete { every } else { SHORTEST_REST };
-            let throttle = Throttle { shortest, longest: every };
-            tokio::time::sleep(throttle.rest(began.elapsed())).await;
-        }
+        let every = self.worker.settings.lease / 4;
+        let began = Instant::now();
+        let is_complete = self.step().await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "cannot scan for expiring leases");
+            self.scan = Scan::default();
+            true
+        });
+        let shortest = if is_complete { every } else { SHORTEST_PAUSE };
+        Throttle { shortest, longest: every }.pause(began.elapsed())
     }
+}
 
-    async fn scan_step(&self, scan: &mut Scan, known: &ExpiringLeases) -> store::Result<bool> {
-        let from = scan.position.unwrap_or_else(|| known.start());
-        let within = self.settings.lease / 2;
-        let step = self.store.scan_expiring_leases(from, within, STEP).await?;
-        Ok(scan.advance(step, known, Instant::now()))
+impl Scanner<'_> {
+    /// `true`: the scan is complete.
+    async fn step(&mut self) -> store::Result<bool> {
+        let from = self.scan.position.unwrap_or_else(|| self.known.start());
+        let (store, within) = (&self.worker.store, self.worker.settings.lease / 2);
+        let step = store.scan_expiring_leases(from, within, STEP).await?;
+        Ok(self.scan.advance(step, self.known, Instant::now()))
     }
 }
 

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::throttle::Throttle;
+use crate::periodic::Throttle;
 use crate::store::claims::{DuePosition, DueRow};
 
 /// Rows that are remembered for one scene of one source. The walk returns to those beyond when half
@@ -135,7 +135,7 @@ impl FairQueue {
 
     /// A walk is over, and its rows are taken.
     pub fn rest(&mut self, began: Instant, ended: Instant) {
-        self.walk_at = Some(ended + WALK_EVERY.rest(ended - began));
+        self.walk_at = Some(ended + WALK_EVERY.pause(ended - began));
     }
 
     /// Whether anybody would be served otherwise than by age.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::throttle::Throttle;
+use crate::periodic::Throttle;
 
 /// What a near look goes back: longer than nearly every statement takes from its start, which gives
 /// the due time, to its commit.
@@ -89,9 +89,9 @@ impl Horizon {
     ) -> Option<OffsetDateTime> {
         self.oldest = oldest;
         let took = ended - began;
-        self.wide_at = ended + WIDE_EVERY.rest(took);
+        self.wide_at = ended + WIDE_EVERY.pause(took);
         if look == Look::Whole {
-            self.whole_at = ended + WHOLE_EVERY.rest(took);
+            self.whole_at = ended + WHOLE_EVERY.pause(took);
         }
         let near = self.seen_to.map(|seen_to| before(seen_to, NEAR));
         oldest.map(|oldest| near.map_or(oldest, |near| near.min(oldest))).or(near)

@@ -1,6 +1,6 @@
 //! Works on leased work: fetches results, archives images, does the upkeep.
 //!
-//! From the bottom up: `context` (settings and connections), `backoff` and `throttle`; `next_step`,
+//! From the bottom up: `context` (settings and connections), `backoff`; `next_step`,
 //! `breaker` and `leases`; `fetch` with its parts, `tasks` and `archiving`; `claim_loop` and what it
 //! claims; `run` on top.
 
@@ -28,7 +28,6 @@ mod retention;
 mod run;
 mod task_retry;
 mod tasks;
-mod throttle;
 mod upkeep;
 mod watching;
 

@@ -35,7 +35,7 @@ impl Worker {
             () = worker.find_expiring_leases(&expiring) => {}
             () = worker.keep_up() => {}
             () = worker.watch() => {}
-            () = worker.policies.follow(&worker.store) => {}
+            () = worker.policies.follow(&worker.store, &worker.ids) => {}
         }
         tracker.close();
         tokio::select! {

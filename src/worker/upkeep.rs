@@ -1,11 +1,12 @@
-//! What has to be done now and then, by any worker: erasures that were begun and not finished,
-//! what is older than its retention allows, the count of persons, checkpoints of the audit.
+//! Upkeep, by any worker: completes interrupted erasures, deletes what is older than its retention
+//! allows, counts persons, writes checkpoints of the audit, measures drift.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::context::Worker;
+use crate::periodic::{self, Periodic};
 use crate::policies::past::{Pace, sample};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
@@ -13,71 +14,73 @@ use policy::calibration::{Calibration, stability};
 
 /// Persons with kept faces at which an alarm goes off, and the legal threshold itself.
 const PERSONS_ALARMS: [i64; 3] = [80_000, 95_000, 100_000];
-/// Distance of two counts: they go through an index with an entry for every face.
+/// Between two counts: each reads an index with an entry for every face.
 const COUNT_EVERY: Duration = Duration::from_mins(1);
-
-/// What is done less often than a round.
-#[derive(Debug, Default)]
-struct Rarely {
-    persons: Persons,
-    drift: Option<Instant>,
-}
 
 /// Scores of the last week are compared with those of four weeks before it.
 const DRIFT_NOW: Duration = Duration::from_hours(7 * 24);
 const DRIFT_BEFORE: Duration = Duration::from_hours(28 * 24);
-/// Distance of two comparisons.
+/// Between two comparisons.
 const DRIFT_EVERY: Duration = Duration::from_hours(1);
-/// Into how many parts each period is cut, and how many answers of each part are looked at.
+/// Parts of each period, and answers that are read of each part.
 const DRIFT_SAMPLE: (u32, i64) = (168, 300);
-/// From which stability index on an alarm goes off, by custom.
+/// The alarm goes off at this stability index, by custom.
 const DRIFT_ALARM: f64 = 0.25;
 
 /// The newest count of persons.
 #[derive(Debug, Default)]
 struct Persons {
     counted_at: Option<Instant>,
-    /// The highest alarm that was logged.
-    said: i64,
+    /// The highest threshold that was logged.
+    logged: i64,
 }
 
-/// Most batches of earlier erasures that one round coarsens: upkeep must not take a database for
-/// itself.
+/// Most batches of earlier erasures that one round coarsens: upkeep must leave the database to
+/// others.
 const COARSENED_BATCHES: usize = 50;
-/// Distance of two rounds.
-const EVERY: Duration = Duration::from_secs(10);
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(15);
 
-impl Worker {
-    /// For ever. Several workers may do it at once: each step is done once, or twice with the same
-    /// result.
-    pub(super) async fn keep_up(&self) {
-        let mut rarely = Rarely::default();
-        loop {
-            self.upkeep(&mut rarely).await;
-            tokio::time::sleep(self.up_to_doubled(EVERY)).await;
-        }
-    }
+/// The upkeep of one process, in rounds.
+struct Upkeep<'a> {
+    worker: &'a Worker,
+    persons: Persons,
+    /// When scores were compared last.
+    drift: Option<Instant>,
+}
 
-    /// Every step, whatever became of those before it.
-    async fn upkeep(&self, rarely: &mut Rarely) {
+impl Periodic for Upkeep<'_> {
+    /// Every step, even where one before it failed.
+    async fn round(&mut self) -> Duration {
+        let worker = self.worker;
         let steps = [
-            ("vault-key", self.say_which_key_wraps().await),
-            ("audit", self.checkpoint_audit().await),
-            ("erasures", self.finish_erasures().await),
-            ("coarsening", self.coarsen_earlier_erasures().await),
-            ("retention", self.retain().await),
-            ("persons", self.count_persons(&mut rarely.persons).await),
-            ("drift", self.look_for_drift(&mut rarely.drift).await),
+            ("vault-key", worker.report_wrapping_key().await),
+            ("audit", worker.checkpoint_audit().await),
+            ("erasures", worker.finish_erasures().await),
+            ("coarsening", worker.coarsen_earlier_erasures().await),
+            ("retention", worker.retain().await),
+            ("persons", worker.count_persons(&mut self.persons).await),
+            ("drift", worker.measure_drift(&mut self.drift).await),
         ];
         for (step, outcome) in steps {
             if let Err(error) = outcome {
                 tracing::warn!(%error, step, "upkeep step failed; rescheduled");
             }
         }
+        EVERY
+    }
+}
+
+impl Worker {
+    /// Runs until dropped. Several workers may do it at once: each step is done once, or twice with
+    /// the same result.
+    pub(super) async fn keep_up(&self) {
+        let upkeep = Upkeep { worker: self, persons: Persons::default(), drift: None };
+        periodic::repeat(&self.ids, upkeep).await;
     }
 
-    /// For a rotation that goes on beside: the key is needed as long as somebody wraps with it.
-    async fn say_which_key_wraps(&self) -> store::Result<()> {
+    /// For a rotation under way: the key is needed as long as a process wraps with it.
+    async fn report_wrapping_key(&self) -> store::Result<()> {
         self.store.vault_keys().use_vault_key(self.vault.primary_id(), self.clock.now()).await
     }
 
@@ -107,8 +110,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Whoever keeps the faces of 100,000 persons has to register as one who does (the measures on
-    /// face recognition of 2025, article 15): alarms go off before that.
+    /// An operator who stores the faces of 100,000 persons must register (the measures on face
+    /// recognition of 2025, article 15). Alarms go off before that.
     async fn count_persons(&self, persons: &mut Persons) -> store::Result<()> {
         if persons.counted_at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
             return Ok(());
@@ -120,17 +123,17 @@ impl Worker {
             let reached = count >= threshold;
             metrics::gauge!("verdict_persons_alarm", "threshold" => threshold.to_string())
                 .set(u8::from(reached));
-            if reached && persons.said < threshold {
+            if reached && persons.logged < threshold {
                 tracing::error!(count, threshold, "faces of very many persons are stored");
-                persons.said = threshold;
+                persons.logged = threshold;
             }
         }
         Ok(())
     }
 
-    /// Whether scores are distributed as they were: a provider's new model, another kind of customer
-    /// and an attack all show here first.
-    async fn look_for_drift(&self, last: &mut Option<Instant>) -> store::Result<()> {
+    /// Compares the distribution of scores with that of before: a provider's new model, another kind
+    /// of customer and an attack all show here first.
+    async fn measure_drift(&self, last: &mut Option<Instant>) -> store::Result<()> {
         if last.is_some_and(|at| at.elapsed() < DRIFT_EVERY) {
             return Ok(());
         }
@@ -140,21 +143,21 @@ impl Worker {
         let (Some(week), Some(before)) = (ago(DRIFT_NOW), ago(DRIFT_NOW + DRIFT_BEFORE)) else {
             return Ok(());
         };
-        let look = async |period| sample(&self.store, period, DRIFT_SAMPLE, Pace::Polite).await;
-        let (before, now) = (look((before, week)).await?, look((week, now)).await?);
-        tell_drift(&before, &now);
+        let read = async |period| sample(&self.store, period, DRIFT_SAMPLE, Pace::Polite).await;
+        let (before, now) = (read((before, week)).await?, read((week, now)).await?);
+        report_drift(&before, &now);
         Ok(())
     }
 
-    /// The chain's end, under a key that the database does not hold in the clear. It is logged
-    /// too: what has left the machine with the log cannot be changed with the database.
+    /// Signs the chain's end with a key that the database does not hold in the clear. It is logged
+    /// too: a log that has left the machine cannot be changed together with the database.
     async fn checkpoint_audit(&self) -> store::Result<()> {
         let (position, digest) = self.store.audit().audit_head().await?;
         if position <= self.store.audit().audit_checkpointed_to().await? {
             return Ok(());
         }
-        // A database that was only started on can still be given another key of the vault. The next
-        // checkpoint holds this row too.
+        // As long as the audit is only its first row, the vault's key can still be replaced. The next
+        // checkpoint covers this row too.
         if position == 1 && self.store.audit().audit_is_only_the_seed().await? {
             return Ok(());
         }
@@ -168,7 +171,7 @@ impl Worker {
     }
 }
 
-fn tell_drift(before: &Calibration, now: &Calibration) {
+fn report_drift(before: &Calibration, now: &Calibration) {
     for score in ["authority", "face", "id_card_face"] {
         let of = |calibration: &Calibration| calibration.sum(|group| group.score == score);
         let psi = stability(&of(before), &of(now));
@@ -200,7 +203,7 @@ mod tests {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             for (now, alarm) in [(scores(90, 10), 0), (scores(50, 50), 1), (scores(900, 100), 0)] {
-                tell_drift(&scores(900, 100), &now);
+                report_drift(&scores(900, 100), &now);
                 let said = handle.render();
                 let face = format!("verdict_score_drift_alarm{{score=\"face\"}} {alarm}");
                 assert!(said.lines().any(|line| line == face), "{said}");
