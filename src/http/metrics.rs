@@ -19,7 +19,7 @@ use super::Api;
 use crate::periodic::Throttle;
 use crate::store;
 use crate::store::accounts::Breaker;
-use crate::store::looks::SourceBacklog;
+use crate::store::metrics_queries::SourceBacklog;
 
 /// Between two runs of a query in one process: a little less than the usual scrape interval.
 const INTERVAL: Throttle = Throttle::unlimited(Duration::from_secs(9));

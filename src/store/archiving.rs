@@ -1,4 +1,4 @@
-//! Progress of archiving images: settled images, requests for new links, expired images.
+//! Progress of archiving images: settled images, requests for new links, images past their retention.
 
 use std::time::Duration;
 
@@ -11,29 +11,26 @@ use super::tasks::Task;
 use super::{Result, Store};
 use crate::domain::ids::ResultId;
 
-/// The next step of a task.
+/// The outcome of one try at a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// It is done.
+pub enum TaskOutcome {
     Done,
-    /// Again after this.
-    Again(Duration),
-    /// The provider is asked again after this, for links that live.
-    AskAgain(Duration),
+    RetryAfter(Duration),
+    /// The links have expired: the provider is asked for new ones after this delay.
+    RefreshLinks(Duration),
 }
 
-/// Time from a request for new links to the first check whether they have arrived.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// From a request for new links to the first check whether they have arrived.
+const FIRST_REFRESH_CHECK: Duration = Duration::from_secs(5);
 
-/// State of a request for new links.
+/// The state of a request for new links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskedAgain {
+pub enum LinkRefresh {
     /// There are newer links, with a separate task.
-    Followed,
-    /// The request is still open.
-    Waiting,
-    /// It was answered without links, or given up.
-    InVain,
+    Arrived,
+    Pending,
+    /// The provider answered without links, or the fetch is a dead letter.
+    Failed,
 }
 
 /// Stores the progress of archiving images.
@@ -47,13 +44,13 @@ impl Store {
 }
 
 impl Archiving<'_> {
-    /// Writes what became of images, and what follows for their task; `false`: the lease was lost,
-    /// nothing was written.
+    /// Stores settled images and the outcome of their task. `false`: the lease was lost, and nothing
+    /// was written.
     pub async fn settle_images(
         self,
         task: &Task,
         images: &[SettledImage],
-        then: Then,
+        outcome: TaskOutcome,
         at: OffsetDateTime,
     ) -> Result<bool> {
         let kinds: Vec<String> = images.iter().map(|image| image.kind.to_string()).collect();
@@ -70,8 +67,8 @@ impl Archiving<'_> {
             images.iter().map(|image| image.sha256.as_ref().map(|digest| &digest[..])).collect();
         let persons: Vec<Option<&[u8]>> =
             images.iter().map(|image| image.person.as_deref()).collect();
-        // Fenced. A question that is due already stays due as it is; nobody who was erased is asked
-        // about.
+        // A verification that is due earlier already stays due then, and an erased one is not fetched
+        // again.
         self.0
             .once(async {
                 let mut transaction = self.0.pool.begin().await?;
@@ -95,16 +92,16 @@ impl Archiving<'_> {
                         .execute(&mut transaction)
                         .await?;
                     }
-                    let follows = match then {
-                        Then::Done => end(id),
-                        Then::Again(wait) => reschedule(id, wait.as_secs_f64()),
-                        Then::AskAgain(wait) => {
-                            wait_for_links(id, (wait + LOOK_AFTER).as_secs_f64())
+                    let next = match outcome {
+                        TaskOutcome::Done => end(id),
+                        TaskOutcome::RetryAfter(wait) => reschedule(id, wait.as_secs_f64()),
+                        TaskOutcome::RefreshLinks(wait) => {
+                            await_links(id, (wait + FIRST_REFRESH_CHECK).as_secs_f64())
                         }
                     };
-                    follows.execute(&mut transaction).await?;
-                    if let Then::AskAgain(wait) = then {
-                        ask_for_links(verification, wait.as_secs_f64())
+                    next.execute(&mut transaction).await?;
+                    if let TaskOutcome::RefreshLinks(wait) = outcome {
+                        request_links(verification, wait.as_secs_f64())
                             .execute(&mut transaction)
                             .await?;
                     }
@@ -115,54 +112,48 @@ impl Archiving<'_> {
             .await
     }
 
-    /// Puts a task off that failed as a whole; `false`: the lease was lost.
-    pub async fn put_task_off(
-        self,
-        task: &Task,
-        wait: Duration,
-        at: OffsetDateTime,
-    ) -> Result<bool> {
-        self.settle_images(task, &[], Then::Again(wait), at).await
+    /// Reschedules a task that failed as a whole. `false`: the lease was lost.
+    pub async fn reschedule(self, task: &Task, wait: Duration, at: OffsetDateTime) -> Result<bool> {
+        self.settle_images(task, &[], TaskOutcome::RetryAfter(wait), at).await
     }
 
     /// Whether the requested links have arrived.
-    pub async fn asked_again(self, task: &Task) -> Result<AskedAgain> {
-        let (followed, asking): (bool, bool) = self
+    pub async fn link_refresh(self, task: &Task) -> Result<LinkRefresh> {
+        let (arrived, is_due): (bool, bool) = self
             .0
             .run(|| find_newer_links(task.verification.0, task.id).fetch_one(&self.0.pool))
             .await?;
-        Ok(match (followed, asking) {
-            (true, _) => AskedAgain::Followed,
-            (false, true) => AskedAgain::Waiting,
-            (false, false) => AskedAgain::InVain,
+        Ok(match (arrived, is_due) {
+            (true, _) => LinkRefresh::Arrived,
+            (false, true) => LinkRefresh::Pending,
+            (false, false) => LinkRefresh::Failed,
         })
     }
 
-    /// Forgets images that are older than that, of at most so many answers, and has their objects
-    /// deleted. Those of an answer that is still being archived wait until it is.
+    /// Deletes the rows of images that are older than that, of at most `limit` results, and adds tasks
+    /// that delete their objects. Images of a result that is still being archived wait until it is.
     pub async fn retire_images(self, older_than: OffsetDateTime, limit: i64) -> Result<u64> {
-        // Only what is named goes. A result whose task is done gets no image any
-        // more, so its objects without a row are those that went here; however many find the same,
-        // there is one task.
+        // A result whose task is done gets no more images, so its objects without a row are those
+        // deleted here. Several processes that find the same result leave one task.
         self.0
             .run(|| retire_images(older_than, limit).fetch_one(&self.0.pool))
             .await
-            .map(|gone: i64| gone.unsigned_abs())
+            .map(|deleted: i64| deleted.unsigned_abs())
     }
 
-    /// The kinds of images of a result that are still kept.
+    /// The kinds of images of a result that are still stored.
     pub async fn kinds_of(self, result: ResultId) -> Result<Vec<String>> {
         self.0.run(|| find_kinds(result.0).fetch_all(&self.0.pool)).await
     }
 
-    /// Objects of a result whose time was over are deleted; `false`: the lease was lost.
+    /// Records that objects past their retention were deleted, and ends the task. `false`: the lease
+    /// was lost.
     pub async fn images_retired(
         self,
         task: &Task,
         objects: usize,
         at: OffsetDateTime,
     ) -> Result<bool> {
-        // Fenced; the task's end and the record go together.
         let held: i64 = self
             .0
             .run(|| {
@@ -210,13 +201,13 @@ statements! {
              due_at = verdict_now() + make_interval(secs => $2)
          where id = $1";
 
-    execute wait_for_links(id: Uuid, wait: f64) =
+    execute await_links(id: Uuid, wait: f64) =
         "update tasks
          set lease_token = null, lease_until = null, failures = 0, asked_again_at = verdict_now(),
              deadline = 'infinity', due_at = verdict_now() + make_interval(secs => $2)
          where id = $1";
 
-    execute ask_for_links(verification: Uuid, wait: f64) =
+    execute request_links(verification: Uuid, wait: f64) =
         "update verifications
          set due_at = least(due_at, verdict_now() + make_interval(secs => $2)), failures = 0
          where id = $1 and state <> 'erased'";

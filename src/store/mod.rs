@@ -23,7 +23,8 @@ pub mod history;
 pub mod hot;
 pub mod images;
 pub mod listing;
-pub mod looks;
+pub mod lease;
+pub mod metrics_queries;
 pub mod inspection;
 pub mod material;
 pub mod policies;
@@ -59,7 +60,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         images::STATEMENTS,
         inspection::STATEMENTS,
         listing::STATEMENTS,
-        looks::STATEMENTS,
+        metrics_queries::STATEMENTS,
         material::STATEMENTS,
         ownership::STATEMENTS,
         policies::STATEMENTS,

@@ -1,23 +1,22 @@
-//! The passes of the retention clocks: one process at a time goes on with each, from where the
-//! last one stopped.
+//! Retention: a pass over the verifications for each clock. One process at a time continues a pass,
+//! under a lease, from where the last one stopped.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::lease::{LeaseKey, Leased};
 use super::statements::statements;
-use super::{Result, Store};
+use super::{Result, Store, lease};
 use crate::domain::ids::{LeaseToken, VerificationId};
 
-/// One clock.
+/// The data that a pass deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetentionClock {
-    /// Persons are forgotten.
+    /// Everything about a person.
     Persons,
-    /// Callbacks are deleted.
     Callbacks,
-    /// Images are deleted.
     Images,
 }
 
@@ -31,92 +30,86 @@ impl RetentionClock {
     }
 }
 
-/// What is too old, of some of those that were looked at.
+/// Leases on passes. There are three rows, whose key is a text, so a lease goes by its token.
+pub const LEASED: Leased = Leased { kind: "retention", renew, release };
+
+/// A pass that this process continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    pub clock: RetentionClock,
+    pub token: LeaseToken,
+    /// The last verification that was examined.
+    pub after: Uuid,
+}
+
+impl Pass {
+    pub fn lease(&self) -> LeaseKey {
+        LeaseKey { id: self.token.0, token: self.token }
+    }
+}
+
+/// Old verifications among those that one statement examined.
 #[derive(Clone, Debug)]
 pub struct OldPage {
-    /// Verifications about which nothing was said since.
+    /// Unchanged since the cutoff.
     pub old: Vec<VerificationId>,
-    /// Where to go on; `None` at the end.
+    /// Where the next page begins; `None` at the end.
     pub next: Option<Uuid>,
 }
 
-/// The passes of the retention clocks.
+/// The passes of retention.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionPasses<'a>(&'a Store);
 
 impl Store {
-    /// The passes of the retention clocks.
     pub fn retention(&self) -> RetentionPasses<'_> {
         RetentionPasses(self)
     }
 }
 
 impl RetentionPasses<'_> {
-    /// Goes on with a pass, where nobody is at it and it does not rest; where it had come to. The
-    /// token must be fresh.
-    pub async fn take_pass(
+    /// Claims a pass, unless another process holds it or it rests. The token must be fresh.
+    pub async fn claim(
         self,
         clock: RetentionClock,
         lease: Duration,
         token: LeaseToken,
-    ) -> Result<Option<Uuid>> {
-        // One at a time, judged by the database's clock.
-        self.0
-            .once(take(clock.as_str(), token.0, lease.as_secs_f64()).fetch_optional(&self.0.pool))
-            .await
+    ) -> Result<Option<Pass>> {
+        let claim = claim(token.0, lease.as_secs_f64(), clock.as_str());
+        let after = self.0.once(claim.fetch_optional(&self.0.pool)).await?;
+        Ok(after.map(|after| Pass { clock, token, after }))
     }
 
-    /// Notes how far a pass has come, and keeps it; `false`: it is somebody else's now.
-    pub async fn go_on_with_pass(
-        self,
-        clock: RetentionClock,
-        lease: Duration,
-        token: LeaseToken,
-        after: Uuid,
-    ) -> Result<bool> {
-        // Fenced.
-        self.0
-            .run(|| async {
-                go_on(clock.as_str(), token.0, lease.as_secs_f64(), after)
-                    .execute(&self.0.pool)
-                    .await
-                    .map(|done| done.rows_affected() == 1)
-            })
-            .await
+    /// Stores how far a pass has come. `false`: the lease was lost.
+    pub async fn advance(self, pass: &Pass) -> Result<bool> {
+        self.0.write_fenced(|| advance(pass.clock.as_str(), pass.token.0, pass.after)).await
     }
 
-    /// Lets a pass go, for the next round or, with `rest`, until the next pass from the beginning.
-    pub async fn leave_pass(
-        self,
-        clock: RetentionClock,
-        token: LeaseToken,
-        rest: Option<Duration>,
-    ) -> Result<()> {
-        // Fenced.
-        self.0
-            .run(|| async {
-                leave(clock.as_str(), token.0, rest.map(|rest| rest.as_secs_f64()))
-                    .execute(&self.0.pool)
-                    .await
-                    .map(drop)
-            })
-            .await
+    /// Ends the lease on an unfinished pass; another round continues it. `false`: the lease was
+    /// lost.
+    pub async fn interrupt(self, pass: &Pass) -> Result<bool> {
+        Ok(self.0.leases().release(&LEASED, &[pass.lease()]).await? == 1)
     }
 
-    /// Verifications from before a moment about which nothing was said since, and which are not
-    /// erased: at most `limit`, among the next `looked` after `after`, up to `end`, in the order of
-    /// their ids.
+    /// Ends a pass. The next one begins from the start after this rest. `false`: the lease was lost.
+    pub async fn finish(self, pass: &Pass, rest: Duration) -> Result<bool> {
+        let (clock, token) = (pass.clock.as_str(), pass.token.0);
+        self.0.write_fenced(|| finish(clock, token, rest.as_secs_f64())).await
+    }
+
+    /// Verifications that are unchanged since a cutoff and not erased: at most `limit`, among the
+    /// next `examined` after `after` and before `end`, in the order of their ids.
     pub async fn older_than(
         self,
-        moment: OffsetDateTime,
+        cutoff: OffsetDateTime,
         end: Uuid,
         after: Uuid,
-        looked: i64,
+        examined: i64,
         limit: i64,
     ) -> Result<OldPage> {
         let (old, last): (Vec<Uuid>, Option<Uuid>) = self
             .0
-            .run(|| find_old(moment, end, after, looked, limit).fetch_one(&self.0.pool))
+            .run(|| find_old(cutoff, end, after, examined, limit).fetch_one(&self.0.pool))
             .await?;
         let full = i64::try_from(old.len()).is_ok_and(|found| found >= limit);
         let next = if full { old.last().copied() } else { last };
@@ -125,32 +118,31 @@ impl RetentionPasses<'_> {
 }
 
 statements! {
-    scalar take(clock: &str, token: Uuid, lease: f64) -> Uuid =
-        "update retention_passes
-         set lease_token = $2, lease_until = verdict_now() + make_interval(secs => $3)
-         where clock = $1 and rests_until <= verdict_now()
-             and (lease_until is null or lease_until <= verdict_now())
-         returning after";
+    scalar claim(token: Uuid, lease: f64, clock: &str) -> Uuid = lease::claim_one!(
+        "retention_passes" where "clock = $3 and rests_until <= verdict_now()" returning "after"
+    );
 
-    execute go_on(clock: &str, token: Uuid, lease: f64, after: Uuid) =
-        "update retention_passes
-         set after = $4, lease_until = verdict_now() + make_interval(secs => $3)
-         where clock = $1 and lease_token = $2";
+    scalar renew(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Uuid =
+        lease::renew!("retention_passes", "lease_token");
 
-    execute leave(clock: &str, token: Uuid, rest: Option<f64>) =
+    execute release(ids: &[Uuid], tokens: &[Uuid]) =
+        lease::release!("retention_passes", "lease_token");
+
+    execute advance(clock: &str, token: Uuid, after: Uuid) =
+        "update retention_passes set after = $3 where clock = $1 and lease_token = $2";
+
+    execute finish(clock: &str, token: Uuid, rest: f64) =
         "update retention_passes
          set lease_token = null, lease_until = null,
-             after = case when $3::float8 is null then after
-                         else '00000000-0000-0000-0000-000000000000' end,
-             rests_until = case when $3::float8 is null then rests_until
-                               else verdict_now() + make_interval(secs => $3) end
+             after = '00000000-0000-0000-0000-000000000000',
+             rests_until = verdict_now() + make_interval(secs => $3)
          where clock = $1 and lease_token = $2";
 
     row find_old(
-        moment: OffsetDateTime,
+        cutoff: OffsetDateTime,
         end: Uuid,
         after: Uuid,
-        looked: i64,
+        examined: i64,
         limit: i64,
     ) -> (Vec<Uuid>, Option<Uuid>) =
         "with page as materialized (

@@ -155,7 +155,7 @@ impl Store {
         at: OffsetDateTime,
     ) -> Result<Option<StartRefusal>> {
         let claimant = Claimant { biz_type, biz_id, source: None, at };
-        self.assign_owners(&[claimant]).await?;
+        self.owners().assign(&[claimant]).await?;
         let refusal: Option<(bool, bool)> = self
             .run(|| {
                 find_start_refusal(

@@ -104,7 +104,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_leases",
         &["kind"],
-        "Leases that this process holds: verifications to fetch, tasks",
+        "Leases that this process holds: verifications to fetch, tasks, passes of retention",
     ),
     counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
     counter(

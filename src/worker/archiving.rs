@@ -1,4 +1,5 @@
-//! One result's images: fetched before their links die, sealed with the person's key, kept.
+//! Archives one result's images: downloads them before their links expire, seals them with the
+//! person's key, stores them. Requests new links where the old ones have expired.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,14 +19,14 @@ use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::format::Recognised;
 use crate::images::{Archive, DownloadError, Picture};
-use crate::store::archiving::{AskedAgain, Then};
+use crate::store::archiving::{LinkRefresh, TaskOutcome};
 use crate::store::images::{Fate, SettledImage};
 use crate::store::tasks::{Task, Work};
 use crate::vault::{DataKey, WrappedKey};
 
-/// After so many times of asking again, this long until the next; after the last, images are lost.
-/// A host of images may be away for hours; the provider keeps them for 180 days.
-const ASK_AGAIN_AFTER: [Duration; 9] = [
+/// The delay before each request for new links; after the last one, images are lost. The host of the
+/// images may be down for hours; the provider keeps them for 180 days.
+const REFRESH_AFTER: [Duration; 9] = [
     Duration::ZERO,
     Duration::from_secs(10),
     Duration::from_mins(1),
@@ -39,12 +40,12 @@ const ASK_AGAIN_AFTER: [Duration; 9] = [
 /// Time between two polls for refreshed links. While the provider is down, no task's poll succeeds,
 /// so tasks poll less and less often.
 const REFRESH_POLL: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
-/// An object store that is away or full is no reason to use links up.
-const STORE_AWAY: Duration = Duration::from_secs(10);
-/// From this size on bytes are sealed off the threads that serve everybody else.
+/// Until the next try while the object store is down or full: no links are used up meanwhile.
+const STORE_RETRY: Duration = Duration::from_secs(10);
+/// Bytes from this size on are sealed off the runtime's threads.
 const LARGE: usize = 64 * 1024;
 
-/// Kinds whose objects a try has begun to write: known even where the try itself is dropped.
+/// Kinds whose objects a try has begun to write, for the cleanup after a try that was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Written(Mutex<Vec<ImageKind>>);
 
@@ -58,45 +59,53 @@ impl Written {
     }
 }
 
-/// Archives what the task's links lead to. An error puts the task off as a whole.
+/// Archives the images that the task's links lead to. An error reschedules the task as a whole.
 pub(super) async fn archive(worker: &Worker, task: &Task, written: &Written) -> anyhow::Result<()> {
-    let (images, then) = follow_links(worker, task, written).await?;
-    if settle(worker, task, images, then).await? {
+    let (images, outcome) = follow_links(worker, task, written).await?;
+    if settle(worker, task, images, outcome).await? {
         return Ok(());
     }
     tracing::warn!(verification = %task.verification, "task lease lost: nothing written");
     clean_up(worker, task, written).await
 }
 
-/// What became of the images, and what follows.
+/// The settled images, and the outcome of the task.
 async fn follow_links(
     worker: &Worker,
     task: &Task,
     written: &Written,
-) -> anyhow::Result<(Vec<SettledImage>, Then)> {
-    let Work::Archive { result, links, data_key, expired, minted, settled, asked_again, .. } =
-        &task.work
+) -> anyhow::Result<(Vec<SettledImage>, TaskOutcome)> {
+    let Work::Archive {
+        result,
+        links,
+        data_key,
+        expired,
+        link_refreshes,
+        settled,
+        awaits_links,
+        ..
+    } = &task.work
     else {
         anyhow::bail!("not a task about images");
     };
-    // Its person was forgotten a moment ago; what is left of the work goes with that.
-    let Some((key_id, bytes)) = data_key else { return Ok((Vec::new(), Then::Done)) };
+    // The person was erased a moment ago, and the task goes with the person's data.
+    let Some((key_id, bytes)) = data_key else { return Ok((Vec::new(), TaskOutcome::Done)) };
     let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
     let key = worker.vault.open_data_key(task.verification, &wrapped)?;
     let mut links =
         links::open(links, *result, &key).ok_or_else(|| anyhow::anyhow!("links do not open"))?;
     links.links.retain(|(kind, _)| !settled.contains(&kind.to_string()));
-    if *asked_again {
-        return Ok(match worker.store.archiving().asked_again(task).await? {
-            AskedAgain::Followed => (Vec::new(), Then::Done),
-            AskedAgain::Waiting => (
-                Vec::new(),
-                Then::Again(REFRESH_POLL.half_jitter(task.failures, worker.ids.fraction())),
-            ),
-            AskedAgain::InVain => (all_lost(&links, "no-new-links"), Then::Done),
+    if *awaits_links {
+        return Ok(match worker.store.archiving().link_refresh(task).await? {
+            LinkRefresh::Arrived => (Vec::new(), TaskOutcome::Done),
+            LinkRefresh::Pending => {
+                let delay = REFRESH_POLL.half_jitter(task.failures, worker.ids.fraction());
+                (Vec::new(), TaskOutcome::RetryAfter(delay))
+            }
+            LinkRefresh::Failed => (all_lost(&links, "no-new-links"), TaskOutcome::Done),
         });
     }
-    // Links are used, and new ones asked for, only while what they lead to can be kept.
+    // Links are followed, and new ones requested, only while the images can be stored.
     if let Some(archive) = &worker.images.archive
         && links.keep
         && (task.failures > 0 || *expired)
@@ -108,52 +117,53 @@ async fn follow_links(
             "images wait for the object store"
         );
         count_failure(&task.work);
-        return Ok((Vec::new(), Then::Again(STORE_AWAY)));
+        return Ok((Vec::new(), TaskOutcome::RetryAfter(STORE_RETRY)));
     }
     let fetched = if *expired {
-        vec![Fetched::Dead]
+        vec![Fetched::LinkExpired]
     } else {
         fetch_all(worker, task, &key, &links, written).await?
     };
-    let dead = fetched.iter().any(|image| matches!(image, Fetched::Dead));
-    let passing = fetched.iter().any(|image| matches!(image, Fetched::Passing));
+    let expired = fetched.iter().any(|image| matches!(image, Fetched::LinkExpired));
+    let transient = fetched.iter().any(|image| matches!(image, Fetched::Transient));
     let mut images: Vec<SettledImage> = fetched.into_iter().filter_map(Fetched::settled).collect();
-    if dead {
-        // The new links lead to all of them, so what was kept is kept twice, under two answers.
-        let asked = usize::try_from(*minted).unwrap_or(usize::MAX);
-        if let Some(wait) = ASK_AGAIN_AFTER.get(asked) {
-            return Ok((images, Then::AskAgain(*wait)));
+    if expired {
+        // The new links lead to all of the images. Those stored already are stored twice then, under
+        // two results.
+        let refreshes = usize::try_from(*link_refreshes).unwrap_or(usize::MAX);
+        if let Some(wait) = REFRESH_AFTER.get(refreshes) {
+            return Ok((images, TaskOutcome::RefreshLinks(*wait)));
         }
         links.links.retain(|(kind, _)| !images.iter().any(|image| image.kind == *kind));
         images.extend(all_lost(&links, "link-dead"));
-        return Ok((images, Then::Done));
+        return Ok((images, TaskOutcome::Done));
     }
-    let again = Then::Again(retry_delay(task.failures, worker.ids.fraction()));
-    Ok((images, if passing { again } else { Then::Done }))
+    let retry = TaskOutcome::RetryAfter(retry_delay(task.failures, worker.ids.fraction()));
+    Ok((images, if transient { retry } else { TaskOutcome::Done }))
 }
 
 fn all_lost(links: &Links, reason: &'static str) -> Vec<SettledImage> {
     links.links.iter().map(|(kind, _)| lost(*kind, reason)).collect()
 }
 
-/// What came of one link.
+/// The outcome of following one link.
 enum Fetched {
     Settled(SettledImage),
-    Dead,
-    Passing,
+    LinkExpired,
+    Transient,
 }
 
 impl Fetched {
     fn settled(self) -> Option<SettledImage> {
         match self {
             Self::Settled(image) => Some(image),
-            Self::Dead | Self::Passing => None,
+            Self::LinkExpired | Self::Transient => None,
         }
     }
 }
 
-/// All of them at once: they share one deadline. Where one fails the others still come to their
-/// end: a write that was dropped half way could be done after everybody has gone.
+/// Follows all links at once, since they share one deadline. If one fails, the others are still
+/// completed: a write that was dropped half way could take effect later, unnoticed.
 async fn fetch_all(
     worker: &Worker,
     task: &Task,
@@ -182,15 +192,15 @@ async fn fetch(
             let image = match (&worker.images.archive, written) {
                 (Some(archive), Some(written)) => {
                     written.begin(kind);
-                    keep(archive, task, key, kind, picture).await?
+                    store_sealed(archive, task, key, kind, picture).await?
                 }
                 (Some(_) | None, _) => digested(kind, &picture),
             };
             (Fetched::Settled(image), "fetched")
         }
-        Err(DownloadError::LinkExpired) => (Fetched::Dead, "link-dead"),
-        Err(DownloadError::Transient(why)) => (Fetched::Passing, why),
-        Err(DownloadError::Permanent(why)) => (Fetched::Settled(lost(kind, why)), why),
+        Err(DownloadError::LinkExpired) => (Fetched::LinkExpired, "link-dead"),
+        Err(DownloadError::Transient(reason)) => (Fetched::Transient, reason),
+        Err(DownloadError::Permanent(reason)) => (Fetched::Settled(lost(kind, reason)), reason),
     };
     metrics::counter!("verdict_image_downloads_total", "outcome" => outcome.1).increment(1);
     Ok(outcome.0)
@@ -200,8 +210,8 @@ fn digested(kind: ImageKind, picture: &Picture) -> SettledImage {
     settled(kind, Fate::Digested, &picture.recognised, &picture.bytes, None)
 }
 
-/// Seals it and puts it where it stays.
-async fn keep(
+/// Seals an image and puts it into the object store.
+async fn store_sealed(
     archive: &Archive,
     task: &Task,
     key: &DataKey,
@@ -216,15 +226,15 @@ async fn keep(
     let (sealed, clear) = seal(key, &image, picture.bytes).await?;
     let (clear, recognised) = match archive.put(&image, sealed).await? {
         Put::New => (clear, fetched),
-        // A worker got this far before and could not say so. What is kept counts.
+        // A try before this one stored it and could not record it. The stored image counts.
         Put::Already => {
-            let Some(kept) = already_kept(archive, &image, key).await? else {
-                // Not what we seal: put it away, so that the next try can keep the image.
+            let Some(stored) = stored_before(archive, &image, key).await? else {
+                // We did not seal this object: delete it, so that the next try can store the image.
                 archive.delete(&image).await?;
-                anyhow::bail!("what the object store held for an image does not open");
+                anyhow::bail!("the object stored for an image cannot be decrypted");
             };
-            let recognised = Recognised::of(&kept).unwrap_or(fetched);
-            (kept, recognised)
+            let recognised = Recognised::of(&stored).unwrap_or(fetched);
+            (stored, recognised)
         }
     };
     let person = kind
@@ -233,13 +243,13 @@ async fn keep(
     Ok(settled(kind, Fate::Archived, &recognised, &clear, person))
 }
 
-async fn already_kept(
+async fn stored_before(
     archive: &Archive,
     image: &ImageId,
     key: &DataKey,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, ArchiveError> {
-    let kept = archive.get(image).await?;
-    Ok(kept.and_then(|sealed| key.open(image.sealed_at(), &sealed).ok()))
+    let stored = archive.get(image).await?;
+    Ok(stored.and_then(|sealed| key.open(image.sealed_at(), &sealed).ok()))
 }
 
 async fn seal(
@@ -289,27 +299,27 @@ fn lost(kind: ImageKind, reason: &'static str) -> SettledImage {
     }
 }
 
-/// Writes what became of them; `false`: the lease was lost.
+/// Stores the settled images and the outcome; `false`: the lease was lost.
 async fn settle(
     worker: &Worker,
     task: &Task,
     images: Vec<SettledImage>,
-    then: Then,
+    outcome: TaskOutcome,
 ) -> anyhow::Result<bool> {
     let held =
-        worker.store.archiving().settle_images(task, &images, then, worker.clock.now()).await?;
+        worker.store.archiving().settle_images(task, &images, outcome, worker.clock.now()).await?;
     if !held {
         return Ok(false);
     }
-    if matches!(then, Then::AskAgain(wait) if wait.is_zero()) {
+    if matches!(outcome, TaskOutcome::RefreshLinks(wait) if wait.is_zero()) {
         worker.signals.work_is_due();
     }
     let count = |state: &str| images.iter().filter(|image| image.fate.state() == state).count();
     let reason = images.iter().find_map(|image| image.fate.reason());
-    let (then, again_in) = match then {
-        Then::Done => ("done", None),
-        Then::Again(wait) => ("again", Some(wait)),
-        Then::AskAgain(wait) => ("ask-again", Some(wait)),
+    let (then, again_in) = match outcome {
+        TaskOutcome::Done => ("done", None),
+        TaskOutcome::RetryAfter(wait) => ("retry", Some(wait)),
+        TaskOutcome::RefreshLinks(wait) => ("refresh-links", Some(wait)),
     };
     tracing::info!(
         verification = %task.verification,
@@ -333,9 +343,9 @@ async fn settle(
     Ok(true)
 }
 
-/// For a task that is somebody else's now, or nobody's. What was put for a person who was forgotten
-/// meanwhile goes again; a successor's image stays. What this misses (a write that is still under
-/// way, a process that was killed) the erasure's second sweep finds.
+/// After a lost lease: deletes the images that this try stored, if the person was erased meanwhile.
+/// Otherwise a successor's image stays. The second pass of the erasure finds what this misses: a
+/// write still under way, a process that was killed.
 pub(super) async fn clean_up(
     worker: &Worker,
     task: &Task,

@@ -1,4 +1,4 @@
-//! The loop that claims leased work of one kind: waits for free slots, claims, rests.
+//! The loop that claims leased work of one kind: waits for free slots, claims, pauses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub trait ClaimWork {
 pub enum Rest {
     /// More is due than there were slots for.
     None,
-    /// Nothing helps but time.
+    /// Claiming earlier is no use: budget or breaker are the limit.
     For(Duration),
     /// New work may fall due earlier.
     UntilWoken(Duration),
@@ -91,11 +91,12 @@ async fn free_slots(
     Some(permits)
 }
 
-/// How often in a row a statement failed that will fail again: by a mistake in it, not an outage.
+/// How often in a row a claim failed by a mistake in its statement, which will fail again; not by an
+/// outage.
 #[derive(Debug, Default)]
 struct MistakesInARow(i32);
 
-/// Longest rest between two tries of such a statement.
+/// Longest rest after a mistake.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Longest rest after an outage: once the database is back, the work of a killed worker waits for
 /// this rest too.

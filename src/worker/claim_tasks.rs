@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::claim_loop::{ClaimWork, Rest};
 use super::context::Worker;
 use super::leases::Leases;
-use crate::store;
+use crate::store::{self, tasks};
 
 pub struct ClaimTasks<'a> {
     worker: &'a Arc<Worker>,
@@ -30,17 +30,17 @@ impl ClaimWork for ClaimTasks<'_> {
 
     async fn claim(&mut self, mut permits: OwnedSemaphorePermit) -> store::Result<Rest> {
         let worker = self.worker;
-        let asked_at = Instant::now();
+        let claimed_at = Instant::now();
         let token = worker.ids.next(worker.clock.now());
         let free = permits.num_permits();
-        let (lease, takes) = (worker.settings.lease, worker.images.takes());
+        let (lease, takes) = (self.leases.length(), worker.images.takes());
         let claim = worker.store.tasks().claim_tasks(free, lease, takes, token).await?;
         let is_all_taken = claim.tasks.len() >= free;
         for task in claim.tasks {
-            let lease = self.leases.hold(task.id, task.lease_token, asked_at);
+            let lease = self.leases.hold(&tasks::LEASED, task.lease(), claimed_at);
             let (worker, permit) = (Arc::clone(worker), permits.split(1));
             self.tracker.spawn(async move {
-                worker.work_on(&task, &lease.lost).await;
+                worker.work_on(&task, &lease).await;
                 drop((lease, permit));
             });
         }

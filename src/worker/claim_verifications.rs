@@ -13,11 +13,11 @@ use super::breaker::AccountAtClaim;
 use super::claim_loop::{ClaimWork, Rest};
 use super::context::Worker;
 use super::expiring_leases::ExpiringLeases;
-use super::fairness::{FairQueue, MOST_PROPOSED, WALK};
+use super::fairness::{FairQueue, MOST_PROPOSED, SCAN_ROWS};
 use super::fetch::fetch_result;
-use super::horizon::{Horizon, Look};
+use super::horizon::{Horizon, Search};
 use super::leases::Leases;
-use crate::store::claims::{Claim, ClaimLimits};
+use crate::store::claims::{self, Claim, ClaimLimits};
 use crate::store::{self, Store};
 
 /// Claims due verifications and starts their fetches.
@@ -51,14 +51,14 @@ impl ClaimWork for ClaimVerifications<'_> {
         let free = permits.num_permits();
         // Together: over a slow network each round trip delays the claim.
         let store = &self.worker.store;
-        let walk = walk(store, &mut self.queue);
-        let ((), due_since) = tokio::join!(walk, due_since(store, &mut self.horizon));
+        let scan = scan(store, &mut self.queue);
+        let ((), due_since) = tokio::join!(scan, due_since(store, &mut self.horizon));
         let due_since = due_since?;
         self.expiring.begin_at(self.horizon.unclaimed_since());
-        let asked_at = Instant::now();
-        let claim = self.claim_at_most(free, due_since, asked_at).await?;
+        let claimed_at = Instant::now();
+        let claim = self.claim_at_most(free, due_since, claimed_at).await?;
         let rest = self.rest_after(&claim, free);
-        self.start(claim, asked_at, permits);
+        self.start(claim, claimed_at, permits);
         Ok(rest)
     }
 
@@ -80,7 +80,7 @@ impl ClaimVerifications<'_> {
     ) -> store::Result<Claim> {
         let (worker, settings) = (self.worker, &self.worker.settings);
         let proposed = self.queue.propose(free);
-        // A claim by age tells how far everything is claimed, so no row goes before it.
+        // A claim by age reports how far everything is claimed, so no row goes before it.
         let ended = if self.queue.goes_by_age() {
             Vec::new()
         } else {
@@ -92,7 +92,7 @@ impl ClaimVerifications<'_> {
         let limits = ClaimLimits {
             account: &settings.account,
             max_rows: i32::try_from(free).unwrap_or(i32::MAX),
-            lease: settings.lease,
+            lease: self.leases.length(),
             queries_per_second,
             burst,
             probe_every: settings.longest_probe,
@@ -103,7 +103,7 @@ impl ClaimVerifications<'_> {
         let mut claim = worker.store.claim(&limits, token).await?;
         worker.store.count_past(&mut claim.rows, &worker.groups.pairs()).await?;
 
-        self.horizon.claimed(claim.seen_to);
+        self.horizon.claimed(claim.claimed_to);
         let mut claimed: Vec<Uuid> = claim.rows.iter().map(|row| row.id.0).collect();
         self.expiring.claimed(&claimed);
         let is_limited = claim.wait.is_some() || claim.rows.len() >= free;
@@ -117,16 +117,16 @@ impl ClaimVerifications<'_> {
         Ok(claim)
     }
 
-    fn start(&self, claim: Claim, asked_at: Instant, mut permits: OwnedSemaphorePermit) {
+    fn start(&self, claim: Claim, claimed_at: Instant, mut permits: OwnedSemaphorePermit) {
         let account = AccountAtClaim {
             breaker_open: claim.breaker_open,
             faults_on_record: claim.faults_on_record,
         };
         for claimed in claim.rows {
-            let lease = self.leases.hold(claimed.id.0, claimed.lease_token, asked_at);
+            let lease = self.leases.hold(&claims::LEASED, claimed.lease(), claimed_at);
             let (worker, permit) = (Arc::clone(self.worker), permits.split(1));
             self.fetches.spawn(async move {
-                fetch_result(&worker, claimed, account, &lease.lost).await;
+                fetch_result(&worker, claimed, account, &lease).await;
                 drop((lease, permit));
             });
         }
@@ -146,30 +146,30 @@ impl ClaimVerifications<'_> {
     }
 }
 
-/// The claim takes rows that fell due since then; `None`: all due rows.
+/// The claim searches rows that fell due since then; `None`: all due rows.
 async fn due_since(store: &Store, horizon: &mut Horizon) -> store::Result<Option<OffsetDateTime>> {
     let began = Instant::now();
-    let look = horizon.look(began);
-    let from = match look {
-        Look::Near(since) => return Ok(Some(since)),
-        Look::Wide(from) => Some(from),
-        Look::Whole => None,
+    let search = horizon.search(began);
+    let from = match search {
+        Search::Recent(since) => return Ok(Some(since)),
+        Search::Backlog(from) => Some(from),
+        Search::All => None,
     };
     let oldest = store.oldest_due(from).await?;
-    Ok(horizon.found(look, began, Instant::now(), oldest))
+    Ok(horizon.found_oldest(search, began, Instant::now(), oldest))
 }
 
-/// Learns which due rows are next in turn, if claims are limited.
-async fn walk(store: &Store, queue: &mut FairQueue) {
+/// Finds out which due rows are next in turn, while claims are limited.
+async fn scan(store: &Store, queue: &mut FairQueue) {
     let began = Instant::now();
-    let Some(walk) = queue.next_walk(began) else { return };
-    match store.due_after(walk.from, WALK).await {
+    let Some(scan) = queue.next_scan(began) else { return };
+    match store.due_after(scan.from, SCAN_ROWS).await {
         Ok((found, now)) => {
-            queue.walked(walk, &found, now);
-            queue.rest(began, Instant::now());
+            queue.scanned(scan, &found, now);
+            queue.pause(began, Instant::now());
         }
         Err(error) => {
-            tracing::debug!(%error, "fairness walk failed: claims go by age");
+            tracing::debug!(%error, "fairness scan failed: claims go by age");
             queue.end();
         }
     }

@@ -19,7 +19,6 @@ use crate::store::completions::Completing;
 use crate::store::signals::Signals;
 use crate::vault::{AuditSeal, PersonIndex, Vault};
 
-/// How the worker works.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Name of the provider account: replicas with the same name share budget and breaker.
@@ -30,7 +29,7 @@ pub struct Settings {
     pub queries_per_second: f64,
     /// Length of a lease: another worker claims a killed worker's rows when it has ended.
     pub lease: Duration,
-    /// How long calls under way may go on after a stop.
+    /// How long calls under way may continue after a stop.
     pub drain: Duration,
     /// Transient faults in a row that open the breaker.
     pub faults_to_open: i32,
@@ -48,33 +47,25 @@ pub struct Settings {
 
 impl Settings {
     /// Calls per second that are granted, and the burst: how many may go out at once after a pause.
-    /// The burst makes up for a timer that is 10 ms late. Together they stay below what the account
-    /// allows within any one second: 0.965 of it, and the one call that a second may begin with.
-    /// The rest is for calls that the network bunches: measured at 50 and 200 calls a second, it is
-    /// just enough.
+    /// The burst makes up for a timer that is 10 ms late. Together they stay below the account's
+    /// limit within any one second: 0.965 of it, and the one call that a second may begin with. The
+    /// rest is for calls that the network bunches. At 50 and 200 calls a second it was just enough.
     pub(super) fn granted_rate(&self) -> (f64, f64) {
         (self.queries_per_second * 0.955, 1.0 + self.queries_per_second * 0.01)
     }
 }
 
-/// One process's worker.
 #[derive(Debug)]
 pub struct Worker {
-    /// How it works.
     pub settings: Settings,
-    /// The database.
     pub store: Store,
     /// Group commit of completions.
     pub completing: Completing,
     /// Wakes the loops up.
     pub signals: Signals,
-    /// The provider of verifications.
     pub provider: Provider,
-    /// Seals bodies.
     pub vault: Arc<Vault>,
-    /// Finds a person's verifications again.
     pub persons: PersonIndex,
-    /// Downloads and archives images.
     pub images: Images,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
@@ -83,7 +74,6 @@ pub struct Worker {
     pub policies: ActivePolicies,
     /// Business time.
     pub clock: Clock,
-    /// Ids and jitter.
     pub ids: Ids,
     /// This process has recorded a fault of the account since the last good result.
     pub faults: AtomicBool,

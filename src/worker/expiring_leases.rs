@@ -176,7 +176,7 @@ mod tests {
         Some(DuePosition { due_at: OffsetDateTime::UNIX_EPOCH, id: Uuid::nil() });
 
     #[test]
-    fn rows_come_forward_when_their_lease_ends_earliest_first() {
+    fn rows_whose_lease_ended_are_proposed_earliest_first() {
         let (known, now) = (ExpiringLeases::default(), Instant::now());
         let mut scan = Scan::default();
         assert!(scan.advance(step(&[(1, 2), (2, 0), (3, 1), (4, 9)], None), &known, now));

@@ -2,10 +2,10 @@
 //! work.
 //!
 //! Claims go by age, which is fair as long as the budget suffices: everything due is claimed at
-//! once. When it does not, a source that posts thousands of callbacks would be served before
-//! every source that posts later. So while claims are limited, this process walks over the due rows in
-//! the order of their age, remembers the next ones of each source and scene, and claims those in
-//! turn. Nothing is written for it, and nothing is read while the budget suffices.
+//! once. When it does not, a source that posts thousands of callbacks would be served before every
+//! source that posts later. So while claims are limited, this process scans the due rows in the order
+//! of their age, remembers the next ones of each source and scene, and claims those in turn. It
+//! writes nothing, and reads nothing while the budget suffices.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -17,36 +17,36 @@ use uuid::Uuid;
 use crate::periodic::Throttle;
 use crate::store::claims::{DuePosition, DueRow};
 
-/// Rows that are remembered for one scene of one source. The walk returns to those beyond when half
-/// of these are gone.
+/// Rows that are remembered for one scene of one source. When half of them are claimed, a scan
+/// returns to the rows after them.
 const MOST_OF_A_SCENE: usize = 512;
 /// Scenes of one source that each get a turn; the others share one.
 const MOST_SCENES: usize = 64;
 /// Sources that get a turn; no installation configures so many.
 const MOST_SOURCES: usize = 256;
-/// Rows that one walk looks at.
-pub const WALK: usize = 2000;
-/// Between two walks.
-const WALK_EVERY: Throttle = Throttle::millis(40, 400);
-/// How long a commit may take: from its end a walk goes back so far, as rows may have become
-/// visible behind it.
+/// Rows that one scan reads.
+pub const SCAN_ROWS: usize = 2000;
+/// Between two scans.
+const SCAN_EVERY: Throttle = Throttle::millis(40, 400);
+/// How long a commit may take. A scan begins this far before the end of the last one, as rows may
+/// have become visible behind it.
 const OVERLAP: Duration = Duration::from_millis(500);
-/// One claim of so many goes by age alone: it finds what no walk saw, such as rows whose lease has
-/// ended, and tells how far everything is claimed.
+/// One claim of so many goes by age alone. It finds rows that no scan saw, such as those whose lease
+/// has ended, and reports how far everything is claimed.
 const BY_AGE: u32 = 4;
-/// Most rows that are put forward for one claim.
+/// Most rows that are proposed for one claim.
 pub const MOST_PROPOSED: usize = 64;
 
 /// The due rows that this process knows, by source and scene.
 #[derive(Debug, Default)]
 pub struct FairQueue {
-    /// In the order of their turns; none is empty, but where more of it is to be fetched.
+    /// In the order of their turns. An empty one is removed, unless rows of it are still to be read.
     sources: VecDeque<Source>,
     /// All rows in the queues.
     queued: HashSet<Uuid>,
-    /// Where the next walk begins; `None`: claims are not limited.
+    /// Where the next scan begins; `None`: claims are not limited.
     position: Option<DuePosition>,
-    walk_at: Option<Instant>,
+    scan_at: Option<Instant>,
     claims: u32,
 }
 
@@ -64,42 +64,40 @@ struct Scene {
     more_after: Option<DuePosition>,
 }
 
-/// A row that is put forward for a claim.
+/// A row that is proposed for a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposed {
     source: String,
     scene: String,
-    /// The row.
     pub id: Uuid,
 }
 
-/// A walk that is due now.
+/// A scan that is due now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walk {
-    /// Where it begins.
+pub struct Scan {
     pub from: DuePosition,
     /// Only for this scene of this source, whose queue runs short.
     only: Option<(String, String)>,
 }
 
 impl FairQueue {
-    /// Claims are limited from now on: walks begin at this time.
+    /// Claims are limited from now on: scans begin at this time.
     pub fn begin(&mut self, due_since: Option<OffsetDateTime>) {
         let from = due_since.unwrap_or(OffsetDateTime::UNIX_EPOCH);
         self.position.get_or_insert(DuePosition { due_at: from, id: Uuid::nil() });
     }
 
-    /// Claims are not limited any more: everything due is claimed.
+    /// Claims are no longer limited: everything due is claimed.
     pub fn end(&mut self) {
         if self.position.is_some() {
             *self = Self { claims: self.claims, ..Self::default() };
         }
     }
 
-    /// The walk that is due, if one is.
-    pub fn next_walk(&self, now: Instant) -> Option<Walk> {
+    /// The scan that is due, if one is.
+    pub fn next_scan(&self, now: Instant) -> Option<Scan> {
         let from = self.position?;
-        if self.walk_at.is_some_and(|at| now < at) {
+        if self.scan_at.is_some_and(|at| now < at) {
             return None;
         }
         let short = self.sources.iter().find_map(|source| {
@@ -109,21 +107,21 @@ impl FairQueue {
             let scene = source.scenes.iter().find(fits)?;
             Some((scene.more_after?, (source.name.clone(), scene.name.clone())))
         });
-        // In turns: neither keeps the other from going on.
+        // Alternately, so that neither kind of scan starves the other.
         Some(match short {
-            Some((from, of)) if self.claims.is_multiple_of(2) => Walk { from, only: Some(of) },
-            _ => Walk { from, only: None },
+            Some((from, of)) if self.claims.is_multiple_of(2) => Scan { from, only: Some(of) },
+            _ => Scan { from, only: None },
         })
     }
 
-    /// Takes the rows that a walk found; it began at `now` by the database's clock.
-    pub fn walked(&mut self, walk: Walk, found: &[DueRow], now: OffsetDateTime) {
-        let is_end = found.len() < WALK;
-        if let Some((source, scene)) = walk.only {
-            self.refill(&source, &scene, (walk.from, found), is_end);
+    /// Takes the rows that a scan found; it began at `now` by the database's clock.
+    pub fn scanned(&mut self, scan: Scan, found: &[DueRow], now: OffsetDateTime) {
+        let is_end = found.len() < SCAN_ROWS;
+        if let Some((source, scene)) = scan.only {
+            self.refill(&source, &scene, (scan.from, found), is_end);
             return;
         }
-        let mut before = walk.from;
+        let mut before = scan.from;
         for row in found {
             self.add(row, before);
             before = row.position;
@@ -133,19 +131,18 @@ impl FairQueue {
         self.position = Some(if is_end { end } else { before });
     }
 
-    /// A walk is over, and its rows are taken.
-    pub fn rest(&mut self, began: Instant, ended: Instant) {
-        self.walk_at = Some(ended + WALK_EVERY.pause(ended - began));
+    /// Schedules the next scan after one that took so long.
+    pub fn pause(&mut self, began: Instant, ended: Instant) {
+        self.scan_at = Some(ended + SCAN_EVERY.pause(ended - began));
     }
 
-    /// Whether anybody would be served otherwise than by age.
+    /// Whether turns would differ from the order of age.
     fn is_contended(&self) -> bool {
         let mut scenes = self.sources.iter().flat_map(|source| &source.scenes);
         scenes.by_ref().filter(|scene| !scene.rows.is_empty()).nth(1).is_some()
     }
 
-    /// The next rows in the order of turns, for a claim of at most so many; none where the claim
-    /// goes by age.
+    /// The next rows in the order of turns, at most so many; none where the claim goes by age.
     pub fn propose(&mut self, most: usize) -> Vec<Proposed> {
         self.claims = self.claims.wrapping_add(1);
         if !self.is_contended() || self.goes_by_age() {
@@ -159,14 +156,14 @@ impl FairQueue {
         proposed
     }
 
-    /// Whether the claim that was last proposed for goes by age alone.
+    /// Whether the claim that rows were last proposed for goes by age alone.
     pub fn goes_by_age(&self) -> bool {
         self.claims.is_multiple_of(BY_AGE)
     }
 
-    /// Takes back the proposed rows that were not reached. Those before the last claimed one were not
-    /// free any more. So were all of them if a row was claimed that was not proposed, as proposed rows
-    /// go first.
+    /// Takes back the proposed rows that the claim did not reach. Unclaimed rows before the last
+    /// claimed one were not free any more. If a row was claimed that was not proposed, no proposed row
+    /// was left free, as proposed rows go first.
     pub fn claimed(&mut self, proposed: Vec<Proposed>, claimed: &[Uuid]) {
         if claimed.iter().any(|id| proposed.iter().all(|row| row.id != *id)) {
             return;
@@ -290,7 +287,7 @@ fn take_or_new<T: Default>(all: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> 
     all.iter().position(fits).and_then(|at| all.remove(at)).unwrap_or_default()
 }
 
-/// `None` where it is not there and there may be no more.
+/// `None`: it is not there, and the list is full.
 fn find_or_new<T: Default>(
     all: &mut VecDeque<T>,
     full: bool,
@@ -323,16 +320,16 @@ mod tests {
         DueRow { position, source: source.to_owned(), scene: scene.to_owned() }
     }
 
-    /// Walks over all of it, as often as there is something to walk over.
-    fn walk(queue: &mut FairQueue, rows: &[DueRow]) {
+    /// Scans to the end, as often as a scan is due.
+    fn scan_all(queue: &mut FairQueue, rows: &[DueRow]) {
         queue.begin(None);
         for _ in 0..100 {
             queue.claims += 1;
-            let walk = queue.next_walk(Instant::now()).unwrap();
-            let behind = rows.iter().filter(|row| row.position > walk.from);
-            let found: Vec<DueRow> = behind.take(WALK).cloned().collect();
-            let is_end = found.len() < WALK && walk.only.is_none();
-            queue.walked(walk, &found, START + Duration::from_hours(1));
+            let scan = queue.next_scan(Instant::now()).unwrap();
+            let behind = rows.iter().filter(|row| row.position > scan.from);
+            let found: Vec<DueRow> = behind.take(SCAN_ROWS).cloned().collect();
+            let is_end = found.len() < SCAN_ROWS && scan.only.is_none();
+            queue.scanned(scan, &found, START + Duration::from_hours(1));
             if is_end {
                 return;
             }
@@ -358,18 +355,18 @@ mod tests {
         let mut rows: Vec<DueRow> = (0..50_000).map(|n| row(n, "flood", "a")).collect();
         rows.push(row(60_000, "other", "a"));
         let mut queue = FairQueue::default();
-        walk(&mut queue, &rows);
+        scan_all(&mut queue, &rows);
         assert!(claimed_before(&mut queue, "other") <= 1);
         // A process remembers only so much of it.
         assert!(queue.queued.len() <= MOST_OF_A_SCENE);
     }
 
     #[test]
-    fn a_flood_in_one_scene_does_not_delay_the_sources_other_scenes() {
+    fn a_flood_in_one_scene_does_not_delay_other_scenes() {
         let mut rows: Vec<DueRow> = (0..5_000).map(|n| row(n, "one", "flooded")).collect();
         rows.extend((5_000..5_010).map(|n| row(n, "one", "calm")));
         let mut queue = FairQueue::default();
-        walk(&mut queue, &rows);
+        scan_all(&mut queue, &rows);
         queue.claims = 0;
         let proposed = queue.propose(6);
         let calm = proposed.iter().filter(|row| row.scene == "calm").count();
@@ -377,25 +374,25 @@ mod tests {
     }
 
     #[test]
-    fn invented_scenes_do_not_give_a_source_more_than_its_share() {
+    fn invented_scenes_do_not_enlarge_a_sources_share() {
         let mut rows: Vec<DueRow> =
             (0..3_000).map(|n| row(n, "flood", &format!("invented-{n}"))).collect();
         rows.extend((3_000..3_100).map(|n| row(n, "other", "a")));
         let mut queue = FairQueue::default();
-        walk(&mut queue, &rows);
+        scan_all(&mut queue, &rows);
         queue.claims = 0;
         let proposed = queue.propose(40);
         assert_eq!(proposed.iter().filter(|row| row.source == "other").count(), 20);
     }
 
     #[test]
-    fn what_was_too_much_to_remember_comes_when_there_is_room() {
+    fn rows_beyond_the_memory_limit_are_read_later() {
         let mut rows: Vec<DueRow> = (0..4_000).map(|n| row(n, "one", "a")).collect();
         rows.extend((4_000..8_000).map(|n| row(n, "two", "a")));
         let mut queue = FairQueue::default();
         let (mut one, mut two) = (HashSet::new(), HashSet::new());
         for _ in 0..200 {
-            walk(&mut queue, &rows);
+            scan_all(&mut queue, &rows);
             queue.claims = 0;
             let proposed = queue.propose(64);
             let ids: Vec<Uuid> = proposed.iter().map(|row| row.id).collect();
@@ -414,11 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_were_not_reached_keep_their_turn_and_lost_ones_do_not() {
+    fn unreached_rows_keep_their_turn_and_lost_ones_do_not() {
         let rows: Vec<DueRow> =
             (0..6).map(|n| row(n, if n % 2 == 0 { "one" } else { "two" }, "a")).collect();
         let mut queue = FairQueue::default();
-        walk(&mut queue, &rows);
+        scan_all(&mut queue, &rows);
         queue.claims = 0;
         let first = queue.propose(4);
         // No budget: nothing was claimed.
@@ -437,27 +434,27 @@ mod tests {
     }
 
     #[test]
-    fn walks_take_a_bounded_share_of_the_time_and_a_silent_network_does_not_end_them() {
+    fn scans_take_a_bounded_share_of_the_time() {
         let mut queue = FairQueue::default();
         queue.begin(None);
         let start = Instant::now();
         for (took, pause) in [(0, 40), (4, 100), (3000, 400)]
             .map(|(took, pause)| (Duration::from_millis(took), Duration::from_millis(pause)))
         {
-            queue.rest(start, start + took);
+            queue.pause(start, start + took);
             let next = start + took + pause;
-            assert_eq!(queue.next_walk(next - Duration::from_millis(1)), None);
-            assert!(queue.next_walk(next).is_some());
+            assert_eq!(queue.next_scan(next - Duration::from_millis(1)), None);
+            assert!(queue.next_scan(next).is_some());
         }
     }
 
     #[test]
-    fn while_the_budget_suffices_nothing_is_walked_over() {
+    fn nothing_is_scanned_while_the_budget_suffices() {
         let mut queue = FairQueue::default();
-        assert_eq!(queue.next_walk(Instant::now()), None);
-        walk(&mut queue, &[row(1, "one", "a"), row(2, "two", "a")]);
+        assert_eq!(queue.next_scan(Instant::now()), None);
+        scan_all(&mut queue, &[row(1, "one", "a"), row(2, "two", "a")]);
         queue.end();
-        assert_eq!(queue.next_walk(Instant::now()), None);
+        assert_eq!(queue.next_scan(Instant::now()), None);
         assert_eq!(queue.propose(1), []);
     }
 }

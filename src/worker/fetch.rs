@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::breaker::{AccountAtClaim, affect_account};
 use super::context::Worker;
 use super::fetched::Fetched;
+use super::leases::Lease;
 use super::links::SealedLinks;
 use super::persist::{bare_completion, persist, reschedule};
 use super::report::report;
@@ -29,10 +29,10 @@ pub async fn fetch_result(
     worker: &Arc<Worker>,
     claimed: Claimed,
     account: AccountAtClaim,
-    lost: &CancellationToken,
+    lease: &Lease,
 ) {
     let span = traces::fetch(claimed.trace, claimed.id, claimed.attempt);
-    if ask_and_write(worker, &claimed, account, &span, lost).await.is_none() {
+    if ask_and_write(worker, &claimed, account, &span, lease).await.is_none() {
         tracing::warn!(verification = %claimed.id, attempt = claimed.attempt, "lease lost: dropped");
     }
 }
@@ -43,8 +43,9 @@ async fn ask_and_write(
     claimed: &Claimed,
     account: AccountAtClaim,
     span: &Span,
-    lost: &CancellationToken,
+    lease: &Lease,
 ) -> Option<()> {
+    let lost = &lease.lost;
     // The key comes first: a result that cannot be sealed must not be fetched.
     let (key, new_key) = match data_key(worker, claimed) {
         Ok(keys) => keys,
@@ -57,11 +58,7 @@ async fn ask_and_write(
     let started = Instant::now();
     let call = traces::call(span);
     let asked = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id);
-    let answer = tokio::select! {
-        biased;
-        () = lost.cancelled() => return None,
-        answer = asked.instrument(call.clone()) => answer,
-    };
+    let answer = lease.while_held(asked.instrument(call.clone())).await?;
     let took = started.elapsed();
     let previous = previous_evidence.as_ref();
     let mut fetched = Fetched::new(worker, claimed, account.breaker_open, &answer, previous, span);

@@ -1,15 +1,15 @@
-//! How far back a claim looks for due work.
+//! How far back a claim searches for due work.
 //!
-//! Postgres finds the oldest due row by walking the index of due rows from its beginning, and where
-//! a transaction has been left open somewhere, everything that was ever due is still there: dead,
-//! and kept for that transaction. So most claims begin where the one before ended, a little earlier
-//! for the sake of rows that were being written at that moment.
+//! Postgres finds the oldest due row along the index of due rows. While a transaction is left open
+//! anywhere, the index still holds an entry for every row that was ever due, and Postgres reads them
+//! all. So most claims begin where the last one ended, a little earlier for rows that were still
+//! being written then.
 //!
-//! Rows further back are rare: what a killed worker held, what a commit delayed. Twice a second or
-//! more the worker asks where the oldest row is that is due, leased or not, and claims from there.
-//! That question begins where the last one found its row, because nothing older was left; so it is
-//! cheap whatever lies dead before that. Every 1 to 10 seconds it begins at the very beginning, for
-//! rows that a commit delayed by more than 10 seconds.
+//! Older rows are rare: a killed worker held them, or a commit delayed them. Twice a second or more
+//! the worker asks for the oldest due row, leased or not, and claims from there. This query begins at
+//! the row that the last one found, because nothing older was left, so dead entries before it cost
+//! nothing. Every 1 to 10 seconds it begins at the very beginning, for rows that a commit delayed by
+//! more than 10 seconds.
 
 use std::time::Duration;
 
@@ -18,88 +18,87 @@ use tokio::time::Instant;
 
 use crate::periodic::Throttle;
 
-/// What a near look goes back: longer than nearly every statement takes from its start, which gives
-/// the due time, to its commit.
-const NEAR: Duration = Duration::from_millis(100);
-/// What a wide look goes back at least: a stalled disk.
-const WIDE: Duration = Duration::from_secs(10);
-/// Between two wide looks. The longest time keeps the promise about a killed worker's rows: claimed
-/// again within a second of the end of their lease.
-const WIDE_EVERY: Throttle = Throttle::millis(250, 500);
-/// Between two looks at everything. In a healthy database they cost as much as a near one.
-const WHOLE_EVERY: Throttle = Throttle::millis(1000, 10_000);
+/// How far a search of recent rows goes back: longer than nearly every statement takes from its
+/// start, which gives the due time, to its commit.
+const RECENT: Duration = Duration::from_millis(100);
+/// How far a search of the backlog goes back at least: a stalled disk.
+const BACKLOG: Duration = Duration::from_secs(10);
+/// Between two searches of the backlog. The longest time keeps a promise: a killed worker's rows are
+/// claimed within a second of the end of their lease.
+const BACKLOG_EVERY: Throttle = Throttle::millis(250, 500);
+/// Between two searches of all rows. In a healthy database they cost as much as one of recent rows.
+const ALL_EVERY: Throttle = Throttle::millis(1000, 10_000);
 
-/// How far a claim looks.
+/// The rows that a claim searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// At what fell due since then: shortly before the end of the last look.
-    Near(OffsetDateTime),
+pub enum Search {
+    /// Those that fell due since then: shortly before the end of the last search.
+    Recent(OffsetDateTime),
     /// From the oldest due row. Nothing is older than this.
-    Wide(OffsetDateTime),
+    Backlog(OffsetDateTime),
     /// From the oldest due row, wherever it is.
-    Whole,
+    All,
 }
 
-/// What one process has seen, by the database's clock, and when it looks wider again.
+/// How far one process has claimed everything, by the database's clock, and when it searches further
+/// back again.
 #[derive(Debug)]
 pub struct Horizon {
     /// Up to here everything due was leased.
-    seen_to: Option<OffsetDateTime>,
-    /// Where the oldest due row was, leased or not; `None`: there was none.
+    claimed_to: Option<OffsetDateTime>,
+    /// The due time of the oldest due row, leased or not; `None`: there was none.
     oldest: Option<OffsetDateTime>,
-    wide_at: Instant,
-    whole_at: Instant,
+    backlog_at: Instant,
+    all_at: Instant,
 }
 
 impl Horizon {
-    /// Nothing seen yet.
     pub fn new(now: Instant) -> Self {
-        Self { seen_to: None, oldest: None, wide_at: now, whole_at: now }
+        Self { claimed_to: None, oldest: None, backlog_at: now, all_at: now }
     }
 
-    /// How far the claim that begins now looks.
-    pub fn look(&self, now: Instant) -> Look {
-        match (self.seen_to, self.unclaimed_since()) {
-            (Some(seen_to), Some(since)) if now < self.whole_at => {
-                if now < self.wide_at {
-                    Look::Near(before(seen_to, NEAR))
+    /// The rows that a claim beginning now searches.
+    pub fn search(&self, now: Instant) -> Search {
+        match (self.claimed_to, self.unclaimed_since()) {
+            (Some(claimed_to), Some(since)) if now < self.all_at => {
+                if now < self.backlog_at {
+                    Search::Recent(before(claimed_to, RECENT))
                 } else {
-                    Look::Wide(since)
+                    Search::Backlog(since)
                 }
             }
-            _ => Look::Whole,
+            _ => Search::All,
         }
     }
 
-    /// Due rows that nobody has claimed are not older than this, with rare exceptions; `None`: not
-    /// known.
+    /// Unclaimed due rows are not older than this, with rare exceptions; `None`: not known.
     pub fn unclaimed_since(&self) -> Option<OffsetDateTime> {
-        let since = before(self.seen_to?, WIDE);
+        let since = before(self.claimed_to?, BACKLOG);
         Some(self.oldest.map_or(since, |oldest| oldest.min(since)))
     }
 
-    /// The question where the oldest due row is has been answered. The claim looks since then;
-    /// `None`: at everything.
-    pub fn found(
+    /// Takes the answer of the query for the oldest due row. The claim searches since the returned
+    /// time; `None`: all rows.
+    pub fn found_oldest(
         &mut self,
-        look: Look,
+        search: Search,
         began: Instant,
         ended: Instant,
         oldest: Option<OffsetDateTime>,
     ) -> Option<OffsetDateTime> {
         self.oldest = oldest;
         let took = ended - began;
-        self.wide_at = ended + WIDE_EVERY.pause(took);
-        if look == Look::Whole {
-            self.whole_at = ended + WHOLE_EVERY.pause(took);
+        self.backlog_at = ended + BACKLOG_EVERY.pause(took);
+        if search == Search::All {
+            self.all_at = ended + ALL_EVERY.pause(took);
         }
-        let near = self.seen_to.map(|seen_to| before(seen_to, NEAR));
-        oldest.map(|oldest| near.map_or(oldest, |near| near.min(oldest))).or(near)
+        let recent = self.claimed_to.map(|claimed_to| before(claimed_to, RECENT));
+        oldest.map(|oldest| recent.map_or(oldest, |recent| recent.min(oldest))).or(recent)
     }
 
-    /// A claim is over; `seen_to` as it answered.
-    pub fn claimed(&mut self, seen_to: Option<OffsetDateTime>) {
-        self.seen_to = seen_to.or(self.seen_to);
+    /// A claim is over; `claimed_to` as it answered.
+    pub fn claimed(&mut self, claimed_to: Option<OffsetDateTime>) {
+        self.claimed_to = claimed_to.or(self.claimed_to);
     }
 }
 
@@ -113,83 +112,98 @@ mod tests {
 
     use super::*;
 
-    const SEEN: OffsetDateTime = datetime!(2026-11-24 12:00:00 UTC);
+    const CLAIMED: OffsetDateTime = datetime!(2026-11-24 12:00:00 UTC);
 
     fn millis(n: u64) -> Duration {
         Duration::from_millis(n)
     }
 
-    /// A first look at everything, which took so long and found this, and its claim.
-    fn begun(start: Instant, took: Duration, oldest: Option<OffsetDateTime>) -> Horizon {
+    /// After the first search, which took so long and found this row, and its claim.
+    fn after_first(start: Instant, took: Duration, oldest: Option<OffsetDateTime>) -> Horizon {
         let mut horizon = Horizon::new(start);
-        assert_eq!(horizon.look(start), Look::Whole);
-        assert_eq!(horizon.found(Look::Whole, start, start + took, oldest), oldest);
-        horizon.claimed(Some(SEEN));
+        assert_eq!(horizon.search(start), Search::All);
+        assert_eq!(horizon.found_oldest(Search::All, start, start + took, oldest), oldest);
+        horizon.claimed(Some(CLAIMED));
         horizon
     }
 
     #[test]
-    fn the_first_look_is_at_everything_and_the_next_ones_are_near() {
+    fn first_search_covers_all_rows_and_next_ones_recent_rows() {
         let start = Instant::now();
-        let horizon = begun(start, millis(1), None);
-        assert_eq!(horizon.look(start + millis(2)), Look::Near(SEEN - NEAR));
+        let horizon = after_first(start, millis(1), None);
+        assert_eq!(horizon.search(start + millis(2)), Search::Recent(CLAIMED - RECENT));
     }
 
     #[test]
-    fn while_nobody_could_look_the_next_look_is_at_everything() {
+    fn failed_first_claim_leaves_the_next_search_at_all_rows() {
         let start = Instant::now();
         let mut horizon = Horizon::new(start);
         horizon.claimed(None);
-        assert_eq!(horizon.look(start), Look::Whole);
+        assert_eq!(horizon.search(start), Search::All);
     }
 
     #[test]
-    fn what_was_seen_stays_seen_when_the_next_claim_could_not_look() {
+    fn claim_without_a_position_keeps_the_one_before() {
         let start = Instant::now();
-        let mut horizon = begun(start, millis(1), None);
+        let mut horizon = after_first(start, millis(1), None);
         horizon.claimed(None);
-        assert_eq!(horizon.look(start + millis(2)), Look::Near(SEEN - NEAR));
+        assert_eq!(horizon.search(start + millis(2)), Search::Recent(CLAIMED - RECENT));
     }
 
     #[test]
-    fn cheap_looks_at_everything_come_every_second() {
+    fn cheap_searches_of_all_rows_come_every_second() {
         let start = Instant::now();
-        let horizon = begun(start, millis(1), None);
-        assert_eq!(horizon.look(start + millis(252)), Look::Wide(SEEN - WIDE));
-        assert_eq!(horizon.look(start + millis(1_001)), Look::Whole);
+        let horizon = after_first(start, millis(1), None);
+        assert_eq!(horizon.search(start + millis(252)), Search::Backlog(CLAIMED - BACKLOG));
+        assert_eq!(horizon.search(start + millis(1_001)), Search::All);
     }
 
     #[test]
-    fn a_wide_look_begins_at_the_oldest_row_somebody_held_and_the_claim_where_it_is_now() {
+    fn backlog_search_begins_at_the_oldest_leased_row() {
         let start = Instant::now();
-        let held = SEEN - millis(30_000);
-        let mut horizon = begun(start, millis(1), Some(held));
+        let leased = CLAIMED - millis(30_000);
+        let mut horizon = after_first(start, millis(1), Some(leased));
         let later = start + millis(300);
-        assert_eq!(horizon.look(later), Look::Wide(held));
-        let next = SEEN - millis(20_000);
-        assert_eq!(horizon.found(Look::Wide(held), later, later, Some(next)), Some(next));
-        // None is left: the claim looks near.
-        assert_eq!(horizon.found(Look::Wide(next), later, later, None), Some(SEEN - NEAR));
-        assert_eq!(horizon.look(later + millis(300)), Look::Wide(SEEN - WIDE));
+        assert_eq!(horizon.search(later), Search::Backlog(leased));
+        let next = CLAIMED - millis(20_000);
+        assert_eq!(
+            horizon.found_oldest(Search::Backlog(leased), later, later, Some(next)),
+            Some(next)
+        );
+        // None is left: the claim searches recent rows.
+        assert_eq!(
+            horizon.found_oldest(Search::Backlog(next), later, later, None),
+            Some(CLAIMED - RECENT)
+        );
+        assert_eq!(horizon.search(later + millis(300)), Search::Backlog(CLAIMED - BACKLOG));
     }
 
     #[test]
-    fn a_look_that_a_silent_network_made_long_does_not_put_off_the_next_ones() {
+    fn search_slowed_by_a_silent_network_does_not_delay_the_next() {
         let start = Instant::now();
         let took = Duration::from_secs(4);
-        let horizon = begun(start, took, None);
+        let horizon = after_first(start, took, None);
         let ended = start + took;
-        assert_eq!(horizon.look(ended + WIDE_EVERY.longest), Look::Wide(SEEN - WIDE));
-        assert_eq!(horizon.look(ended + WHOLE_EVERY.longest), Look::Whole);
+        assert_eq!(
+            horizon.search(ended + BACKLOG_EVERY.longest),
+            Search::Backlog(CLAIMED - BACKLOG)
+        );
+        assert_eq!(horizon.search(ended + ALL_EVERY.longest), Search::All);
     }
 
     #[test]
-    fn looks_that_take_long_take_a_bounded_share_of_the_time() {
+    fn slow_searches_take_a_bounded_share_of_the_time() {
         let start = Instant::now();
-        let horizon = begun(start, millis(200), Some(SEEN));
+        let horizon = after_first(start, millis(200), Some(CLAIMED));
         let ended = start + millis(200);
-        assert_eq!(horizon.look(ended + WIDE_EVERY.shortest), Look::Near(SEEN - NEAR));
-        assert_eq!(horizon.look(ended + millis(200) * 25 - millis(1)), Look::Wide(SEEN - WIDE));
-        assert_eq!(horizon.look(ended + millis(200) * 25), Look::Whole);
+        assert_eq!(
+            horizon.search(ended + BACKLOG_EVERY.shortest),
+            Search::Recent(CLAIMED - RECENT)
+        );
+        assert_eq!(
+            horizon.search(ended + millis(200) * 25 - millis(1)),
+            Search::Backlog(CLAIMED - BACKLOG)
+        );
+        assert_eq!(horizon.search(ended + millis(200) * 25), Search::All);
     }
 }

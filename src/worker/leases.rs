@@ -1,156 +1,149 @@
-//! The leases in hand: renewed together, and given up in time when they cannot be renewed.
+//! The leases that this process holds, on rows of every kind: renewed together while it works, and
+//! given up in time when they cannot be renewed. `store/lease.rs` defines leases.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::ids::{LeaseToken, VerificationId};
-use crate::store::{self, Store};
-
-/// What leases are held on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// Verifications to ask about.
-    Verifications,
-    /// Follow-up work.
-    Tasks,
-}
+use crate::domain::ids::{Ids, LeaseToken};
+use crate::periodic::{self, Periodic};
+use crate::store::Store;
+use crate::store::lease::{LeaseKey, Leased, TABLES};
 
 /// Clones share the leases.
 #[derive(Clone, Debug)]
 pub struct Leases {
     store: Store,
-    on: Held,
     /// How long one lasts, by the database's clock.
     length: Duration,
-    held: Arc<Mutex<HashMap<Uuid, Ends>>>,
+    held: Arc<Mutex<HashMap<Row, Held>>>,
 }
 
+/// A table's kind, and the id of its row.
+type Row = (&'static str, Uuid);
+
 #[derive(Debug)]
-struct Ends {
+struct Held {
+    table: &'static Leased,
     token: LeaseToken,
-    /// Before this, by our monotonic clock, it certainly lasts.
+    /// It certainly lasts until then, by our monotonic clock.
     until: Instant,
     lost: CancellationToken,
 }
 
-/// One lease in hand. Dropped, also by a panic, it is renewed no more.
+/// One lease. Once dropped, also by a panic, it is not renewed any more.
 #[derive(Debug)]
 pub struct Lease {
-    id: Uuid,
-    token: LeaseToken,
+    table: &'static Leased,
+    key: LeaseKey,
     /// Fires when it is lost.
     pub lost: CancellationToken,
     leases: Leases,
 }
 
+impl Lease {
+    /// Does the work, unless the lease is lost first: then drops it, with `None`.
+    pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// Gives the row back unfinished, for another process to claim at once.
+    pub async fn give_back(self) {
+        self.leases.release(self.table, &[self.key]).await;
+    }
+
+    fn row(&self) -> Row {
+        (self.table.kind, self.key.id)
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut held = self.leases.lock();
-        if held.get(&self.id).is_some_and(|lease| lease.token == self.token) {
-            held.remove(&self.id);
+        if held.get(&self.row()).is_some_and(|lease| lease.token == self.key.token) {
+            held.remove(&self.row());
         }
     }
 }
 
 impl Leases {
-    /// None yet.
-    pub fn new(store: Store, on: Held, length: Duration) -> Self {
-        Self { store, on, length, held: Arc::default() }
+    pub fn new(store: Store, length: Duration) -> Self {
+        Self { store, length, held: Arc::default() }
     }
 
-    /// Takes up a lease asked for at `asked_at`.
-    pub fn hold(&self, id: Uuid, token: LeaseToken, asked_at: Instant) -> Lease {
+    /// How long a lease lasts, for those who claim one.
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// Takes over a lease from a claim that began at `claimed_at`.
+    pub fn hold(&self, table: &'static Leased, key: LeaseKey, claimed_at: Instant) -> Lease {
         let lost = CancellationToken::new();
-        let held = Ends { token, until: asked_at + self.length, lost: lost.clone() };
-        self.lock().insert(id, held);
-        Lease { id, token, lost, leases: self.clone() }
+        let until = claimed_at + self.length;
+        let held = Held { table, token: key.token, until, lost: lost.clone() };
+        self.lock().insert((table.kind, key.id), held);
+        Lease { table, key, lost, leases: self.clone() }
     }
 
-    /// Renews at a third of the length, for ever. Where Postgres does not answer, a lease is given
-    /// up while it certainly still lasts, so that no call outlives it.
-    pub async fn keep_renewing(&self) {
-        let every = self.length / 3;
-        self.say(self.tokens().len());
-        loop {
-            tokio::time::sleep(every).await;
-            let asked_at = Instant::now();
-            let mine = self.tokens();
-            self.say(mine.len());
-            if mine.is_empty() {
-                continue;
-            }
-            match tokio::time::timeout(every, self.renew(&mine)).await {
-                Ok(Ok(renewed)) => self.settle(&mine, &renewed, asked_at),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases not renewed");
-                }
-                Err(_) => tracing::warn!(leases = mine.len(), "leases not renewed in time"),
-            }
-            // The next try may take another two thirds.
-            self.give_up_before(Instant::now() + every);
-        }
+    /// Renews until dropped.
+    pub async fn keep_renewing(&self, ids: &Ids) {
+        periodic::repeat(ids, Renewing(self)).await;
     }
 
     /// Gives back what is still held, for a graceful stop.
     pub async fn release_all(&self) {
-        let mine = self.tokens();
         for held in self.lock().values() {
             held.lost.cancel();
         }
-        self.say(0);
-        if mine.is_empty() {
-            return;
+        for (table, mine) in self.by_table() {
+            if !mine.is_empty() {
+                self.release(table, &mine).await;
+            }
+            report(table, 0);
         }
-        match self.release(&mine).await {
-            Ok(released) => tracing::info!(released, "leases released"),
+    }
+
+    async fn release(&self, table: &Leased, mine: &[LeaseKey]) {
+        match self.store.leases().release(table, mine).await {
+            Ok(released) => tracing::info!(kind = table.kind, released, "leases released"),
             Err(error) => {
-                tracing::warn!(%error, cause = error.cause().code(), leases = mine.len(), "leases not released: they expire");
+                tracing::warn!(%error, cause = error.cause().code(), kind = table.kind, leases = mine.len(), "leases not released: they expire");
             }
         }
     }
 
-    /// For the metrics.
-    fn say(&self, held: usize) {
-        let kind = match self.on {
-            Held::Verifications => "verification",
-            Held::Tasks => "task",
-        };
-        metrics::gauge!("verdict_leases", "kind" => kind)
-            .set(u32::try_from(held).unwrap_or(u32::MAX));
-    }
-
-    async fn renew(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<Vec<Uuid>> {
-        match self.on {
-            Held::Verifications => {
-                let renewed = self.store.renew(&verifications(mine), self.length).await?;
-                Ok(renewed.into_iter().map(|id| id.0).collect())
+    async fn renew(&self, table: &Leased, mine: &[LeaseKey], limit: Duration) {
+        let asked_at = Instant::now();
+        let renewing = self.store.leases().renew(table, mine, self.length);
+        match tokio::time::timeout(limit, renewing).await {
+            Ok(Ok(renewed)) => self.settle(table, mine, &renewed, asked_at),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, cause = error.cause().code(), kind = table.kind, leases = mine.len(), "leases not renewed");
             }
-            Held::Tasks => self.store.tasks().renew_tasks(mine, self.length).await,
+            Err(_) => {
+                tracing::warn!(
+                    kind = table.kind,
+                    leases = mine.len(),
+                    "leases not renewed in time"
+                );
+            }
         }
     }
 
-    async fn release(&self, mine: &[(Uuid, LeaseToken)]) -> store::Result<u64> {
-        match self.on {
-            Held::Verifications => self.store.release(&verifications(mine)).await,
-            Held::Tasks => self.store.tasks().release_tasks(mine).await,
-        }
-    }
-
-    fn tokens(&self) -> Vec<(Uuid, LeaseToken)> {
-        self.lock().iter().map(|(id, held)| (*id, held.token)).collect()
-    }
-
-    fn settle(&self, asked: &[(Uuid, LeaseToken)], renewed: &[Uuid], asked_at: Instant) {
+    fn settle(&self, table: &Leased, mine: &[LeaseKey], renewed: &[Uuid], asked_at: Instant) {
         let mut held = self.lock();
-        for (id, token) in asked {
-            let Some(lease) = held.get_mut(id).filter(|lease| lease.token == *token) else {
-                continue; // Completed meanwhile.
-            };
+        for LeaseKey { id, token } in mine {
+            let row = held.get_mut(&(table.kind, *id)).filter(|lease| lease.token == *token);
+            let Some(lease) = row else { continue }; // Completed meanwhile.
             if renewed.contains(id) {
                 lease.until = asked_at + self.length;
             } else {
@@ -165,11 +158,46 @@ impl Leases {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Ends>> {
+    /// Every table, also where nothing is held: the metrics show that as 0.
+    fn by_table(&self) -> Vec<(&'static Leased, Vec<LeaseKey>)> {
+        let mut tables: BTreeMap<_, _> =
+            TABLES.into_iter().map(|table| (table.kind, (table, Vec::new()))).collect();
+        for ((kind, id), held) in self.lock().iter() {
+            let (_, keys) = tables.entry(*kind).or_insert_with(|| (held.table, Vec::new()));
+            keys.push(LeaseKey { id: *id, token: held.token });
+        }
+        tables.into_values().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Row, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn verifications(mine: &[(Uuid, LeaseToken)]) -> Vec<(VerificationId, LeaseToken)> {
-    mine.iter().map(|(id, token)| (VerificationId(*id), *token)).collect()
+/// Renews all leases at a third of their length.
+struct Renewing<'a>(&'a Leases);
+
+impl Periodic for Renewing<'_> {
+    /// Where Postgres does not answer, a lease is given up while it certainly still lasts, so that
+    /// no call outlives it.
+    async fn round(&mut self) -> Duration {
+        let leases = self.0;
+        let every = leases.length / 3;
+        let tables = leases.by_table();
+        for (table, mine) in &tables {
+            report(table, mine.len());
+        }
+        let held = tables.iter().filter(|(_, mine)| !mine.is_empty());
+        let renewing = held.map(|(table, mine)| leases.renew(table, mine, every));
+        futures_util::future::join_all(renewing).await;
+        // The next try may take another two thirds.
+        leases.give_up_before(Instant::now() + every);
+        every
+    }
+}
+
+/// For the metrics.
+fn report(table: &Leased, held: usize) {
+    metrics::gauge!("verdict_leases", "kind" => table.kind)
+        .set(u32::try_from(held).unwrap_or(u32::MAX));
 }

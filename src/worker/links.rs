@@ -1,4 +1,4 @@
-//! The links in an answer, as they wait for their task: one JSON document, sealed for its row.
+//! The links in a result, as they wait for their task: one JSON document, sealed for its row.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::domain::image::{ImageKind, ImageMode};
 use crate::provider::Material;
 use crate::vault::{DataKey, SealError, SealedAt};
 
-/// Most recordings of one answer that are kept.
+/// Most recordings of one result that are archived.
 const MOST_VIDEOS: u8 = 9;
 
-/// Links in hand, and what is to be done with what they lead to.
+/// Opened links.
 pub struct Links {
-    /// The images are kept; else only their digests.
+    /// The images are stored; else only their digests.
     pub keep: bool,
-    /// The links; whoever has one needs no key.
+    /// Secret: a link alone gives access to its image.
     pub links: Vec<(ImageKind, SecretString)>,
 }
 
@@ -36,19 +36,17 @@ struct Read {
     links: Vec<(String, String)>,
 }
 
-/// Sealed links, and how long they live.
 #[derive(Clone, Debug)]
 pub struct SealedLinks {
-    /// The document.
     pub sealed: Vec<u8>,
-    /// From now.
+    /// How long the links are valid from now.
     pub live: Duration,
 }
 
-/// The provider's document: links are good for 5 minutes from the answer.
+/// Links are valid for 5 minutes from the result, by the provider's documentation.
 const LIVE: Duration = Duration::from_mins(5);
 
-/// Seals the links of an answer; `None` if it has none, or if they are left alone.
+/// Seals the links of a result. `None`: it has none, or the scene's images are not fetched.
 pub fn seal(
     material: &Material,
     id: ResultId,
@@ -73,16 +71,16 @@ pub fn seal(
         return Ok(None);
     }
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    let live = links.iter().filter_map(|(_, link)| lives_for(link, now)).min();
+    let live = links.iter().filter_map(|(_, link)| valid_for(link, now)).min();
     let written = Written { keep: mode == ImageMode::Archive, links };
     serde_json::to_writer(&mut *text, &written).map_err(|_| SealError)?;
     let sealed = key.seal(SealedAt::ImageLinks(id), &text)?;
     Ok(Some(SealedLinks { sealed, live: live.unwrap_or(LIVE) }))
 }
 
-/// How long a link says it lives, as the vendor's object store writes it: `Expires`, in seconds
-/// since 1970. A hint for the order of work: believed only if it is not absurd.
-fn lives_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
+/// How long a link is valid by its parameter `Expires`, seconds since 1970, as the vendor's object
+/// store writes it. A hint for the order of tasks; an implausible value is ignored.
+fn valid_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
     let link = Url::parse(link.trim()).ok()?;
     let (_, expires) = link.query_pairs().find(|(name, _)| name == "Expires")?;
     let seconds = expires.parse::<i64>().ok()?.checked_sub(now.unix_timestamp())?;
@@ -90,7 +88,7 @@ fn lives_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
     (Duration::from_secs(1)..LIVE).contains(&live).then_some(live)
 }
 
-/// Opens them again; `None`: altered, or of another key.
+/// `None`: altered, or sealed with another key.
 pub fn open(sealed: &[u8], id: ResultId, key: &DataKey) -> Option<Links> {
     let text = key.open(SealedAt::ImageLinks(id), sealed).ok()?;
     let read: Read = serde_json::from_slice(&text).ok()?;
@@ -103,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_says_how_long_it_lives_and_nonsense_is_not_believed() {
+    fn expiry_is_read_from_the_link_and_ignored_if_implausible() {
         let now = OffsetDateTime::from_unix_timestamp(1_000_000).unwrap();
         for (link, live) in [
             ("https://b.oss.aliyuncs.com/a.jpg?Expires=1000060&Signature=x%3D", Some(60)),
@@ -115,7 +113,7 @@ mod tests {
             ("https://b.oss.aliyuncs.com/a.jpg", None),
             ("not a link", None),
         ] {
-            assert_eq!(lives_for(link, now).map(|live| live.as_secs()), live, "{link}");
+            assert_eq!(valid_for(link, now).map(|live| live.as_secs()), live, "{link}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The person in an answer, as it is kept: one JSON document, sealed for its row.
+//! The personal data in a result, as it is stored: one JSON document, sealed for its row.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -10,15 +10,15 @@ use crate::provider::{CardDate, FaceQuality, IdCard, Material};
 use crate::store::completions::NewMaterial;
 use crate::vault::{DataKey, PersonIndex, SealError, SealedAt};
 
-/// Seals what the answer says of the person. Links to images are left out: they die within
-/// minutes, and whoever has one needs no key to follow it.
+/// Seals the personal data of a result, without links to images: they expire within minutes, and a
+/// link needs no key.
 pub fn seal(
     material: &Material,
     id: ResultId,
     key: &DataKey,
     persons: &PersonIndex,
 ) -> Result<NewMaterial, SealError> {
-    // Its strings are borrowed from wiped ones; the text itself is wiped here.
+    // The strings are borrowed from memory that is wiped; the text itself is wiped here.
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
     serde_json::to_writer(&mut *text, &Document::from(material)).map_err(|_| SealError)?;
     let on_card = || material.id_card.as_ref()?.number.as_ref();
@@ -51,7 +51,7 @@ struct CardDocument<'a> {
     end_date: Option<DateDocument<'a>>,
 }
 
-/// A date beside the text it was read from; `null` where the text is none (长期, or misread).
+/// A date beside the text it was read from; `null` where the text is not a date (长期, or misread).
 #[derive(Serialize)]
 struct DateDocument<'a> {
     text: &'a str,

@@ -8,6 +8,7 @@ mod archiving;
 pub mod backoff;
 mod backtesting;
 mod breaker;
+mod claim_backtests;
 mod claim_loop;
 mod claim_tasks;
 mod claim_verifications;

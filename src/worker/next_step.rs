@@ -25,11 +25,11 @@ pub struct Schedule {
     pub transient_tries: i32,
 }
 
-/// Longest wait a provider may ask of one verification: an answer that says "in a year" is a
-/// mistake of the provider's, and must not lose ours.
+/// Longest wait that the provider may impose on one verification: an answer "in a year" is the
+/// provider's mistake, and must not cost us the verification.
 const LONGEST_TOLD_WAIT: Duration = Duration::from_hours(1);
-/// Longest pause of the whole account after one throttled call. Throttling counts per second, so
-/// one second is what a pause can win.
+/// Longest pause of the whole account after one throttled call. Throttling counts per second, so a
+/// longer pause gains nothing.
 const LONGEST_ACCOUNT_PAUSE: Duration = Duration::from_secs(1);
 /// While the breaker is open, verifications probe one after the other, those that have not failed
 /// first. A refused one counts as failed (once, however often) and is rescheduled behind the next,
@@ -38,7 +38,6 @@ const REFUSED_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Pause of the account where the provider does not say how long.
 const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What came of one call.
 #[derive(Clone, Copy, Debug)]
 pub enum CallOutcome<'a> {
     /// A verification status.
@@ -55,7 +54,6 @@ pub enum CallOutcome<'a> {
     Unsealable,
 }
 
-/// What to do about the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountEffect {
     /// The provider serves it.
@@ -70,12 +68,9 @@ pub enum AccountEffect {
     Trip(Breaker),
 }
 
-/// The consequence of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consequence {
-    /// For the verification.
     pub next: NextStep,
-    /// For the account.
     pub account: AccountEffect,
     /// The evidence is fit for a decision.
     pub decide: bool,
@@ -211,8 +206,8 @@ fn for_result(
         ErrorClass::BadRequest if is_conclusive(Some(code)) => {
             settle(State::Failed, false, failures, AccountEffect::Well)
         }
-        // A page of a gateway, an unknown code: ten of them in a row are an outage, and are then
-        // not held against the verification.
+        // A gateway's page or an unknown code. Ten of them in a row are an outage, and then do not
+        // count against the verification.
         ErrorClass::BadRequest | ErrorClass::Unreadable
             if failures >= schedule.unreadable_tries && !breaker_open =>
         {
@@ -440,7 +435,7 @@ mod tests {
                 consequence.next.state.is_none() && consequence.next.closed && !consequence.decide
             );
         }
-        // Nothing new is nothing to decide upon.
+        // The same evidence is not decided again.
         for closed in [true, false] {
             let quiet = Claimed { wanted: Wanted::Links { closed }, ..claimed(0, 0) };
             for status in [1, 7] {
@@ -450,7 +445,7 @@ mod tests {
                 assert_eq!((consequence.next.due_in, consequence.decide), (None, false));
             }
         }
-        // Somebody who had failed has passed meanwhile.
+        // The person had failed and has passed meanwhile.
         let open = Claimed { wanted: Wanted::Links { closed: false }, ..claimed(0, 0) };
         let consequence = consequence(&schedule(), &open, CallOutcome::Status(1), 0.5, false);
         assert!(

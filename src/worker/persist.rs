@@ -1,4 +1,4 @@
-//! Writes what came of a fetch, under the fencing token of its claim.
+//! Writes the outcome of a fetch, under the fencing token of its claim.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Logs and counts what came of a fetch.
+//! Logs and counts the outcome of a fetch.
 
 use std::time::Duration;
 

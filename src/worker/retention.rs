@@ -1,32 +1,32 @@
-//! The retention clocks: persons, images and callbacks go when their time is over, a few at a time.
-//! One process at a time does it for all; what it does is judged again by the statement that does
-//! it, so doing it twice is doing it once.
+//! Retention: deletes persons, images and callbacks that are older than configured, in batches.
+//!
+//! One process at a time works on each kind, under a lease. Every deletion checks the age once more
+//! in its own statement, so two processes that overlap do no harm.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use super::context::Worker;
-use crate::domain::ids::{LeaseToken, earliest};
+use super::leases::Leases;
+use crate::domain::ids::earliest;
 use crate::store;
 use crate::store::audit::AuditContext;
-use crate::store::retention::{OldPage, RetentionClock};
+use crate::store::retention::{self, OldPage, Pass, RetentionClock};
 
-/// Verifications looked at by one statement.
-const LOOKED: i64 = 5000;
-/// What goes between two renewals of the lease.
+/// Verifications that one statement examines.
+const EXAMINED: i64 = 5000;
+/// Deletions between two writes of the progress.
 const BATCH: i64 = 100;
-/// Most batches of one round: upkeep must not take a database for itself.
+/// Most batches of one round: upkeep must leave the database to others.
 const BATCHES: usize = 100;
-/// How long a pass is somebody's.
-const LEASE: Duration = Duration::from_mins(1);
-/// Distance of two passes over everything old enough: some were spared because of a late callback.
+/// Between two passes over everything old enough. A pass spares verifications with a late callback.
 const PASS_EVERY: Duration = Duration::from_hours(1);
 
 impl Worker {
-    /// One round of every clock that is set; says what went.
-    pub(super) async fn retain(&self) -> store::Result<()> {
+    /// One round for every kind of data with a configured age.
+    pub(super) async fn retain(&self, leases: &Leases) -> store::Result<()> {
         let settings = &self.settings;
         let clocks = [
             (RetentionClock::Persons, settings.keep_persons),
@@ -36,63 +36,77 @@ impl Worker {
         let mut outcome = Ok(());
         for (clock, keep) in clocks {
             let Some(cutoff) = before(self.clock.now(), keep) else { continue };
-            let token: LeaseToken = self.ids.next(self.clock.now());
-            let Some(after) = self.store.retention().take_pass(clock, LEASE, token).await? else {
-                continue;
-            };
-            let round = self.round(clock, cutoff, token, after).await;
-            // One clock that stands still does not hold up the next.
-            let rest = round.as_ref().is_ok_and(|whole| *whole).then_some(PASS_EVERY);
-            let left = self.store.retention().leave_pass(clock, token, rest).await;
-            outcome = outcome.and(round.map(drop)).and(left);
+            // One that fails does not hold up the next.
+            outcome = outcome.and(self.continue_pass(clock, cutoff, leases).await);
         }
         outcome
     }
 
-    /// `true`: the pass has come to its end.
-    async fn round(
+    async fn continue_pass(
         &self,
         clock: RetentionClock,
         cutoff: OffsetDateTime,
-        token: LeaseToken,
-        mut after: Uuid,
-    ) -> store::Result<bool> {
-        let mut gone = 0;
-        let mut end = false;
+        leases: &Leases,
+    ) -> store::Result<()> {
+        let claimed_at = Instant::now();
+        let token = self.ids.next(self.clock.now());
+        let claim = self.store.retention().claim(clock, leases.length(), token).await?;
+        let Some(mut pass) = claim else { return Ok(()) };
+        let lease = leases.hold(&retention::LEASED, pass.lease(), claimed_at);
+        let Some(round) = lease.while_held(self.round(&mut pass, cutoff)).await else {
+            tracing::warn!(?clock, "retention lease lost: dropped");
+            return Ok(());
+        };
+        if matches!(round, Ok(true)) {
+            self.store.retention().finish(&pass, PASS_EVERY).await?;
+        } else {
+            self.store.retention().interrupt(&pass).await?;
+        }
+        round.map(drop)
+    }
+
+    /// `true`: the pass is complete.
+    async fn round(&self, pass: &mut Pass, cutoff: OffsetDateTime) -> store::Result<bool> {
+        let mut deleted = 0;
+        let mut is_complete = false;
         for _ in 0..BATCHES {
-            let (went, next) = match clock {
-                RetentionClock::Images => {
-                    let went = self.store.archiving().retire_images(cutoff, BATCH).await?;
-                    self.signals.task_is_due();
-                    // What is left is always at the beginning.
-                    (went, (went > 0).then_some(after))
-                }
-                RetentionClock::Persons | RetentionClock::Callbacks => {
-                    let page = self
-                        .store
-                        .retention()
-                        .older_than(cutoff, earliest(cutoff), after, LOOKED, BATCH)
-                        .await?;
-                    (self.go(clock, &page, cutoff).await?, page.next)
-                }
-            };
-            gone += went;
+            let (batch, next) = self.delete_batch(pass, cutoff).await?;
+            deleted += batch;
             let Some(next) = next else {
-                end = true;
+                is_complete = true;
                 break;
             };
-            after = next;
-            if !self.store.retention().go_on_with_pass(clock, LEASE, token, after).await? {
+            pass.after = next;
+            if !self.store.retention().advance(pass).await? {
                 break;
             }
         }
-        if gone > 0 {
-            tracing::info!(deleted = gone, ?clock, "retention: deleted");
+        if deleted > 0 {
+            let clock = pass.clock;
+            tracing::info!(deleted, ?clock, "retention: deleted");
         }
-        Ok(end)
+        Ok(is_complete)
     }
 
-    async fn go(
+    /// How much was deleted, and where the next batch begins; `None` at the end.
+    async fn delete_batch(
+        &self,
+        pass: &Pass,
+        cutoff: OffsetDateTime,
+    ) -> store::Result<(u64, Option<uuid::Uuid>)> {
+        if pass.clock == RetentionClock::Images {
+            let deleted = self.store.archiving().retire_images(cutoff, BATCH).await?;
+            self.signals.task_is_due();
+            // Deleted images leave the beginning to the next ones.
+            return Ok((deleted, (deleted > 0).then_some(pass.after)));
+        }
+        let retention = self.store.retention();
+        let page =
+            retention.older_than(cutoff, earliest(cutoff), pass.after, EXAMINED, BATCH).await?;
+        Ok((self.delete_old(pass.clock, &page, cutoff).await?, page.next))
+    }
+
+    async fn delete_old(
         &self,
         clock: RetentionClock,
         page: &OldPage,
@@ -102,21 +116,20 @@ impl Worker {
             let deleted = self.store.delete_callbacks_of(&page.old, cutoff).await?;
             return Ok(u64::try_from(deleted).unwrap_or(u64::MAX));
         }
-        let doing = AuditContext {
+        let audit = AuditContext {
             actor: "service".to_owned(),
             purpose: Some("retention.person_days".to_owned()),
             at: self.clock.now(),
         };
-        let mut forgotten = 0;
+        let mut erased = 0;
         for id in &page.old {
-            forgotten +=
-                u64::from(self.store.erasures().erase_if_older(*id, cutoff, &doing).await?);
+            erased += u64::from(self.store.erasures().erase_if_older(*id, cutoff, &audit).await?);
         }
-        Ok(forgotten)
+        Ok(erased)
     }
 }
 
-/// The moment before which things are too old to be kept.
+/// The time before which data is too old; `None`: it is kept.
 fn before(now: OffsetDateTime, keep: Option<Duration>) -> Option<OffsetDateTime> {
     now.checked_sub(keep?.try_into().ok()?)
 }

@@ -1,11 +1,11 @@
 //! Follow-up tasks: archiving and deleting images, backtests.
 
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::archiving::{self, Written};
 use super::backoff::millis;
 use super::context::Worker;
+use super::leases::Lease;
 use super::task_retry::{count_failure, retry_delay};
 use crate::causes::Cause;
 use crate::domain::ids::ResultId;
@@ -15,8 +15,8 @@ use crate::store::tasks::{Task, Work};
 use crate::traces;
 
 impl Worker {
-    /// Does one task, unless its lease is lost on the way.
-    pub(super) async fn work_on(&self, task: &Task, lost: &CancellationToken) {
+    /// Does one task, unless its lease is lost first.
+    pub(super) async fn work_on(&self, task: &Task, lease: &Lease) {
         // Outlives the work, which is dropped when the lease is lost.
         let written = Written::default();
         let done = async {
@@ -27,19 +27,15 @@ impl Worker {
                 }
                 Work::DeleteImages => self.delete_images(task).await,
                 Work::RetireImages(result) => self.retire_images(task, *result).await,
-                Work::Backtest => self.go_on_with_backtest(task).await,
+                Work::Backtest => self.continue_backtest(task).await,
             }
         };
-        let outcome = tokio::select! {
-            biased;
-            () = lost.cancelled() => {
-                tracing::warn!(verification = %task.verification, "task lease lost: dropped");
-                if let Err(error) = archiving::clean_up(self, task, &written).await {
-                    tracing::warn!(%error, verification = %task.verification, "cleanup failed");
-                }
-                return;
+        let Some(outcome) = lease.while_held(done).await else {
+            tracing::warn!(verification = %task.verification, "task lease lost: dropped");
+            if let Err(error) = archiving::clean_up(self, task, &written).await {
+                tracing::warn!(%error, verification = %task.verification, "cleanup failed");
             }
-            outcome = done => outcome,
+            return;
         };
         if let Err(error) = outcome {
             let wait = retry_delay(task.failures, self.ids.fraction());
@@ -49,12 +45,12 @@ impl Worker {
                 "task failed; rescheduled"
             );
             count_failure(&task.work);
-            if matches!(task.work, Work::Backtest) && self.gave_up_backtest(task).await {
+            if matches!(task.work, Work::Backtest) && self.ended_failing_backtest(task).await {
                 return;
             }
             // If even this fails, the lease ends and another claim tries again.
             if let Err(error) =
-                self.store.archiving().put_task_off(task, wait, self.clock.now()).await
+                self.store.archiving().reschedule(task, wait, self.clock.now()).await
             {
                 tracing::warn!(%error, cause = error.cause().code(), verification = %task.verification, "could not reschedule the task");
             }
@@ -64,8 +60,8 @@ impl Worker {
     async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
         let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
         let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
-        let swept = self.store.erasures().images_deleted(task, objects, late, at).await?;
-        tracing::info!(verification = %task.verification, objects, second_pass = ?swept, "images deleted");
+        let purged = self.store.erasures().images_deleted(task, objects, late, at).await?;
+        tracing::info!(verification = %task.verification, objects, second_pass = ?purged, "images deleted");
         Ok(())
     }
 
@@ -86,7 +82,7 @@ impl Worker {
     }
 }
 
-/// Why, where the database or the object store is the reason.
+/// The cause, where the database or the object store failed.
 fn cause_of(error: &anyhow::Error) -> Option<&'static str> {
     let of_store = error.downcast_ref::<crate::store::Error>().map(crate::store::Error::cause);
     let of_archive = || error.downcast_ref::<ArchiveError>().map(ArchiveError::cause);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::Worker;
+use super::leases::Leases;
 use crate::periodic::{self, Periodic};
 use crate::policies::past::{Pace, sample};
 use crate::store;
@@ -44,6 +45,7 @@ const EVERY: Duration = Duration::from_secs(15);
 /// The upkeep of one process, in rounds.
 struct Upkeep<'a> {
     worker: &'a Worker,
+    leases: &'a Leases,
     persons: Persons,
     /// When scores were compared last.
     drift: Option<Instant>,
@@ -58,7 +60,7 @@ impl Periodic for Upkeep<'_> {
             ("audit", worker.checkpoint_audit().await),
             ("erasures", worker.finish_erasures().await),
             ("coarsening", worker.coarsen_earlier_erasures().await),
-            ("retention", worker.retain().await),
+            ("retention", worker.retain(self.leases).await),
             ("persons", worker.count_persons(&mut self.persons).await),
             ("drift", worker.measure_drift(&mut self.drift).await),
         ];
@@ -74,8 +76,8 @@ impl Periodic for Upkeep<'_> {
 impl Worker {
     /// Runs until dropped. Several workers may do it at once: each step is done once, or twice with
     /// the same result.
-    pub(super) async fn keep_up(&self) {
-        let upkeep = Upkeep { worker: self, persons: Persons::default(), drift: None };
+    pub(super) async fn keep_up(&self, leases: &Leases) {
+        let upkeep = Upkeep { worker: self, leases, persons: Persons::default(), drift: None };
         periodic::repeat(&self.ids, upkeep).await;
     }
 
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_are_distributed_otherwise_set_off_the_alarm() {
+    fn changed_score_distribution_sets_off_the_alarm() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {

@@ -9,7 +9,7 @@ use super::context::Worker;
 use crate::periodic::{self, Periodic, Throttle};
 use crate::store;
 use crate::store::accounts::Breaker;
-use crate::store::looks::Invariant;
+use crate::store::metrics_queries::Invariant;
 
 /// Between two rounds.
 const EVERY: Throttle = Throttle::unlimited(Duration::from_secs(15));

@@ -313,26 +313,30 @@ async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
 async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopped() {
     use std::time::Duration;
     let steps = Steps::new().await;
-    let clock = verdict::store::retention::RetentionClock::Persons;
+    use verdict::store::retention::{Pass, RetentionClock};
+    let clock = RetentionClock::Persons;
     let (lease, hour) = (Duration::from_mins(1), Duration::from_hours(1));
     let (first, second, third) =
         (steps.ids.next(START), steps.ids.next(START), steps.ids.next(START));
     let store = &steps.store;
     let (nil, seen) = (uuid::Uuid::nil(), uuid::Uuid::from_u128(7));
-    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), Some(nil));
-    assert_eq!(store.retention().take_pass(clock, lease, second).await.unwrap(), None);
-    assert!(store.retention().go_on_with_pass(clock, lease, first, seen).await.unwrap());
+    let claim = async |token| store.retention().claim(clock, lease, token).await.unwrap();
+    let pass = |token, after| Pass { clock, token, after };
+    assert_eq!(claim(first).await, Some(pass(first, nil)));
+    assert_eq!(claim(second).await, None);
+    assert!(store.retention().advance(&pass(first, seen)).await.unwrap());
     steps.advance(61).await;
-    assert_eq!(store.retention().take_pass(clock, lease, second).await.unwrap(), Some(seen));
-    // Whoever had stood still meanwhile changes nothing.
-    assert!(!store.retention().go_on_with_pass(clock, lease, first, nil).await.unwrap());
-    store.retention().leave_pass(clock, first, Some(hour)).await.unwrap();
-    store.retention().leave_pass(clock, second, None).await.unwrap();
-    assert_eq!(store.retention().take_pass(clock, lease, third).await.unwrap(), Some(seen));
-    store.retention().leave_pass(clock, third, Some(hour)).await.unwrap();
-    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), None);
+    assert_eq!(claim(second).await, Some(pass(second, seen)));
+    // A process that was frozen meanwhile changes nothing.
+    assert!(!store.retention().advance(&pass(first, nil)).await.unwrap());
+    assert!(!store.retention().finish(&pass(first, nil), hour).await.unwrap());
+    assert!(!store.retention().interrupt(&pass(first, nil)).await.unwrap());
+    assert!(store.retention().interrupt(&pass(second, seen)).await.unwrap());
+    assert_eq!(claim(third).await, Some(pass(third, seen)));
+    assert!(store.retention().finish(&pass(third, seen), hour).await.unwrap());
+    assert_eq!(claim(first).await, None);
     steps.advance(3601).await;
-    assert_eq!(store.retention().take_pass(clock, lease, first).await.unwrap(), Some(nil));
+    assert_eq!(claim(first).await, Some(pass(first, nil)));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::harness::{
 };
 use verdict::domain::ids::VerificationId;
 use verdict::domain::image::ImageKind;
-use verdict::store::archiving::Then;
+use verdict::store::archiving::TaskOutcome;
 use verdict::store::audit::AuditContext;
 use verdict::store::erasure::Swept;
 use verdict::store::images::{Fate, SettledImage};
@@ -500,7 +500,7 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
     };
     let settler = Arc::clone(&steps);
     let settling = tokio::spawn(async move {
-        settler.store.archiving().settle_images(&task, &[image], Then::Done, START).await
+        settler.store.archiving().settle_images(&task, &[image], TaskOutcome::Done, START).await
     });
     wait_for_a_lock(&steps.look, 1).await;
     let doing = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: START };
@@ -802,7 +802,7 @@ async fn links_that_live_come_before_those_that_were_asked_for_again() {
     .unwrap();
     let claim =
         steps.store.tasks().claim_tasks(1, lease, takes, steps.ids.next(START)).await.unwrap();
-    let then = Then::AskAgain(Duration::ZERO);
+    let then = TaskOutcome::RefreshLinks(Duration::ZERO);
     assert!(
         steps.store.archiving().settle_images(&claim.tasks[0], &[], then, START).await.unwrap()
     );
@@ -820,7 +820,7 @@ async fn links_that_live_come_before_those_that_were_asked_for_again() {
     }
     steps.advance(61).await;
     let waits: fn(&verdict::store::tasks::Task) -> bool =
-        |task| matches!(task.work, verdict::store::tasks::Work::Archive { asked_again: true, .. });
+        |task| matches!(task.work, verdict::store::tasks::Work::Archive { awaits_links: true, .. });
     let claim =
         steps.store.tasks().claim_tasks(8, lease, takes, steps.ids.next(START)).await.unwrap();
     let order: Vec<bool> = claim.tasks.iter().map(waits).collect();

@@ -19,6 +19,7 @@ mod faults;
 mod fetching;
 mod guarding;
 mod images;
+mod leases;
 mod listing;
 mod migrations;
 mod observing;

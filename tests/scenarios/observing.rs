@@ -6,7 +6,7 @@ use std::path::Path;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use verdict::app::Role;
-use verdict::store::looks::Invariant;
+use verdict::store::metrics_queries::Invariant;
 
 use crate::harness::{
     Collector, Options, Process, Setting, attribute, callback, eventually, new_database, now,

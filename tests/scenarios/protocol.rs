@@ -17,8 +17,9 @@ use verdict::store::Store;
 use verdict::store::accounts::Breaker;
 use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::{Accepted, Incoming};
-use verdict::store::claims::{Claim, ClaimLimits, Claimed, DuePosition};
+use verdict::store::claims::{self, Claim, ClaimLimits, Claimed, DuePosition};
 use verdict::store::completions::{Completion, NewResult, NextStep, Written};
+use verdict::store::lease::LeaseKey;
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
 const WINDOW: Duration = Duration::from_mins(40);
@@ -135,9 +136,9 @@ async fn a_worker_that_overslept_changes_nothing() {
     let owner = bench.claim().await.remove(0);
 
     assert_eq!(bench.complete(&overslept, done()).await, Written::Fenced);
-    let held = [(overslept.id, overslept.lease_token)];
-    assert!(bench.store.renew(&held, LEASE).await.unwrap().is_empty());
-    assert_eq!(bench.store.release(&held).await.unwrap(), 0);
+    let (leases, held) = (bench.store.leases(), [overslept.lease()]);
+    assert!(leases.renew(&claims::LEASED, &held, LEASE).await.unwrap().is_empty());
+    assert_eq!(leases.release(&claims::LEASED, &held).await.unwrap(), 0);
     assert_eq!(bench.state(owner.id).await, State::Pending);
     assert_eq!(bench.complete(&owner, done()).await, Written::Committed);
     assert_eq!(bench.complete(&owner, done()).await, Written::Fenced);
@@ -182,12 +183,12 @@ async fn a_renewed_lease_lasts_and_a_released_row_is_free_at_once() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let claimed = bench.claim().await.remove(0);
-    let held = [(claimed.id, claimed.lease_token)];
+    let (leases, held) = (bench.store.leases(), [claimed.lease()]);
     bench.database.shift_clock(4).await;
-    assert_eq!(bench.store.renew(&held, LEASE).await.unwrap(), [claimed.id]);
+    assert_eq!(leases.renew(&claims::LEASED, &held, LEASE).await.unwrap(), [claimed.id.0]);
     bench.database.shift_clock(8).await;
     assert!(bench.claim().await.is_empty());
-    assert_eq!(bench.store.release(&held).await.unwrap(), 1);
+    assert_eq!(leases.release(&claims::LEASED, &held).await.unwrap(), 1);
     assert_eq!(bench.claim().await.len(), 1);
 }
 
@@ -446,8 +447,7 @@ async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
     for n in 0..64 {
         bench.accept(&format!("x{n}")).await;
     }
-    let held: Vec<(VerificationId, LeaseToken)> =
-        bench.claim().await.iter().map(|row| (row.id, row.lease_token)).collect();
+    let held: Vec<LeaseKey> = bench.claim().await.iter().map(Claimed::lease).collect();
     assert_eq!(held.len(), 64);
     let mut tasks = Vec::new();
     for task in 0..6_usize {
@@ -456,7 +456,9 @@ async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
         tasks.push(tokio::spawn(async move {
             for round in 0..20 {
                 if task % 2 == 0 {
-                    assert_eq!(bench.store.renew(&held, LEASE).await.unwrap().len(), 64);
+                    let leases = bench.store.leases();
+                    let renewed = leases.renew(&claims::LEASED, &held, LEASE).await.unwrap();
+                    assert_eq!(renewed.len(), 64);
                 } else {
                     let batch = (0..64)
                         .map(|n| {
@@ -728,18 +730,18 @@ async fn a_claim_looks_from_where_it_is_told_and_says_how_far_it_has_seen() {
             .unwrap();
     // Cut short by its hands: seen to the last one taken, and whatever is older is left alone.
     let cut = bench.claim_since(Some(due[1]), 1000.0, 100.0, 1).await;
-    assert_eq!((cut.rows[0].biz_id.as_str(), cut.seen_to), ("b", Some(due[1])));
+    assert_eq!((cut.rows[0].biz_id.as_str(), cut.claimed_to), ("b", Some(due[1])));
     // Everything taken: seen to the present.
-    let rest = bench.claim_since(cut.seen_to, 1000.0, 100.0, 100).await;
+    let rest = bench.claim_since(cut.claimed_to, 1000.0, 100.0, 100).await;
     assert_eq!((rest.rows[0].biz_id.as_str(), rest.rows.len()), ("c", 1));
-    assert!(rest.seen_to.unwrap() > due[2]);
+    assert!(rest.claimed_to.unwrap() > due[2]);
     // Nothing since: seen to the present too.
-    let none = bench.claim_since(rest.seen_to, 1000.0, 100.0, 100).await;
-    assert!(none.rows.is_empty() && none.seen_to > rest.seen_to);
-    // A look at everything finds what was passed over.
+    let none = bench.claim_since(rest.claimed_to, 1000.0, 100.0, 100).await;
+    assert!(none.rows.is_empty() && none.claimed_to > rest.claimed_to);
+    // A search of all rows finds those that were passed over.
     assert_eq!(bench.claim().await[0].biz_id, "a");
     // Without budget nobody looked.
     bench.accept("d").await;
     bench.store.accounts().pause("a", Duration::from_mins(1)).await.unwrap();
-    assert_eq!(bench.claim_at(1000.0, 1.0, 100).await.seen_to, None);
+    assert_eq!(bench.claim_at(1000.0, 1.0, 100).await.claimed_to, None);
 }

@@ -16,8 +16,9 @@ use verdict::domain::ids::LeaseToken;
 use verdict::domain::verification::{State, Verification};
 use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::Accepted;
-use verdict::store::claims::Claimed;
+use verdict::store::claims::{self, Claimed};
 use verdict::store::completions::{Completion, Written};
+use verdict::store::lease::LeaseKey;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -299,10 +300,10 @@ impl Model {
     async fn renew(&mut self, steps: &Steps, worker: usize) -> Outcome {
         let until = steps.now() + LEASE.as_secs().cast_signed();
         let mine = held(&self.workers[worker].claims);
-        let mut renewed = steps.store.renew(&mine, LEASE).await.unwrap();
+        let mut renewed = steps.store.leases().renew(&claims::LEASED, &mine, LEASE).await.unwrap();
         let mut expected = Vec::new();
-        for (id, token) in mine {
-            let row = self.rows.get_mut(&id.0).unwrap();
+        for LeaseKey { id, token } in mine {
+            let row = self.rows.get_mut(&id).unwrap();
             if row.is_held_with(token) {
                 row.lease = Some((token.0, until));
                 expected.push(id);
@@ -316,10 +317,10 @@ impl Model {
 
     async fn release(&mut self, steps: &Steps, worker: usize) -> Outcome {
         let mine = held(&std::mem::take(&mut self.workers[worker].claims));
-        let released = steps.store.release(&mine).await.unwrap();
+        let released = steps.store.leases().release(&claims::LEASED, &mine).await.unwrap();
         let mut expected = 0;
-        for (id, token) in mine {
-            let row = self.rows.get_mut(&id.0).unwrap();
+        for LeaseKey { id, token } in mine {
+            let row = self.rows.get_mut(&id).unwrap();
             if row.is_held_with(token) {
                 row.lease = None;
                 expected += 1;

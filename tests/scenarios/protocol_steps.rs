@@ -37,6 +37,7 @@ use crate::harness::{Proxy, READY_FOR_QUERY};
 use verdict::domain::ids::LeaseToken;
 use verdict::domain::verification::{State, Verification};
 use verdict::store::callbacks::Accepted;
+use verdict::store::claims;
 use verdict::store::completions::{Completion, Written};
 use verdict::store::{Error, Result};
 
@@ -422,33 +423,34 @@ async fn renewing_fails_and_is_repeated() {
     let answer = steps.accept_new(&message).await;
     let claimed = steps.claim(10).await.unwrap();
     let (mine, token) = (held(&claimed), claimed[0].lease_token);
-    let renew = || steps.store.renew(&mine, LEASE);
+    let renew = || steps.store.leases().renew(&claims::LEASED, &mine, LEASE);
 
     steps.advance(2).await;
     assert_passing(&losing(&proxy, &bytes(&token), 2, renew()).await);
     assert_eq!(holder(&steps.look, answer.id).await, Some((token.0, 5)), "not renewed");
     let renewed = losing(&proxy, &bytes(&token), 1, renew()).await.unwrap();
-    assert_eq!(renewed, [answer.id]);
+    assert_eq!(renewed, [answer.id.0]);
     assert_eq!(holder(&steps.look, answer.id).await, Some((token.0, 7)));
 
     steps.advance(2).await;
     assert_passing(&losing_the_answer(&proxy, &bytes(&token), 2, renew()).await);
     assert_eq!(holder(&steps.look, answer.id).await, Some((token.0, 9)), "renewed all the same");
     let renewed = losing_the_answer(&proxy, &bytes(&token), 1, renew()).await.unwrap();
-    assert_eq!(renewed, [answer.id], "a repeat is still told that it holds it");
+    assert_eq!(renewed, [answer.id.0], "a repeat is still told that it holds it");
 
     // Ended, but nobody wanted it meanwhile: still its own.
     steps.advance(6).await;
-    assert_eq!(renew().await.unwrap(), [answer.id]);
+    assert_eq!(renew().await.unwrap(), [answer.id.0]);
     steps.advance(5).await;
     let successor = steps.claim(10).await.unwrap();
     let lease = holder(&steps.look, answer.id).await;
     steps.advance(1).await;
-    assert_eq!(renew().await.unwrap(), [], "it is somebody else's");
+    assert!(renew().await.unwrap().is_empty(), "it is somebody else's");
     assert_eq!(holder(&steps.look, answer.id).await, lease, "and not lengthened for him");
     let written = steps.complete(&[steps.answered(&successor[0], Answer::Passed)]).await;
     assert_eq!(written.unwrap(), [Written::Committed]);
-    assert_eq!(steps.store.renew(&held(&successor), LEASE).await.unwrap(), [], "all done");
+    let renewed = steps.store.leases().renew(&claims::LEASED, &held(&successor), LEASE).await;
+    assert!(renewed.unwrap().is_empty(), "all done");
     steps.assert_done(&[(message, answer)]).await;
 }
 
@@ -460,7 +462,7 @@ async fn releasing_fails_and_is_repeated() {
     let mut claimed = steps.claim(10).await.unwrap();
     for times in ONCE_AND_TWICE {
         let (mine, token) = (held(&claimed), claimed[0].lease_token);
-        let release = || steps.store.release(&mine);
+        let release = || steps.store.leases().release(&claims::LEASED, &mine);
         let lost = losing(&proxy, &bytes(&token), 2, release()).await;
         assert_passing(&lost);
         assert_eq!(holder(&steps.look, answer.id).await.unwrap().0, token.0, "not released");
@@ -476,7 +478,8 @@ async fn releasing_fails_and_is_repeated() {
         assert_eq!(release().await.unwrap(), 0, "it is the successor's now");
         assert_eq!(holder(&steps.look, answer.id).await, lease);
     }
-    assert_eq!(steps.store.release(&held(&claimed)).await.unwrap(), 1);
+    let released = steps.store.leases().release(&claims::LEASED, &held(&claimed)).await;
+    assert_eq!(released.unwrap(), 1);
     steps.successor_finishes().await;
     steps.assert_done(&[(message, answer)]).await;
 }

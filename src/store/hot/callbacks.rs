@@ -158,7 +158,7 @@ impl Store {
                 at: batch[*index].received_at,
             })
             .collect();
-        let any = !claimants.is_empty() && self.assign_owners(&claimants).await?;
+        let any = !claimants.is_empty() && self.owners().assign(&claimants).await?;
         Ok(if any { refused } else { Vec::new() })
     }
 

@@ -1,8 +1,4 @@
-//! The claim/lease/fence protocol.
-//!
-//! A claim gives a row a fresh token and a time; whoever writes about the row must still hold the
-//! token. A worker that was killed loses its lease when it runs out; one that was frozen finds its
-//! token gone and changes nothing.
+//! Claims of verifications: a lease (`store/lease.rs`) on due rows, and budget for exactly those.
 
 use std::time::Duration;
 
@@ -14,17 +10,18 @@ use uuid::Uuid;
 use super::past::Past;
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::trace::TraceParent;
+use crate::store::lease::{LeaseKey, Leased};
 use crate::store::statements::{Execute, statements};
 use crate::store::{Error, Result, Store};
 
-/// One leased verification: everything needed to ask about it without another look.
+/// Leases on verifications.
+pub const LEASED: Leased = Leased { kind: "verification", renew, release };
+
+/// One leased verification: everything that a fetch needs, without another query.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// Its id.
     pub id: VerificationId,
-    /// Scene.
     pub biz_type: String,
-    /// Task.
     pub biz_id: String,
     /// The fencing token of this claim.
     pub lease_token: LeaseToken,
@@ -32,19 +29,17 @@ pub struct Claimed {
     pub attempt: i32,
     /// Failed attempts in a row before this one.
     pub failures: i32,
-    /// Answers −1 or 0 since the last callback.
+    /// Results with status −1 or 0 since the last callback.
     pub polls: i32,
     /// Callbacks accepted so far: a larger number at completion means that a new one arrived.
     pub callbacks: i32,
     /// Other counts for the evidence.
     pub past: Past,
-    /// Whether verifications of the same reference began before it, whoever's they are.
     pub reference: ReferenceUse,
-    /// The time for unfinished ones has run out.
+    /// The time limit of unfinished verifications has passed.
     pub overdue: bool,
-    /// The newest answer about it refused us: credentials, permission or clock.
+    /// The newest result is a refusal: credentials, permission or clock.
     pub refused_before: bool,
-    /// A new answer, or only new links.
     pub wanted: Wanted,
     /// The wrapped data key (id of its wrapping key, bytes), if it has one already.
     pub data_key: Option<(String, Vec<u8>)>,
@@ -52,12 +47,18 @@ pub struct Claimed {
     pub trace: Option<TraceParent>,
 }
 
-/// Earlier use of a verification's reference, as the claim saw it.
+impl Claimed {
+    pub fn lease(&self) -> LeaseKey {
+        LeaseKey { id: self.id.0, token: self.lease_token }
+    }
+}
+
+/// Earlier use of a verification's reference, by any source, as the claim saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceUse {
-    /// It has none.
+    /// It has no reference.
     None,
-    /// None began before it under this one.
+    /// No verification with this reference began before it.
     First,
     /// Some did.
     Later,
@@ -66,31 +67,31 @@ pub enum ReferenceUse {
 /// The data that a call should fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// An answer.
+    /// A result.
     Answer,
-    /// Links that live: nobody waits for an answer.
+    /// Valid links: nobody waits for a result.
     Links {
-        /// The provider has said 1 before.
+        /// The provider has answered status 1 before.
         closed: bool,
     },
 }
 
-/// The answer of one claim.
+/// The outcome of one claim.
 #[derive(Debug)]
 pub struct Claim {
     /// Leased rows, oldest due first.
     pub rows: Vec<Claimed>,
-    /// The budget or the breaker, not a lack of work, was the limit: worth trying again after this.
+    /// Budget or breaker limited the claim, not a lack of work: worth trying again after this.
     pub wait: Option<Duration>,
-    /// When the next row falls due that is not due yet.
+    /// Until the next row falls due that is not due yet.
     pub next_due: Option<Duration>,
     /// The breaker is open, and `rows` holds at most the one that probes.
     pub breaker_open: bool,
-    /// Passing faults of the account on record: a good answer must clear them.
+    /// Transient faults of the account are on record: a good result must clear them.
     pub faults_on_record: bool,
     /// Every row that fell due between `due_since` and this time is leased, except rows that were
     /// being written during the claim. `None`: not checked.
-    pub seen_to: Option<OffsetDateTime>,
+    pub claimed_to: Option<OffsetDateTime>,
 }
 
 /// Limits of one claim.
@@ -108,36 +109,31 @@ pub struct ClaimLimits<'a> {
     pub burst: f64,
     /// Distance of two probes while the breaker is open.
     pub probe_every: Duration,
-    /// Looks at what fell due since then, by the database's clock; `None`: at everything due.
+    /// Searches rows that fell due since then, by the database's clock; `None`: all due rows.
     pub due_since: Option<OffsetDateTime>,
-    /// These rows first, in this order, as far as they are due and nobody's; then by age. Empty: by
-    /// age.
+    /// These rows first, in this order, as far as they are due and free; then by age. Empty: by age.
     pub first: &'a [Uuid],
 }
 
-/// A place in the order in which claims go by age.
+/// A position in the order of age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DuePosition {
-    /// Due then.
     pub due_at: OffsetDateTime,
-    /// The row.
     pub id: Uuid,
 }
 
-/// A due row that nobody works on.
+/// A due row whose lease is free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueRow {
-    /// Where it stands.
     pub position: DuePosition,
-    /// The source it belongs to; empty where that is not known.
+    /// Empty where it is not known.
     pub source: String,
-    /// Its scene.
     pub scene: String,
 }
 
 impl Store {
-    /// Claims due rows and spends budget for exactly those, in one statement: a row in hand is a
-    /// call allowed now. `token` must be fresh.
+    /// Claims due rows and spends budget for exactly those, in one statement: a claimed row is a call
+    /// that is allowed now. `token` must be fresh.
     pub async fn claim(&self, limits: &ClaimLimits<'_>, token: LeaseToken) -> Result<Claim> {
         // Not repeated on a broken connection: the first may have happened; its rows come back
         // when their lease ends.
@@ -155,35 +151,33 @@ impl Store {
             breaker_open: account.breaker_open,
             faults_on_record: account.faults_on_record,
             // In turn, what is older than the rows claimed may still be due.
-            seen_to: if limits.first.is_empty() { account.seen_to } else { None },
+            claimed_to: if limits.first.is_empty() { account.claimed_to } else { None },
             rows: claimed.collect::<Result<_>>()?,
         };
-        self.look_again_for_keys(&mut claim.rows).await?;
+        self.reload_missing_keys(&mut claim.rows).await?;
         Ok(claim)
     }
 
     /// When the oldest row fell due that is due now, leased or not. None is older than
     /// `from`; `None`: that is not known.
     pub async fn oldest_due(&self, from: Option<OffsetDateTime>) -> Result<Option<OffsetDateTime>> {
-        // A walk along the index of due rows to the first one that lives.
         self.once(oldest_due(from).fetch_optional(&self.pool)).await
     }
 
-    /// The next due rows that nobody works on, in the order of their age, and the time by the
+    /// The next due rows whose lease is free, in the order of their age, and the time by the
     /// database's clock.
     pub async fn due_after(
         &self,
         from: DuePosition,
         most: usize,
     ) -> Result<(Vec<DueRow>, OffsetDateTime)> {
-        // A walk along the index of due rows, from where the one before ended.
         let rows = self
             .once(
                 due_after(from.due_at, from.id, i64::try_from(most).unwrap_or(i64::MAX))
                     .fetch_all(&self.pool),
             )
             .await?;
-        let first = rows.first().ok_or(Error::Inconsistent("a walk answers with no row"))?;
+        let first = rows.first().ok_or(Error::Inconsistent("a scan answers with no row"))?;
         let now = first.try_get("now_at")?;
         let found =
             rows.iter().map(due_row).filter_map(Result::transpose).collect::<Result<_>>()?;
@@ -191,11 +185,11 @@ impl Store {
     }
 
     /// A claim that waited for the account's row sees rows as they are now but joins keys as they
-    /// were when it began; a first answer may have been written in between. A second key for the
-    /// same verification would be refused, and the answer with it.
-    async fn look_again_for_keys(&self, rows: &mut [Claimed]) -> Result<()> {
-        let unsure = |row: &&mut Claimed| row.attempt > 1 && row.data_key.is_none();
-        let ids: Vec<Uuid> = rows.iter_mut().filter(unsure).map(|row| row.id.0).collect();
+    /// were when it began; a first result may have been written in between. A second key for the
+    /// same verification would be refused, and the result with it.
+    async fn reload_missing_keys(&self, rows: &mut [Claimed]) -> Result<()> {
+        let may_have_one = |row: &&mut Claimed| row.attempt > 1 && row.data_key.is_none();
+        let ids: Vec<Uuid> = rows.iter_mut().filter(may_have_one).map(|row| row.id.0).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -209,22 +203,7 @@ impl Store {
         Ok(())
     }
 
-    /// Lengthens the leases of these claims; answers with those still held.
-    pub async fn renew(
-        &self,
-        held: &[(VerificationId, LeaseToken)],
-        lease: Duration,
-    ) -> Result<Vec<VerificationId>> {
-        let (ids, tokens) = split(held);
-        // Only who holds the token may renew; losing it on a crash of
-        // Postgres is harmless, so it needs no fsync. Rows are locked in the order in which accept
-        // touches them, so that the two cannot deadlock.
-        let rows: Vec<Uuid> =
-            self.run(|| renew(&ids, &tokens, lease.as_secs_f64()).fetch_all(&self.pool)).await?;
-        Ok(rows.into_iter().map(VerificationId).collect())
-    }
-
-    /// Puts a claim off without a result, for the case that its completion cannot be written: one
+    /// Reschedules a claim without a result, for the case that its completion cannot be written: one
     /// small statement, which does not share the completion's mistake. `false`: the lease was lost.
     pub async fn reschedule(
         &self,
@@ -233,24 +212,7 @@ impl Store {
         due_in: Duration,
         failures: i32,
     ) -> Result<bool> {
-        // Fenced like every write of a worker.
-        self.run(|| async {
-            reschedule(id.0, token.0, due_in.as_secs_f64(), failures)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected() == 1)
-        })
-        .await
-    }
-
-    /// Gives claims back without a result, due as before: for a graceful stop.
-    pub async fn release(&self, held: &[(VerificationId, LeaseToken)]) -> Result<u64> {
-        let (ids, tokens) = split(held);
-        // Fenced like every write of a worker; locks in accept's order.
-        self.run(|| async {
-            release(&ids, &tokens).execute(&self.pool).await.map(|done| done.rows_affected())
-        })
-        .await
+        self.write_fenced(|| reschedule(id.0, token.0, due_in.as_secs_f64(), failures)).await
     }
 }
 
@@ -278,17 +240,13 @@ fn statement_of(limits: &ClaimLimits<'_>, token: LeaseToken) -> Execute {
     }
 }
 
-/// `None`: no row is due, and the only row tells the time.
+/// `None`: no row is due, and the only row holds the time.
 fn due_row(row: &PgRow) -> Result<Option<DueRow>> {
     let _: OffsetDateTime = row.try_get("now_at")?;
     let Some(id) = row.try_get("id")? else { return Ok(None) };
     let position = DuePosition { due_at: row.try_get("due_at")?, id };
     let (source, scene) = (row.try_get("source")?, row.try_get("biz_type")?);
     Ok(Some(DueRow { position, source, scene }))
-}
-
-fn split(held: &[(VerificationId, LeaseToken)]) -> (Vec<Uuid>, Vec<Uuid>) {
-    held.iter().map(|(id, token)| (id.0, token.0)).unzip()
 }
 
 /// The state of the account, repeated in every row of a claim.
@@ -299,10 +257,10 @@ struct AccountRow {
     next_due: Option<f64>,
     breaker_open: bool,
     faults_on_record: bool,
-    seen_to: Option<OffsetDateTime>,
+    claimed_to: Option<OffsetDateTime>,
 }
 
-/// `None`: nothing was claimed, and the only row says why.
+/// `None`: nothing was claimed, and the only row holds the reason.
 fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Option<Claimed>> {
     let Some(id) = row.try_get("id")? else { return Ok(None) };
     let key_id: Option<String> = row.try_get("key_id")?;
@@ -338,7 +296,7 @@ fn claim_row(row: &PgRow) -> Result<(AccountRow, Option<Claimed>)> {
     Ok((AccountRow::from_row(row)?, claimed(row, LeaseToken(Uuid::nil()))?))
 }
 
-/// One that cannot be read is none: no work fails for a trace.
+/// A trace that cannot be parsed is ignored: no work fails for it.
 pub(in crate::store) fn trace_of(row: &PgRow) -> Result<Option<TraceParent>> {
     Ok(row.try_get::<Option<&str>, _>("trace_parent")?.and_then(TraceParent::parse))
 }
@@ -400,6 +358,7 @@ statements! {
         "select verification_id, key_id, wrapped from data_keys
          where verification_id = any($1)";
 
+    /// Locks rows in the order in which accepting touches them, so that the two cannot deadlock.
     scalar renew(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Uuid =
         "with durability as materialized (
              select set_config('synchronous_commit', 'off', true)
@@ -422,6 +381,7 @@ statements! {
              lease_token = null, lease_until = null
          where id = $1 and lease_token = $2";
 
+    /// In the same order.
     execute release(ids: &[Uuid], tokens: &[Uuid]) =
         "with held as (
              select v.id, t.token

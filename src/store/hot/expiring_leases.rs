@@ -63,7 +63,7 @@ impl Store {
 }
 
 statements! {
-    /// A walk along the index of due rows. There is no index on `lease_until`: with one, claims and
+    /// Reads the index of due rows in order. There is no index on `lease_until`: with one, claims and
     /// renewals would no longer be heap-only updates. The last row of a full step is returned too,
     /// because the next step begins after it.
     row scan(due_at: OffsetDateTime, id: Uuid, within: f64, most: i64) -> Scanned =

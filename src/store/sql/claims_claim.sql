@@ -87,7 +87,7 @@ select c.*,
     end as wait,
     case when w.breaker is null or w.breaker = 'closed' and taken.n < w.allowed then verdict_now()
          when w.breaker = 'closed' then taken.latest
-    end as seen_to
+    end as claimed_to
 from taken left join allowance w on true
 left join claimed c on true
 left join lateral (

@@ -2,8 +2,8 @@
 with durability as materialized (
     select set_config('synchronous_commit', 'off', true)
 ), due as materialized (
-    -- Two windows: however many wait for an answer of the provider, they do
-    -- not hide links that live.
+    -- Two windows: tasks that wait for new links, however many, do not hide
+    -- links that are still valid.
     (select id, deadline from tasks, durability
      where asked_again_at is null and kind <> 'backtest' and due_at <= verdict_now()
         and (lease_until is null or lease_until <= verdict_now())
@@ -26,8 +26,8 @@ with durability as materialized (
     where t.id = any (array(select id from next))
     returning t.*
 )
-select c.id, c.kind, c.verification_id, c.links, c.person, c.minted,
-    c.failures, c.asked_again_at is not null as asked_again,
+select c.id, c.kind, c.verification_id, c.links, c.person, c.minted as link_refreshes,
+    c.failures, c.asked_again_at is not null as awaits_links,
     c.deadline <= verdict_now()
         or c.deadline <= verdict_now() + make_interval(secs => $5)
         and c.created_at < verdict_now() - make_interval(secs => $5)

@@ -22,8 +22,9 @@ use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::Verification;
 use verdict::store::callbacks::{Accepted, Incoming};
-use verdict::store::claims::{ClaimLimits, Claimed};
+use verdict::store::claims::{self, ClaimLimits, Claimed};
 use verdict::store::completions::{Completion, NewResult, Written};
+use verdict::store::lease::LeaseKey;
 use verdict::store::{Result, Store};
 use verdict::vault::{Key, KeyRing, Vault};
 use verdict::worker::backoff::Backoff;
@@ -219,8 +220,10 @@ impl Steps {
     /// Claims one, where time goes on, for longer than any test takes.
     pub async fn claim_for_ten_minutes(&self) -> Claimed {
         let claimed = self.claim(1).await.expect("claimed");
-        let renewed = self.store.renew(&held(&claimed), Duration::from_mins(10)).await;
-        assert_eq!(renewed.expect("renewed"), [claimed[0].id]);
+        let ten_minutes = Duration::from_mins(10);
+        let renewed =
+            self.store.leases().renew(&claims::LEASED, &held(&claimed), ten_minutes).await;
+        assert_eq!(renewed.expect("renewed"), [claimed[0].id.0]);
         claimed[0].clone()
     }
 
@@ -450,8 +453,8 @@ pub fn sealed_body(claimed: &Claimed) -> Vec<u8> {
 }
 
 /// Who a claim was made for: what a lease is held with.
-pub fn held(claimed: &[Claimed]) -> Vec<(VerificationId, LeaseToken)> {
-    claimed.iter().map(|claimed| (claimed.id, claimed.lease_token)).collect()
+pub fn held(claimed: &[Claimed]) -> Vec<LeaseKey> {
+    claimed.iter().map(Claimed::lease).collect()
 }
 
 /// Who holds it, and until when, in seconds since the beginning.

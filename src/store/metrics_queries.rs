@@ -1,8 +1,8 @@
-//! Looks into the tables for the metrics.
+//! Queries for the metrics.
 //!
-//! They may not cost much however large the tables are and however much in them is dead: each counts
-//! up to a limit along an index, and Postgres ends one that takes longer than a second all the same.
-//! Who looks remembers what was seen, and rests in proportion to what the look cost.
+//! Their cost does not depend on the size of the tables or on dead tuples: each counts along an index
+//! up to a limit. Postgres cancels one that takes longer than a second. Callers cache the answers, and
+//! pause in proportion to the time that a query took.
 
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, RawSql};
@@ -13,54 +13,53 @@ use super::{Error, Result, Store};
 /// Open work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct Backlog {
-    /// Due and in nobody's hands.
+    /// Due, and the lease is free.
     pub waiting: i64,
     /// Due and leased.
     pub leased: i64,
-    /// Age of the oldest due row.
+    /// Since the oldest due row fell due.
     pub oldest_seconds: f64,
     /// Pending among those that are due or will be.
     pub pending: i64,
-    /// Unfinished among them.
+    /// Unfinished among the same.
     pub unfinished: i64,
 }
 
 /// Due work of one source.
 #[derive(Clone, Debug, FromRow)]
 pub struct SourceBacklog {
-    /// The source; empty where it is not known.
+    /// Empty where it is not known.
     pub source: String,
     /// Due, among the 10,000 that have been due for longest.
     pub due: i64,
 }
 
-/// Tasks there are.
+/// Open follow-up tasks.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct TaskBacklog {
     /// Images still to be archived: results with links.
     pub archive: i64,
     /// Verifications whose objects are to be deleted.
     pub delete: i64,
-    /// Time until the nearest deadline, in seconds; negative: past it. Of links that were not
-    /// asked for again.
+    /// Seconds until the nearest deadline of links; negative: it has passed. Without tasks that wait
+    /// for new links.
     pub nearest_deadline: Option<f64>,
 }
 
-/// What must never be.
+/// An invariant that a query can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
-    /// Work that has been due for a minute is in somebody's hands, if calls are allowed.
+    /// Work that has been due for a minute is leased, if calls are allowed.
     DueWithoutOwner,
-    /// Every decision was made by a policy that is kept.
+    /// The policy of every decision is stored.
     DecisionWithoutPolicy,
-    /// What is decided has a decision.
+    /// Every decided verification has a decision.
     SettledWithoutDecision,
-    /// Links are followed, or new ones asked for, within a minute of their death.
+    /// Links are followed, or new ones requested, within a minute of their expiry.
     ImagePastDeadline,
 }
 
 impl Invariant {
-    /// All of them.
     pub const ALL: [Self; 4] = [
         Self::DueWithoutOwner,
         Self::DecisionWithoutPolicy,
@@ -68,7 +67,7 @@ impl Invariant {
         Self::ImagePastDeadline,
     ];
 
-    /// Its name in metrics and logs.
+    /// As in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DueWithoutOwner => "due-without-owner",
@@ -93,34 +92,30 @@ impl Invariant {
 pub struct MetricsQueries<'a>(&'a Store);
 
 impl Store {
-    /// Queries for the metrics.
     pub fn metrics_queries(&self) -> MetricsQueries<'_> {
         MetricsQueries(self)
     }
 }
 
 impl MetricsQueries<'_> {
-    /// What is open, and for how long the oldest has been due.
     pub async fn backlog(self) -> Result<Backlog> {
         self.count(backlog()).await
     }
 
-    /// How much of what is due belongs to which source.
     pub async fn source_backlogs(self) -> Result<Vec<SourceBacklog>> {
         self.count_all(source_backlogs()).await
     }
 
-    /// How many have failed.
+    /// Verifications that are dead letters.
     pub async fn failed(self) -> Result<i64> {
         self.count(failed()).await.map(|(failed,)| failed)
     }
 
-    /// What is to be done after answers.
     pub async fn task_backlog(self) -> Result<TaskBacklog> {
         self.count(task_backlog()).await
     }
 
-    /// How often this is violated, as far as one query can tell.
+    /// How many violations one query finds.
     pub async fn violations(self, invariant: Invariant) -> Result<i64> {
         self.count(invariant.query()).await.map(|(violations,)| violations)
     }
@@ -190,7 +185,7 @@ statements! {
              order by due_at limit 10000) as late
          where lease_until is null or lease_until <= verdict_now()";
 
-    // The newest: more than are made between two queries.
+    // The newest decisions: more than are made between two queries.
     limited decision_without_policy("1s") -> (i64,) =
         "select count(*) from (
              select policy_digest from decisions order by id desc limit 5000) as d
