@@ -200,11 +200,11 @@ fn api(
         None => (Sources::default(), None),
     };
     // Nothing is lost when it is dropped with the runtime: it only reads.
-    let (finding, _) = store.start_finding();
+    let (loader, _) = store.verifications().start_loader();
     let part = Parts {
         store: store.clone(),
         accepting,
-        finding,
+        loader,
         signals: signals.clone(),
         long_polls: LongPolls::new(long_polls::Limits {
             all: (limits.connections / 2).max(1),

@@ -27,7 +27,7 @@ pub async fn handler(
     let id = api.visible_verification(&caller, &id).await?;
     let decisions = api.store.results().decisions_of(id).await?;
     if decisions.is_empty() {
-        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     let mut views = Vec::with_capacity(decisions.len());
     for decision in decisions {

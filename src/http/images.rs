@@ -70,7 +70,7 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ImagesRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     let rows = api.store.images().images_of(id).await?;
     Ok(Json(ImagesView { items: rows.into_iter().map(ImageView::from).collect() }).into_response())
 }
@@ -112,7 +112,7 @@ pub async fn read(
         ));
     };
     let Some(found) = api.store.images().read_image(id, kind, &context).await? else {
-        let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),
             _ => Problem::no_image(),

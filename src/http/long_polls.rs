@@ -87,7 +87,7 @@ impl LongPolls {
         loop {
             let ids: Vec<VerificationId> = self.lock().by_verification.keys().copied().collect();
             if !ids.is_empty() {
-                match store.settled_among(&ids).await {
+                match store.verifications().settled_among(&ids).await {
                     Ok(settled) => self.notify(&settled),
                     Err(error) => {
                         tracing::warn!(%error, cause = error.cause().code(), "long-poll lookup failed");

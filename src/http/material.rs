@@ -87,7 +87,7 @@ pub async fn handler(
         Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
     })?;
     let Some(sealed) = api.store.material().read_material(id, &context).await? else {
-        let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),
             _ => Problem::no_material(),

@@ -64,7 +64,7 @@ use crate::policies::cache::PolicyCache;
 use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
-use crate::store::verifications::Finding;
+use crate::store::verifications::VerificationLoader;
 use crate::vault::Vault;
 use auth::ApiKeys;
 use long_polls::LongPolls;
@@ -96,7 +96,7 @@ pub struct Parts {
     /// Group commit of callbacks.
     pub accepting: Accepting,
     /// Loads verifications in groups.
-    pub finding: Finding,
+    pub loader: VerificationLoader,
     pub signals: Signals,
     pub long_polls: LongPolls,
     pub readiness: health::ReadinessCache,

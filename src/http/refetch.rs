@@ -53,7 +53,7 @@ pub async fn one(
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
     let context = optional_purpose(&api, &caller, &headers)?;
     let id = api.visible_verification(&caller, &id).await?;
-    let reopening = match api.store.closed_by_person(id).await? {
+    let reopening = match api.store.verifications().closed_by_person(id).await? {
         None => None,
         Some(decision) => {
             let second =
@@ -65,7 +65,8 @@ pub async fn one(
             Some(Reopening { decision, second })
         }
     };
-    let done = api.store.refetch(id, api.window, reopening.as_ref(), &context).await?;
+    let done =
+        api.store.verifications().refetch(id, api.window, reopening.as_ref(), &context).await?;
     let Refetched { verification, made_due } = done.ok_or_else(Problem::not_found)?;
     if verification.state == Standing::Erased {
         return Err(Problem::erased());

@@ -28,7 +28,7 @@ pub async fn handler(
     let id = api.visible_verification(&caller, &id).await?;
     let results = api.store.results().results_of(id).await?;
     if results.is_empty() {
-        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     etag::respond(&headers, &Page::whole(results.into_iter().map(ResultView::from)))
 }

@@ -109,7 +109,7 @@ pub async fn give(
     // A key revoked a moment ago must not decide, so the cached keys are not enough.
     api.keys.require_still(&headers, Scope::ReviewsWrite, Duration::ZERO).await?;
 
-    let found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     if found.state == Standing::Erased {
         return Err(Problem::erased());
     }
@@ -148,7 +148,7 @@ pub async fn give(
         metrics::counter!("verdict_decisions_total", "outcome" => outcome.as_str()).increment(1);
     }
     tracing::info!(verification = %id, key = %caller.key_id, outcome = outcome.as_str(), "review");
-    let now = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    let now = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     let view = ReviewedView {
         review_id,
         about,
@@ -177,7 +177,7 @@ pub async fn list(
     let context = require_purpose(&api, &caller, &headers)?;
     let reviews = api.store.reviews().read_reviews(id, &context).await?;
     if reviews.is_empty() {
-        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     let views = reviews.into_iter().map(|review| {
         let note = review_notes::open(&api, id, &review)?;

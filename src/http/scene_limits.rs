@@ -15,7 +15,7 @@ impl Api {
     ) -> Result<VerificationId, Problem> {
         let id: VerificationId = id.parse().map_err(|_| Problem::not_found())?;
         if caller.scenes.are_limited() {
-            let found = self.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+            let found = self.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
             if !caller.scenes.include(&found.biz_type) {
                 return Err(Problem::not_found());
             }

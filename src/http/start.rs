@@ -192,8 +192,11 @@ pub async fn handler(
     // The token's life begins with the provider's answer.
     let now = api.clock.now();
     let context = AuditContext { at: now, ..context };
-    let verification =
-        api.store.started(api.ids.next(now), &starting, source, TOKEN_LIVES, &context).await?;
+    let verification = api
+        .store
+        .verifications()
+        .started(api.ids.next(now), &starting, source, TOKEN_LIVES, &context)
+        .await?;
     let Some(verification) = verification else {
         not_refused(&api, &starting, source, now).await?;
         return Err(Problem::unavailable());
@@ -229,7 +232,12 @@ async fn not_refused(
     source: Option<&SourceAccess>,
     at: OffsetDateTime,
 ) -> Result<(), Problem> {
-    match api.store.start_refusal(&starting.biz_type, &starting.biz_id, source, at).await? {
+    match api
+        .store
+        .verifications()
+        .start_refusal(&starting.biz_type, &starting.biz_id, source, at)
+        .await?
+    {
         None => Ok(()),
         Some(StartRefusal::Erased) => Err(Problem::erased()),
         Some(StartRefusal::OtherSource) => Err(Problem::other_source()),

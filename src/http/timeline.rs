@@ -106,7 +106,7 @@ pub async fn handler(
     let id = api.visible_verification(&caller, &id).await?;
     let events = api.store.timeline().events_of(id).await?;
     if events.is_empty() {
-        api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     let items = in_causal_order(events).into_iter().map(EventView::from).collect();
     etag::respond(&headers, &TimelineView { verification_id: id, items })

@@ -59,7 +59,7 @@ pub async fn handler(
     let id = api.visible_verification(&caller, &id).await?;
 
     let waiter = (!wait.is_zero()).then(|| api.long_polls.enter(id, caller.key_id));
-    let mut found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+    let mut found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     // A settled verification is answered even when there are too many long polls.
     if let Some(waiter) = waiter.filter(|_| !found.state.is_settled()) {
         let mut waiter =
@@ -69,7 +69,7 @@ pub async fn handler(
             // A stopping process answers with the present state.
             () = api.stop.cancelled() => {}
         }
-        found = api.finding.submit(id).await??.ok_or_else(Problem::not_found)?;
+        found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
     etag::respond(&headers, &VerificationView::from(found))
 }

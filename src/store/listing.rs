@@ -70,7 +70,7 @@ impl Listing<'_> {
             .run(|| async { page(filter, before, limit).build().fetch_all(&self.0.pool).await })
             .await?;
         let mut page: Vec<Verification> = rows.iter().map(verification).collect::<Result<_>>()?;
-        self.0.explain_failures(page.iter_mut()).await?;
+        self.0.verifications().explain_failures(page.iter_mut()).await?;
         Ok(page)
     }
 

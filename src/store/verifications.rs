@@ -1,4 +1,4 @@
-//! Reading verifications, and having one asked about again.
+//! Reads verifications, starts and refetches one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -48,9 +48,9 @@ macro_rules! verification_columns {
 /// What [`verification`] reads, of a verification `v` and its decision `d`.
 pub(super) const COLUMNS: &str = columns!();
 
-/// Looks verifications up, many with one query: a query of its own for each costs a connection
-/// taken, checked and given back, which was most of the CPU of a read.
-pub type Finding = GroupCommit<VerificationId, Result<Option<Verification>>>;
+/// Reads verifications, many with one query. Each query takes, checks and returns a connection, which
+/// was most of the CPU of a read.
+pub type VerificationLoader = GroupCommit<VerificationId, Result<Option<Verification>>>;
 
 /// Most lookups of one query.
 const MAX_LOOKUPS: usize = 128;
@@ -58,9 +58,9 @@ const MAX_LOOKUPS: usize = 128;
 /// Why a verification cannot be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartRefusal {
-    /// The person was forgotten.
+    /// The person was erased.
     Erased,
-    /// It belongs to a source out of reach.
+    /// It belongs to a source that this one may not read.
     OtherSource,
 }
 
@@ -73,34 +73,43 @@ pub struct Reopening {
     pub second: Option<Second>,
 }
 
-/// What became of a refetch.
+/// The outcome of a refetch.
 #[derive(Clone, Debug)]
 pub struct Refetched {
-    /// As it is now.
     pub verification: Verification,
     /// `false`: it is erased, or a person has closed it and the refetch did not name that decision.
     pub made_due: bool,
 }
 
+/// Verifications with their current decisions.
+#[derive(Clone, Copy, Debug)]
+pub struct Verifications<'a>(&'a Store);
+
 impl Store {
-    /// Starts the lookups. A lookup's query always begins after it was asked for, so who reads
-    /// after a write sees it.
-    pub fn start_finding(&self) -> (Finding, tokio::task::JoinHandle<()>) {
-        let store = self.clone();
+    pub fn verifications(&self) -> Verifications<'_> {
+        Verifications(self)
+    }
+}
+
+impl Verifications<'_> {
+    /// Starts a loader. The query of a lookup always begins after the lookup was requested, so a read
+    /// after a write sees the write.
+    pub fn start_loader(self) -> (VerificationLoader, tokio::task::JoinHandle<()>) {
+        let store = self.0.clone();
         GroupCommit::start_refusing(MAX_LOOKUPS, MAX_LOOKUPS * 64, move |ids| {
             let store = store.clone();
-            async move { store.find_all(&ids).await }
+            async move { store.verifications().find_all(&ids).await }
         })
     }
 
-    /// Each with its standing decision, in the order asked for. A row that makes no sense is an
-    /// error for its own reader only.
+    /// Each with its current decision, in the order of the ids. A row that cannot be read is an error
+    /// for its own reader only.
     pub async fn find_all(
-        &self,
+        self,
         ids: &[VerificationId],
     ) -> Result<Vec<Result<Option<Verification>>>> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows = self.run(|| find_all(&keys).fetch_all(&self.pool)).await?;
+        let rows = self.0.run(|| find_all(&keys).fetch_all(&self.0.pool)).await?;
         let found: HashMap<Uuid, &PgRow> =
             rows.iter().map(|row| Ok((row.try_get("id")?, row))).collect::<Result<_>>()?;
         let mut all: Vec<Result<Option<Verification>>> = ids
@@ -111,10 +120,9 @@ impl Store {
         Ok(all)
     }
 
-    /// Adds why those that are `failed` were given up. They are few, so nothing is joined for the
-    /// others.
+    /// Adds the reason to those that are `failed`. They are few, so nothing is joined for the others.
     pub(super) async fn explain_failures(
-        &self,
+        self,
         all: impl Iterator<Item = &mut Verification>,
     ) -> Result<()> {
         let mut failed: HashMap<Uuid, &mut Verification> =
@@ -124,7 +132,7 @@ impl Store {
         }
         let ids: Vec<Uuid> = failed.keys().copied().collect();
         let asked: Result<Vec<NewestAnswer>> =
-            self.run(|| find_newest_answers(&ids).fetch_all(&self.pool)).await;
+            self.0.run(|| find_newest_answers(&ids).fetch_all(&self.0.pool)).await;
         let rows = match asked {
             // config/roles.sql of this version was not run yet.
             Err(error) if error.cause() == Cause::MissingRight => return Ok(()),
@@ -138,9 +146,8 @@ impl Store {
         Ok(())
     }
 
-    /// One verification with its standing decision.
-    pub async fn find(&self, id: VerificationId) -> Result<Option<Verification>> {
-        let found = self.run(|| find(id.0).fetch_optional(&self.pool)).await?;
+    pub async fn find(self, id: VerificationId) -> Result<Option<Verification>> {
+        let found = self.0.run(|| find(id.0).fetch_optional(&self.0.pool)).await?;
         let mut found = found.as_ref().map(verification).transpose()?;
         self.explain_failures(found.iter_mut()).await?;
         Ok(found)
@@ -148,15 +155,16 @@ impl Store {
 
     /// Whether a start of this pair for this source would be refused.
     pub async fn start_refusal(
-        &self,
+        self,
         biz_type: &BizType,
         biz_id: &BizId,
         source: Option<&SourceAccess>,
         at: OffsetDateTime,
     ) -> Result<Option<StartRefusal>> {
         let claimant = Claimant { biz_type, biz_id, source: None, at };
-        self.owners().assign(&[claimant]).await?;
+        self.0.owners().assign(&[claimant]).await?;
         let refusal: Option<(bool, bool)> = self
+            .0
             .run(|| {
                 find_start_refusal(
                     biz_type.as_str(),
@@ -164,7 +172,7 @@ impl Store {
                     source.map(|source| source.name.as_str()),
                     &shared_owners(source.into_iter()),
                 )
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.0.pool)
             })
             .await?;
         Ok(match refusal {
@@ -174,33 +182,34 @@ impl Store {
         })
     }
 
-    /// Which of these are settled: one query for all who wait, however many they are.
-    pub async fn settled_among(&self, ids: &[VerificationId]) -> Result<Vec<VerificationId>> {
+    /// Which of these are settled: one query for all long polls, however many there are.
+    pub async fn settled_among(self, ids: &[VerificationId]) -> Result<Vec<VerificationId>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows: Vec<Uuid> = self.run(|| find_settled(&ids).fetch_all(&self.pool)).await?;
+        let rows: Vec<Uuid> = self.0.run(|| find_settled(&ids).fetch_all(&self.0.pool)).await?;
         Ok(rows.into_iter().map(VerificationId).collect())
     }
 
-    /// The decision by which a person closed it, if one did and nobody has reopened it since.
-    pub async fn closed_by_person(&self, id: VerificationId) -> Result<Option<DecisionId>> {
+    /// The decision by which a person closed it, unless it was reopened since.
+    pub async fn closed_by_person(self, id: VerificationId) -> Result<Option<DecisionId>> {
         let decision: Option<Uuid> =
-            self.run(|| find_closing_decision(id.0).fetch_optional(&self.pool)).await?;
+            self.0.run(|| find_closing_decision(id.0).fetch_optional(&self.0.pool)).await?;
         Ok(decision.map(DecisionId))
     }
 
-    /// Makes it due now, out of `failed` and `expired` too, and also when the provider's
-    /// answer closed it: an operator's wish, unlike a callback, reopens it. What a person closed
-    /// needs to be named. One that is erased stays as it is. `None`: there is no such one.
+    /// Makes a verification due now. Unlike a callback, this also reopens one that is `failed`,
+    /// `expired` or closed by the provider's result. One that a person closed is reopened only if the
+    /// call names the person's decision. An erased one stays as it is. `None`: it does not exist.
     pub async fn refetch(
-        &self,
+        self,
         id: VerificationId,
         window: Duration,
         reopening: Option<&Reopening>,
         doing: &AuditContext,
     ) -> Result<Option<Refetched>> {
         let made_due = self
+            .0
             .run(|| async {
-                let mut transaction = self.pool.begin().await?;
+                let mut transaction = self.0.pool.begin().await?;
                 let may = may_refetch(&mut transaction, id, reopening).await?;
                 if may {
                     record_refetch_of(&mut transaction, id, reopening, doing).await?;
@@ -215,14 +224,13 @@ impl Store {
         Ok(self.find(id).await?.map(|verification| Refetched { verification, made_due }))
     }
 
-    /// A verification that the provider has started. Nothing is due now; if no callback comes, it
-    /// is asked about once when the provider's token has died (`token_lives`), so that a callback
-    /// that was lost on its way costs time and not the verification. One that is known keeps its
-    /// place and is looked at then as well, unless it is closed. It belongs to the source that is
-    /// named, else to the one that it belongs to already, else to that of its first callback.
-    /// `None`: [`Store::start_refusal`] says why.
+    /// Stores a verification that the provider has started. It falls due when the provider's token
+    /// expires (`token_lives`), so that a lost callback costs time and not the verification. One that
+    /// exists already falls due then as well, unless it is due earlier or closed. It belongs to the
+    /// named source, else to its present one, else to the source of its first callback. `None`: the
+    /// start is refused ([`Self::start_refusal`]).
     pub async fn started(
-        &self,
+        self,
         id: VerificationId,
         starting: &Starting,
         source: Option<&SourceAccess>,
@@ -230,8 +238,8 @@ impl Store {
         doing: &AuditContext,
     ) -> Result<Option<Verification>> {
         let shared = shared_owners(source.into_iter());
-        // What is due earlier stays so; nothing is closed or reopened.
         let id: Option<Uuid> = self
+            .0
             .run(|| {
                 start((
                     id.0,
@@ -245,7 +253,7 @@ impl Store {
                     source.map(|source| source.name.as_str()),
                     &shared,
                 ))
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.0.pool)
             })
             .await?;
         match id {
@@ -255,9 +263,8 @@ impl Store {
     }
 }
 
-/// Locks the verification and says whether it may be made due: an erased person is never asked
-/// about again, and a person's decision is reopened only by whoever names it, so that a newer one is
-/// not undone unseen.
+/// Locks the verification, and answers whether it may be made due. An erased one may not. A person's
+/// decision is reopened only by a call that names it, so that nobody reopens a newer one unseen.
 async fn may_refetch(
     transaction: &mut Transaction,
     id: VerificationId,
@@ -319,7 +326,7 @@ struct NewestAnswer {
 }
 
 impl NewestAnswer {
-    /// Why a verification with that many attempts was given up.
+    /// Why a verification with that many attempts failed.
     fn failure(self, attempts: i32) -> Result<Failure> {
         // The last attempts brought no answer at all.
         if self.attempt.is_none_or(|attempt| attempt < attempts) {

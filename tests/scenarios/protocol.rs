@@ -88,7 +88,7 @@ impl Bench {
     }
 
     async fn state(&self, id: VerificationId) -> State {
-        self.store.find(id).await.unwrap().unwrap().state
+        self.store.verifications().find(id).await.unwrap().unwrap().state
     }
 }
 
@@ -603,7 +603,7 @@ async fn a_cancelled_transaction_is_undone_whole_and_loses_no_later_write() {
     let Accepted::New(verification) = bench.accept("x").await else { panic!("it is new") };
     let actor = "cli:test".to_owned();
     let audit = AuditContext { actor, purpose: None, at: NOW };
-    let refetch = || bench.store.refetch(verification.id, WINDOW, None, &audit);
+    let refetch = || bench.store.verifications().refetch(verification.id, WINDOW, None, &audit);
     for n in 0..TRIES {
         // Several statements, cancelled at another point each time: before, between, after them.
         drop(tokio::time::timeout(Duration::from_micros(n * 37 % 5000), refetch()).await);

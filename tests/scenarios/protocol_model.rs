@@ -338,7 +338,8 @@ impl Model {
         let place = which.index(self.rows.len());
         let (id, row) = self.rows.iter_mut().nth(place).unwrap();
         let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: START };
-        let found = steps.store.refetch((*id).into(), WINDOW, None, &doing).await.unwrap();
+        let found =
+            steps.store.verifications().refetch((*id).into(), WINDOW, None, &doing).await.unwrap();
         (row.closed, row.failures, row.polls) = (false, 0, 0);
         row.callbacks += 1;
         row.give_up = now + WINDOW.as_secs().cast_signed();

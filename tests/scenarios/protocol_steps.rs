@@ -364,7 +364,7 @@ async fn a_row_that_makes_no_sense_fails_its_own_reader_only() {
         .execute(&steps.look)
         .await
         .unwrap();
-    let found = steps.store.find_all(&[broken, sound]).await.unwrap();
+    let found = steps.store.verifications().find_all(&[broken, sound]).await.unwrap();
     assert!(found[0].is_err());
     assert_eq!(found[1].as_ref().unwrap().as_ref().map(|found| found.id), Some(sound));
 }
