@@ -49,7 +49,7 @@ fn sources() -> Vec<(String, String)> {
             (name.to_string_lossy().into_owned(), code.join("\n"))
         })
         .filter(|(name, _)| {
-            !name.ends_with("tests.rs")
+            !name.ends_with("/tests.rs")
                 && !["/tests/", "/examples/"].iter().any(|f| name.contains(f))
         })
         .collect()

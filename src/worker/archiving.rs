@@ -47,9 +47,9 @@ const LARGE: usize = 64 * 1024;
 
 /// Kinds whose objects a try has begun to write, for the cleanup after a try that was dropped.
 #[derive(Debug, Default)]
-pub(super) struct Written(Mutex<Vec<ImageKind>>);
+pub(super) struct StartedWrites(Mutex<Vec<ImageKind>>);
 
-impl Written {
+impl StartedWrites {
     fn begin(&self, kind: ImageKind) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(kind);
     }
@@ -60,20 +60,24 @@ impl Written {
 }
 
 /// Archives the images that the task's links lead to. An error reschedules the task as a whole.
-pub(super) async fn archive(worker: &Worker, task: &Task, written: &Written) -> anyhow::Result<()> {
-    let (images, outcome) = follow_links(worker, task, written).await?;
+pub(super) async fn archive(
+    worker: &Worker,
+    task: &Task,
+    started: &StartedWrites,
+) -> anyhow::Result<()> {
+    let (images, outcome) = follow_links(worker, task, started).await?;
     if settle(worker, task, images, outcome).await? {
         return Ok(());
     }
     tracing::warn!(verification = %task.verification, "task lease lost: nothing written");
-    clean_up(worker, task, written).await
+    clean_up(worker, task, started).await
 }
 
 /// The settled images, and the outcome of the task.
 async fn follow_links(
     worker: &Worker,
     task: &Task,
-    written: &Written,
+    started: &StartedWrites,
 ) -> anyhow::Result<(Vec<SettledImage>, TaskOutcome)> {
     let Work::Archive {
         result,
@@ -122,7 +126,7 @@ async fn follow_links(
     let fetched = if *expired {
         vec![Fetched::LinkExpired]
     } else {
-        fetch_all(worker, task, &key, &links, written).await?
+        fetch_all(worker, task, &key, &links, started).await?
     };
     let expired = fetched.iter().any(|image| matches!(image, Fetched::LinkExpired));
     let transient = fetched.iter().any(|image| matches!(image, Fetched::Transient));
@@ -169,13 +173,13 @@ async fn fetch_all(
     task: &Task,
     key: &DataKey,
     links: &Links,
-    written: &Written,
+    started: &StartedWrites,
 ) -> anyhow::Result<Vec<Fetched>> {
-    let written = links.keep.then_some(written);
-    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, written, *kind, link));
-    let started = Instant::now();
+    let started = links.keep.then_some(started);
+    let all = links.links.iter().map(|(kind, link)| fetch(worker, task, key, started, *kind, link));
+    let began = Instant::now();
     let fetched = futures_util::future::join_all(all).await;
-    worker.images.took(started.elapsed());
+    worker.images.took(began.elapsed());
     fetched.into_iter().collect()
 }
 
@@ -183,15 +187,15 @@ async fn fetch(
     worker: &Worker,
     task: &Task,
     key: &DataKey,
-    written: Option<&Written>,
+    started: Option<&StartedWrites>,
     kind: ImageKind,
     link: &SecretString,
 ) -> anyhow::Result<Fetched> {
     let outcome = match worker.images.downloader.fetch(link).await {
         Ok(picture) => {
-            let image = match (&worker.images.archive, written) {
-                (Some(archive), Some(written)) => {
-                    written.begin(kind);
+            let image = match (&worker.images.archive, started) {
+                (Some(archive), Some(started)) => {
+                    started.begin(kind);
                     store_sealed(archive, task, key, kind, picture).await?
                 }
                 (Some(_) | None, _) => digested(kind, &picture),
@@ -349,12 +353,12 @@ async fn settle(
 pub(super) async fn clean_up(
     worker: &Worker,
     task: &Task,
-    written: &Written,
+    started: &StartedWrites,
 ) -> anyhow::Result<()> {
     let (Some(archive), Work::Archive { result, .. }) = (&worker.images.archive, &task.work) else {
         return Ok(());
     };
-    let kinds = written.kinds();
+    let kinds = started.kinds();
     if kinds.is_empty() || !worker.store.erasures().is_erased(task.verification).await? {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! The links in a result, as they wait for their task: one JSON document, sealed for its row.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -24,16 +25,11 @@ pub struct Links {
     pub links: Vec<(ImageKind, SecretString)>,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
+/// As it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Document<'a> {
     keep: bool,
-    links: Vec<(String, &'a str)>,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    keep: bool,
-    links: Vec<(String, String)>,
+    links: Vec<(String, Cow<'a, str>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,18 +58,18 @@ pub fn seal(
         (ImageKind::CardBack, card.and_then(|card| card.back_image_url.as_ref())),
     ];
     let videos = (1..=MOST_VIDEOS).map(ImageKind::Video).zip(material.video_urls.iter().map(Some));
-    let links: Vec<(String, &str)> = named
+    let links: Vec<(String, Cow<'_, str>)> = named
         .into_iter()
         .chain(videos)
-        .filter_map(|(kind, link)| Some((kind.to_string(), link?.expose_secret())))
+        .filter_map(|(kind, link)| Some((kind.to_string(), link?.expose_secret().into())))
         .collect();
     if links.is_empty() || mode == ImageMode::Off {
         return Ok(None);
     }
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
     let live = links.iter().filter_map(|(_, link)| valid_for(link, now)).min();
-    let written = Written { keep: mode == ImageMode::Archive, links };
-    serde_json::to_writer(&mut *text, &written).map_err(|_| SealError)?;
+    let document = Document { keep: mode == ImageMode::Archive, links };
+    serde_json::to_writer(&mut *text, &document).map_err(|_| SealError)?;
     let sealed = key.seal(SealedAt::ImageLinks(id), &text)?;
     Ok(Some(SealedLinks { sealed, live: live.unwrap_or(LIVE) }))
 }
@@ -91,8 +87,9 @@ fn valid_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
 /// `None`: altered, or sealed with another key.
 pub fn open(sealed: &[u8], id: ResultId, key: &DataKey) -> Option<Links> {
     let text = key.open(SealedAt::ImageLinks(id), sealed).ok()?;
-    let read: Read = serde_json::from_slice(&text).ok()?;
-    let links = read.links.into_iter().map(|(kind, link)| Some((kind.parse().ok()?, link.into())));
+    let read: Document<'_> = serde_json::from_slice(&text).ok()?;
+    let links = read.links.into_iter();
+    let links = links.map(|(kind, link)| Some((kind.parse().ok()?, link.into_owned().into())));
     Some(Links { keep: read.keep, links: links.collect::<Option<_>>()? })
 }
 

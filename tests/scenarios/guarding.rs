@@ -11,6 +11,7 @@ use verdict::domain::ids::VerificationId;
 use verdict::http::auth::Scope;
 use verdict::store::audit::AuditContext;
 use verdict::store::completions::Written;
+use verdict::store::retention::{Pass, RetentionClock};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
@@ -313,7 +314,6 @@ async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
 async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopped() {
     use std::time::Duration;
     let steps = Steps::new().await;
-    use verdict::store::retention::{Pass, RetentionClock};
     let clock = RetentionClock::Persons;
     let (lease, hour) = (Duration::from_mins(1), Duration::from_hours(1));
     let (first, second, third) =

@@ -622,6 +622,29 @@ async fn a_backtest_whose_worker_is_killed_counts_every_answer_once() {
     assert_eq!(one(&pool, recorded).await, 1);
 }
 
+#[tokio::test]
+async fn a_stopped_process_gives_its_backtest_back_at_once() {
+    let (setting, _folder, candidate) = past().await;
+    let pool = setting.database.pool().await;
+    let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;
+    let process = setting.serve().await;
+    // The backtest waits in the middle of its work.
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("lock table decisions in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let path = format!("/v1/policies/{}/backtests", digest.trim());
+    let asked = setting.ask("POST", process.http, &path, &[("verdict-purpose", "CR 12")]).await;
+    assert!(asked.headers.contains_key("location"), "{asked:?}");
+    let leased = "select count(*) from tasks where kind = 'backtest' and lease_until is not null";
+    eventually("claimed", || async { (one(&pool, leased).await == 1).then_some(()) }).await;
+    process.signal("TERM").await;
+    eventually("given back", || async { (one(&pool, leased).await == 0).then_some(()) }).await;
+    lock.rollback().await.unwrap();
+    process.ended().await;
+    let unfinished = "select count(*) from backtests join tasks using (id)
+         where state = 'running' and due_at <= verdict_now() and failures = 0";
+    assert_eq!(one(&pool, unfinished).await, 1, "another process continues it");
+}
+
 /// Answers with a face score, this many in the hours from one to another of the last week.
 async fn answers(
     pool: &PgPool,

@@ -19,7 +19,7 @@ with durability as materialized (
     from accounts a, budgets b, durability, idle
     where a.account = $1 and b.account = $1 and b.draws >= (select draws from newest) and not is_idle
     for update of a, b
-), allowance as (
+), granted as (
     select a.*,
         case when breaker = 'closed' then greatest(0, least($2::int, floor($5 - ahead / $4 + 1e-6)))::int
              when probe_at <= now_at then least($2, 1)
@@ -29,18 +29,18 @@ with durability as materialized (
     select id from verifications -- in turn
     where id = any ($9::uuid[]) and due_at <= verdict_now() -- in turn
         and (lease_until is null or lease_until <= verdict_now()) -- in turn
-        and (select breaker from allowance) = 'closed' -- in turn
+        and (select breaker from granted) = 'closed' -- in turn
     order by array_position($9::uuid[], id) -- in turn
-    limit coalesce((select allowed from allowance), 0) -- in turn
+    limit coalesce((select allowed from granted), 0) -- in turn
     for update skip locked -- in turn
 ), next as (
     select id from verifications
     where due_at >= coalesce($8::timestamptz, '-infinity') and due_at <= verdict_now()
         and (lease_until is null or lease_until <= verdict_now())
-        and (select breaker from allowance) = 'closed'
+        and (select breaker from granted) = 'closed'
         and id <> all ($9::uuid[]) -- in turn
     order by due_at, id
-    limit coalesce((select allowed from allowance), 0)
+    limit coalesce((select allowed from granted), 0)
         - (select count(*) from in_turn) -- in turn
     for update skip locked
 ), probe as (
@@ -48,16 +48,16 @@ with durability as materialized (
     -- and one that always fails must not keep the account stopped.
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
-        and (select breaker from allowance) <> 'closed' and failures = 0
+        and (select breaker from granted) <> 'closed' and failures = 0
     order by due_at desc, id desc
-    limit coalesce((select allowed from allowance), 0)
+    limit coalesce((select allowed from granted), 0)
     for update skip locked
 ), next_best as (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
-        and (select breaker from allowance) <> 'closed' and not exists (select from probe)
+        and (select breaker from granted) <> 'closed' and not exists (select from probe)
     order by due_at, id
-    limit coalesce((select allowed from allowance), 0)
+    limit coalesce((select allowed from granted), 0)
     for update skip locked
 ), claimed as (
     update verifications v
@@ -102,7 +102,7 @@ select c.*,
     case when w.breaker is null or w.breaker = 'closed' and taken.n < w.allowed then verdict_now()
          when w.breaker = 'closed' then taken.latest
     end as claimed_to
-from taken left join allowance w on true
+from taken left join granted w on true
 left join claimed c on true
 left join lateral (
     select key_id, wrapped from data_keys where verification_id = c.id limit 1) k on true
