@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn policy_work_runs_one_at_a_time_and_requests_do_not_queue_without_end() {
+    async fn policy_work_is_serial_and_its_queue_bounded() {
         let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (go_ahead, waits) = std::sync::mpsc::channel::<()>();
         let first = tokio::spawn(requested_policy_work(move || waits.recv()));

@@ -185,7 +185,7 @@ fn arrows_between_layers_point_one_way() {
 }
 
 #[test]
-fn only_those_layers_reach_outside_that_are_meant_to() {
+fn only_named_layers_use_io_crates() {
     let mut violations = Vec::new();
     for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
         let is_in = |place: &str| {
@@ -267,7 +267,7 @@ fn the_policy_crate_names_no_io_and_no_clock() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_stays_short() {
+fn every_file_has_a_head_comment_and_stays_short() {
     let no_allow = ["[", "allow("].concat();
     let mut violations = Vec::new();
     for source in sources(&["src", "crates", "tests", "benches", "fuzz"]) {

@@ -122,7 +122,7 @@ const METRICS_TABLE: &str = "| Name | Type | Labels | Meaning |";
 const SPANS: &str = "| Span | Kind | Attributes |";
 
 #[test]
-fn every_log_line_and_field_is_in_the_document() {
+fn every_log_line_and_field_is_documented() {
     let mut written = BTreeMap::new();
     let mut fields = BTreeSet::from(["timestamp", "level", "message"].map(ToOwned::to_owned));
     for line in uses(&["trace", "debug", "info", "warn", "error"]) {
@@ -161,7 +161,7 @@ fn every_log_line_and_field_is_in_the_document() {
 }
 
 #[test]
-fn every_metric_has_its_help_and_is_emitted_as_it_says() {
+fn every_metric_has_help_and_its_declared_type() {
     let listed: BTreeMap<&str, (&str, BTreeSet<&str>)> = METRICS
         .iter()
         .map(|metric| {
@@ -186,7 +186,7 @@ fn every_metric_has_its_help_and_is_emitted_as_it_says() {
 }
 
 #[test]
-fn metrics_are_named_as_prometheus_wants_it() {
+fn metric_names_follow_prometheus_conventions() {
     for metric in METRICS {
         let name = metric.name;
         let words: Vec<&str> = name.split('_').collect();
@@ -205,7 +205,7 @@ fn metrics_are_named_as_prometheus_wants_it() {
 }
 
 #[test]
-fn the_documents_metrics_are_those_of_the_source() {
+fn documented_metrics_match_the_source() {
     let wanted: Vec<Vec<String>> = METRICS
         .iter()
         .map(|metric| {
@@ -236,7 +236,7 @@ fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// `scripts/deploy-check.sh` judges the rules themselves, by promtool, where that can be had.
 #[test]
-fn rules_and_dashboard_name_metrics_that_exist_and_each_alert_has_tests() {
+fn rules_and_dashboards_name_existing_metrics_and_tests() {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
     let (rules, tests) =
         (read("deploy/prometheus/rules.yml"), read("deploy/prometheus/rules_test.yml"));
@@ -268,7 +268,7 @@ fn rules_and_dashboard_name_metrics_that_exist_and_each_alert_has_tests() {
 }
 
 #[test]
-fn spans_are_made_in_one_place_and_their_attributes_are_in_the_document() {
+fn spans_have_one_source_and_documented_attributes() {
     let made = uses(&["info_span", "span", "debug_span", "trace_span", "warn_span", "error_span"]);
     assert!(made.len() > 5, "the scan finds them");
     let mut attributes = BTreeSet::new();

@@ -13,7 +13,7 @@ fn committed() -> Value {
 }
 
 #[test]
-fn nobody_changes_the_api_unnoticed() {
+fn committed_openapi_file_is_current() {
     assert!(
         committed() == verdict::http::description(),
         "docs/openapi.json is not what the code says: if the change is meant, run `verdict openapi > docs/openapi.json` and commit it"
@@ -54,7 +54,7 @@ fn every_problem_code_is_declared_by_an_operation() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_operation_says_what_it_refuses() {
+fn openapi_references_resolve_and_operations_list_refusals() {
     let document = committed();
     let mut references = Vec::new();
     collect(&document, &mut references);

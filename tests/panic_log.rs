@@ -36,7 +36,7 @@ fn collector() -> (String, JoinHandle<Vec<u8>>) {
 }
 
 #[tokio::test]
-async fn what_a_panic_says_is_neither_logged_nor_exported() {
+async fn panic_message_is_neither_logged_nor_exported() {
     let (url, collector) = collector();
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let log = Settings { json: true, filter: "trace".to_owned() };

@@ -164,7 +164,7 @@ const BROKEN: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_broken_policy_gets_exactly_these_words() {
+fn broken_policies_get_exactly_the_recorded_messages() {
     assert!(Policy::load(GOOD).is_ok_and(|policy| policy.warnings().is_empty()));
     let mut said = String::new();
     for (from, to) in BROKEN {

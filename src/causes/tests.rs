@@ -122,7 +122,7 @@ fn faults_of_files_and_sockets_are_told_apart() {
 }
 
 #[test]
-fn an_unusable_url_is_told_from_a_client_that_cannot_be_set_up() {
+fn unusable_url_is_distinguished_from_client_setup_failure() {
     let client = reqwest::Client::builder().build().unwrap();
     for url in ["nonsense", "http://"] {
         let error = client.get(url).build().unwrap_err();
@@ -159,7 +159,7 @@ fn sqlstates_are_transient_or_a_mistake() {
 }
 
 #[test]
-fn what_a_bucket_answers_is_told_by_its_code_and_else_by_its_status() {
+fn bucket_errors_are_mapped_by_code_then_status() {
     for (status, code, cause) in [
         (403, "AccessDenied", Some(Cause::AccessDenied)),
         (403, "", Some(Cause::AccessDenied)),

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_default_of_a_misread_key_is_not_reported() {
+    fn default_of_a_misread_key_is_not_reported() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("verdict.toml");
         std::fs::write(&file, "[database]\nurl = { a = 1 }\n").unwrap();

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_within_texts_are_no_blanks() {
+    fn blanks_inside_texts_are_kept() {
         let text = r#"{"a: b,":"c\" , d\\", "e":[1,2]}"#;
         let [same, tight, spaced] = Details(text.to_owned()).spellings();
         assert_eq!(same, text);

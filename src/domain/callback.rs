@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_body_is_understood() {
+    fn documented_body_parses() {
         let body = r#"{ "biz_type": "RPBasicTest", "biz_id": "39ecf51e-2f81-4dc5-90ee-ff86125be683",
             "occurred_at": "2026-11-23T09:30:00Z", "reference": "user-8812", "new_field": [1],
             "client": { "audit": "AUDIT_PASS", "code": "1", "message": "", "platform": "android" } }"#;
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_may_be_any_text_that_the_provider_takes() {
+    fn id_may_be_any_text_the_provider_accepts() {
         let longest = "订".repeat(64);
         for id in [" ", " a b ", "a/b\\c", "订单😀", "e\u{301}", "\u{200b}\u{fffd}", &longest] {
             let body = serde_json::json!({ "biz_type": id, "biz_id": id }).to_string();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_is_malformed() {
+    fn non_object_body_is_malformed() {
         for body in ["", "null", "[]", "{", "\u{feff}{}", "{\"a\":1}x"] {
             assert_eq!(Callback::parse(body.as_bytes()), Err(CallbackError::Malformed));
         }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_outside_of_what_identifies_loses_nothing() {
+    fn damage_outside_the_ids_loses_nothing() {
         for member in [
             &br#""client":{"message":"\ud83d","audit":"AUDIT_PASS"}"#[..],
             b"\"client\":{\"message\":\"\xb2\xe2\",\"audit\":\"audit_pass\"}",

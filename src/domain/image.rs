@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_found_by_its_name_and_nothing_else_is() {
+    fn every_kind_parses_from_its_name_only() {
         for name in ["face", "face-global", "card-front", "card-back", "video-1", "video-9"] {
             assert_eq!(name.parse::<ImageKind>().map(|kind| kind.to_string()), Ok(name.to_owned()));
         }

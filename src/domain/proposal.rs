@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_differ_by_everything_that_they_mean() {
+    fn digests_of_calls_cover_everything_that_matters() {
         let id = |n| Uuid::from_u128(n);
         let calls = [
             Call::Refetch { verification: VerificationId(id(1)), decision: DecisionId(id(2)) },

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_a_code_and_an_outcome_a_verdict() {
+    fn reason_is_a_code_and_outcome_a_reviewable_one() {
         for good in ["forged-card", "a", "x2", &"a".repeat(64)] {
             assert_eq!(reason(good).as_deref(), Ok(good));
         }

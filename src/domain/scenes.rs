@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_includes_what_it_names_and_nothing_else() {
+    fn scene_limit_includes_only_the_named_scenes() {
         let scene = |name| BizType::parse(name).unwrap();
         assert!(Scenes::EVERY.include(&scene("a")));
         assert_eq!(Scenes::EVERY.names(), None);

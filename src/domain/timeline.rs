@@ -210,7 +210,7 @@ mod tests {
     proptest! {
         /// Whatever the clocks say.
         #[test]
-        fn no_effect_stands_before_its_cause(
+        fn no_effect_sorts_before_its_cause(
             callbacks in prop::collection::vec(0_i64..100, 1..5),
             answers in prop::collection::vec((0_i64..100, 0_i64..100, 0_i64..100), 0..6),
         ) {

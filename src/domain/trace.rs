@@ -61,7 +61,7 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_is_well_formed_is_read_and_written_as_it_was() {
+    fn well_formed_traceparent_round_trips() {
         let parent = TraceParent::parse(GOOD).unwrap();
         assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!((parent.span, parent.sampled), (0x00f0_67aa_0ba9_02b7, true));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_is_no_parent() {
+    fn malformed_traceparent_is_ignored() {
         let cut = &GOOD[..54];
         let more = format!("{GOOD}-more");
         let glued = format!("01{}more", &GOOD[2..]);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_remembered_for_its_source_and_pair_and_a_moment() {
+    fn refusal_is_cached_briefly_per_source_and_pair() {
         let refused = OtherSourceCache::default();
         let key = |source: &str, id: &str| {
             let body = format!(r#"{{"biz_type":"test","biz_id":"{id}"}}"#);

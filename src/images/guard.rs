@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_simulated_provider_on_this_machine_serves_its_own_images_and_nothing_beside_it() {
+    fn local_sandbox_serves_only_its_own_images() {
         let at = |endpoint: &str| hosts().and_simulated(&Url::parse(endpoint).unwrap());
         let simulated = at("http://127.0.0.1:9000");
         assert!(simulated.admit("http://127.0.0.1:9000/images/face").is_ok());

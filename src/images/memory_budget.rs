@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_budget_is_never_exceeded_and_released_bytes_are_free_again() {
+    async fn budget_is_never_exceeded_and_released_bytes_return() {
         let budget = MemoryBudget::new(10 * UNIT);
         let mut first = budget.acquire(6 * UNIT).await.unwrap();
         let mut second = Box::pin(budget.acquire(5 * UNIT));

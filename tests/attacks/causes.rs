@@ -249,7 +249,7 @@ impl Told {
 const ALL: [&str; 3] = ["database", "provider", "object-store"];
 
 #[tokio::test]
-async fn causes_on_the_way_are_told_apart_for_every_service() {
+async fn network_causes_are_distinguished_for_every_service() {
     let refused = format!("localhost:{}", closed_port().await.port());
     let closed = format!("localhost:{}", says("").await.port());
     let strange = format!("localhost:{}", says("220 mail ready\r\n\r\n").await.port());
@@ -269,7 +269,7 @@ async fn causes_on_the_way_are_told_apart_for_every_service() {
 }
 
 #[tokio::test]
-async fn faults_of_tls_are_told_apart_for_every_service() {
+async fn tls_causes_are_distinguished_for_every_service() {
     let folder = TempDir::new().unwrap();
     let trusted = Authority::new(folder.path(), "trusted.pem");
     let stranger = Authority::new(folder.path(), "stranger.pem");
@@ -298,7 +298,7 @@ async fn faults_of_tls_are_told_apart_for_every_service() {
 }
 
 #[tokio::test]
-async fn silence_is_told_as_no_answer_in_time() {
+async fn silence_is_reported_as_a_timeout() {
     let host = format!("localhost:{}", silent().await.port());
     // The timeout of the object store is 20 s.
     let store = format!("localhost:{}", closed_port().await.port());
@@ -313,7 +313,7 @@ async fn silence_is_told_as_no_answer_in_time() {
 }
 
 #[tokio::test]
-async fn refusals_of_postgres_are_told_apart() {
+async fn postgres_refusals_are_distinguished() {
     let setting = Setting::new(Options::default()).await;
     let pool = setting.database.pool().await;
     let name: String =
@@ -363,7 +363,7 @@ async fn refusals_of_postgres_are_told_apart() {
 }
 
 #[tokio::test]
-async fn callers_that_wait_for_a_closed_port_all_learn_that_it_is_closed() {
+async fn every_waiting_caller_learns_that_the_port_is_closed() {
     let settings = Settings {
         url: format!("postgres://nobody@{}/none", closed_port().await).into(),
         max_connections: 2,
@@ -384,7 +384,7 @@ async fn callers_that_wait_for_a_closed_port_all_learn_that_it_is_closed() {
 }
 
 #[tokio::test]
-async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_and_longer() {
+async fn broken_statement_is_logged_once_and_retried_with_backoff() {
     let more = "backoff_longest_ms = 400".to_owned();
     let setting = Setting::new(Options { more, ..Options::default() }).await;
     let pool = setting.database.pool().await;
@@ -429,7 +429,7 @@ async fn a_statement_that_is_a_mistake_is_told_once_and_its_work_waits_longer_an
 }
 
 #[tokio::test]
-async fn faults_of_commands_are_told_in_our_words() {
+async fn commands_report_faults_without_library_wording() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (missing, a_folder, binary, no_right) =
@@ -525,7 +525,7 @@ async fn faults_of_commands_are_told_in_our_words() {
 }
 
 #[tokio::test]
-async fn commands_that_need_a_database_say_at_once_why_there_is_none() {
+async fn commands_report_at_once_why_the_database_is_unavailable() {
     let mut setting = Setting::new(Options::default()).await;
     let closed = closed_port().await;
     for (url, cause) in [

@@ -35,7 +35,7 @@ async fn run_on_a_full_disk(setting: &Setting, arguments: &[&str]) -> (i32, Stri
 }
 
 #[tokio::test]
-async fn key_that_nobody_saw_does_not_stay_good() {
+async fn api_key_that_was_never_shown_is_revoked() {
     let setting = Setting::new(Options::default()).await;
     let create = ["keys", "create", "--name", "lost", "--scopes", "decisions:read"];
     for more in [&[][..], &["--json"][..]] {
@@ -141,7 +141,7 @@ async fn blank_lines_and_byte_order_marks_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_nobodys_number_is_not_said_to_be_unknown() {
+async fn text_that_is_no_identity_number_is_refused_not_unknown() {
     let setting = Setting::new(Options::default()).await;
     let erase = ["erase", "--person", "--purpose", "request 4711"];
     let two = "110101199003077777\n110101199003077778\n";
@@ -165,7 +165,7 @@ async fn what_is_nobodys_number_is_not_said_to_be_unknown() {
 }
 
 #[tokio::test]
-async fn migrate_tells_whether_it_did_anything() {
+async fn migrate_reports_whether_it_changed_anything() {
     let database = empty_database().await;
     let variables = [("DATABASE_URL", database.url.as_str())];
     let (code, said, error) = run_verdict(&["migrate"], &variables).await;
@@ -178,7 +178,7 @@ async fn migrate_tells_whether_it_did_anything() {
 }
 
 #[tokio::test]
-async fn audit_shows_details_as_json_and_verifies_what_tools_made_of_it() {
+async fn audit_verify_accepts_exports_reformatted_by_tools() {
     let setting = Setting::new(Options::default()).await;
     let record = [
         r#"insert into audit (at, actor, action, details) values (now(), 'test', 'one', '{"n": 1, "of": {"t": "a, b: c"}}')"#,
@@ -229,7 +229,7 @@ async fn audit_shows_details_as_json_and_verifies_what_tools_made_of_it() {
 
 /// The tests are built in a clone or in an archive of it, and both know the commit.
 #[tokio::test]
-async fn version_names_the_commit_where_it_is_known() {
+async fn version_names_the_commit_if_known() {
     let (code, said, _) = run_verdict(&["--version"], &[]).await;
     assert_eq!(code, 0);
     let revision = said.trim().strip_prefix("verdict ").and_then(|rest| rest.split_once(" ("));

@@ -418,7 +418,7 @@ const TOUCHES: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn planted_objects_do_not_borrow_the_owners_rights() {
+async fn planted_objects_do_not_run_with_owner_rights() {
     let people = People::new().await;
     let database = &people.setting.database;
     let owner = database.pool().await;
@@ -470,7 +470,7 @@ async fn audit_length(owner: &PgPool) -> i64 {
 }
 
 #[tokio::test]
-async fn functions_are_pinned_and_nobody_calls_them_by_default() {
+async fn functions_pin_search_path_and_are_not_public() {
     let database = new_database().await;
     lay_out(&database, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
     let owner = database.pool().await;
@@ -501,7 +501,7 @@ async fn functions_are_pinned_and_nobody_calls_them_by_default() {
 }
 
 #[tokio::test]
-async fn the_audit_says_itself_when_and_as_which_database_user() {
+async fn audit_rows_record_time_and_database_user_themselves() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
@@ -597,7 +597,7 @@ fn written_anew(export: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_strict_verification_fails_where_no_signature_was_checked() {
+async fn strict_audit_verify_fails_without_a_checked_signature() {
     let people = People::new().await;
     let strict = ["audit", "verify", "--strict"];
     let (code, said, error) = people.setting.run(&strict, "").await;
@@ -633,7 +633,7 @@ async fn a_strict_verification_fails_where_no_signature_was_checked() {
 }
 
 #[tokio::test]
-async fn readers_keep_nobody_waiting() {
+async fn reader_role_cannot_block_writers() {
     let people = People::new().await;
     let database = &people.setting.database;
     let reader = user(database, "verdict_reader").await;
@@ -668,7 +668,7 @@ async fn readers_keep_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_reader_sees_no_digest_of_a_person_and_no_blind_index() {
+async fn reader_role_sees_no_person_digest_or_blind_index() {
     let database = new_database().await;
     let pool = user(&database, "verdict_reader").await.pool().await;
     for column in [
@@ -700,7 +700,7 @@ async fn a_reader_sees_no_digest_of_a_person_and_no_blind_index() {
 }
 
 #[tokio::test]
-async fn users_of_the_roles_have_time_limits() {
+async fn role_users_have_statement_timeouts() {
     let database = new_database().await;
     let serving = user(&database, "verdict_api").await;
     let looking = user(&database, "verdict_reader").await;
@@ -719,7 +719,7 @@ async fn users_of_the_roles_have_time_limits() {
 }
 
 #[tokio::test]
-async fn a_reader_that_holds_the_lock_of_migrations_is_named() {
+async fn reader_that_holds_the_migration_lock_is_named() {
     let database = empty_database().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");

@@ -116,7 +116,7 @@ async fn api() -> TestApp {
 }
 
 #[tokio::test]
-async fn readiness_tells_of_a_read_only_database_and_heals_without_callbacks() {
+async fn readiness_reports_a_read_only_database_and_recovers() {
     // This process does nothing else: a balancer that goes by readiness sends it no callbacks.
     let app = api().await;
     sessions_begin_with(&app.database, "default_transaction_read_only = on").await;
@@ -141,7 +141,7 @@ async fn readiness_tells_of_a_read_only_database_and_heals_without_callbacks() {
 }
 
 #[tokio::test]
-async fn callbacks_alone_replace_sessions_that_are_read_only() {
+async fn callbacks_alone_replace_read_only_sessions() {
     let app = api().await;
     sessions_begin_with(&app.database, "default_transaction_read_only = on").await;
     eventually("callbacks are refused", || async {
@@ -154,7 +154,7 @@ async fn callbacks_alone_replace_sessions_that_are_read_only() {
 }
 
 #[tokio::test]
-async fn sessions_that_began_under_a_wrong_search_path_are_replaced() {
+async fn sessions_with_a_wrong_search_path_are_replaced() {
     let app = api().await;
     sessions_begin_with(&app.database, "search_path = nowhere").await;
     eventually("callbacks are refused", || async {
@@ -167,7 +167,7 @@ async fn sessions_that_began_under_a_wrong_search_path_are_replaced() {
 }
 
 #[tokio::test]
-async fn prepared_statements_that_vanish_are_made_again() {
+async fn vanished_prepared_statements_are_prepared_again() {
     // A new connection takes longer than a caller waits before it takes one that rests.
     let (database, slow) = new_database().await.behind_proxy().await;
     slow.delay(Duration::from_millis(20));
@@ -193,7 +193,7 @@ async fn prepared_statements_that_vanish_are_made_again() {
 }
 
 #[tokio::test]
-async fn forgotten_idle_flows_cost_one_timeout_and_not_one_each() {
+async fn dropped_idle_connections_cost_one_timeout_in_all() {
     let (database, proxy) = new_database().await.behind_proxy().await;
     let options =
         Options { role: Role::Api, database: Some(database.clone()), ..Options::default() };
@@ -205,7 +205,7 @@ async fn forgotten_idle_flows_cost_one_timeout_and_not_one_each() {
 }
 
 #[tokio::test]
-async fn a_forgotten_listening_connection_is_noticed_and_replaced() {
+async fn dropped_listening_connection_is_noticed_and_replaced() {
     let direct = new_database().await;
     let (behind, proxy) = direct.behind_proxy().await;
     let stop = CancellationToken::new();
@@ -255,7 +255,7 @@ async fn as_limited_role(database: &Database, connections: u32) -> Database {
 }
 
 #[tokio::test]
-async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
+async fn role_with_a_low_connection_limit_shares_its_connections() {
     let database = as_limited_role(&new_database().await, 5).await;
     let options = Options { database: Some(database), ..Options::default() };
     let app = TestApp::start_with(options).await;
@@ -282,7 +282,7 @@ async fn a_role_with_fewer_connections_than_configured_shares_those_it_has() {
 }
 
 #[tokio::test]
-async fn a_server_without_connections_is_told_by_name() {
+async fn server_without_free_connections_is_named_as_the_cause() {
     let database = as_limited_role(&new_database().await, 0).await;
     let timeout = Duration::from_secs(1);
     let settings = Settings { url: database.url.clone().into(), max_connections: 2, timeout };
@@ -296,7 +296,7 @@ async fn a_server_without_connections_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn a_role_without_a_right_is_not_told_that_the_schema_is_too_old() {
+async fn missing_right_is_not_reported_as_an_old_schema() {
     let database = new_database().await;
     let limited = as_limited_role(&database, 5).await;
     run(&database, "revoke usage on schema public from public").await;
@@ -311,7 +311,7 @@ async fn a_role_without_a_right_is_not_told_that_the_schema_is_too_old() {
 }
 
 #[tokio::test]
-async fn a_database_in_another_encoding_is_refused_with_a_sentence() {
+async fn database_in_another_encoding_is_refused_with_a_reason() {
     let one = empty_database().await;
     let name = format!("latin_{}", name_of(&one));
     run(&one, &format!("create database {name} encoding 'LATIN1' locale 'C' template template0"))
@@ -333,7 +333,7 @@ async fn a_database_in_another_encoding_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn parameters_that_would_be_passed_over_are_refused_by_every_command() {
+async fn ignored_url_parameters_are_refused_by_every_command() {
     for (parameter, name) in [
         ("ssl=true", "ssl"),
         ("channel_binding=require", "channel_binding"),
@@ -352,7 +352,7 @@ async fn parameters_that_would_be_passed_over_are_refused_by_every_command() {
 }
 
 #[tokio::test]
-async fn an_address_of_ipv6_in_the_url_is_connected_to() {
+async fn ipv6_address_in_the_database_url_works() {
     let database = new_database().await;
     let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
     let mut url = Url::parse(&database.url).unwrap();
@@ -434,7 +434,7 @@ fn hand_over(path: &Path, uid: u32, gid: u32) {
 }
 
 #[tokio::test]
-async fn after_a_failover_and_under_a_lagging_address_callbacks_are_accepted_again() {
+async fn callbacks_are_accepted_after_failover_with_a_stale_address() {
     let folder = TempDir::new_in("/var/tmp").unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();

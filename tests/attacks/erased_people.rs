@@ -229,7 +229,7 @@ async fn card_dates_are_nowhere(app: &TestApp, id: &str, person: &Invented) {
 }
 
 #[tokio::test]
-async fn nobody_is_found_in_all_our_tables_after_the_erasure() {
+async fn erased_person_is_found_in_no_table() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
     let options = Options { images, database: Some(curious().await), ..Options::default() };
@@ -397,7 +397,7 @@ async fn refused(pool: &PgPool, statement: &str) -> String {
 }
 
 #[tokio::test]
-async fn coarsening_is_for_the_erased_only_and_edits_nothing_else() {
+async fn only_erased_evidence_is_coarsened_and_nothing_else() {
     let app = TestApp::start().await;
     let [kept, erased] = [app.verified("pass-97").await, app.verified("pass-96").await];
     let [kept, erased] = [&kept, &erased].map(|of| of["id"].as_str().unwrap());
@@ -505,7 +505,7 @@ const AS_BEFORE: &str = "
     alter table erasures enable trigger user;";
 
 #[tokio::test]
-async fn erasures_of_earlier_versions_are_coarsened_while_the_service_serves() {
+async fn earlier_erasures_are_coarsened_while_serving() {
     let app = TestApp::start().await;
     let (kept, old) = (app.verified("pass-95").await, app.verified("old-1").await);
     let pool = app.database.pool().await;
@@ -548,7 +548,7 @@ async fn erasures_of_earlier_versions_are_coarsened_while_the_service_serves() {
 }
 
 #[tokio::test]
-async fn the_past_is_gone_through_without_the_erased_who_are_counted() {
+async fn replay_skips_and_counts_erased_persons() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     for biz_id in ["pass-97-a", "pass-75-b", "status-7-c"] {
@@ -610,7 +610,7 @@ async fn the_past_is_gone_through_without_the_erased_who_are_counted() {
 }
 
 #[tokio::test]
-async fn who_may_read_results_only_learns_no_card_date_of_earlier_versions_either() {
+async fn results_scope_hides_card_dates_of_earlier_versions() {
     let app = TestApp::start().await;
     let id = app.verified("pass-97-cardexpires-45").await["id"].as_str().unwrap().to_owned();
     // As the version before stored it.

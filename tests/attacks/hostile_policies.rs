@@ -159,7 +159,7 @@ fn findings(loaded: &Result<Policy, Vec<Diagnostic>>) -> Vec<Diagnostic> {
 }
 
 #[test]
-fn a_hostile_policy_costs_a_bounded_number_of_steps_and_says_so() {
+fn hostile_policy_hits_the_step_budget_and_reports_it() {
     let most = 8_000_000;
     let mut hostile = vec![
         many_statuses(),
@@ -189,7 +189,7 @@ fn a_hostile_policy_costs_a_bounded_number_of_steps_and_says_so() {
 }
 
 #[test]
-fn a_policy_beyond_a_limit_is_told_which_one() {
+fn policy_beyond_a_limit_names_the_limit() {
     let says = |text: &str, part: &str| {
         let findings = findings(&checked(text).0);
         let found = findings.iter().any(|finding| finding.message.contains(part));
@@ -206,7 +206,7 @@ fn a_policy_beyond_a_limit_is_told_which_one() {
 }
 
 #[test]
-fn a_budget_that_is_used_up_refuses_and_never_passes() {
+fn exhausted_step_budget_refuses_and_never_passes() {
     // A check that any budget cuts short must not let a bad policy pass.
     let bad = base() + &rule(0, "approve", "{field=\"face_score\",ge=90}");
     assert!(checked(&bad).0.is_err());
@@ -218,7 +218,7 @@ fn a_budget_that_is_used_up_refuses_and_never_passes() {
 }
 
 #[test]
-fn a_failing_example_behind_a_hundred_warnings_refuses_the_policy() {
+fn failing_example_behind_100_warnings_refuses_the_policy() {
     // Rules that a stricter one always overrules, and one example that is wrong.
     let overruled = (0..120).fold(base(), |text, n| {
         text + &rule(n, "retry", &format!("{{field=\"status\",eq={}}}", n % 12 + 1))
@@ -230,14 +230,14 @@ fn a_failing_example_behind_a_hundred_warnings_refuses_the_policy() {
 }
 
 #[test]
-fn a_policy_accepted_before_still_decides_whatever_the_limits_are_now() {
+fn stored_policy_decides_even_beyond_todays_limits() {
     let text = many_comparisons();
     assert!(Policy::load(&text).is_err());
     assert!(Policy::load_stored(&text).is_some());
 }
 
 #[test]
-fn texts_that_are_hard_to_compare_take_bounded_work() {
+fn comparing_hostile_texts_takes_bounded_work() {
     let text = |seed: u64| {
         (0..30_000_u64).fold(String::new(), |mut text, n| {
             let _ = writeln!(text, "{}", (n * n * 2_654_435_761 + seed * n) % 3);
@@ -296,7 +296,7 @@ async fn hostile_checks_do_not_keep_other_requests_waiting() {
 }
 
 #[tokio::test]
-async fn of_many_backtests_one_starts_and_the_others_learn_which() {
+async fn one_backtest_starts_and_the_others_learn_its_id() {
     // Without a worker what is started stays running.
     let app =
         Arc::new(TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await);
@@ -329,7 +329,7 @@ async fn of_many_backtests_one_starts_and_the_others_learn_which() {
 }
 
 #[tokio::test]
-async fn backtests_of_an_earlier_version_run_one_at_a_time_and_nothing_waits_for_them() {
+async fn queued_backtests_run_one_at_a_time_and_block_nothing() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
     let app = TestApp::start_with(Options { images, ..Options::default() }).await;
@@ -375,7 +375,7 @@ async fn backtests_of_an_earlier_version_run_one_at_a_time_and_nothing_waits_for
 }
 
 #[tokio::test]
-async fn a_backtest_that_always_fails_ends_and_lets_the_next_one_begin() {
+async fn failing_backtest_ends_and_the_next_one_starts() {
     let app = TestApp::start().await;
     let digest = added(&app, &milder()).await;
     let path = format!("/v1/policies/{digest}/backtests");

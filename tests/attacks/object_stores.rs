@@ -47,7 +47,7 @@ fn section(endpoint: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn images_are_kept_on_alibaba_oss_which_is_asked_once_for_the_condition() {
+async fn oss_is_asked_once_for_conditional_put_and_stores_images() {
     let (buckets, address) =
         Buckets::start_with(Manner { refuses_condition: Some(OSS), ..Manner::default() }).await;
     let images = section(&format!("http://{address}"), "");
@@ -69,7 +69,7 @@ async fn images_are_kept_on_alibaba_oss_which_is_asked_once_for_the_condition() 
 }
 
 #[tokio::test]
-async fn every_refusal_of_the_condition_ends_in_a_plain_put() {
+async fn refused_conditional_put_falls_back_to_plain_put() {
     for refusal in [
         OSS,
         (400, "InvalidArgument"),
@@ -97,7 +97,7 @@ async fn every_refusal_of_the_condition_ends_in_a_plain_put() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_not_taken_for_one_that_refuses() {
+async fn store_failure_is_not_mistaken_for_a_refused_condition() {
     for refusal in [(503, "SlowDown"), (429, "TooManyRequests"), (404, "NoSuchBucket")] {
         let (buckets, archive) =
             archive_of(Manner { refuses_condition: Some(refusal), ..Manner::default() }).await;
@@ -113,7 +113,7 @@ async fn a_store_that_fails_is_not_taken_for_one_that_refuses() {
 }
 
 #[tokio::test]
-async fn stores_without_etag_and_stores_that_ignore_the_condition_keep_images() {
+async fn stores_without_etag_or_conditions_store_images() {
     let (_, archive) = archive_of(Manner { without_etag: true, ..Manner::default() }).await;
     assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New));
     assert_eq!(archive.put(&IMAGE, b"two".to_vec()).await, Ok(Put::Already));
@@ -127,7 +127,7 @@ async fn stores_without_etag_and_stores_that_ignore_the_condition_keep_images() 
 }
 
 #[tokio::test]
-async fn a_panic_of_the_client_is_an_error_of_the_configuration() {
+async fn s3_client_panic_is_a_configuration_error() {
     let broken = S3 { virtual_hosted: true, ..s3("http://faces.127.0.0.1:9") };
     let archive = Archive::open(&Settings::S3(broken)).unwrap();
     assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Err(ArchiveError::Setup));
@@ -135,7 +135,7 @@ async fn a_panic_of_the_client_is_an_error_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_bucket_with_a_domain_of_its_own_is_used_as_it_is() {
+async fn bucket_with_a_custom_domain_is_used_as_is() {
     let manner = Manner { bucket_in_host: true, ..Manner::default() };
     let (buckets, address) = Buckets::start_with(manner).await;
     let endpoint = format!("http://localhost:{}", address.port());
@@ -145,7 +145,7 @@ async fn a_bucket_with_a_domain_of_its_own_is_used_as_it_is() {
 }
 
 #[tokio::test]
-async fn doctor_says_what_the_store_cannot_do() {
+async fn doctor_reports_what_the_object_store_lacks() {
     for (manner, says) in [
         (Manner::default(), "put, read and deleted"),
         (
@@ -163,7 +163,7 @@ async fn doctor_says_what_the_store_cannot_do() {
 }
 
 #[tokio::test]
-async fn what_a_store_answers_is_told_by_its_cause() {
+async fn object_store_errors_are_reported_by_cause() {
     const ELSEWHERE: &str = "<Endpoint>oss-cn-shanghai.aliyuncs.com</Endpoint>";
     let archives = [
         (403, "AccessDenied", "", Cause::AccessDenied),
@@ -233,7 +233,7 @@ async fn metadata_service() -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn access_key_of_a_role_comes_from_the_metadata_service() {
+async fn role_credentials_come_from_the_metadata_service() {
     let metadata = metadata_service().await;
     let manner = Manner { knows: Some("role-key"), ..Manner::default() };
     let (buckets, address) = Buckets::start_with(manner).await;
@@ -275,7 +275,7 @@ async fn access_key_of_a_role_comes_from_the_metadata_service() {
 }
 
 #[tokio::test]
-async fn stores_that_cannot_be_reached_are_refused_at_the_start() {
+async fn unreachable_object_store_is_refused_at_start() {
     let database = new_database().await;
     let address: std::net::SocketAddr = "127.0.0.1:9".parse().unwrap();
     for (endpoint, more, refused) in [

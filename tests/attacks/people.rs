@@ -72,7 +72,7 @@ async fn case(app: &TestApp, biz_id: &str) -> String {
 }
 
 #[tokio::test]
-async fn one_person_with_two_keys_is_one_pair_of_eyes() {
+async fn two_keys_of_one_person_count_as_one_vote() {
     let app = four_eyes().await;
     let first = make_key_of(&app.store, "anna", DESK).await;
     let second = make_key_of(&app.store, "anna", DESK).await;
@@ -90,7 +90,7 @@ async fn one_person_with_two_keys_is_one_pair_of_eyes() {
 }
 
 #[tokio::test]
-async fn votes_of_programs_and_of_ended_keys_do_not_count() {
+async fn votes_of_programs_and_ended_keys_do_not_count() {
     let app = four_eyes().await;
     let (revoked, revoked_id) = make_key_with(&app.store, DESK, &held_by("anna")).await;
     let terms = KeyTerms { expires_in_days: Some(1), ..held_by("cy") };
@@ -115,7 +115,7 @@ async fn votes_of_programs_and_of_ended_keys_do_not_count() {
 }
 
 #[tokio::test]
-async fn one_person_cannot_undo_what_two_have_closed() {
+async fn one_person_cannot_reverse_a_four_eyes_review() {
     let app = four_eyes().await;
     let anna = make_key_of(&app.store, "anna", DESK).await;
     let anna_too = make_key_of(&app.store, "anna", DESK).await;
@@ -172,7 +172,7 @@ async fn one_person_cannot_undo_what_two_have_closed() {
 }
 
 #[tokio::test]
-async fn a_proposal_is_about_the_decision_that_was_seen() {
+async fn proposal_applies_only_to_the_decision_it_names() {
     let app = four_eyes().await;
     let anna = make_key_of(&app.store, "anna", DESK).await;
     let bo = make_key_of(&app.store, "bo", DESK).await;
@@ -208,7 +208,7 @@ async fn other_policy(app: &TestApp, key: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn one_policies_key_changes_nothing_that_decides() {
+async fn one_policies_key_alone_cannot_change_the_active_policy() {
     let app = four_eyes().await;
     let anna = make_key_of(&app.store, "anna", DESK).await;
     let anna_too = make_key_of(&app.store, "anna", DESK).await;
@@ -262,7 +262,7 @@ async fn one_policies_key_changes_nothing_that_decides() {
 }
 
 #[tokio::test]
-async fn two_who_call_at_the_same_moment_act_once() {
+async fn two_simultaneous_confirmations_act_once() {
     let app = four_eyes().await;
     let keys = [
         make_key_of(&app.store, "anna", DESK).await,
@@ -285,7 +285,7 @@ async fn two_who_call_at_the_same_moment_act_once() {
 }
 
 #[tokio::test]
-async fn a_key_reaches_nothing_outside_its_scenes() {
+async fn api_key_reaches_nothing_outside_its_scenes() {
     let app = TestApp::start().await;
     let limited = async |scenes: &[&str]| {
         let scenes = Some(scenes.iter().map(|scene| (*scene).to_owned()).collect());
@@ -371,7 +371,7 @@ async fn a_key_reaches_nothing_outside_its_scenes() {
 }
 
 #[tokio::test]
-async fn policies_and_backtests_work_within_the_scenes_of_a_key() {
+async fn policies_and_backtests_respect_the_scenes_of_a_key() {
     let app = TestApp::start().await;
     case(&app, "pass-88").await;
     let scenes = Some(vec!["web".to_owned(), "desk".to_owned()]);
@@ -431,7 +431,7 @@ async fn policies_and_backtests_work_within_the_scenes_of_a_key() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_learns_nothing_from_a_poll_it_left_open() {
+async fn revoked_key_gets_no_answer_from_its_open_long_poll() {
     let app =
         TestApp::start_with(Options { role: verdict::app::Role::Api, ..Options::default() }).await;
     let (key, key_id) =
@@ -460,7 +460,7 @@ async fn count_key_queries(app: &TestApp) -> sqlx::PgPool {
 }
 
 #[tokio::test]
-async fn invented_keys_cost_no_query_each_and_evict_nobody() {
+async fn invented_keys_cost_no_query_and_evict_no_cached_key() {
     let app = TestApp::start().await;
     let pool = count_key_queries(&app).await;
     let path = "/v1/verifications?biz_type=a&biz_id=b";
@@ -489,7 +489,7 @@ async fn invented_keys_cost_no_query_each_and_evict_nobody() {
 }
 
 #[tokio::test]
-async fn a_key_ends_by_itself_is_counted_and_shows_its_use() {
+async fn api_key_expires_is_counted_and_shows_its_last_use() {
     let app = TestApp::start().await;
     let environment = [("DATABASE_URL", app.database.url.as_str()), ("USER", "mallory")];
     let create = "keys create --name desk --scopes decisions:read --scenes web,test --person anna \
@@ -542,7 +542,7 @@ async fn a_key_ends_by_itself_is_counted_and_shows_its_use() {
 }
 
 #[tokio::test]
-async fn text_that_hides_a_part_of_itself_is_refused() {
+async fn text_with_hidden_characters_is_refused() {
     let app = TestApp::start().await;
     let id = case(&app, "pass-88").await;
     let path = format!("/v1/verifications/{id}");

@@ -219,7 +219,7 @@ async fn images_of(app: &TestApp, biz_id: &str) -> (String, BTreeMap<String, Val
 }
 
 #[tokio::test]
-async fn photos_as_phones_write_them_are_kept_and_served() {
+async fn phone_photos_are_stored_and_served() {
     let (_folder, app) = serving().await;
     let photos = [jpegs(), others()].concat();
     assert!(photos.len() >= 30);
@@ -251,7 +251,7 @@ async fn photos_as_phones_write_them_are_kept_and_served() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_or_too_large_is_lost_for_a_true_reason() {
+async fn non_images_and_large_files_are_lost_with_their_reason() {
     let (_folder, app) = serving().await;
     let refused: [(&str, Vec<u8>, &str); 4] = [
         ("face", b"<!doctype html><html>an error page</html>".to_vec(), "not-an-image"),

@@ -99,7 +99,7 @@ async fn attempt(folder: &Path, victims: &Victims, planted: &str) {
 }
 
 #[tokio::test]
-async fn a_private_postgres_follows_no_link_planted_in_its_folder() {
+async fn private_postgres_follows_no_planted_symlink() {
     let (folder, victims) = (reachable(), Victims::new());
     let pg = folder.path().join("pg");
     start(&pg).await.unwrap().stop().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_private_postgres_follows_no_link_planted_in_its_folder() {
 }
 
 #[tokio::test]
-async fn a_pipe_or_a_device_in_its_place_does_not_hang_it() {
+async fn planted_pipe_or_device_does_not_hang_private_postgres() {
     let (folder, victims) = (reachable(), Victims::new());
     let pg = folder.path().join("pg");
     start(&pg).await.unwrap().stop().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_pipe_or_a_device_in_its_place_does_not_hang_it() {
 }
 
 #[tokio::test]
-async fn the_folder_of_the_data_cannot_be_exchanged_for_a_link() {
+async fn data_folder_cannot_be_swapped_for_a_symlink() {
     let (folder, victims) = (reachable(), Victims::new());
     let pg = folder.path().join("pg");
     start(&pg).await.unwrap().stop().await.unwrap();
@@ -178,7 +178,7 @@ async fn the_folder_of_the_data_cannot_be_exchanged_for_a_link() {
 }
 
 #[tokio::test]
-async fn the_demo_writes_through_no_link() {
+async fn demo_writes_through_no_symlink() {
     let (folder, victims) = (TempDir::new().unwrap(), Victims::new());
     let demo = folder.path().join("demo");
     fs::create_dir_all(demo.join("postgres")).unwrap();
@@ -199,7 +199,7 @@ async fn the_demo_writes_through_no_link() {
 }
 
 #[test]
-fn root_uses_no_folder_that_another_account_can_write() {
+fn root_refuses_folders_writable_by_other_accounts() {
     let folder = reachable();
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let refused = Folder::ours(folder.path());

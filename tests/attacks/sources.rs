@@ -129,7 +129,7 @@ async fn another_source_reads_and_changes_nothing_in_any_state() {
 }
 
 #[tokio::test]
-async fn another_source_does_not_reopen_or_delay_what_is_decided() {
+async fn another_source_cannot_reopen_or_delay_a_decided_case() {
     let app = TestApp::start_with(options(Role::All, "", "")).await;
     let id = post(&app, "app", "pass-97").await.id();
     let decided = app.settled(&id).await;
@@ -200,7 +200,7 @@ async fn first_callbacks_of_two_sources_in_one_batch_have_one_owner() {
 }
 
 #[tokio::test]
-async fn a_flood_about_anothers_verification_does_not_keep_it_locked() {
+async fn flood_about_anothers_verification_does_not_lock_it() {
     let app = accepting("", "").await;
     post(&app, "app", "pass-1").await.id();
     assert_other_source(&post(&app, "shop", "pass-1").await);
@@ -215,7 +215,7 @@ async fn a_flood_about_anothers_verification_does_not_keep_it_locked() {
 }
 
 #[tokio::test]
-async fn first_callbacks_of_two_sources_on_two_replicas_have_one_owner() {
+async fn first_callbacks_on_two_replicas_have_one_owner() {
     let app = accepting("", "").await;
     let other = replica(&app, "", "").await;
     for n in 0..40 {
@@ -232,7 +232,7 @@ async fn first_callbacks_of_two_sources_on_two_replicas_have_one_owner() {
 }
 
 #[tokio::test]
-async fn a_group_shares_and_also_what_was_created_before_it() {
+async fn source_group_shares_earlier_verifications_too() {
     let app = accepting("", "").await;
     let id = post(&app, "shop", "pass-1").await.id();
     assert_other_source(&post(&app, "bank", "pass-1").await);
@@ -301,7 +301,7 @@ async fn rows_without_a_source_belong_to_their_earliest_callback() {
 }
 
 #[tokio::test]
-async fn a_start_names_whose_callbacks_it_is_for() {
+async fn start_request_names_the_source_of_its_callbacks() {
     let app = TestApp::start_with(options(Role::All, "", "scenes = [\"other\"]").patient()).await;
     let request = |biz_id: &str| json!({ "biz_type": "test", "biz_id": biz_id });
     let with = |biz_id: &str, source: &str| json!({ "biz_type": "test", "biz_id": biz_id, "source": source });
@@ -422,7 +422,7 @@ async fn left_of_callbacks(pool: &PgPool) -> i64 {
 }
 
 #[tokio::test]
-async fn the_digest_of_a_callback_gives_nothing_back_and_goes_with_the_person() {
+async fn callback_digest_is_keyed_and_erased_with_the_person() {
     let app = accepting("", "").await;
     let pool = app.database.pool().await;
     let guess = body("pass-1", "ref-1");

@@ -112,7 +112,7 @@ fn options() -> Options {
 }
 
 #[tokio::test]
-async fn no_command_says_anything_to_a_proxy_that_strips_tls() {
+async fn commands_send_nothing_to_a_proxy_that_strips_tls() {
     let mut setting = Setting::new(options()).await;
     let proxy = Stripping::before(address_of(&setting.database)).await;
     setting.database = at(&setting.database, proxy.address, "");
@@ -152,7 +152,7 @@ async fn no_command_says_anything_to_a_proxy_that_strips_tls() {
 }
 
 #[tokio::test]
-async fn the_listening_connection_says_nothing_to_it_either() {
+async fn listening_connection_sends_nothing_without_tls() {
     let database = new_database().await;
     let proxy = Stripping::before(address_of(&database)).await;
     let store = at(&database, proxy.address, "").store();
@@ -179,7 +179,7 @@ async fn the_listening_connection_says_nothing_to_it_either() {
 }
 
 #[tokio::test]
-async fn a_weaker_sslmode_is_stripped_and_reported_everywhere() {
+async fn weaker_sslmode_is_used_and_reported_everywhere() {
     let mut setting = Setting::new(options()).await;
     let proxy = Stripping::before(address_of(&setting.database)).await;
     setting.database = at(&setting.database, proxy.address, "sslmode=prefer");
@@ -276,7 +276,7 @@ async fn is_refused_for(database: &Database, why: &str) {
 }
 
 #[tokio::test]
-async fn only_the_certificate_of_that_host_by_that_authority_is_trusted() {
+async fn only_the_right_host_and_authority_are_trusted() {
     let postgres = TlsPostgres::start().await;
     postgres.shows("good", "0.0.0.0", &postgres.issuer).await;
     let trusting = postgres.trusting().store();

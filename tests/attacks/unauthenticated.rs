@@ -148,7 +148,7 @@ async fn chunked_callback_beyond_16_kib_is_cut_and_answered() {
 }
 
 #[tokio::test]
-async fn half_bodies_use_up_their_budget_and_nobody_elses() {
+async fn half_sent_bodies_exhaust_only_their_own_budget() {
     let app =
         TestApp::start_with(api("[callbacks]\nunverified_bytes = 65536", UNHURRIED, 4096)).await;
     let mut hostile = Vec::new();
@@ -195,7 +195,7 @@ async fn half_bodies_use_up_their_budget_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn connections_that_wait_for_their_clients_make_space_for_others() {
+async fn connections_waiting_for_clients_are_evicted_for_others() {
     let app = TestApp::start_with(api("", UNHURRIED, 20)).await;
     let half = head(&app, "content-length: 1000");
     let says =
@@ -222,7 +222,7 @@ async fn connections_that_wait_for_their_clients_make_space_for_others() {
 }
 
 #[tokio::test]
-async fn long_polls_leave_half_of_the_slots_and_one_key_leaves_some_to_others() {
+async fn long_polls_are_bounded_in_all_and_per_key() {
     let http = "first_byte_seconds = 5\nbody_read_seconds = 5\nheader_read_seconds = 60\n\
         write_stall_seconds = 5\nwaits_per_key = 3";
     let app = std::sync::Arc::new(TestApp::start_with(api("", http, 10)).await);
@@ -261,7 +261,7 @@ async fn long_polls_leave_half_of_the_slots_and_one_key_leaves_some_to_others() 
 }
 
 #[tokio::test]
-async fn few_descriptors_are_shared_so_that_operations_still_answer() {
+async fn few_descriptors_still_leave_the_operations_listener_some() {
     let folder = tempfile::TempDir::new().unwrap();
     let script = folder.path().join("verdict");
     let binary = env!("CARGO_BIN_EXE_verdict");
@@ -292,7 +292,7 @@ async fn few_descriptors_are_shared_so_that_operations_still_answer() {
 }
 
 #[tokio::test]
-async fn readiness_tells_strangers_one_word() {
+async fn readiness_answers_strangers_with_one_word() {
     let app = TestApp::start().await;
     assert_eq!(app.get_as("/readyz", "").await.text, "{\"status\":\"ready\"}");
     let answer = app.client.get(format!("http://{}/readyz", app.operations)).send().await.unwrap();
@@ -379,7 +379,7 @@ async fn a_nul_in_any_text_is_the_callers_mistake() {
 }
 
 #[tokio::test]
-async fn pages_and_answers_carry_security_headers() {
+async fn all_responses_carry_security_headers() {
     let app = app().await;
     for path in [
         "/docs/",
@@ -440,7 +440,7 @@ async fn printed_curl_command_runs_nothing_else() {
 }
 
 #[tokio::test]
-async fn process_keeps_its_memory_to_itself() {
+async fn process_writes_no_core_file_and_locks_its_keys() {
     let setting = Setting::new(Options { role: Role::Api, ..Options::default() }).await;
     let process = setting.serve().await;
     let pid = process.child.id().expect("a pid");

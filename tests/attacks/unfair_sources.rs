@@ -60,7 +60,7 @@ async fn calls_before(app: &TestApp, source: &str, scene: &str, id: &str) -> usi
 }
 
 #[tokio::test]
-async fn a_flood_of_one_source_does_not_delay_another_sources_decision() {
+async fn flood_of_one_source_does_not_delay_another_source() {
     let app = start().await;
     // A third is made up: the provider knows none of those, and each is asked about several times.
     // Were it all of them, the breaker would open, and probes begin with the newest.
@@ -75,7 +75,7 @@ async fn a_flood_of_one_source_does_not_delay_another_sources_decision() {
 }
 
 #[tokio::test]
-async fn a_flood_in_one_scene_does_not_delay_the_same_sources_other_scene() {
+async fn flood_in_one_scene_does_not_delay_another_scene() {
     let app = start().await;
     flood(&app, |n| ("app", "flooded".to_owned(), format!("pass-97-{n}"))).await;
     let before = calls_before(&app, "app", "calm", "pass-97-victim").await;
@@ -83,7 +83,7 @@ async fn a_flood_in_one_scene_does_not_delay_the_same_sources_other_scene() {
 }
 
 #[tokio::test]
-async fn a_source_that_invents_scenes_gets_no_more_than_one_share() {
+async fn source_that_invents_scenes_gets_one_share() {
     let app = start().await;
     flood(&app, |n| ("app", format!("scene-{n}"), format!("pass-97-{n}"))).await;
     let before = calls_before(&app, "other", "test", "pass-97-victim").await;

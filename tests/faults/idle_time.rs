@@ -115,7 +115,7 @@ fn without_claims(spans: Vec<Span>, claims: &[OffsetDateTime]) -> Vec<Span> {
 }
 
 #[test]
-fn only_time_in_which_every_worker_is_out_and_none_claims_is_idle() {
+fn idle_time_counts_only_without_any_able_worker() {
     let at = |seconds: i64| OffsetDateTime::UNIX_EPOCH + Duration::seconds(seconds);
     let outage = |service, from, to| Outage { service, from: at(from), to: at(to) };
     let outages = [

@@ -35,7 +35,7 @@ use crate::harness::now;
 const DRAIN_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_breaks_nothing_accepted_is_lost_or_done_twice_or_decided_wrong() {
+async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     let number = |name: &str, default: u64| match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} must be a number")),
         Err(_) => default,

@@ -217,7 +217,7 @@ pub fn draw(seed: u64, count: usize) -> Vec<Fault> {
 }
 
 #[test]
-fn a_seed_always_draws_the_same_schedule() {
+fn a_seed_always_gives_the_same_schedule() {
     let drawn = |seed| format!("{:?}", draw(seed, 100));
     assert_eq!(drawn(7), drawn(7));
     assert_ne!(drawn(7), drawn(8));

@@ -21,7 +21,7 @@ async fn count(app: &TestApp, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_callback_is_accepted_with_its_verification_and_its_place() {
+async fn accepted_callback_returns_its_verification_and_location() {
     let app = accepting_only().await;
     let body = r#"{ "biz_type": "test", "biz_id": "pass-1", "reference": "user-8812",
         "client": { "audit": "AUDIT_PASS", "code": "1", "message": "", "platform": "android" } }"#;
@@ -38,7 +38,7 @@ async fn a_callback_is_accepted_with_its_verification_and_its_place() {
 }
 
 #[tokio::test]
-async fn the_same_message_gets_the_same_answer_whatever_happened_meanwhile() {
+async fn repeated_callback_gets_its_first_answer() {
     let app = TestApp::start().await;
     let message = callback("pass-1", app.clock.now());
     let first = app.post(message.clone()).await;
@@ -51,7 +51,7 @@ async fn the_same_message_gets_the_same_answer_whatever_happened_meanwhile() {
 }
 
 #[tokio::test]
-async fn the_same_id_with_other_bytes_is_refused_and_changes_nothing() {
+async fn same_id_with_other_bytes_is_refused_and_changes_nothing() {
     let app = accepting_only().await;
     let now = app.clock.now();
     let message = callback("pass-1", now);
@@ -66,7 +66,7 @@ async fn the_same_id_with_other_bytes_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_sent_many_times_at_once_is_kept_once() {
+async fn callback_sent_many_times_at_once_is_stored_once() {
     let app = accepting_only().await;
     let message = callback("pass-1", app.clock.now());
     let replies = futures(&app, (0..50).map(|_| message.clone()).collect()).await;
@@ -81,7 +81,7 @@ async fn a_message_sent_many_times_at_once_is_kept_once() {
 }
 
 #[tokio::test]
-async fn many_messages_about_few_verifications_on_two_replicas_are_all_kept() {
+async fn many_callbacks_on_two_replicas_are_all_stored() {
     let app = accepting_only().await;
     let other = app
         .another(
@@ -109,7 +109,7 @@ async fn many_messages_about_few_verifications_on_two_replicas_are_all_kept() {
 }
 
 #[tokio::test]
-async fn any_of_several_secrets_and_any_of_several_signatures_verifies() {
+async fn any_secret_and_any_signature_verifies() {
     let new = "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=";
     let old = "whsec_dGhlIG9sZCBzZWNyZXQgb2YgdGhlIHBhcnRuZXIncyBiYWNrZW5k";
     let more = format!("[sources.rotating]\nsecrets = [\"{old}\", \"{new}\"]");
@@ -130,7 +130,7 @@ async fn any_of_several_secrets_and_any_of_several_signatures_verifies() {
 }
 
 #[tokio::test]
-async fn a_phone_with_a_broken_clock_loses_nothing_and_breaks_nothing() {
+async fn phone_with_a_broken_clock_breaks_nothing() {
     let app = TestApp::start().await;
     for (n, at) in ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"].iter().enumerate() {
         for again in 0..3 {
@@ -145,7 +145,7 @@ async fn a_phone_with_a_broken_clock_loses_nothing_and_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn a_source_that_sends_too_much_is_told_to_wait() {
+async fn source_above_its_rate_gets_429() {
     let chatty = "whsec_dGhlIHNlY3JldCBvZiBhIGNoYXR0eSBiYWNrZW5kLCAzMiBieXRlcw==";
     let more = format!("[sources.chatty]\nsecrets = [\"{chatty}\"]\nrequests_per_second = 3");
     let app = TestApp::start_with(Options { role: Role::Api, more, ..Options::default() }).await;

@@ -19,7 +19,7 @@ async fn app() -> TestApp {
 }
 
 #[tokio::test]
-async fn a_signature_that_is_not_right_in_every_way_is_refused() {
+async fn every_kind_of_wrong_signature_is_refused() {
     let app = app().await;
     let now = app.clock.now();
     let seconds = now.unix_timestamp();
@@ -88,7 +88,7 @@ async fn a_signature_that_is_not_right_in_every_way_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_callback_is_refused_with_every_wrong_field_named() {
+async fn invalid_callback_body_is_refused_with_every_wrong_field() {
     let app = app().await;
     let now = app.clock.now();
     let long = "x".repeat(65);
@@ -133,7 +133,7 @@ async fn a_body_that_is_no_callback_is_refused_with_every_wrong_field_named() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_not_json_is_refused_before_anything_else() {
+async fn large_or_non_json_bodies_are_refused_first() {
     let app = app().await;
     let now = app.clock.now();
     let large = format!(r#"{{"biz_type":"a","biz_id":"b","more":"{}"}}"#, "x".repeat(16 * 1024));
@@ -181,7 +181,7 @@ async fn unknown_sources_routes_and_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_readers_mistakes_are_problems_with_the_right_status() {
+async fn invalid_read_requests_get_the_right_problem_and_status() {
     let app = app().await;
     let none = "/v1/verifications/0199b2c4-0000-7000-8000-000000000000";
     for path in [none.to_owned(), format!("{none}/results"), format!("{none}/decisions")] {

@@ -31,7 +31,7 @@ async fn serve(text: &str, environment: &[(&str, &str)]) -> (i32, String) {
 }
 
 #[tokio::test]
-async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
+async fn every_broken_configuration_is_refused_with_its_key() {
     let change = |from: &str, to: &str| {
         assert!(GOOD.contains(from), "{from}");
         GOOD.replace(from, to)
@@ -125,7 +125,7 @@ async fn every_kind_of_broken_configuration_is_refused_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_policy_that_does_not_hold_is_refused_at_the_start() {
+async fn invalid_policy_is_refused_at_start() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(b"name = \"x\"\n[[rule]]\nid = \"a\"\n").expect("written");
     let text = format!("{GOOD}[policy]\nfile = {:?}\n", file.path());
@@ -135,7 +135,7 @@ async fn a_policy_that_does_not_hold_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn the_environment_wins_over_the_file_and_lists_come_with_commas() {
+async fn environment_overrides_the_file_and_lists_use_commas() {
     let two = format!("{SECRET},whsec_bad");
     let (code, error) = serve(GOOD, &[("VERDICT__SOURCES__APP__SECRETS", &two)]).await;
     assert_eq!(code, 2);
@@ -160,7 +160,7 @@ async fn the_environment_wins_over_the_file_and_lists_come_with_commas() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_and_an_unmigrated_database_are_told_plainly() {
+async fn used_address_and_unmigrated_database_are_reported() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, error) = serve(GOOD, &[("VERDICT__HTTP__LISTEN", &address)]).await;
@@ -176,7 +176,7 @@ async fn an_address_in_use_and_an_unmigrated_database_are_told_plainly() {
 }
 
 #[tokio::test]
-async fn every_wrong_key_is_named_at_once_with_where_it_is_and_what_was_meant() {
+async fn all_wrong_keys_are_reported_with_place_and_suggestion() {
     let text = GOOD
         .replace("[http]\n", "[http]\nlistne = \"127.0.0.1:0\"\nmax_connections = \"many\"\n")
         .replace("[provider]\n", "[provider]\nurl_file = \"x\"\nsignature = \"v9\"\n")
@@ -219,7 +219,7 @@ async fn every_wrong_key_is_named_at_once_with_where_it_is_and_what_was_meant() 
 
 /// Where a section is a value, or a value a section.
 #[tokio::test]
-async fn sections_and_values_in_each_others_place_are_told_in_plain_words() {
+async fn section_in_place_of_a_value_is_explained() {
     for (text, said) in [
         (
             format!("http = 1\n{}", GOOD.replace("[http]\nlisten", "[unused]\nlisten")),
@@ -272,7 +272,7 @@ async fn hint_names_the_line_or_the_variable_to_correct() {
 }
 
 #[tokio::test]
-async fn variable_that_is_almost_a_key_is_warned_of_and_those_of_tools_are_not() {
+async fn misspelt_variables_are_warned_of_and_tool_ones_are_not() {
     let tools = [
         ("VERDICT_URL", "http://127.0.0.1:1"),
         ("VERDICT_API_KEY", "vk_x"),
@@ -307,7 +307,7 @@ async fn variable_that_is_almost_a_key_is_warned_of_and_those_of_tools_are_not()
 }
 
 #[tokio::test]
-async fn paths_in_a_file_go_by_its_folder_and_those_in_variables_by_the_working_folder() {
+async fn paths_resolve_from_the_file_or_the_working_directory() {
     let database = new_database().await;
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("secrets")).unwrap();
@@ -351,7 +351,7 @@ async fn misspelt_log_filter_does_not_switch_the_log_off() {
 }
 
 #[tokio::test]
-async fn the_default_configuration_names_every_key_there_is() {
+async fn default_configuration_lists_every_key() {
     // What is written there loads; what it lacks would be refused as missing.
     let environment = verdict::config::Environment::new();
     let config = verdict::config::Config::load(None, &environment).expect("complete");

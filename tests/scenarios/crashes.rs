@@ -83,7 +83,7 @@ async fn decisions_reach(setting: &Setting, count: i64) {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_of_500_callbacks_nothing_accepted_is_lost_or_done_twice() {
+async fn kill_during_500_callbacks_loses_and_repeats_nothing() {
     let setting = Setting::new(options()).await;
     let process = setting.serve().await;
     let posting = post_many(&setting.client, process.http, 500);
@@ -101,7 +101,7 @@ async fn killed_in_the_middle_of_500_callbacks_nothing_accepted_is_lost_or_done_
 }
 
 #[tokio::test]
-async fn told_to_stop_under_load_it_drains_and_loses_nothing() {
+async fn sigterm_under_load_drains_and_loses_nothing() {
     let setting = Setting::new(options()).await;
     let process = setting.serve().await;
     let posting = post_many(&setting.client, process.http, 500);
@@ -130,7 +130,7 @@ async fn told_to_stop_under_load_it_drains_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
+async fn thawed_worker_does_not_overwrite_its_successor() {
     let setting = Setting::new(options()).await;
     let frozen = setting.serve().await;
     let message = callback("slow-1500-pass-97", now());
@@ -163,7 +163,7 @@ async fn a_frozen_worker_that_thaws_writes_nothing_over_its_successor() {
 }
 
 #[tokio::test]
-async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
+async fn start_survives_lost_database_connections() {
     let mut setting = Setting::new(options()).await;
     let (database, proxy) = setting.database.behind_proxy().await;
     setting.database = database;
@@ -184,7 +184,7 @@ async fn a_start_outlasts_a_database_that_goes_away_in_the_middle_of_it() {
 }
 
 #[tokio::test]
-async fn a_completion_whose_answer_is_slow_is_not_taken_for_a_lost_lease() {
+async fn slow_completion_is_not_mistaken_for_a_lost_lease() {
     let more = "lease_seconds = 1".to_owned();
     let mut setting = Setting::new(Options { more, ..options() }).await;
     let (database, proxy) = setting.database.behind_proxy().await;
@@ -202,7 +202,7 @@ async fn a_completion_whose_answer_is_slow_is_not_taken_for_a_lost_lease() {
 }
 
 #[tokio::test]
-async fn a_network_that_was_slow_for_a_while_does_not_put_off_what_a_killed_worker_held() {
+async fn slow_network_does_not_delay_rows_of_a_killed_worker() {
     let mut setting = Setting::new(options().patient()).await;
     let (behind, proxy) = setting.database.behind_proxy().await;
     let direct = std::mem::replace(&mut setting.database, behind);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Callback, TestApp};
 
 #[tokio::test]
-async fn an_answer_with_damaged_text_is_decided_by_what_is_readable() {
+async fn damaged_answer_is_decided_by_its_readable_part() {
     let app = TestApp::start().await;
     for (damage, outcome, noted) in [
         ("surrogate", "approve", "/Message"),
@@ -25,7 +25,7 @@ async fn an_answer_with_damaged_text_is_decided_by_what_is_readable() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_ambiguous_about_its_status_goes_to_review() {
+async fn answer_with_ambiguous_status_goes_to_review() {
     let app = TestApp::start().await;
     for (damage, noted) in [("second", "second_answer"), ("denied", "contradiction")] {
         let verification = app.verified(&format!("pass-97-damaged-{damage}")).await;
@@ -60,7 +60,7 @@ async fn a_callback_with_damaged_hints_is_accepted_and_decided() {
 }
 
 #[tokio::test]
-async fn an_id_in_any_script_is_kept_to_the_code_point() {
+async fn ids_in_any_script_are_stored_exactly() {
     let app = TestApp::start().await;
     let now = app.clock.now();
     // The second and third look alike and are two ids: nothing is normalised.

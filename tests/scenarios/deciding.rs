@@ -3,7 +3,7 @@
 use crate::harness::TestApp;
 
 #[tokio::test]
-async fn every_documented_status_gets_the_decision_of_the_default_policy() {
+async fn default_policy_decides_every_documented_status() {
     let app = TestApp::start().await;
     let cases = [
         ("pass-97.53", "approve", "provider-passed"),
@@ -52,7 +52,7 @@ async fn every_documented_status_gets_the_decision_of_the_default_policy() {
 }
 
 #[tokio::test]
-async fn a_decision_explains_itself_with_what_was_seen_and_the_bound() {
+async fn decision_explains_itself_with_value_and_bound() {
     let app = TestApp::start().await;
     let id = app.accepted("pass-58.2").await;
     app.settled(&id).await;
@@ -70,7 +70,7 @@ async fn a_decision_explains_itself_with_what_was_seen_and_the_bound() {
 }
 
 #[tokio::test]
-async fn raw_answer_and_decision_are_told_apart_and_hold_no_person() {
+async fn result_and_decision_are_separate_and_hold_no_person() {
     let app = TestApp::start().await;
     let id = app.accepted("scores-97-96-91-mask-quality-LOW-namediffers").await;
     app.settled(&id).await;
@@ -99,7 +99,7 @@ async fn raw_answer_and_decision_are_told_apart_and_hold_no_person() {
 }
 
 #[tokio::test]
-async fn a_person_who_tries_again_gets_a_new_decision_and_the_old_one_stays() {
+async fn second_attempt_adds_a_decision_and_keeps_the_first() {
     let app = TestApp::start().await;
     let id = app.accepted("quit-1-then-status-7-x1-then-pass-98").await;
     let rejected = app.settled(&id).await;

@@ -74,7 +74,7 @@ impl Demo {
 }
 
 #[tokio::test]
-async fn every_outcome_comes_as_expected_and_a_second_run_works_as_well() {
+async fn demo_shows_every_outcome_and_can_be_repeated() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("a plain path");
     for _ in 0..2 {
@@ -89,7 +89,7 @@ async fn every_outcome_comes_as_expected_and_a_second_run_works_as_well() {
 }
 
 #[tokio::test]
-async fn it_leaves_nothing_of_a_person_in_output_log_or_database() {
+async fn demo_leaves_nothing_of_a_person_behind() {
     let mut demo = Demo::start().await;
     let secrets: Vec<String> = ["access_key_secret", "secret"].map(|key| demo.setting(key)).into();
     let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
@@ -114,7 +114,7 @@ async fn it_leaves_nothing_of_a_person_in_output_log_or_database() {
 }
 
 #[tokio::test]
-async fn killed_outright_it_takes_its_postgres_along() {
+async fn killed_demo_takes_its_postgres_along() {
     let mut demo = Demo::start().await;
     let address = demo.postgres();
     assert!(TcpStream::connect(&address).await.is_ok());

@@ -55,7 +55,7 @@ fn options() -> Options {
 }
 
 #[tokio::test]
-async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
+async fn doctor_prints_one_line_per_check_and_exits_0() {
     // Not the tests' Postgres: that one would lose what it has in a crash, and is told so.
     let folder = tempfile::TempDir::new().unwrap();
     let pg_bin = std::env::var_os("PG_BIN");
@@ -115,7 +115,7 @@ async fn all_is_well_is_said_in_a_line_for_each_and_exit_code_0() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_and_a_wrong_clock_are_told_apart() {
+async fn doctor_distinguishes_wrong_secret_and_wrong_clock() {
     let wrong = Options { provider_secret: "wrong".to_owned(), ..options() };
     let report = Report::of(&Setting::new(wrong).await, "worker").await;
     assert_eq!((report.code, report.those("failed")), (1, vec!["provider"]));
@@ -137,7 +137,7 @@ async fn a_wrong_secret_and_a_wrong_clock_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_permission_and_a_silent_provider_are_told_apart_as_well() {
+async fn doctor_distinguishes_permission_and_silent_provider() {
     let mut setting = Setting::new(options()).await;
     setting.provider.fail_all(Some(cloudauth_sandbox::Behaviour::error("NoPermission")));
     // Of an invented scene that is no wonder.
@@ -161,7 +161,7 @@ async fn a_permission_and_a_silent_provider_are_told_apart_as_well() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
+async fn old_schema_is_reported_and_hides_no_other_check() {
     let mut setting = Setting::new(options()).await;
     let pool = setting.database.pool().await;
     for undo in
@@ -227,7 +227,7 @@ async fn a_schema_that_is_behind_is_named_and_hides_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_missing_vault_key_is_named_and_so_is_one_with_another_secret() {
+async fn missing_and_changed_vault_keys_are_named() {
     let mut setting = Setting::new(options()).await;
     setting.serve().await.kill().await;
     setting.options.vault_keys = &["other"];
@@ -262,7 +262,7 @@ async fn a_missing_vault_key_is_named_and_so_is_one_with_another_secret() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_written_is_named() {
+async fn unwritable_object_store_is_named() {
     // Below a file no folder can be made, whoever tries.
     let file = tempfile::NamedTempFile::new().unwrap();
     let images = format!("store = \"file://{}/images\"", file.path().display());
@@ -272,7 +272,7 @@ async fn a_store_that_cannot_be_written_is_named() {
 }
 
 #[tokio::test]
-async fn a_role_without_its_rights_is_told_which() {
+async fn missing_rights_of_a_role_are_named() {
     let mut setting = Setting::new(options()).await;
     let owner = setting.database.clone();
     setting.database = user(&owner, "verdict_reader").await;
@@ -290,7 +290,7 @@ async fn a_role_without_its_rights_is_told_which() {
 }
 
 #[tokio::test]
-async fn secrets_in_a_folder_that_nobody_else_enters_need_no_mode_of_their_own() {
+async fn secrets_in_a_private_folder_need_no_strict_mode() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::TempDir::new().unwrap();
@@ -311,7 +311,7 @@ async fn secrets_in_a_folder_that_nobody_else_enters_need_no_mode_of_their_own()
 }
 
 #[tokio::test]
-async fn what_waits_and_what_stopped_is_told() {
+async fn backlog_and_stopped_calls_are_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::TempDir::new().unwrap();
@@ -360,7 +360,7 @@ async fn what_waits_and_what_stopped_is_told() {
 }
 
 #[tokio::test]
-async fn every_wrong_key_is_named_not_only_the_first() {
+async fn doctor_names_every_wrong_key() {
     let more = "faults_to_open = 0\n[log]\nformat = \"xml\"\n[retention]\nperson_days = 40000";
     let setting = Setting::new(Options { more: more.to_owned(), ..options() }).await;
     let report = Report::of(&setting, "all").await;
@@ -390,7 +390,7 @@ fn listening(setting: &Setting, http: &str, operations: &str) -> String {
 }
 
 #[tokio::test]
-async fn ports_of_this_installation_are_told_from_those_of_another() {
+async fn own_ports_are_distinguished_from_those_of_others() {
     let ours = Setting::new(options()).await;
     let process = ours.serve().await;
     let (http, operations) = (process.http.to_string(), process.operations.to_string());
@@ -416,7 +416,7 @@ async fn ports_of_this_installation_are_told_from_those_of_another() {
 }
 
 #[tokio::test]
-async fn the_collector_of_traces_is_asked_whether_it_takes_them() {
+async fn doctor_checks_the_trace_collector() {
     use tokio::net::TcpListener;
     let setting = Setting::new(options()).await;
     let text = std::fs::read_to_string(setting.config_file()).unwrap();

@@ -4,7 +4,7 @@ use crate::harness::{Options, TestApp, callback, eventually, make_key};
 use verdict::http::auth::Scope;
 
 #[tokio::test]
-async fn both_signatures_both_methods_and_both_formats_are_spoken() {
+async fn both_signatures_methods_and_formats_work() {
     for signature in ["v2", "v3"] {
         for method in ["POST", "GET"] {
             for format in ["JSON", "XML"] {
@@ -23,7 +23,7 @@ async fn both_signatures_both_methods_and_both_formats_are_spoken() {
 }
 
 #[tokio::test]
-async fn an_unfinished_verification_is_asked_again_until_it_is_finished() {
+async fn unfinished_verification_is_polled_until_finished() {
     let app = TestApp::start().await;
     let verification = app.verified("unfinished-3-then-pass-97").await;
     assert_eq!(verification["decision"]["outcome"], "approve");
@@ -36,7 +36,7 @@ async fn an_unfinished_verification_is_asked_again_until_it_is_finished() {
 }
 
 #[tokio::test]
-async fn nobody_finished_before_the_deadline_so_it_expires_and_a_callback_revives_it() {
+async fn expired_verification_is_revived_by_a_callback() {
     let app = TestApp::start().await;
     let id = app.accepted("quit-4-then-pass-97").await;
     eventually("it is unfinished", || async {
@@ -56,7 +56,7 @@ async fn nobody_finished_before_the_deadline_so_it_expires_and_a_callback_revive
 }
 
 #[tokio::test]
-async fn passing_faults_are_waited_out_and_every_answer_is_on_record() {
+async fn transient_faults_are_retried_and_every_answer_stored() {
     let cases = [
         ("throttled-2-then-pass-97", "throttled", 2),
         ("http-503-x2-then-pass-97", "transient", 2),
@@ -87,7 +87,7 @@ async fn passing_faults_are_waited_out_and_every_answer_is_on_record() {
 }
 
 #[tokio::test]
-async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_refetched() {
+async fn permanent_failure_keeps_its_reason_and_can_be_refetched() {
     let app = TestApp::start().await;
     let cases = [
         ("expired", "expired", "gone", Some("DataExpired")),
@@ -117,7 +117,7 @@ async fn what_will_never_be_answered_ends_with_its_reason_and_can_be_refetched()
 }
 
 #[tokio::test]
-async fn failed_verification_says_why_to_who_may_only_read_decisions() {
+async fn decisions_scope_sees_why_a_verification_failed() {
     let more = "transient_tries = 2\nunreadable_tries = 2".to_owned();
     let app = TestApp::start_with(Options { more, ..Options::default() }).await;
     let reader = make_key(&app.database.store(), &[Scope::DecisionsRead]).await;
@@ -149,7 +149,7 @@ async fn failed_verification_says_why_to_who_may_only_read_decisions() {
 }
 
 #[tokio::test]
-async fn an_operator_may_ask_again_about_a_passed_one_and_callbacks_count_again() {
+async fn refetch_of_an_approved_case_reopens_it_to_callbacks() {
     let app = TestApp::start().await;
     let biz_id = "pass-97-x1-then-status-7-x1-then-pass-98";
     let passed = app.verified(biz_id).await;
@@ -163,7 +163,7 @@ async fn an_operator_may_ask_again_about_a_passed_one_and_callbacks_count_again(
 }
 
 #[tokio::test]
-async fn a_callback_that_comes_while_the_provider_is_asked_is_not_swallowed() {
+async fn callback_during_the_provider_call_is_not_lost() {
     let app = TestApp::start().await;
     let biz_id = "slow-400-status-7-x1-then-pass-97";
     let id = app.accepted(biz_id).await;

@@ -38,7 +38,7 @@ async fn decided(setting: &Setting, biz_id: &str) -> (crate::harness::Process, S
 }
 
 #[tokio::test]
-async fn the_person_is_shown_to_who_may_see_it_and_says_why_and_that_is_on_record() {
+async fn material_needs_scope_and_purpose_and_is_audited() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (process, id) = decided(&setting, "pass-97-longterm").await;
     let path = format!("/v1/verifications/{id}/material");
@@ -85,7 +85,7 @@ async fn the_person_is_shown_to_who_may_see_it_and_says_why_and_that_is_on_recor
 }
 
 #[tokio::test]
-async fn where_the_provider_said_nothing_of_the_person_there_is_no_material() {
+async fn answer_without_person_leaves_no_material() {
     let app = TestApp::start().await;
     let verification = app.verified("pass-97-nomaterial").await;
     let path = format!("/v1/verifications/{}/material", verification["id"].as_str().unwrap());
@@ -96,7 +96,7 @@ async fn where_the_provider_said_nothing_of_the_person_there_is_no_material() {
 }
 
 #[tokio::test]
-async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_went() {
+async fn erasure_leaves_nothing_and_the_receipt_lists_what_went() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     let body = serde_json::json!({ "biz_type": "test", "biz_id": "status-7-x1-then-pass-97",
@@ -156,7 +156,7 @@ async fn after_erasure_nothing_of_the_person_is_left_and_the_receipt_says_what_w
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_erasure_is_not_written() {
+async fn answer_after_the_erasure_is_not_written() {
     let steps = Steps::new().await;
     let message = steps.message("x");
     let told = steps.accept_new(&message).await;
@@ -173,7 +173,7 @@ async fn an_answer_that_comes_after_the_erasure_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_written_while_the_erasure_waits_is_destroyed_too() {
+async fn data_key_written_during_an_erasure_is_destroyed() {
     let steps = Arc::new(Steps::new().await);
     let message = steps.message("x");
     let told = steps.accept_new(&message).await;
@@ -195,7 +195,7 @@ async fn a_key_that_is_written_while_the_erasure_waits_is_destroyed_too() {
 }
 
 #[tokio::test]
-async fn an_erasure_that_was_cut_short_is_finished_by_a_worker() {
+async fn worker_finishes_an_interrupted_erasure() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (process, id) = decided(&setting, "pass-97").await;
     process.kill().await;
@@ -223,7 +223,7 @@ async fn an_erasure_that_was_cut_short_is_finished_by_a_worker() {
 }
 
 #[tokio::test]
-async fn persons_are_forgotten_when_their_time_is_over() {
+async fn retention_erases_persons_when_due() {
     const DAY: std::time::Duration = std::time::Duration::from_hours(24);
     let options =
         || Options { more: "[retention]\nperson_days = 180".to_owned(), ..Options::default() };
@@ -268,7 +268,7 @@ async fn persons_are_forgotten_when_their_time_is_over() {
 }
 
 #[tokio::test]
-async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
+async fn returning_person_is_not_erased_by_retention() {
     let steps = Arc::new(Steps::new().await);
     let told = steps.accept_new(&steps.message("x")).await;
     let cutoff = START + time::Duration::days(1);
@@ -311,7 +311,7 @@ async fn somebody_who_comes_back_at_that_moment_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopped() {
+async fn retention_pass_is_leased_and_resumes_where_it_stopped() {
     use std::time::Duration;
     let steps = Steps::new().await;
     let clock = RetentionClock::Persons;
@@ -340,7 +340,7 @@ async fn one_process_at_a_time_goes_on_with_a_pass_from_where_the_last_one_stopp
 }
 
 #[tokio::test]
-async fn a_person_is_forgotten_by_number_in_every_verification() {
+async fn erasure_by_identity_number_covers_every_verification() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     for biz_id in ["pass-97-person-5-a", "status-7-person-5-b", "pass-97-person-6"] {
@@ -370,7 +370,7 @@ async fn a_person_is_forgotten_by_number_in_every_verification() {
 }
 
 #[tokio::test]
-async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named() {
+async fn audit_verify_names_changed_removed_and_moved_rows() {
     // Row 1 is about the API key.
     let cases = [
         ("update audit set purpose = 'other' where position = 4", "row 4 was changed"),
@@ -424,7 +424,7 @@ async fn a_changed_removed_inserted_or_moved_row_of_the_audit_is_found_and_named
 }
 
 #[tokio::test]
-async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_export_by_itself() {
+async fn audit_verify_detects_rewritten_chain() {
     // Of an API key, of the seeded policy, and of what is read here.
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (process, id) = decided(&setting, "pass-97").await;
@@ -533,7 +533,7 @@ async fn a_chain_that_was_written_anew_is_betrayed_by_its_checkpoints_and_an_exp
 }
 
 #[tokio::test]
-async fn keys_are_rotated_while_the_service_serves() {
+async fn vault_keys_rotate_while_the_service_serves() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (process, old) = decided(&setting, "pass-97").await;
     process.kill().await;
@@ -581,7 +581,7 @@ async fn keys_are_rotated_while_the_service_serves() {
 }
 
 #[tokio::test]
-async fn the_audit_is_checkpointed_whatever_else_cannot_be_done() {
+async fn audit_is_checkpointed_even_if_other_upkeep_fails() {
     let setting = Setting::new(Options {
         fixed_clock: false,
         more: "[retention]\nimages_days = 1".to_owned(),
@@ -610,7 +610,7 @@ async fn the_audit_is_checkpointed_whatever_else_cannot_be_done() {
 }
 
 #[tokio::test]
-async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_there_are() {
+async fn shadow_comparison_reads_only_the_newest_decisions() {
     let steps = Steps::new().await;
     sqlx::query(
         "insert into shadow_decisions
@@ -628,7 +628,7 @@ async fn a_comparison_of_a_shadow_looks_at_its_newest_decisions_however_many_the
 }
 
 #[tokio::test]
-async fn a_key_with_which_another_process_still_wraps_is_not_given_up() {
+async fn vault_key_in_use_by_another_process_stays_needed() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (old, id) = decided(&setting, "pass-97").await;
     // Forgotten when the others were restarted with both keys.
@@ -664,7 +664,7 @@ async fn a_key_with_which_another_process_still_wraps_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_given_up_is_needed_again_when_it_wraps_something() {
+async fn retired_vault_key_that_wraps_again_is_needed_again() {
     use std::time::Duration;
     let steps = Steps::new().await;
     steps.store.vault_keys().use_vault_key("test", START).await.unwrap();

@@ -96,7 +96,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn images_are_kept_sealed_and_shown_to_who_may_see_them_and_says_why() {
+async fn images_are_sealed_and_need_scope_and_purpose() {
     let (folder, options) = archiving();
     let app = TestApp::start_with(options).await;
     let id = app.verified("pass-97").await["id"].as_str().unwrap().to_owned();
@@ -172,7 +172,7 @@ async fn images_are_kept_sealed_and_shown_to_who_may_see_them_and_says_why() {
 }
 
 #[tokio::test]
-async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
+async fn expired_links_are_refreshed_and_nothing_else_changes() {
     let (_folder, options) = archiving();
     let app = TestApp::start_with(options).await;
     // The host of images is away for longer than the links live.
@@ -223,7 +223,7 @@ async fn links_that_died_are_asked_for_again_and_nothing_else_changes() {
 }
 
 #[tokio::test]
-async fn links_that_stay_dead_are_given_up_and_the_decision_stands() {
+async fn images_are_lost_after_link_refreshes_and_decision_stays() {
     let (folder, options) = archiving();
     let app = TestApp::start_with(options).await;
     let verification = app.verified("pass-97-deadimages").await;
@@ -244,7 +244,7 @@ async fn links_that_stay_dead_are_given_up_and_the_decision_stands() {
 }
 
 #[tokio::test]
-async fn an_object_store_that_is_away_is_waited_for() {
+async fn images_wait_for_an_unavailable_object_store() {
     let (folder, mut options) = archiving();
     let store = folder.path().join("store");
     options.images = format!("store = \"file://{}\"", store.display());
@@ -269,7 +269,7 @@ async fn an_object_store_that_is_away_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_object_store_that_is_full_is_waited_for_and_no_link_is_used_up() {
+async fn images_wait_for_a_full_store_and_use_up_no_link() {
     let (buckets, images) = in_buckets().await;
     let setting = Setting::new(Options { images, fixed_clock: false, ..Options::default() }).await;
     buckets.fill(true);
@@ -310,7 +310,7 @@ async fn an_object_store_that_is_full_is_waited_for_and_no_link_is_used_up() {
 }
 
 #[tokio::test]
-async fn by_scene_images_are_kept_digested_or_left_alone() {
+async fn scenes_store_digest_or_skip_images() {
     let folder = TempDir::new().unwrap();
     let by_scene = format!(
         "mode = \"off\"\nstore = \"file://{}\"\n[images.scenes]\ntest = \"digest\"",
@@ -341,7 +341,7 @@ fn sha(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn images_go_with_the_person() {
+async fn erasure_deletes_the_images() {
     let (folder, options) = archiving();
     let app = TestApp::start_with(options).await;
     let kept = app.verified("pass-97-kept").await;
@@ -422,7 +422,7 @@ async fn receipt_is_complete(setting: &Setting, id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn an_image_kept_after_its_person_was_erased_is_removed_by_who_kept_it() {
+async fn worker_removes_an_image_it_stored_after_the_erasure() {
     let (folder, options) = archiving();
     let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
     let (process, id) = erased_half_way(folder.path(), &setting).await;
@@ -442,7 +442,7 @@ async fn an_image_kept_after_its_person_was_erased_is_removed_by_who_kept_it() {
 }
 
 #[tokio::test]
-async fn an_image_kept_by_a_process_that_was_killed_then_is_removed_before_the_receipt_is_complete()
+async fn receipt_waits_for_images_of_a_killed_worker()
 {
     let (folder, options) = archiving();
     let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
@@ -473,7 +473,7 @@ async fn an_image_kept_by_a_process_that_was_killed_then_is_removed_before_the_r
 }
 
 #[tokio::test]
-async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
+async fn image_settled_during_an_erasure_is_deleted() {
     let steps = Arc::new(Steps::new().await);
     let told = steps.accept_new(&steps.message("x")).await;
     let task = claim_archiving(&steps, told.id, Duration::from_secs(5)).await;
@@ -517,7 +517,7 @@ async fn an_image_that_is_settled_while_its_person_is_erased_is_deleted_too() {
 }
 
 #[tokio::test]
-async fn objects_are_swept_again_where_the_lease_had_ended_before_the_erasure() {
+async fn objects_of_an_ended_lease_are_deleted_a_second_time() {
     let steps = Steps::beside(&new_database().await).await;
     let told = steps.accept_new(&steps.message("x")).await;
     // Its worker was killed, perhaps in the middle of a write.
@@ -567,7 +567,7 @@ async fn wait_for_a_lock(look: &sqlx::PgPool, statements: i64) {
 }
 
 #[tokio::test]
-async fn killed_again_and_again_every_image_is_kept_once_and_none_is_lost() {
+async fn repeated_kills_lose_and_duplicate_no_image() {
     let (folder, options) = archiving();
     let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
     let count = 40;
@@ -602,7 +602,7 @@ async fn killed_again_and_again_every_image_is_kept_once_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn images_are_kept_in_a_store_that_speaks_s3() {
+async fn images_are_stored_in_an_s3_store() {
     let (buckets, images) = in_buckets().await;
     let app = TestApp::start_with(Options { images, ..Options::default() }).await;
     let verification = app.verified("pass-97").await;
@@ -630,7 +630,7 @@ async fn images_are_kept_in_a_store_that_speaks_s3() {
 }
 
 #[tokio::test]
-async fn images_and_callbacks_go_when_their_time_is_over_and_the_person_stays() {
+async fn retention_deletes_images_and_callbacks_before_the_person() {
     const DAY: Duration = Duration::from_hours(24);
     let (folder, options) = archiving();
     let more = "[retention]\nimages_days = 30\ncallbacks_days = 30".to_owned();
@@ -679,7 +679,7 @@ async fn images_and_callbacks_go_when_their_time_is_over_and_the_person_stays() 
 }
 
 #[tokio::test]
-async fn images_that_have_to_wait_hold_up_no_others_and_only_what_is_named_goes() {
+async fn deferred_images_do_not_block_others_in_retention() {
     let steps = Steps::new().await;
     // The oldest belong to answers that are still being archived.
     sqlx::query(
@@ -739,7 +739,7 @@ async fn images_that_have_to_wait_hold_up_no_others_and_only_what_is_named_goes(
 }
 
 #[tokio::test]
-async fn persons_whose_faces_are_kept_are_counted_once_each() {
+async fn persons_with_stored_faces_are_counted_once() {
     let (_folder, options) = archiving();
     let app = TestApp::start_with(options).await;
     for biz_id in ["pass-97-person-5-a", "pass-97-person-5-b", "pass-97-person-6"] {
@@ -750,7 +750,7 @@ async fn persons_whose_faces_are_kept_are_counted_once_each() {
 }
 
 #[tokio::test]
-async fn an_alarm_goes_off_before_there_are_too_many_persons() {
+async fn alert_fires_before_there_are_too_many_persons() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let pool = setting.database.pool().await;
     // Three faces each; some are nobody's.
@@ -787,7 +787,7 @@ async fn an_alarm_goes_off_before_there_are_too_many_persons() {
 }
 
 #[tokio::test]
-async fn links_that_live_come_before_those_that_were_asked_for_again() {
+async fn tasks_with_valid_links_run_before_refreshed_ones() {
     let steps = Steps::new().await;
     let (lease, takes) = (Duration::from_secs(5), Duration::ZERO);
     let told = steps.accept_new(&steps.message("x")).await;

@@ -47,7 +47,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn a_list_is_narrowed_by_what_is_known_of_a_verification_newest_first() {
+async fn list_filters_combine_and_sort_newest_first() {
     let app = TestApp::start().await;
     for biz_id in ["pass-97-a", "pass-97-b", "status-7-c", "expired-d", "invalidbiz-e"] {
         app.verified(biz_id).await;
@@ -91,7 +91,7 @@ async fn a_list_is_narrowed_by_what_is_known_of_a_verification_newest_first() {
 }
 
 #[tokio::test]
-async fn a_walk_through_a_list_is_not_moved_by_what_comes_meanwhile() {
+async fn new_rows_never_shift_a_page() {
     let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
     for n in 0..10 {
         app.accepted(&format!("pass-{n}")).await;
@@ -241,7 +241,7 @@ async fn every_kind_of_list_walks_an_index_in_order() {
 }
 
 #[tokio::test]
-async fn what_did_not_change_is_not_sent_again() {
+async fn unchanged_resource_answers_304() {
     let app = TestApp::start().await;
     let id = app.accepted("status-7-then-pass").await;
     app.settled(&id).await;
@@ -270,7 +270,7 @@ async fn what_did_not_change_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_timeline_tells_everything_causes_first() {
+async fn timeline_lists_everything_with_causes_first() {
     let app = TestApp::start().await;
     let id = app.accepted("throttled-1-then-status-7").await;
     app.settled(&id).await;
@@ -329,7 +329,7 @@ async fn the_timeline_tells_everything_causes_first() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_asked_about_again_all_at_once() {
+async fn dead_letters_are_refetched_together() {
     let app = TestApp::start().await;
     for biz_id in ["invalidbiz-1-then-pass-a", "invalidbiz-1-then-pass-b", "invalidbiz-c"] {
         assert_eq!(app.verified(biz_id).await["state"], "failed");

@@ -80,7 +80,7 @@ fn indexes_that_block_writes(sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_migration_holds_up_those_who_write() {
+async fn no_migration_blocks_writers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let migrator = Migrator::new(root.join("migrations")).await.unwrap();
     let blocking: Vec<(i64, Vec<String>)> = migrator
@@ -97,7 +97,7 @@ async fn no_migration_holds_up_those_who_write() {
 }
 
 #[tokio::test]
-async fn every_table_and_column_says_what_it_is() {
+async fn every_table_and_column_has_a_comment() {
     let pool = new_database().await.pool().await;
     let silent: Vec<String> = sqlx::query_scalar(
         "select format('%s.%s', c.relname, a.attname)
@@ -114,7 +114,7 @@ async fn every_table_and_column_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn what_a_claim_or_a_renewal_writes_is_in_no_index() {
+async fn columns_written_by_claim_and_renew_are_not_indexed() {
     let pool = new_database().await.pool().await;
     let indexes: Vec<String> = sqlx::query_scalar(
         "select pg_get_indexdef(indexrelid) from pg_index where indrelid = 'verifications'::regclass",
@@ -130,7 +130,7 @@ async fn what_a_claim_or_a_renewal_writes_is_in_no_index() {
 }
 
 #[tokio::test]
-async fn migrating_twice_or_by_several_at_once_is_harmless() {
+async fn repeated_and_concurrent_migrations_are_harmless() {
     let database = empty_database().await;
     let environment = [("DATABASE_URL", database.url.as_str())];
     let (a, b) = tokio::join!(
@@ -175,7 +175,7 @@ async fn a_schema_that_does_not_serve_this_binary_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_that_still_serves_this_binary_is_taken() {
+async fn newer_schema_that_serves_this_binary_is_accepted() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let pool = setting.database.pool().await;
     let before = setting.serve().await;
@@ -202,7 +202,7 @@ async fn a_newer_schema_that_still_serves_this_binary_is_taken() {
 }
 
 #[tokio::test]
-async fn a_migration_that_cannot_have_its_lock_lets_the_others_pass() {
+async fn migration_that_waits_for_a_lock_lets_writers_pass() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let pool = setting.database.pool().await;
     // The schema as it was before the newest migrations that change a table that is read all day.

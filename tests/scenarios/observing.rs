@@ -34,7 +34,7 @@ fn names(spans: &[Span]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_callback_with_its_fetch_and_its_decision_is_one_trace_across_processes() {
+async fn callback_fetch_and_decision_form_one_trace() {
     let collector = Collector::start().await;
     let folder = tempfile::TempDir::new().unwrap();
     let options = Options {
@@ -140,7 +140,7 @@ fn messages() -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
+async fn unavailable_trace_collector_costs_only_spans() {
     // Bound and never listening: connections are refused, and nobody else gets the port.
     let away = socket_address();
     let more = format!("[traces]\nendpoint = \"http://{}/v1/traces\"\n", away.1);
@@ -172,7 +172,7 @@ fn socket_address() -> (tokio::net::TcpSocket, std::net::SocketAddr) {
 }
 
 #[tokio::test]
-async fn without_traces_nothing_of_them_is_written() {
+async fn disabled_tracing_writes_nothing() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     let parent = format!("00-{TRACE}-{CALLER}-01");
@@ -190,7 +190,7 @@ async fn without_traces_nothing_of_them_is_written() {
 }
 
 #[tokio::test]
-async fn every_key_and_message_of_every_log_line_is_on_the_list() {
+async fn every_log_key_and_message_is_on_the_list() {
     let collector = Collector::start().await;
     let folder = tempfile::TempDir::new().unwrap();
     let options = Options {
@@ -323,7 +323,7 @@ async fn violated_invariants_are_counted() {
 }
 
 #[tokio::test]
-async fn a_look_that_takes_long_is_ended_and_leaves_nothing_behind() {
+async fn slow_metrics_query_is_cancelled_by_the_server() {
     let database = new_database().await;
     let pool = database.pool().await;
     let store = database.store();

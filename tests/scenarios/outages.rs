@@ -16,7 +16,7 @@ async fn ready(app: &TestApp) -> Reply {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_stops_the_calls_keeps_the_backlog_and_shows_in_readiness() {
+async fn wrong_secret_stops_calls_and_keeps_the_backlog() {
     let options = Options { provider_secret: "wrong".to_owned(), ..Options::default() };
     let app = TestApp::start_with(options).await;
     let ids: Vec<String> = {
@@ -55,7 +55,7 @@ async fn a_wrong_secret_stops_the_calls_keeps_the_backlog_and_shows_in_readiness
 }
 
 #[tokio::test]
-async fn a_restart_with_the_right_secret_drains_the_backlog_at_once() {
+async fn restart_with_the_right_secret_drains_the_backlog() {
     let mut setting = Setting::new(Options {
         provider_secret: "wrong".to_owned(),
         fixed_clock: false,
@@ -91,7 +91,7 @@ async fn a_restart_with_the_right_secret_drains_the_backlog_at_once() {
 }
 
 #[tokio::test]
-async fn an_outage_opens_the_breaker_and_the_backlog_drains_when_it_is_over() {
+async fn outage_opens_the_breaker_and_the_backlog_drains_after_it() {
     let app = TestApp::start().await;
     app.provider.fail_all(Some(Behaviour::Html { http_status: 502 }));
     let mut ids = Vec::new();
@@ -113,7 +113,7 @@ async fn an_outage_opens_the_breaker_and_the_backlog_drains_when_it_is_over() {
 }
 
 #[tokio::test]
-async fn one_verification_that_always_fails_does_not_stop_the_others() {
+async fn poisoned_verification_does_not_stop_the_others() {
     let app = TestApp::start().await;
     let poison = app.accepted("http-500").await;
     for n in 0..30 {
@@ -125,7 +125,7 @@ async fn one_verification_that_always_fails_does_not_stop_the_others() {
 }
 
 #[tokio::test]
-async fn one_that_only_the_permission_check_refuses_does_not_stop_the_account() {
+async fn one_permission_refusal_does_not_stop_the_account() {
     let app = TestApp::start().await;
     let refused = app.accepted("noperm").await;
     eventually("it is refused", || async {
@@ -146,7 +146,7 @@ async fn one_that_only_the_permission_check_refuses_does_not_stop_the_account() 
 }
 
 #[tokio::test]
-async fn some_that_always_fail_do_not_keep_a_new_one_waiting() {
+async fn poisoned_verifications_do_not_delay_a_new_one() {
     let app = TestApp::start().await;
     let mut poison = Vec::new();
     for n in 0..12 {
@@ -165,7 +165,7 @@ async fn some_that_always_fail_do_not_keep_a_new_one_waiting() {
 }
 
 #[tokio::test]
-async fn a_gateways_page_for_everybody_is_an_outage_and_nobody_fails() {
+async fn gateway_page_is_an_outage_and_fails_no_verification() {
     let app = TestApp::start().await;
     app.provider.fail_all(Some(Behaviour::Html { http_status: 200 }));
     let mut ids = Vec::new();
@@ -184,7 +184,7 @@ async fn a_gateways_page_for_everybody_is_an_outage_and_nobody_fails() {
 }
 
 #[tokio::test]
-async fn without_any_credentials_the_work_waits() {
+async fn work_waits_without_credentials() {
     let app = TestApp::start_with(Options::default().without_access_key()).await;
     let id = app.accepted("pass-97").await;
     let unready = eventually("readiness says so", || async {
@@ -207,7 +207,7 @@ async fn probed(setting: &Setting, process: &Process, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_ready() {
+async fn process_without_database_reports_metrics_and_not_ready() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (behind, proxy) = setting.database.behind_proxy().await;
     let direct = std::mem::replace(&mut setting.database, behind);
@@ -276,7 +276,7 @@ async fn without_its_database_a_process_tells_what_it_knows_and_that_it_is_not_r
 }
 
 #[tokio::test]
-async fn while_the_database_is_frozen_callbacks_are_refused_soon_and_none_is_lost_or_kept_twice() {
+async fn frozen_database_refuses_callbacks_soon_and_loses_none() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let (behind, proxy) = setting.database.behind_proxy().await;
     let direct = std::mem::replace(&mut setting.database, behind);

@@ -50,7 +50,7 @@ pub async fn one(pool: &PgPool, statement: &'static str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_policy_is_added_activated_and_rolled_back_and_that_is_on_record() {
+async fn policy_changes_are_audited() {
     let app = TestApp::start().await;
     decided(&app, "a", "75", "review").await;
     let digest = added(&app, &milder()).await;
@@ -90,7 +90,7 @@ async fn a_policy_is_added_activated_and_rolled_back_and_that_is_on_record() {
 }
 
 #[tokio::test]
-async fn what_is_broken_unknown_or_not_allowed_changes_nothing() {
+async fn refused_policy_requests_change_nothing() {
     let app = TestApp::start().await;
     let broken = DEFAULT.replace("outcome = \"approve\"", "outcome = \"aprove\"");
     let refused = send(&app, "POST", "/v1/policies", broken).await;
@@ -115,7 +115,7 @@ async fn what_is_broken_unknown_or_not_allowed_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_scene_can_have_a_policy_of_its_own() {
+async fn a_scene_can_have_its_own_policy() {
     let app = TestApp::start().await;
     let digest = added(&app, &milder()).await;
     let path = format!("/v1/policies/{digest}/activate");
@@ -129,7 +129,7 @@ async fn a_scene_can_have_a_policy_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_shadow_decides_beside_and_can_be_promoted() {
+async fn shadow_policy_decides_beside_and_can_be_promoted() {
     let app = TestApp::start().await;
     let digest = added(&app, &milder()).await;
     let path = format!("/v1/policies/{digest}/shadow");
@@ -190,7 +190,7 @@ pub async fn past() -> (Setting, tempfile::TempDir, String) {
 }
 
 #[tokio::test]
-async fn a_candidate_is_tried_on_the_past_and_shows_what_would_flip() {
+async fn backtest_shows_which_decisions_would_change() {
     let (setting, folder, candidate) = past().await;
     let page = folder.path().join("report.html").to_str().unwrap().to_owned();
     let flips = folder.path().join("flips.jsonl").to_str().unwrap().to_owned();
@@ -251,7 +251,7 @@ async fn a_candidate_is_tried_on_the_past_and_shows_what_would_flip() {
 }
 
 #[tokio::test]
-async fn the_past_is_decided_once_more_bit_for_bit_and_anew_only_when_asked() {
+async fn replay_reproduces_and_redecide_changes_only_on_request() {
     let (setting, _folder, candidate) = past().await;
     let replay = ["policy", "replay", "--json"];
     let (code, said, error) = setting.run(&replay, "").await;
@@ -298,7 +298,7 @@ async fn the_past_is_decided_once_more_bit_for_bit_and_anew_only_when_asked() {
 }
 
 #[tokio::test]
-async fn the_terminal_shows_policies_their_differences_and_what_thresholds_mean() {
+async fn cli_shows_policies_diffs_and_calibration() {
     let (setting, _folder, candidate) = past().await;
     let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;
     let digest = digest.trim();

@@ -83,7 +83,7 @@ async fn standing(pool: &PgPool, policy: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() {
+async fn policy_changes_are_serialised_with_rising_ids() {
     let (store, pool, default) = seeded().await;
     let other = keep(&store, &named("other")).await;
     store.policies().use_policy(Use::Active, "own", Some(&other), None, &doing()).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_change_of_policies_waits_for_the_one_before_it_and_gets_a_later_id() 
 }
 
 #[tokio::test]
-async fn of_two_processes_that_sow_at_once_one_does() {
+async fn two_processes_seed_the_policy_once() {
     let database = new_database().await;
     let pool = database.pool().await;
     let mut first = pool.begin().await.unwrap();
@@ -163,7 +163,7 @@ async fn of_two_processes_that_sow_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn a_rollback_goes_back_over_what_was_rolled_back() {
+async fn second_rollback_skips_what_was_rolled_back() {
     let (store, _, default) = seeded().await;
     let mut known = vec![default];
     for name in ["b", "c", "d"] {
@@ -246,7 +246,7 @@ async fn delete_active(app: &TestApp, body: &'static str) -> crate::harness::Rep
 }
 
 #[tokio::test]
-async fn a_policy_is_checked_and_compared_by_the_api_and_nothing_is_kept() {
+async fn policy_check_and_compare_store_nothing() {
     let app = TestApp::start().await;
     let broken = DEFAULT.replacen("outcome = \"approve\"", "outcome = \"aprove\"", 1);
     let line = 1 + broken.lines().position(|line| line.contains("aprove")).unwrap();
@@ -295,7 +295,7 @@ async fn a_policy_is_checked_and_compared_by_the_api_and_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_although_what_a_policy_says_about_it_cannot_be() {
+async fn result_is_stored_even_if_its_decision_is_refused() {
     let app = TestApp::start().await;
     // Stored before such a thing was refused: its explanation holds what JSON in Postgres cannot.
     let good = named("poison");
@@ -355,7 +355,7 @@ async fn an_answer_is_kept_although_what_a_policy_says_about_it_cannot_be() {
 }
 
 #[tokio::test]
-async fn deciding_anew_stops_where_policies_change_and_goes_on_where_it_stopped() {
+async fn redecide_stops_at_a_policy_change_and_resumes() {
     let (setting, _folder, candidate) = past().await;
     let pool = setting.database.pool().await;
     more_like(&pool, "pass-75-c", 1600).await;
@@ -424,7 +424,7 @@ async fn deciding_anew_stops_where_policies_change_and_goes_on_where_it_stopped(
 }
 
 #[tokio::test]
-async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on() {
+async fn redecide_skips_new_decisions_and_resumes() {
     let (setting, _folder, candidate) = past().await;
     let (pool, store) = (setting.database.pool().await, setting.database.store());
     more_like(&pool, "pass-75-c", 1100).await;
@@ -498,7 +498,7 @@ async fn what_is_decided_meanwhile_is_left_alone_and_what_was_broken_off_goes_on
 }
 
 #[tokio::test]
-async fn deciding_anew_does_not_move_the_past() {
+async fn redecide_does_not_change_past_decisions() {
     let (setting, _folder, candidate) = past().await;
     let pool = setting.database.pool().await;
     // One waits for another answer, and one is given up: their decisions stand all the same.
@@ -535,7 +535,7 @@ async fn deciding_anew_does_not_move_the_past() {
 }
 
 #[tokio::test]
-async fn a_replay_counts_what_is_gone_or_was_changed_as_different() {
+async fn replay_counts_missing_and_changed_rows_as_different() {
     let (setting, _folder, _) = past().await;
     let pool = setting.database.pool().await;
     let replayed = async |arguments: &[&str]| -> (i32, Value) {
@@ -562,7 +562,7 @@ async fn a_replay_counts_what_is_gone_or_was_changed_as_different() {
 }
 
 #[tokio::test]
-async fn a_backtest_whose_worker_is_killed_counts_every_answer_once() {
+async fn backtest_of_a_killed_worker_counts_each_result_once() {
     let (setting, _folder, candidate) = past().await;
     let pool = setting.database.pool().await;
     more_like(&pool, "pass-75-c", 30_000).await;
@@ -678,7 +678,7 @@ async fn answers(
 }
 
 #[tokio::test]
-async fn drift_is_looked_for_in_all_hours_alike() {
+async fn score_drift_covers_all_hours_equally() {
     let database = new_database().await;
     let (pool, store) = (database.pool().await, database.store());
     let week = now() - Duration::days(7);
@@ -693,7 +693,7 @@ async fn drift_is_looked_for_in_all_hours_alike() {
 }
 
 #[tokio::test]
-async fn what_the_terminal_is_told_is_checked_as_the_api_checks_it() {
+async fn cli_arguments_are_validated_like_api_requests() {
     let (setting, folder, candidate) = past().await;
     let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;
     let (digest, long) = (digest.trim(), "x".repeat(201));
@@ -746,7 +746,7 @@ async fn what_the_terminal_is_told_is_checked_as_the_api_checks_it() {
 }
 
 #[tokio::test]
-async fn deciding_anew_ends_when_it_is_told_to_and_says_where() {
+async fn interrupted_redecide_stops_and_reports_where() {
     let (setting, _folder, candidate) = past().await;
     let pool = setting.database.pool().await;
     more_like(&pool, "pass-75-c", 1600).await;
@@ -782,7 +782,7 @@ async fn deciding_anew_ends_when_it_is_told_to_and_says_where() {
 }
 
 #[tokio::test]
-async fn what_is_in_use_already_is_not_activated_again() {
+async fn active_policy_is_not_activated_again() {
     let setting = Setting::new(Options::default()).await;
     let process = setting.serve().await;
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -80,7 +80,7 @@ async fn faults_of_the_provider_count_as_calls_only() {
 }
 
 #[tokio::test]
-async fn a_rule_about_answers_ignores_an_outage_and_one_about_calls_does_not() {
+async fn rules_on_answers_ignore_outages_and_rules_on_calls_do_not() {
     let app = TestApp::start().await;
     let rule = |field: &str| {
         let rule = format!(
@@ -149,7 +149,7 @@ async fn rows_of_a_version_without_sources_count_for_their_first_source() {
 }
 
 #[tokio::test]
-async fn a_reference_of_everybody_is_counted_up_to_a_bound() {
+async fn shared_reference_is_counted_up_to_a_bound() {
     let app = TestApp::start_with(three_sources()).await;
     // As many of another source, newer: they must not push ours out.
     execute(
@@ -169,7 +169,7 @@ async fn a_reference_of_everybody_is_counted_up_to_a_bound() {
 }
 
 #[tokio::test]
-async fn an_erasure_takes_the_counts_and_the_reference_with_it() {
+async fn erasure_removes_counts_and_reference() {
     let app = TestApp::start_with(three_sources()).await;
     let who = Some("user-1");
     begun(&app, "shop", "pass-1", who).await;

@@ -17,7 +17,7 @@ async fn tried(setting: &Setting, policy: &str, document: &str) -> (i32, Value, 
 }
 
 #[tokio::test]
-async fn rules_examples_results_and_try_speak_of_the_same_fields() {
+async fn rules_examples_results_and_try_use_the_same_fields() {
     let app = TestApp::start().await;
     let verified = app.verified("pass-85").await;
     let result = app.results(verified["id"].as_str().unwrap()).await.remove(0);
@@ -92,7 +92,7 @@ async fn a_wrong_document_is_refused_by_line_and_member() {
 }
 
 #[tokio::test]
-async fn a_policy_whose_example_fails_can_be_tried_and_one_with_errors_cannot() {
+async fn policy_with_failing_example_can_be_tried_with_errors_not() {
     let setting = Setting::new(Options::default()).await;
     let failing =
         DEFAULT.replacen("outcome = \"approve\"\nreasons", "outcome = \"reject\"\nreasons", 1);
@@ -108,7 +108,7 @@ async fn a_policy_whose_example_fails_can_be_tried_and_one_with_errors_cannot() 
 }
 
 #[tokio::test]
-async fn a_text_in_one_language_is_enough_wherever_it_is_shown() {
+async fn text_in_one_language_is_enough_everywhere() {
     let app = TestApp::start().await;
     for (language, text) in [("en", "Too low."), ("zh", "分数偏低。"), ("ja", "低すぎます。")]
     {

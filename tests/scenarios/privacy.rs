@@ -8,7 +8,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn nothing_is_said_of_a_person_at_any_log_level() {
+async fn no_log_level_shows_personal_data() {
     let collector = Collector::start().await;
     let more = format!("[log]\nfilter = \"trace\"\n{}", collector.configuration());
     let folder = tempfile::TempDir::new().expect("a folder");

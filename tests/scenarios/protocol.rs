@@ -113,7 +113,7 @@ fn done() -> NextStep {
 }
 
 #[tokio::test]
-async fn what_one_worker_holds_no_other_gets_until_the_lease_ends() {
+async fn leased_row_is_not_claimed_until_the_lease_ends() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let first = bench.claim().await;
@@ -128,7 +128,7 @@ async fn what_one_worker_holds_no_other_gets_until_the_lease_ends() {
 }
 
 #[tokio::test]
-async fn a_worker_that_overslept_changes_nothing() {
+async fn worker_with_an_expired_lease_changes_nothing() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let overslept = bench.claim().await.remove(0);
@@ -146,7 +146,7 @@ async fn a_worker_that_overslept_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
+async fn stale_completion_in_its_successors_batch_is_fenced() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let overslept = bench.claim().await.remove(0);
@@ -179,7 +179,7 @@ async fn a_stale_answer_in_the_same_batch_as_its_successors_is_fenced_off() {
 }
 
 #[tokio::test]
-async fn a_renewed_lease_lasts_and_a_released_row_is_free_at_once() {
+async fn renewed_lease_lasts_and_released_row_is_free() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let claimed = bench.claim().await.remove(0);
@@ -245,7 +245,7 @@ async fn many_claimers_never_hold_the_same_row() {
 }
 
 #[tokio::test]
-async fn the_budget_is_spent_for_exactly_what_was_taken() {
+async fn budget_is_spent_for_exactly_the_claimed_rows() {
     let bench = Bench::new().await;
     for n in 0..10 {
         bench.accept(&format!("x{n}")).await;
@@ -301,7 +301,7 @@ async fn an_idle_claim_costs_no_budget() {
 }
 
 #[tokio::test]
-async fn without_the_accounts_row_nothing_is_claimed() {
+async fn nothing_is_claimed_without_the_account_row() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let pool = bench.database.pool().await;
@@ -322,7 +322,7 @@ async fn without_the_accounts_row_nothing_is_claimed() {
 }
 
 #[tokio::test]
-async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
+async fn open_breaker_allows_one_probe_that_closes_it() {
     let bench = Bench::new().await;
     for n in 0..10 {
         bench.accept(&format!("x{n}")).await;
@@ -358,7 +358,7 @@ async fn an_open_breaker_lets_one_probe_through_and_a_good_answer_closes_it() {
 }
 
 #[tokio::test]
-async fn a_probe_is_made_with_a_row_that_has_not_failed_before() {
+async fn probe_prefers_a_row_that_has_not_failed() {
     let bench = Bench::new().await;
     for n in 0..3 {
         bench.accept(&format!("bad{n}")).await;
@@ -381,7 +381,7 @@ async fn a_probe_is_made_with_a_row_that_has_not_failed_before() {
 }
 
 #[tokio::test]
-async fn a_throttled_account_pauses_everybody() {
+async fn throttled_account_pauses_every_worker() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     bench.store.accounts().pause("a", Duration::from_secs(2)).await.unwrap();
@@ -392,7 +392,7 @@ async fn a_throttled_account_pauses_everybody() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let database = new_database().await;
     let store = database.store();
     let mut backends: Vec<i32> = Vec::new();
@@ -406,7 +406,7 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
+async fn one_id_with_two_bodies_in_a_batch_is_answered_right() {
     let bench = Bench::new().await;
     let message = |digest: u8| {
         let body = serde_json::json!({ "biz_type": "t", "biz_id": "x" }).to_string();
@@ -442,7 +442,7 @@ async fn the_same_id_with_two_bodies_in_one_batch_gets_the_right_answers() {
 }
 
 #[tokio::test]
-async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
+async fn accept_renew_and_complete_never_deadlock() {
     let bench = std::sync::Arc::new(Bench::new().await);
     for n in 0..64 {
         bench.accept(&format!("x{n}")).await;
@@ -497,7 +497,7 @@ async fn accepting_renewing_and_completing_the_same_rows_never_deadlock() {
 }
 
 #[tokio::test]
-async fn a_claim_from_a_large_backlog_reads_no_table_from_end_to_end() {
+async fn claim_from_a_large_backlog_scans_no_whole_table() {
     let bench = Bench::new().await;
     let pool = bench.database.pool().await;
     sqlx::query(
@@ -597,7 +597,7 @@ async fn one_connection_serves_many_callers_and_then_the_pool() {
 }
 
 #[tokio::test]
-async fn a_cancelled_transaction_is_undone_whole_and_loses_no_later_write() {
+async fn cancelled_transaction_rolls_back_and_loses_no_later_write() {
     const TRIES: u64 = 150;
     let bench = Bench::new().await;
     let Accepted::New(verification) = bench.accept("x").await else { panic!("it is new") };
@@ -625,7 +625,7 @@ async fn a_cancelled_transaction_is_undone_whole_and_loses_no_later_write() {
 }
 
 #[tokio::test]
-async fn the_store_serves_again_after_its_connections_were_cut() {
+async fn store_recovers_after_its_connections_were_cut() {
     let bench = Bench::new().await;
     bench.accept("x").await;
     let other = bench.database.pool().await;
@@ -642,7 +642,7 @@ async fn the_store_serves_again_after_its_connections_were_cut() {
 }
 
 #[tokio::test]
-async fn claim_takes_rows_put_forward_before_older_ones_and_if_nothing_newer_is_due() {
+async fn claim_takes_prioritised_rows_before_older_ones() {
     let bench = Bench::new().await;
     for biz_id in ["a", "b", "c"] {
         bench.accept(biz_id).await;
@@ -680,7 +680,7 @@ async fn claim_takes_rows_put_forward_before_older_ones_and_if_nothing_newer_is_
 }
 
 #[tokio::test]
-async fn scan_for_expiring_leases_goes_on_in_steps_and_skips_renewed_ones() {
+async fn expiring_lease_scan_is_stepwise_and_skips_renewed_rows() {
     let bench = Bench::new().await;
     for n in 0..7 {
         bench.accept(&format!("b{n}")).await;
@@ -717,7 +717,7 @@ async fn scan_for_expiring_leases_goes_on_in_steps_and_skips_renewed_ones() {
 }
 
 #[tokio::test]
-async fn a_claim_looks_from_where_it_is_told_and_says_how_far_it_has_seen() {
+async fn claim_starts_at_its_horizon_and_returns_the_next() {
     let bench = Bench::new().await;
     for biz_id in ["a", "b", "c"] {
         bench.accept(biz_id).await;

@@ -426,7 +426,7 @@ async fn play(steps: &Steps, sequence: &[Happens]) -> Outcome {
 }
 
 #[test]
-fn whatever_happens_the_database_is_as_the_model_says() {
+fn random_histories_match_the_model() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let steps = runtime.block_on(Steps::new());
     let mut config =

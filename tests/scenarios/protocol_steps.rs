@@ -8,16 +8,16 @@
 //! | 1 | accept | before the statement reaches Postgres | the store; the sender | `accept_never_reaches_postgres` |
 //! | 2 | accept | its backend is terminated before the commit | the store; the sender | `accept_is_cut_off_before_its_commit` |
 //! | 3 | accept | committed, the answer is lost | the store; the sender | `accept_commits_and_its_answer_is_lost` |
-//! | 4 | accept | answered, dies before waking the worker | nobody: it is polled for | `protocol_workers`: `nobody_is_woken_after_an_accept` |
-//! | 5 | claim | before it reaches Postgres; before its commit | the worker | `a_claim_comes_to_nothing` |
+//! | 4 | accept | answered, dies before waking the worker | nobody: it is polled for | `protocol_workers`: `notification_after_an_accept_is_lost` |
+//! | 5 | claim | before it reaches Postgres; before its commit | the worker | `a_claim_rolls_back` |
 //! | 6 | claim | committed, the answer is lost: leased to nobody | a successor | `a_claim_commits_and_its_answer_is_lost` |
 //! | 7 | claim | claimed, dies before the call | a successor | `a_worker_dies_before_its_call` |
 //! | 8 | fetch | call sent, the answer is lost; the process dies | the worker; a successor | `protocol_workers`: `the_providers_answer_is_lost`, `a_worker_is_killed_during_its_call` |
-//! | 9 | fetch | answer in hand, dies before it is written | a successor | `protocol_workers`: `a_worker_is_killed_with_the_answer_in_hand` |
-//! | 10 | fetch | the answer comes after the lease's end | fenced off | `protocol_workers`: `an_answer_comes_after_the_leases_end` |
-//! | 11 | complete | before it reaches Postgres; before its commit | the store; the worker | `a_completion_comes_to_nothing` |
+//! | 9 | fetch | answer in hand, dies before it is written | a successor | `protocol_workers`: `worker_is_killed_between_answer_and_write` |
+//! | 10 | fetch | the answer comes after the lease's end | fenced off | `protocol_workers`: `answer_arrives_after_the_lease_ended` |
+//! | 11 | complete | before it reaches Postgres; before its commit | the store; the worker | `a_completion_rolls_back` |
 //! | 12 | complete | committed, the answer is lost | the store; the worker | `a_completion_commits_and_its_answer_is_lost` |
-//! | 13 | complete | completed, dies before any signal | nobody: it is polled for | `protocol_workers`: `nobody_is_woken_after_a_completion` |
+//! | 13 | complete | completed, dies before any signal | nobody: it is polled for | `protocol_workers`: `notification_after_a_completion_is_lost` |
 //! | 14 | renew | before it reaches Postgres; its answer, the lease is lost | the store | `renewing_fails_and_is_repeated` |
 //! | 15 | release | before it reaches Postgres; its answer is lost | the store; the worker | `releasing_fails_and_is_repeated` |
 //!
@@ -203,7 +203,7 @@ async fn nothing_came_of_the_claim(steps: &Steps, message: Message, answer: Veri
 }
 
 #[tokio::test]
-async fn a_message_that_waited_for_a_decision_is_told_of_it_at_once_and_again() {
+async fn repeated_callback_with_wait_sees_the_decision() {
     let steps = Arc::new(Steps::new().await);
     let first = steps.message("x");
     let told_first = steps.accept_new(&first).await;
@@ -249,7 +249,7 @@ async fn a_message_that_waited_for_a_decision_is_told_of_it_at_once_and_again() 
 }
 
 #[tokio::test]
-async fn a_claim_comes_to_nothing() {
+async fn a_claim_rolls_back() {
     let (steps, proxy) = Steps::behind_proxy().await;
     let message = steps.message("x");
     let answer = steps.accept_new(&message).await;
@@ -304,7 +304,7 @@ async fn a_successor_gets_it_when_the_lease_has_ended(steps: &Steps) {
 }
 
 #[tokio::test]
-async fn a_completion_comes_to_nothing() {
+async fn a_completion_rolls_back() {
     for times in ONCE_AND_TWICE {
         let (steps, proxy) = Steps::behind_proxy().await;
         let message = steps.message("x");
@@ -355,7 +355,7 @@ async fn wrote_nothing_and_then_all<F: Future<Output = Result<Vec<Written>>>>(
 }
 
 #[tokio::test]
-async fn a_row_that_makes_no_sense_fails_its_own_reader_only() {
+async fn malformed_row_fails_only_its_own_reader() {
     let steps = Steps::new().await;
     let sound = steps.accept_new(&steps.message("sound")).await.id;
     let broken = steps.accept_new(&steps.message("broken")).await.id;

@@ -33,7 +33,7 @@ async fn assert_outcome(setting: &Setting, message: &str, calls: usize, results:
 }
 
 #[tokio::test]
-async fn nobody_is_woken_after_an_accept() {
+async fn notification_after_an_accept_is_lost() {
     let app = TestApp::start().await;
     let steps = Steps::beside(&app.database).await;
     // Accepted by a process that has died before it could tell anyone.
@@ -80,7 +80,7 @@ async fn a_worker_is_killed_during_its_call() {
 }
 
 #[tokio::test]
-async fn a_worker_is_killed_with_the_answer_in_hand() {
+async fn worker_is_killed_between_answer_and_write() {
     let setting = Setting::new(options()).await;
     let process = setting.serve().await;
     let look = setting.database.pool().await;
@@ -114,7 +114,7 @@ async fn a_worker_is_killed_with_the_answer_in_hand() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_after_the_leases_end() {
+async fn answer_arrives_after_the_lease_ended() {
     let mut setting = Setting::new(options()).await;
     let provider = setting.provider_address;
     let wire = Proxy::start(provider).await;
@@ -148,7 +148,7 @@ async fn an_answer_comes_after_the_leases_end() {
 }
 
 #[tokio::test]
-async fn nobody_is_woken_after_a_completion() {
+async fn notification_after_a_completion_is_lost() {
     // Who waits for the decision is told, though who wrote it has died.
     let options = Options { role: Role::Api, ..Options::default() };
     let api = TestApp::start_with(options).await;

@@ -25,7 +25,7 @@ async fn a_verification_is_found_by_its_pair() {
 }
 
 #[tokio::test]
-async fn who_waits_hears_of_the_decision_and_who_waits_in_vain_gets_what_there_is() {
+async fn long_poll_returns_the_decision_or_the_present_state() {
     let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
     let id = app.accepted("pass-97").await;
     let pending = app.get(&format!("/v1/verifications/{id}?wait=1")).await;
@@ -50,7 +50,7 @@ async fn who_waits_hears_of_the_decision_and_who_waits_in_vain_gets_what_there_i
 }
 
 #[tokio::test]
-async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
+async fn each_endpoint_requires_its_scope_and_a_live_key() {
     let app = TestApp::start().await;
     let verification = app.verified("pass-97").await;
     let id = verification["id"].as_str().unwrap();
@@ -83,7 +83,7 @@ async fn each_endpoint_asks_for_its_scope_and_a_revoked_key_ends() {
 }
 
 #[tokio::test]
-async fn keys_are_made_listed_and_revoked_on_the_command_line() {
+async fn cli_creates_lists_and_revokes_api_keys() {
     let app = TestApp::start().await;
     let url = app.database.url.clone();
     let environment = [("DATABASE_URL", url.as_str())];
@@ -148,7 +148,7 @@ async fn keys_with_the_former_admin_scope_still_erase() {
 }
 
 #[tokio::test]
-async fn health_readiness_and_metrics_tell_how_it_goes() {
+async fn health_readiness_and_metrics_report_the_state() {
     let app = TestApp::start().await;
     app.verified("pass-97").await;
     app.verified("status-7").await;

@@ -37,7 +37,7 @@ fn mount(folder: &Path, version: &str, secrets: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_secret_is_rotated_by_its_file_alone_and_no_request_fails() {
+async fn secret_file_rotation_fails_no_request() {
     let folder = tempfile::TempDir::new().unwrap();
     mount(folder.path(), "1", &[OLD]);
     let file = folder.path().join("..data/partner");
@@ -104,7 +104,7 @@ async fn a_secret_is_rotated_by_its_file_alone_and_no_request_fails() {
 }
 
 #[tokio::test]
-async fn a_wrong_one_is_refused_whole_and_a_corrected_one_is_taken() {
+async fn invalid_reload_is_refused_whole_and_a_valid_one_applied() {
     let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
     let file = setting.config_file();

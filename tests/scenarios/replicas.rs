@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::harness::{Options, Setting, callback, now};
 
 #[tokio::test]
-async fn two_replicas_keep_one_budget_and_never_fetch_the_same_at_once() {
+async fn two_replicas_share_one_budget_and_no_row() {
     const CALLS: usize = 160;
     let setting = Setting::new(Options {
         queries_per_second: 40.0,

@@ -48,7 +48,7 @@ fn four_eyes(which: &str) -> Options {
 }
 
 #[tokio::test]
-async fn a_verdict_becomes_the_standing_decision_with_its_reason() {
+async fn review_becomes_the_current_decision_with_its_reason() {
     let app = TestApp::start().await;
     let reviewer = Reviewer::new(&app).await;
     let verification = app.verified("pass-88").await;
@@ -92,7 +92,7 @@ async fn a_verdict_becomes_the_standing_decision_with_its_reason() {
 }
 
 #[tokio::test]
-async fn what_a_phone_says_later_does_not_undo_a_person() {
+async fn later_callback_does_not_undo_a_review() {
     let app = TestApp::start().await;
     let reviewer = Reviewer::new(&app).await;
     for (outcome, biz_id) in [("approve", "status-7-a"), ("reject", "status-9-then-pass-b")] {
@@ -122,7 +122,7 @@ async fn what_a_phone_says_later_does_not_undo_a_person() {
 }
 
 #[tokio::test]
-async fn an_answer_on_its_way_does_not_land_on_top_of_a_verdict() {
+async fn answer_under_way_does_not_override_a_review() {
     let app = TestApp::start().await;
     let reviewer = Reviewer::new(&app).await;
     let id = app.accepted("status-7-then-slow-1500-pass").await;
@@ -151,7 +151,7 @@ async fn an_answer_on_its_way_does_not_land_on_top_of_a_verdict() {
 }
 
 #[tokio::test]
-async fn a_verdict_about_what_stands_no_more_is_refused() {
+async fn review_of_an_outdated_decision_is_refused() {
     let app = TestApp::start().await;
     let reviewer = Reviewer::new(&app).await;
     let id = app.accepted("status-7-then-pass").await;
@@ -170,7 +170,7 @@ async fn a_verdict_about_what_stands_no_more_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_verdict_is_refused() {
+async fn invalid_review_is_refused() {
     let app = TestApp::start().await;
     let reviewer = Reviewer::new(&app).await;
     let verification = app.verified("pass-88").await;
@@ -221,7 +221,7 @@ async fn an_approval_may_need_four_eyes() {
 }
 
 #[tokio::test]
-async fn two_who_agree_at_the_same_moment_decide_once() {
+async fn two_simultaneous_agreeing_reviews_decide_once() {
     let app = TestApp::start_with(four_eyes("all")).await;
     let reviewers = [Reviewer::person(&app, "anna").await, Reviewer::person(&app, "bo").await];
     for n in 0..20 {

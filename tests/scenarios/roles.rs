@@ -42,7 +42,7 @@ pub async fn member(owner: &Database, roles: &str) -> Database {
 }
 
 #[tokio::test]
-async fn api_and_worker_do_all_their_work_with_their_own_roles() {
+async fn api_and_worker_need_only_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
     let more = "[retention]\nperson_days = 900\nimages_days = 900\ncallbacks_days = 900
@@ -192,7 +192,7 @@ async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, 
 }
 
 #[tokio::test]
-async fn a_process_that_only_takes_callbacks_can_see_nobody() {
+async fn callback_role_cannot_read_persons() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     let owner = setting.database.clone();
     let process = setting.serve().await;
@@ -223,7 +223,7 @@ async fn a_process_that_only_takes_callbacks_can_see_nobody() {
 }
 
 #[tokio::test]
-async fn what_a_role_is_not_for_it_cannot_do() {
+async fn roles_cannot_do_what_they_are_not_for() {
     let setting = Setting::new(Options::default()).await;
     let refused: [(&str, &[&str]); 4] = [
         (

@@ -21,7 +21,7 @@ async fn open(app: &TestApp, id: ResultId) -> String {
 }
 
 #[tokio::test]
-async fn every_body_can_be_opened_again_with_the_key_and_shows_nothing_without_it() {
+async fn sealed_bodies_open_only_with_the_key() {
     let app = TestApp::start().await;
     for (biz_id, contains) in [
         ("pass-97", "IdCardNumber"),
@@ -50,7 +50,7 @@ async fn every_body_can_be_opened_again_with_the_key_and_shows_nothing_without_i
 }
 
 #[tokio::test]
-async fn a_body_moved_to_another_row_does_not_open() {
+async fn ciphertext_moved_to_another_row_does_not_open() {
     let app = TestApp::start().await;
     let a = app.verified("pass-97").await;
     let b = app.verified("quit-1-then-pass-97").await;
@@ -85,7 +85,7 @@ async fn history_cannot_be_edited() {
 }
 
 #[tokio::test]
-async fn a_key_missing_from_the_ring_puts_its_verifications_off_and_nobody_else() {
+async fn missing_vault_key_reschedules_only_its_verifications() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     setting.options.vault_keys = &["other"];
     let with_other = setting.serve().await;

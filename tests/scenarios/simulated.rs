@@ -19,7 +19,7 @@ async fn metrics(app: &TestApp) -> String {
 }
 
 #[tokio::test]
-async fn everything_made_from_a_simulated_answer_says_so() {
+async fn everything_from_a_simulated_answer_is_marked() {
     let app = TestApp::start().await;
     let verification = app.verified("pass-88").await;
     let id = verification["id"].as_str().unwrap();
@@ -64,7 +64,7 @@ async fn the_vendor_is_never_called_simulated() {
 }
 
 #[tokio::test]
-async fn log_and_doctor_tell_of_a_simulated_provider() {
+async fn log_and_doctor_report_a_simulated_provider() {
     let options = Options { fixed_clock: false, ..Options::default() };
     let setting = Setting::new(options).await;
     let process = setting.serve().await;

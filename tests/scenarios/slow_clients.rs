@@ -97,7 +97,7 @@ async fn trickle(stream: &mut TcpStream, bytes: &str, limit: Duration) -> Durati
 }
 
 #[tokio::test]
-async fn a_silent_one() {
+async fn silent_client() {
     let others = Others::begin().await;
     let mut silent = others.connect().await;
     assert_eq!(let_go_within(HEAD, &mut silent).await, "");
@@ -105,7 +105,7 @@ async fn a_silent_one() {
 }
 
 #[tokio::test]
-async fn silent_before_first_byte_is_closed_sooner_than_idle_keep_alive() {
+async fn connection_without_first_byte_closes_before_idle_ones() {
     let http = "first_byte_seconds = 0.5\nheader_read_seconds = 60";
     let options = Options { role: Role::Api, http, ..Options::default() };
     let app = TestApp::start_with(options).await;
@@ -129,7 +129,7 @@ async fn silent_before_first_byte_is_closed_sooner_than_idle_keep_alive() {
 }
 
 #[tokio::test]
-async fn one_that_is_silent_in_the_middle_of_its_head() {
+async fn client_silent_within_the_head() {
     let others = Others::begin().await;
     let mut half = others.connect().await;
     half.write_all(b"GET /healthz HTTP/1.1\r\nhost:").await.unwrap();
@@ -138,7 +138,7 @@ async fn one_that_is_silent_in_the_middle_of_its_head() {
 }
 
 #[tokio::test]
-async fn one_that_trickles_its_head() {
+async fn client_that_trickles_its_head() {
     let others = Others::begin().await;
     let mut slow = others.connect().await;
     slow.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
@@ -149,7 +149,7 @@ async fn one_that_trickles_its_head() {
 }
 
 #[tokio::test]
-async fn one_that_is_silent_instead_of_its_body() {
+async fn client_silent_instead_of_its_body() {
     let others = Others::begin().await;
     let mut silent = others.connect().await;
     silent.write_all(others.post(100).as_bytes()).await.unwrap();
@@ -159,7 +159,7 @@ async fn one_that_is_silent_instead_of_its_body() {
 }
 
 #[tokio::test]
-async fn one_that_trickles_its_body() {
+async fn client_that_trickles_its_body() {
     let others = Others::begin().await;
     let mut slow = others.connect().await;
     slow.write_all(others.post(16_000).as_bytes()).await.unwrap();
@@ -168,7 +168,7 @@ async fn one_that_trickles_its_body() {
 }
 
 #[tokio::test]
-async fn one_that_is_half_open() {
+async fn half_open_client() {
     let others = Others::begin().await;
     // It will not say any more, and would listen for ever: without a request, with half of one,
     // and with a whole one, which is answered.
@@ -191,7 +191,7 @@ async fn one_that_is_half_open() {
 }
 
 #[tokio::test]
-async fn many_idle_ones() {
+async fn many_idle_clients() {
     let others = Others::begin().await;
     let mut idle = Vec::new();
     for _ in 0..400 {
@@ -208,7 +208,7 @@ async fn many_idle_ones() {
 }
 
 #[tokio::test]
-async fn more_idle_ones_than_there_are_places() {
+async fn more_idle_clients_than_connections() {
     let options = Options { role: Role::Api, max_connections: 20, ..Options::default() };
     let app = TestApp::start_with(options).await;
     let mut idle = Vec::new();
@@ -224,7 +224,7 @@ async fn more_idle_ones_than_there_are_places() {
 }
 
 #[tokio::test]
-async fn one_that_asks_many_times_at_once() {
+async fn client_that_pipelines_many_requests() {
     let others = Others::begin().await;
     let mut eager = others.connect().await;
     let asked = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(200);
@@ -235,7 +235,7 @@ async fn one_that_asks_many_times_at_once() {
 }
 
 #[tokio::test]
-async fn one_that_asks_many_times_and_never_listens() {
+async fn client_that_pipelines_and_never_reads() {
     let others = Others::begin().await;
     let mut deaf = others.connect().await;
     let asked = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
@@ -246,7 +246,7 @@ async fn one_that_asks_many_times_and_never_listens() {
 }
 
 #[tokio::test]
-async fn one_that_speaks_http_2() {
+async fn http_2_client() {
     let others = Others::begin().await;
     let mut whole = others.connect().await;
     whole.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();

@@ -44,7 +44,7 @@ async fn refused(setting: &Setting, why: &str) {
 }
 
 #[tokio::test]
-async fn a_database_that_was_only_started_on_takes_another_key() {
+async fn unused_vault_key_can_be_replaced() {
     let mut setting = fresh().await;
     served_once(&setting).await;
     setting.database.shift_clock(LATER).await;
@@ -65,7 +65,7 @@ async fn a_database_that_was_only_started_on_takes_another_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_has_sealed_one_answer_is_needed() {
+async fn vault_key_that_sealed_one_answer_is_needed() {
     let mut setting = fresh().await;
     let process = setting.serve().await;
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
@@ -79,7 +79,7 @@ async fn a_key_that_has_sealed_one_answer_is_needed() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_running_process_wraps_with_is_not_given_up() {
+async fn vault_key_of_a_running_process_is_needed() {
     let mut setting = fresh().await;
     let process = setting.serve().await;
     setting.options.vault_keys = &["kept"];
@@ -90,7 +90,7 @@ async fn a_key_that_a_running_process_wraps_with_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn a_key_under_which_the_audit_was_signed_is_needed() {
+async fn vault_key_that_signed_the_audit_is_needed() {
     let mut setting = fresh().await;
     make_key(&setting.database.store(), &Scope::ALL).await;
     served_once(&setting).await;
@@ -100,7 +100,7 @@ async fn a_key_under_which_the_audit_was_signed_is_needed() {
 }
 
 #[tokio::test]
-async fn where_the_role_may_not_give_a_key_up_the_owner_does() {
+async fn owner_retires_a_vault_key_if_the_role_may_not() {
     let mut setting = fresh().await;
     let owner: Database = setting.database.clone();
     setting.database = user(&owner, "verdict_api, verdict_worker").await;

@@ -35,7 +35,7 @@ impl TestApp {
 }
 
 #[tokio::test]
-async fn the_phone_gets_its_token_and_the_callback_finds_the_verification() {
+async fn started_verification_is_found_by_its_callback() {
     for dialect in [["v2", "POST", "JSON"], ["v3", "GET", "XML"]] {
         let app = TestApp::start_with(Options::default().with_dialect(dialect)).await;
         let reply = app
@@ -66,7 +66,7 @@ async fn the_phone_gets_its_token_and_the_callback_finds_the_verification() {
 }
 
 #[tokio::test]
-async fn a_callback_that_never_came_costs_time_and_not_the_verification() {
+async fn missing_callback_delays_the_verification_only() {
     let app = TestApp::start().await;
     let start = |biz_id: &str| json!({ "biz_type": "test", "biz_id": biz_id });
     let finished = app.start_verification(&start("pass-97")).await;
@@ -87,7 +87,7 @@ async fn a_callback_that_never_came_costs_time_and_not_the_verification() {
 }
 
 #[tokio::test]
-async fn what_the_provider_will_not_start_is_told_with_its_code() {
+async fn refused_start_returns_the_providers_code() {
     let app =
         TestApp::start_with(Options { provider_secret: "wrong".to_owned(), ..Options::default() })
             .await;
@@ -112,7 +112,7 @@ async fn what_the_provider_will_not_start_is_told_with_its_code() {
 }
 
 #[tokio::test]
-async fn who_was_forgotten_is_not_started_again() {
+async fn erased_person_cannot_be_started_again() {
     let app = TestApp::start().await;
     let id = app.accepted("status-7").await;
     app.settled(&id).await;
@@ -126,7 +126,7 @@ async fn who_was_forgotten_is_not_started_again() {
 }
 
 #[tokio::test]
-async fn a_process_that_only_accepts_needs_no_key_of_the_provider() {
+async fn accepting_process_needs_no_provider_credentials() {
     let database = new_database().await;
     let clock = Clock::system();
     let (_, address) = provider(&clock).await;

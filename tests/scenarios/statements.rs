@@ -192,7 +192,7 @@ fn filters() -> Vec<Filter> {
 }
 
 #[test]
-fn a_statement_with_many_parts_says_its_name_to_the_server() {
+fn large_statement_is_named_in_pg_stat_activity() {
     for statement in all_statements() {
         let parts = statement.sql.matches(" as (").count()
             + statement.sql.matches(" as materialized (").count();
@@ -204,7 +204,7 @@ fn a_statement_with_many_parts_says_its_name_to_the_server() {
 }
 
 #[test]
-fn a_claim_in_turn_differs_from_a_claim_only_by_its_marked_lines() {
+fn claim_in_turn_differs_from_claim_only_in_marked_lines() {
     let sql = |name: &str| {
         let all = all_statements();
         all.iter().find(|statement| statement.name() == name).unwrap().sql

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comparing_with_an_edge_is_the_same_before_and_after_rounding() {
+    fn comparing_with_an_edge_is_stable_under_rounding() {
         for days in -40_000..5_000 {
             let stored = highest_edge_reached(days);
             assert!(CARD_DAYS_EDGES.contains(&stored), "{days}");

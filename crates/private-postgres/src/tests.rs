@@ -89,7 +89,7 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_the_password_and_no_value_reaches_the_log() {
+async fn password_is_required_and_no_value_is_logged() {
     let folder = Folder::new("password");
     let server = start(&folder.0, Mode::ThrowAway).await;
     let without = format!("postgres://verdict:wrong@127.0.0.1:{}/postgres", server.port());
@@ -136,7 +136,7 @@ async fn a_server_without_owner_is_stopped_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_stranger_whose_number_stands_in_an_old_pid_file_is_not_touched() {
+async fn process_with_a_reused_pid_is_not_killed() {
     let folder = Folder::new("stranger");
     let server = start(&folder.0, Mode::ThrowAway).await;
     let data = server.data();

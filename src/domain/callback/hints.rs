@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certain_time_is_read_however_it_is_written() {
+    fn unambiguous_time_is_read_in_any_notation() {
         let expected = Some(datetime!(2026-11-26 04:00:01 UTC));
         for at in [
             "\"2026-11-26T12:00:01+08:00\"",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncertain_time_is_dropped_and_loses_nothing() {
+    fn ambiguous_time_is_dropped_and_loses_nothing() {
         for at in [
             "\"2026-11-26T12:00:00\"",
             "\"2026-11-26 12:00:00\"",

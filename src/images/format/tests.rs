@@ -193,7 +193,7 @@ fn a_flipped_bit_in_a_png_is_noticed() {
 }
 
 #[test]
-fn what_follows_an_image_makes_it_unusual_even_if_it_ends_like_one() {
+fn trailing_bytes_make_an_image_unusual() {
     let zip = [ZIP, b"\xff\xd9"].concat();
     let iend = chunk(b"IEND", b"");
     for more in [PAGE, ZIP, &zip, b"\xff\xd9", b"x", b"\r\n", &iend, JPEG, SCENE] {

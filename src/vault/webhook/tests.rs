@@ -72,7 +72,7 @@ fn any_of_several_secrets_verifies_while_they_rotate() {
 }
 
 #[test]
-fn any_of_several_signatures_verifies_and_other_versions_are_passed_over() {
+fn any_signature_verifies_and_other_versions_are_ignored() {
     let good = sign(&secret(EXAMPLE), ID, SENT, BODY);
     let bad = sign(&secret(OTHER), ID, SENT, BODY);
     let timestamp = SENT.to_string();

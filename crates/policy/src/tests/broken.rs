@@ -291,7 +291,7 @@ fn nobody_is_approved_because_evidence_is_absent() {
 }
 
 #[test]
-fn comparisons_that_exclude_each_other_are_found_wherever_they_stand() {
+fn contradicting_comparisons_are_found_anywhere() {
     let score = "{ field = \"lowest_score\", ge = 90 }";
     for (with, why) in [
         (

@@ -66,7 +66,7 @@ fn every_other_status_has_its_own_reason_whatever_the_scores() {
 }
 
 #[test]
-fn an_answer_that_made_no_sense_goes_to_a_person_unless_rejected_anyway() {
+fn unreadable_answer_goes_to_review_unless_rejected() {
     for (status, outcome) in
         [(1, Outcome::Review), (3, Outcome::Review), (7, Outcome::Reject), (99, Outcome::Review)]
     {

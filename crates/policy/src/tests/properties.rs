@@ -193,7 +193,7 @@ proptest! {
 
     // What the check lets pass: taking anything away never makes an approving rule match.
     #[test]
-    fn an_approval_that_passes_the_check_is_not_for_want_of_evidence(
+    fn checked_approval_never_rests_on_missing_evidence(
         when in condition(), evidence in any_evidence(),
     ) {
         let rule = rule(0, Outcome::Approve, when);
