@@ -1,4 +1,4 @@
-//! What the provider answered, as far as it may be told to anyone: no personal data.
+//! Results of the provider, without personal data.
 
 use std::fmt;
 
@@ -11,23 +11,23 @@ use policy::evidence::Evidence;
 
 pub use cloudauth::wire::shown_code;
 
-/// What an error of the provider means for us. Classes, not strings, decide what happens next.
+/// The meaning of a provider's error. Classes, not strings, decide what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {
-    /// Too many calls: wait as told, then ask again.
+    /// Too many calls: wait as long as the provider says, then retry.
     Throttled,
-    /// A passing fault of the provider or the network: ask again, later and later.
+    /// A transient fault of the provider or the network: retry with backoff.
     Transient,
-    /// Clock or nonce refused: once more with fresh ones.
+    /// Clock or nonce refused: retry once with fresh ones.
     Clock,
     /// Credentials, permission or account refused: stop calling for the account, keep the work.
     Credentials,
-    /// This question will never be answered: dead letter.
+    /// The provider will never answer this request: dead letter.
     BadRequest,
-    /// The provider has deleted its records (kept 180 days): nobody can know any more.
+    /// The provider has deleted its records (it keeps them for 180 days).
     Gone,
-    /// An answer we cannot read: the body is kept; ask again a few times, then dead letter.
+    /// Unreadable: the body is stored; retry a few times, then dead letter.
     Unreadable,
 }
 
@@ -56,7 +56,7 @@ impl ErrorClass {
         }
     }
 
-    /// The class so spelt.
+    /// The class with this spelling.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.as_str() == text)
     }
@@ -71,7 +71,7 @@ impl fmt::Display for ErrorClass {
 /// An answer that carries no verification status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerError {
-    /// What it means.
+    /// The meaning of the error for the verification and the account.
     pub class: ErrorClass,
     /// The provider's own code; `#` for the digits of one that looks like none. Never its message,
     /// which may echo every parameter of the request.
@@ -81,19 +81,14 @@ pub struct AnswerError {
 /// One stored answer of the provider, without the sealed body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredResult {
-    /// Its id.
     pub id: ResultId,
-    /// Which claim of the verification asked for it, from 1.
+    /// The number of the claim that fetched it, from 1.
     pub attempt: i32,
-    /// When the answer had come.
     pub fetched_at: OffsetDateTime,
-    /// The provider's request id.
     pub request_id: Option<String>,
-    /// HTTP status of the answer.
     pub http_status: u16,
-    /// What we understood; `None` for errors.
+    /// `None` for errors.
     pub evidence: Option<Evidence>,
-    /// Why there is no evidence.
     pub error: Option<AnswerError>,
     /// A simulated provider answered: nobody was really verified.
     pub simulated: bool,

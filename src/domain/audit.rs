@@ -1,4 +1,4 @@
-//! The audit chain: what binds each row to all before it, and finding what was changed.
+//! The audit chain: each row is bound to all rows before it, so a change can be found.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -16,20 +16,14 @@ use super::audit_details::Details;
 pub struct Link {
     /// From 1, without gaps.
     pub position: i64,
-    /// When it was done.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Who did it.
     pub actor: String,
-    /// What.
     pub action: String,
-    /// To whom or what.
     pub subject: Option<Uuid>,
-    /// Why.
     pub purpose: Option<String>,
-    /// More.
     pub details: Option<Details>,
-    /// The database user who added it, by Postgres itself; absent in rows from before that was kept.
+    /// The database user who added the row, set by Postgres; absent in older rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_user: Option<String>,
     /// Digest of the row before, in hex.
@@ -39,15 +33,13 @@ pub struct Link {
 }
 
 /// A line of an export: rows in order, each checkpoint behind the row that it is about, and the head
-/// at the end, so that an export that was cut is known by what it lacks.
+/// at the end. A truncated export lacks the head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Line {
-    /// A row.
     Row(Link),
-    /// The chain's end at some moment, under the installation's key.
+    /// The chain's end at some time, signed with the installation's key.
     Checkpoint {
-        /// What was signed.
         checkpoint: Checkpoint,
     },
     /// The chain's end when it was exported.
@@ -58,7 +50,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads one; `None` if it is none.
+    /// `None` if the text is no such line.
     pub fn parse(text: &str) -> Option<Self> {
         /// Absent in a row.
         #[derive(Deserialize)]
@@ -69,7 +61,7 @@ impl Line {
         match serde_json::from_str(text).ok()? {
             Other { checkpoint: Some(checkpoint), .. } => Some(Self::Checkpoint { checkpoint }),
             Other { head: Some(head), .. } => Some(Self::Head { head }),
-            // Not by way of an untagged enum, which would forget how the details are spelled.
+            // An untagged enum would lose the spelling of the details.
             Other { checkpoint: None, head: None } => {
                 serde_json::from_str(text).ok().map(Self::Row)
             }
@@ -82,22 +74,18 @@ impl Line {
 pub struct Checkpoint {
     /// Position of the newest row then.
     pub position: i64,
-    /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Its digest, in hex.
     pub digest: String,
-    /// Over all of that, in hex.
+    /// Covers position, time and digest; in hex.
     pub mac: String,
 }
 
-/// A place in the chain: written down elsewhere it proves later that the chain up to there is the
-/// one of then. As text: `POSITION:DIGEST`.
+/// A place in the chain. A copy stored elsewhere proves later that the chain up to this place is
+/// unchanged. As text: `POSITION:DIGEST`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Position of a row.
     pub position: i64,
-    /// Its digest, in hex.
     pub digest: String,
 }
 
@@ -107,7 +95,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Not a place in a chain.
+/// The text is no place in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a position, a colon, and 64 hex digits")]
 pub struct NotAPlace;
@@ -124,41 +112,41 @@ impl FromStr for Place {
     }
 }
 
-/// What is wrong with a chain, and where.
+/// A fault in a chain, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The content is not what was digested.
+    /// The content does not match its digest.
     #[error("row {0} was changed")]
     Changed(i64),
-    /// Rows between two neighbours are missing, or the order is another.
+    /// Rows are missing, or in another order.
     #[error("after row {after} comes row {found}: rows are missing, inserted or out of order")]
     Gap {
-        /// The last good one.
+        /// The last valid row.
         after: i64,
-        /// What came instead of the next.
+        /// The row in place of the next one.
         found: i64,
     },
-    /// It does not continue the row before.
+    /// The row does not continue the one before.
     #[error("row {0} does not continue the row before it: one of the two was replaced")]
     Unlinked(i64),
-    /// A checkpoint or a place written down elsewhere names another row there.
+    /// A checkpoint, or a place stored elsewhere, has another digest for this position.
     #[error("the chain was written anew: row {0} is not the one that it was")]
     Rewritten(i64),
-    /// The chain goes on beyond its last row.
+    /// The chain ends before a row that is known to exist.
     #[error("the newest rows are missing: {last} is the last, {known} was written")]
     Cut {
-        /// The last one there is.
+        /// The last row of the chain.
         last: i64,
-        /// One that there was.
+        /// The row that is known to exist.
         known: i64,
     },
-    /// Nothing at all: every installation has rows.
+    /// No rows at all: every installation has some.
     #[error("there is not a single row")]
     Empty,
     /// An export without its last line.
     #[error("the export has no head after row {0}: its end is missing")]
     NoHead(i64),
-    /// Something after the head, or a checkpoint out of its place.
+    /// A line after the head, or a misplaced checkpoint.
     #[error("after row {0} comes what does not belong there")]
     OutOfPlace(i64),
 }
@@ -178,7 +166,7 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Checks the next row; at the first fault it stops making sense to go on.
+    /// Checks the next row. After a fault the following rows cannot be checked.
     pub fn follow(&mut self, link: &Link) -> Result<(), Broken> {
         if link.position != self.position + 1 {
             return Err(Broken::Gap { after: self.position, found: link.position });
@@ -194,7 +182,7 @@ impl Chain {
         Ok(())
     }
 
-    /// A place that is known from elsewhere, at the moment the chain has come there.
+    /// Compares the chain with a known place, once the chain has reached it.
     pub fn confirm(&self, known: &Place) -> Result<(), Broken> {
         if known.position == self.position && known.digest != self.digest {
             return Err(Broken::Rewritten(self.position));
@@ -202,7 +190,7 @@ impl Chain {
         Ok(())
     }
 
-    /// The chain has been followed to its end; these were its rows once.
+    /// The end of the chain: it must reach the row that is known to exist.
     pub fn ends_beyond<'a>(
         &self,
         known: impl IntoIterator<Item = &'a Place>,
@@ -216,12 +204,12 @@ impl Chain {
         }
     }
 
-    /// Where it has come to.
+    /// The place of the last checked row.
     pub fn place(&self) -> Place {
         Place { position: self.position, digest: self.digest.clone() }
     }
 
-    /// How far it has been followed.
+    /// Position of the last checked row.
     pub fn position(&self) -> i64 {
         self.position
     }
@@ -244,7 +232,6 @@ pub struct Export {
 /// Summary of a complete export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WholeExport {
-    /// Its last row.
     pub last: Place,
     /// How many checkpoints it has.
     pub checkpoints: usize,
@@ -284,7 +271,7 @@ impl Export {
         }
     }
 
-    /// It has come to its end.
+    /// The end of the export.
     pub fn end(self, expected: &[Place]) -> Result<WholeExport, Broken> {
         self.chain.ends_beyond(expected)?;
         if self.head.is_none() {
@@ -299,7 +286,7 @@ impl Export {
 }
 
 impl Link {
-    /// An export may have gone through a tool that spells JSON in its own way.
+    /// A tool may have reformatted the JSON of an export.
     fn fits_its_digest(&self) -> bool {
         let Some(details) = &self.details else {
             return self.digest_of_content(None) == self.digest;
@@ -308,9 +295,9 @@ impl Link {
         spellings.any(|details| self.digest_of_content(Some(details)) == self.digest)
     }
 
-    /// As the database computes it (`verdict_audit_digest`): netstrings, so that nothing can move
-    /// from one column into the next. An absent database user adds nothing: rows from before there
-    /// was one keep their digests.
+    /// Computed as in the database (`verdict_audit_digest`): netstrings, so that no text can move
+    /// from one column to the next. An absent database user adds nothing, so older rows keep their
+    /// digests.
     fn digest_of_content(&self, details: Option<String>) -> String {
         let micros = self.at.unix_timestamp_nanos() / 1000;
         let mut content = String::new();
@@ -327,7 +314,7 @@ impl Link {
         let database_user = self.database_user.clone().map(Some);
         for part in parts.into_iter().chain(database_user) {
             match part {
-                // Into a string: cannot fail.
+                // Writing into a string cannot fail.
                 Some(part) => _ = write!(content, "{}:{part},", part.len()),
                 None => content.push('-'),
             }

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 pub struct Details(pub String);
 
 impl Details {
-    /// The text, and those that a tool may have made it from when it wrote the export anew: with
-    /// blanks as `serde_json` has them, and as Postgres has them.
+    /// The text, and the spellings that a tool may have turned it into: with blanks as `serde_json`
+    /// writes them, and as Postgres does.
     pub(super) fn spellings(&self) -> [String; 3] {
         [self.0.clone(), respaced(&self.0, ""), respaced(&self.0, " ")]
     }
@@ -68,7 +68,7 @@ mod tests {
         for (text, shown) in [
             (r#"{"n": "一", "a":[1,  2]}"#, r#"{"n": "一", "a":[1,  2]}"#),
             ("[]", "[]"),
-            // Nobody writes these; they must come through all the same.
+            // No code writes these; they must be preserved too.
             (r#""text""#, r#""\"text\"""#),
             ("7", r#""7""#),
             ("{half", r#""{half""#),

@@ -1,8 +1,8 @@
-//! Recognising a message that comes again, without keeping what gives its body away.
+//! Recognises a repeated callback without storing anything that reveals its body.
 //!
 //! A plain digest of a short body can be inverted by trying every body. So the database keeps a
-//! keyed one, and its random key beside it; once both are deleted nothing is left to try against.
-//! A process that only accepts callbacks needs no key of its own for that.
+//! keyed one, and its random key beside it. Once both are deleted, nothing is left to try against.
+//! A process that only accepts callbacks needs no secret key for this.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -16,12 +16,10 @@ pub type Salt = [u8; 16];
 pub struct BodyDigest([u8; 32]);
 
 impl BodyDigest {
-    /// Of these exact bytes.
     pub fn of(body: &[u8]) -> Self {
         Self(Sha256::digest(body).into())
     }
 
-    /// What is stored.
     pub fn salted(&self, salt: &[u8]) -> [u8; 32] {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104 §3)")]
         let mut mac = Hmac::<Sha256>::new_from_slice(salt).expect("any key length");
@@ -29,7 +27,7 @@ impl BodyDigest {
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether this body made the stored digest. Rows from before there were salts hold the plain
+    /// Whether the stored digest is of this body. Rows from before salts existed hold the plain
     /// digest, and erased rows hold none.
     pub fn made(&self, digest: Option<&[u8]>, salt: Option<&[u8]>) -> bool {
         let Some(digest) = digest else { return false };

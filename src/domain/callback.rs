@@ -1,4 +1,4 @@
-//! A callback: what the app's backend says the phone said. A hint, and a key to ask by.
+//! A callback: the app's backend reports what the phone reported. A hint, and the key of a fetch.
 
 mod hints;
 
@@ -28,7 +28,6 @@ macro_rules! keys {
             pub fn parse(text: &str) -> Result<Self, &'static str> {
                 scene::check_key(text).map(|()| Self(text.to_owned()))
             }
-            /// As text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -48,20 +47,18 @@ keys! {
     BizId;
 }
 
-/// One callback, understood.
+/// One valid callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
-    /// Scene.
     pub biz_type: BizType,
-    /// Task.
     pub biz_id: BizId,
-    /// When the phone finished, by its own or its backend's clock, if that can be. A hint.
+    /// When the phone finished, by its own or its backend's clock, if plausible. A hint.
     pub occurred_at: Option<OffsetDateTime>,
-    /// The caller's own reference (a user id, a ticket): given back in every answer.
+    /// The caller's reference (a user id, a ticket), returned in every response.
     pub reference: Option<String>,
-    /// What the SDK on the phone said.
+    /// Reported by the SDK on the phone.
     pub hint: Hint,
-    /// Names of hints that were there and could not be read.
+    /// Names of hints that could not be read.
     pub dropped_hints: Vec<&'static str>,
 }
 
@@ -75,9 +72,9 @@ pub enum CallbackError {
 }
 
 impl Callback {
-    /// Reads a body. Only what identifies the verification can refuse it: hints that make no sense
-    /// are dropped, unknown members are ignored, and damaged text in either does no harm. All wrong
-    /// members are reported at once.
+    /// Parses a body. Only the members that identify the verification can invalidate it: unreadable
+    /// hints are dropped, unknown members are ignored, and damaged text in either does no harm.
+    /// All invalid members are reported at once.
     pub fn parse(body: &[u8]) -> Result<Self, CallbackError> {
         let document = lenient_json::read(body, MAX_DEPTH).ok_or(CallbackError::Malformed)?;
         let Json::Object(members) = document.root else { return Err(CallbackError::Malformed) };
@@ -99,13 +96,13 @@ impl Callback {
     }
 }
 
-/// The member of that name; of several the last, as most parsers read it. `null` is absent.
+/// The last member of that name, as most parsers read it. `null` counts as absent.
 fn last<'a>(members: &'a [(Text, Json)], name: &str) -> Option<&'a Json> {
     let mut named = members.iter().filter(|(text, _)| text.value.as_str() == name);
     named.next_back().map(|(_, value)| value).filter(|value| !matches!(value, Json::Null))
 }
 
-/// A text whose every character counts: undamaged, and given once or always the same.
+/// An exact text: undamaged, and given once or always the same.
 fn exact<T>(
     members: &[(Text, Json)],
     pointer: &'static str,
@@ -133,7 +130,7 @@ fn exact<T>(
     outcome.map_err(|detail| errors.push(FieldError { pointer, detail })).ok()
 }
 
-/// What callers may call their own; it is given back as it is.
+/// The caller's reference, returned unchanged.
 pub fn parse_reference(text: &str) -> Result<String, &'static str> {
     let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
     fits.then(|| text.to_owned()).ok_or("must be at most 128 characters, none of them NUL")

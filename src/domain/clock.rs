@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// Tells the time, in UTC and whole microseconds (Postgres' own resolution, so that what is
-/// stored equals what was meant).
+/// The time in UTC and whole microseconds: Postgres' resolution, so that a stored time equals the
+/// original.
 ///
 /// Only *business* times come from here. When work is due and how long a lease lasts is judged
 /// by the database's clock, so that a replica with a wrong clock can neither steal nor keep one.
@@ -27,12 +27,12 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands still until it is [advanced](Self::advance); clones share it.
+    /// A clock that stops until it is [advanced](Self::advance); clones share it.
     pub fn fixed(at: OffsetDateTime) -> Self {
         Self(Source::Fixed(Arc::new(AtomicI64::new(micros(at)))))
     }
 
-    /// The present, truncated to microseconds.
+    /// The current time, truncated to microseconds.
     pub fn now(&self) -> OffsetDateTime {
         let micros = match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "this is the door")]

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ids::{DecisionId, ResultId};
 
-/// Who decided.
+/// Who made a decision.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
 )]
@@ -21,24 +21,22 @@ pub enum DecidedBy {
 }
 
 impl DecidedBy {
-    /// The stable spelling.
     pub const fn as_str(self) -> &'static str {
         self.into_str()
     }
 }
 
-/// One decision as it is kept: never edited, only followed by another.
+/// One stored decision: never edited, only followed by another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDecision {
     pub id: DecisionId,
-    /// The answer it judged.
+    /// The result that it judged.
     pub result_id: ResultId,
     /// Digest of the policy that judged: `sha256:…`.
     pub policy: String,
     pub by: DecidedBy,
     pub decided_at: OffsetDateTime,
-    /// It judges the answer of a simulated provider: nobody was really verified.
+    /// The result came from a simulated provider: nobody was really verified.
     pub simulated: bool,
-    /// Outcome and reasons.
     pub decision: Decision,
 }

@@ -1,20 +1,20 @@
-//! What remains of a verification after its person was erased: part of every receipt.
+//! The data that remains of a verification after an erasure: part of every receipt.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Fields of one table that outlive an erasure, and what for.
+/// Columns of one table that outlive an erasure, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Remaining {
-    /// The table.
+    /// A table of Verdict's database.
     pub table: &'static str,
     /// The columns that may keep a value. Every other column of the table is null or empty.
     pub columns: &'static [&'static str],
-    /// Why they are kept.
+    /// Why the columns are kept.
     pub purpose: &'static str,
 }
 
-/// Everything that remains. A test holds the list against the columns of the database.
+/// The complete list. A test compares it with the columns of the database.
 pub const REMAINING: [Remaining; 10] = [
     Remaining {
         table: "verifications",
@@ -129,7 +129,7 @@ pub const REMAINING: [Remaining; 10] = [
             "seconded_by",
             "seconded_person",
         ],
-        purpose: "Which two persons agreed to ask the provider again is on record.",
+        purpose: "The two persons who agreed to a refetch are on record.",
     },
     Remaining {
         table: "images",

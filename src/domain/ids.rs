@@ -1,4 +1,4 @@
-//! Identities, and the one door through which randomness comes in.
+//! Ids, and the only source of randomness.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,11 +45,11 @@ ids! {
     ResultId;
     /// One decision.
     DecisionId;
-    /// One verdict of a person.
+/// One review.
     ReviewId;
     /// One API key.
     ApiKeyId;
-    /// The fencing token of one claim: who does not hold it writes nothing.
+/// The fencing token of one claim: a write with another token changes nothing.
     LeaseToken;
     /// One HTTP request to us.
     RequestId;
@@ -71,7 +71,7 @@ impl Ids {
         Self(Source::Random)
     }
 
-    /// The same sequence every time, for tests that name ids.
+    /// A fixed sequence, for tests that name ids.
     pub fn counted(seed: u64) -> Self {
         Self(Source::Counted(Arc::new(AtomicU64::new(seed))))
     }
@@ -121,7 +121,7 @@ impl Ids {
     }
 }
 
-/// Not later than any id that was made at that moment or after it, whatever is identified.
+/// The smallest id of this time: no id of any kind made then or later is smaller.
 pub fn earliest(at: OffsetDateTime) -> Uuid {
     let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()

@@ -1,4 +1,4 @@
-//! The kinds of image an answer can link to, and what became of one.
+//! The kinds of image that a result can link to, and how they are stored.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ pub enum ImageKind {
 }
 
 impl ImageKind {
-    /// A face can be recognised on it, so that its keeping counts a person.
+    /// A face can be recognised on it, so a stored one counts a person.
     pub const fn shows_a_face(self) -> bool {
         !matches!(self, Self::CardBack)
     }
@@ -37,7 +37,7 @@ impl fmt::Display for ImageKind {
     }
 }
 
-/// Not the name of a kind.
+/// The text names no kind of image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no such kind of image")]
 pub struct UnknownKind;
@@ -54,14 +54,14 @@ impl FromStr for ImageKind {
     }
 }
 
-/// What is done with the images of a scene.
+/// How the images of a scene are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageMode {
-    /// Kept, sealed: the vendor advises to keep a copy.
+    /// Stored, sealed: the vendor advises to keep a copy.
     Archive,
-    /// Fetched and digested, not kept: enough to prove later that a copy is the one that was seen.
+    /// Fetched and digested, not stored: enough to prove later that a copy is the original.
     Digest,
-    /// Left alone.
+    /// Not fetched.
     Off,
 }
 

@@ -1,7 +1,7 @@
 //! Plain data and its grammar: what a callback, a result and a stored decision are.
 //!
-//! Three things that are never mixed: what the phone said ([`callback`], a hint), what the
-//! provider answered ([`answer`]) and what we decided ([`decision`]).
+//! Three things are never mixed: what the phone reported ([`callback`], a hint), what the
+//! provider answered ([`answer`]), and what Verdict decided ([`decision`]).
 //! Nothing here does I/O; time and randomness come in through [`clock`] and [`ids`].
 
 pub mod answer;

@@ -1,4 +1,4 @@
-//! What needs two persons: one proposes it, an identical call by another carries it out.
+//! Calls that need two persons: one proposes, an identical call by another carries it out.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -6,42 +6,30 @@ use uuid::Uuid;
 
 use super::ids::{DecisionId, VerificationId};
 
-/// A call that needs two persons, with everything that both must mean. What the call does not name
-/// but would act upon belongs to it: a shadow that was exchanged meanwhile makes it another call.
+/// A call that needs two persons, with everything that both must agree on. That includes what the
+/// call acts on without naming it: a shadow that was replaced meanwhile makes it another call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call<'a> {
-    /// Ask the provider again about what a person has closed by this decision.
+    /// Refetch a verification that a review has closed with this decision.
     Refetch {
-        /// What is asked about.
         verification: VerificationId,
-        /// The person's decision.
+        /// The decision of the review.
         decision: DecisionId,
     },
-    /// Have a policy decide; no scene is the empty text, here and below.
-    Activate {
-        /// Where.
-        scene: &'a str,
-        /// Its digest.
-        policy: &'a str,
-    },
-    /// Have the policy in shadow decide.
-    Promote {
-        /// Where.
-        scene: &'a str,
-        /// The digest of the shadow.
-        policy: &'a str,
-    },
-    /// Take a scene's own policy away.
+    /// Activate a policy. An empty text is no scene, here and below.
+    Activate { scene: &'a str, policy: &'a str },
+    /// Promote the shadow policy.
+    Promote { scene: &'a str, policy: &'a str },
+    /// Remove a scene's policy.
     Deactivate {
-        /// Where.
         scene: &'a str,
-        /// The digest of the policy that decides there now.
+        /// The digest of the policy that is active there.
         policy: &'a str,
     },
 }
 
 impl Call<'_> {
-    /// As the audit names it once it is carried out.
+    /// The audit's word for it once it is carried out.
     pub const fn action(&self) -> &'static str {
         match self {
             Self::Refetch { .. } => "verification.refetch",
@@ -51,7 +39,6 @@ impl Call<'_> {
         }
     }
 
-    /// The verification that it is about.
     pub const fn subject(&self) -> Option<Uuid> {
         match self {
             Self::Refetch { verification, .. } => Some(verification.0),
@@ -59,7 +46,7 @@ impl Call<'_> {
         }
     }
 
-    /// Everything that it means, for the audit.
+    /// All members, for the audit.
     pub fn details(&self) -> Value {
         match self {
             Self::Refetch { decision, .. } => {
@@ -73,9 +60,9 @@ impl Call<'_> {
         }
     }
 
-    /// Identical calls have the same digest, others another.
+    /// Equal for identical calls only.
     pub fn digest(&self) -> [u8; 32] {
-        // JSON texts cannot be cut in two ways.
+        // JSON texts cannot be split in two ways.
         let meaning = json!([self.action(), self.subject(), self.details()]);
         Sha256::digest(meaning.to_string()).into()
     }

@@ -1,11 +1,10 @@
-//! Why something is done, as whoever does it says: kept for ever.
+//! The purpose that a caller gives for an operation: kept indefinitely.
 
 use policy::visible;
 
-/// Longest one, in characters.
 const MAX_CHARS: usize = 200;
 
-/// Trimmed; must fit on one line of any terminal.
+/// Trimmed, and without characters that break a terminal's line.
 pub fn parse(text: &str) -> Result<&str, &'static str> {
     let text = text.trim();
     if text.chars().count() > MAX_CHARS || !visible::is_line(text) {

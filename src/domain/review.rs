@@ -1,4 +1,4 @@
-//! A person's verdict about a decision.
+//! A person's review of a case.
 
 use time::OffsetDateTime;
 
@@ -11,20 +11,17 @@ pub const MAX_REASON_CHARS: usize = 64;
 /// Longest note, in characters.
 pub const MAX_NOTE_CHARS: usize = 2_000;
 
-/// Which verdicts a second person must share before they count.
+/// Which reviews need a second person's agreement before they count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FourEyes {
-    /// None.
     #[default]
     Off,
-    /// Approvals.
     Approvals,
-    /// All.
     All,
 }
 
 impl FourEyes {
-    /// A verdict with that outcome needs another person's.
+    /// Whether a review with this outcome needs a second person.
     pub fn apply_to(self, outcome: Outcome) -> bool {
         match self {
             Self::Off => false,
@@ -34,14 +31,14 @@ impl FourEyes {
     }
 }
 
-/// What may be a person's verdict: to say once more that a person must look is none.
+/// The outcomes that a review may have: all but `review` itself.
 pub fn outcome(text: &str) -> Result<Outcome, &'static str> {
     Outcome::parse(text)
         .filter(|outcome| *outcome != Outcome::Review)
         .ok_or("must be approve, retry or reject")
 }
 
-/// A code of the reviewers' own list, in the form of a policy's: it is switched on and counted.
+/// A code of the reviewers' list, in the form of a policy's codes: callers switch on it.
 pub fn reason(text: &str) -> Result<String, &'static str> {
     let fits = (1..=MAX_REASON_CHARS).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -51,32 +48,26 @@ pub fn reason(text: &str) -> Result<String, &'static str> {
         .ok_or("must be 1 to 64 lower-case letters, digits and dashes, like forged-card")
 }
 
-/// Free text.
 pub fn note(text: &str) -> Result<String, &'static str> {
     let fits = text.chars().count() <= MAX_NOTE_CHARS && visible::is_text(text);
     fits.then(|| text.to_owned()).ok_or("must be at most 2000 visible characters, with line breaks")
 }
 
-/// One verdict as it is kept.
+/// One stored review.
 #[derive(Clone, Debug)]
 pub struct StoredReview {
-    /// Its id.
     pub id: ReviewId,
-    /// The decision it is about.
     pub about: DecisionId,
-    /// The verdict.
     pub outcome: Outcome,
-    /// Why, as a code.
     pub reason: String,
     /// `key:` and the API key's id.
     pub reviewer: String,
-    /// The person whom that key named; `None`: it named none.
+    /// The person of that key, if the key names one.
     pub person: Option<String>,
-    /// When.
     pub reviewed_at: OffsetDateTime,
-    /// The decision it made; `None`: another person had to agree.
+    /// `None`: another person must agree first.
     pub decision: Option<DecisionId>,
-    /// A note was left.
+    /// There is a note.
     pub has_note: bool,
 }
 

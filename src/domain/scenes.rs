@@ -9,7 +9,6 @@ use super::callback::BizType;
 pub struct Scenes(Option<BTreeSet<BizType>>);
 
 impl Scenes {
-    /// No limit.
     pub const EVERY: Self = Self(None);
 
     /// Only these. An empty list is refused: it would allow nothing, and reads as if it allowed
@@ -23,12 +22,10 @@ impl Scenes {
         Ok(Self(Some(scenes)))
     }
 
-    /// Whether there is a limit.
     pub fn are_limited(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether this scene is among them.
     pub fn include(&self, scene: &BizType) -> bool {
         self.0.as_ref().is_none_or(|scenes| scenes.contains(scene))
     }

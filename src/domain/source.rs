@@ -1,4 +1,4 @@
-//! Sources of callbacks: whose verifications one may touch.
+//! Sources of callbacks, and which verifications each may read and change.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct SourceAccess {
     /// As in `[sources.NAME]`.
     pub name: String,
-    /// The rest of its group.
+    /// The other sources of its group.
     pub peers: Arc<[String]>,
 }
 
@@ -18,25 +18,23 @@ impl SourceAccess {
         Self { name: name.into(), peers: [].into() }
     }
 
-    /// Whether what belongs to `owner` is within reach.
+    /// Whether this source may read and change what belongs to `owner`.
     pub fn reaches(&self, owner: &str) -> bool {
         self.name == owner || self.peers.iter().any(|peer| peer == owner)
     }
 
-    /// `owner name`, for each other source whose verifications are within reach. A name of a source
-    /// holds no blank.
+    /// `owner name`, for each other source of the group. A source's name contains no blank.
     pub fn pairs(&self) -> impl Iterator<Item = String> {
         self.peers.iter().map(|owner| format!("{owner} {}", self.name))
     }
 }
 
-/// Which sources share their verifications, for counting the earlier ones of a reference. Replaced
-/// whole when the configuration changes.
+/// The pairs of sources that share verifications, for counting earlier ones of a reference. A
+/// changed configuration replaces all of them.
 #[derive(Debug, Default)]
 pub struct Groups(RwLock<Arc<[(String, String)]>>);
 
 impl Groups {
-    /// To begin with: for each source, itself with each other one of its group.
     pub fn new(pairs: Vec<(String, String)>) -> Self {
         Self(RwLock::new(pairs.into()))
     }
@@ -46,7 +44,6 @@ impl Groups {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces all of them.
     pub fn replace(&self, pairs: Vec<(String, String)>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = pairs.into();
     }

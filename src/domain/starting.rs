@@ -1,4 +1,4 @@
-//! Starting a verification: what the caller gives, what the provider gives back.
+//! Starting a verification at the provider.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,20 +9,17 @@ use zeroize::Zeroizing;
 
 use super::callback::{BizId, BizType};
 
-/// How long the provider's token lives (its document, and DESIGN §6).
+/// How long the provider's token is valid, by its documentation.
 pub const TOKEN_LIVES: Duration = Duration::from_mins(30);
 
 /// A verification to be started. Its `Debug` shows nothing of the person.
 pub struct Starting {
-    /// Scene.
     pub biz_type: BizType,
-    /// Task.
     pub biz_id: BizId,
-    /// The caller's own reference.
     pub reference: Option<String>,
-    /// The source of callbacks that it shall belong to.
+    /// The source that the verification will belong to.
     pub source: Option<String>,
-    /// For the provider alone, by its own names; kept nowhere.
+    /// For the provider only, under its own names; stored nowhere.
     pub handed_through: Vec<(&'static str, Zeroizing<String>)>,
 }
 
@@ -35,7 +32,7 @@ impl fmt::Debug for Starting {
     }
 }
 
-/// What the phone needs to go on. Its `Debug` shows nothing: the token opens the verification.
+/// The data that the phone needs. Its `Debug` shows nothing: the token opens the verification.
 pub struct Started {
     /// `VerifyToken`.
     pub token: Zeroizing<String>,
@@ -49,21 +46,20 @@ impl fmt::Debug for Started {
     }
 }
 
-/// Why nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotStarted {
-    /// The provider refuses this one, with its code.
+    /// The provider refuses this request, with its code.
     Refused(Option<String>),
-    /// It cannot be asked now: away, throttling, or refusing us all.
+    /// The provider is unavailable, throttles, or refuses this account.
     Unavailable {
-        /// How long it wants to be left alone.
+        /// How long to wait, if the provider says so.
         wait: Option<Duration>,
-        /// Its code, if it said one.
+        /// The provider's code, if any.
         code: Option<String>,
     },
 }
 
-/// Asks the provider to start one; the composition root puts its client behind this.
+/// Starts a verification at the provider. The composition root supplies the client.
 pub type Starter = Arc<
     dyn Fn(
             Starting,

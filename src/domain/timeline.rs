@@ -13,39 +13,35 @@ use super::answer::StoredResult;
 use super::decision::StoredDecision;
 use super::review::StoredReview;
 
-/// The audit's word for a verification that we had the provider start.
+/// The audit's word for a verification that Verdict started.
 pub const STARTED: &str = "verification.start";
 
-/// One thing that happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When, by the clock of whoever wrote it.
+    /// By the clock of the process that wrote it.
     pub at: OffsetDateTime,
-    /// What.
     pub what: What,
 }
 
-/// What can happen.
 #[derive(Clone, Debug)]
 pub enum What {
     /// A callback was accepted.
     CallbackAccepted(AcceptedCallback),
     /// The provider answered.
     ProviderAnswered(StoredResult),
-    /// The policy decided, or a person.
+    /// A policy or a person decided.
     Decided(StoredDecision),
-    /// An image needs no more work.
+    /// An image is settled.
     ImageSettled(SettledImage),
-    /// A person gave a verdict.
+    /// A person reviewed the case.
     Reviewed(StoredReview),
-    /// Somebody did something that is on record.
+    /// An audited operation.
     Recorded(Recorded),
 }
 
-/// One accepted message.
+/// One accepted callback.
 #[derive(Clone, Debug)]
 pub struct AcceptedCallback {
-    /// The configured source.
     pub source: String,
     /// Its `webhook-id`.
     pub message_id: String,
@@ -59,27 +55,25 @@ pub struct AcceptedCallback {
     pub platform: Option<String>,
 }
 
-/// What became of one image.
+/// The final state of one image.
 #[derive(Clone, Debug)]
 pub struct SettledImage {
-    /// The answer that had its link.
+    /// The result that contained its link.
     pub result: Uuid,
-    /// Which.
     pub kind: String,
     /// `archived`, `digest`, `lost`.
     pub state: String,
-    /// Why it was lost.
     pub reason: Option<String>,
 }
 
 /// One row of the audit about this verification, without its purpose.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// What was done, of the audit's closed list.
+    /// Of the audit's closed list.
     pub action: String,
-    /// By whom: a key's id, a user of the command line, or the service.
+    /// The id of a key, a user of the command line, or the service.
     pub actor: String,
-    /// Its place in the audit.
+    /// The position in the audit.
     pub position: i64,
 }
 
@@ -97,20 +91,19 @@ impl What {
     }
 }
 
-/// Puts events in order. Each kind comes in its own true order (callbacks by their arrival, answers
-/// by attempt, decisions by the order of writing, reviews by id, the audit by position); in
-/// what is returned that order stands, an answer follows what began the verification, a decision its
-/// answer and the reviews that made it, an image its answer.
+/// Sorts events. Each kind arrives in its true order: callbacks by arrival, results by attempt,
+/// decisions by writing, reviews by id, the audit by position. The output keeps that order. A result
+/// follows the first event of the verification, a decision follows its result and its reviews, and
+/// an image follows its result.
 pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
-    // Nothing is asked before there is a verification to ask about: it began with its first
-    // callback, or by being started.
+    // No fetch can precede the verification, which began with its first callback or with a start.
     let first = |begins: fn(&What) -> bool| {
         events.iter().find(|event| begins(&event.what)).map(|event| event.at)
     };
     let callback = first(|what| matches!(what, What::CallbackAccepted(_)));
     let started = first(|what| matches!(what, What::Recorded(record) if record.action == STARTED));
     let first_cause = callback.into_iter().chain(started).min();
-    // The earliest moment at which each could have happened, given what came before it.
+    // The earliest possible time of each, given the events before it.
     let mut answered: HashMap<Uuid, OffsetDateTime> = HashMap::new();
     let mut reviewed: HashMap<Uuid, OffsetDateTime> = HashMap::new();
     let mut newest: HashMap<u8, OffsetDateTime> = HashMap::new();
@@ -208,7 +201,6 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the clocks say.
         #[test]
         fn no_effect_sorts_before_its_cause(
             callbacks in prop::collection::vec(0_i64..100, 1..5),

@@ -1,9 +1,9 @@
 //! The trace context that joins spans of several processes: W3C `traceparent`, and nothing else of
-//! that recommendation. What callers say beside it (`tracestate`, baggage) could be anything.
+//! that recommendation. Callers may send anything in `tracestate` and baggage.
 
 use std::fmt;
 
-/// A span that others are part of.
+/// A span that others belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     /// The trace; never 0.
@@ -36,13 +36,13 @@ impl TraceParent {
         (fits && parent.trace != 0 && parent.span != 0).then_some(parent)
     }
 
-    /// The trace's id as others write it.
+    /// The id of the trace in hex.
     pub fn trace_id(self) -> String {
         format!("{:032x}", self.trace)
     }
 }
 
-/// Lowercase hexadecimal only, as the recommendation wants it.
+/// Lowercase hexadecimal only, by the recommendation.
 fn number(text: &str) -> Option<u128> {
     let fits = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     text.bytes().all(fits).then(|| u128::from_str_radix(text, 16).ok()).flatten()

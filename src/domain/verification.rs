@@ -1,4 +1,4 @@
-//! A verification: one (`biz_type`, `biz_id`) and where it stands.
+//! A verification: one (`biz_type`, `biz_id`) and its state.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -9,7 +9,7 @@ use super::callback::{BizId, BizType};
 use super::decision::StoredDecision;
 use super::ids::VerificationId;
 
-/// Where a verification stands.
+/// The state of a verification.
 #[derive(
     Clone,
     Copy,
@@ -26,26 +26,24 @@ use super::ids::VerificationId;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum State {
-    /// Work is due, no usable answer yet.
+    /// A fetch is due; there is no usable result yet.
     Pending,
-    /// The provider said −1 or 0: asked again on a schedule.
+    /// The provider answered −1 or 0: polled again on a schedule.
     Unfinished,
     /// Decided; final only on status 1.
     Decided,
-    /// Nobody finished before the deadline, or the provider's records are gone.
+    /// The person did not finish in time, or the provider has deleted its records.
     Expired,
-    /// Given up; an operator can refetch.
+    /// Dead letter; an operator can refetch.
     Failed,
-    /// The person was forgotten.
+    /// The person was erased.
     Erased,
 }
 
 impl State {
-    /// Every state.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Unfinished, Self::Decided, Self::Expired, Self::Failed, Self::Erased];
 
-    /// The stable spelling.
     pub const fn as_str(self) -> &'static str {
         self.into_str()
     }
@@ -55,7 +53,7 @@ impl State {
         text.parse().ok()
     }
 
-    /// Nothing more happens by itself: what a waiting caller waits for.
+    /// Nothing more happens by itself. Long polls wait for this.
     pub const fn is_settled(self) -> bool {
         !matches!(self, Self::Pending | Self::Unfinished)
     }
@@ -64,56 +62,49 @@ impl State {
 /// One verification as callers see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
-    /// Its id.
     pub id: VerificationId,
     /// The provider's scene id.
     pub biz_type: BizType,
     /// The caller's id of the verification task at the provider.
     pub biz_id: BizId,
-    /// The caller's own reference, from the first callback that carried one.
+    /// The caller's reference, from the first callback that had one.
     pub reference: Option<String>,
-    /// The source of callbacks that it belongs to, once that is known.
+    /// The source that owns it, once known.
     pub source: Option<String>,
-    /// Where it stands.
     pub state: State,
-    /// When the first callback came.
     pub created_at: OffsetDateTime,
-    /// When anything last changed.
     pub updated_at: OffsetDateTime,
-    /// How many times it was taken up to ask the provider.
+    /// How many times it was claimed for a fetch.
     pub attempts: i32,
-    /// The standing decision: the newest one.
+    /// The current decision: the newest one.
     pub decision: Option<StoredDecision>,
-    /// Why it was given up; only while it is `failed`.
+    /// Only while it is `failed`.
     pub failure: Option<Failure>,
 }
 
-/// Why a verification was given up.
+/// Why a verification became a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The kind of reason.
     pub reason: FailureReason,
     /// The provider's own code, of a closed alphabet.
     pub provider_code: Option<String>,
 }
 
-/// Kinds of reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureReason {
-    /// The provider did not answer, again and again.
+    /// The provider repeatedly did not answer.
     NoAnswer,
-    /// Its answers could not be read.
+    /// Its results were unreadable.
     UnreadableAnswer,
-    /// It refuses the question for good.
+    /// It refuses the request permanently.
     RefusedByProvider,
-    /// It fails for this verification alone.
+    /// It fails for this verification only.
     ProviderFails,
-    /// It answered, and the decision could not be kept.
+    /// It answered, and the database refused the decision.
     DecisionNotKept,
 }
 
 impl FailureReason {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::NoAnswer,
         Self::UnreadableAnswer,
@@ -122,7 +113,7 @@ impl FailureReason {
         Self::DecisionNotKept,
     ];
 
-    /// By the class of the newest answer; `None`: it was none of an error.
+    /// By the class of the newest result; `None` if that was no error.
     pub fn of_class(class: Option<ErrorClass>) -> Self {
         match class {
             None => Self::DecisionNotKept,
@@ -132,7 +123,6 @@ impl FailureReason {
         }
     }
 
-    /// The stable code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NoAnswer => "no-answer",
@@ -143,7 +133,6 @@ impl FailureReason {
         }
     }
 
-    /// One sentence that says what to do.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoAnswer => {

@@ -1,5 +1,5 @@
-//! Hints in a callback: what the phone claims. They may be forged, and none of them decides, so
-//! what cannot be read with certainty is dropped and never refuses the callback.
+//! Hints in a callback: claims of the phone. They may be forged, and none of them decides. So a
+//! hint that cannot be read with certainty is dropped, and never invalidates the callback.
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -7,8 +7,8 @@ use time::{OffsetDateTime, UtcOffset};
 use super::last;
 use crate::domain::lenient_json::{Json, Text};
 
-/// Years a phone can have finished in. Beyond them no clock is meant, and near the year 10,000 a
-/// time cannot even be moved to UTC.
+/// Plausible years for the end of a verification. Near the year 10,000 a time cannot even be
+/// converted to UTC.
 const YEARS: std::ops::RangeInclusive<i32> = 2000..=2100;
 /// Seconds since 1970 within [`YEARS`].
 const EPOCH_SECONDS: std::ops::Range<f64> = 946_684_800.0..4_133_980_800.0;
@@ -16,8 +16,8 @@ static AUDITS: [&str; 5] =
     ["AUDIT_PASS", "AUDIT_FAIL", "AUDIT_NOT", "AUDIT_IN_AUDIT", "AUDIT_EXCEPTION"];
 static PLATFORMS: [&str; 4] = ["android", "ios", "h5", "mini-program"];
 
-/// What the phone's SDK said, reduced to closed alphabets. Its `message` is free text that could
-/// name a person, so it is not kept.
+/// The SDK's report, reduced to closed alphabets. Its `message` is free text that could name a
+/// person, so it is not stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
     /// `AUDIT_PASS`, `AUDIT_FAIL`, `AUDIT_NOT`, `AUDIT_IN_AUDIT`, `AUDIT_EXCEPTION`.
@@ -35,7 +35,7 @@ impl Hint {
             dropped.push("client");
             return Self::default();
         };
-        // Generations of the SDK spell words differently and send codes as text or as numbers.
+        // Generations of the SDK spell words differently, and send codes as text or as numbers.
         let word = |known: &'static [&'static str]| {
             move |text: &str| known.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
         };
@@ -71,8 +71,8 @@ fn plain_text(value: &Json) -> Option<&str> {
     }
 }
 
-/// When the phone finished. A time without an offset is not certain; one that no clock means says
-/// only that the phone's clock was reset.
+/// When the phone finished. A time without an offset is ambiguous; an implausible one only shows
+/// that the phone's clock was reset.
 pub(super) fn occurred_at(
     value: Option<&Json>,
     dropped: &mut Vec<&'static str>,
