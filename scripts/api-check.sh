@@ -11,7 +11,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 examples=${1:-25}
-# What everybody has to pass must not depend on luck.
+# ./check must not depend on luck, so its seed is fixed.
 seed=
 [ $# -gt 0 ] || seed=--seed=20261125
 scripts/prepare.sh
@@ -66,7 +66,7 @@ VERDICT_API_KEY=$("$target/debug/verdict" --config "$room/demo/verdict.toml" key
     head -1)
 export VERDICT_URL VERDICT_SECRET VERDICT_API_KEY
 
-# What it remembers of a run belongs below target, not into the tree.
+# schemathesis writes its state below target, not into the tree.
 here=$PWD/tests/api
 cd "$room"
 SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Does the system in containers work? Builds the image, starts everything with the simulated
-# provider as a project of its own, posts callbacks, compares the decisions, kills the worker on
-# the way, looks into the logs, and removes everything it made. The exit code says it all.
+# provider in a separate project, posts callbacks, compares the decisions, kills the worker in
+# between, checks the logs, and removes everything it made. The exit code is the result.
 #
 #   scripts/container-check.sh
 #

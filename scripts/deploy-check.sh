@@ -65,7 +65,7 @@ for what in base overlays/example; do
     $kustomize "deploy/kubernetes/$what" >"$manifests/$(basename "$what").yaml"
 done
 
-# Everything is looked at, also after something was found.
+# All checks run, even after one has failed.
 failed=0
 echo '== rules'
 "$promtool" check config deploy/prometheus/prometheus.yml || failed=1

@@ -6,7 +6,7 @@
 #   scripts/examples-check.sh [--installed] [LANGUAGE…]
 #
 # With --installed, as ./check calls it, no tools are installed: languages that are not here are skipped.
-# Everything is kept below target/examples-check. What is missing is skipped, and said.
+# All files go below target/examples-check. A language without its tools is skipped and reported.
 set -eu
 cd "$(dirname "$0")/.."
 may_install=yes
@@ -68,7 +68,7 @@ equip() {
         node)
             tool node nodejs && tool npm npm || return 1
             missing='a package of package.json'
-            # Packages are looked for beside the program.
+            # Node looks for packages beside the program.
             mkdir -p "$room/node"
             cp examples/node/package.json examples/node/verify.mjs "$room/node"
             (cd "$room/node" && npm install --no-audit --no-fund --silent)
@@ -140,7 +140,7 @@ faulty=$(told "$room/proxy.log" '\(http://.*\)' "$proxy")
 check() {
     code=0
     run "$1" "$5" >"$room/out" 2>"$room/err" || code=$?
-    # A refusal is said on standard error, with nothing beside it on the other.
+    # A refusal goes to standard error, and nothing goes to standard output.
     if [ "$3" = 0 ]; then said=$room/out quiet=$room/err; else said=$room/err quiet=$room/out; fi
     if [ $((code != 0)) = "$3" ] && [ ! -s "$quiet" ] && [ "$(wc -l <"$said")" -eq 1 ] &&
         grep -q -- "$4\$" "$said"; then

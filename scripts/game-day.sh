@@ -1,6 +1,6 @@
 #!/bin/sh
-# Breaks one thing on purpose, shows what the alerts, `verdict doctor`, the log and the callers say,
-# mends it, and reckons up whether anything accepted was lost. docs/game-day.md tells what was seen.
+# Injects one fault, shows what the alerts, `verdict doctor`, the log and the callers report, repairs
+# the fault, and checks that no accepted callback was lost. docs/game-day.md has the results.
 #
 #   scripts/game-day.sh EXPERIMENT
 #
@@ -15,9 +15,9 @@
 # mounts a small tmpfs, so it needs root.
 #
 # The rules of deploy/prometheus run fifteen times as fast: scraped each second instead of each 15
-# (each 3 s where Postgres is away, for a scrape takes 2 s then), every window and every `for` a
-# fifteenth. Thresholds are as they are. With REAL=1 nothing is changed, and an experiment takes as
-# long as it does at night.
+# (each 3 s without Postgres, because a scrape then takes 2 s), every window and every `for` a
+# fifteenth. Thresholds are unchanged. With REAL=1 nothing is changed, and an experiment takes as
+# long as a real incident.
 set -eu
 # psql reads the variables of libpq.
 if env | grep -q '^PG[A-Z]'; then exec "$(dirname "$0")/without-libpq.sh" "$0" "$@"; fi
@@ -270,7 +270,7 @@ repeat_refused() {
 }
 open_work() { sql -c "select count(*) from verifications where due_at is not null"; }
 nothing_open() { [ "$(open_work)" = 0 ]; }
-# What was accepted is there, and has come to an end.
+# Every accepted callback is stored, and its verification is settled.
 reckon() {
     sort -u "$home/accepted" >"$home/ledger"
     tell 'reckoned up:'
@@ -390,7 +390,7 @@ postgres-failover)
         -d "host=127.0.0.1 port=$postgres_port user=verdict application_name=standby"
     standby_port=$(free_port)
     postgres_start standby "$standby_port"
-    # On the command line, so that the promoted standby does not wait for one of its own.
+    # On the command line, so that the promoted standby does not wait for a standby itself.
     as_postgres "$bin/pg_ctl" -D "$data/postgres" -m fast stop >/dev/null
     postgres_start postgres "$postgres_port" '-c synchronous_standby_names=standby'
     synchronous() { sql -c 'select sync_state from pg_stat_replication' | grep -qx sync; }
@@ -449,7 +449,7 @@ disk-full-database)
     wait_for 60 'Postgres refuses to write' grep -q 53100 "$home/verdict.log"
     readyz
     doctor 'while Postgres still answers'
-    # Which of the two depends on whether Postgres refuses writes for a while, or ends at once.
+    # Either alert may fire: Postgres refuses writes for a while, or shuts down at once.
     one_of_two() { fires VerdictCallbacksFail || fires VerdictNotScraped; }
     wait_for "$((180 * slower))" 'alert VerdictCallbacksFail or VerdictNotScraped fires' one_of_two
     alerts

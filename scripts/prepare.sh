@@ -46,7 +46,7 @@ as_root() {
 
 may_install() { [ "$(id -u)" -eq 0 ] || { has sudo && sudo -n true 2>/dev/null; }; }
 
-# Debian's package would make and start a cluster of its own on port 5432.
+# Debian's package would create and start a cluster on port 5432.
 no_default_cluster() {
     settings=/etc/postgresql-common/createcluster.conf
     [ -e "$settings" ] && return

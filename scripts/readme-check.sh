@@ -54,7 +54,7 @@ awk -v folder="$room/blocks" '
 count=$(find "$room/blocks" -type f ! -name '*.answer' | wc -l)
 [ "$count" -ge 20 ] || { echo "error: only $count blocks of commands" >&2 && exit 1; }
 
-# --- What stands in for the newcomer's machine ---
+# --- The newcomer's machine, simulated ---
 
 # An answer with an error is a failure here.
 real=$(command -v curl)

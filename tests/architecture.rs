@@ -42,12 +42,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
 ];
-/// Not a layer of its own: the ones above may not import it.
+/// Not a layer: the ones above may not import it.
 const TELEMETRY: (&str, &[&str]) = ("telemetry", &["causes", "traces"]);
 /// Put everything together, so import anything. Nobody imports them.
 const TOP: [&str; 4] = ["config", "app", "bin", "lib"];
 
-/// What reaches outside the process, and the folders or files below `src` that may name it.
+/// Crates that do I/O, and the folders or files below `src` that may name them.
 const OUTSIDE: [(&[&str], &[&str]); 9] = [
     (&["sqlx::"], &["store", "bin", "causes/reading"]),
     (&["axum::", "hyper::", "hyper_util::"], &["http", "causes/reading"]),
@@ -100,8 +100,8 @@ impl Source {
         })
     }
 
-    /// What the line imports from the crate, as far as it can be told from this line alone:
-    /// `store::pool` of `crate::store::pool::Settings`. `super::` chains count up to the root.
+    /// The paths that this line alone imports from the crate: `store::pool` of
+    /// `crate::store::pool::Settings`. `super::` chains count up to the root.
     fn imports<'a>(&self, line: &'a str) -> Vec<&'a str> {
         let mut found: Vec<&str> =
             ["crate::", "verdict::"].iter().flat_map(|root| after(line, root)).collect();
@@ -112,7 +112,7 @@ impl Source {
     }
 }
 
-/// What follows each whole-word occurrence of `start` in the line.
+/// The text after each whole-word occurrence of `start` in the line.
 fn after<'a>(line: &'a str, start: &str) -> Vec<&'a str> {
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     line.match_indices(start)
@@ -193,7 +193,7 @@ fn only_named_layers_use_io_crates() {
             rest.is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
         };
         for (n, line) in source.code() {
-            // What stands in quotes names a log target, say, and reaches nowhere.
+            // Text in quotes is, for example, a log target: no import.
             let line: String = line.split('"').step_by(2).collect();
             let mut refuse = |name: &str| {
                 if !after(&line, name).is_empty() {

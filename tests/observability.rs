@@ -1,5 +1,5 @@
-//! What the service says of itself is a closed list: every log line, metric and span in the source
-//! is in docs/observability.md, and the other way round. Reads the sources as text.
+//! Log lines, metrics and spans are a closed list: each one in the source is in
+//! docs/observability.md, and the other way round. Reads the sources as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -281,7 +281,7 @@ fn spans_have_one_source_and_documented_attributes() {
     for (file, text) in sources() {
         assert!(!text.contains("#[instrument"), "{file}: arguments would become attributes");
     }
-    // What the exporter makes name, kind and status of.
+    // The exporter turns these into name, kind and status.
     attributes.retain(|name| !name.starts_with("otel."));
     let mut listed = BTreeSet::new();
     for row in table(SPANS) {

@@ -30,7 +30,7 @@ reasons = ["look"]
 const SCORE: &str = r#"{ field = "lowest_score", ge = 90.0 }"#;
 const OTHERS: &str = r#"when = { field = "status", ne = 1 }"#;
 
-/// What is replaced, and by what.
+/// Each pair: the text to replace, and its replacement.
 const BROKEN: &[(&str, &str)] = &[
     ("name = \"small\"", "nam = \"small\""),
     ("name = \"small\"", "name = \"small\"\nversion = 3"),
@@ -149,7 +149,7 @@ const BROKEN: &[(&str, &str)] = &[
         OTHERS,
         r#"when = { all = [{ field = "status", ne = 1 }, { field = "age_years", lt = 18 }] }"#,
     ),
-    // What the database or a terminal could not hold.
+    // Characters that the database or a terminal cannot hold.
     ("name = \"small\"", "name = \"a\\u0000b\""),
     ("en = \"look\" }", "en = \"\\u001b[31mlook\" }"),
     (SCORE, "{ field = \"biz_type\", ne = \"a\\u0000b\" }"),
@@ -178,7 +178,7 @@ fn broken_policies_get_exactly_the_recorded_messages() {
         let findings = Policy::load(&text).expect_err(what);
         let _ = write!(said, "──── {what}\n\n{}\n", render(&findings, &text, "small.toml"));
     }
-    // What is allowed, but odd.
+    // Valid, but suspicious.
     let stricter = GOOD.replace(
         "[[example]]",
         "[[rule]]\nid = \"shadowed\"\nreason = \"never\"\noutcome = \"retry\"\n\

@@ -135,14 +135,14 @@ const BEGUN: &str = "
 /// The invariant of ARCHITECTURE.md, and what would break it.
 const ATTACKS: &[(&str, &str)] = &[
     ("1: accepted work is lost", "update verifications set due_at = null where id = '{waiting}'"),
-    ("1: accepted work is put off", "update verifications set due_at = 'infinity' where id = '{waiting}'"),
+    ("1: accepted work is postponed", "update verifications set due_at = 'infinity' where id = '{waiting}'"),
     ("1: accepted work is called failed", "update verifications set state = 'failed' where id = '{waiting}'"),
     ("1: accepted work is called decided", "update verifications set state = 'decided' where id = '{waiting}'"),
     ("1: a verification is deleted", "delete from verifications where id = '{waiting}'"),
     ("1: a callback is deleted", "delete from callbacks where verification_id = '{waiting}'"),
-    ("6: somebody else's approval", "update verifications set decision_id =
+    ("6: the approval of another verification", "update verifications set decision_id =
         (select decision_id from verifications where id = '{approved}') where id = '{rejected}'"),
-    ("6: somebody else's approval, at the end of a lease", "
+    ("6: the approval of another verification, at the end of a lease", "
         update verifications set lease_token = '{approved}', lease_until = now() where id = '{rejected}';
         update verifications set lease_token = null, lease_until = null, decision_id =
             (select decision_id from verifications where id = '{approved}') where id = '{rejected}'"),
@@ -254,7 +254,7 @@ const ATTACKS: &[(&str, &str)] = &[
             policy_digest, 'approve', 'x', now()) as id from d)
         insert into reviews (id, verification_id, about, outcome, reason, reviewer, reviewed_at, decision_id)
         select gen_random_uuid(), d.verification_id, d.id, 'approve', 'x', 'key:x', now(), new.id from d, new"),
-    ("25: a person decides by the review of somebody else's decision", "
+    ("25: a person decides by the review of another decision", "
         insert into audit (at, actor, action, subject) values (now(), 'x', 'verification.review', '{rejected}');
         with d as (select * from decisions where verification_id = '{rejected}' order by position desc limit 1),
         new as materialized (select verdict_person_decides(gen_random_uuid(), verification_id, result_id,
@@ -265,10 +265,10 @@ const ATTACKS: &[(&str, &str)] = &[
     ("a source takes a verification of another", "update verifications set source = 'other' where id = '{approved}'"),
     ("an API key is made", "insert into api_keys select gen_random_uuid(), 'x', sha256('x'), '{}', now(), null"),
     ("an API key lives again", "update api_keys set revoked_at = null"),
-    ("everybody is kept waiting", "lock table verifications in access exclusive mode"),
-    ("changes of policies are kept waiting", "select from policy_lock for update"),
-    ("decisions by policies are kept waiting", "select from policy_lock for share"),
-    ("migrations are kept waiting", "lock table _sqlx_migrations in share update exclusive mode"),
+    ("all statements are blocked", "lock table verifications in access exclusive mode"),
+    ("changes of policies are blocked", "select from policy_lock for update"),
+    ("decisions by policies are blocked", "select from policy_lock for share"),
+    ("migrations are blocked", "lock table _sqlx_migrations in share update exclusive mode"),
     ("the triggers are turned off", "set session_replication_role = replica"),
     ("the triggers are dropped", "alter table verifications disable trigger all"),
     ("a temporary table", "create temporary table audit_head (whole boolean, position bigint, digest bytea)"),
@@ -459,7 +459,7 @@ async fn planted_objects_do_not_run_with_owner_rights() {
         let borrowed = format!("select is_called from {home}.borrowed");
         let borrowed: bool =
             sqlx::query_scalar(AssertSqlSafe(borrowed)).fetch_one(&owner).await.unwrap();
-        assert!(!borrowed, "{role}: a planted object ran with the rights of somebody else");
+        assert!(!borrowed, "{role}: a planted object ran with another role's rights");
     }
     let (code, _, error) = people.setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");

@@ -51,7 +51,7 @@ const CROWD: usize = 5;
 /// People of each cohort.
 const COHORT: usize = 8;
 
-/// Somebody who does not exist, as the attacker knows them.
+/// An invented person, as the attacker knows them.
 struct Invented {
     biz_id: String,
     age: i32,
@@ -112,7 +112,7 @@ fn default_rules() -> &'static str {
     text.find("[[example]]").map_or(text, |examples| &text[..examples])
 }
 
-fn doing() -> AuditContext {
+fn audit_context() -> AuditContext {
     AuditContext { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
 }
 
@@ -136,12 +136,12 @@ async fn curious() -> Database {
             Some(kind) => {
                 store
                     .policies()
-                    .add_policy(policy.digest(), policy.name(), &text, &doing())
+                    .add_policy(policy.digest(), policy.name(), &text, &audit_context())
                     .await
                     .unwrap();
                 store
                     .policies()
-                    .use_policy(kind, "", Some(policy.digest()), None, &doing())
+                    .use_policy(kind, "", Some(policy.digest()), None, &audit_context())
                     .await
                     .unwrap();
             }
@@ -203,7 +203,7 @@ fn is_empty(value: &Value) -> bool {
     value.is_null() || value == "\\x"
 }
 
-/// What the service says about a card before anybody is erased.
+/// The service shows no card date, even before any erasure.
 async fn card_dates_are_nowhere(app: &TestApp, id: &str, person: &Invented) {
     let said = [app.results(id).await, app.decisions(id).await].concat();
     let mut shown = Vec::new();
@@ -405,7 +405,7 @@ async fn only_erased_evidence_is_coarsened_and_nothing_else() {
     assert_eq!(ask(&app, "DELETE", &path, None).await.status, 202);
     let pool = app.database.pool().await;
 
-    // Nobody can coarsen somebody who was not erased, not even the owner.
+    // Not even the owner can coarsen a person who was not erased.
     let nobody = uuid::Uuid::nil().to_string();
     for id in [kept, nobody.as_str()] {
         let said = refused(&pool, &format!("select verdict_coarsen_erased('{id}')")).await;

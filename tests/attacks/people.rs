@@ -238,7 +238,7 @@ async fn one_policies_key_alone_cannot_change_the_active_policy() {
     assert_eq!(call(&bo, "/v1/policies/rollback", none.clone()).await.status, 200);
     assert_eq!(in_use(Use::Active, "").await, Some(default.clone()));
 
-    // Who exchanges the shadow behind a proposal has not anna's consent to it.
+    // Anna's proposal does not cover a shadow that replaced the one she saw.
     let shadow = |digest: &str| format!("/v1/policies/{digest}/shadow");
     assert_eq!(call(&anna, &shadow(&default), none.clone()).await.status, 204);
     assert_eq!(call(&anna, "/v1/policies/promote", none.clone()).await.status, 202);
@@ -405,7 +405,7 @@ async fn policies_and_backtests_respect_the_scenes_of_a_key() {
     let path = format!("{own}/backtests");
     let within = ask(&app, key, (Method::POST, &path), "", &web).await;
     assert_eq!(within.status, 202, "{within:?}");
-    // What is used elsewhere alone is not there: neither text nor run nor activation.
+    // A policy that only other scenes use is invisible: its text, runs and activations.
     let all = ask(&app, &app.api_key, (Method::POST, &path), "", &Value::Null).await;
     for (run, status) in [(&within, 200), (&all, 404)] {
         let path = format!("/v1/backtests/{}", run.json["id"].as_str().unwrap_or("none"));
@@ -520,7 +520,7 @@ async fn api_key_expires_is_counted_and_shows_its_last_use() {
     })
     .await;
 
-    // Who made it is the account that ran the command, whatever the environment says.
+    // The audit names the account that ran the command, whatever the environment says.
     let actor: String = sqlx::query_scalar(
         "select actor from audit where action = 'api-key.create' and subject = $1::uuid",
     )
@@ -590,7 +590,7 @@ async fn text_with_hidden_characters_is_refused() {
         let (code, _, error) = run_verdict(&create, &environment).await;
         assert_eq!(code, 2, "{person:?} {error}");
     }
-    // What was written before is shown without effect on the terminal.
+    // Old names with control characters are shown harmlessly.
     let old = "update api_keys set name = E'desk\\u202Egnp'";
     app.database.pool().await.execute(AssertSqlSafe(old)).await.unwrap();
     let (_, listed, _) = run_verdict(&["keys", "list"], &environment).await;

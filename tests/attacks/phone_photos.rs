@@ -168,12 +168,7 @@ fn others() -> Vec<Photo> {
         ("a line end behind a picture", png(b"", b"\n"), "image/png", BEHIND),
         ("Apple's own picture", png(&chunk(b"CgBI", b"\x50\0\x20\x06"), b""), "image/png", PARTS),
         ("a wrong checksum", checksum, "image/png", DAMAGED),
-        (
-            "WebP with a chunk of its own",
-            webp(&[picture, (b"EPRV", b"x")], b""),
-            "image/webp",
-            PARTS,
-        ),
+        ("WebP with a vendor's chunk", webp(&[picture, (b"EPRV", b"x")], b""), "image/webp", PARTS),
         ("WebP with a trailer", webp(&[picture], b"\r\n"), "image/webp", BEHIND),
         ("a photo of an iPhone", branded(b"heic", b"mif1heic"), "image/heic", PLAIN),
         ("HEIF by compatible brand", branded(b"mif1", b"mif1heic"), "image/heic", PLAIN),

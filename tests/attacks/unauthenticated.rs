@@ -48,7 +48,7 @@ async fn said(app: &TestApp, bytes: &str) -> String {
     String::from_utf8_lossy(&said[..length]).into_owned()
 }
 
-/// What a stranger can tell two answers apart by.
+/// Everything by which a stranger can distinguish two answers.
 fn visible(reply: &Reply) -> (u16, Vec<(String, String)>, serde_json::Value) {
     let mut headers: Vec<(String, String)> = reply
         .headers
@@ -69,7 +69,7 @@ async fn unknown_source_answers_exactly_like_bad_signature() {
     let good = || callback("pass-1", now);
     let large = "x".repeat(17 * 1024);
     let cases = [
-        ("signed by somebody else", {
+        ("signed with another secret", {
             let other = "whsec_YW5vdGhlciB0aGlydHktdHdvIGJ5dGVzIG9mIG5vdGhpbmc=";
             Callback::signed_as("msg_1", "{}", now.unix_timestamp(), other)
         }),
@@ -430,7 +430,7 @@ async fn printed_curl_command_runs_nothing_else() {
         assert!(called_with.contains(&evil), "{option}: {called_with}");
         assert!(!planted.exists(), "{option}: {command}");
     }
-    // A line break would be a header of its own.
+    // A line break would start another header.
     let broken = ["callback", "send", "--secret", SECRET, "--biz-type", "a", "--biz-id", "b"];
     for option in ["--id", "--to", "--source"] {
         let arguments = [&broken[..], &["--curl", option, "a\nx-evil: 1"]].concat();

@@ -17,10 +17,10 @@ pub const CLIENTS: usize = 8;
 /// How long a client waits for an answer before it takes the message elsewhere. Shorter than some
 /// freezes and stalls.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a client goes on with one message: by then something is broken for good.
+/// How long a client retries one message: after that something is permanently broken.
 const STUBBORN: Duration = Duration::from_secs(90);
 
-/// What a verification must come to, whatever happens on the way.
+/// The final state that a verification must reach despite all faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prescribed {
     Decided(&'static str),
@@ -30,7 +30,7 @@ pub enum Prescribed {
 
 use Prescribed::{Decided, Expired, Failed};
 
-/// What is asked of the simulated provider, and what must come of it under the default policy.
+/// Scripts of the simulated provider, and the outcome of each under the default policy.
 const SCRIPTS: [(&str, Prescribed); 33] = [
     ("pass-97", Decided("approve")),
     ("pass-97", Decided("approve")),

@@ -101,7 +101,7 @@ pub async fn reckon(world: &World, ledger: &Ledger) -> Reckoning {
     reckoning
 }
 
-/// What the logs and the ends of the processes say; to be called once all have stopped.
+/// Checks the logs and exit codes of the processes; call it after all have stopped.
 pub fn processes(reckoning: &mut Reckoning, world: &World) {
     let taken = |list: &std::sync::Mutex<Vec<String>>| list.lock().expect("not poisoned").clone();
     let troubles = &world.troubles;
@@ -372,7 +372,7 @@ fn read_again(row: &PgRow, body: &[u8]) -> bool {
     again == row.get::<Option<serde_json::Value>, _>("evidence")
 }
 
-/// What the API says of each verification is what the database says.
+/// The API and the database agree about each verification.
 async fn told(reckoning: &mut Reckoning, world: &World, standing: &HashMap<Uuid, Standing>) {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let addresses: Vec<_> = world.services.iter().filter_map(|service| service.address()).collect();

@@ -1,4 +1,4 @@
-//! Which fault strikes when: drawn from a seed, so that a run can be had again.
+//! Which fault happens when: drawn from a seed, so that a run can be repeated.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// Dice of their own for somebody else.
+    /// An independent generator.
     pub fn another(&mut self) -> Self {
         Self(self.roll())
     }
@@ -50,7 +50,7 @@ impl Dice {
 /// The kinds, named once: as a type and as a deck.
 macro_rules! kinds {
     ($($kind:ident),* $(,)?) => {
-        /// What goes wrong.
+        /// The kind of fault.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Kind {
             $($kind),*

@@ -36,7 +36,7 @@ pub struct Service {
     pub troubles: Arc<Troubles>,
 }
 
-/// What a process says about itself when it serves.
+/// Addresses from a process's log line `serving`.
 #[derive(Clone, Copy)]
 struct Serving {
     http: Option<SocketAddr>,
@@ -168,7 +168,7 @@ impl Process {
     }
 }
 
-/// What no log may hold.
+/// Log lines that must never occur.
 pub fn never_in_logs(line: &str) -> Option<&'static str> {
     if line.contains("\"message\":\"panic\"") || line.contains("verdict: internal error at") {
         return Some("a panic");

@@ -17,9 +17,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// The service's own connections.
 const OURS: &str = "application_name = 'verdict'";
 
-/// What only the statement that accepts brings along, among its parameters: our message ids.
+/// Bytes that only occur in parameters of ACCEPT: our message ids.
 const ACCEPTANCE: &[u8] = b"ledger-";
-/// And only the one that completes.
+/// And only in those of COMPLETE.
 const COMPLETION: &[u8] = b"\"callbacks_seen\":";
 
 /// Does it, and returns when it is over.
@@ -124,7 +124,7 @@ async fn terminate(world: &World, service: &Service, down: Duration) {
     *place = Some(service.start().await);
 }
 
-/// Waits for the end of a process that was told to; one that is late or complains is a trouble.
+/// Waits for a stopped process to exit. A late exit or an error is a trouble.
 pub async fn stopped(service: &Service, process: &mut super::service::Process) {
     match tokio::time::timeout(STOP_WITHIN, process.wait()).await {
         Ok(Some(status)) if status.success() => {}
@@ -174,11 +174,11 @@ async fn terminate_backends(world: &World, which: &str) {
         "select pg_terminate_backend(pid)
          from (select pid from pg_stat_activity where {OURS}{which}) as ours"
     );
-    // It may be restarting at this moment, which is a fault as well.
+    // Postgres may be restarting, which is a fault as well.
     let _ = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
 }
 
-/// Somebody else takes every connection there is, ours included.
+/// Takes every connection of the server, ours included.
 async fn exhaust(world: &World, time: Duration) {
     let mut admin = world.admin().await;
     let url = world.database_url().await;
@@ -277,7 +277,7 @@ async fn disturb(world: &World, fault: &Fault) {
 /// Loses one answer or one message, if one comes by in time.
 async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
     let lost = match kind {
-        // What only these two statements bring along, among their parameters.
+        // Bytes that only occur in the parameters of these two statements.
         Kind::AcceptanceUnanswered => proxy.lose_answer_to(b"ledger-", READY_FOR_QUERY),
         Kind::CompletionUnanswered => proxy.lose_answer_to(b"\"callbacks_seen\":", READY_FOR_QUERY),
         Kind::StatementUnanswered => proxy.lose_answer_to(b"", READY_FOR_QUERY),

@@ -1,5 +1,5 @@
-//! Everything that can break, and what stands between: a Postgres of its own in durable mode,
-//! four processes, a simulated provider, and a network of our own before each.
+//! Everything that can break: a private Postgres in durable mode, four processes, a simulated
+//! provider, and a proxy as the network before each.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
 /// Calls per second of the account: enough to drain what the clients post, little enough that
 /// every backlog after a fault runs into it.
 pub const QUERIES_PER_SECOND: f64 = 100.0;
-/// What is granted of them, and calls at once, as `worker::Settings::pace` has it.
+/// The granted part of that rate, and the burst, as in `worker::Settings::pace`.
 pub const GRANTED_PER_SECOND: f64 = 95.5;
 pub const BURST: f64 = 2.0;
 /// Length of a lease.
@@ -103,7 +103,7 @@ end $$;
 create trigger note_pause after update on budgets for each row execute function note_pause();
 ";
 
-/// What must not be, as it is noticed.
+/// Forbidden events, collected as they are noticed.
 #[derive(Default)]
 pub struct Troubles {
     pub exits: Mutex<Vec<String>>,
@@ -169,7 +169,7 @@ impl Drop for Ongoing<'_> {
     }
 }
 
-/// What is measured.
+/// The measurements.
 #[derive(Default)]
 pub struct Moments {
     /// Workers could not claim, because of a fault.
@@ -180,9 +180,9 @@ pub struct Moments {
     pub postgres_up: Mutex<Vec<OffsetDateTime>>,
     /// Messages and answers the network has swallowed one by one.
     pub lost: AtomicUsize,
-    /// Writes the network has held until their sender was dead.
+    /// Writes that the network held back until their sender was dead.
     pub held: AtomicUsize,
-    /// Connections refused for want of a place.
+    /// Connections refused because the server had none left.
     pub turned_away: AtomicUsize,
 }
 
@@ -260,12 +260,12 @@ impl World {
         }
     }
 
-    /// Looks after the processes for ever: who ends by himself is noted, and started again.
+    /// Watches the processes indefinitely. Notes each unexpected exit and restarts the process.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
             for service in &self.services {
-                // Locked: somebody is busy with it.
+                // Locked: a fault is being injected into it.
                 let Ok(mut place) = service.process.try_lock() else { continue };
                 let Some(status) = place.as_mut().and_then(super::service::Process::ended) else {
                     continue;
@@ -280,7 +280,7 @@ impl World {
         }
     }
 
-    /// Stops Postgres as told, waits, starts it again, on another port, and leads everybody there.
+    /// Stops Postgres, waits, restarts it on another port, and points the proxies there.
     pub async fn restart_postgres(&self, immediately: bool, down: Duration) {
         let mut place = self.postgres.lock().await;
         let _outage = self.moments.outage(None);
@@ -359,7 +359,7 @@ impl World {
             .bind(i32::try_from(service.number).expect("a small number"))
             .fetch_one(&mut db)
             .await;
-            // It may be restarting at this moment.
+            // Postgres may be restarting.
             if busy.unwrap_or(true) {
                 return;
             }

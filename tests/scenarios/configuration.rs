@@ -119,7 +119,7 @@ async fn every_broken_configuration_is_refused_with_its_key() {
         let well_formed = lines.len() == 2 && lines[1].starts_with("hint: ");
         assert!(well_formed, "{key}: one sentence and a hint: {error}");
         for value in ["TELLTALE", "dGhlc2U", "c2hvcnQ", "dG9vIHNob3J0", "nobody@"] {
-            assert!(!error.contains(value), "{key}: a secret is told: {error}");
+            assert!(!error.contains(value), "{key}: a secret is shown: {error}");
         }
     }
 }
@@ -352,7 +352,7 @@ async fn misspelt_log_filter_does_not_switch_the_log_off() {
 
 #[tokio::test]
 async fn default_configuration_lists_every_key() {
-    // What is written there loads; what it lacks would be refused as missing.
+    // The file loads, so every key in it is valid; a missing key would be refused.
     let environment = verdict::config::Environment::new();
     let config = verdict::config::Config::load(None, &environment).expect("complete");
     config.worker().expect("worker");

@@ -114,7 +114,7 @@ async fn sigterm_under_load_drains_and_loses_nothing() {
     });
     assert_eq!(code, Some(0));
     assert!(log.last().is_some_and(|line| line.contains("stopped")), "{:?}", log.last());
-    // What it had begun it finished: nothing is left leased.
+    // It finished all work under way: no lease is left.
     let pool = setting.database.pool().await;
     let leased: i64 =
         sqlx::query_scalar("select count(*) from verifications where lease_token is not null")

@@ -12,7 +12,7 @@ use verdict::store::Store;
 use crate::harness::{Database, Options, SECRET, Setting, callback, now};
 use crate::roles::user;
 
-/// What it says, by check, and its exit code.
+/// The findings by check, and the exit code.
 struct Report {
     code: i32,
     items: Vec<Value>,
@@ -56,7 +56,7 @@ fn options() -> Options {
 
 #[tokio::test]
 async fn doctor_prints_one_line_per_check_and_exits_0() {
-    // Not the tests' Postgres: that one would lose what it has in a crash, and is told so.
+    // Not the tests' Postgres: doctor would report that it runs without fsync.
     let folder = tempfile::TempDir::new().unwrap();
     let pg_bin = std::env::var_os("PG_BIN");
     let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
@@ -249,7 +249,7 @@ async fn missing_and_changed_vault_keys_are_named() {
         "failed",
         "other does not open what it wrapped: its secret is another",
     );
-    // Not told apart by its name; the status says it too, and nobody starts.
+    // The key has the same id. `vault status` reports it too, and no process starts.
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
     assert_eq!(code, 1);
     assert!(said.contains("other  OTHER BYTES under this id"), "{said}");
@@ -367,7 +367,7 @@ async fn doctor_names_every_wrong_key() {
     assert_eq!(report.code, 2);
     report.has("configuration", "failed", "worker.faults_to_open");
     report.has("configuration", "failed", "log.format");
-    // The rest is looked at all the same.
+    // The other checks still run.
     report.has("schema", "ok", "current");
 }
 

@@ -15,7 +15,7 @@ use verdict::store::retention::{Pass, RetentionClock};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
-fn doing() -> AuditContext {
+fn audit_context() -> AuditContext {
     AuditContext { actor: "cli:tester".to_owned(), purpose: Some("asked to".to_owned()), at: START }
 }
 
@@ -161,7 +161,7 @@ async fn answer_after_the_erasure_is_not_written() {
     let message = steps.message("x");
     let told = steps.accept_new(&message).await;
     let claimed = steps.claim(1).await.unwrap().remove(0);
-    let receipt = steps.store.erasures().erase(told.id, &doing()).await.unwrap().unwrap();
+    let receipt = steps.store.erasures().erase(told.id, &audit_context()).await.unwrap().unwrap();
     assert!(receipt.completed_at.is_some());
     let late = steps.answered(&claimed, Answer::Passed);
     assert_eq!(steps.complete(&[late]).await.unwrap(), [Written::Fenced]);
@@ -187,7 +187,7 @@ async fn data_key_written_during_an_erasure_is_destroyed() {
         .unwrap();
     let eraser = Arc::clone(&steps);
     let erasing =
-        tokio::spawn(async move { eraser.store.erasures().erase(told.id, &doing()).await });
+        tokio::spawn(async move { eraser.store.erasures().erase(told.id, &audit_context()).await });
     waits_for_a_lock(&steps.look).await;
     completion.commit().await.unwrap();
     assert_eq!(erasing.await.unwrap().unwrap().unwrap().data_keys, 1);
@@ -234,7 +234,7 @@ async fn retention_erases_persons_when_due() {
     let spared = app.verified("status-7").await;
     app.clock.advance(100 * DAY);
     let young = app.verified("pass-98").await;
-    // Somebody tries again: that counts from then on.
+    // The person tries again: the retention clock restarts.
     app.verified("status-7").await;
     app.clock.advance(81 * DAY);
     // The next pass; a worker's first round comes with its start.
@@ -287,7 +287,7 @@ async fn returning_person_is_not_erased_by_retention() {
         .unwrap();
     let retention = Arc::clone(&steps);
     let forgetting = tokio::spawn(async move {
-        retention.store.erasures().erase_if_older(told.id, cutoff, &doing()).await
+        retention.store.erasures().erase_if_older(told.id, cutoff, &audit_context()).await
     });
     waits_for_a_lock(&steps.look).await;
     accepting.commit().await.unwrap();
@@ -404,7 +404,7 @@ async fn audit_verify_names_changed_removed_and_moved_rows() {
         for n in 0..5 {
             let subject = (n % 2 == 0).then(uuid::Uuid::nil);
             let details = (n > 2).then_some("{\"n\": \"一\"}");
-            store.audit().record(&doing(), "test", subject, details).await.unwrap();
+            store.audit().record(&audit_context(), "test", subject, details).await.unwrap();
         }
         let (code, said, error) = setting.run(&["audit", "verify"], "").await;
         assert_eq!(code, 0, "{error}");
@@ -414,7 +414,7 @@ async fn audit_verify_names_changed_removed_and_moved_rows() {
         if !change.starts_with("insert") {
             assert!(sqlx::raw_sql(AssertSqlSafe(change)).execute(&pool).await.is_err(), "{change}");
         }
-        // Somebody who may do everything in the database.
+        // A superuser of the database.
         let forced = format!("alter table audit disable trigger all; {change}");
         sqlx::raw_sql(AssertSqlSafe(forced)).execute(&pool).await.unwrap();
         let (code, _, error) = setting.run(&["audit", "verify"], "").await;
@@ -509,7 +509,7 @@ async fn audit_verify_detects_rewritten_chain() {
 
     // In the database a superuser cuts the newest rows off, with all that tells of them there.
     let store = setting.database.store();
-    store.audit().record(&doing(), "test", None, None).await.unwrap();
+    store.audit().record(&audit_context(), "test", None, None).await.unwrap();
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert!(code == 0 && said.contains("4 rows, "), "{said}{error}");
     let kept = said.lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned();
@@ -597,8 +597,8 @@ async fn audit_is_checkpointed_even_if_other_upkeep_fails() {
         (one::<i64>(&pool, newest).await > 0).then_some(())
     })
     .await;
-    // What comes after a step that fails is done as well.
-    eventually("drift is looked for", || async {
+    // The steps after a failing one still run.
+    eventually("drift is computed", || async {
         let metrics = setting.get(process.operations, "/metrics").await.text;
         metrics.contains("verdict_score_drift_psi").then_some(())
     })
@@ -684,7 +684,7 @@ async fn retired_vault_key_that_wraps_again_is_needed_again() {
     assert_eq!(one::<i64>(&steps.look, retired).await, 0);
     assert_eq!(steps.store.vault_keys().vault_keys_in_use().await.unwrap(), ["test"]);
     assert!(retire().await.unwrap().is_empty(), "it wraps something");
-    // The data itself is asked: nobody can start without it, whatever was said of the key.
+    // The data decides: no process starts without the key, whatever `vault_keys` says.
     for change in ["update vault_keys set retired_at = now()", "delete from vault_keys"] {
         sqlx::query(change).execute(&steps.look).await.unwrap();
         assert_eq!(

@@ -150,7 +150,7 @@ async fn images_are_sealed_and_need_scope_and_purpose() {
         assert!(!sealed.windows(4).any(|part| part == b"JFIF" || part == b"IHDR"));
     }
 
-    // Who has it, or asks for what there is not, needs nothing opened; all others do.
+    // A cached copy or an invalid range needs no decryption; every other read does.
     let held = std::fs::read(kept.iter().find(|file| file.ends_with("face")).unwrap()).unwrap();
     std::fs::write(kept.iter().find(|file| file.ends_with("face")).unwrap(), b"nothing").unwrap();
     assert_eq!(ask(&app, &path, &[WHY, ("if-none-match", &etag)]).await.0.status, 304);
@@ -175,7 +175,7 @@ async fn images_are_sealed_and_need_scope_and_purpose() {
 async fn expired_links_are_refreshed_and_nothing_else_changes() {
     let (_folder, options) = archiving();
     let app = TestApp::start_with(options).await;
-    // The host of images is away for longer than the links live.
+    // The image host is unavailable for longer than the links are valid.
     app.provider.fail_images(Some(503));
     let passed = app.verified("pass-97").await;
     let failed = app.verified("status-7").await;
@@ -229,7 +229,7 @@ async fn images_are_lost_after_link_refreshes_and_decision_stays() {
     let verification = app.verified("pass-97-deadimages").await;
     let id = verification["id"].as_str().unwrap();
     let pool = app.database.pool().await;
-    // It goes on for days; here they pass at once.
+    // The retries take days; here they pass at once.
     eventually("it is given up", || async {
         sqlx::query("update tasks set minted = 9").execute(&pool).await.unwrap();
         let items = images(&app, id).await;
@@ -288,7 +288,11 @@ async fn images_wait_for_a_full_store_and_use_up_no_link() {
         (tries? > 3 && counted.parse::<i32>().unwrap() > 3).then_some(())
     })
     .await;
-    assert_eq!(setting.provider.queries("pass-97"), 1, "nobody asked for new links in vain");
+    assert_eq!(
+        setting.provider.queries("pass-97"),
+        1,
+        "no new links were requested while the store was full"
+    );
     assert!(buckets.names().is_empty());
 
     buckets.fill(false);
@@ -356,7 +360,7 @@ async fn erasure_deletes_the_images() {
     app.client.post(again).bearer_auth(&app.api_key).send().await.unwrap();
     app.settled(gone).await;
 
-    // What a process had begun to write when it was killed.
+    // A partial file of a process that was killed.
     let piece = files(folder.path()).into_iter().find(|file| file.to_string_lossy().contains(gone));
     let piece = format!("{}#1", piece.unwrap().display());
     std::fs::write(piece, "begun").unwrap();
@@ -371,7 +375,7 @@ async fn erasure_deletes_the_images() {
         (erase().await.json["destroyed"]["images"] == 4).then_some(())
     })
     .await;
-    // Somebody may have been writing until its lease ran out.
+    // A worker may have been writing until its lease expired.
     app.database.shift_clock(60).await;
     let receipt = eventually("the receipt is complete", || async {
         let receipt = erase().await;
@@ -408,7 +412,7 @@ async fn erased_half_way(folder: &Path, setting: &Setting) -> (crate::harness::P
     let material = format!("/v1/verifications/{id}/material");
     assert_eq!(setting.ask("DELETE", process.http, &material, &[WHY]).await.status, 202);
     eventually("the face is deleted", || async { files(folder).is_empty().then_some(()) }).await;
-    assert!(!receipt_is_complete(setting, &id).await, "somebody is still at it");
+    assert!(!receipt_is_complete(setting, &id).await, "a worker may still be writing");
     (process, id)
 }
 
@@ -442,8 +446,7 @@ async fn worker_removes_an_image_it_stored_after_the_erasure() {
 }
 
 #[tokio::test]
-async fn receipt_waits_for_images_of_a_killed_worker()
-{
+async fn receipt_waits_for_images_of_a_killed_worker() {
     let (folder, options) = archiving();
     let setting = Setting::new(Options { fixed_clock: false, ..options }).await;
     let (process, id) = erased_half_way(folder.path(), &setting).await;
@@ -478,7 +481,7 @@ async fn image_settled_during_an_erasure_is_deleted() {
     let told = steps.accept_new(&steps.message("x")).await;
     let task = claim_archiving(&steps, told.id, Duration::from_secs(5)).await;
     let result = task.id;
-    // The settlement gets half way, and waits: somebody writes the same row and takes it back.
+    // The settlement stops half way, waiting for another transaction that rolls back.
     let mut other = steps.look.begin().await.unwrap();
     sqlx::query(
         "insert into images (result_id, kind, verification_id, state, settled_at, sha256)

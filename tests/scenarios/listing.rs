@@ -162,14 +162,14 @@ async fn wrong_filters_are_named() {
         let reply = app.get(&format!("/v1/verifications?{good}")).await;
         assert_eq!(reply.status, 200, "{good}");
     }
-    // What no callback could carry fits nothing, and is no error.
+    // A filter that no callback can match finds nothing, and is no error.
     for query in ["biz_type=%20", "biz_id=a%2Fb", "reference=%00"] {
         assert!(app.walked(query).await.is_empty(), "{query}");
     }
 }
 
-/// What a list costs does not depend on how many there are: each kind walks an index from where it
-/// begins, in the order wanted, and sorts nothing.
+/// The cost of a list does not depend on the table's size: each kind walks an index in order from
+/// its start, and sorts nothing.
 #[tokio::test]
 async fn every_kind_of_list_walks_an_index_in_order() {
     let database = new_database().await;

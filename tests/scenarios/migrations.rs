@@ -151,7 +151,7 @@ async fn a_schema_that_does_not_serve_this_binary_is_refused() {
         "update schema_floor set oldest_served = 99990101000000, said_by = 99990101000000";
     for (changes, says) in [
         (vec![NEWER, no_longer], "too new"),
-        // One from before it could be said, or that does not tell us.
+        // A schema from before `schema_floor`, or without it.
         (vec![NEWER, "drop table schema_floor"], "too new"),
         (vec!["update _sqlx_migrations set checksum = '\\x00'"], "changed"),
         (vec!["delete from _sqlx_migrations where version = 20261125000003"], "too old"),

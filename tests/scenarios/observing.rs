@@ -1,4 +1,4 @@
-//! What the service says of itself: traces across processes, log lines, invariants.
+//! Observability: traces across processes, log lines, invariants.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,7 +59,7 @@ async fn callback_fetch_and_decision_form_one_trace() {
     let unsampled = parent.replace("-01", "-00");
     let message = callback("pass-97-unsampled", now()).with("traceparent", &unsampled);
     assert_eq!(api.post(&setting.client, message).await, Some(202));
-    // What is not well-formed begins a trace of our own.
+    // A malformed header starts a new trace.
     let message = callback("status-7", now()).with("traceparent", "canary");
     assert_eq!(api.post(&setting.client, message).await, Some(202));
     let refused = callback("pass-1", now()).with("webhook-id", "");
@@ -216,7 +216,7 @@ async fn every_log_key_and_message_is_on_the_list() {
     setting.drained().await;
     let unknown = "/v1/verifications/01a20a60-ab14-716e-b2d7-1c1f7a7d1ac0/refetch";
     assert_eq!(setting.ask("POST", process.http, unknown, &[]).await.status, 404);
-    // The database goes away for a moment: what is said then is said rarely.
+    // Losing the database for a moment produces log lines that are otherwise rare.
     let pool = setting.database.pool().await;
     let end = "select pg_terminate_backend(pid) from pg_stat_activity
                where datname = current_database() and pid <> pg_backend_pid()";
@@ -295,7 +295,7 @@ async fn violated_invariants_are_counted() {
     assert_eq!((backlog.waiting, backlog.leased, backlog.pending), (1, 1, 2));
     assert!(backlog.oldest_seconds >= 120.0);
 
-    // As a worker tells it. What is due it takes, so that is no violation.
+    // As a worker reports it. The worker claims due work, so that is no violation.
     let options = Options { fixed_clock: false, database: Some(database), ..Options::default() };
     let app = crate::harness::TestApp::start_with(options).await;
     eventually("the metrics say it", || async {
@@ -328,7 +328,7 @@ async fn slow_metrics_query_is_cancelled_by_the_server() {
     let pool = database.pool().await;
     let store = database.store();
     store.metrics_queries().backlog().await.unwrap();
-    // Whoever asks for the time waits for it.
+    // Every statement that reads the time now waits.
     sqlx::raw_sql(
         "create or replace function verdict_now() returns timestamptz language sql volatile
              return (select statement_timestamp() from pg_sleep(60))",

@@ -1,5 +1,5 @@
-//! The provider fails or refuses us, or the database is away: nobody suffers for it, and it heals
-//! by itself.
+//! The provider fails or refuses us, or the database is unavailable: no verification suffers, and
+//! the service recovers by itself.
 
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ async fn work_waits_without_credentials() {
 /// A scraper or a probe gives up after a few seconds.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// What a probe or a scraper gets, in time.
+/// The answer that a probe or a scraper gets in time.
 async fn probed(setting: &Setting, process: &Process, path: &str) -> Reply {
     let answer = setting.get(process.operations, path);
     tokio::time::timeout(PROBE, answer).await.unwrap_or_else(|_| panic!("{path} hangs"))

@@ -65,7 +65,7 @@ async fn policy_changes_are_audited() {
     assert_eq!(back.status, 200, "{back:?}");
     decided(&app, "a", "76", "review").await;
 
-    // Which was active when.
+    // The history of activations.
     let list = app.get("/v1/policies").await;
     assert_eq!(list.json["items"].as_array().unwrap().len(), 2);
     let digests: Vec<&str> = list.json["activations"]
@@ -122,7 +122,7 @@ async fn a_scene_can_have_its_own_policy() {
     assert_eq!(send(&app, "POST", &path, r#"{ "biz_type": "lenient" }"#).await.status, 204);
     decided(&app, "lenient", "75", "approve").await;
     decided(&app, "strict", "75", "review").await;
-    // Rolled back, it has none of its own again.
+    // After a rollback the scene has no own policy again.
     let back = send(&app, "POST", "/v1/policies/rollback", r#"{ "biz_type": "lenient" }"#).await;
     assert_eq!(back.status, 200, "{back:?}");
     decided(&app, "lenient", "75", "review").await;
@@ -286,7 +286,7 @@ async fn replay_reproduces_and_redecide_changes_only_on_request() {
     let (_, said, _) = setting.run(&["policy", "backtest", &candidate, "--json"], "").await;
     let comparison: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&comparison["decisions"], &comparison["flips"]), (&json!(6), &json!(0)));
-    // Somebody who may do everything in the database changes the past.
+    // A superuser of the database changes the past.
     let forced = "alter table decisions disable trigger all;
         update decisions set outcome = 'approve' where outcome = 'reject'";
     sqlx::raw_sql(forced).execute(&pool).await.unwrap();

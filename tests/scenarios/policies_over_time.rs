@@ -19,7 +19,7 @@ use crate::harness::protocol::waits_for_a_lock;
 use crate::harness::{Options, Setting, TestApp, eventually, new_database, now};
 use crate::policies::{DEFAULT, added, decided, milder, one, past, send};
 
-fn doing() -> AuditContext {
+fn audit_context() -> AuditContext {
     AuditContext { actor: "cli:tester".to_owned(), purpose: Some("CR 12".to_owned()), at: now() }
 }
 
@@ -30,7 +30,11 @@ fn named(name: &str) -> String {
 
 async fn keep(store: &Store, text: &str) -> String {
     let policy = Policy::load_stored(text).expect("it compiles");
-    store.policies().add_policy(policy.digest(), policy.name(), text, &doing()).await.unwrap();
+    store
+        .policies()
+        .add_policy(policy.digest(), policy.name(), text, &audit_context())
+        .await
+        .unwrap();
     policy.digest().to_owned()
 }
 
@@ -86,12 +90,20 @@ async fn standing(pool: &PgPool, policy: &str) -> i64 {
 async fn policy_changes_are_serialised_with_rising_ids() {
     let (store, pool, default) = seeded().await;
     let other = keep(&store, &named("other")).await;
-    store.policies().use_policy(Use::Active, "own", Some(&other), None, &doing()).await.unwrap();
-    store.policies().use_policy(Use::Shadow, "", Some(&other), None, &doing()).await.unwrap();
+    store
+        .policies()
+        .use_policy(Use::Active, "own", Some(&other), None, &audit_context())
+        .await
+        .unwrap();
+    store
+        .policies()
+        .use_policy(Use::Shadow, "", Some(&other), None, &audit_context())
+        .await
+        .unwrap();
     for change in ["use", "promote", "rollback", "deactivate", "seed"] {
         let given = "select last_value from policy_activations_id_seq";
         let before = one(&pool, given).await;
-        // Somebody is about to activate, and has not committed.
+        // Another transaction activates a policy and has not committed.
         let mut first = pool.begin().await.unwrap();
         sqlx::query("select count(*) from verdict_activations()")
             .execute(&mut *first)
@@ -104,20 +116,28 @@ async fn policy_changes_are_serialised_with_rising_ids() {
                     "use" => {
                         store
                             .policies()
-                            .use_policy(Use::Active, "a", Some(&default), None, &doing())
+                            .use_policy(Use::Active, "a", Some(&default), None, &audit_context())
                             .await
                             .unwrap()
                             == Changed::Now
                     }
-                    "promote" => {
-                        store.policies().promote_shadow("", None, &doing()).await.unwrap().is_some()
-                    }
-                    "rollback" => {
-                        store.policies().roll_back_policy("", &doing()).await.unwrap().is_some()
-                    }
-                    "deactivate" => {
-                        store.policies().deactivate_policy("own", None, &doing()).await.unwrap()
-                    }
+                    "promote" => store
+                        .policies()
+                        .promote_shadow("", None, &audit_context())
+                        .await
+                        .unwrap()
+                        .is_some(),
+                    "rollback" => store
+                        .policies()
+                        .roll_back_policy("", &audit_context())
+                        .await
+                        .unwrap()
+                        .is_some(),
+                    "deactivate" => store
+                        .policies()
+                        .deactivate_policy("own", None, &audit_context())
+                        .await
+                        .unwrap(),
                     _ => !store
                         .policies()
                         .seed_policy(&default, "default", DEFAULT, now())
@@ -139,7 +159,7 @@ async fn two_processes_seed_the_policy_once() {
     let pool = database.pool().await;
     let mut first = pool.begin().await.unwrap();
     sqlx::query("select count(*) from verdict_activations()").execute(&mut *first).await.unwrap();
-    let sow = |name: &'static str| {
+    let seed = |name: &'static str| {
         let store = database.store();
         tokio::spawn(async move {
             let text = named(name);
@@ -147,7 +167,7 @@ async fn two_processes_seed_the_policy_once() {
             store.policies().seed_policy(policy.digest(), name, &text, now()).await.unwrap()
         })
     };
-    let (a, b) = (sow("a"), sow("b"));
+    let (a, b) = (seed("a"), seed("b"));
     eventually("both wait", || async {
         let waiting = "select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
@@ -175,28 +195,31 @@ async fn second_rollback_skips_what_was_rolled_back() {
         in_use.into_iter().find(|p| p.kind == "active" && p.biz_type == scene).map(|p| p.digest)
     };
     let activate = async |scene: &str, digest: &String| {
-        let used =
-            store.policies().use_policy(Use::Active, scene, Some(digest), None, &doing()).await;
+        let used = store
+            .policies()
+            .use_policy(Use::Active, scene, Some(digest), None, &audit_context())
+            .await;
         used.unwrap()
     };
-    let back =
-        async |scene: &str| store.policies().roll_back_policy(scene, &doing()).await.unwrap();
+    let back = async |scene: &str| {
+        store.policies().roll_back_policy(scene, &audit_context()).await.unwrap()
+    };
 
     activate("", b).await;
     assert_eq!(activate("", c).await, Changed::Now);
-    // The same again is no step of its own.
+    // Activating the active policy again is no step.
     assert_eq!(activate("", c).await, Changed::Before);
     assert_eq!(back("").await, Some(Some(b.clone())));
     assert_eq!(back("").await, Some(Some(a.clone())));
     assert_eq!((back("").await, active("").await), (None, Some(a.clone())));
-    // What is activated after a rollback goes back to what counted then.
+    // An activation after a rollback rolls back to the policy that was active then.
     activate("", d).await;
     activate("", b).await;
     assert_eq!(back("").await, Some(Some(d.clone())));
     assert_eq!(back("").await, Some(Some(a.clone())));
     assert_eq!(back("").await, None);
 
-    // A scene goes back to having none of its own.
+    // A scene can return to having no own policy.
     activate("own", b).await;
     activate("own", c).await;
     assert_eq!(back("own").await, Some(Some(b.clone())));
@@ -205,10 +228,10 @@ async fn second_rollback_skips_what_was_rolled_back() {
     assert_eq!(back("other").await, None);
     // And loses it by itself, which can be rolled back, too.
     activate("own", c).await;
-    assert!(store.policies().deactivate_policy("own", None, &doing()).await.unwrap());
-    assert!(!store.policies().deactivate_policy("own", None, &doing()).await.unwrap());
+    assert!(store.policies().deactivate_policy("own", None, &audit_context()).await.unwrap());
+    assert!(!store.policies().deactivate_policy("own", None, &audit_context()).await.unwrap());
     assert!(
-        !store.policies().deactivate_policy("", None, &doing()).await.unwrap(),
+        !store.policies().deactivate_policy("", None, &audit_context()).await.unwrap(),
         "never the general one"
     );
     assert_eq!(back("own").await, Some(Some(c.clone())));
@@ -363,7 +386,7 @@ async fn redecide_stops_at_a_policy_change_and_resumes() {
     let milder = milder.trim();
     assert_eq!(setting.run(&["policy", "activate", milder], "").await.0, 0);
 
-    // It stands before its second page, and somebody rolls the policy back.
+    // It stops before its second page, and the policy is rolled back meanwhile.
     let mut held = pool.begin().await.unwrap();
     let one_of_the_second = "select id from verifications where biz_id = 'copy-700' for update";
     sqlx::query(one_of_the_second).execute(&mut *held).await.unwrap();
@@ -409,7 +432,7 @@ async fn redecide_stops_at_a_policy_change_and_resumes() {
     );
     assert_eq!(standing(&pool, milder).await, 0);
 
-    // Who wanted it, why, and what came of it.
+    // The audit has the account, the purpose and the result.
     let recorded: Vec<(String, Option<String>, String)> = sqlx::query_as(
         "select action, purpose, details from audit where action like 'policy.redecide%' order by position",
     )
@@ -429,7 +452,11 @@ async fn redecide_skips_new_decisions_and_resumes() {
     let (pool, store) = (setting.database.pool().await, setting.database.store());
     more_like(&pool, "pass-75-c", 1100).await;
     let milder = keep(&store, &std::fs::read_to_string(candidate).unwrap()).await;
-    store.policies().use_policy(Use::Active, "", Some(&milder), None, &doing()).await.unwrap();
+    store
+        .policies()
+        .use_policy(Use::Active, "", Some(&milder), None, &audit_context())
+        .await
+        .unwrap();
     let policies = PolicySnapshot::load(&store, &PolicyCache::default()).await.unwrap().unwrap();
     let (clock, ids, range) = (Clock::system(), Ids::random(), Range::default());
     let redecide = async |after, tell: &mut dyn FnMut() -> bool| {
@@ -443,7 +470,7 @@ async fn redecide_skips_new_decisions_and_resumes() {
     let first = redecide(uuid::Uuid::nil(), &mut || false).await;
     assert_eq!(first.stopped, Some(Stopped::Told));
     assert_eq!(standing(&pool, &milder).await, i64::try_from(first.new).unwrap());
-    // Looked at, and decided upon by somebody else before it is written.
+    // Another process decides a row between reading and writing.
     let page = store.history().standing_after(first.after, 500).await.unwrap();
     let taken = page.items[0].clone();
     let overtaken = sqlx::query("update verifications set decision_id = $2 where id = $1")
@@ -484,7 +511,7 @@ async fn redecide_skips_new_decisions_and_resumes() {
     // Another activation, of any scene, and not a row more.
     store
         .policies()
-        .use_policy(Use::Active, "elsewhere", Some(&milder), None, &doing())
+        .use_policy(Use::Active, "elsewhere", Some(&milder), None, &audit_context())
         .await
         .unwrap();
     let decisions = "select count(*) from decisions";
@@ -734,7 +761,7 @@ async fn cli_arguments_are_validated_like_api_requests() {
     let header = said.lines().find(|line| line.contains("columns: new")).unwrap();
     assert!(header.starts_with("             approve     retry    review    reject"), "{said}");
 
-    // What is odd about a policy is said when it is added.
+    // `policy add` shows the warnings of a policy.
     let odd = std::fs::read_to_string(&candidate).unwrap()
         + "[[rule]]\nid = \"more\"\nreason = \"more\"\noutcome = \"retry\"\n\
         text = { zh = \"无\", en = \"more\" }\nwhen = { field = \"status\", eq = 7 }\n";

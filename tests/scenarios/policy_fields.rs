@@ -1,5 +1,5 @@
-//! What policies see of a person's behaviour: callbacks, answers and earlier verifications, apart
-//! from the calls that Verdict itself makes.
+//! Evidence of a person's behaviour: callbacks, answers and earlier verifications, separate from
+//! the calls that Verdict itself makes.
 
 use std::time::Duration;
 

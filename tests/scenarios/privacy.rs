@@ -41,7 +41,7 @@ async fn no_log_level_shows_personal_data() {
     }
     setting.drained().await;
     let pool = setting.database.pool().await;
-    eventually("the images are settled, but for those that are asked for again", || async {
+    eventually("the images are settled, except those with refreshed links", || async {
         let count = "select count(*) from tasks where minted = 0 and asked_again_at is null";
         let open: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.expect("a count");
         (open == 0).then_some(())
@@ -70,7 +70,7 @@ async fn no_log_level_shows_personal_data() {
         ("what a command says", &complaints),
         ("the audit", &audit),
         ("the list of images", &listed.text),
-        ("what is said of somebody forgotten", &gone.text),
+        ("the answer about an erased person", &gone.text),
     ] {
         assert_no_person(what, text, &[&setting.api_key]);
     }

@@ -524,8 +524,8 @@ async fn claim_from_a_large_backlog_scans_no_whole_table() {
         assert_eq!(bench.claim_at(100_000.0, 100.0, 50).await.rows.len(), 50);
     }
     bench.store.close().await;
-    // What a session counted is told when it ends.
-    let after = crate::harness::eventually("the counts are told", || async {
+    // A session reports its counters when it ends.
+    let after = crate::harness::eventually("the counters are reported", || async {
         let counted: i64 = sqlx::query_scalar(
             "select coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'verifications'",
         )

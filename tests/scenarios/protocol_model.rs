@@ -111,7 +111,7 @@ impl Row {
         self.lease.is_some_and(|(held, _)| held == token.0)
     }
 
-    /// Something new was said: it is due now.
+    /// A new callback: the row is due now.
     fn heard_of(&mut self, now: i64) {
         self.state = State::Pending;
         self.due = Some(self.due.map_or(seconds(now), |due| due.min(seconds(now))));
@@ -123,14 +123,14 @@ fn seconds(whole: i64) -> f64 {
     whole as f64
 }
 
-/// What a worker believes.
+/// The claims that a worker believes it holds.
 #[derive(Default)]
 struct Worker {
     claims: Vec<Claimed>,
     written: Vec<Completion>,
 }
 
-/// The model: what must be in the database, and what was said to whom.
+/// The model: the expected rows, and the answer that each sender got.
 #[derive(Default)]
 struct Model {
     rows: BTreeMap<Uuid, Row>,

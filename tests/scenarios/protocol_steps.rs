@@ -3,7 +3,7 @@
 //! message, one result per attempt, one decision per good answer, nothing held or due, the budget
 //! spent for the claims there were, and the same answer to whoever repeats a message.
 //!
-//! | | Step | How it fails | Who repeats it | Test |
+//! | | Step | Failure | Repeated by | Test |
 //! |---|---|---|---|---|
 //! | 1 | accept | before the statement reaches Postgres | the store; the sender | `accept_never_reaches_postgres` |
 //! | 2 | accept | its backend is terminated before the commit | the store; the sender | `accept_is_cut_off_before_its_commit` |
@@ -89,7 +89,7 @@ fn assert_passing<T: std::fmt::Debug>(outcome: &Result<T>) {
     assert!(outcome.as_ref().is_err_and(Error::is_passing), "{outcome:?}");
 }
 
-/// What the sender of one message was told, whether it was the first to tell or not.
+/// The answer to one message, new or repeated.
 #[track_caller]
 fn told(accepted: Result<Vec<Accepted>>) -> (&'static str, Verification) {
     match accepted.expect("accepted").remove(0) {
@@ -182,7 +182,7 @@ async fn accept_commits_and_its_answer_is_lost() {
             outcome
         } else {
             assert_passing(&outcome);
-            // The work goes on; the sender is told what he would have been told then.
+            // The work continues; the repetition gets the first answer.
             steps.fetch(Answer::Rejected).await;
             send().await
         };
@@ -394,15 +394,15 @@ async fn a_completion_commits_and_its_answer_is_lost() {
         let needle = sealed_body(of("x"));
         let written = losing_the_answer(&proxy, &needle, times, steps.complete(&batch)).await;
         let before = everything(&steps.look).await;
-        // What left its result behind is known to be written. Of one without a result the store
-        // cannot tell, so it says the safer of the two.
+        // A stored result proves that a completion was written. Without a result the store cannot
+        // know, so it reports the safer outcome.
         let known = [Written::Fenced, Written::Committed, Written::Fenced];
         if times == 1 {
             assert_eq!(written.unwrap(), known);
         } else {
             assert_passing(&written);
         }
-        // Whoever tries again, however late, is told the same and changes nothing.
+        // A repetition, however late, gets the same answer and changes nothing.
         assert_eq!(steps.complete(&batch).await.unwrap(), known);
         assert_eq!(everything(&steps.look).await, before);
         assert_eq!((count(&steps, "results").await, count(&steps, "decisions").await), (1, 1));

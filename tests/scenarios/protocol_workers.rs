@@ -94,7 +94,7 @@ async fn worker_is_killed_between_answer_and_write() {
     assert_eq!(process.post(&setting.client, message).await, Some(202));
     waits_for_a_lock(&look).await;
     process.kill().await;
-    // What it had sent dies with it: Postgres would carry it out, and only then notice.
+    // Postgres would still carry out the statement that the killed worker had sent.
     sqlx::query(
         "select pg_terminate_backend(pid, 30000) from pg_stat_activity
          where datname = current_database() and application_name = 'verdict'",
@@ -149,7 +149,7 @@ async fn answer_arrives_after_the_lease_ended() {
 
 #[tokio::test]
 async fn notification_after_a_completion_is_lost() {
-    // Who waits for the decision is told, though who wrote it has died.
+    // A long poll gets the decision although the process that wrote it has died.
     let options = Options { role: Role::Api, ..Options::default() };
     let api = TestApp::start_with(options).await;
     let id = api.accepted("pass-97").await;
@@ -167,7 +167,7 @@ async fn notification_after_a_completion_is_lost() {
     });
     assert_eq!(settled.expect("told").json["state"], "decided");
 
-    // A callback came during the fetch, so it is due again, and nobody was told.
+    // A callback came during the fetch, so the row is due again, without a notification.
     let database = new_database().await;
     let steps = Steps::beside(&database).await;
     let messages = [steps.message("pass-97"), steps.message("pass-97")];

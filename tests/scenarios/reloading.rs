@@ -45,7 +45,7 @@ async fn secret_file_rotation_fails_no_request() {
     let setting = Setting::new(Options { more, fixed_clock: false, ..Options::default() }).await;
     let process = setting.serve().await;
 
-    // Partners post without a pause, each signing with the secret it has at that moment.
+    // Partners post without a pause, each signing with its current secret.
     let present = Arc::new(Mutex::new(OLD));
     let (done, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut partners = Vec::new();
@@ -78,7 +78,7 @@ async fn secret_file_rotation_fails_no_request() {
     let message = signed("partner", NEW, 1_000_000);
     assert_eq!(process.post(&setting.client, message).await, Some(202));
     *present.lock().unwrap() = NEW;
-    // What was signed with the old one is through.
+    // All requests signed with the old secret are finished.
     let before = sent.load(Ordering::SeqCst);
     eventually("all have the new one", || async {
         (sent.load(Ordering::SeqCst) > before + 20).then_some(())
@@ -91,7 +91,7 @@ async fn secret_file_rotation_fails_no_request() {
     })
     .await;
     let before = sent.load(Ordering::SeqCst);
-    eventually("they go on with the new one", || async {
+    eventually("they continue with the new secret", || async {
         (sent.load(Ordering::SeqCst) > before + 20).then_some(())
     })
     .await;

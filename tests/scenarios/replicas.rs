@@ -23,9 +23,9 @@ async fn two_replicas_share_one_budget_and_no_row() {
 
     let calls = setting.provider.calls();
     assert_eq!(calls.len(), CALLS, "each is asked about once");
-    // 160 calls at 40 a second are 4 s; two budgets of their own would need 2. When each call
-    // arrives is the machine's mood, so the whole is judged, not a second of it: what may be
-    // claimed when is shown to the row in `protocol`.
+    // 160 calls at 40 a second take 4 s; with two separate budgets they would take 2. Single
+    // arrivals depend on the machine's load, so only the total time is checked here. `protocol`
+    // checks the budget row by row.
     let took = calls[CALLS - 1].at - calls[0].at;
     assert!(took > time::Duration::seconds(3), "{CALLS} calls within {took}");
     // Both worked.

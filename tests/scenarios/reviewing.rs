@@ -112,7 +112,7 @@ async fn later_callback_does_not_undo_a_review() {
         assert_eq!(refetch.send().await.unwrap().status(), 202);
         assert_eq!(app.settled(&id).await["decision"]["by"], "policy");
     }
-    // Who may try again may.
+    // A `retry` closes nothing: another try counts.
     let id = app.accepted("status-6-then-pass").await;
     app.settled(&id).await;
     assert_eq!(reviewer.says(&id, "retry", "blurred").await.status, 201);
@@ -129,7 +129,7 @@ async fn answer_under_way_does_not_override_a_review() {
     let decided = app.settled(&id).await;
     app.clock.advance(Duration::from_secs(1));
     app.post(callback("status-7-then-slow-1500-pass", app.clock.now())).await;
-    crate::harness::eventually("somebody asks the provider", || async {
+    crate::harness::eventually("a worker calls the provider", || async {
         let held: Option<uuid::Uuid> = sqlx::query_scalar("select lease_token from verifications")
             .fetch_one(&app.database.pool().await)
             .await

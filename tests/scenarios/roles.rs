@@ -103,7 +103,7 @@ async fn api_and_worker_need_only_their_own_roles() {
     })
     .await;
 
-    // What one process began another finishes, and signs the audit's end.
+    // A worker finishes another process's erasure, and signs a checkpoint.
     let pool = owner.pool().await;
     sqlx::query(
         "with erased as (update verifications set state = 'erased', closed = true, due_at = null

@@ -118,7 +118,7 @@ async fn missing_vault_key_reschedules_only_its_verifications() {
         .unwrap();
     assert_eq!(setting.run(&["serve"], "").await.0, 2);
 
-    // One that runs already goes on with all it can.
+    // A running process continues with everything that needs no missing key.
     let process = with_other;
     process.signal("CONT").await;
     for biz_id in ["status-7-x1-then-pass-97", "pass-97-new"] {

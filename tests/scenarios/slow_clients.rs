@@ -66,7 +66,7 @@ impl Others {
     }
 }
 
-/// Reads to the end, which has to come within `limit`; what was said.
+/// Reads to the end, which must come within `limit`, and returns the text.
 async fn let_go_within(limit: Duration, stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     let reading = stream.read_to_end(&mut said);
@@ -92,7 +92,7 @@ async fn trickle(stream: &mut TcpStream, bytes: &str, limit: Duration) -> Durati
             }
         }
     };
-    tokio::time::timeout(limit + GRACE, dripping).await.expect("it trickles for ever");
+    tokio::time::timeout(limit + GRACE, dripping).await.expect("the server ends it");
     started.elapsed()
 }
 
@@ -170,8 +170,8 @@ async fn client_that_trickles_its_body() {
 #[tokio::test]
 async fn half_open_client() {
     let others = Others::begin().await;
-    // It will not say any more, and would listen for ever: without a request, with half of one,
-    // and with a whole one, which is answered.
+    // The client sends nothing more and would listen indefinitely: without a request, with half a
+    // request, and with a whole one, which is answered.
     for (says, hears) in [
         ("", ""),
         ("GET /healthz HTTP/1.1\r\nhost: x", ""),
@@ -241,7 +241,7 @@ async fn client_that_pipelines_and_never_reads() {
     let asked = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
     // Once nothing fits anywhere any more this blocks, until the service cuts the connection.
     let cut = async { while deaf.write_all(asked.as_bytes()).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, cut).await.expect("it keeps its place for ever");
+    tokio::time::timeout(PATIENCE, cut).await.expect("the server closes it");
     others.end().await;
 }
 

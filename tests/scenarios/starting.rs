@@ -77,7 +77,7 @@ async fn missing_callback_delays_the_verification_only() {
     app.minutes_later(31).await;
     for (reply, state) in [(finished, "decided"), (abandoned, "expired")] {
         let id = reply.json["verification"]["id"].as_str().unwrap();
-        eventually("it is looked at", || async {
+        eventually("it is polled", || async {
             let now = app.get(&format!("/v1/verifications/{id}")).await;
             (now.json["state"] == state).then_some(())
         })

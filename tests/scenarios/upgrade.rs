@@ -19,15 +19,13 @@ use crate::crashes::assert_decided_once;
 use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};
 use crate::roles::{lay_out, member};
 
-/// As an orchestrator probes: so often, and this many failures in a row take a process out.
+/// Probes like an orchestrator's: the interval, and how many failures in a row take a process out.
 const PROBE: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 3;
-/// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 8;
 
-/// What a migration of the future might do, in steps: a table and a column more, for which this
-/// version has no words.
+/// A future migration, in steps: a table and a column that this version does not know.
 const GROW: [&str; 3] = [
     "create table of_the_future (id uuid primary key)",
     "alter table verifications add column of_the_future text",
@@ -64,7 +62,7 @@ struct Behind {
     failures: u32,
 }
 
-/// Sends requests to processes that are ready, and to nobody it was told to leave alone.
+/// Sends requests to ready processes, except those that are taken out.
 #[derive(Clone)]
 struct Balancer {
     client: reqwest::Client,
@@ -123,7 +121,7 @@ impl Balancer {
     }
 }
 
-/// What the clients saw.
+/// The observations of the clients.
 #[derive(Default)]
 struct Seen {
     accepted: HashSet<String>,

@@ -39,7 +39,7 @@ pub struct Options {
     /// Delays between polls of unfinished verifications, in milliseconds.
     pub unfinished_schedule_ms: &'static str,
     pub database: Option<Database>,
-    /// The key ring: ids, each with a secret of its own.
+    /// Ids of the key ring; each id has its own secret.
     pub vault_keys: &'static [&'static str],
     /// The section about images.
     pub images: String,

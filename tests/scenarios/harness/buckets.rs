@@ -69,7 +69,7 @@ impl Buckets {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// Puts an object there past everybody.
+    /// Puts an object into the bucket directly.
     pub fn put(&self, name: &str) {
         self.objects
             .lock()

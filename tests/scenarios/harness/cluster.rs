@@ -1,4 +1,4 @@
-//! One private Postgres for all tests of a run, and a database of its own for each.
+//! One private Postgres for all tests of a run, with a separate database for each test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Database {
         Store::new(&Settings { url, max_connections: 8, timeout }).expect("a good URL")
     }
 
-    /// Itself behind a network that can be told to misbehave.
+    /// The same database behind a proxy that can misbehave.
     pub async fn behind_proxy(&self) -> (Self, Proxy) {
         let mut url = Url::parse(&self.url).expect("a URL");
         let port = url.port().expect("a port");
@@ -59,7 +59,7 @@ impl Database {
 
 fn server() -> &'static Server {
     SERVER.get_or_init(|| {
-        // A thread and runtime of its own: tests come and go with theirs.
+        // A separate thread and runtime, because those of a test end with it.
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let server = runtime.expect("a runtime").block_on(async {

@@ -1,4 +1,4 @@
-//! What the scenarios stand on.
+//! The harness of the scenarios.
 
 mod app;
 pub mod buckets;
@@ -49,7 +49,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     found
 }
 
-/// The time of day, for scenarios with processes of their own.
+/// The time of day, for scenarios that start processes.
 pub fn now() -> time::OffsetDateTime {
     verdict::domain::clock::Clock::system().now()
 }

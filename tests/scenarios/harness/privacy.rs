@@ -29,8 +29,8 @@ pub fn person_in(text: &str, secrets: &[&str]) -> Option<(String, usize)> {
     marks.into_iter().find_map(|mark| text.find(&mark).map(|at| (mark, at)))
 }
 
-/// What of a mark's base64 form does not depend on what stands before and after it, for each of
-/// the three ways in which it may fall.
+/// The part of a mark's base64 form that does not depend on its neighbours, for each of the three
+/// alignments.
 fn in_base64(mark: &str) -> [String; 3] {
     use base64::Engine;
     [0, 1, 2].map(|before| {

@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: to be killed, frozen, stopped and read.
+//! The real binary as a separate process: to be killed, frozen, stopped and read.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Setting {
     pub options: Options,
     pub api_key: String,
     pub client: reqwest::Client,
-    /// What is run: this version, unless told otherwise.
+    /// This version, unless a test sets another.
     pub binary: PathBuf,
     folder: TempDir,
 }

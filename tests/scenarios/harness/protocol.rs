@@ -51,7 +51,7 @@ pub struct Message {
     pub bytes: u8,
 }
 
-/// What the provider says, as far as the protocol tells answers apart.
+/// The provider's answers that the protocol distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Status 1: final.
@@ -91,7 +91,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// On a database of its own.
+    /// On a new database.
     pub async fn new() -> Self {
         let database = new_database().await;
         let store = database.store();
@@ -122,7 +122,7 @@ impl Steps {
         let (digest, name, text) = (policy.digest(), policy.name(), policy.text());
         store.policies().seed_policy(digest, name, text, START).await.expect("a policy");
         open_account(&store).await;
-        // The service's own key, so that it can go on where the test leaves off.
+        // The service's key, so that a service can continue where the test stops.
         let key = Key::parse("test", &vault_secret("test")).expect("a key");
         let vault = Vault::new(KeyRing::new(vec![key]).expect("a ring"));
         let (seconds, ids) = (AtomicI64::new(0), Ids::random());
@@ -184,7 +184,7 @@ impl Steps {
         self.store.accept(incoming.collect(), WINDOW).await
     }
 
-    /// Accepts one message that is new; what its sender is told.
+    /// Accepts one new message and returns the sender's answer.
     pub async fn accept_new(&self, message: &Message) -> Verification {
         match self.accept(std::slice::from_ref(message)).await.expect("accepted").remove(0) {
             Accepted::New(verification) => verification,
@@ -340,16 +340,16 @@ impl Steps {
             if due == 0 {
                 return;
             }
-            // Leases end, and what was put off falls due.
+            // Leases expire, and rescheduled work falls due.
             self.advance(LEASE.as_secs().cast_signed()).await;
         }
         panic!("a successor cannot finish");
     }
 
-    /// What must hold when all is done: these messages and no others are on record, once; nothing
-    /// is held or due; no attempt has two results; each good answer has one decision and nothing
-    /// else has any; the budget was spent for the claims there were; and whoever repeats a
-    /// message is told what he was told, and changes nothing.
+    /// The final state: exactly these messages are stored, once each. Nothing is leased or due. No
+    /// attempt has two results. Each valid answer has one decision, and nothing else has any. The
+    /// budget was spent for exactly the claims. A repeated message gets its first answer, and
+    /// changes nothing.
     pub async fn assert_done(&self, accepted: &[(Message, Verification)]) {
         let ids: Vec<&str> = accepted.iter().map(|(message, _)| message.id.as_str()).collect();
         assert_done(&self.look, &ids).await;
@@ -423,7 +423,7 @@ pub async fn everything(look: &PgPool) -> HashMap<String, Vec<String>> {
     all
 }
 
-/// The backend of this database that waits for a lock which somebody else holds.
+/// The backend of this database that waits for another's lock.
 pub async fn waits_for_a_lock(look: &PgPool) -> i32 {
     eventually("a statement waits for a lock", || async {
         sqlx::query_scalar(
@@ -457,7 +457,7 @@ pub fn held(claimed: &[Claimed]) -> Vec<LeaseKey> {
     claimed.iter().map(Claimed::lease).collect()
 }
 
-/// Who holds it, and until when, in seconds since the beginning.
+/// The fencing token and the end of the lease, in seconds since the start.
 pub async fn holder(look: &PgPool, id: VerificationId) -> Option<(Uuid, i64)> {
     sqlx::query_as(
         "select lease_token, extract(epoch from lease_until - $2)::int8 from verifications

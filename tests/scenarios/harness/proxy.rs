@@ -1,4 +1,4 @@
-//! A TCP proxy on loopback that can be told to misbehave: the network between two programs.
+//! A TCP proxy on loopback: a network between two programs that can misbehave.
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,26 +51,26 @@ struct Trap {
     sprung: oneshot::Sender<()>,
 }
 
-/// What becomes of the message.
+/// The fate of a message.
 enum Does {
     /// It is lost.
     Lose,
-    /// It arrives that much later, even if its sender is gone by then.
+    /// It arrives later by this time, even if its sender is gone by then.
     Hold(Duration),
-    /// Its answer is lost, which ends with these bytes.
+    /// Its answer, which ends with these bytes, is lost.
     LoseAnswer(Vec<u8>),
-    /// Its answer arrives that much later.
+    /// Its answer arrives later by this time.
     HoldAnswer(Duration),
 }
 
-/// What awaits an answer on its way back.
+/// The fate of an answer.
 enum Answer {
     Lose { until: Vec<u8>, sprung: oneshot::Sender<()> },
     Hold { by: Duration, sprung: oneshot::Sender<()> },
 }
 
 impl Proxy {
-    /// Listens on a port of its own and forwards to `upstream`.
+    /// Listens on a free port and forwards to `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -117,8 +117,8 @@ impl Proxy {
         self.shared.rules.send_modify(|rules| rules.delay = delay);
     }
 
-    /// Whether connections stay open and nothing gets through. What was sent meanwhile arrives
-    /// when it is over.
+    /// While stalled, connections stay open and nothing gets through. Data arrives when the stall
+    /// ends.
     pub fn stall(&self, stall: bool) {
         self.shared.rules.send_modify(|rules| rules.stall = stall);
     }
