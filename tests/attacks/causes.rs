@@ -59,7 +59,7 @@ async fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// Accepts, hears something, says this, and hangs up.
+/// Accepts a connection, reads something, sends this text, and closes.
 async fn says(text: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

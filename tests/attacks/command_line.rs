@@ -1,4 +1,4 @@
-//! Commands whose output is lost, and files and input as editors, mails and hasty people leave them.
+//! Commands whose output is lost, and input with the traces of editors, mails and haste.
 
 use std::fs::{self, File};
 use std::process::Stdio;

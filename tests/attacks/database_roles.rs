@@ -1,4 +1,4 @@
-//! Each database role tries everything its grants and the schema's functions let it reach.
+//! Each database role tries everything that its grants and the schema's functions allow.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Databases and networks as they are: nodes that only read, flows that a NAT forgets, servers that
-//! are full. Nobody attacks here, and yet each of these kept callbacks out.
+//! Real databases and networks: read-only nodes, connections that a NAT drops, servers without
+//! free connections. These are no attacks, yet each of them once kept callbacks out.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, chown};

@@ -1,4 +1,4 @@
-//! Everything our tables still hold after an erasure is used to find the person again.
+//! An attacker with all tables after an erasure tries to find the person again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -46,7 +46,7 @@ when = { all = [
     { field = "id_card_face_score", ge = 0 },
 ] }
 "#;
-/// Nobody may stand in a smaller crowd.
+/// No person may be in a smaller group of candidates.
 const CROWD: usize = 5;
 /// People of each cohort.
 const COHORT: usize = 8;
@@ -57,7 +57,7 @@ struct Invented {
     age: i32,
     card_days: i32,
     scores: [f64; 3],
-    /// Everything of theirs that may stand in no table.
+    /// The personal data that no table may contain.
     marks: Vec<String>,
 }
 

@@ -51,7 +51,7 @@ const REFUSED: &[(&str, &str)] =
 struct Grant {
     /// As in [`RARE`]: `insert on callbacks (salt)`.
     says: String,
-    /// The table or function as it stands in statements.
+    /// The table or function, as statements spell it.
     object: String,
     revoke: String,
 }

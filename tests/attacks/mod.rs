@@ -1,4 +1,4 @@
-//! Attacks on the running service: each test is one attacker of SECURITY.md, and asserts that he fails.
+//! Attacks on the running service: each test is one attacker of SECURITY.md, who must fail.
 
 mod causes;
 mod command_line;

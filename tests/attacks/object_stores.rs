@@ -1,4 +1,4 @@
-//! Object stores as they are: each refuses something that S3 knows, and images are kept all the same.
+//! Real object stores: each refuses some feature of S3, and images are stored all the same.
 
 use crate::harness::buckets::Manner;
 use crate::harness::{Buckets, Options, Setting, TestApp, eventually, new_database, run_verdict};

@@ -1,5 +1,5 @@
-//! Four eyes and keys: people who hold two keys, whose key was revoked, who call in another's name
-//! or outside their scenes, and strangers who invent keys.
+//! Four eyes and API keys: persons with two keys, with a revoked key, who call in another's name or
+//! outside their scenes, and strangers who invent keys.
 
 use std::time::{Duration, Instant};
 
@@ -232,7 +232,7 @@ async fn one_policies_key_alone_cannot_change_the_active_policy() {
     assert_eq!(in_use(Use::Active, "").await, Some(default.clone()));
     assert_eq!(call(&bo, &activate, none.clone()).await.status, 204);
     assert_eq!(in_use(Use::Active, "").await, Some(other.clone()));
-    // It was carried out once: it is no standing permission.
+    // A proposal is carried out once and permits nothing later.
     assert_eq!(call(&bo, &activate, none.clone()).await.status, 202);
     // One person rolls back.
     assert_eq!(call(&bo, "/v1/policies/rollback", none.clone()).await.status, 200);

@@ -1,5 +1,5 @@
-//! Photos as phones and tools write them: each is kept and served, and what is more than an image
-//! is never shown by a browser.
+//! Photos as phones and tools write them: each is stored and served. A browser never shows a file
+//! that is more than an image.
 
 use std::collections::BTreeMap;
 

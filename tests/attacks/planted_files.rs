@@ -1,8 +1,8 @@
 //! Another account plants links and files where Verdict writes as root.
 //!
-//! Run as root, Postgres runs under another account, which owns its folder. Run as another user,
-//! the same links lie in a folder of that user. In both cases nothing that a link
-//! leads to may be read, written or given away.
+//! As root, Postgres runs under another account, which owns its folder. As another user, the same
+//! links are in a folder of that user. In both cases the target of a link may not be read, written
+//! or given away.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

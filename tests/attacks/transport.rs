@@ -1,7 +1,7 @@
 //! A proxy between Verdict and Postgres tries to strip TLS.
 //!
-//! The host is `0.0.0.0` in all of them: connections to it end at this machine, and yet it is no
-//! loopback address, so it stands for a host elsewhere.
+//! The host is `0.0.0.0` in all tests: connections to it reach this machine, yet it is no loopback
+//! address, so it represents a remote host.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -164,7 +164,7 @@ async fn half_sent_bodies_exhaust_only_their_own_budget() {
         });
         Callback::signed(&body.to_string(), app.clock.now())
     };
-    // A large one is refused as long as the budget is used up, and told when to come again.
+    // A large body is refused while the budget is used up, with `Retry-After`.
     eventually("the budget is used up", || async {
         let reply = app.post(long("pass-2")).await;
         (reply.status == 503).then(|| {

@@ -2,11 +2,10 @@
 //! worker was dead, frozen or behind a broken or slow network, or calls to the provider were
 //! stopped.
 //!
-//! This time is not held against the service, so it is drawn narrowly. A fault counts from when it
-//! is done until it is undone. Time in which workers connect again and retry after it counts as
-//! time in which some worker could claim. So does time without budget, because a killed worker's
-//! rows are to be claimed before others. Where a claim was written all the same, some worker could
-//! claim, whatever the faults say.
+//! This time does not count against the service, so its definition is narrow. A fault counts from
+//! its injection to its repair. Time in which workers reconnect and retry afterwards does not count
+//! as idle. Neither does time without budget, because a killed worker's rows must be claimed before
+//! others. If a claim was written, some worker could claim, whatever faults there were.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};

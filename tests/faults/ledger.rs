@@ -1,5 +1,5 @@
-//! The outside ledger: clients that post callbacks as real senders do, again until they are
-//! accepted, and remember every 2xx. It knows nothing but what it was answered.
+//! The outside ledger: clients that post callbacks like real senders, repeat them until they are
+//! accepted, and record every 2xx. It knows only the answers.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! How long things took to heal. Most times are printed only, because other faults may be under
-//! way, and the machine may be slow. Judged is how soon a killed worker's work is claimed again.
+//! Recovery times. Most are only printed, because other faults may be active and the machine may be
+//! slow. One is checked: how soon a killed worker's work is claimed again.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};

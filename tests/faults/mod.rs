@@ -1,6 +1,6 @@
-//! The fault harness: an outside ledger posts callbacks to several real processes and remembers
-//! every 2xx, while a seeded schedule of faults strikes processes, Postgres, the network and the
-//! provider, and a forgotten transaction keeps everything dead; at the end everything is reconciled.
+//! The fault harness: an outside ledger posts callbacks to several real processes and records every
+//! 2xx. Meanwhile a seeded schedule injects faults into processes, Postgres, the network and the
+//! provider, and an open transaction keeps all dead rows. At the end everything is reconciled.
 //!
 //! The short form runs with the other scenarios, with one fault of each kind. The long form:
 //!
@@ -8,7 +8,7 @@
 //! FAULTS=1000 SEED=7 cargo test --locked --test scenarios faults:: -- --nocapture
 //! ```
 //!
-//! The same seed draws the same faults at the same times; what they meet is up to the machine.
+//! The same seed gives the same faults at the same times; their effect depends on the machine.
 
 mod idle_time;
 mod ledger;

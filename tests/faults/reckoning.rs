@@ -1,4 +1,4 @@
-//! The end: what was promised, beside what the database, the provider and the API say.
+//! The reconciliation: the promised outcome compared with the database, the provider and the API.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;

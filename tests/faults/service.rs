@@ -1,4 +1,4 @@
-//! One process of the service under test: started, watched, signalled, and never trusted to live.
+//! One process of the service under test: started, watched, signalled, expected to die.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! How each fault is done.
+//! The injection of each kind of fault.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Accepting callbacks: durable, once, with the same answer again.
+//! Accepting callbacks: durable, idempotent, with the same answer for each repetition.
 
 use std::collections::HashSet;
 

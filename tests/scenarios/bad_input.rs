@@ -1,4 +1,4 @@
-//! Bad input: each a stable problem+json, nothing stored, nothing in the log but the code.
+//! Bad input: a stable problem+json for each kind, nothing stored, only the code in the log.
 
 use crate::harness::{Callback, Options, SECRET, Setting, TestApp, callback, now};
 use verdict::app::Role;
@@ -78,7 +78,7 @@ async fn every_kind_of_wrong_signature_is_refused() {
         assert!(title.contains("whole seconds since 1970"), "{title}");
         let stale = app.post(at((seconds - 301) * per_second)).await;
         stale.assert_problem(401, "timestamp-out-of-tolerance");
-        // A stranger hears what it hears of any wrong time.
+        // A stranger gets the same answer as for any wrong time.
         let stranger = Callback::signed_as("msg_t", body, seconds * per_second, other_secret);
         app.post(stranger).await.assert_problem(401, "timestamp-out-of-tolerance");
     }

@@ -1,4 +1,4 @@
-//! Killed, stopped, frozen: what was accepted is decided, once.
+//! Processes are killed, stopped and frozen: each accepted callback is decided, once.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Text as it really comes: damaged, in other encodings, in any script. Nobody loses a
-//! verification to a text that decides nothing.
+//! Damaged text, other encodings, any script: a text that decides nothing never costs a
+//! verification.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The newcomer's first command, as it is used.
+//! `verdict demo`, the newcomer's first command.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! `verdict doctor`: what is wrong is named, with what to do about it, and nothing else is hidden.
+//! `verdict doctor` names each fault and its remedy. One fault hides no other check.
 
 use std::path::Path;
 use std::time::Duration;

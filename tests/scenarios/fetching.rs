@@ -1,4 +1,4 @@
-//! Asking the provider: every way of asking, and every kind of answer.
+//! Fetching results: every form of the call, and every kind of answer.
 
 use crate::harness::{Options, TestApp, callback, eventually, make_key};
 use verdict::http::auth::Scope;

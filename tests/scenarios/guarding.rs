@@ -1,5 +1,5 @@
-//! The person's data: shown to who may see it and says why, forgotten when asked, and a record of
-//! both that cannot be changed unnoticed.
+//! Personal data: read with a scope and a purpose, erased on request, and audited so that a change
+//! of the audit is noticed.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Images are fetched before their links die, kept where only the person's key opens them, and
-//! gone when the person is.
+//! Images are fetched before their links expire, stored sealed with the person's key, and deleted
+//! with the person.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -277,7 +277,7 @@ async fn images_wait_for_a_full_store_and_use_up_no_link() {
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
     setting.drained().await;
     let pool = setting.database.pool().await;
-    // Its links die meanwhile. Each time it waits for ten seconds; here they pass at once.
+    // Its links expire meanwhile. Each retry waits ten seconds; here they pass at once.
     eventually("it is tried again and again", || async {
         let more = "update tasks set due_at = verdict_now(),
             deadline = verdict_now() - interval '1 second' returning failures";
@@ -399,8 +399,8 @@ async fn erasure_deletes_the_images() {
     assert_eq!(left, 0);
 }
 
-/// A process that has kept the face of a verification, waits for the other images, and has been
-/// told to forget the person: what it had kept until then is deleted.
+/// A process that has stored the face of a verification and waits for the other images while the
+/// person is erased: the stored image is deleted.
 async fn erased_half_way(folder: &Path, setting: &Setting) -> (crate::harness::Process, String) {
     setting.provider.hold_images(&["face-global", "card-front", "card-back"]);
     let process = setting.serve().await;
@@ -809,7 +809,7 @@ async fn tasks_with_valid_links_run_before_refreshed_ones() {
     assert!(
         steps.store.archiving().settle_images(&claim.tasks[0], &[], then, START).await.unwrap()
     );
-    // A thousand like it, and after them a few links that live.
+    // A thousand tasks like it, and after them a few with valid links.
     for copy in [
         "insert into tasks (id, kind, verification_id, created_at, deadline, due_at, asked_again_at)
          select gen_random_uuid(), kind, verification_id, created_at, deadline, due_at, asked_again_at

@@ -1,4 +1,4 @@
-//! Lists, timelines, conditional reading, and asking again about many.
+//! Lists, timelines, conditional reads, and refetching many.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Policies over time: added, activated, rolled back, tried on the past, run in shadow; and the
-//! past decided once more, bit for bit.
+//! The life of a policy: added, activated, rolled back, backtested, run in shadow; and the past
+//! decided again, bit for bit.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -1,5 +1,5 @@
-//! Policies over time, where things happen at once or went wrong before: activations meanwhile,
-//! processes that are killed, rows that are gone, policies that the database cannot hold decisions of.
+//! Policies under races and after faults: concurrent activations, killed processes, missing rows,
+//! decisions that the database refuses.
 
 use policy::Policy;
 use serde_json::{Value, json};
@@ -528,7 +528,7 @@ async fn redecide_skips_new_decisions_and_resumes() {
 async fn redecide_does_not_change_past_decisions() {
     let (setting, _folder, candidate) = past().await;
     let pool = setting.database.pool().await;
-    // One waits for another answer, and one is given up: their decisions stand all the same.
+    // One waits for another result, and one has expired: their decisions are current all the same.
     let open = "update verifications set state = case biz_id when 'pass-75-c' then 'unfinished'
             when 'pass-65-d' then 'expired' else 'pending' end, due_at = now() + interval '1 day'
         where biz_id in ('pass-75-c', 'pass-65-d', 'pass-50-e')";
@@ -756,7 +756,7 @@ async fn cli_arguments_are_validated_like_api_requests() {
     let (_, said, _) = setting.run(&calibrate, "").await;
     assert!(said.contains("0 of the answers that passed lie between 75.1 and 75.9\n"), "{said}");
 
-    // The matrix stands in columns.
+    // The matrix is aligned in columns.
     let (_, said, _) = setting.run(&["policy", "backtest", &candidate], "").await;
     let header = said.lines().find(|line| line.contains("columns: new")).unwrap();
     assert!(header.starts_with("             approve     retry    review    reject"), "{said}");

@@ -1,5 +1,4 @@
-//! Policies as their authors meet them: trying one case, texts in one language, evidence that is
-//! missing.
+//! Policies from their authors' view: trying one case, texts in one language, missing evidence.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Nothing of a person, and no secret, in logs, metrics, spans, the object store or a dump of the
+//! No personal data and no secret in logs, metrics, spans, the object store or a dump of the
 //! database.
 
 use std::path::Path;
@@ -47,7 +47,7 @@ async fn no_log_level_shows_personal_data() {
         (open == 0).then_some(())
     })
     .await;
-    // The person is shown to one caller, refused to another, and forgotten: on record each time.
+    // One caller reads the person, one is refused, and the person is erased: each is audited.
     let found = setting.get(process.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
     let id = found.json["items"][0]["id"].as_str().expect("its id").to_owned();
     let path = format!("/v1/verifications/{id}/material");

@@ -1,4 +1,4 @@
-//! Claim, lease, fence and budget, step by step on the store, with the clock in hand.
+//! Claim, lease, fence and budget, step by step on the store, with a fixed clock.
 
 use std::time::Duration;
 

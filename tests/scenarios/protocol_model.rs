@@ -1,5 +1,5 @@
-//! The protocol against a small model of it: random sequences of everything that accepting and
-//! working processes do, each step compared with what the model says must be so.
+//! The protocol against a small model: random sequences of the steps of accepting and working
+//! processes. After each step the database must match the model.
 //!
 //! A failure prints the shortest sequence that shows it. `PROPTEST_CASES=2000` plays more of them.
 
@@ -41,7 +41,7 @@ enum Happens {
     Renew { worker: usize },
     /// A worker gives them all back.
     Release { worker: usize },
-    /// A worker dies: its claims are forgotten.
+    /// A worker is killed: its claims are lost.
     Crash { worker: usize },
     /// An operator has one asked about again.
     Refetch(Index),

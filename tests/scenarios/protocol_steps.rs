@@ -1,27 +1,27 @@
 //! Every step of accept, claim, complete, renew and release fails, and is repeated. After each
-//! failure a successor finishes the work, and the same holds (`Steps::assert_done`): one row per
-//! message, one result per attempt, one decision per good answer, nothing held or due, the budget
-//! spent for the claims there were, and the same answer to whoever repeats a message.
+//! failure a successor finishes the work, and `Steps::assert_done` holds: one row per message, one
+//! result per attempt, one decision per valid answer, nothing leased or due, the budget spent for
+//! exactly the claims, and the same answer for a repeated message.
 //!
 //! | | Step | Failure | Repeated by | Test |
 //! |---|---|---|---|---|
 //! | 1 | accept | before the statement reaches Postgres | the store; the sender | `accept_never_reaches_postgres` |
 //! | 2 | accept | its backend is terminated before the commit | the store; the sender | `accept_is_cut_off_before_its_commit` |
 //! | 3 | accept | committed, the answer is lost | the store; the sender | `accept_commits_and_its_answer_is_lost` |
-//! | 4 | accept | answered, dies before waking the worker | nobody: it is polled for | `protocol_workers`: `notification_after_an_accept_is_lost` |
+//! | 4 | accept | answered, killed before waking the worker | nobody: the worker polls | `protocol_workers`: `notification_after_an_accept_is_lost` |
 //! | 5 | claim | before it reaches Postgres; before its commit | the worker | `a_claim_rolls_back` |
-//! | 6 | claim | committed, the answer is lost: leased to nobody | a successor | `a_claim_commits_and_its_answer_is_lost` |
-//! | 7 | claim | claimed, dies before the call | a successor | `a_worker_dies_before_its_call` |
-//! | 8 | fetch | call sent, the answer is lost; the process dies | the worker; a successor | `protocol_workers`: `the_providers_answer_is_lost`, `a_worker_is_killed_during_its_call` |
-//! | 9 | fetch | answer in hand, dies before it is written | a successor | `protocol_workers`: `worker_is_killed_between_answer_and_write` |
+//! | 6 | claim | committed, the answer is lost: leased by no worker | a successor | `a_claim_commits_and_its_answer_is_lost` |
+//! | 7 | claim | claimed, killed before the call | a successor | `a_worker_dies_before_its_call` |
+//! | 8 | fetch | call sent, the answer is lost; the process is killed | the worker; a successor | `protocol_workers`: `the_providers_answer_is_lost`, `a_worker_is_killed_during_its_call` |
+//! | 9 | fetch | answered, killed before the write | a successor | `protocol_workers`: `worker_is_killed_between_answer_and_write` |
 //! | 10 | fetch | the answer comes after the lease's end | fenced off | `protocol_workers`: `answer_arrives_after_the_lease_ended` |
 //! | 11 | complete | before it reaches Postgres; before its commit | the store; the worker | `a_completion_rolls_back` |
 //! | 12 | complete | committed, the answer is lost | the store; the worker | `a_completion_commits_and_its_answer_is_lost` |
-//! | 13 | complete | completed, dies before any signal | nobody: it is polled for | `protocol_workers`: `notification_after_a_completion_is_lost` |
+//! | 13 | complete | completed, killed before any signal | nobody: readers poll | `protocol_workers`: `notification_after_a_completion_is_lost` |
 //! | 14 | renew | before it reaches Postgres; its answer, the lease is lost | the store | `renewing_fails_and_is_repeated` |
 //! | 15 | release | before it reaches Postgres; its answer is lost | the store; the worker | `releasing_fails_and_is_repeated` |
 //!
-//! Where the store repeats by itself, both are tried: one failure, of which nobody above learns,
+//! Where the store retries by itself, both are tested: one failure, which the caller does not see,
 //! and two, which are handed on.
 
 use std::future::Future;

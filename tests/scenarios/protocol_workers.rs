@@ -1,5 +1,5 @@
-//! Steps 4, 8, 9, 10 and 13 of the table in `protocol_steps`: those that only a whole service
-//! takes. Workers lose answers, are killed and come too late; nobody is woken.
+//! Steps 4, 8, 9, 10 and 13 of the table in `protocol_steps`, which need a whole service: workers
+//! lose answers, are killed and come too late; notifications are lost.
 
 use crate::harness::protocol::{Answer, Steps, assert_done, waits_for_a_lock};
 use crate::harness::{

@@ -1,4 +1,4 @@
-//! Reading: by id, by key, waiting; keys, scopes; health and metrics.
+//! Reading verifications: by id, by pair, with long polls; API keys and scopes; health and metrics.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A changed configuration, taken over while serving: who may post, with which secrets.
+//! A configuration change while serving: sources and their secrets.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A person's verdict: it stands, it is explained, and nothing a phone says undoes it.
+//! Reviews: a review becomes the current decision, is explained, and no callback undoes it.
 
 use std::time::Duration;
 
@@ -201,7 +201,7 @@ async fn an_approval_may_need_four_eyes() {
     let (anna, bo) = (Reviewer::person(&app, "anna").await, Reviewer::person(&app, "bo").await);
     let verification = app.verified("pass-88").await;
     let id = verification["id"].as_str().unwrap();
-    // Anna alone, however often, and Bo with another verdict or about another decision do not do.
+    // Not enough: Anna alone, however often; Bo with another outcome or about another decision.
     for _ in 0..2 {
         let reply = anna.says(id, "approve", "seen").await;
         assert_eq!(
@@ -233,7 +233,7 @@ async fn two_simultaneous_agreeing_reviews_decide_once() {
         );
         let mut statuses = [a.status, b.status];
         statuses.sort_unstable();
-        // One may also find that the other has just decided, with both verdicts.
+        // One may also find that the other has just decided with both reviews.
         assert!([[201, 202], [201, 412]].contains(&statuses), "{a:?} {b:?}");
         let decisions = app.decisions(id).await;
         assert_eq!(decisions.len(), 2, "{decisions:?}");

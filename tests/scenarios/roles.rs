@@ -1,5 +1,5 @@
-//! Least privilege: each kind of process works with the database role made for it, and that role
-//! can do nothing else.
+//! Least privilege: each kind of process works with its own database role, and that role can do
+//! nothing else.
 
 use std::path::Path;
 

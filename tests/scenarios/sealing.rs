@@ -1,4 +1,4 @@
-//! The raw body is kept, whatever it was, and only sealed.
+//! Every raw body is stored, and only sealed.
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -89,7 +89,7 @@ async fn missing_vault_key_reschedules_only_its_verifications() {
     let mut setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
     setting.options.vault_keys = &["other"];
     let with_other = setting.serve().await;
-    // Another process, with another key in front, while the first one stands still.
+    // Another process with another first key, while the first process is stopped.
     with_other.signal("STOP").await;
     setting.options.vault_keys = &["test", "other"];
     let process = setting.serve().await;

@@ -1,4 +1,4 @@
-//! A simulated provider in the place of the vendor's: nobody takes its decisions for real ones.
+//! A simulated provider in place of the vendor's: its decisions are marked everywhere.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;

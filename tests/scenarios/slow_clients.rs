@@ -1,4 +1,4 @@
-//! Clients that take their time: each is let go within its limit, and others never notice. One
+//! Slow clients: the server closes each within its limit, and others never notice. One
 //! scenario for each row of the table; the limits are those of the harness's configuration.
 
 use std::sync::Arc;
@@ -70,12 +70,12 @@ impl Others {
 async fn let_go_within(limit: Duration, stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     let reading = stream.read_to_end(&mut said);
-    // Cut is closed as well.
+    // A reset connection is closed too.
     let _ = tokio::time::timeout(limit + GRACE, reading).await.expect("it keeps its connection");
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// One byte now and then, until nobody takes it any more; for how long.
+/// Sends one byte now and then until the server closes the connection; returns how long that took.
 async fn trickle(stream: &mut TcpStream, bytes: &str, limit: Duration) -> Duration {
     let started = Instant::now();
     let mut pace = tokio::time::interval(Duration::from_millis(50));

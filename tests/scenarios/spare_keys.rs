@@ -1,4 +1,4 @@
-//! A key of the vault from a first start, which has sealed nothing, does not bind the database.
+//! A vault key that has sealed nothing, for example from a first start, can be replaced.
 
 use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;

@@ -1,4 +1,4 @@
-//! Starting a verification: what the phone needs comes back, and nothing of the person stays.
+//! Starting a verification: the phone's token is returned, and no personal data is stored.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Every statement that Verdict can run fits the migrated schema: tables, columns, parameters and
-//! what the code reads from its rows.
+//! Every statement that Verdict can run fits the migrated schema: tables, columns, parameters, and
+//! the columns that the code reads.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -47,7 +47,7 @@ impl Check {
     }
 }
 
-/// The numbers of the parameters that stand in the text.
+/// The numbers of the parameters in the text.
 fn parameters_in(sql: &str) -> BTreeSet<usize> {
     let number = |text: &str| -> Option<usize> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -71,7 +71,7 @@ fn compare(declared: &[PgTypeInfo], inferred: &PgStatement) -> Found {
     Ok(())
 }
 
-/// Postgres' own message, which names the column and where it stands.
+/// Postgres' message, which names the column and its position.
 fn message(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }

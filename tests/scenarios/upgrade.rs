@@ -1,7 +1,7 @@
 //! A rolling upgrade under load: the schema grows while the previous version serves, new processes
 //! come, old ones go, and no request fails.
 //!
-//! With every test run the previous version is this one, on a schema that grows beyond it.
+//! In an ordinary test run the previous version is this one, on a schema that grows beyond it.
 //! `scripts/upgrade-check.sh` builds a real previous version and names it in the environment.
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! The whole service in this process, with a simulated provider beside it and a clock in hand.
+//! The whole service in this process, with a simulated provider and a fixed clock.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ pub struct Options {
     pub vault_keys: &'static [&'static str],
     /// The section about images.
     pub images: String,
-    /// Whether time stands still.
+    /// Whether the clock is fixed.
     pub fixed_clock: bool,
     /// Clients served at once.
     pub max_connections: usize,

@@ -1,4 +1,5 @@
-//! A store that speaks as much S3 as images need, in memory: put if absent, get, delete, list.
+//! An object store in memory with the part of S3 that images need: put if absent, get, delete and
+//! list.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -15,7 +15,7 @@ use super::proxy::Proxy;
 
 const TEMPLATE: &str = "verdict_template";
 
-/// The server lives as long as the process: it ends by itself when we do.
+/// The server runs as long as this process and stops with it.
 static SERVER: OnceLock<Server> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(1);
 

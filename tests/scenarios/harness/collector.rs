@@ -1,4 +1,4 @@
-//! A collector of traces, as the service's exporter sees it: keeps what it is sent.
+//! A trace collector for the service's exporter: stores all spans that it receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Looking for a person where none may be.
+//! Searches for personal data where none may be.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use private_postgres::Programs;
 /// Everything the simulated provider says about its invented people holds one of these.
 const PERSON: [&str; 6] = ["测试", "00000019", "某省", "公安局", "Signature=", "\\u6d4b"];
 
-/// Neither a person nor one of these secrets stands in the text.
+/// The text contains neither a person nor one of these secrets.
 #[track_caller]
 pub fn assert_no_person(what: &str, text: &str, secrets: &[&str]) {
     if let Some((mark, at)) = person_in(text, secrets) {
@@ -18,7 +18,7 @@ pub fn assert_no_person(what: &str, text: &str, secrets: &[&str]) {
     }
 }
 
-/// The mark of a person, or the secret, that stands in the text, and where.
+/// The mark of a person, or the secret, that the text contains, and where.
 pub fn person_in(text: &str, secrets: &[&str]) -> Option<(String, usize)> {
     let plain = PERSON.iter().chain(secrets).map(|mark| (*mark).to_owned());
     // Nor as bytes in hex, which is how a dump shows a bytea; nor as in URLs; nor in base64.
@@ -54,7 +54,7 @@ fn a_person_is_found_however_it_is_written() {
     assert_eq!(person_in("nobody", &["secret"]), None);
 }
 
-/// The mark of a person, or the secret, that stands in bytes which are no text, like protobuf.
+/// The mark of a person, or the secret, that non-text bytes such as protobuf contain.
 pub fn mark_in_bytes(bytes: &[u8], secrets: &[&str]) -> Option<String> {
     // Text in them stays text; what is not becomes something else, which is no mark.
     person_in(&String::from_utf8_lossy(bytes), secrets).map(|(mark, _)| mark)

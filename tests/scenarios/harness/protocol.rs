@@ -1,5 +1,5 @@
-//! The protocol's steps, as accepting and working processes take them by the store: the one place
-//! where the tests of accept, claim and complete call it, with a clock that stands still.
+//! The steps of the protocol, as accepting and working processes take them: the only place where
+//! tests of accept, claim and complete call the store, with a fixed clock.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,7 +30,7 @@ use verdict::vault::{Key, KeyRing, Vault};
 use verdict::worker::backoff::Backoff;
 use verdict::worker::next_step::{CallOutcome, Schedule, consequence};
 
-/// When every test begins; the database's clock stands here until it is moved.
+/// The start of every test; the database's clock shows this time until a test moves it.
 pub const START: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);
 /// How long an unfinished verification is asked about.
 pub const WINDOW: Duration = Duration::from_mins(40);

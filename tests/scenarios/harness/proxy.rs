@@ -19,7 +19,7 @@ pub const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
 /// message whole do.
 const CHUNK: usize = 64 * 1024;
 
-/// Forwards bytes both ways until told otherwise. Ends, with all its connections, when dropped.
+/// Forwards bytes both ways by default. Ends, with all its connections, when dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -135,8 +135,8 @@ impl Proxy {
         self.trap(needle, Does::Lose)
     }
 
-    /// The next message that holds `needle` arrives so much later, whether or not its sender still
-    /// lives. Resolves when it is on its way.
+    /// Delays the next message that holds `needle`, whether or not its sender is still there.
+    /// Resolves when the message is on its way.
     pub fn hold_message_with(&self, needle: &[u8], by: Duration) -> oneshot::Receiver<()> {
         self.trap(needle, Does::Hold(by))
     }
@@ -178,7 +178,7 @@ impl Shared {
         Some(traps.remove(place))
     }
 
-    /// Waits as long as nothing may pass, and then as long as it is to take.
+    /// Waits until the stall ends, and then for the configured delay.
     async fn passage(&self) {
         let mut rules = self.rules.subscribe();
         let delay = rules.wait_for(|rules| !rules.stall).await.map(|rules| rules.delay);
