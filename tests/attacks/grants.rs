@@ -33,7 +33,7 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "insert on erasures (verification_id)"),
     ("verdict_worker", "update on verifications (reference)"),
     ("verdict_worker", "update on verifications (trace_parent)"),
-    // By the triggers that look for the record of an erasure.
+    // Used by the triggers that check the audit row of an erasure.
     ("verdict_worker", "select on audit"),
     // Links have expired, and newer ones are asked for.
     ("verdict_worker", "update on tasks (asked_again_at)"),
@@ -42,7 +42,7 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on results (verify_status)"),
 ];
 
-/// A process asks for these and goes on without them where its role may not read them.
+/// A process tries these and continues without them if its role may not read them.
 const REFUSED: &[(&str, &str)] =
     &[("verdict_api", "select name, key_id, wrapped from named_keys order by name")];
 

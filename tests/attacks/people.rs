@@ -248,7 +248,7 @@ async fn one_policies_key_alone_cannot_change_the_active_policy() {
     let promoted = call(&anna, "/v1/policies/promote", none.clone()).await;
     assert_eq!((promoted.status, &promoted.json["digest"]), (200, &json!(other)));
 
-    // Taking a scene's own policy away changes what decides as well.
+    // Removing a scene's policy changes decisions too.
     let own = json!({ "biz_type": "test" });
     assert_eq!(call(&anna, &activate, own.clone()).await.status, 204);
     let deactivate = async |key: &str| {

@@ -104,7 +104,7 @@ async fn another_source_reads_and_changes_nothing_in_any_state() {
             let set = format!("update verifications set state = '{state}', closed = {closed}");
             execute(&pool, &format!("{set} where biz_id = '{biz_id}'")).await;
             let before = rows(&pool).await;
-            // By the very id and body of the owner's, by a new message, at once again.
+            // With the owner's message id and body, with a new message, and repeated at once.
             let copied = signed("shop", &id, &body(&biz_id, "x"), app.clock.now());
             assert_other_source(&app.post(copied.clone()).await);
             assert_other_source(&post(&app, "bank", &biz_id).await);
@@ -307,7 +307,7 @@ async fn start_request_names_the_source_of_its_callbacks() {
     let with = |biz_id: &str, source: &str| json!({ "biz_type": "test", "biz_id": biz_id, "source": source });
     let named = start(&app, &with("quit-1", "shop")).await;
     assert_eq!(named.json["verification"]["source"], "shop", "{named:?}");
-    // Nobody takes it by being first.
+    // The first callback does not change the owner.
     assert_other_source(&post(&app, "app", "quit-1").await);
     assert_eq!(post(&app, "shop", "quit-1").await.status, 202);
 

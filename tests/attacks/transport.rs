@@ -263,7 +263,7 @@ fn authority() -> (Issuer<'static, KeyPair>, String) {
     (Issuer::new(params, key), certificate)
 }
 
-/// Waits until the store says that about the server's certificate: a reload takes a moment.
+/// Waits until the store refuses the server's certificate for this reason: a reload takes a moment.
 async fn is_refused_for(database: &Database, why: &str) {
     let store = database.store();
     eventually(why, || async {

@@ -205,9 +205,8 @@ fn ledger_lines(reckoning: &mut Reckoning, ledger: &Ledger) {
     reckoning.zero("answers that are neither 2xx, 409 nor 503", taken(&ledger.odd_answers));
 }
 
-/// Leases, attempts and results, by the log that the harness's trigger kept inside the
-/// transactions: a result is rightly written only by the transaction that ended the lease of its
-/// very attempt.
+/// Leases, attempts and results, by the log that the harness's trigger writes inside the
+/// transactions. Only the transaction that ends the lease of an attempt may write its result.
 async fn fences(reckoning: &mut Reckoning, db: &mut PgConnection) {
     for (what, query) in [
         ("claims", "select count(*) from lease_log where event = 'claimed'"),
@@ -357,7 +356,7 @@ fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
     key.open(SealedAt::ResultBody(ResultId(row.get("id"))), row.get("sealed_body")).ok()
 }
 
-/// The body still says what was understood of it, as far as the evidence comes from the body.
+/// Reading the stored body again gives the same evidence, as far as evidence comes from the body.
 fn read_again(row: &PgRow, body: &[u8]) -> bool {
     let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
     let again = cloudauth::wire::read(http_status, body).outcome.ok().map(|answered| {

@@ -31,7 +31,7 @@ pub struct Service {
     pub config: PathBuf,
     /// Where it accepts now.
     pub http: RwLock<Option<SocketAddr>>,
-    /// Held by whoever does something to the process.
+    /// Locked while a fault is injected into the process.
     pub process: tokio::sync::Mutex<Option<Process>>,
     pub troubles: Arc<Troubles>,
 }
@@ -132,7 +132,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         if let Some(id) = self.child.id() {
             let pid = Pid::from_raw(i32::try_from(id).expect("a pid")).expect("a pid");
-            // Gone already, perhaps: whoever waits for it sees that.
+            // It may have exited already; the code that waits for it notices.
             let _ = kill_process(pid, signal);
         }
     }

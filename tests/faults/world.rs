@@ -343,7 +343,7 @@ impl World {
         }
     }
 
-    /// Waits until this process has a lease in hand, for a little while.
+    /// Waits a little for this process to hold a lease.
     pub async fn until_it_works(&self, service: &Service) {
         if service.role == "api" {
             return;
@@ -367,7 +367,7 @@ impl World {
         }
     }
 
-    /// Takes every lasting fault of the network and the provider away.
+    /// Ends every lasting fault of the network and the provider.
     pub fn heal(&self) {
         self.provider.fail_all(None);
         for service in &self.services {
@@ -392,7 +392,7 @@ pub fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// The way to the database that leads through the proxy and says who comes.
+/// The database URL through the proxy, with the name of the service.
 fn through(url: &str, proxy: &Proxy, service: usize) -> String {
     let mut url = Url::parse(url).expect("a URL");
     url.set_port(Some(proxy.address().port())).expect("a port");
@@ -418,7 +418,7 @@ async fn prepare(server: &Server) -> String {
 }
 
 /// Short leases and backoffs make the run quick. A verification may fail as often as it likes,
-/// because here all that fails is our doing: who is given up is a finding.
+/// because all faults are injected: a dead letter is a finding.
 fn configuration(database: &str, provider: SocketAddr) -> String {
     format!(
         r#"

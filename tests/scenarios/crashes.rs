@@ -190,7 +190,7 @@ async fn slow_completion_is_not_mistaken_for_a_lost_lease() {
     let (database, proxy) = setting.database.behind_proxy().await;
     setting.database = database;
     let process = setting.serve().await;
-    // Several renewals find the lease gone meanwhile: the completion itself has ended it.
+    // Several renewals find no lease, because the completion has already ended it.
     let held = proxy.hold_answer_to(b"\"callbacks_seen\":", Duration::from_millis(1500));
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
     held.await.expect("it is written");
@@ -231,7 +231,7 @@ async fn slow_network_does_not_delay_rows_of_a_killed_worker() {
     .execute(&pool)
     .await
     .unwrap();
-    // The promise is ten seconds at worst. If slow looks delayed the next one, it would take half a
+    // At most ten seconds are promised. If slow scans delayed the next one, it would take half a
     // minute.
     let decided = eventually("its successor has decided it", || is_now("decided"));
     tokio::time::timeout(Duration::from_secs(20), decided).await.expect("in time");

@@ -278,7 +278,7 @@ async fn returning_person_is_not_erased_by_retention() {
         .older_than(cutoff, uuid::Uuid::max(), uuid::Uuid::nil(), 10, 10)
         .await;
     assert_eq!(old.unwrap().old, [told.id]);
-    // A callback that is being accepted while retention goes by.
+    // A callback is being accepted while the retention pass runs.
     let mut accepting = steps.look.begin().await.unwrap();
     sqlx::query("update verifications set updated_at = $1")
         .bind(cutoff)
@@ -484,7 +484,7 @@ async fn audit_verify_detects_rewritten_chain() {
         assert!(code == 1 && error.contains(says), "{says}: {error}");
     }
 
-    // With a head that fits what was left of it, it looks whole; what was written down knows better.
+    // With a forged head a truncated export looks complete; a place stored elsewhere shows the cut.
     let (first, digest) = (lines[0], |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["digest"].as_str().unwrap().to_owned()

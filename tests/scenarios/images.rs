@@ -142,7 +142,7 @@ async fn images_are_sealed_and_need_scope_and_purpose() {
     .unwrap();
     assert_eq!(read, 6);
 
-    // Nobody sees anything in what is kept.
+    // The stored files show nothing.
     let kept = files(folder.path());
     assert_eq!(kept.len(), 4);
     for file in &kept {
@@ -597,7 +597,7 @@ async fn repeated_kills_lose_and_duplicate_no_image() {
     .await;
     let rows: i64 =
         sqlx::query_scalar("select count(*) from images").fetch_one(&pool).await.unwrap();
-    // Where it was killed while it wrote, a piece is left that is no object; it goes with the person.
+    // A kill during a write leaves a partial file that is no object; erasure removes it.
     let objects = files(folder.path());
     let objects = objects.iter().filter(|file| !file.to_string_lossy().contains('#')).count();
     assert_eq!(objects, usize::try_from(rows).unwrap());

@@ -295,7 +295,7 @@ async fn frozen_database_refuses_callbacks_soon_and_loses_none() {
     // The first one finds it out, within database.timeout_seconds.
     let found_out = post(0).await;
     assert!(found_out < Duration::from_secs(8), "{found_out:?}");
-    // Of the others a batch finds out anew; who comes behind it knows at once.
+    // One batch tries again; the callbacks behind it are refused at once.
     let mut took = futures_util::future::join_all((1..19).map(post)).await;
     took.sort();
     assert!(took[0] < Duration::from_secs(2), "{took:?}");

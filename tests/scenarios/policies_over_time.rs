@@ -365,7 +365,7 @@ async fn result_is_stored_even_if_its_decision_is_refused() {
     for n in 0..3 {
         decided(&app, "ill", &format!("9{n}"), "approve").await;
     }
-    // And what was given up is decided once the policy is another one.
+    // The failed verification is decided after the policy has changed.
     assert_eq!(
         send(&app, "POST", &format!("/v1/verifications/{id}/refetch"), "").await.status,
         202
@@ -503,7 +503,7 @@ async fn redecide_skips_new_decisions_and_resumes() {
             .await
             .unwrap();
     assert_eq!(stands, uuid::Uuid::max());
-    // It goes on, to the end: what is done is found to be the same.
+    // It continues to the end; rows that were decided before are unchanged.
     let rest = redecide(first.after, &mut || true).await;
     assert_eq!((rest.stopped, rest.overtaken), (None, 0));
     assert!(rest.same >= new.len() as u64 - 1 && rest.same + rest.new == rest.looked_at);

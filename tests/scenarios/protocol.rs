@@ -337,7 +337,7 @@ async fn open_breaker_allows_one_probe_that_closes_it() {
         )
     };
     trip(false).await.unwrap();
-    // Answers to calls sent before do not push the probe away.
+    // Answers to earlier calls do not delay the probe.
     trip(false).await.unwrap();
     trip(false).await.unwrap();
     let claim = bench.claim_at(1000.0, 100.0, 100).await;
@@ -740,7 +740,7 @@ async fn claim_starts_at_its_horizon_and_returns_the_next() {
     assert!(none.rows.is_empty() && none.claimed_to > rest.claimed_to);
     // A search of all rows finds those that were passed over.
     assert_eq!(bench.claim().await[0].biz_id, "a");
-    // Without budget nobody looked.
+    // Without budget no row was examined.
     bench.accept("d").await;
     bench.store.accounts().pause("a", Duration::from_mins(1)).await.unwrap();
     assert_eq!(bench.claim_at(1000.0, 1.0, 100).await.claimed_to, None);

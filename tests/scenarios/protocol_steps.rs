@@ -438,7 +438,7 @@ async fn renewing_fails_and_is_repeated() {
     let renewed = losing_the_answer(&proxy, &bytes(&token), 1, renew()).await.unwrap();
     assert_eq!(renewed, [answer.id.0], "a repeat is still told that it holds it");
 
-    // Ended, but nobody wanted it meanwhile: still its own.
+    // Expired, but no other worker has claimed the row: renewing works.
     steps.advance(6).await;
     assert_eq!(renew().await.unwrap(), [answer.id.0]);
     steps.advance(5).await;

@@ -106,7 +106,7 @@ async fn later_callback_does_not_undo_a_review() {
         let now = app.get(&format!("/v1/verifications/{id}")).await;
         assert_eq!(now.json["decision"]["outcome"], outcome);
         assert_eq!(app.provider.queries(biz_id), before, "nobody asked again");
-        // A reviewer may, who says why.
+        // A reviewer with a purpose may refetch.
         let refetch = app.client.post(format!("http://{}/v1/verifications/{id}/refetch", app.http));
         let refetch = refetch.bearer_auth(&app.api_key).header("verdict-purpose", "appeal 4711");
         assert_eq!(refetch.send().await.unwrap().status(), 202);

@@ -26,7 +26,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A look into it.
+    /// Opens a pool on this database.
     pub async fn pool(&self) -> PgPool {
         PgPool::connect(&self.url).await.expect("the test database answers")
     }

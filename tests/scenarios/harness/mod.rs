@@ -29,8 +29,8 @@ use std::time::Duration;
 /// For anything to happen that must happen: only a failing test waits this long.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Waits until `look` finds something, looking again every few milliseconds: for what no event
-/// tells, such as another process's log or a row in the database.
+/// Polls `look` every few milliseconds until it returns something: for changes without an event,
+/// such as another process's log or a row in the database.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,

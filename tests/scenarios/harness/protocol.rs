@@ -79,9 +79,9 @@ impl Answer {
     ];
 }
 
-/// A database, a store on it, and a clock in hand.
+/// A database, a store on it, and a fixed clock.
 pub struct Steps {
-    /// A look into it, past whatever lies between store and database.
+    /// A direct pool on the database, past any proxy.
     pub look: PgPool,
     pub store: Store,
     pub ids: Ids,
@@ -105,7 +105,7 @@ impl Steps {
         (Self::with(database, through.store()).await, proxy)
     }
 
-    /// By hand beside a service that works on the same database, where time goes on.
+    /// Steps by hand beside a service on the same database, with a running clock.
     pub async fn beside(database: &Database) -> Self {
         Self::bare(database, database.store()).await
     }
@@ -197,7 +197,7 @@ impl Steps {
         self.claim_as(self.ids.next(START), hands, 1_000_000).await
     }
 
-    /// Claims under this token while the budget allows so many calls at once.
+    /// Claims with this token and this burst of the budget.
     pub async fn claim_as(
         &self,
         token: LeaseToken,
@@ -217,7 +217,7 @@ impl Steps {
         Ok(self.store.claim(&limits, token).await?.rows)
     }
 
-    /// Claims one, where time goes on, for longer than any test takes.
+    /// Claims one row for longer than any test takes, for tests with a running clock.
     pub async fn claim_for_ten_minutes(&self) -> Claimed {
         let claimed = self.claim(1).await.expect("claimed");
         let ten_minutes = Duration::from_mins(10);
@@ -412,7 +412,7 @@ pub async fn assert_done(look: &PgPool, messages: &[&str]) {
     }
 }
 
-/// All that is kept, as text.
+/// All rows, as text.
 pub async fn everything(look: &PgPool) -> HashMap<String, Vec<String>> {
     let mut all = HashMap::new();
     for table in ["verifications", "callbacks", "data_keys", "results", "decisions", "accounts"] {

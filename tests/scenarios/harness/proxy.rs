@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 /// (A long answer begins before the commit, so its first bytes prove nothing.)
 pub const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
 
-/// Read at once. A message that a trap looks for must fit, as those of a driver that writes each
-/// message whole do.
+/// Bytes of one read. A message that a trap matches must fit; our drivers write each message
+/// whole.
 const CHUNK: usize = 64 * 1024;
 
 /// Forwards bytes both ways by default. Ends, with all its connections, when dropped.
@@ -106,8 +106,8 @@ impl Proxy {
         self.shared.forgotten.send_modify(|forgotten| *forgotten += 1);
     }
 
-    /// Whether new connections are reset at once. (The port stays ours, so that nobody else gets
-    /// it meanwhile; a client sees a reset instead of a refusal.)
+    /// Whether new connections are reset at once. The port stays open, so no other process can take
+    /// it; a client sees a reset instead of a refusal.
     pub fn refuse(&self, refuse: bool) {
         self.shared.rules.send_modify(|rules| rules.refuse = refuse);
     }
@@ -147,7 +147,7 @@ impl Proxy {
         self.trap(needle, Does::HoldAnswer(by))
     }
 
-    /// Takes away what [`Self::lose_answer_to`] and its like still wait for.
+    /// Removes all traps that have not been sprung.
     pub fn lose_nothing(&self) {
         self.shared.traps().clear();
     }
