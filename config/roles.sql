@@ -3,7 +3,7 @@
 --
 --   psql "$OWNER_URL" -v ON_ERROR_STOP=1 -f config/roles.sql
 --
--- Then give each kind of process a user of its own, for example
+-- Then create a user for each kind of process, for example
 --
 --   create role verdict_api_1 login password '…' in role verdict_api;
 --   create role verdict_all_1 login password '…' in role verdict_api, verdict_worker;
@@ -27,7 +27,7 @@
 -- `vault` and `migrate` are for the owner. The owner should not be a superuser: an attacker with its
 -- password would then have the whole server.
 
--- Whole or not at all: those who serve meanwhile are never without their rights.
+-- One transaction, so running processes never lose their rights.
 begin;
 
 do $$
