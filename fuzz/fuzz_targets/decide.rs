@@ -10,7 +10,7 @@ use policy::{Policy, decide};
 
 const DEFAULT: &str = include_str!("../../config/policy.toml");
 
-/// What an answer could say, and much that it could not.
+/// Possible answers, and many impossible ones.
 #[derive(Arbitrary, Debug)]
 struct Answer<'a> {
     status: Status,

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use policy::evidence::History;
 use verdict::provider;
 
-// What must hold whatever comes: no panic, no score outside of 0 to 100, no free text in a code.
+// Invariants for any input: no panic, no score outside of 0 to 100, no free text in a code.
 fuzz_target!(|body: &[u8]| {
     match wire::read(200, body).outcome {
         Ok(answered) => {

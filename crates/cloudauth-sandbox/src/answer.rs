@@ -1,4 +1,4 @@
-//! What a question is answered with, before it becomes bytes.
+//! The answer to a call, before it becomes bytes.
 
 use std::time::Duration;
 

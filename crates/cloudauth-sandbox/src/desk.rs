@@ -1,4 +1,4 @@
-//! What a question gets: refused by the gateway's rules, or answered as its `biz_id` scripts.
+//! Handles one call: the gateway's rules refuse it, or its `biz_id` scripts the answer.
 
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ const MAX_BIZ_ID_CHARS: usize = 64;
 const RESULT: &str = "DescribeVerifyResult";
 const TOKEN: &str = "DescribeVerifyToken";
 
-/// What is answered, and how it is called in logs and records.
+/// The answer, and its name in logs and records.
 pub struct Outcome {
     /// `ok`, an error code, or what is done instead of answering.
     pub name: String,
-    /// What goes back.
+    /// The response.
     pub reply: Reply,
     /// How long the script wants it to take.
     pub slow: Duration,
@@ -123,7 +123,7 @@ impl Sandbox {
         Ok(Outcome { name: "ok".to_owned(), reply, slow: Duration::ZERO })
     }
 
-    /// What the scenario's step `n` does with this question.
+    /// Applies the scenario's step `n` to this call.
     fn behave(
         &self,
         question: &Question,

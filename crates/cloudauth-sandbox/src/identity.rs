@@ -20,7 +20,7 @@ pub struct Links {
     pub back: String,
 }
 
-/// Somebody who does not exist.
+/// An invented person.
 struct Identity {
     name: String,
     number: String,

@@ -1,4 +1,4 @@
-//! What the simulated provider remembers between calls. Everything is gone with the process.
+//! The state of the simulated provider between calls, in memory only.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -44,11 +44,11 @@ pub struct Call {
 pub struct Memory {
     /// The secret now in force.
     pub secret: SecretString,
-    /// What everybody gets instead of an answer.
+    /// Replaces every answer.
     pub outage: Option<Behaviour>,
-    /// What everybody gets instead of an image: an HTTP status.
+    /// An HTTP status that replaces every image.
     pub image_outage: Option<u16>,
-    /// What is shown in place of the picture of a kind.
+    /// Replacements for the images of a kind.
     pub images: HashMap<String, Vec<u8>>,
     /// Scenarios set by hand, by `biz_id`.
     pub scenarios: HashMap<String, Scenario>,

@@ -1,11 +1,11 @@
-//! What was asked, read from wherever it was put: query, form body or headers.
+//! The parameters of a call, from the query, the form body or the headers.
 
 use axum::body::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use url::form_urlencoded;
 
-/// Which of the vendor's two signatures a call carries.
+/// The vendor's signature version of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// RPC, HMAC-SHA1 in the parameters.
@@ -65,7 +65,7 @@ impl Question {
         text(&self.headers, name).filter(|value| !value.is_empty())
     }
 
-    /// What it wants done.
+    /// The requested operation.
     pub fn action(&self) -> Option<&str> {
         match self.version {
             Version::V2 => self.param("Action"),

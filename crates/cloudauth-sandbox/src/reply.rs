@@ -12,7 +12,7 @@ use hyper::body::Frame;
 
 use crate::document::Node;
 
-/// What goes back.
+/// The response to a call.
 #[derive(Debug)]
 pub enum Reply {
     /// A JSON or XML document.
@@ -47,7 +47,7 @@ pub enum Reply {
 #[derive(Clone, Copy, Debug)]
 pub struct HangUp;
 
-/// What an edge in front of the service says when it finds nobody behind it.
+/// The page of a gateway whose upstream is unavailable.
 const EDGE_PAGE: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
     <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>Tengine</center>\r\n</body>\r\n</html>\r\n";
 

@@ -1,11 +1,11 @@
-//! What a `biz_id` scripts: the test cards of the simulated provider.
+//! Scenarios that a `biz_id` scripts: the test cards of the simulated provider.
 //!
 //! A `biz_id` is read as dash-separated words, in any case, up to the first word that means
 //! nothing; so anything may be appended to make it unique (`pass-97.5-u123`). An underscore ends
 //! the script for certain (`status-7_20261123-001`). A `biz_id` that scripts nothing is a plain
 //! pass with score 97.53. Progress is counted per (`biz_type`, `biz_id`).
 //!
-//! | `biz_id` begins with | What `DescribeVerifyResult` answers |
+//! | `biz_id` begins with | Answer of `DescribeVerifyResult` |
 //! |---|---|
 //! | `pass` · `pass-88.5` · `pass-noscore` | status 1, score 97.53 · that score · none |
 //! | `status-7` · `status-7-12.5` · `status-42` | that status (any number), score 41.27 · that score |
@@ -21,7 +21,7 @@
 //! | `unfinished-3-then-status-7` · `throttled-2-then-pass` | the first so many times, then the rest; `then` may repeat |
 //! | `status-7-x2-then-pass` | `xN`: that many times, after any of the above; `then` without a number: once |
 //!
-//! A number of times with no `then` is followed by a plain pass; no number means for ever. The
+//! A number of times with no `then` is followed by a plain pass; no number means indefinitely. The
 //! words below may stand before, between or after those above, and shape every answer:
 //!
 //! | Word | Meaning |
@@ -53,11 +53,11 @@ const MAX_SLOW: u64 = 600_000;
 /// Everything one `biz_id` scripts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// What happens, in order; the last step without a number lasts for ever.
+    /// The steps in order; a last step without a number repeats indefinitely.
     pub steps: Vec<Step>,
     /// How the answer is written.
     pub shape: Shape,
-    /// What it says about the person.
+    /// The person's data in the answer.
     pub person: Person,
     /// How long every answer takes.
     pub slow: Duration,
@@ -66,13 +66,13 @@ pub struct Scenario {
 /// One behaviour and how often it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// What is answered.
+    /// The behaviour of this step.
     pub behaviour: Behaviour,
-    /// For so many queries; `None`: for ever.
+    /// For how many queries; `None`: indefinitely.
     pub times: Option<u32>,
 }
 
-/// What one query gets.
+/// The behaviour of one query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Behaviour {
     /// A result with this `VerifyStatus`.
@@ -128,11 +128,11 @@ pub struct Shape {
     pub damage: Option<Damage>,
 }
 
-/// What the answer says about the person.
+/// The person's data in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, one per word")]
 pub struct Person {
-    /// Whose data; by default the `biz_id`'s own.
+    /// The invented person; by default each `biz_id` has one.
     pub identity: Option<String>,
     /// The face wears a mask.
     pub mask: bool,
@@ -268,7 +268,7 @@ impl Scenario {
         scenario
     }
 
-    /// What the query number `n`, counted from 0, gets.
+    /// The behaviour of query number `n`, counted from 0.
     pub fn behaviour_at(&self, n: u32) -> &Behaviour {
         let mut left = n;
         for step in &self.steps {
@@ -300,7 +300,7 @@ impl Reader<'_> {
         self.modifier(&word).or_else(|| self.step(&word)).is_some()
     }
 
-    /// What stands before a `then` without a number happens once.
+    /// A step before `then` without a number happens once.
     fn then(&mut self) -> bool {
         match self.scenario.steps.last_mut() {
             Some(step) => {
@@ -312,7 +312,7 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, word: &str) -> Option<()> {
-        // A second behaviour without `then` is somebody's suffix.
+        // A second behaviour without `then` belongs to a caller's suffix.
         if self.scenario.steps.last().is_some_and(|step| step.times.is_none()) {
             let times = word.strip_prefix('x')?.parse().ok()?;
             self.scenario.steps.last_mut()?.times = Some(times);

@@ -73,7 +73,7 @@ impl Sandbox {
         drop(listener);
         stopping.cancel();
         let all_done = async { while connections.join_next().await.is_some() {} };
-        // Who is slower than that is cut off when the set is dropped.
+        // Dropping the set cuts slower connections.
         let _ = tokio::time::timeout(STOP_TIME, all_done).await;
     }
 }

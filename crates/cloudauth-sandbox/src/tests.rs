@@ -104,7 +104,7 @@ impl Room {
 
     async fn send_raw(&self, bytes: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).await.expect("a connection");
-        // Who hangs up early may reset the connection while we still write or read.
+        // A server that closes early may reset the connection while we still write or read.
         let _ = stream.write_all(bytes).await;
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all).await;

@@ -1,4 +1,4 @@
-//! What the simulated provider logs. Alone in its process, because a subscriber of one test
+//! The log of the simulated provider. Alone in its process, because a subscriber of one test
 //! among many sees only some of the events.
 
 use std::io;

@@ -9,15 +9,15 @@ use time::Date;
 use crate::compare::whole_points;
 use crate::evidence::Evidence;
 
-/// The vendor's table: false accepts per comparison with somebody else's face, at a threshold.
+/// The vendor's table: false accepts per comparison with another person's face, at a threshold.
 /// (`DescribeVerifyResult`, on the scores.)
 const VENDOR: [(f64, f64); 4] = [(60.0, 0.01), (80.0, 0.001), (90.0, 0.000_1), (95.0, 0.000_01)];
 /// Bins of a score when two periods are compared: the usual ten.
 const BINS: usize = 10;
-/// Histograms that are told apart.
+/// The largest number of histograms.
 const MOST_GROUPS: usize = 20_000;
 
-/// How often somebody else's face would pass at a threshold.
+/// How often another person's face would pass at a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FalseAccepts {
@@ -49,7 +49,7 @@ pub fn false_accepts(threshold: f64) -> Option<FalseAccepts> {
     })
 }
 
-/// Which scores a histogram is of.
+/// The scores of one histogram.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Group {
     /// The scene.

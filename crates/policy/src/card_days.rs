@@ -1,5 +1,5 @@
-//! The edges by which the days left on a card are stored: a day and an exact number of days would
-//! be the expiry date of somebody's card.
+//! The edges at which the days left on a card are stored. A date with an exact number of days would
+//! reveal the expiry date of the card.
 
 /// The published edges, in ascending order. No two are closer than a week: an interval of one day
 /// would still be the date.

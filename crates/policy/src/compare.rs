@@ -1,5 +1,4 @@
-//! What changes when another policy decides: old outcomes against new ones, counted in constant
-//! memory.
+//! Comparison of two policies: old outcomes against new ones, counted in constant memory.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +8,9 @@ use time::Date;
 use crate::decision::{Decision, Outcome};
 use crate::evidence::Evidence;
 
-/// Kinds of flip that are told apart; more are counted together.
+/// Kinds of flip that are counted separately; more are counted together.
 const MOST_KINDS: usize = 200;
-/// Days that are told apart; earlier and later ones are counted together at the ends.
+/// Days that are counted separately; earlier and later ones are counted together at the ends.
 const MOST_DAYS: usize = 1500;
 
 /// How two policies compare over many cases.

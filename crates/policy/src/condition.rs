@@ -6,14 +6,14 @@ use crate::decision::{Datum, Observation};
 use crate::evidence::FaceQuality;
 use crate::field::{Field, Reading, Value};
 
-/// What a condition comes to. Unknown is not false: it says that evidence is wanting.
+/// The value of a condition. Unknown is not false: it means that evidence is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// Holds.
     True,
     /// Does not hold.
     False,
-    /// Cannot be told.
+    /// Cannot be evaluated.
     Unknown,
 }
 
@@ -99,7 +99,7 @@ impl Operator {
     }
 }
 
-/// What a value is compared with; of the same kind as its field.
+/// The bound of a comparison; of the same kind as its field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bound {
     /// For flags.
@@ -142,7 +142,7 @@ impl Bound {
 pub(crate) const OPERATORS: [&str; 9] =
     ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
 
-/// What is asked of a field.
+/// The test of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     /// How it compares.
@@ -188,16 +188,14 @@ impl Test {
 /// One comparison of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaf {
-    /// What is looked at.
     pub field: Field,
-    /// What is asked of it.
     pub test: Test,
-    /// What an absent field counts as; unknown where nothing is said.
+    /// The value for an absent field; `None`: unknown.
     pub missing: Option<bool>,
 }
 
 impl Leaf {
-    /// What it comes to for a reading of its field.
+    /// The value for a reading of its field.
     pub fn judge(&self, reading: Reading<'_>) -> Truth {
         match (reading, &self.test) {
             (Reading::Unknowable, _) => Truth::Unknown,
@@ -244,7 +242,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// What it comes to, reading fields through `read`.
+    /// The value with the fields that `read` returns.
     pub fn judge<'a>(&self, read: &impl Fn(Field) -> Reading<'a>) -> Truth {
         match self {
             Self::Leaf(leaf) => leaf.judge(read(leaf.field)),

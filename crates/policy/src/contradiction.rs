@@ -1,5 +1,5 @@
-//! What conditions can never come to: comparisons that no evidence satisfies together, in one rule
-//! or in one rule and the contrary of another.
+//! Contradictions: comparisons that no evidence satisfies together, in one rule, or in one rule and
+//! the negation of another.
 //!
 //! A condition is taken apart into the ways in which it can hold, each a list of comparisons that
 //! hold together (`not` goes into the comparisons, `any` makes ways). For each way every field's
@@ -18,16 +18,16 @@ use crate::field::{Field, Kind, Reading};
 const MOST_WAYS: usize = 256;
 const MOST_COMPARISONS: usize = 4096;
 
-/// What a comparison has to come to.
+/// The required value of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// It holds.
     True,
     /// It does not hold.
     False,
-    /// It does not hold, or cannot be told.
+    /// False or unknown.
     NotTrue,
-    /// It holds, or cannot be told.
+    /// True or unknown.
     NotFalse,
 }
 
@@ -68,9 +68,9 @@ impl Want {
 pub struct Literal<'c> {
     /// The comparison.
     pub leaf: &'c Leaf,
-    /// Which one of its condition it is, from 0.
+    /// Its index in the condition, from 0.
     pub place: usize,
-    /// What it has to come to.
+    /// The required value.
     pub want: Want,
 }
 
@@ -94,7 +94,7 @@ impl Literal<'_> {
 pub struct Conflict {
     /// In words.
     pub message: String,
-    /// Which comparison of the condition is the one too many.
+    /// The index of the comparison that contradicts an earlier one.
     pub place: usize,
 }
 
@@ -244,7 +244,7 @@ fn is_possible(way: &[Literal<'_>], effort: &Effort) -> bool {
     is_possible
 }
 
-/// What is left of every field.
+/// The remaining values of every field.
 struct Known(Vec<Values>);
 
 /// A comparison that is compared with another takes as many steps as it has values, and one.
@@ -341,7 +341,7 @@ impl Known {
     }
 }
 
-/// What is left of a field: it may lack, make no sense, or have one of these values.
+/// The remaining values of a field: it may be absent, malformed, or have one of these values.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "any of the three may be, and each end be open")]
 struct Values {
@@ -353,7 +353,7 @@ struct Values {
     high: f64,
     high_open: bool,
     whole: bool,
-    /// Only these, where that was said.
+    /// If set, only these values.
     only: Option<Vec<Bound>>,
     not: Vec<Bound>,
     /// Steps that narrowing took.
@@ -392,7 +392,7 @@ impl Values {
         self.steps += steps(literal.leaf);
         self.absent &= literal.accepts(Reading::Absent);
         self.unknowable &= literal.accepts(Reading::Unknowable);
-        // What is there is told: it holds or it does not.
+        // A present value makes the comparison true or false, never unknown.
         let holds = literal.want.accepts(Truth::True);
         match &literal.leaf.test {
             Test::Exists(wanted) => self.present &= *wanted == holds,

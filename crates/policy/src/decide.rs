@@ -12,7 +12,7 @@ use crate::rule::Rule;
 /// Judges a piece of evidence. Pure and total: it cannot fail, wait or panic, and the same two
 /// always give the same decision.
 ///
-/// Every rule is evaluated and the strictest outcome wins. What nobody foresaw goes to a person:
+/// Every rule is evaluated and the strictest outcome wins. Unforeseen cases go to a person:
 /// a rule that cannot be judged because evidence is missing, an answer with fields that make no sense,
 /// and evidence that no rule matches.
 pub fn decide(policy: &Policy, evidence: &Evidence) -> Decision {

@@ -1,4 +1,4 @@
-//! What differs between two policy texts, line by line.
+//! The differences between two policy texts, line by line.
 
 use similar::{ChangeTag, TextDiff};
 

@@ -1,10 +1,10 @@
-//! What the provider's answer says about a verification, without the person: the policy's input.
+//! The evidence: the part of a result that a policy may see, without the person.
 
 use serde::{Deserialize, Serialize};
 
 use crate::card_days::highest_edge_reached;
 
-/// What is counted of a verification's past is counted up to this.
+/// The bound of all counts of a verification's past.
 pub const MOST_COUNTED: i64 = 1000;
 
 /// One answer as evidence. Absent stays absent (`None`): never a default, never a guess.
@@ -61,7 +61,7 @@ pub struct Evidence {
     pub damaged_texts: Vec<String>,
 }
 
-/// What Verdict knows about a verification besides the answer. Members as in [`Evidence`].
+/// The evidence that does not come from the answer. Members as in [`Evidence`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// How many times the provider has been asked, this time included.
@@ -84,7 +84,7 @@ impl History {
 }
 
 impl Evidence {
-    /// What it holds besides the answer.
+    /// The part that does not come from the answer.
     pub const fn history(&self) -> History {
         History {
             calls: self.attempts,

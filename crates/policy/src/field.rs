@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::decision::Datum;
 use crate::evidence::{Evidence, FaceQuality, MOST_COUNTED};
 
-/// What a field holds; decides which operators and bounds fit.
+/// The type of a field; it determines the valid operators and bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Yes or no.
@@ -47,7 +47,7 @@ impl From<Value<'_>> for Datum {
     }
 }
 
-/// What reading a field gave.
+/// The result of reading a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading<'a> {
     /// This value.
@@ -78,7 +78,6 @@ macro_rules! fields {
                 }
             }
 
-            /// What it holds.
             pub const fn kind(self) -> Kind {
                 match self {
                     $(Self::$name => Kind::$kind,)*
@@ -189,7 +188,7 @@ impl Field {
         }
     }
 
-    /// What the evidence says.
+    /// The value in this evidence.
     pub fn read(self, evidence: &Evidence) -> Reading<'_> {
         let scores = &evidence.scores;
         match self {

@@ -1,4 +1,4 @@
-//! A comparison as a page of its own: no script, no outside host, the pictures in it.
+//! A comparison as a self-contained page: no script, no external host, embedded charts.
 
 use std::fmt::{self, Write};
 
@@ -14,9 +14,7 @@ const HEIGHT: f64 = 160.0;
 pub struct Flip {
     /// The verification.
     pub verification: String,
-    /// What was decided.
     pub old: Outcome,
-    /// What would be.
     pub new: Outcome,
     /// The reason that weighs most.
     pub reason: String,

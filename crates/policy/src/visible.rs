@@ -5,7 +5,7 @@
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// The braille pattern without a dot: a symbol to Unicode, a blank to everybody else.
+/// The braille pattern without a dot: a symbol by Unicode, a blank on a screen.
 const BRAILLE_BLANK: char = '\u{2800}';
 /// The space of Chinese and Japanese input methods.
 const IDEOGRAPHIC_SPACE: char = '\u{3000}';

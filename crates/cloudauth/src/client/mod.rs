@@ -26,7 +26,7 @@ const TOKEN: &str = "DescribeVerifyToken";
 /// The API's version (2017-09-12 to 2018-09-16 do not have the call).
 const VERSION: &str = "2019-03-07";
 
-/// Which signature is sent.
+/// The signature version of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureVersion {
     /// HMAC-SHA1 over the parameters.
@@ -44,7 +44,7 @@ pub enum Method {
     Get,
 }
 
-/// Which form is asked for. Either is read.
+/// The requested format. The client reads both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The usual one.

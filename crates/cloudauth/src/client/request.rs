@@ -11,7 +11,7 @@ use crate::signing::{canonical_query, v2, v3};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What makes a request unique: the provider refuses one it has seen.
+/// Time and nonce of a request. The provider refuses a pair that it has seen.
 pub(super) struct Stamp {
     pub(super) at: OffsetDateTime,
     pub(super) nonce: String,

@@ -48,7 +48,7 @@ fn client(settings: Settings) -> Client {
     client_with(settings, Secret::Value(SECRET.into()), None)
 }
 
-/// Serves a router on a port of its own and gives its base URL.
+/// Serves a router on a free port and returns its base URL.
 async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

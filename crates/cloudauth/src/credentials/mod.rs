@@ -58,7 +58,7 @@ const FAR_TIMEOUT: Duration = Duration::from_secs(10);
 /// The metadata service of ECS.
 pub const ECS_METADATA: &str = "http://100.100.100.200";
 
-/// What signs requests.
+/// The keys that sign requests.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// Names the key; not a secret.
@@ -120,7 +120,7 @@ pub struct Error {
     tried: Vec<Note>,
 }
 
-/// What one source lacks.
+/// Why one source of the chain has no credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Note {
     source: &'static str,

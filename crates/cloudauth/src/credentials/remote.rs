@@ -23,7 +23,7 @@ const ROLE_SECONDS: &str = "3600";
 const METADATA_TOKEN_SECONDS: &str = "21600";
 const METADATA_ROLES: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// What all three give: STS inside of `Credentials`, the others beside a `Code`.
+/// The response of all three: STS nests it in `Credentials`, the others put it beside a `Code`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Given {

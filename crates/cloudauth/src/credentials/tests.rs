@@ -193,7 +193,7 @@ async fn a_refused_token_is_fetched_anew_but_a_newer_one_is_kept() {
     assert_eq!(chain.get().await.unwrap().access_key_id, "id-2");
 }
 
-/// A folder of its own, removed at the end.
+/// A temporary folder, removed at the end.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -238,7 +238,7 @@ async fn an_oidc_token_is_exchanged_and_read_again_each_time() {
         ));
         assert!(forms[1].contains("OIDCToken=jwt-2&"));
     }
-    // Configured on purpose: its failure does not make us somebody else.
+    // A configured source that fails must not fall back to another identity.
     std::fs::remove_file(&file).unwrap();
     clock.advance(minutes(60));
     let error = chain.get().await.unwrap_err().to_string();

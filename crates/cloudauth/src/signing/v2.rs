@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use super::{canonical_query, percent_encode};
 
-/// What is signed: the method, the path `/` and every parameter, wherever it travels (query or
-/// form body), but for `Signature` itself. The canonical query is encoded a second time.
-/// `method` is the one really used, in upper case.
+/// The signed text: the method, the path `/` and every parameter of query and form body except
+/// `Signature`. The canonical query is encoded a second time. `method` is the request's method, in
+/// upper case.
 pub fn string_to_sign(method: &str, params: &[(String, String)]) -> String {
     let signed: Vec<(String, String)> =
         params.iter().filter(|(name, _)| name != "Signature").cloned().collect();

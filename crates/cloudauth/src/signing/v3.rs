@@ -31,7 +31,7 @@ pub fn canonical_request(
     format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hashed_payload}")
 }
 
-/// What is signed: the algorithm and the hash of the canonical request.
+/// The signed text: the algorithm and the hash of the canonical request.
 pub fn string_to_sign(canonical_request: &str) -> String {
     format!("{ALGORITHM}\n{}", hash(canonical_request.as_bytes()))
 }

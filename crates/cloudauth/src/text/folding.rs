@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// Dots that are written between the parts of a name. NFKC folds only some of them.
 const DOTS: &[char] = &['·', '•', '・', '‧', '⋅', '.', '∙', '●', '᛫', 'ᐧ'];
-/// What services write in place of characters they hide.
+/// Characters that services write in place of hidden ones.
 const MASKS: &[char] = &['*', '＊', '×', '■', '□', '█', '○', '◯', '?', '？', '＃', '#'];
 
 /// The text after NFKC: full-width letters and digits become plain ones.

@@ -38,7 +38,7 @@ pub struct Document<'a> {
     pub root: Json,
     /// Control characters or bytes beyond ASCII stood outside of any string; they were passed over.
     pub stray_bytes: bool,
-    /// What follows the value, without leading and trailing blanks.
+    /// The bytes after the value, without leading and trailing blanks.
     pub rest: &'a [u8],
 }
 

@@ -86,7 +86,7 @@ pub(super) fn is_success(code: &str) -> bool {
     SUCCESS.iter().any(|success| success.eq_ignore_ascii_case(code))
 }
 
-/// What an answer without a `VerifyStatus` means.
+/// The error class of an answer without a `VerifyStatus`.
 pub fn classify(code: Option<&str>, http_status: u16) -> ErrorClass {
     match code {
         Some(code) if !is_success(code) => by_code(code).unwrap_or_else(|| by_status(http_status)),

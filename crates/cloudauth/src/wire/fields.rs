@@ -84,7 +84,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// A score: one number within 0 to 100. `spellings` are the places it may stand in; if several
-/// are filled, they must agree. What is there but is no score is noted under `name`.
+/// are filled, they must agree. A value that is no score is noted under `name`.
 pub(super) fn score(
     malformed: &mut Vec<String>,
     name: &str,
@@ -103,7 +103,7 @@ pub(super) fn score(
     found
 }
 
-/// A yes or no, as such or as `"true"` and `"false"`. What is neither is noted under `name`.
+/// A yes or no, as such or as `"true"` and `"false"`. Any other value is noted under `name`.
 pub(super) fn flag(malformed: &mut Vec<String>, name: &str, node: Option<&Node>) -> Option<bool> {
     let flag = match present(node)? {
         Node::Flag(flag) => Some(*flag),

@@ -146,7 +146,7 @@ impl IdCard {
     }
 }
 
-/// A map in which something is said.
+/// A map with at least one value.
 fn filled(node: Option<&Node>) -> Option<fields::Field<'_>> {
     let object = fields::object(node?)?;
     let filled = match &*object {

@@ -1,4 +1,4 @@
-//! What is wrong with the form of an answer that can be read all the same.
+//! Faults in the form of an answer that is readable all the same.
 //!
 //! Damage to a text that decides nothing is noted where it stands. Damage that could hide or
 //! change what decides is a malformed field, and no policy approves an answer that has one.

@@ -100,7 +100,7 @@ fn xml_lists_cdata_attributes_and_unknown_roots_are_read() {
         <FaceMask>TRUE</FaceMask><IdCardInfo/></Material></x:R>";
     let answered = answered(read(200, body.as_bytes()));
     assert_eq!(answered.verify_status, 7);
-    // An entity of its own is not expanded, so the score is not a number.
+    // An entity that the document declares is not expanded, so the score is not a number.
     assert_eq!((answered.scores.face, answered.malformed), (None, vec!["face".to_owned()]));
     let material = answered.material.unwrap();
     let videos: Vec<&str> = material.video_urls.iter().map(SecretString::expose_secret).collect();

@@ -27,7 +27,7 @@ impl Node {
         }
     }
 
-    /// The same, but for capitals: gateways write `code` where the service writes `Code`.
+    /// The same, ignoring case: gateways write `code` where the service writes `Code`.
     pub(super) fn member_of_any_case(&self, name: &str) -> Option<&Self> {
         let Self::Map(members) = self else { return None };
         members.get(name).or_else(|| {

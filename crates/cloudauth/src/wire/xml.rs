@@ -1,4 +1,4 @@
-//! XML into the tree: elements and text, no attributes, no document types, no entities of its own.
+//! XML into the tree: elements and text, no attributes, no document types, no declared entities.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -59,7 +59,7 @@ fn only_what_could_not_be_judged_is_called_missing() {
     assert_eq!(reason.code, EVIDENCE_MISSING);
     let fields: Vec<&str> = reason.observed.iter().map(|seen| seen.field.as_str()).collect();
     assert_eq!(fields, ["name_matches"]);
-    // What decides without the absent part needs it not.
+    // A rule that decides without the absent part does not need it.
     let decided = either.replace("lt = 10", "gt = 10");
     assert_eq!(code(&decided), Some("extra-reason".to_owned()));
     assert_eq!(code(&either.replace("any", "all")), None);

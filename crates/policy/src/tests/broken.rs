@@ -24,7 +24,7 @@ outcome = "review"
 reasons = ["look"]
 "#;
 
-/// What the loader says once `from` reads `to`.
+/// The loader's findings after replacing `from` by `to`.
 fn complaints(from: &str, to: &str) -> Vec<String> {
     assert_eq!(GOOD.matches(from).count(), 1, "{from:?} must stand in the good policy once");
     let text = GOOD.replace(from, to);
@@ -274,7 +274,7 @@ fn nobody_is_approved_because_evidence_is_absent() {
         );
         broken(SCORE, leaf, &expected);
     }
-    // What absence cannot bring about, or what cannot fail.
+    // Conditions that absence cannot satisfy, or that cannot fail.
     for fine in [
         "{ field = \"lowest_score\", ge = 0, missing = true }",
         "{ field = \"scores_present\", ge = 1 }, { field = \"lowest_score\", ge = 90, missing = true }",
@@ -285,7 +285,7 @@ fn nobody_is_approved_because_evidence_is_absent() {
         let policy = Policy::load(&GOOD.replace(SCORE, fine));
         assert!(policy.is_ok_and(|policy| policy.warnings().is_empty()), "{fine}");
     }
-    // Stored before this was looked at, it decides as before.
+    // A policy stored before this check existed decides as before.
     let old = GOOD.replace(SCORE, "{ field = \"lowest_score\", ge = 90, missing = true }");
     assert!(Policy::load_stored(&old).is_some());
 }
@@ -424,7 +424,7 @@ fn what_the_database_could_not_hold_is_refused() {
         said,
         "error in line 12, rule `others`: `text` must be without control and invisible characters"
     );
-    // Stored before this was looked at.
+    // A policy stored before this check existed.
     assert!(Policy::load_stored(&GOOD.replace(others, &twice(&scene("\"a\\u0000b\"")))).is_some());
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a version before these fields stored.
+/// Evidence as stored by a version before these fields.
 fn old() -> Evidence {
     let mut stored = serde_json::to_value(evidence(1, [Some(97.0), None, None])).unwrap();
     for name in ["callbacks", "answers", "earlier_1d", "earlier_30d"] {

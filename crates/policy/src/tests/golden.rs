@@ -1,4 +1,4 @@
-//! What the default policy makes of every documented status, with every kind of scores.
+//! The decisions of the default policy for every documented status, with every kind of scores.
 
 use super::*;
 use crate::decision::{Datum, Observation};

@@ -1,4 +1,4 @@
-//! What holds for every policy and every piece of evidence.
+//! Properties of every policy and every piece of evidence.
 
 use proptest::prelude::*;
 
@@ -191,7 +191,7 @@ proptest! {
         }
     }
 
-    // What the check lets pass: taking anything away never makes an approving rule match.
+    // For checked policies: removing evidence never makes an approving rule match.
     #[test]
     fn checked_approval_never_rests_on_missing_evidence(
         when in condition(), evidence in any_evidence(),
@@ -219,7 +219,7 @@ proptest! {
         prop_assert_eq!(decide(&policy(rules), &evidence), decide(&policy(shuffled), &evidence));
     }
 
-    // But for the first rule that has anything to say: before it, all goes to review.
+    // Except the first rule of a policy: before it, everything goes to review.
     #[test]
     fn one_more_rule_never_makes_the_outcome_milder(
         rules in rules(0..5), when in condition(), evidence in any_evidence(),
