@@ -15,7 +15,7 @@ use crate::domain::ids::VerificationId;
 use crate::domain::trace::TraceParent;
 use policy::decision::Decision;
 
-/// The target of all spans, and of nothing else: what is exported is told by it.
+/// The target of all spans, and of nothing else: the exporter selects by it.
 pub const TARGET: &str = "verdict_span";
 
 /// One request. `caller` is the span it is part of, if the caller says so.
@@ -43,7 +43,7 @@ pub fn request(
     span
 }
 
-/// What the request came to; `code` is that of the problem, or empty.
+/// Records the response; `code` is the code of the problem, or empty.
 pub fn answered(request: &Span, status: u16, code: &'static str) {
     request.record("http.response.status_code", status);
     if !code.is_empty() {
@@ -108,7 +108,7 @@ pub fn decide(fetch: &Span) -> Span {
     })
 }
 
-/// What was decided. The reasons' codes are those of our own policy.
+/// Records the decision. The codes of reasons come from our own policy.
 pub fn decided(fetch: &Span, decide: &Span, decision: &Decision) {
     if decide.is_disabled() {
         return;
@@ -124,7 +124,7 @@ pub fn write(fetch: &Span) -> Span {
     part(fetch, || tracing::info_span!(target: TARGET, parent: fetch, "write"))
 }
 
-/// What became of the write.
+/// Records the outcome of the write.
 pub fn written(fetch: &Span, written: &'static str) {
     fetch.record("verdict.written", written);
 }
@@ -171,6 +171,6 @@ fn join(span: &Span, parent: Option<TraceParent>) {
         true,
         TraceState::default(),
     );
-    // Refused only for a span that has begun to be somebody's parent: this one is new.
+    // Fails only for a span that already has children; this one is new.
     let _ = span.set_parent(Context::new().with_remote_span_context(context));
 }

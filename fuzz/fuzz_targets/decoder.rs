@@ -6,8 +6,8 @@
 
 use cloudauth::wire;
 use libfuzzer_sys::fuzz_target;
-use time::OffsetDateTime;
 use policy::evidence::History;
+use time::OffsetDateTime;
 use verdict::provider;
 
 // Invariants for any input: no panic, no score outside of 0 to 100, no free text in a code.

@@ -47,10 +47,10 @@ const MEMORY_WAIT: Duration = Duration::from_secs(5);
 const LISTED: usize = 1000;
 /// Put to find out whether there is room: as large as images usually are.
 static PROBE: [u8; 256 * 1024] = [0; 256 * 1024];
-/// What was found out holds for so long.
+/// How long the answer of a probe stays valid.
 const ASKED_ANEW_AFTER: Duration = Duration::from_secs(5);
 
-/// What the store did not do. Its own words may hold paths and keys of requests.
+/// Errors of the store, without its own text, which may hold paths and keys of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArchiveError {
     /// It cannot be used as configured.
@@ -75,7 +75,7 @@ impl ArchiveError {
     }
 }
 
-/// What a put did.
+/// The result of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// Written.
@@ -84,14 +84,13 @@ pub enum Put {
     Already,
 }
 
-/// Which image.
+/// The identity of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageId {
     /// Whose.
     pub verification: VerificationId,
     /// The answer that had the link.
     pub result: ResultId,
-    /// Which of its images.
     pub kind: ImageKind,
 }
 
@@ -247,7 +246,7 @@ impl Archive {
         let folder = self.folder(verification);
         let deleted = self.delete_listed(&folder, |_| true).await?;
         if let Some(root) = &self.root {
-            // What a killed process had begun to write is no object and on no list.
+            // A partial file of a killed process is no object and in no listing.
             match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(ArchiveError::Failed(causes::of_io(&error)));
@@ -295,9 +294,9 @@ impl Archive {
         }
     }
 
-    /// Whether it takes another image now. A store that is full lists and shows what it has, so one
-    /// is put and deleted; always under the same name, so that at most one is ever left. Who asks
-    /// at about the same time gets the same answer.
+    /// Whether the store accepts another image now. A full store still lists and serves, so an
+    /// object is put and deleted, always under the same name: at most one is ever left behind.
+    /// Callers at about the same time share the answer.
     pub async fn takes_more(&self) -> Result<(), ArchiveError> {
         let mut asked = self.asked.lock().await;
         if let Some((at, outcome)) = *asked

@@ -57,9 +57,8 @@ pub enum DownloadError {
     Permanent(&'static str),
 }
 
-/// Looks names up: a function, so that tests can have names of their own.
+/// Resolves names: a function, so that tests can replace it.
 pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
-/// What a lookup answers.
 pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Bytes of images that may be in memory at once, their sealed forms not counted.
@@ -137,8 +136,8 @@ impl Downloader {
     }
 }
 
-/// Gives the connector the addresses of a name that were looked at, and none that was not: between
-/// the look and the connection there is no second lookup.
+/// Gives the connector only addresses that were checked: there is no second lookup between the
+/// check and the connection.
 struct Vetting {
     allowed: AllowedHosts,
     lookup: Lookup,

@@ -1,13 +1,13 @@
-//! What the bytes of an image are, judged by themselves and without decoding: a decoder is a large
-//! surface for whoever made the bytes.
+//! The format of an image, by its bytes alone and without decoding: a decoder is a large attack
+//! surface.
 //!
 //! An image cannot be fetched again, so it is kept however a phone wrote it, and only what is no
 //! image at all is refused. Each format's parts are walked to its end; everything that is not
 //! plainly one image and nothing else is noted as [`Unusual`]. An image with a note is served as a
 //! file to be saved, never shown by a browser.
 //!
-//! What the walk cannot tell: whether the picture's own data decodes, what it shows, and whether
-//! a reader of some other format would make something of it. Every image goes out with its own
+//! The walk cannot know whether the picture's data decodes, what it shows, or whether a reader of
+//! some other format would accept it. Every image goes out with its own
 //! type, `nosniff`, and a policy that runs nothing.
 
 mod boxes;
@@ -17,7 +17,7 @@ mod webp;
 
 use std::collections::BTreeSet;
 
-/// What is taken for an image.
+/// The formats that are accepted as images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `image/jpeg`.
@@ -119,7 +119,7 @@ type Notes = BTreeSet<Unusual>;
 pub struct Recognised {
     /// Its format.
     pub format: Format,
-    /// What is unusual about it; empty for one image and nothing else.
+    /// Empty if the file is one image and nothing else.
     pub unusual: Vec<Unusual>,
 }
 

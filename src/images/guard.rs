@@ -1,4 +1,4 @@
-//! Which links may be followed, and which addresses may be connected to. Pure.
+//! Decides which links may be followed, and which addresses may be connected to. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -10,11 +10,10 @@
 //! | [`s3`] | reaching a store that speaks S3 |
 //! | [`memory_budget`] | how many bytes of images may be in memory at once |
 //!
-//! A link comes from outside, through an answer that a phone had a hand in: whoever can put a link
-//! of their own there would have us ask inside our network for them (SSRF). So a link has to pass
-//! the list of hosts, each address it leads to has to be a public one, the connection is made to
-//! the very address that was looked at, and nothing an answer says (a redirect, a length, a type)
-//! is believed.
+//! A link comes from outside, in an answer that a phone influences. An attacker who can place a
+//! link there could send our requests into our own network (SSRF). So a link must pass the list of
+//! hosts, each of its addresses must be public, the connection goes to exactly the address that was
+//! checked, and nothing in the response (a redirect, a length, a type) is trusted.
 
 pub mod archive;
 pub mod download;

@@ -32,7 +32,6 @@ pub struct S3 {
     pub endpoint: String,
     /// Part of the signature.
     pub region: String,
-    /// What requests are signed with.
     pub credentials: Credentials,
     /// The bucket is in the host's name instead of the path.
     pub virtual_hosted: bool,
@@ -50,7 +49,7 @@ pub enum Credentials {
         /// Its secret.
         secret: SecretString,
     },
-    /// What the environment gives: a web identity, the role of a task, a pod or an instance (AWS).
+    /// From the environment: a web identity, the role of a task, a pod or an instance (AWS).
     Role,
 }
 

@@ -30,8 +30,7 @@ use crate::traces;
 pub struct Settings {
     /// The collector's address, path included.
     pub endpoint: Url,
-    /// Which part of the traces that begin here is recorded. Where a caller has begun one, the
-    /// caller has decided.
+    /// The share of traces that begin here and are recorded. A caller decides about its own traces.
     pub sample: f64,
 }
 
@@ -70,7 +69,7 @@ impl Traces {
             .with_scheduled_delay(EVERY)
             .build();
         let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
-        // Not from the environment: the list of what is told is closed.
+        // Not from the environment: the list of exported attributes is closed.
         let resource = Resource::builder_empty()
             .with_service_name("verdict")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -111,7 +110,7 @@ impl Traces {
     }
 }
 
-/// Made on a thread of its own, because a blocking client cannot be made within a runtime.
+/// Created on a separate thread, because a blocking client cannot be created within a runtime.
 fn client() -> Result<reqwest::blocking::Client, &'static str> {
     let made = std::thread::spawn(|| {
         reqwest::blocking::Client::builder()
@@ -215,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    /// A collector that takes nothing until it is told to.
+    /// A collector that accepts nothing until it is released.
     #[derive(Debug)]
     struct Stuck {
         until: Mutex<Receiver<()>>,

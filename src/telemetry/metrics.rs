@@ -7,9 +7,9 @@ use ::metrics::{describe_counter, describe_gauge, describe_histogram};
 pub enum Kind {
     /// Only grows; begins at 0 with the process.
     Counter,
-    /// What is so now.
+    /// A current value.
     Gauge,
-    /// How often something took how long.
+    /// A distribution of durations.
     Histogram,
 }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::seal::SealError;
 
-/// What every API key starts with, so that scanners find keys that leak.
+/// The prefix of every API key, so that scanners find leaked keys.
 pub const PREFIX: &str = "vk_";
 
 /// A new key: [`PREFIX`] and 43 characters of URL-safe base64 over 32 random bytes.

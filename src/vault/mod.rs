@@ -1,4 +1,4 @@
-//! What keeps and proves secrets: sealing, the key ring, webhook signatures, API keys.
+//! Secrets: sealing, the key ring, webhook signatures, API keys.
 //!
 //! | File | Contents |
 //! |---|---|

@@ -136,7 +136,7 @@ fn is_id(id: &str) -> bool {
 /// A data key as it is kept in the database. Destroying it destroys all it ever sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
-    /// Which key of the ring wrapped it.
+    /// The key of the ring that wrapped it.
     pub key_id: String,
     /// The sealed form of the data key.
     pub bytes: Vec<u8>,
@@ -245,7 +245,7 @@ impl Vault {
     }
 }
 
-/// Whose a wrapped key is: it opens for nobody else.
+/// The owner of a wrapped key, as associated data: the key opens for no other owner.
 enum Whose<'a> {
     Verification(VerificationId),
     Installation(&'a str),

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::locked::Locked;
 use super::seal::SealError;
 
-/// What the text form of a secret starts with.
+/// The prefix of the text form of a secret.
 pub const SECRET_PREFIX: &str = "whsec_";
 /// Shortest and longest key, in bytes (the specification's range for symmetric secrets).
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
@@ -111,7 +111,7 @@ pub enum Refusal {
     /// Too long ago, in the future, or at no time at all.
     #[error("the timestamp is out of tolerance")]
     TimestampOutOfTolerance,
-    /// Well signed and recent, but not in seconds. Only the holder of a secret is told so.
+    /// Well signed and recent, but not in seconds. Only the holder of a secret gets this answer.
     #[error("the timestamp is not in seconds")]
     TimestampNotSeconds,
 }

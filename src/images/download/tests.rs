@@ -1,4 +1,4 @@
-//! Links that lead astray, against a server that says whatever it is told to.
+//! Hostile links, against a scripted server.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::images::format::{Format, Unusual};
 const JPEG: &[u8] = include_bytes!("../../../crates/cloudauth-sandbox/src/pictures/face.jpg");
 const LIMIT: usize = 64 * 1024;
 
-/// Serves these bytes to whoever comes; `endless` goes on with zeros for ever.
+/// Serves these bytes to every client; `endless` continues with zeros.
 async fn server(answer: Vec<u8>, endless: bool) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -203,7 +203,7 @@ async fn the_connection_goes_to_the_address_that_was_looked_at() {
     let link = format!("http://localhost:{port}/face.jpg").into();
     assert!(downloader.fetch(&link).await.is_ok());
     assert_eq!((asked.load(Ordering::SeqCst), came.load(Ordering::SeqCst)), (1, 1));
-    // And the next time it is looked at anew.
+    // The next download checks the address again.
     assert_eq!(
         downloader.fetch(&link).await.map(|_| ()),
         Err(DownloadError::Permanent("refused-address"))

@@ -4,7 +4,7 @@ use super::{Notes, Unusual, note_active_content};
 
 pub(super) const START: &[u8] = b"\xff\xd8\xff";
 
-/// What follows the end marker; `None`: there is no picture.
+/// The bytes after the end marker; `None`: there is no picture.
 pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
     let mut rest = &bytes[2..];
     let (mut frames, mut scans) = (0, 0);
@@ -20,7 +20,7 @@ pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
             break after;
         }
         let Some((content, behind)) = segment(marker, after) else {
-            // Decoders go on with the next marker as well.
+            // Decoders also continue at the next marker.
             notes.insert(Unusual::Damaged);
             rest = after;
             continue;

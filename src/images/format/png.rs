@@ -4,7 +4,7 @@ use super::{Notes, Unusual, length_at, note_active_content};
 
 pub(super) const START: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// What follows the last chunk; `None`: there is no picture.
+/// The bytes after the last chunk; `None`: there is no picture.
 pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
     let mut rest = &bytes[START.len()..];
     let mut before: Option<&[u8]> = None;

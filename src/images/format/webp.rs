@@ -2,7 +2,7 @@
 
 use super::{Notes, Unusual, length_at, note_active_content};
 
-/// What follows the RIFF file; `None`: there is no picture.
+/// The bytes after the RIFF file; `None`: there is no picture.
 pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
     let told = length_at(bytes, 4, u32::from_le_bytes)?.checked_add(8)?;
     if told > bytes.len() {
