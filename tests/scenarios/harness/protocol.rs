@@ -452,7 +452,7 @@ pub fn sealed_body(claimed: &Claimed) -> Vec<u8> {
     format!("sealed: {} {}", claimed.id, claimed.lease_token).into_bytes()
 }
 
-/// Who a claim was made for: what a lease is held with.
+/// The ids and fencing tokens of claimed rows.
 pub fn held(claimed: &[Claimed]) -> Vec<LeaseKey> {
     claimed.iter().map(Claimed::lease).collect()
 }
