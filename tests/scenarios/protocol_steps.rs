@@ -446,7 +446,11 @@ async fn renewing_fails_and_is_repeated() {
     let lease = holder(&steps.look, answer.id).await;
     steps.advance(1).await;
     assert!(renew().await.unwrap().is_empty(), "another worker holds it");
-    assert_eq!(holder(&steps.look, answer.id).await, lease, "and is not extended for the former one");
+    assert_eq!(
+        holder(&steps.look, answer.id).await,
+        lease,
+        "and is not extended for the former one"
+    );
     let written = steps.complete(&[steps.answered(&successor[0], Answer::Passed)]).await;
     assert_eq!(written.unwrap(), [Written::Committed]);
     let renewed = steps.store.leases().renew(&claims::LEASED, &held(&successor), LEASE).await;
