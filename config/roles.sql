@@ -196,6 +196,13 @@ grant insert (decision_id, verification_id, policy_digest, active_digest, active
 grant select, update (state, after, comparison, updated_at, looked_at) on backtests
     to verdict_worker;
 
+-- The event log. Triggers and functions write it, with their owner's rights.
+grant select on events, event_weeks, event_log, event_epochs
+    to verdict_api, verdict_worker, verdict_reader;
+grant select on event_notes to verdict_reader;
+grant execute on function verdict_number_events(integer, date), verdict_drop_events(date, bigint)
+    to verdict_worker;
+
 -- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no
 -- transaction that waits for anything, and no statement that takes a minute. Settings of a role do
 -- not pass to its members, so each user has them.

@@ -12,6 +12,7 @@ pub mod callback;
 pub mod clock;
 pub mod decision;
 pub mod erasure;
+pub mod event;
 pub mod field_error;
 pub mod ids;
 pub mod image;

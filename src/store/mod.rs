@@ -19,6 +19,7 @@ pub mod archiving;
 pub mod audit;
 pub mod backtests;
 pub mod erasure;
+pub mod events;
 pub mod history;
 pub mod hot;
 pub mod images;
@@ -56,6 +57,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         audit::STATEMENTS,
         backtests::STATEMENTS,
         erasure::STATEMENTS,
+        events::STATEMENTS,
         history::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,

@@ -27,6 +27,7 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(2);
 const MAX_AGE: Duration = Duration::from_mins(30);
 const DUE: &str = "verdict_due";
 const SETTLED: &str = "verdict_settled";
+const EVENTS: &str = "verdict_events";
 
 /// Clones share everything.
 #[derive(Clone, Debug)]
@@ -38,9 +39,11 @@ struct Inner {
     task: Notify,
     backtest: Notify,
     settled: watch::Sender<u64>,
+    events: watch::Sender<u64>,
     tell: Notify,
     tell_due: AtomicBool,
     tell_settled: AtomicBool,
+    tell_events: AtomicBool,
 }
 
 impl Default for Signals {
@@ -50,9 +53,11 @@ impl Default for Signals {
             task: Notify::new(),
             backtest: Notify::new(),
             settled: watch::Sender::new(0),
+            events: watch::Sender::new(0),
             tell: Notify::new(),
             tell_due: AtomicBool::new(false),
             tell_settled: AtomicBool::new(false),
+            tell_events: AtomicBool::new(false),
         }))
     }
 }
@@ -87,9 +92,21 @@ impl Signals {
 
     /// A verification has changed its state, committed.
     pub fn something_settled(&self) {
-        self.0.settled.send_modify(|n| *n = n.wrapping_add(1));
+        advance(&self.0.settled);
         self.0.tell_settled.store(true, Ordering::Release);
         self.0.tell.notify_one();
+    }
+
+    /// The event log has grown, committed.
+    pub fn events_logged(&self) {
+        advance(&self.0.events);
+        self.0.tell_events.store(true, Ordering::Release);
+        self.0.tell.notify_one();
+    }
+
+    /// Changes whenever the event log has grown.
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.0.events.subscribe()
     }
 
     /// Waits for due work. A signal sent while nobody waits is not lost.
@@ -116,8 +133,10 @@ impl Signals {
             self.0.tell.notified().await;
             let due = self.0.tell_due.swap(false, Ordering::AcqRel);
             let settled = self.0.tell_settled.swap(false, Ordering::AcqRel);
+            let events = self.0.tell_events.swap(false, Ordering::AcqRel);
+            let channels = [(due, DUE), (settled, SETTLED), (events, EVENTS)];
             let channels: Vec<&str> =
-                [due.then_some(DUE), settled.then_some(SETTLED)].into_iter().flatten().collect();
+                channels.into_iter().filter_map(|(told, name)| told.then_some(name)).collect();
             if !channels.is_empty() {
                 // A hint needs no fsync. Not sent again if it fails: others poll.
                 let sent = store.once(async { tell(&channels).execute(&store.pool).await });
@@ -147,14 +166,15 @@ impl Signals {
             .connect_lazy_with(store.connect_options().clone());
         let began = Instant::now();
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all([DUE, SETTLED]).await?;
+        listener.listen_all([DUE, SETTLED, EVENTS]).await?;
         self.something_may_have_been_missed();
         let mut next = began + HEARTBEAT;
         loop {
             let received = tokio::time::timeout_at(next.into(), listener.try_recv()).await;
             match received {
                 Ok(Ok(Some(notice))) if notice.channel() == DUE => self.0.due.notify_one(),
-                Ok(Ok(Some(_))) => self.0.settled.send_modify(|n| *n = n.wrapping_add(1)),
+                Ok(Ok(Some(notice))) if notice.channel() == EVENTS => advance(&self.0.events),
+                Ok(Ok(Some(_))) => advance(&self.0.settled),
                 // `None`: the connection broke.
                 Ok(Ok(None)) => self.something_may_have_been_missed(),
                 Ok(Err(error)) => return Err(error.into()),
@@ -172,8 +192,13 @@ impl Signals {
 
     fn something_may_have_been_missed(&self) {
         self.0.due.notify_one();
-        self.0.settled.send_modify(|n| *n = n.wrapping_add(1));
+        advance(&self.0.settled);
+        advance(&self.0.events);
     }
+}
+
+fn advance(count: &watch::Sender<u64>) {
+    count.send_modify(|n| *n = n.wrapping_add(1));
 }
 
 statements! {

@@ -145,6 +145,7 @@ pub const METRICS: &[Metric] = &[
         "Decisions, or shadow decisions, that the database refused for their data: the result is stored, and without a decision the verification is failed",
     ),
     counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
+    counter("verdict_events_logged_total", &[], "Events that this process has numbered"),
     counter(
         "verdict_decision_reasons_total",
         &["code", "outcome"],

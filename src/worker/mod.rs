@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: `context` (settings and connections), `backoff`; `next_step`,
 //! `breaker` and `leases`; `fetch` with its parts, `tasks` and `archiving`; `claim_loop` and what it
-//! claims; `run` on top.
+//! claims; `number_events`; `run` on top.
 
 mod archiving;
 pub mod backoff;
@@ -23,6 +23,7 @@ pub mod leases;
 pub mod links;
 pub mod material;
 pub mod next_step;
+mod number_events;
 mod persist;
 mod report;
 mod retention;

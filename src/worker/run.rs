@@ -35,6 +35,7 @@ impl Worker {
             () = worker.find_expiring_leases(&expiring) => {}
             () = worker.keep_up(&leases) => {}
             () = worker.watch() => {}
+            () = worker.number_events() => {}
             () = worker.policies.follow(&worker.store, &worker.ids) => {}
         }
         tracker.close();

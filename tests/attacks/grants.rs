@@ -37,6 +37,17 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on audit"),
     // Links have expired, and newer ones are asked for.
     ("verdict_worker", "update on tasks (asked_again_at)"),
+    // Reading the event log: the feed and deliveries.
+    ("verdict_api", "select on events"),
+    ("verdict_api", "select on event_epochs"),
+    ("verdict_api", "select on event_log"),
+    ("verdict_api", "select on event_weeks"),
+    ("verdict_worker", "select on events"),
+    ("verdict_worker", "select on event_epochs"),
+    ("verdict_worker", "select on event_log"),
+    ("verdict_worker", "select on event_weeks"),
+    // Weeks of the event log whose time of retention is over.
+    ("verdict_worker", "execute on verdict_drop_events"),
     // Whether newer links came after the provider was asked for them.
     ("verdict_worker", "select on results (attempt)"),
     ("verdict_worker", "select on results (verify_status)"),

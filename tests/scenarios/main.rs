@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod event_log;
 mod fetching;
 mod guarding;
 mod images;

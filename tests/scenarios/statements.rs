@@ -106,6 +106,9 @@ fn value_of(statement: &str, column: &str, kind: &str) -> String {
         "attempts": 1, "malformed": []}"#;
     match (column, kind) {
         ("kind", "TEXT") if statement == "backtests::claim" => "'backtest'".to_owned(),
+        ("kind", "TEXT") if statement.starts_with("events::") => {
+            "'verification.decided'".to_owned()
+        }
         ("kind", "TEXT") => "'archive'".to_owned(),
         ("state", "TEXT") => "'decided'".to_owned(),
         ("outcome", "TEXT") => "'approve'".to_owned(),

@@ -1,0 +1,257 @@
+-- The event log: every decision and every other change that callers are told of, numbered without
+-- gaps, in the order of each verification's history.
+--
+-- A decision is its own event: it gets the id of its transaction and nothing else is written with
+-- it. Other events are noted by triggers, so binaries that do not know of them are told of as well.
+-- One function numbers what has been committed: it compares its snapshot with the one that it saw
+-- before. So a transaction that commits late is neither skipped, nor does it hold others up.
+
+lock table verifications, decisions, policy_activations in share row exclusive mode;
+
+alter table decisions add column xid xid8;
+-- In two steps: earlier decisions have none, and the table is not written anew.
+alter table decisions alter column xid set default pg_current_xact_id();
+comment on column decisions.xid is 'The transaction that wrote it: whether its event can be numbered; null: from before there were events';
+
+create table event_notes (
+    position        bigint      primary key default nextval('decisions_position_seq'),
+    xid             xid8        not null default pg_current_xact_id(),
+    id              uuid        not null default gen_random_uuid(),
+    kind            text        not null,
+    verification_id uuid,
+    decision_id     uuid,
+    at              timestamptz not null,
+    details         jsonb
+);
+create index event_notes_xid on event_notes (xid);
+create index event_notes_of on event_notes (verification_id, position) where verification_id is not null;
+comment on table event_notes is 'Events that are not decisions, written by triggers in the transaction of the change; append-only';
+comment on column event_notes.position is 'Order of writing, of the sequence that decisions use: within one verification the history''s true order';
+comment on column event_notes.xid is 'The transaction that wrote it: whether it can be numbered';
+comment on column event_notes.id is 'Names the event for callers';
+comment on column event_notes.kind is 'verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled';
+comment on column event_notes.verification_id is 'Of verification.*: which';
+comment on column event_notes.decision_id is 'Of verification.*: its current decision then';
+comment on column event_notes.at is 'When it happened';
+comment on column event_notes.details is 'Of other events: what their body says';
+create trigger event_notes_append_only before update on event_notes
+    for each row execute function verdict_append_only();
+
+create table events (
+    logged_on             date        not null,
+    number                bigint      not null,
+    kind                  text        not null,
+    verification_id       uuid,
+    verification_sequence integer,
+    decision_id           uuid,
+    with_reference        boolean     not null,
+    at                    timestamptz not null,
+    id                    uuid,
+    details               jsonb,
+    primary key (logged_on, number)
+) partition by range (logged_on);
+create index events_of on events (verification_id) where verification_id is not null;
+create index events_by_id on events (id) where id is not null;
+comment on table events is 'The event log: one row per event, by week; append-only. What a body says beside this is read from verifications and decisions, which do not change';
+comment on column events.logged_on is 'The day of numbering, never earlier than that of the event before';
+comment on column events.number is 'From 1, without gaps, over all epochs';
+comment on column events.kind is 'verification.decided, or as in event_notes';
+comment on column events.verification_id is 'Of verification.*: which';
+comment on column events.verification_sequence is 'From 1, without gaps, within the verification';
+comment on column events.decision_id is 'The decision that it tells of, or that was the current one';
+comment on column events.with_reference is 'The verification had its reference when the event was numbered: so a reference that comes later does not change the body';
+comment on column events.at is 'When it happened';
+comment on column events.id is 'Names the event for callers; null: the decision''s id does';
+comment on column events.details is 'Of other events than verification.*: what their body says';
+
+create table event_weeks (
+    starts       date   primary key,
+    first_number bigint not null unique
+);
+comment on table event_weeks is 'Which numbers stand in which partition of the event log';
+comment on column event_weeks.starts is 'The first day of the partition, a Monday';
+comment on column event_weeks.first_number is 'Its first event';
+
+create table event_log (
+    whole     boolean     primary key default true check (whole),
+    number    bigint      not null default 0,
+    oldest    bigint      not null default 1,
+    logged_on date        not null default '-infinity',
+    seen      pg_snapshot not null default pg_current_snapshot(),
+    target    pg_snapshot,
+    done      bigint      not null default 0
+) with (fillfactor = 10);
+comment on table event_log is 'How far the event log has come: one row, locked by whoever numbers';
+comment on column event_log.whole is 'There is one row';
+comment on column event_log.number is 'The newest event';
+comment on column event_log.oldest is 'The oldest event that is kept';
+comment on column event_log.logged_on is 'The day of the newest event';
+comment on column event_log.seen is 'Everything visible in this snapshot is numbered';
+comment on column event_log.target is 'While a backlog is numbered in several batches: the snapshot that they go up to';
+comment on column event_log.done is 'And the position up to which they have come';
+insert into event_log default values;
+
+create table event_epochs (
+    epoch    uuid        primary key,
+    after    bigint      not null unique,
+    began_at timestamptz not null
+);
+comment on table event_epochs is 'Callers see numbers that begin with 1 in each epoch: a database that was restored lacks events that they had, and gives its numbers once more';
+comment on column event_epochs.epoch is 'Names the epoch';
+comment on column event_epochs.after is 'Its events are those after this number';
+comment on column event_epochs.began_at is 'When it began';
+insert into event_epochs values (gen_random_uuid(), 0, now());
+
+-- With their owner's rights, so that no role can write an event that did not happen. No name may be
+-- looked up where somebody else can put an object: pg_temp comes last.
+do $migration$
+begin
+    execute format($create$
+        create function %1$I.verdict_note_verification() returns trigger
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        begin
+            insert into event_notes (kind, verification_id, decision_id, at)
+            values ('verification.' || new.state, new.id, new.decision_id, new.updated_at);
+            return null;
+        end $body$;
+        create function %1$I.verdict_note_activation() returns trigger
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        begin
+            if new.kind = 'active' then
+                insert into event_notes (kind, at, details)
+                values ('policy.activated', new.activated_at, jsonb_build_object(
+                    'policy', new.digest, 'biz_type', nullif(new.biz_type, ''),
+                    'actor', new.activated_by));
+            end if;
+            return null;
+        end $body$;
+        create function %1$I.verdict_event_week(day date) returns date
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            starts date := date_trunc('week', day)::date;
+            week text := 'events_' || to_char(day, 'IYYY"w"IW');
+        begin
+            if to_regclass(week) is not null then
+                return starts;
+            end if;
+            -- Made beside the log and then attached: that waits for no reader.
+            execute format('create table %1$I.%%I (like events including all)', week);
+            execute format('comment on table %%I is %%L', week, 'One week of the event log');
+            execute format('alter table events attach partition %%I for values from (%%L) to (%%L)',
+                week, starts, starts + 7);
+            return starts;
+        end $body$;
+        create function %1$I.verdict_number_events(most integer, today date) returns integer
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            log event_log%%rowtype;
+            upto pg_snapshot;
+            last bigint;
+            given integer;
+        begin
+            select * into log from event_log;
+            if log.target is null
+                and not exists (select from decisions where xid >= pg_snapshot_xmax(log.seen))
+                and not exists (select from event_notes where xid >= pg_snapshot_xmax(log.seen))
+                and not exists (select from decisions
+                    where xid = any (array(select pg_snapshot_xip(log.seen))))
+                and not exists (select from event_notes
+                    where xid = any (array(select pg_snapshot_xip(log.seen))))
+            then
+                return 0;
+            end if;
+            -- One at a time. Each statement from here on sees what was committed before it began.
+            select * into log from event_log for update skip locked;
+            if not found then
+                return 0;
+            end if;
+            today := greatest(today, log.logged_on);
+            perform verdict_event_week(today), verdict_event_week(today + 7);
+            select coalesce(log.target, pg_current_snapshot()) into upto;
+            with unnumbered as (
+                select position, 'verification.decided' as kind, verification_id, id as decision_id,
+                    decided_at as at, null::uuid as id, null::jsonb as details
+                from decisions where xid >= pg_snapshot_xmax(log.seen)
+                    and position > log.done and pg_visible_in_snapshot(xid, upto)
+                union all
+                select position, 'verification.decided', verification_id, id, decided_at, null, null
+                from decisions where xid = any (array(select pg_snapshot_xip(log.seen)))
+                    and position > log.done and pg_visible_in_snapshot(xid, upto)
+                union all
+                select position, kind, verification_id, decision_id, at, id, details
+                from event_notes where (xid >= pg_snapshot_xmax(log.seen)
+                        or xid = any (array(select pg_snapshot_xip(log.seen))))
+                    and position > log.done and pg_visible_in_snapshot(xid, upto)
+                order by position limit most
+            ), numbered as (
+                insert into events (logged_on, number, kind, verification_id, verification_sequence,
+                    decision_id, with_reference, at, id, details)
+                select today, log.number + row_number() over (order by u.position), u.kind,
+                    u.verification_id, case when u.verification_id is not null then 1
+                        + (select count(*) from decisions d
+                            where d.verification_id = u.verification_id
+                                and d.position < u.position and d.xid is not null)
+                        + (select count(*) from event_notes n
+                            where n.verification_id = u.verification_id
+                                and n.position < u.position) end,
+                    u.decision_id,
+                    coalesce((select v.reference is not null from verifications v
+                        where v.id = u.verification_id), false),
+                    u.at, u.id, u.details
+                from unnumbered u
+            )
+            select count(*), max(position) into given, last from unnumbered;
+            if given > 0 then
+                insert into event_weeks values (date_trunc('week', today)::date, log.number + 1)
+                on conflict (starts) do nothing;
+            end if;
+            update event_log set number = log.number + given, logged_on = today,
+                seen = case when given = most then log.seen else upto end,
+                target = case when given = most then upto end,
+                done = case when given = most then last else 0 end;
+            return given;
+        end $body$;
+        create function %1$I.verdict_drop_events(before date, up_to bigint) returns bigint
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            log event_log%%rowtype;
+            week record;
+        begin
+            -- A long reader must not have everybody wait behind this.
+            set local lock_timeout = '1s';
+            select * into log from event_log for update;
+            for week in
+                select * from (
+                    select starts, first_number,
+                        lead(first_number) over (order by starts) as next_number
+                    from event_weeks) w
+                where w.next_number is not null and w.next_number - 1 <= up_to
+                    and w.starts + 7 <= before
+                order by starts
+            loop
+                execute format('drop table if exists %%I', 'events_' || to_char(week.starts, 'IYYY"w"IW'));
+                delete from event_weeks where starts = week.starts;
+                log.oldest := week.next_number;
+            end loop;
+            update event_log set oldest = log.oldest where oldest <> log.oldest;
+            return log.oldest;
+        end $body$; $create$, current_schema());
+end $migration$;
+comment on function verdict_note_verification() is 'Notes that a verification failed, expired or was erased, for the event log';
+comment on function verdict_note_activation() is 'Notes that a policy was activated, for the event log';
+comment on function verdict_event_week(date) is 'Makes the partition of the event log for the week of this day';
+comment on function verdict_number_events(integer, date) is 'Numbers at most so many committed events; answers how many, 0 also while somebody else does it';
+comment on function verdict_drop_events(date, bigint) is 'Drops the weeks of the event log that ended before this day and have no event after this number; answers the oldest event that is left';
+
+revoke all on function verdict_note_verification(), verdict_note_activation(),
+    verdict_event_week(date), verdict_number_events(integer, date),
+    verdict_drop_events(date, bigint) from public;
+
+create trigger verifications_event after update of state on verifications
+    for each row when (new.state <> old.state and new.state in ('failed', 'expired', 'erased'))
+    execute function verdict_note_verification();
+create trigger policy_activations_event after insert on policy_activations
+    for each row execute function verdict_note_activation();
+
+-- Serves binaries whose newest migration is 20261124000003 or later.
+update schema_floor set oldest_served = 20261124000003, said_by = 20261127000001;

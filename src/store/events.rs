@@ -1,0 +1,293 @@
+//! The event log: numbering what was committed, reading it in order, epochs.
+//!
+//! Who writes events: nobody. A decision is one, and triggers note the others. The function
+//! `verdict_number_events` (`migrations/20261127000001_events.sql`) gives the numbers, one process
+//! at a time, in one statement: a process that is frozen or killed meanwhile holds nothing up.
+
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{FromRow, Row};
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use super::audit::AuditContext;
+use super::statements::statements;
+use super::verifications::decision_of;
+use super::{Error, Result, Store};
+use crate::domain::callback::{BizId, BizType};
+use crate::domain::event::{About, Event, EventId, EventKind, OfDecision, OfVerification};
+use crate::domain::ids::VerificationId;
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `None`: of every kind.
+    pub kinds: Option<Vec<EventKind>>,
+    /// `None`: of every scene, and those that belong to none.
+    pub scenes: Option<Vec<String>>,
+}
+
+/// A part of the log.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Those that the filter lets through, in order.
+    pub events: Vec<Event>,
+    /// The number up to which the log was examined.
+    pub examined: i64,
+    /// The newest number.
+    pub head: i64,
+    /// The oldest number that is kept; one more than `head` where there is none.
+    pub oldest: i64,
+}
+
+/// What callers count from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+pub struct Epoch {
+    pub epoch: Uuid,
+    /// Its events are those after this number.
+    pub after: i64,
+}
+
+/// The event log.
+#[derive(Clone, Copy, Debug)]
+pub struct Events<'a>(&'a Store);
+
+impl Store {
+    /// The event log.
+    pub fn events(&self) -> Events<'_> {
+        Events(self)
+    }
+}
+
+impl Events<'_> {
+    /// Numbers at most so many committed events; answers how many. If it is `most`, there are more.
+    /// 0 also while another process does it.
+    pub async fn number_step(self, most: i32, today: Date) -> Result<i32> {
+        // Never repeats a number: the whole step happens or does not.
+        self.0.run(|| number(most, today).fetch_one(&self.0.pool)).await
+    }
+
+    /// At most `limit` events after this number, of at most `examined` that are looked at.
+    pub async fn after(
+        self,
+        number: i64,
+        examined: i64,
+        limit: i64,
+        filter: &Filter,
+    ) -> Result<Page> {
+        let (head, oldest) = self.ends().await?;
+        let last = head.min(number.saturating_add(examined));
+        let kinds: Option<Vec<&str>> =
+            filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
+        let rows = self
+            .0
+            .run(|| {
+                find_after(number, last, kinds.as_deref(), filter.scenes.as_deref(), limit)
+                    .fetch_all(&self.0.pool)
+            })
+            .await?;
+        let events: Vec<Event> = rows.iter().map(event).collect::<Result<_>>()?;
+        let full = i64::try_from(events.len()).is_ok_and(|found| found >= limit);
+        let examined = events.last().filter(|_| full).map_or(last, |event| event.number);
+        Ok(Page { events, examined: examined.max(number), head, oldest })
+    }
+
+    /// Newest and oldest number.
+    pub async fn ends(self) -> Result<(i64, i64)> {
+        self.0.run(|| find_ends().fetch_one(&self.0.pool)).await
+    }
+
+    pub async fn find(self, id: EventId) -> Result<Option<Event>> {
+        let row = self.0.run(|| find(id.0).fetch_optional(&self.0.pool)).await?;
+        row.as_ref().map(event).transpose()
+    }
+
+    /// Those of these numbers that are kept, in order.
+    pub async fn by_numbers(self, numbers: &[i64]) -> Result<Vec<Event>> {
+        let rows = self.0.run(|| find_numbers(numbers).fetch_all(&self.0.pool)).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// All events of one verification that are kept, in order.
+    pub async fn of_verification(self, id: VerificationId) -> Result<Vec<Event>> {
+        let rows = self.0.run(|| find_of(id.0).fetch_all(&self.0.pool)).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Numbers of the first and last event that happened from `since` until before `until`.
+    pub async fn numbers_between(
+        self,
+        since: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Option<(i64, i64)>> {
+        let (first, last): (Option<i64>, Option<i64>) =
+            self.0.run(|| find_between(since, until).fetch_one(&self.0.pool)).await?;
+        Ok(first.zip(last))
+    }
+
+    /// The present epoch.
+    pub async fn epoch(self) -> Result<Epoch> {
+        self.0.run(|| find_epoch().fetch_one(&self.0.pool)).await
+    }
+
+    /// Begins another epoch after the newest event.
+    pub async fn begin_epoch(self, epoch: Uuid, doing: &AuditContext) -> Result<Epoch> {
+        let (at, actor) = (doing.at, &doing.actor);
+        self.0
+            .run(|| begin_epoch(epoch, at, actor, doing.purpose.as_deref()).fetch_one(&self.0.pool))
+            .await
+    }
+
+    /// Drops the weeks that ended before this day and have no event after this number; answers the
+    /// oldest number that is left.
+    pub async fn drop_weeks(self, before: Date, up_to: i64) -> Result<i64> {
+        self.0.run(|| drop_weeks(before, up_to).fetch_one(&self.0.pool)).await
+    }
+}
+
+/// What the trigger of `policy_activations` notes.
+#[derive(serde::Deserialize)]
+struct PolicyDetails {
+    policy: Option<String>,
+    biz_type: Option<String>,
+    actor: String,
+}
+
+/// What the trigger of `webhook_endpoints` notes.
+#[derive(serde::Deserialize)]
+struct EndpointDetails {
+    endpoint_id: Uuid,
+    since: Option<String>,
+    last_status: Option<u16>,
+}
+
+fn event(row: &PgRow) -> Result<Event> {
+    let kind: &str = row.try_get("kind")?;
+    let kind = EventKind::parse(kind).ok_or(Error::Inconsistent("events.kind"))?;
+    let about = match kind {
+        EventKind::Decided | EventKind::Failed | EventKind::Expired | EventKind::Erased => {
+            About::Verification(Box::new(of_verification(row)?))
+        }
+        EventKind::PolicyActivated => {
+            let Json(PolicyDetails { policy, biz_type, actor }) = row.try_get("details")?;
+            About::Policy { policy, biz_type, actor }
+        }
+        EventKind::EndpointFailing | EventKind::EndpointDisabled => {
+            let Json(EndpointDetails { endpoint_id, since, last_status }) =
+                row.try_get("details")?;
+            About::Endpoint { endpoint: endpoint_id, since, last_status }
+        }
+    };
+    let (number, after): (i64, i64) = (row.try_get("number")?, row.try_get("after")?);
+    Ok(Event {
+        number,
+        epoch: row.try_get("epoch")?,
+        sequence: number - after,
+        id: EventId(row.try_get("event_id")?),
+        kind,
+        at: row.try_get("at")?,
+        about,
+    })
+}
+
+fn of_verification(row: &PgRow) -> Result<OfVerification> {
+    let decision = decision_of(row)?.map(|decision| OfDecision {
+        id: decision.id,
+        outcome: decision.decision.outcome,
+        reasons: decision.decision.codes(),
+        by: decision.by,
+        at: decision.decided_at,
+    });
+    Ok(OfVerification {
+        id: VerificationId(row.try_get("verification_id")?),
+        sequence: row.try_get("verification_sequence")?,
+        biz_type: BizType::parse(row.try_get("biz_type")?)
+            .map_err(|_| Error::Inconsistent("verifications.biz_type"))?,
+        biz_id: BizId::parse(row.try_get("biz_id")?)
+            .map_err(|_| Error::Inconsistent("verifications.biz_id"))?,
+        reference: row.try_get("reference")?,
+        decision,
+    })
+}
+
+/// Events `e` with what their bodies say.
+macro_rules! events {
+    ($of:literal) => {
+        concat!(
+            "select e.number, coalesce(e.id, e.decision_id) as event_id, e.kind, e.at, e.details,
+                 e.verification_id, e.verification_sequence, v.biz_type, v.biz_id,
+                 case when e.with_reference then v.reference end as reference,
+                 d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
+                 d.decided_by, d.decided_at, d.simulated, p.epoch, p.after
+             from events e
+                 left join verifications v on v.id = e.verification_id
+                 left join decisions d on d.id = e.decision_id
+                 cross join lateral (
+                     select epoch, after from event_epochs
+                     where after < e.number order by after desc limit 1) p ",
+            $of
+        )
+    };
+}
+
+statements! {
+    scalar number(most: i32, today: Date) -> i32 = "select verdict_number_events($1, $2)";
+
+    row find_ends() -> (i64, i64) = "select number, oldest from event_log";
+
+    /// Numbers have no gaps, so those that are examined are known before they are read. The week
+    /// spares the partitions before it.
+    read(event) find_after(
+        after: i64,
+        last: i64,
+        kinds: Option<&[&str]>,
+        scenes: Option<&[String]>,
+        limit: i64,
+    ) = events!(
+        "where e.logged_on >= coalesce(
+                 (select max(starts) from event_weeks where first_number - 1 <= $1), '-infinity')
+             and e.number > $1 and e.number <= $2
+             and ($3::text[] is null or e.kind = any ($3))
+             and ($4::text[] is null
+                 or coalesce(v.biz_type, e.details ->> 'biz_type') = any ($4))
+         order by e.number limit $5"
+    );
+
+    read(event) find(id: Uuid) = events!(
+        "where e.id = $1
+             or e.id is null and e.decision_id = $1 and e.verification_id = (
+                 select verification_id from decisions where id = $1)"
+    );
+
+    read(event) find_numbers(numbers: &[i64]) = events!(
+        "where e.logged_on >= coalesce(
+                 (select max(starts) from event_weeks
+                  where first_number <= (select min(n) from unnest($1) as n)), '-infinity')
+             and e.number = any ($1) order by e.number"
+    );
+
+    read(event) find_of(verification: Uuid) = events!(
+        "where e.verification_id = $1 order by e.number"
+    );
+
+    row find_between(since: OffsetDateTime, until: OffsetDateTime) -> (Option<i64>, Option<i64>) =
+        "select min(number), max(number) from events
+         where logged_on >= ($1::timestamptz - interval '1 day')::date and at >= $1 and at < $2";
+
+    row find_epoch() -> Epoch = "select epoch, after from event_epochs order by after desc limit 1";
+
+    row begin_epoch(epoch: Uuid, at: OffsetDateTime, actor: &str, purpose: Option<&str>) -> Epoch =
+        "with begun as (
+             insert into event_epochs (epoch, after, began_at)
+             select $1, number, $2 from event_log
+             on conflict (after) do update set epoch = excluded.epoch, began_at = excluded.began_at
+             returning epoch, after
+         ), recorded as (
+             insert into audit (at, actor, action, purpose, details)
+             select $2, $3, 'events.new-epoch', $4,
+                 json_build_object('epoch', epoch, 'after', after)::text from begun
+         )
+         select epoch, after from begun";
+
+    scalar drop_weeks(before: Date, up_to: i64) -> i64 = "select verdict_drop_events($1, $2)";
+}

@@ -1,0 +1,188 @@
+//! The event log: what happened is told once, in order, without gaps, whatever commits when.
+
+use std::collections::HashMap;
+
+use sqlx::{Connection, PgConnection};
+use verdict::domain::event::{Event, EventKind};
+use verdict::store::events::Filter;
+
+use crate::harness::{TestApp, eventually};
+
+/// All events of these kinds, once there are so many of them.
+async fn events(app: &TestApp, kinds: &[EventKind], many: usize) -> Vec<Event> {
+    let filter = Filter { kinds: Some(kinds.to_vec()), scenes: None };
+    eventually("the events are logged", || async {
+        let page = app.store.events().after(0, 100_000, 100_000, &filter).await.unwrap();
+        (page.events.len() >= many).then_some(page.events)
+    })
+    .await
+}
+
+fn numbers(events: &[Event]) -> Vec<i64> {
+    events.iter().map(|event| event.number).collect()
+}
+
+const OF_VERIFICATIONS: [EventKind; 4] =
+    [EventKind::Decided, EventKind::Failed, EventKind::Expired, EventKind::Erased];
+
+#[tokio::test]
+async fn each_change_that_callers_are_told_of_is_one_event() {
+    let app = TestApp::start().await;
+    let decided = app.verified("pass-97").await;
+    let expired = app.verified("expired").await;
+    let failed = app.verified("unknown").await;
+    let id = decided["id"].as_str().unwrap();
+    let erased = app
+        .client
+        .delete(format!("http://{}/v1/verifications/{id}/material", app.http))
+        .bearer_auth(&app.api_key)
+        .header("verdict-purpose", "asked by the person")
+        .send()
+        .await
+        .unwrap();
+    assert!(erased.status().is_success(), "{}", erased.text().await.unwrap());
+
+    let told = events(&app, &OF_VERIFICATIONS, 4).await;
+    let of = |verification: &serde_json::Value| -> Vec<(EventKind, serde_json::Value)> {
+        let id = verification["id"].as_str().unwrap();
+        told.iter()
+            .filter(|event| event.verification().unwrap().to_string() == id)
+            .map(|event| (event.kind, serde_json::from_str(&event.body()).unwrap()))
+            .collect()
+    };
+    let [first, second] = &of(&decided)[..] else { panic!("{told:?}") };
+    assert_eq!((first.0, second.0), (EventKind::Decided, EventKind::Erased));
+    assert_eq!(first.1["data"]["verification_sequence"], 1);
+    assert_eq!(second.1["data"]["verification_sequence"], 2);
+    assert_eq!(first.1["data"]["decision_id"], decided["decision"]["id"]);
+    assert_eq!(first.1["data"]["outcome"], "approve");
+    assert_eq!(first.1["data"]["reasons"], serde_json::json!(["provider-passed"]));
+    assert_eq!(second.1["data"]["state"], "erased");
+    assert_eq!(second.1["data"]["biz_id"], "pass-97");
+    for (verification, kind) in [(&expired, EventKind::Expired), (&failed, EventKind::Failed)] {
+        let [only] = &of(verification)[..] else { panic!("{told:?}") };
+        assert_eq!(only.0, kind);
+        assert!(only.1["data"]["outcome"].is_null());
+    }
+    let policies = events(&app, &[EventKind::PolicyActivated], 1).await;
+    assert_eq!(policies.len(), 1, "the first policy was activated once: {policies:?}");
+
+    let all = events(&app, EventKind::ALL, 5).await;
+    assert_eq!(numbers(&all), (1..=5).collect::<Vec<_>>(), "numbers have no gaps");
+    for event in &all {
+        let found = app.store.events().find(event.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(event));
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_commits_late_is_neither_skipped_nor_waited_for() {
+    let app = TestApp::start().await;
+    let decided = app.verified("pass-97").await;
+    let before = events(&app, &[EventKind::Decided], 1).await;
+
+    // Two transactions stay open: one has written a decision, the other anything at all.
+    let mut late = PgConnection::connect(&app.database.url).await.unwrap();
+    let mut idle = PgConnection::connect(&app.database.url).await.unwrap();
+    let mut late = late.begin().await.unwrap();
+    let mut idle = idle.begin().await.unwrap();
+    sqlx::query("create table somebody_elses (n int)").execute(&mut *idle).await.unwrap();
+    sqlx::query(
+        "insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
+             decided_by, decided_at)
+         select gen_random_uuid(), verification_id, result_id, policy_digest, 'review', reasons,
+             decided_by, decided_at
+         from decisions where verification_id = $1::uuid",
+    )
+    .bind(decided["id"].as_str().unwrap())
+    .execute(&mut *late)
+    .await
+    .unwrap();
+
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(app.accepted(&format!("pass-97-{n}")).await);
+    }
+    for id in &ids {
+        app.settled(id).await;
+    }
+    let meanwhile = events(&app, &[EventKind::Decided], 21).await;
+    assert_eq!(meanwhile[..1], before[..], "what was told stays as it was");
+
+    late.commit().await.unwrap();
+    let after = events(&app, &[EventKind::Decided], 22).await;
+    assert_eq!(after[..21], meanwhile[..]);
+    let last = after.last().unwrap();
+    assert_eq!(last.verification().unwrap().to_string(), decided["id"].as_str().unwrap());
+    assert!(last.body().contains(r#""verification_sequence":2,"#), "{}", last.body());
+    let all = events(&app, EventKind::ALL, 23).await;
+    assert_eq!(numbers(&all), (1..=23).collect::<Vec<_>>());
+    idle.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backlog_is_numbered_in_batches_in_the_order_of_each_verification() {
+    let app = TestApp::start().await;
+    // The worker stops numbering while this lock is held, as if it were slow.
+    let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
+    events(&app, EventKind::ALL, 1).await;
+    let mut hold = connection.begin().await.unwrap();
+    sqlx::query("select from event_log for update").execute(&mut *hold).await.unwrap();
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(app.accepted(&format!("status-3-then-pass-{n}")).await);
+    }
+    for id in &ids {
+        app.settled(id).await;
+    }
+    for (n, id) in ids.iter().enumerate() {
+        app.accepted(&format!("status-3-then-pass-{n}")).await;
+        eventually("decided again", || async {
+            (app.decisions(id).await.len() == 2).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(events(&app, EventKind::ALL, 1).await.len(), 1, "nobody could number");
+    hold.rollback().await.unwrap();
+
+    // Small batches, by whoever comes: this test and the worker.
+    let today = app.clock.now().date();
+    for _ in 0..80 {
+        app.store.events().number_step(7, today).await.unwrap();
+    }
+    let all = events(&app, EventKind::ALL, 61).await;
+    assert_eq!(numbers(&all), (1..=61).collect::<Vec<_>>());
+    let mut seen: HashMap<_, i32> = HashMap::new();
+    for event in all.iter().filter(|event| event.kind == EventKind::Decided) {
+        let count = seen.entry(event.verification().unwrap()).or_default();
+        *count += 1;
+        let sequence = format!(r#""verification_sequence":{count},"#);
+        assert!(event.body().contains(&sequence), "{}", event.body());
+    }
+    assert!(seen.values().all(|count| *count == 2) && seen.len() == 30);
+}
+
+#[tokio::test]
+async fn old_weeks_go_and_numbers_go_on() {
+    let app = TestApp::start().await;
+    for week in 0..3 {
+        app.verified(&format!("pass-97-{week}")).await;
+        events(&app, &[EventKind::Decided], week + 1).await;
+        app.clock.advance(std::time::Duration::from_hours(7 * 24));
+    }
+    let all = events(&app, EventKind::ALL, 4).await;
+    assert_eq!(numbers(&all), [1, 2, 3, 4]);
+    let (log, today) = (app.store.events(), app.clock.now().date());
+    // Somebody has not had the third yet: its week stays, though it is old enough.
+    let up_to = 2;
+    assert_eq!(log.drop_weeks(today, up_to).await.unwrap(), 3);
+    assert_eq!(log.drop_weeks(today, 100).await.unwrap(), 4, "the newest week stays");
+    let page = log.after(0, 100, 100, &Filter::default()).await.unwrap();
+    assert_eq!((numbers(&page.events), page.oldest, page.head), (vec![4], 4, 4));
+
+    // The one whose first event is gone counts on.
+    app.accepted("pass-97-0").await;
+    app.verified("status-7").await;
+    let all = events(&app, EventKind::ALL, 2).await;
+    assert_eq!(numbers(&all), [4, 5]);
+}
