@@ -1,7 +1,8 @@
 #!/bin/sh
 # Do the examples work? Starts the demo, runs every example whose tools are here or can be
 # installed, and compares what they print: an approval, a rejection, a verification without a
-# decision, a wrong secret, and one behind a proxy that loses answers.
+# decision, a wrong secret, and one behind a proxy that loses answers. Receivers of events get the
+# deliveries of scripts/receiver-check.py, without the demo.
 #
 #   scripts/examples-check.sh [--installed] [LANGUAGE…]
 #
@@ -70,7 +71,7 @@ equip() {
             missing='a package of package.json'
             # Node looks for packages beside the program.
             mkdir -p "$room/node"
-            cp examples/node/package.json examples/node/verify.mjs "$room/node"
+            cp examples/node/package.json examples/node/*.mjs "$room/node"
             (cd "$room/node" && npm install --no-audit --no-fund --silent)
             ;;
         php) tool php php-cli ;;
@@ -82,9 +83,15 @@ equip() {
 
 build() {
     case $1 in
-        rust) cargo build --quiet --locked --example rust ;;
-        go) (cd examples/go && GOCACHE=$room/go-cache GOTOOLCHAIN=local go build -o "$room/go" .) ;;
-        dotnet) dotnet build examples/dotnet --artifacts-path "$room/dotnet" ;;
+        rust) cargo build --quiet --locked --example rust --example receive ;;
+        go)
+            (cd examples/go && export GOCACHE="$room/go-cache" GOTOOLCHAIN=local &&
+                go build -o "$room/go" . && go build -o "$room/go-receive" ./receive)
+            ;;
+        dotnet)
+            dotnet build examples/dotnet --artifacts-path "$room/dotnet" &&
+                dotnet build examples/dotnet/Receive --artifacts-path "$room/dotnet"
+            ;;
     esac
 }
 
@@ -100,6 +107,22 @@ run() {
         java) java examples/java/Verify.java demo "$2" ;;
         dotnet) dotnet "$room/dotnet/bin/Verify/debug/Verify.dll" demo "$2" ;;
     esac
+}
+
+# receive LANGUAGE: the deliveries of the check, to its receiver.
+receive() {
+    case $1 in
+        rust) set -- "$1" "$target/debug/examples/receive" ;;
+        python) set -- "$1" "$room/venv/bin/python" examples/python/receive.py ;;
+        node) set -- "$1" node "$room/node/receive.mjs" ;;
+        php) set -- "$1" php -S '127.0.0.1:{port}' examples/php/receive.php ;;
+        go) set -- "$1" "$room/go-receive" ;;
+        java) set -- "$1" java examples/java/Receive.java ;;
+        dotnet) set -- "$1" dotnet "$room/dotnet/bin/Receive/debug/Receive.dll" ;;
+    esac
+    folder=$room/received-$1
+    shift
+    python3 scripts/receiver-check.py "$folder" "$@"
 }
 
 # --- The demo and the proxy ---
@@ -153,17 +176,29 @@ check() {
     fi
 }
 
+# check_receiver LANGUAGE
+check_receiver() {
+    if receive "$1" >"$room/out" 2>&1; then
+        passed=$((passed + 1))
+        printf 'ok      %-8s%-22s%s\n' "$1" receiver "$(cat "$room/out")"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED  %-8s%s\n' "$1" receiver:
+        cat "$room/out" "$room/received-$1/errors"
+    fi
+}
+
 approved='^decided approve provider-passed'
 wrong="whsec_$(printf 'another secret of enough bytes..' | base64)"
 for language in "$@"; do
     if ! equip "$language" >"$room/out" 2>&1; then
-        skipped=$((skipped + 5))
+        skipped=$((skipped + 6))
         echo "skipped: $language: $missing is missing"
         cat "$room/out"
         continue
     fi
     if ! build "$language" >"$room/out" 2>&1; then
-        failed=$((failed + 5))
+        failed=$((failed + 6))
         echo "FAILED  $language: it does not build"
         cat "$room/out"
         continue
@@ -178,6 +213,8 @@ for language in "$@"; do
     direct=$VERDICT_URL VERDICT_URL=$faulty
     check "$language" 'lost answers' 0 "$approved" "pass-95-$language"
     VERDICT_URL=$direct
+    # A shell is no web server: it reads the feed.
+    [ "$language" = curl ] || check_receiver "$language"
 done
 
 echo "$passed passed, $failed failed, $skipped skipped"
