@@ -120,7 +120,12 @@ impl Environment {
 
     /// A key for the API that may read decisions.
     pub async fn api_key(&self, database: &Database) -> anyhow::Result<String> {
-        let create = ["keys", "create", "--name", "bench", "--scopes", "decisions:read", "--json"];
+        self.api_key_with(database, "decisions:read").await
+    }
+
+    /// A key for the API with these scopes.
+    pub async fn api_key_with(&self, database: &Database, scopes: &str) -> anyhow::Result<String> {
+        let create = ["keys", "create", "--name", "bench", "--scopes", scopes, "--json"];
         let created: serde_json::Value =
             serde_json::from_slice(&self.command(database, &create).await?)?;
         Ok(created["key"].as_str().context("no key")?.to_owned())

@@ -13,6 +13,7 @@ mod cost;
 mod drain;
 mod end_to_end;
 mod environment;
+mod events;
 mod fill;
 mod growth;
 mod held_snapshot;
@@ -21,6 +22,7 @@ mod images;
 mod load;
 mod machine;
 mod read;
+mod receiver;
 mod recovery;
 mod rounds;
 mod table;
@@ -35,6 +37,8 @@ enum Bench {
     Accept(accept::Arguments),
     /// Callback to decision: idle latency, saturated throughput, and what a verification costs.
     EndToEnd(end_to_end::Arguments),
+    /// Events: decision to delivery, deliveries per second, their cost, and endpoints in trouble.
+    Events(events::Arguments),
     /// A backlog under a budget: how much of it three processes use.
     Drain(drain::Arguments),
     /// GET by id among a million, against `pgbench` on the same table.
@@ -61,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
     match bench {
         Bench::Accept(arguments) => accept::run(&arguments).await,
         Bench::EndToEnd(arguments) => end_to_end::run(&arguments).await,
+        Bench::Events(arguments) => events::run(&arguments).await,
         Bench::Drain(arguments) => drain::run(&arguments).await,
         Bench::Read(arguments) => read::run(&arguments).await,
         Bench::Growth(arguments) => growth::run(&arguments).await,
