@@ -47,6 +47,9 @@ api=http://$(compose port api 8080)
 operations=http://$(compose port api 9464)
 is_ready() { curl -fsS -o /dev/null "$operations/readyz" 2>/dev/null; }
 until_true 60 'the API is ready' is_ready
+# The simulated provider and the worker would be left without their network.
+restarts=$(docker inspect --format '{{.RestartCount}}' "$(compose ps --all --quiet loopback)")
+[ "$restarts" = 0 ] || fail "loopback was restarted $restarts times"
 
 echo '== each service sees its own secrets, and the owner is no superuser'
 # seen SERVICE: the files with secrets that this service's account can read, from inside its mounts.
