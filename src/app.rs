@@ -24,10 +24,10 @@ use crate::domain::ids::{Ids, VerificationId};
 use crate::domain::source::Groups;
 use crate::domain::starting::Starter;
 use crate::http::auth::ApiKeys;
-use crate::http::callbacks::Sources;
-use crate::http::health::ReadinessCache;
 use crate::http::long_polls::{self, LongPolls};
+use crate::http::readiness_cache::ReadinessCache;
 use crate::http::sources::CurrentSources;
+use crate::http::sources::Sources;
 use crate::http::{Api, Parts, operations_router, router, server};
 use crate::images::{Archive, Downloader};
 use crate::policies::active::{ActivePolicies, PolicySnapshot};
@@ -225,7 +225,7 @@ fn api(
         policy_cache: Arc::default(),
         works: role.works(),
         listens: None,
-        query_throttles: crate::http::metrics::QueryThrottles::default(),
+        query_throttles: crate::http::query_throttle::QueryThrottles::default(),
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: clock.clone(),
         ids: ids.clone(),

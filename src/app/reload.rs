@@ -12,7 +12,7 @@ use super::Role;
 use crate::config::{Config, ConfigError, ConfigErrors, Environment, Watched};
 use crate::domain::source::Groups;
 use crate::http::Api;
-use crate::http::callbacks::Sources;
+use crate::http::sources::Sources;
 
 /// Between two looks at the files. What has changed is taken over once two looks agree, for a file
 /// may be half written.

@@ -1,6 +1,6 @@
 //! Causes that the other side names by a code: Postgres by a SQLSTATE, object stores by a word.
 
-use super::Cause;
+use super::cause::Cause;
 
 /// Maps a SQLSTATE. Some codes have several meanings: `routine`, the function of the server that
 /// raised the error, tells them apart. `None` is a mistake of ours: a statement or a value that the database refuses.

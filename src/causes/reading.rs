@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind};
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-use super::{Cause, of_sqlstate};
+use super::answers::of_sqlstate;
+use super::cause::Cause;
 
 /// The text of a failed look-up in std, which gives it no `ErrorKind`.
 const LOOK_UP_FAILED: &str = "failed to lookup address information";

@@ -6,7 +6,7 @@ use super::checks::{address, at_least, one_of, seconds};
 use super::error::{self, Collector, ConfigErrors, wrong};
 use super::raw::Config;
 use crate::domain::review::FourEyes;
-use crate::http::body;
+use crate::http::body_limits::{self, BodyLimits};
 use crate::http::memory_budget::MemoryBudget;
 use crate::http::server::Limits;
 use crate::store;
@@ -60,15 +60,15 @@ impl Config {
         })
     }
 
-    pub(super) fn body_limits(&self) -> Result<body::Limits, ConfigErrors> {
+    pub(super) fn body_limits(&self) -> Result<BodyLimits, ConfigErrors> {
         const UNVERIFIED: &str = "callbacks.unverified_bytes";
-        let least = 4 * body::MAX_CALLBACK_BYTES;
+        let least = 4 * body_limits::MAX_CALLBACK_BYTES;
         let mut found = Collector::default();
         let unverified = found.take(at_least(UNVERIFIED, self.callbacks.unverified_bytes, least));
         let first_byte = found.take(seconds(FIRST_BYTE, self.http.first_byte_seconds));
         let whole = found.take(seconds("http.body_read_seconds", self.http.body_read_seconds));
         found.finish(|| {
-            Some(body::Limits {
+            Some(BodyLimits {
                 first_byte: first_byte?,
                 whole: whole?,
                 unverified: MemoryBudget::new(unverified?),

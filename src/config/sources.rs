@@ -9,8 +9,8 @@ use super::error::{ConfigError, ConfigErrors, Subject};
 use super::raw::{Config, RawSource};
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
-use crate::http::callbacks::{Source, Sources};
 use crate::http::rate_limit::RateLimit;
+use crate::http::sources::{Source, Sources};
 use crate::vault::webhook::Secret;
 
 impl Config {

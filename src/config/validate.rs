@@ -10,9 +10,9 @@ use super::error::{Collector, ConfigErrors};
 use super::images::Images;
 use super::raw::Config;
 use crate::domain::review::FourEyes;
-use crate::http::body;
-use crate::http::callbacks::Sources;
+use crate::http::body_limits::BodyLimits;
 use crate::http::server::Limits;
+use crate::http::sources::Sources;
 use crate::store;
 use crate::telemetry;
 use crate::vault::KeyRing;
@@ -28,7 +28,7 @@ pub struct Settings {
     pub limits: Limits,
     /// File descriptors beside the connections of callers.
     pub descriptors: usize,
-    pub bodies: body::Limits,
+    pub bodies: BodyLimits,
     pub max_batch: usize,
     /// How long an unfinished verification is polled after its last callback.
     pub window: Duration,

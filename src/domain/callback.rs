@@ -1,6 +1,7 @@
 //! A callback: the app's backend reports what the phone reported. A hint, and the key of a fetch.
 
 mod hints;
+mod members;
 
 use std::fmt;
 
@@ -11,6 +12,8 @@ use super::field_error::FieldError;
 use super::lenient_json::{self, Json, Text};
 
 pub use hints::Hint;
+
+use members::last;
 
 /// Longest `reference`, in characters.
 pub const MAX_REFERENCE_CHARS: usize = 128;
@@ -94,12 +97,6 @@ impl Callback {
         let hint = Hint::read(last(&members, "client"), &mut dropped_hints);
         Ok(Self { biz_type, biz_id, occurred_at, reference, hint, dropped_hints })
     }
-}
-
-/// The last member of that name, as most parsers read it. `null` counts as absent.
-fn last<'a>(members: &'a [(Text, Json)], name: &str) -> Option<&'a Json> {
-    let mut named = members.iter().filter(|(text, _)| text.value.as_str() == name);
-    named.next_back().map(|(_, value)| value).filter(|value| !matches!(value, Json::Null))
 }
 
 /// An exact text: undamaged, and given once or always the same.

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::four_eyes::{Consent, ProposedView};
 use super::openapi::{PolicyPath, Purpose, refusals};

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::body;
 use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose, refusals};

@@ -11,32 +11,17 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::Api;
+use super::api::Api;
+use super::body_limits::{BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES};
 use super::memory_budget::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
 use super::request_body::RequestBody;
 
-/// Largest body of a caller with an API key. The default policy has ten KiB.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
-/// A documented callback has under 1 KiB.
-pub const MAX_CALLBACK_BYTES: usize = 16 * 1024;
 /// Each body may use this much outside the budget. A documented callback fits, so hostile senders
 /// that exhaust the budget do not keep callbacks out.
 const UNBUDGETED_BYTES: usize = 2 * 1024;
 /// Other bodies are read, or cut off, within seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Limits of reading bodies.
-#[derive(Debug)]
-pub struct Limits {
-    pub first_byte: Duration,
-    /// Until the last byte.
-    pub whole: Duration,
-    /// Shared by callbacks whose signature is not verified yet.
-    pub unverified: MemoryBudget,
-    /// Shared by bodies of callers with an API key.
-    pub verified: MemoryBudget,
-}
 
 /// A body and its memory permit.
 #[derive(Debug)]
@@ -78,8 +63,8 @@ async fn collect(
     mut body: Body,
     most: usize,
     too_large: &'static str,
-    limits: &Limits,
-    budget: impl Fn(&Limits) -> &MemoryBudget,
+    limits: &BodyLimits,
+    budget: impl Fn(&BodyLimits) -> &MemoryBudget,
 ) -> Result<Held, Problem> {
     let too_large = || Problem::body_too_large().detail(too_large);
     // Declared by Content-Length; a chunked body declares nothing.

@@ -4,7 +4,6 @@
 //! three headers, timestamp, declared length, body, MAC, rate, content. Then the commit, and 202
 //! only after it (invariant 1). Nothing is read from the database before the signature verifies.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,40 +15,23 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::body::{self, Held};
 use super::openapi::{SignatureHeaders, SourcePath, refusals};
 use super::problem::Problem;
-use super::rate_limit::{Charge, RateLimit};
-use super::sources::Judge;
+use super::rate_limit::Charge;
+use super::sources::{Judge, Source};
 use super::view::VerificationView;
 use crate::domain::body_digest::BodyDigest;
 use crate::domain::callback::Callback;
-use crate::domain::scenes::Scenes;
-use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
-use crate::vault::webhook::{CheckedHeaders, Refusal, Secret, SignedHeaders};
+use crate::vault::webhook::{CheckedHeaders, Refusal, SignedHeaders};
 
 /// Between `webhook-timestamp` and our clock, in both directions (Standard Webhooks: 5 minutes).
 pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
 const MAX_MESSAGE_ID_CHARS: usize = 255;
-
-/// A sender of callbacks.
-#[derive(Debug)]
-pub struct Source {
-    /// Its name, and whose verifications it shares.
-    pub access: SourceAccess,
-    pub scenes: Scenes,
-    /// Any of them verifies, so that a secret can be rotated without a refused callback.
-    pub secrets: Vec<Secret>,
-    /// In each process.
-    pub rate: Option<RateLimit>,
-}
-
-/// By the name in the path.
-pub type Sources = BTreeMap<String, Arc<Source>>;
 
 /// What the app's backend sends. Unknown members are ignored. What the phone said never decides.
 #[derive(ToSchema)]

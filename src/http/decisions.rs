@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::openapi::{RequiredPurpose, VerificationPath, refusals};
 use super::problem::Problem;

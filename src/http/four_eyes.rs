@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::problem::Problem;
 use crate::domain::proposal::Call;

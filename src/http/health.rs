@@ -2,25 +2,21 @@
 //! listener.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use crate::store::SchemaState;
 use crate::store::accounts::Breaker;
 
 /// Shorter than the timeouts of common probes.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
-/// The public listener queries the database no more often than this.
-const CACHE_TTL: Duration = Duration::from_secs(1);
-
 /// Liveness probe.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "is-alive", tag = "health",
@@ -54,23 +50,6 @@ struct Details {
     /// Where this process serves callers.
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<SocketAddr>,
-}
-
-/// The public listener's last result. One request at a time queries the database; the others wait
-/// for its result.
-#[derive(Debug, Default)]
-pub struct ReadinessCache(Mutex<Option<(Instant, bool)>>);
-
-impl ReadinessCache {
-    async fn get(&self, look: impl Future<Output = bool>) -> bool {
-        let mut last = self.0.lock().await;
-        if let Some((_, ready)) = last.filter(|(at, _)| at.elapsed() < CACHE_TTL) {
-            return ready;
-        }
-        let ready = look.await;
-        *last = Some((Instant::now(), ready));
-        ready
-    }
 }
 
 /// Readiness probe, cached for a second. `/readyz` of the operations listener has the details.
@@ -144,25 +123,4 @@ async fn details(api: &Api) -> (bool, Details) {
         http: api.listens,
     };
     (ready, details)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn requests_within_a_second_query_once() {
-        let cache = ReadinessCache::default();
-        let looks = AtomicUsize::new(0);
-        let look = || async {
-            looks.fetch_add(1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            true
-        };
-        let requests = (0..1000).map(|_| cache.get(look()));
-        assert!(futures_util::future::join_all(requests).await.into_iter().all(|ready| ready));
-        assert_eq!(looks.load(Ordering::SeqCst), 1);
-    }
 }

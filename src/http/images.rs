@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::etag::matches;
 use super::openapi::{

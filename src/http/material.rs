@@ -10,7 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::openapi::{RequiredPurpose, VerificationPath, refusals};
 use super::problem::Problem;

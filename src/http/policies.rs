@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose, refusals};
 use super::problem::Problem;

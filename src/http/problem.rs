@@ -63,6 +63,22 @@ struct Document<'a> {
     backtest: Option<Uuid>,
 }
 
+macro_rules! constructors {
+    ($($code:ident, $constructor:ident: $status:ident $text:literal, $title:literal,
+        $happened:literal, $remedy:literal;)*) => {
+        impl Problem {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                pub fn $constructor() -> Self {
+                    Self::new(Code::$code)
+                }
+            )*
+        }
+    };
+}
+
+codes::for_each_code!(constructors);
+
 impl Problem {
     fn new(code: Code) -> Self {
         Self(Box::new(Parts {
@@ -122,7 +138,7 @@ impl Problem {
     fn document<'a>(&'a self, request_id: &'a str) -> Document<'a> {
         let parts = &self.0;
         Document {
-            r#type: pages::path(parts.code),
+            r#type: parts.code.page(),
             title: parts.code.title(),
             status: parts.code.status().as_u16(),
             code: parts.code.as_str(),

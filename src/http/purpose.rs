@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Caller;
 use super::problem::Problem;
 use crate::domain::purpose;

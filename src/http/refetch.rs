@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::four_eyes::{Consent, ProposedView};
 use super::openapi::{Purpose, VerificationPath, refusals};

@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Instrument, Span};
 
-use super::Api;
+use super::api::Api;
 use super::problem::Problem;
 use crate::domain::ids::RequestId;
 use crate::domain::trace::TraceParent;

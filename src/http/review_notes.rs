@@ -1,6 +1,6 @@
 //! The notes of reviewers, sealed with the verification's data key.
 
-use super::Api;
+use super::api::Api;
 use super::problem::Problem;
 use crate::domain::ids::{ReviewId, VerificationId};
 use crate::store::reviews::SealedReview;

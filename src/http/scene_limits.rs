@@ -1,6 +1,6 @@
 //! Keys limited to scenes: nothing outside these scenes exists for them.
 
-use super::Api;
+use super::api::Api;
 use super::auth::Caller;
 use super::problem::Problem;
 use crate::domain::ids::VerificationId;

@@ -3,10 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use super::callbacks::{Source, Sources};
 use super::other_source_cache::OtherSourceCache;
+use super::rate_limit::RateLimit;
+use crate::domain::scenes::Scenes;
+use crate::domain::source::SourceAccess;
 use crate::vault::SealError;
 use crate::vault::webhook::Secret;
+
+/// A sender of callbacks.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name, and whose verifications it shares.
+    pub access: SourceAccess,
+    pub scenes: Scenes,
+    /// Any of them verifies, so that a secret can be rotated without a refused callback.
+    pub secrets: Vec<Secret>,
+    /// In each process.
+    pub rate: Option<RateLimit>,
+}
+
+/// By the name in the path.
+pub type Sources = BTreeMap<String, Arc<Source>>;
 
 /// The present sources. A request keeps the one it began with.
 #[derive(Debug)]
@@ -98,8 +115,6 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::scenes::Scenes;
-    use crate::domain::source::SourceAccess;
 
     fn source(secrets: usize) -> Arc<Source> {
         let secrets = (0..secrets).map(|_| Secret::generate().unwrap()).collect();

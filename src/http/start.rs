@@ -14,14 +14,15 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::api::Api;
 use super::auth::Scope;
-use super::callbacks::Source;
+use super::body;
 use super::openapi::refusals;
 use super::problem::Problem;
 use super::purpose::optional_purpose;
 use super::request_body::request_body;
+use super::sources::Source;
 use super::view::VerificationView;
-use super::{Api, body};
 use crate::domain::callback::{BizId, BizType, parse_reference};
 use crate::domain::source::SourceAccess;
 use crate::domain::starting::{NotStarted, Starting, TOKEN_LIVES};

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};

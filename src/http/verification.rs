@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use utoipa::IntoParams;
 
-use super::Api;
+use super::api::Api;
 use super::auth::{KEY_CACHE_TTL, Scope};
 use super::etag;
 use super::long_polls::{TooManyWaits, Waiter};

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 use utoipa::IntoParams;
 
-use super::Api;
+use super::api::Api;
 use super::auth::Scope;
 use super::openapi::{IfNoneMatch, refusals};
 use super::problem::Problem;

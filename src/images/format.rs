@@ -12,107 +12,15 @@
 
 mod boxes;
 mod jpeg;
+mod kind;
+mod notes;
 mod png;
 mod webp;
 
-use std::collections::BTreeSet;
+pub use kind::Format;
+pub use notes::Unusual;
 
-/// The formats that are accepted as images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `image/jpeg`.
-    Jpeg,
-    /// `image/png`.
-    Png,
-    /// `image/webp`.
-    Webp,
-    /// `image/heic`.
-    Heic,
-    /// `image/heic-sequence`.
-    HeicSequence,
-    /// `image/heif`.
-    Heif,
-    /// `image/avif`.
-    Avif,
-    /// `video/mp4`.
-    Mp4,
-    /// `video/quicktime`.
-    QuickTime,
-    /// `video/webm`.
-    Webm,
-    /// `image/gif`.
-    Gif,
-    /// `image/bmp`.
-    Bmp,
-    /// `image/tiff`.
-    Tiff,
-    /// `image/jxl`.
-    Jxl,
-    /// `image/jp2`.
-    Jp2,
-}
-
-impl Format {
-    /// The media type.
-    pub const fn media_type(self) -> &'static str {
-        match self {
-            Self::Jpeg => "image/jpeg",
-            Self::Png => "image/png",
-            Self::Webp => "image/webp",
-            Self::Heic => "image/heic",
-            Self::HeicSequence => "image/heic-sequence",
-            Self::Heif => "image/heif",
-            Self::Avif => "image/avif",
-            Self::Mp4 => "video/mp4",
-            Self::QuickTime => "video/quicktime",
-            Self::Webm => "video/webm",
-            Self::Gif => "image/gif",
-            Self::Bmp => "image/bmp",
-            Self::Tiff => "image/tiff",
-            Self::Jxl => "image/jxl",
-            Self::Jp2 => "image/jp2",
-        }
-    }
-}
-
-/// Why an image may be more, or less, than an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unusual {
-    /// A part that no decoder shows begins like a page, a script or a document.
-    ActiveContent,
-    /// The bytes hold the end of a ZIP archive, or the beginning of a RAR or 7z archive.
-    ArchiveInside,
-    /// A checksum, a length or the order of the parts is wrong.
-    Damaged,
-    /// Bytes follow the image's end: a phone's trailer, a second image, a recording.
-    DataAfterEnd,
-    /// Blanks or zeros come before its first byte.
-    DataBeforeStart,
-    /// It stops before its end.
-    EndMissing,
-    /// A format that is not checked further than its first bytes.
-    RareFormat,
-    /// It has parts that its format does not describe.
-    UnknownParts,
-}
-
-impl Unusual {
-    /// As it is stored and shown.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::ActiveContent => "active-content",
-            Self::ArchiveInside => "archive-inside",
-            Self::Damaged => "damaged",
-            Self::DataAfterEnd => "data-after-end",
-            Self::DataBeforeStart => "data-before-start",
-            Self::EndMissing => "end-missing",
-            Self::RareFormat => "rare-format",
-            Self::UnknownParts => "unknown-parts",
-        }
-    }
-}
-
-type Notes = BTreeSet<Unusual>;
+use notes::{Notes, note_active_content};
 
 /// An image by its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,32 +109,12 @@ fn rare(bytes: &[u8]) -> Option<Format> {
     })
 }
 
-/// Looked for in what no decoder shows, in any case: beginnings of pages, scripts, documents.
-const ACTIVE: [&[u8]; 8] =
-    [b"<html", b"<script", b"<!doctype", b"<body", b"<iframe", b"<svg", b"<?php", b"%pdf-"];
-
-fn note_active_content(content: &[u8], notes: &mut Notes) {
-    let active = memchr::memchr2_iter(b'<', b'%', content).any(|at| {
-        ACTIVE.iter().any(|start| {
-            content.get(at..at + start.len()).is_some_and(|part| part.eq_ignore_ascii_case(start))
-        })
-    });
-    if active {
-        notes.insert(Unusual::ActiveContent);
-    }
-}
-
 /// Long enough not to come up by chance: the end of a ZIP archive (all on one disk), and what RAR
 /// and 7z begin with, even behind other bytes.
 const ARCHIVES: [&[u8]; 3] = [b"PK\x05\x06\0\0\0\0", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"];
 
 fn holds_an_archive(bytes: &[u8]) -> bool {
     ARCHIVES.iter().any(|archive| memchr::memmem::find(bytes, archive).is_some())
-}
-
-/// A length at that place, of four bytes.
-fn length_at(bytes: &[u8], at: usize, read: fn([u8; 4]) -> u32) -> Option<usize> {
-    usize::try_from(read(*bytes.get(at..)?.first_chunk()?)).ok()
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! From an answer to evidence: what of it a policy may see, without the person.
 
-use cloudauth::wire::{self, Answered};
+use cloudauth::wire::{self, Answered, Material};
 use time::macros::offset;
 use time::{Date, OffsetDateTime};
 
-use super::Material;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use policy::card_days::highest_edge_reached;
 use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Scores};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 
 /// Why no calls go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 use crate::domain::ids::ApiKeyId;
 
 /// Whether an API key `k` still works, by the database's clock.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::Result;
 use super::images::SettledImage;
+use super::pool::Store;
 use super::statements::statements;
 use super::tasks::Task;
-use super::{Result, Store};
 use crate::domain::ids::ResultId;
 
 /// The outcome of one try at a task.

@@ -5,8 +5,9 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 
 /// Who does something that is recorded, and why.
 #[derive(Clone, Debug)]

@@ -8,9 +8,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
 use super::tasks::{Task, task};
-use super::{Error, Result, Store};
 use crate::domain::ids::LeaseToken;
 
 /// Between two notes of how far a backtest has come.

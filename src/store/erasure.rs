@@ -7,10 +7,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
 use super::tasks::Task;
 use super::transaction::{Done, Transaction};
-use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 
 /// Number of destroyed items, and the times of an erasure.

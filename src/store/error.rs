@@ -7,7 +7,7 @@
 use std::panic::Location;
 use std::time::Duration;
 
-use super::SchemaState;
+use super::schema_state::SchemaState;
 use crate::causes::{self, Cause};
 
 /// Messages name places and codes, never values: a database's own message may quote the row.

@@ -10,11 +10,12 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 use crate::domain::decision::StoredDecision;
 use crate::domain::ids::VerificationId;
-use crate::store::Error;
+use crate::store::error::Error;
 use policy::decision::Outcome;
 use policy::evidence::Evidence;
 

@@ -4,9 +4,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, FromRow, Row};
 use time::OffsetDateTime;
 
+use super::error::{Error, Place, Result};
+use super::pool::Store;
 use super::sessions::is_socket;
 use super::statements::statements;
-use super::{Error, Place, Result, Store};
 
 /// The server, and who we are to it.
 #[derive(Clone, Debug, FromRow)]
@@ -154,7 +155,7 @@ impl Inspection<'_> {
     pub async fn given_up(self) -> Result<Option<i64>> {
         let counted = self.0.once(count_failed().fetch_one(&self.0.pool)).await;
         match counted {
-            Err(super::Error::Refused { code, .. }) if code == "57014" => Ok(None),
+            Err(Error::Refused { code, .. }) if code == "57014" => Ok(None),
             other => Ok(Some(other?.try_get(0)?)),
         }
     }

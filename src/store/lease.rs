@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::hot::claims;
+use super::error::Result;
+use super::pool::Store;
 use super::statements::{Execute, Scalars};
-use super::{Result, Store, retention, tasks};
 use crate::domain::ids::LeaseToken;
 
 /// A table whose rows are leased.
@@ -34,9 +34,6 @@ pub struct Leased {
     pub(super) renew: fn(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Scalars<Uuid>,
     pub(super) release: fn(ids: &[Uuid], tokens: &[Uuid]) -> Execute,
 }
-
-/// Every leased table.
-pub const TABLES: [&Leased; 3] = [&claims::LEASED, &tasks::LEASED, &retention::LEASED];
 
 impl fmt::Debug for Leased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,9 +12,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
 use super::verifications::{COLUMNS, verification};
-use super::{Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::ids::{VerificationId, earliest};
 use crate::domain::verification::{State, Verification};

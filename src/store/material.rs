@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 
 /// What an answer said of the person, sealed, with the wrapped key that opens it.

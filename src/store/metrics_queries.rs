@@ -7,8 +7,9 @@
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, RawSql};
 
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
-use super::{Error, Result, Store};
 
 /// Open work. Counts stop at 10,000: beyond that the exact number helps nobody and costs a scan.
 #[derive(Clone, Copy, Debug, FromRow)]

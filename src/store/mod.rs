@@ -9,6 +9,7 @@ mod ownership;
 mod parameters;
 mod pool;
 mod schema;
+mod schema_state;
 mod sessions;
 mod statements;
 mod tls;
@@ -25,6 +26,7 @@ pub mod hot;
 pub mod images;
 pub mod listing;
 pub mod lease;
+pub mod leased_tables;
 pub mod metrics_queries;
 pub mod inspection;
 pub mod material;
@@ -43,7 +45,7 @@ pub use hot::{callbacks, claims, completions, expiring_leases, group_commit, pas
 
 pub use error::{Error, Outage, Place, Result};
 pub use pool::{Settings, Store};
-pub use schema::SchemaState;
+pub use schema_state::SchemaState;
 pub use statements::Statement;
 pub use tls::Protection;
 

@@ -8,8 +8,9 @@
 
 use time::OffsetDateTime;
 
+use super::error::Result;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::source::SourceAccess;
 

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::{Error, Result};
+use super::error::{Error, Result};
 
 /// What sqlx understands.
 const UNDERSTOOD: [&str; 18] = [

@@ -4,10 +4,11 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::audit::AuditContext;
+use super::error::Result;
+use super::pool::Store;
 use super::proposals::{Second, consents};
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
-use super::{Result, Store};
 use uuid::Uuid;
 
 /// One policy text.

@@ -16,10 +16,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
+use super::error::{Error, Place, Result};
 use super::sessions::{Faults, Sessions, is_socket};
 use super::statements::statements;
 use super::tls::{self, Protection};
-use super::{Error, Place, Result};
 use crate::causes::{self, Service};
 
 /// How to reach Postgres.

@@ -6,9 +6,10 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
 use super::verifications::decision_of;
-use super::{Error, Result, Store};
 use crate::domain::answer::{AnswerError, ErrorClass, StoredResult, shown_code};
 use crate::domain::decision::StoredDecision;
 use crate::domain::ids::{ResultId, VerificationId};

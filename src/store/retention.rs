@@ -6,9 +6,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::Result;
+use super::lease;
 use super::lease::{LeaseKey, Leased};
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store, lease};
 use crate::domain::ids::{LeaseToken, VerificationId};
 
 /// The data that a pass deletes.

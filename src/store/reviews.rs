@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use super::api_keys::key_works;
 use super::audit::AuditContext;
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
-use super::{Error, Result, Store};
 use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
 use crate::domain::review::StoredReview;
 use policy::decision::Outcome;

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::error::{Error, Result};
+use super::pool::Store;
+use super::schema_state::SchemaState;
 use super::statements::statements;
-use super::{Error, Result, Store};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -29,42 +31,6 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is tried before somebody has to look who holds it.
 const LOCK_PATIENCE: Duration = Duration::from_mins(5);
-
-/// How the database's schema relates to this binary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaState {
-    /// What this binary was built for.
-    Current,
-    /// Newer, and it says that it still serves this binary.
-    Newer,
-    /// Older or empty: run `verdict migrate`.
-    Behind,
-    /// Newer, and it does not serve this binary any more.
-    Ahead,
-    /// An applied migration differs from the one in this binary.
-    Different,
-}
-
-impl SchemaState {
-    /// This binary can work with it.
-    pub fn serves(self) -> bool {
-        matches!(self, Self::Current | Self::Newer)
-    }
-}
-
-impl fmt::Display for SchemaState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Current => "current",
-            Self::Newer => "newer than this binary, and still serves it",
-            Self::Behind => "too old for this binary: run `verdict migrate`",
-            Self::Ahead => {
-                "too new for this binary, and does not serve it any more: run the newer binary"
-            }
-            Self::Different => "not the one this binary knows: an applied migration was changed",
-        })
-    }
-}
 
 /// What `migrate` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -67,7 +67,7 @@ struct Known {
     /// The server refused one more connection.
     full: Option<Instant>,
     /// Why the last direct attempt to connect failed.
-    refused: Option<(Instant, super::Error)>,
+    refused: Option<(Instant, super::error::Error)>,
     diagnosed: Option<Instant>,
 }
 
@@ -101,7 +101,7 @@ impl Faults {
 
     /// Why no connection could be made, if that was found out since then, or a moment before: who
     /// waits does not find out again what another caller has just learned.
-    pub(super) fn refused_since(&self, began: Instant) -> Option<super::Error> {
+    pub(super) fn refused_since(&self, began: Instant) -> Option<super::error::Error> {
         let refused = self.known().refused.clone();
         refused.filter(|(at, _)| *at + DIAGNOSE_LIMIT >= began).map(|(_, error)| error)
     }
@@ -428,7 +428,7 @@ impl Sessions {
                 }
                 Ok(Err(error)) => faults.not_connected(&error, is_socket(&options)),
                 Err(_) => {
-                    let error = super::Error::Timeout(DIAGNOSE_LIMIT);
+                    let error = super::error::Error::Timeout(DIAGNOSE_LIMIT);
                     faults.known().refused = Some((Instant::now(), error));
                 }
             }
@@ -494,7 +494,8 @@ impl Faults {
             }
             known.full = Some(Instant::now());
         }
-        let error = super::Error::from_connecting(error, by_socket, super::Place::here());
+        let error =
+            super::error::Error::from_connecting(error, by_socket, super::error::Place::here());
         known.refused = Some((Instant::now(), error));
     }
 

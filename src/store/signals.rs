@@ -11,7 +11,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Store;
+use super::pool::Store;
 use super::statements::statements;
 
 /// Longest delay a wake-up gets between processes, and the shortest distance of two.
@@ -157,7 +157,7 @@ impl Signals {
         }
     }
 
-    async fn listen_once(&self, store: &Store) -> super::Result<()> {
+    async fn listen_once(&self, store: &Store) -> super::error::Result<()> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(5))
@@ -183,7 +183,7 @@ impl Signals {
                     let asked = ping().execute(&mut listener);
                     tokio::time::timeout(HEARTBEAT_LIMIT, asked)
                         .await
-                        .map_err(|_| super::Error::Timeout(HEARTBEAT_LIMIT))??;
+                        .map_err(|_| super::error::Error::Timeout(HEARTBEAT_LIMIT))??;
                     next = Instant::now() + HEARTBEAT;
                 }
             }

@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use sqlx::postgres::{PgArguments, PgRow, PgTypeInfo, Postgres};
 use sqlx::{Executor, FromRow};
 
-use super::Result;
+use super::error::Result;
 
 /// A statement, as a test sees it.
 pub struct Statement {

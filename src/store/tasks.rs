@@ -6,10 +6,12 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::error::{Error, Result};
 use super::hot::claims::trace_of;
+use super::lease;
 use super::lease::{LeaseKey, Leased};
+use super::pool::Store;
 use super::statements::statements;
-use super::{Error, Result, Store, lease};
 use crate::domain::ids::{LeaseToken, ResultId, VerificationId};
 use crate::domain::trace::TraceParent;
 

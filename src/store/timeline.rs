@@ -3,9 +3,10 @@
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
+use super::error::Result;
 use super::images::ImageRow;
+use super::pool::Store;
 use super::statements::statements;
-use super::{Result, Store};
 use crate::domain::ids::VerificationId;
 use crate::domain::timeline::{AcceptedCallback, Event, Recorded, SettledImage, What};
 use uuid::Uuid;

@@ -11,7 +11,8 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::{Error, Result, parameters};
+use super::error::{Error, Result};
+use super::parameters;
 
 /// How connections are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

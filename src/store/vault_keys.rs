@@ -6,8 +6,9 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
-use super::{Error, Result, Store};
 
 /// Running processes say three times in this time, and more, with which key they wrap.
 pub const UNUSED_FOR: Duration = Duration::from_mins(1);

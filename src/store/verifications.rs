@@ -10,12 +10,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::{Error, Result};
 use super::hot::group_commit::GroupCommit;
 use super::ownership::{Claimant, shared_owners};
+use super::pool::Store;
 use super::proposals::{Second, consents};
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
-use super::{Error, Result, Store};
 use crate::causes::Cause;
 use crate::domain::answer::{ErrorClass, shown_code};
 use crate::domain::callback::{BizId, BizType};

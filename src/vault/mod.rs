@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`seal`] | data keys, and the sealed form of one value |
 //! | [`sealed_at`] | what a sealed value is, and whose |
+//! | `label` | what a sealed value is bound to, as bytes |
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
 //! | [`person_index`] | the keyed hash of an identity number |
@@ -16,6 +17,7 @@
 
 pub mod api_key;
 pub mod audit_seal;
+mod label;
 mod locked;
 pub mod person_index;
 pub mod ring;

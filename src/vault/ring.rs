@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::label::label;
 use super::locked::Locked;
 use super::seal::{self, DataKey, KEY_LEN, KeyBytes, SealError};
 use crate::domain::ids::VerificationId;
@@ -254,12 +255,8 @@ enum Whose<'a> {
 impl Whose<'_> {
     fn label(&self, key_id: &str) -> Vec<u8> {
         match self {
-            Self::Verification(id) => {
-                seal::label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()])
-            }
-            Self::Installation(name) => {
-                seal::label(&[b"named-key", name.as_bytes(), key_id.as_bytes()])
-            }
+            Self::Verification(id) => label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()]),
+            Self::Installation(name) => label(&[b"named-key", name.as_bytes(), key_id.as_bytes()]),
         }
     }
 }

@@ -11,10 +11,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::label::{VERSION, label};
 use super::sealed_at::SealedAt;
 
-/// The only sealed form there is so far.
-const VERSION: u8 = 1;
 /// Bytes of a nonce (RFC 8452 §4).
 const NONCE_LEN: usize = 12;
 /// Bytes of a tag (RFC 8452 §4).
@@ -76,17 +75,6 @@ impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DataKey(..)")
     }
-}
-
-/// Associated data: the version, then each part behind its length, so that ("ab", "c") and
-/// ("a", "bc") differ. The first part names the purpose.
-pub(super) fn label(parts: &[&[u8]]) -> Vec<u8> {
-    let mut label = vec![VERSION];
-    for part in parts {
-        label.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        label.extend_from_slice(part);
-    }
-    label
 }
 
 /// Seals under one key and one label.

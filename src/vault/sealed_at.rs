@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::seal::label;
+use super::label::label;
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
 

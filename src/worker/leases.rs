@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::domain::ids::{Ids, LeaseToken};
 use crate::periodic::{self, Periodic};
 use crate::store::Store;
-use crate::store::lease::{LeaseKey, Leased, TABLES};
+use crate::store::lease::{LeaseKey, Leased};
+use crate::store::leased_tables::TABLES;
 
 /// Clones share the leases.
 #[derive(Clone, Debug)]

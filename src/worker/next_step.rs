@@ -247,8 +247,8 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::{LeaseToken, VerificationId};
+    use crate::store::claims::Past;
     use crate::store::claims::ReferenceUse;
-    use crate::store::past::Past;
 
     const S: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::account::Account;
 use crate::folder::Folder;
-use crate::home::{LOCK, OWNER_NOTE, PLACES};
+use crate::layout::{LOCK, OWNER_NOTE, PLACES};
 use crate::leftover;
 
 /// A folder for a server of this process: `NAME-PID` below `parent`. First removes such folders of

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::folder::Folder;
 
-/// Who has no rights anywhere, where the machine does not say (Linux' overflow uid).
+/// The user without any rights, where the machine names none (Linux' overflow uid).
 const NOBODY: Account = Account { uid: 65534, gid: 65534, switched: true };
 
 /// The user and group that own the data and run the server.

@@ -1,4 +1,4 @@
-//! What can go wrong with a private Postgres, each said in one sentence with what to do.
+//! Errors of a private Postgres: each one sentence, with its remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};

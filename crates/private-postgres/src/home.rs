@@ -1,9 +1,10 @@
-//! The folder a server lives in: lock, data, socket, password and log.
+//! A locked folder in which a server lives.
 //!
-//! The caller's folder holds `lock` and, where Postgres can get there, everything else in
-//! `server/`. As root with a folder that only root can enter (below root's home, say), the rest lives
-//! in `/var/tmp` instead, under a name derived from the caller's path; `moved-to` names it, and its own
-//! `belongs-to` names the caller's folder. When that one is gone, the next start removes the place.
+//! The caller's folder holds the lock and, where Postgres can get there, everything else
+//! ([`crate::layout`]). As root with a folder that only root can enter (below root's home, say), the
+//! rest lives in `/var/tmp` instead, under a name derived from the caller's path; `moved-to` names it,
+//! and its own `belongs-to` names the caller's folder. When that one is gone, the next start removes
+//! the place.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -16,22 +17,11 @@ use crate::abandoned;
 use crate::account::Account;
 use crate::error::{Error, io as failed};
 use crate::folder::{Folder, hand_over};
+use crate::layout::{DATA, LOCK, LOG, OWNER_NOTE, PASSWORD, PLACES, SOCKET};
 
 /// Longest path of a socket, less `/.s.PGSQL.65535`: `sun_path` holds 104 bytes on macOS, 108 on
 /// Linux, the closing zero included.
 const SOCKET_FOLDER_MAX: usize = 103 - 15;
-pub(crate) const DATA: &str = "data";
-/// Where `initdb` works until it is done.
-pub(crate) const UNFINISHED_DATA: &str = "data.unfinished";
-const LOG: &str = "server.log";
-const PASSWORD: &str = "password";
-const SOCKET: &str = "socket";
-/// Held by the process that owns the folder.
-pub(crate) const LOCK: &str = "lock";
-/// In a place outside the caller's folder: which folder that is.
-pub(crate) const OWNER_NOTE: &str = "belongs-to";
-/// How the names of those places begin.
-pub(crate) const PLACES: &str = "verdict-postgres-";
 
 /// A locked folder, ready for a server.
 #[derive(Debug)]

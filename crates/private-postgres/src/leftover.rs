@@ -9,22 +9,22 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::home::DATA;
+use crate::layout::DATA;
 
-/// How often we look whether something has happened that sends us no event.
-pub(crate) const LOOK: Duration = Duration::from_millis(5);
+/// Between two polls for a change that sends no event.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long a server may take to end after SIGINT, and again after SIGQUIT. SIGINT writes a
 /// checkpoint, which takes seconds on a slow disk.
 pub(crate) const GRACE: Duration = Duration::from_secs(20);
 
-/// What the process named in `postmaster.pid` turns out to be.
+/// The process named in `postmaster.pid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     /// Gone, or another program that got the number later.
     Nobody,
     /// A Postgres server on our folder, started by us: it has our `-D`.
     Ours,
-    /// A Postgres server that somebody else started.
+    /// A Postgres server that another program started.
     Foreign,
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn end(pid: Pid, mut gone: impl FnMut() -> bool) -> Result<(), 
         let _ = kill_process(pid, signal);
         let ended = async {
             while !gone() {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         if tokio::time::timeout(GRACE, ended).await.is_ok() {

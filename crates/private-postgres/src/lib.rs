@@ -9,6 +9,7 @@ mod account;
 mod error;
 mod folder;
 mod home;
+mod layout;
 mod leftover;
 mod libpq;
 mod programs;

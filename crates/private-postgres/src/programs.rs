@@ -113,7 +113,7 @@ fn bin_of(folder: &Path) -> Option<PathBuf> {
     (initdb.is_file() && bin.join("postgres").is_file()).then(|| bin.to_owned())
 }
 
-/// What a program prints, trimmed; nothing if it is missing or fails.
+/// The trimmed output of a program; empty if it is missing or fails.
 fn said(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

@@ -12,8 +12,9 @@ use rustix::process::Pid;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, io as failed};
-use crate::home::{DATA, Home, UNFINISHED_DATA};
-use crate::leftover::{self, LOOK};
+use crate::home::Home;
+use crate::layout::{DATA, UNFINISHED_DATA};
+use crate::leftover::{self, POLL_INTERVAL};
 use crate::programs::Programs;
 use crate::settings::{self, Mode};
 
@@ -21,12 +22,12 @@ use crate::settings::{self, Mode};
 const USER: &str = "verdict";
 /// How long a start may take. A crash in durable mode is recovered first.
 const START_WITHIN: Duration = Duration::from_mins(2);
-/// How often a start is tried: somebody may take the port between our choice and Postgres' bind.
+/// How often a start is tried: another program may take the port between our choice and Postgres' bind.
 const TRIES: u32 = 5;
-/// Before the second try; each later one waits that much longer.
+/// Before the second try; each later pause is longer by the same time.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// Waits for our end of the pipe in a process of its own, then becomes Postgres. So Postgres has
+/// Waits for our end of the pipe in a separate process, then becomes Postgres. So Postgres has
 /// the pid we know, and ends with us however we end: even `kill -9` closes a pipe. The waiting
 /// process is detached twice, because Postgres takes any child that dies oddly for a crash of one
 /// of its own; `done` tells it that there is nothing left to stop.
@@ -41,7 +42,7 @@ exec "$@"
 /// A running server of ours. Dropping it stops the server in the background; [`Server::stop`]
 /// waits for the end.
 ///
-/// It needs no runtime of its own to stay up: tests on different runtimes can share one.
+/// It does not depend on the runtime that started it: tests on different runtimes can share one.
 pub struct Server {
     process: Process,
     home: Home,
@@ -178,7 +179,7 @@ impl Process {
         command.args(settings::arguments(mode, port, home.socket_folder().as_deref()));
         environment(&mut command);
         command.current_dir(home.place().path());
-        // In a process group of its own, so that Ctrl-C reaches us, and Postgres through us.
+        // In a separate process group, so that Ctrl-C reaches us, and Postgres through us.
         command.stdin(Stdio::piped()).stdout(log).stderr(again).process_group(0);
         if home.account.switched {
             command.uid(home.account.uid).gid(home.account.gid);
@@ -203,7 +204,7 @@ impl Process {
                 if self.ended() {
                     return Err(Error::Ended(home.log()));
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
         tokio::time::timeout(START_WITHIN, waiting).await.unwrap_or_else(|_| {
@@ -258,7 +259,7 @@ fn passes(log: &str) -> bool {
         || log.contains("lock file \"postmaster.pid\" already exists")
 }
 
-/// A port that nobody has at this moment.
+/// A port that is free now.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -57,7 +57,7 @@ fn runs(pid: Pid) -> bool {
 async fn gone(pid: Pid) {
     let ended = async {
         while runs(pid) {
-            tokio::time::sleep(leftover::LOOK).await;
+            tokio::time::sleep(leftover::POLL_INTERVAL).await;
         }
     };
     tokio::time::timeout(leftover::GRACE * 3, ended).await.expect("the process ends");

@@ -4,7 +4,7 @@
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::last;
+use super::members::last;
 use crate::domain::lenient_json::{Json, Text};
 
 /// Plausible years for the end of a verification. Near the year 10,000 a time cannot even be

@@ -10,6 +10,8 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
+use super::document::document;
+
 /// The pages run their own scripts and call this service, in no frame. Their scripts set styles, and
 /// the style sheet contains icons.
 const PAGES_POLICY: HeaderValue = HeaderValue::from_static(
@@ -19,7 +21,7 @@ const PAGES_POLICY: HeaderValue = HeaderValue::from_static(
 /// The routes of both.
 pub fn routes<S: Clone + Send + Sync + 'static>(described: OpenApi) -> Router<S> {
     // Rendered once: a copy per request would let strangers fill the memory.
-    let document = Bytes::from(super::document(described).to_string());
+    let document = Bytes::from(document(described).to_string());
     let serve =
         move || std::future::ready(([(CONTENT_TYPE, "application/json")], document.clone()));
     let config = Config::from("/openapi.json").validator_url("none");

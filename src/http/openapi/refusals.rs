@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{Ref, RefOr, Response};
 
-use super::with_request_id;
 use crate::http::problem::{Code, Problem};
 
 /// Every operation with an API key refuses these.
@@ -144,4 +143,12 @@ pub(super) fn problem_schema() -> Value {
             },
         },
     })
+}
+
+/// Every response has it.
+pub(super) fn with_request_id(response: &mut Value) {
+    response["headers"]["X-Request-Id"] = json!({
+        "description": "Yours if you sent one, else ours",
+        "schema": { "type": "string" },
+    });
 }

@@ -2,8 +2,6 @@
 
 use http::StatusCode;
 
-use super::Problem;
-
 /// The texts of a code, the same wherever it is used.
 struct Entry {
     status: StatusCode,
@@ -13,7 +11,7 @@ struct Entry {
     remedy: &'static str,
 }
 
-macro_rules! problem_codes {
+macro_rules! declare_codes {
     ($($code:ident, $constructor:ident: $status:ident $text:literal, $title:literal,
         $happened:literal, $remedy:literal;)*) => {
         /// The stable code of a problem: what callers switch on.
@@ -38,19 +36,12 @@ macro_rules! problem_codes {
                 }
             }
         }
-
-        impl Problem {
-            $(
-                #[doc = concat!("`", $text, "`")]
-                pub fn $constructor() -> Self {
-                    Self::new(Code::$code)
-                }
-            )*
-        }
     };
 }
 
-problem_codes! {
+/// Hands the list to a macro: code, constructor, status, text, title, what happened, what to do.
+macro_rules! for_each_code {
+    ($then:ident) => { $then! {
     MalformedJson, malformed_json: BAD_REQUEST "malformed-json",
         "The body is not a JSON object",
         "The body is not one JSON object in UTF-8, or it broke off before its end.",
@@ -195,7 +186,11 @@ problem_codes! {
         "Temporarily unavailable; try again shortly",
         "Verdict could not carry the request out now: the database does not answer, a limit of this process is reached, or this process lacks what the operation needs. `detail` says which, where it is known.",
         "Repeat the request after `Retry-After` seconds, with the same `webhook-id` if it is a callback. If it goes on, `GET /readyz` of the operations listener names the cause.";
+    } };
 }
+pub(super) use for_each_code;
+
+for_each_code!(declare_codes);
 
 impl Code {
     /// As it stands in a problem.
@@ -206,6 +201,11 @@ impl Code {
     /// The code of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// The page that explains it: a relative reference, so it leads to the service that answered.
+    pub(super) fn page(self) -> String {
+        format!("/problems/{}", self.as_str())
     }
 
     /// The HTTP status of every problem with this code.

@@ -21,11 +21,6 @@ pub(in crate::http) struct CodePath {
     code: String,
 }
 
-/// A problem's `type`: a relative reference, so it leads to the service that answered.
-pub(super) fn path(code: Code) -> String {
-    format!("/problems/{}", code.as_str())
-}
-
 refusals!(PageRefusals = [NotFound]);
 
 /// Explains a problem: what happened, and what to do.

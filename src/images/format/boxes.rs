@@ -1,6 +1,7 @@
 //! HEIF, AVIF, MP4 and `QuickTime`: boxes to the last byte (ISO 14496-12, 4.2), told apart by brand.
 
-use super::{Format, Notes, Unusual, note_active_content};
+use super::kind::Format;
+use super::notes::{Notes, Unusual, note_active_content};
 
 /// Boxes of the outermost level, and atoms of `QuickTime`.
 const KNOWN: [&[u8]; 17] = [

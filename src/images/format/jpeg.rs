@@ -1,6 +1,6 @@
 //! JPEG: segments up to the end marker (ITU T.81, B.1).
 
-use super::{Notes, Unusual, note_active_content};
+use super::notes::{Notes, Unusual, note_active_content};
 
 pub(super) const START: &[u8] = b"\xff\xd8\xff";
 

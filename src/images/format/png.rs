@@ -1,6 +1,6 @@
 //! PNG: chunks up to the end, each with its checksum (PNG, 5).
 
-use super::{Notes, Unusual, length_at, note_active_content};
+use super::notes::{Notes, Unusual, length_at, note_active_content};
 
 pub(super) const START: &[u8] = b"\x89PNG\r\n\x1a\n";
 

@@ -1,6 +1,6 @@
 //! WebP: chunks that fill a RIFF file (RFC 9649).
 
-use super::{Notes, Unusual, length_at, note_active_content};
+use super::notes::{Notes, Unusual, length_at, note_active_content};
 
 /// The bytes after the RIFF file; `None`: there is no picture.
 pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {

@@ -16,10 +16,11 @@ use crate::domain::ids::VerificationId;
 use crate::domain::source::SourceAccess;
 use crate::domain::trace::TraceParent;
 use crate::domain::verification::Verification;
+use crate::store::error::{Error, Result};
 use crate::store::ownership::{Claimant, shared_owners};
+use crate::store::pool::Store;
 use crate::store::statements::statements;
 use crate::store::verifications::{decision_of, verification};
-use crate::store::{Error, Result, Store};
 
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
 /// length of one statement.

@@ -7,12 +7,12 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::past::Past;
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::trace::TraceParent;
+use crate::store::error::{Error, Result};
 use crate::store::lease::{LeaseKey, Leased};
+use crate::store::pool::Store;
 use crate::store::statements::{Execute, statements};
-use crate::store::{Error, Result, Store};
 
 /// Leases on verifications.
 pub const LEASED: Leased = Leased { kind: "verification", renew, release };
@@ -51,6 +51,24 @@ impl Claimed {
     pub fn lease(&self) -> LeaseKey {
         LeaseKey { id: self.id.0, token: self.lease_token }
     }
+}
+
+/// The past of one claimed verification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Answers with a status.
+    pub answers: i64,
+    /// `None`: it has no reference, or there are earlier ones and nobody knows its source.
+    pub earlier: Option<Earlier>,
+}
+
+/// Verifications of the same reference, within the source's group, that began before this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// In the 24 hours before.
+    pub in_1_day: i64,
+    /// In the 30 days before.
+    pub in_30_days: i64,
 }
 
 /// Earlier use of a verification's reference, by any source, as the claim saw it.

@@ -14,8 +14,9 @@ use crate::domain::answer::{ErrorClass, StoredResult};
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::ids::{DecisionId, LeaseToken, ResultId, VerificationId};
 use crate::domain::verification::State;
+use crate::store::error::{Error, Result};
+use crate::store::pool::Store;
 use crate::store::statements::statements;
-use crate::store::{Error, Result, Store};
 use policy::decision::{Decision, Outcome, Reason};
 use policy::evidence::Evidence;
 

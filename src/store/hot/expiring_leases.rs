@@ -7,8 +7,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::claims::DuePosition;
+use crate::store::error::Result;
+use crate::store::pool::Store;
 use crate::store::statements::statements;
-use crate::store::{Result, Store};
 
 /// A lease that is about to end, or has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

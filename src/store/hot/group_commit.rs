@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::store::{Error, Result};
+use crate::store::error::{Error, Result};
 
 /// How many batches may be in flight: while one is executed and waits for its `fsync`, the next is
 /// prepared.

@@ -20,7 +20,7 @@ pub mod expiring_leases;
 pub mod group_commit;
 pub mod past;
 
-use super::Statement;
+use super::statements::Statement;
 
 /// The statements of this folder.
 pub(super) const STATEMENTS: [&[Statement]; 5] = [

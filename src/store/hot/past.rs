@@ -7,32 +7,15 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::claims::{Claimed, ReferenceUse};
+use super::claims::{Claimed, Earlier, Past, ReferenceUse};
+use crate::store::error::Result;
+use crate::store::pool::Store;
 use crate::store::statements::statements;
-use crate::store::{Result, Store};
 use policy::evidence::MOST_COUNTED;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Most entries of one reference that are examined, those of other sources included.
 const MOST_WALKED: i64 = 5 * MOST_COUNTED;
-
-/// The past of one claimed verification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Past {
-    /// Answers with a status.
-    pub answers: i64,
-    /// `None`: it has no reference, or there are earlier ones and nobody knows its source.
-    pub earlier: Option<Earlier>,
-}
-
-/// Verifications of the same reference, within the source's group, that began before this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Earlier {
-    /// In the 24 hours before.
-    pub in_1_day: i64,
-    /// In the 30 days before.
-    pub in_30_days: i64,
-}
 
 impl Store {
     /// Counts the past of claimed rows. First calls about verifications that are the first of their

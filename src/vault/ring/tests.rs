@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
-use crate::vault::seal::{Refused, label};
+use crate::vault::label::label;
+use crate::vault::seal::Refused;
 use crate::vault::sealed_at::SealedAt;
 
 const ALICE: VerificationId = VerificationId(Uuid::from_u128(0xa));

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use url::Url;
 
-use super::{Format, Method, Settings, SignatureVersion, VERSION};
+use super::settings::{Format, Method, Settings, SignatureVersion, VERSION};
 use crate::credentials::Credentials;
 use crate::signing::{canonical_query, v2, v3};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Credentials, Miss};
+use super::access_key::{Credentials, Miss};
 
 /// A copy of the environment. Its `Debug` shows nothing, because it holds secrets.
 #[derive(Clone, Default)]

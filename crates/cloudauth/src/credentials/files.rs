@@ -7,7 +7,8 @@ use std::path::Path;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Credentials, Environment, Fixed, Miss, Secret};
+use super::access_key::{Credentials, Fixed, Miss, Secret};
+use super::environment::Environment;
 use crate::text::byte_order_mark;
 
 /// The key of the settings. It is meant, so no other source is asked.

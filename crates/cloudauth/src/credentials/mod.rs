@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access_key;
 mod environment;
 mod files;
 mod remote;
@@ -27,11 +28,9 @@ mod remote;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use url::Url;
@@ -39,7 +38,10 @@ use url::Url;
 use crate::clock::Clock;
 use crate::transport::{USER_AGENT, http_client};
 
+pub use access_key::{Credentials, Fixed, Secret};
 pub use environment::Environment;
+
+use access_key::Miss;
 
 /// Temporary credentials are renewed when less than this remains (as the vendor's SDKs do).
 const RENEW_BEFORE: time::Duration = time::Duration::minutes(15);
@@ -57,46 +59,6 @@ const FAR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The metadata service of ECS.
 pub const ECS_METADATA: &str = "http://100.100.100.200";
-
-/// The keys that sign requests.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// Names the key; not a secret.
-    pub access_key_id: String,
-    /// Signs.
-    pub access_key_secret: SecretString,
-    /// Comes with temporary keys.
-    pub security_token: Option<SecretString>,
-    /// When they expire; `None` for keys that do not.
-    pub expires_at: Option<OffsetDateTime>,
-}
-
-impl Credentials {
-    fn last_past(&self, at: OffsetDateTime) -> bool {
-        self.expires_at.is_none_or(|end| end > at)
-    }
-}
-
-/// A secret, or the file that holds it.
-#[derive(Clone, Debug)]
-pub enum Secret {
-    /// The secret itself.
-    Value(SecretString),
-    /// The content of a file without blanks around it. It is read again after the provider has
-    /// refused it.
-    File(PathBuf),
-}
-
-/// A key given in the settings.
-#[derive(Clone, Debug)]
-pub struct Fixed {
-    /// The key's id.
-    pub access_key_id: String,
-    /// The key's secret.
-    pub access_key_secret: Secret,
-    /// The token of a temporary key.
-    pub security_token: Option<SecretString>,
-}
 
 /// Settings of the chain; usually [`Settings::default`].
 #[derive(Clone, Debug, Default)]
@@ -136,14 +98,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// Why one source has no credentials.
-enum Miss {
-    /// It is not set up, or has nothing: the next is asked.
-    Next(String),
-    /// It is set up on purpose and failed: no other source is asked.
-    Stop(String),
-}
 
 /// The sources of credentials, and what was found last. Clone an [`Arc`] to share it.
 #[derive(Debug)]

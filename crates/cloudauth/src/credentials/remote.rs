@@ -11,7 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Chain, Credentials, ECS_METADATA, Miss, files};
+use super::access_key::{Credentials, Miss};
+use super::{Chain, ECS_METADATA, files};
 use crate::signing::{canonical_query, percent_encode};
 use crate::{transport, wire};
 

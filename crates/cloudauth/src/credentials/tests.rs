@@ -1,6 +1,6 @@
 //! The chain against small stand-ins for the services it asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex as Lock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -3,7 +3,7 @@
 //! The code decides, then the HTTP status: the same code comes with different statuses
 //! (`Error.InternalError` with 500, 400 and 401, `Throttling` mostly with 400).
 
-use super::ErrorClass;
+use super::error::ErrorClass;
 
 /// A rule on codes.
 enum Codes {

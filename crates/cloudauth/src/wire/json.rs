@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::MAX_DEPTH;
 use super::oddities::Oddities;
-use super::tree::Node;
+use super::tree::{MAX_DEPTH, Node};
 use crate::text::lenient_json::{self, Json};
 
 /// The first JSON value of a body; `None` if there is none, or it nests too deep.

@@ -22,6 +22,7 @@ mod dates;
 mod error;
 mod fields;
 mod json;
+pub mod malformed;
 mod material;
 mod oddities;
 mod tree;
@@ -47,31 +48,6 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The header that the simulated provider (`cloudauth-sandbox`) sends with every answer. The
 /// vendor never sends it.
 pub const SIMULATED: &str = "x-verdict-simulated";
-
-/// Deepest nesting that is followed. Real answers have four levels.
-pub(crate) const MAX_DEPTH: usize = 64;
-
-/// The names that [`Answered::malformed`] and [`Answered::damaged_texts`] use.
-pub mod malformed {
-    /// `AuthorityComparisonScore`, in either spelling.
-    pub const AUTHORITY: &str = "authority";
-    /// `FaceComparisonScore`.
-    pub const FACE: &str = "face";
-    /// `IdCardFaceComparisonScore`.
-    pub const ID_CARD_FACE: &str = "id_card_face";
-    /// `Material.FaceQuality`.
-    pub const FACE_QUALITY: &str = "face_quality";
-    /// `Material.FaceMask`.
-    pub const FACE_MASK: &str = "face_mask";
-    /// Bytes between values that are neither JSON nor blank.
-    pub const STRAY_BYTES: &str = "stray_bytes";
-    /// Text behind the answer that names a status.
-    pub const SECOND_ANSWER: &str = "second_answer";
-    /// A status beside something that says the call failed: `Success`, `Code` or the HTTP status.
-    pub const CONTRADICTION: &str = "contradiction";
-    /// Text behind the answer that names no status. It appears in `damaged_texts`.
-    pub const TRAILING_TEXT: &str = "trailing_text";
-}
 
 /// One answer, read.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use time::macros::date;
 
+use super::tree::MAX_DEPTH;
 use super::*;
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+/// Deepest nesting that is followed. Real answers have four levels.
+pub(super) const MAX_DEPTH: usize = 64;
+
 /// A node. Numbers are kept as text, since the provider writes `97` and `"97"` alike. Text may be
 /// a name or an ID number, so it is wiped when dropped and there is no `Debug`.
 pub(super) enum Node {

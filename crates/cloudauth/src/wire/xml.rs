@@ -8,9 +8,8 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use zeroize::Zeroizing;
 
-use super::MAX_DEPTH;
 use super::oddities::Oddities;
-use super::tree::Node;
+use super::tree::{MAX_DEPTH, Node};
 
 /// The content of the root element, whatever its name; `None` if this is not XML, nests too deep,
 /// or is a web page.

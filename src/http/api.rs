@@ -1,0 +1,88 @@
+//! The state that all handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::auth::ApiKeys;
+use super::body_limits::BodyLimits;
+use super::long_polls::LongPolls;
+use super::query_throttle::QueryThrottles;
+use super::readiness_cache::ReadinessCache;
+use super::sources::CurrentSources;
+use crate::domain::clock::Clock;
+use crate::domain::ids::Ids;
+use crate::domain::review::FourEyes;
+use crate::domain::starting::Starter;
+use crate::images::archive::Archive;
+use crate::policies::cache::PolicyCache;
+use crate::store::Store;
+use crate::store::callbacks::Accepting;
+use crate::store::signals::Signals;
+use crate::store::verifications::VerificationLoader;
+use crate::vault::Vault;
+
+/// The handlers' state. Every layer around a handler clones it with each request, so it is one
+/// pointer: cloning the parts one by one took 3 % of the CPU of an accept.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for Api {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// The parts of an [`Api`].
+pub struct Parts {
+    pub store: Store,
+    /// Group commit of callbacks.
+    pub accepting: Accepting,
+    /// Loads verifications in groups.
+    pub loader: VerificationLoader,
+    pub signals: Signals,
+    pub long_polls: LongPolls,
+    pub readiness: ReadinessCache,
+    /// The public listener serves `/docs`.
+    pub docs: bool,
+    pub keys: ApiKeys,
+    pub sources: CurrentSources,
+    /// How long an unfinished verification is polled after its last callback.
+    pub window: Duration,
+    pub bodies: BodyLimits,
+    /// The provider account, for readiness.
+    pub account: String,
+    /// `None`: this process has no keys.
+    pub vault: Option<Arc<Vault>>,
+    /// `None`: this process has no image store.
+    pub archive: Option<Archive>,
+    /// `None`: this process starts no verifications.
+    pub starter: Option<Starter>,
+    /// The reviews that need a second person.
+    pub four_eyes: FourEyes,
+    /// Changing the active policy needs a second person.
+    pub policies_need_two: bool,
+    /// Compiled policies, for the texts of their reasons.
+    pub policy_cache: Arc<PolicyCache>,
+    /// This process also runs workers.
+    pub works: bool,
+    /// The public listener's address.
+    pub listens: Option<std::net::SocketAddr>,
+    /// Throttles the metrics' queries.
+    pub query_throttles: QueryThrottles,
+    pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
+    pub clock: Clock,
+    pub ids: Ids,
+    /// Cancelled when the process stops.
+    pub stop: CancellationToken,
+}

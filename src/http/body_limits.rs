@@ -1,0 +1,21 @@
+//! Limits of reading bodies.
+
+use std::time::Duration;
+
+use super::memory_budget::MemoryBudget;
+
+/// Largest body of a caller with an API key. The default policy has ten KiB.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// A documented callback has under 1 KiB.
+pub const MAX_CALLBACK_BYTES: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub struct BodyLimits {
+    pub first_byte: Duration,
+    /// Until the last byte.
+    pub whole: Duration,
+    /// Shared by callbacks whose signature is not verified yet.
+    pub unverified: MemoryBudget,
+    /// Shared by bodies of callers with an API key.
+    pub verified: MemoryBudget,
+}

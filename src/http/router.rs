@@ -1,0 +1,99 @@
+//! The paths of the public and of the operations listener, each with its handler.
+
+use axum::Router;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::ALLOW;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::api::Api;
+use super::problem::{self, Problem};
+use super::{
+    activations, backtests, callbacks, decisions, erasure, health, images, material, metrics,
+    openapi, policies, refetch, request_log, results, reviews, start, timeline, verification,
+    verifications,
+};
+
+/// The public listener.
+pub fn router(api: Api) -> Router {
+    let (routes, described) = described_routes().split_for_parts();
+    let routes = if api.docs { routes.merge(openapi::docs::routes(described)) } else { routes };
+    finish(routes, api)
+}
+
+/// The description of the API (OpenAPI 3.1).
+pub fn description() -> serde_json::Value {
+    openapi::document(described_routes().split_for_parts().1)
+}
+
+/// Each handler declares its own path; see [`super::openapi`].
+fn described_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(callbacks::handler))
+        .routes(routes!(verifications::list, start::handler))
+        .routes(routes!(verification::handler))
+        .routes(routes!(results::handler))
+        .routes(routes!(decisions::handler))
+        .routes(routes!(timeline::handler))
+        .routes(routes!(refetch::one))
+        .routes(routes!(refetch::many))
+        .routes(routes!(reviews::list, reviews::give))
+        .routes(routes!(material::handler, erasure::handler))
+        .routes(routes!(images::list))
+        .routes(routes!(images::read))
+        .routes(routes!(policies::list, policies::add))
+        .routes(routes!(policies::check))
+        .routes(routes!(activations::roll_back))
+        .routes(routes!(activations::deactivate))
+        .routes(routes!(activations::promote))
+        .routes(routes!(activations::end_shadow))
+        .routes(routes!(policies::text))
+        .routes(routes!(activations::activate))
+        .routes(routes!(policies::compared, activations::shadow))
+        .routes(routes!(backtests::backtest))
+        .routes(routes!(policies::diff))
+        .routes(routes!(backtests::backtested))
+        .routes(routes!(backtests::flipped))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(problem::pages::handler))
+}
+
+/// The operations listener: for the scraper and the orchestrator, not for callers.
+pub fn operations_router(api: Api) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready_in_detail))
+        .route("/metrics", get(metrics::handler))
+        .route("/problems/{code}", get(problem::pages::handler));
+    finish(routes, api)
+}
+
+fn finish(routes: Router<Api>, api: Api) -> Router {
+    routes
+        .fallback(|| async { Problem::not_found() })
+        .layer(CatchPanicLayer::custom(request_log::on_panic))
+        .layer(map_response(framework_errors_to_problems))
+        .layer(from_fn_with_state(api.clone(), request_log::observe))
+        .with_state(api)
+}
+
+/// Turns the framework's own error responses into problems.
+async fn framework_errors_to_problems(response: Response) -> Response {
+    if response.extensions().get::<Problem>().is_some() {
+        return response;
+    }
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = response.headers().get(ALLOW).cloned();
+            Problem::method_not_allowed().allow(allow).into_response()
+        }
+        // Only a path that is not UTF-8 after decoding gets here.
+        StatusCode::BAD_REQUEST => Problem::not_found().into_response(),
+        _ => response,
+    }
+}
