@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::api::Api;
 use super::auth::{Caller, Scope};
 use super::body;
-use super::openapi::{BacktestPath, FlipsQuery, PolicyPath, Purpose, refusals};
+use super::openapi::{BacktestPath, PolicyPath, Purpose, refusals};
 use super::policies::who;
 use super::problem::Problem;
-use super::query_parameters::Parameters;
+use super::query_parameters::{MAX_PAGE, page_limit, query_parameters, refuse_any};
 use super::request_body::request_body;
 use super::times::time;
 use crate::domain::callback::BizType;
@@ -196,7 +196,7 @@ pub async fn backtested(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    Parameters::parse(query.as_deref())?.finish()?;
+    refuse_any(query.as_deref())?;
     let run = reached(&api, &caller, &id).await?;
     // An estimate is overtaken by what was seen.
     let of = if run.state == "done" { run.looked_at } else { run.roughly.max(run.looked_at) };
@@ -224,6 +224,17 @@ fn with_names(mut comparison: serde_json::Value) -> serde_json::Value {
     comparison
 }
 
+query_parameters! {
+    /// A page of flips.
+    pub(super) struct FlipsParameters {
+        /// Maximum number of items.
+        #[param(minimum = 1, maximum = 100)]
+        limit: i64 = page_limit,
+        /// `next_cursor` of the previous page.
+        cursor: Uuid = |text| text.parse::<Uuid>().map_err(|_| "must be the next_cursor of this list"),
+    }
+}
+
 refusals!(FlipsRefusals = [NotFound] + QUERY + API_KEY);
 
 /// Verifications whose outcome the policy would change, a page at a time, oldest answer first, as
@@ -231,7 +242,7 @@ refusals!(FlipsRefusals = [NotFound] + QUERY + API_KEY);
 /// may be empty and still have a next one.
 #[utoipa::path(
     get, path = "/v1/backtests/{id}/flips", operation_id = "list-flips", tag = "policies",
-    params(BacktestPath, FlipsQuery),
+    params(BacktestPath, FlipsParameters),
     responses((status = 200, body = FlipsView), FlipsRefusals),
     security(("api-key" = ["policies:write"])),
 )]
@@ -242,13 +253,8 @@ pub async fn flipped(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let mut parameters = Parameters::parse(query.as_deref())?;
-    let in_range = |text: &str| text.parse().ok().filter(|n| (1..=MOST_FLIPS).contains(n));
-    let limit = parameters.read("limit", in_range, "must be a whole number from 1 to 100")?;
-    let limit = limit.unwrap_or(MOST_FLIPS);
-    let as_id = |text: &str| text.parse::<Uuid>().ok();
-    let cursor = parameters.read("cursor", as_id, "must be the next_cursor of this list")?;
-    parameters.finish()?;
+    let FlipsParameters { limit, cursor } = FlipsParameters::parse(query.as_deref())?;
+    let limit = limit.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::from(MAX_PAGE));
     let run = reached(&api, &caller, &id).await?;
     let candidate = api.policy_cache.get(&api.store, &run.digest).await?;
     let candidate = candidate.ok_or_else(Problem::internal)?;
@@ -259,9 +265,6 @@ pub async fn flipped(
     let items = page.flips.into_iter().map(FlipView::from).collect();
     Ok(Json(FlipsView { items, next_cursor: page.next }).into_response())
 }
-
-/// Most flips of one page.
-const MOST_FLIPS: usize = 100;
 
 impl From<FoundFlip> for FlipView {
     fn from(flip: FoundFlip) -> Self {

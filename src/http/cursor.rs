@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::domain::ids::VerificationId;
@@ -19,14 +21,44 @@ pub fn after(id: VerificationId, filter: &Filter) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// `None` if it is not a cursor, or one of a list with other filters.
-pub fn read(cursor: &str, filter: &Filter) -> Option<VerificationId> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (version, rest) = bytes.split_first()?;
-    let (id, of) = rest.split_at_checked(16)?;
-    let valid = *version == VERSION && of == digest(filter);
-    valid.then(|| Uuid::from_slice(id).ok().map(VerificationId)).flatten()
+/// The error for a text that is no cursor of this list.
+pub const MUST_BE_OF_THIS_LIST: &str = "must be the next_cursor of a list with the same filters";
+
+/// A cursor that a caller sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    after: VerificationId,
+    filter: [u8; FILTER_BYTES],
 }
+
+impl Cursor {
+    /// Reads its form. Whether it is one of this list, only [`Self::with`] tells.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        Self::read(text).ok_or(MUST_BE_OF_THIS_LIST)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (version, rest) = bytes.split_first()?;
+        let (id, filter) = rest.split_at_checked(16)?;
+        let after = Uuid::from_slice(id).ok().map(VerificationId)?;
+        let filter = filter.try_into().ok()?;
+        (*version == VERSION).then_some(Self { after, filter })
+    }
+
+    /// The last item of the page before; `None` if it is the cursor of a list with other filters.
+    pub fn with(&self, filter: &Filter) -> Option<VerificationId> {
+        (self.filter == digest(filter)).then_some(self.after)
+    }
+}
+
+impl PartialSchema for Cursor {
+    fn schema() -> RefOr<Schema> {
+        String::schema()
+    }
+}
+
+impl ToSchema for Cursor {}
 
 /// Catches mistakes, not attacks: a cursor grants no access.
 fn digest(filter: &Filter) -> [u8; FILTER_BYTES] {
@@ -46,10 +78,10 @@ mod tests {
         let (all, failed) =
             (Filter::default(), Filter { state: Some(State::Failed), ..Filter::default() });
         let cursor = after(id, &all);
-        assert_eq!(read(&cursor, &all), Some(id));
-        assert_eq!(read(&cursor, &failed), None);
+        let read = Cursor::parse(&cursor).unwrap();
+        assert_eq!((read.with(&all), read.with(&failed)), (Some(id), None));
         for bad in ["", "AQ", "!", &cursor[1..], &format!("{cursor}AA")] {
-            assert_eq!(read(bad, &all), None, "{bad}");
+            assert!(Cursor::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
-use utoipa::IntoParams;
 
 use super::api::Api;
 use super::auth::{KEY_CACHE_TTL, Scope};
@@ -13,7 +12,7 @@ use super::etag;
 use super::long_polls::{TooManyWaits, Waiter};
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
-use super::query_parameters::Parameters;
+use super::query_parameters::query_parameters;
 use super::view::VerificationView;
 
 /// Longest wait, in seconds: below the idle limits of common load balancers.
@@ -21,14 +20,18 @@ const MAX_WAIT_SECONDS: u64 = 60;
 /// After too many long polls.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct Wait {
-    /// Long poll: answers as soon as the verification is decided, expired or failed, and after
-    /// this many seconds in any case.
-    #[param(minimum = 0, maximum = 60, required = false)]
-    wait: u64,
+query_parameters! {
+    pub(super) struct WaitParameters {
+        /// Long poll: answers as soon as the verification is decided, expired or failed, and after
+        /// this many seconds in any case.
+        #[param(minimum = 0, maximum = 60)]
+        wait: u64 = seconds,
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
+    seconds.ok_or("must be whole seconds from 0 to 60")
 }
 
 refusals!(GetRefusals = [NotFound, TooManyWaits] + QUERY + API_KEY);
@@ -36,7 +39,7 @@ refusals!(GetRefusals = [NotFound, TooManyWaits] + QUERY + API_KEY);
 /// One verification with its current decision.
 #[utoipa::path(
     get, path = "/v1/verifications/{id}", operation_id = "get-verification", tag = "verifications",
-    params(VerificationPath, Wait, IfNoneMatch),
+    params(VerificationPath, WaitParameters, IfNoneMatch),
     responses(
         (status = 200, body = VerificationView, headers(("ETag" = String))),
         (status = 304, description = "Not modified"),
@@ -51,11 +54,8 @@ pub async fn handler(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
-    let mut parameters = Parameters::parse(query.as_deref())?;
-    let in_range = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
-    let wait = parameters.read("wait", in_range, "must be whole seconds from 0 to 60");
-    parameters.finish()?;
-    let wait = wait?.map_or(Duration::ZERO, Duration::from_secs);
+    let parameters = WaitParameters::parse(query.as_deref())?;
+    let wait = parameters.wait.map_or(Duration::ZERO, Duration::from_secs);
     let id = api.visible_verification(&caller, &id).await?;
 
     let waiter = (!wait.is_zero()).then(|| api.long_polls.enter(id, caller.key_id));

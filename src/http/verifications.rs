@@ -4,56 +4,51 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::HeaderMap;
 use time::OffsetDateTime;
-use utoipa::IntoParams;
 
 use super::api::Api;
 use super::auth::Scope;
+use super::cursor::{self, Cursor};
+use super::etag;
 use super::openapi::{IfNoneMatch, refusals};
 use super::problem::Problem;
-use super::query_parameters::{Parameters, WrongParameter};
-use super::times::{MUST_BE_TIME, parse_time};
+use super::query_parameters::{any_text, page_limit, query_parameters};
+use super::times::time;
 use super::view::{Page, VerificationView};
-use super::{cursor, etag};
 use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
 use crate::domain::scenes::Scenes;
 use crate::domain::verification::State as Standing;
 use crate::store::listing::Filter;
 use policy::decision::Outcome;
 
-const MAX_LIMIT: i64 = 100;
 const DEFAULT_LIMIT: i64 = 50;
+const MUST_BE_STATE: &str = "must be pending, unfinished, decided, expired, failed or erased";
 
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what the handler reads by hand")]
-pub(super) struct ListParameters {
-    /// Of this scene.
-    #[param(required = false)]
-    biz_type: String,
-    /// With this id of the task.
-    #[param(required = false)]
-    biz_id: String,
-    /// With this reference of yours.
-    #[param(required = false)]
-    reference: String,
-    /// In this state.
-    #[param(inline, required = false)]
-    state: Standing,
-    /// Whose current decision is this.
-    #[param(inline, required = false)]
-    outcome: Outcome,
-    /// Created then or later.
-    #[param(required = false)]
-    created_after: OffsetDateTime,
-    /// Created before then.
-    #[param(required = false)]
-    created_before: OffsetDateTime,
-    /// Maximum number of items.
-    #[param(minimum = 1, maximum = 100, required = false)]
-    limit: i64,
-    /// `next_cursor` of the previous page, with the same filters.
-    #[param(required = false)]
-    cursor: String,
+query_parameters! {
+    pub(super) struct ListParameters {
+        /// Of this scene.
+        biz_type: String = any_text,
+        /// With this id of the task.
+        biz_id: String = any_text,
+        /// With this reference of yours.
+        reference: String = any_text,
+        /// In this state.
+        #[param(inline)]
+        state: Standing = |text| Standing::parse(text).ok_or(MUST_BE_STATE),
+        /// Whose current decision is this.
+        #[param(inline)]
+        outcome: Outcome =
+            |text| Outcome::parse(text).ok_or("must be approve, retry, review or reject"),
+        /// Created then or later.
+        created_after: OffsetDateTime = time,
+        /// Created before then.
+        created_before: OffsetDateTime = time,
+        /// Maximum number of items.
+        #[param(minimum = 1, maximum = 100)]
+        limit: i64 = page_limit,
+        /// `next_cursor` of the previous page, with the same filters.
+        #[param(inline)]
+        cursor: Cursor = Cursor::parse,
+    }
 }
 
 /// A filter; or nothing can match it, because no callback could have had such a `biz_id`.
@@ -94,21 +89,17 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
-    let mut parameters = Parameters::parse(query.as_deref())?;
-    let in_range = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
-    let limit = parameters.read("limit", in_range, "must be a whole number from 1 to 100")?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    let after = parameters.take("cursor");
-    let narrowed = filter(&mut parameters)?.within(&caller.scenes);
-    let wrong_cursor =
-        parameters.wrong("cursor", "must be the next_cursor of a list with the same filters");
-    parameters.finish()?;
-    let Narrowed::To(filter) = narrowed else {
+    let parameters = ListParameters::parse(query.as_deref())?;
+    let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
+    let cursor = parameters.cursor;
+    let Narrowed::To(filter) = narrow(parameters).within(&caller.scenes) else {
         return etag::respond(&headers, &Page::<VerificationView>::whole([]));
     };
-    let before = match after {
+    let before = match cursor {
         None => None,
-        Some(text) => Some(cursor::read(&text, &filter).ok_or(wrong_cursor)?),
+        Some(cursor) => Some(cursor.with(&filter).ok_or_else(|| {
+            Problem::invalid_field().field("cursor", cursor::MUST_BE_OF_THIS_LIST)
+        })?),
     };
     // One more row shows whether there are more.
     let mut found = api.store.listing().list(&filter, before, limit + 1).await?;
@@ -122,49 +113,24 @@ pub async fn list(
     etag::respond(&headers, &Page { items, next_cursor })
 }
 
-fn filter(parameters: &mut Parameters) -> Result<Narrowed, Problem> {
-    let mut wrong = Vec::new();
-    let state = parameters.read(
-        "state",
-        Standing::parse,
-        "must be pending, unfinished, decided, expired, failed or erased",
-    );
-    let state = noted(&mut wrong, state);
-    let outcome =
-        parameters.read("outcome", Outcome::parse, "must be approve, retry, review or reject");
-    let outcome = noted(&mut wrong, outcome);
-    let mut time = |name| noted(&mut wrong, parameters.read(name, parse_time, MUST_BE_TIME));
-    let (created_after, created_before) = (time("created_after"), time("created_before"));
-    let reference = parameters.take("reference");
-    if !wrong.is_empty() {
-        return Err(WrongParameter::problem(wrong));
-    }
-    let (biz_type, biz_id) = (parameters.take("biz_type"), parameters.take("biz_id"));
-    let biz_type = biz_type.map(|text| BizType::parse(&text)).transpose();
-    let biz_id = biz_id.map(|text| BizId::parse(&text)).transpose();
-    let (Ok(biz_type), Ok(biz_id)) = (biz_type, biz_id) else { return Ok(Narrowed::ToNothing) };
+fn narrow(parameters: ListParameters) -> Narrowed {
+    let biz_type = parameters.biz_type.map(|text| BizType::parse(&text)).transpose();
+    let biz_id = parameters.biz_id.map(|text| BizId::parse(&text)).transpose();
+    let (Ok(biz_type), Ok(biz_id)) = (biz_type, biz_id) else { return Narrowed::ToNothing };
     let none_has =
         |text: &String| text.chars().count() > MAX_REFERENCE_CHARS || text.contains('\0');
-    if reference.as_ref().is_some_and(none_has) {
-        return Ok(Narrowed::ToNothing);
+    if parameters.reference.as_ref().is_some_and(none_has) {
+        return Narrowed::ToNothing;
     }
-    Ok(Narrowed::To(Filter {
+    Narrowed::To(Filter {
         biz_type,
         biz_id,
-        reference,
-        state,
-        outcome,
-        created_after,
-        created_before,
+        reference: parameters.reference,
+        state: parameters.state,
+        outcome: parameters.outcome,
+        created_after: parameters.created_after,
+        created_before: parameters.created_before,
         error_code: None,
         scenes: None,
-    }))
-}
-
-/// Collects what is invalid, so that one answer names all of it.
-fn noted<T>(wrong: &mut Vec<WrongParameter>, read: Result<Option<T>, WrongParameter>) -> Option<T> {
-    read.unwrap_or_else(|error| {
-        wrong.push(error);
-        None
     })
 }

@@ -43,15 +43,6 @@ headers_and_paths! {
         #[param(pattern = "^sha256:[0-9a-f]{64}$")]
         other: String,
     }
-    /// A page of flips.
-    FlipsQuery in Query {
-        /// Maximum number of items.
-        #[param(required = false, minimum = 1, maximum = 100)]
-        limit: i64,
-        /// `next_cursor` of the previous page.
-        #[param(required = false, format = Uuid)]
-        cursor: String,
-    }
     /// One backtest.
     BacktestPath in Path {
         /// Its id.
