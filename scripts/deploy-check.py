@@ -27,7 +27,7 @@ MAX_DASHBOARD = 300 * 1024
 KUBERNETES = ["1.30.0", "1.37.0"]
 # What the scraper adds.
 TARGET_LABELS = {"instance", "job", "namespace", "pod", "alertname", "alertstate"}
-# After the drain: a last scrape, the last batches, the pool (src/app.rs).
+# After the drain: a last scrape, the last batches, the pool (src/app/service.rs).
 AFTER_DRAIN_SECONDS = 11
 
 found = []

@@ -3,8 +3,12 @@
 //! is run. The crates below `crates/` depend only on what their manifests name, so cargo guards
 //! those arrows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// Each layer, and the layers it may import. `images` means all of it, `images::archive` a part.
 const ARROWS: [(&str, &[&str]); 13] = [
@@ -210,6 +214,129 @@ fn only_named_layers_use_io_crates() {
             }
         }
     }
+    report(&violations);
+}
+
+/// The files of one crate, by module path: `store::hot::claims`, and the root by an empty one.
+fn modules(root: &str) -> BTreeMap<String, Source> {
+    let inner = |path: &str| root == "src" && path.starts_with("src/bin/");
+    let sources = sources(&[root]).into_iter();
+    let sources = sources.filter(|source| !source.is_test() && !inner(&source.path));
+    let named = sources.map(|source| {
+        let below = source.path.trim_start_matches(root).trim_start_matches('/');
+        let below = below.trim_end_matches(".rs");
+        let module = match below.rsplit_once('/') {
+            Some((parent, "mod")) => parent,
+            None if ["lib", "main", "mod"].contains(&below) => "",
+            _ => below,
+        };
+        (module.replace('/', "::"), source)
+    });
+    named.collect()
+}
+
+/// The paths in a file's code: those of `use`, without braces, and those within expressions.
+fn paths(source: &Source) -> Vec<String> {
+    static VISIBILITY: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\(in [^)]*\)").expect("a pattern"));
+    static PATH: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?:\w+::)+\w+").expect("a pattern"));
+    let bare = |line: &str| -> String { line.split('"').step_by(2).collect() };
+    let lines: Vec<String> = source.code().map(|(_, line)| bare(line)).collect();
+    let code = VISIBILITY.replace_all(&lines.join(" "), "").into_owned();
+    let mut found: Vec<String> = PATH.find_iter(&code).map(|it| it.as_str().to_owned()).collect();
+    for statement in code.split(';').filter_map(|text| text.rsplit_once("use ")) {
+        without_braces(statement.1.trim(), &mut found);
+    }
+    found
+}
+
+/// `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
+fn without_braces(tree: &str, found: &mut Vec<String>) {
+    let Some((prefix, inner)) = tree.split_once('{') else {
+        found.push(tree.split(' ').next().unwrap_or_default().to_owned());
+        return;
+    };
+    let inner = inner.rsplit_once('}').map_or(inner, |(inner, _)| inner);
+    let (mut depth, mut item) = (0, String::new());
+    for letter in inner.chars().chain([',']) {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        if letter != ',' || depth != 0 {
+            item.push(letter);
+            continue;
+        }
+        // The last comma has nothing behind it.
+        if !item.trim().is_empty() {
+            without_braces(&format!("{prefix}{}", item.trim()), found);
+        }
+        item.clear();
+    }
+}
+
+/// The module that a path in `module` leads to, if it is one of this crate.
+fn resolved(module: &str, path: &str, modules: &BTreeMap<String, Source>) -> Option<String> {
+    let join = |at: &str, name: &str| [at, name].join("::").trim_start_matches(':').to_owned();
+    let mut names = path.split("::").peekable();
+    let mut at = match *names.peek()? {
+        "crate" => String::new(),
+        first if modules.contains_key(&join(module, first)) => module.to_owned(),
+        "self" | "super" => module.to_owned(),
+        _ => return None,
+    };
+    while let Some(name) = names.next_if(|name| ["crate", "self", "super"].contains(name)) {
+        if name == "super" {
+            at.truncate(at.rfind("::").unwrap_or(0));
+        }
+    }
+    while let Some(name) = names.next_if(|name| modules.contains_key(&join(&at, name))) {
+        at = join(&at, name);
+    }
+    Some(at)
+}
+
+/// A `mod.rs` counts as well: a file that takes a name from it depends on everything that the
+/// `mod.rs` imports. So put what several files share into a file below them.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut roots = vec!["src".to_owned(), "src/bin/verdict".to_owned()];
+    let crates = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates"));
+    for entry in crates.expect("a readable folder") {
+        let name = entry.expect("a readable folder").file_name();
+        roots.push(format!("crates/{}/src", name.to_string_lossy()));
+    }
+    let (mut seen, mut violations) = (0, Vec::new());
+    for root in roots {
+        let modules = modules(&root);
+        seen += modules.len();
+        let mut imports: BTreeMap<String, BTreeSet<String>> = modules
+            .iter()
+            .map(|(name, source)| {
+                let paths = paths(source);
+                let targets = paths.iter().filter_map(|path| resolved(name, path, &modules));
+                let others = targets.filter(|at| at != name && modules.contains_key(at));
+                (name.clone(), others.collect())
+            })
+            .collect();
+        // A file that imports none of the rest, or that none of the rest imports, is in no circle.
+        loop {
+            let before = imports.len();
+            let left: BTreeSet<String> = imports.keys().cloned().collect();
+            imports.retain(|_, targets| {
+                targets.retain(|target| left.contains(target));
+                !targets.is_empty()
+            });
+            let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
+            imports.retain(|name, _| imported.contains(name));
+            if imports.len() == before {
+                break;
+            }
+        }
+        violations.extend(imports.iter().map(|(name, targets)| {
+            let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+            format!("{}:1: in a circle, imports {}", modules[name].path, targets.join(", "))
+        }));
+    }
+    assert!(seen > 300, "only {seen} files");
     report(&violations);
 }
 

@@ -25,7 +25,7 @@ pub fn limit() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// What [`raise_limit`] can raise it to.
+/// The limit after [`raise_limit`].
 pub fn hard_limit() -> usize {
     let limit = getrlimit(Resource::Nofile).maximum;
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)

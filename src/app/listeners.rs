@@ -1,16 +1,18 @@
 //! Where the process listens, and for how many connections.
 
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::{Role, descriptors};
+use super::descriptors;
+use super::role::Role;
 use crate::config::{ConfigError, Settings};
 use crate::http::server;
 
 /// The limits of connections, as far as the limit of open files allows.
 pub(super) fn fitting_limits(settings: &Settings, role: Role) -> server::Limits {
-    let configured = &settings.limits;
+    let configured = &settings.common.limits;
     let limit = descriptors::limit();
     let fitting =
         descriptors::fitting_connections(configured.connections, limit, settings.descriptors);
@@ -25,7 +27,29 @@ pub(super) fn fitting_limits(settings: &Settings, role: Role) -> server::Limits 
     server::Limits { connections: fitting, ..configured.clone() }
 }
 
-pub(super) async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
+/// The sockets of a process.
+pub(super) struct Listeners {
+    /// For callers; `None` for a worker.
+    pub(super) http: Option<TcpListener>,
+    pub(super) operations: TcpListener,
+}
+
+impl Listeners {
+    pub(super) async fn bind(settings: &Settings) -> Result<Self, ConfigError> {
+        let http = match &settings.accepting {
+            Some(accepting) => Some(bind("http.listen", accepting.listen).await?),
+            None => None,
+        };
+        let operations = bind("operations.listen", settings.common.operations_listen).await?;
+        Ok(Self { http, operations })
+    }
+
+    pub(super) fn http_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.http.as_ref().map(TcpListener::local_addr).transpose()
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
     TcpListener::bind(address).await.map_err(|error| {
         let cause = crate::causes::of_io(&error);
         ConfigError::new(key, format!("cannot listen on {address}: {cause}"))

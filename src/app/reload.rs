@@ -1,6 +1,6 @@
-//! A changed configuration is taken over without a restart, as far as a running process can: who
-//! may post callbacks, with which secrets and limits. (API keys are in the database, and followed
-//! there.) All of it is checked first; one that is wrong is refused whole, and the old one stays.
+//! A running process applies a changed configuration as far as it can: the sources of callbacks with
+//! their secrets and limits. (API keys are in the database.) The whole configuration is checked first.
+//! If anything in it is wrong, all of it is refused and the old one stays.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,33 +8,33 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Role;
+use super::role::Role;
 use crate::config::{Config, ConfigError, ConfigErrors, Environment, Watched};
 use crate::domain::source::Groups;
 use crate::http::Api;
 use crate::http::sources::Sources;
 
-/// Between two looks at the files. What has changed is taken over once two looks agree, for a file
-/// may be half written.
-const LOOK: Duration = Duration::from_secs(1);
+/// Between two polls of the files. A change is applied once two polls agree: a file may be half
+/// written.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Follows the files that a configuration was read from.
 pub(super) struct Reload {
     role: Role,
     environment: Arc<Environment>,
-    /// Whatever differs from it and is not taken over needs a restart.
+    /// A difference from it that cannot be applied needs a restart.
     started_with: Arc<Config>,
-    /// What the files held then.
+    /// The files at that time.
     then: Watched,
-    /// The newest that could be read, taken over or not: its files are looked at.
+    /// The newest that could be read, applied or not: its files are polled.
     newest: Arc<Config>,
-    /// What they held when they were last read.
+    /// The files when they were last read.
     seen: Watched,
     /// The worker's, where there is one.
     groups: Option<Arc<Groups>>,
-    look: Arc<Notify>,
-    /// The last word on what needs a restart.
-    told: Vec<String>,
+    wake: Arc<Notify>,
+    /// The keys that were reported to need a restart.
+    reported: Vec<String>,
 }
 
 /// A configuration that could be read.
@@ -50,7 +50,7 @@ impl Reload {
         environment: &Environment,
         role: Role,
         groups: Option<Arc<Groups>>,
-        look: Arc<Notify>,
+        wake: Arc<Notify>,
     ) -> Self {
         let config = Arc::new(config.clone());
         let then = config.watched();
@@ -62,8 +62,8 @@ impl Reload {
             then,
             newest: config,
             groups,
-            look,
-            told: Vec::new(),
+            wake,
+            reported: Vec::new(),
         }
     }
 
@@ -73,8 +73,8 @@ impl Reload {
         loop {
             let at_once = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look.notified() => true,
-                () = tokio::time::sleep(LOOK) => false,
+                () = self.wake.notified() => true,
+                () = tokio::time::sleep(POLL_INTERVAL) => false,
             };
             let Some(now) = blocking(&self.newest, Config::watched).await else {
                 continue;
@@ -98,7 +98,7 @@ impl Reload {
         let (role, environment) = (self.role, Arc::clone(&self.environment));
         let read = blocking(&self.newest, move |config| {
             config.reload(&environment).map(|next| {
-                // Before what they hold is read: a change after this look is seen by the next one.
+                // Before what they hold is read: the next poll sees a change after this one.
                 let watched = next.watched();
                 let checked = next.settings(role.accepts(), role.works()).map(|settings| {
                     settings.accepting.map(|accepting| accepting.sources).unwrap_or_default()
@@ -146,10 +146,10 @@ impl Reload {
 
     fn tell_what_needs_a_restart(&mut self) {
         let keys = self.newest.fixed_changes(&self.started_with, &self.then, &self.seen);
-        if !keys.is_empty() && keys != self.told {
+        if !keys.is_empty() && keys != self.reported {
             tracing::warn!(keys = keys.join(", "), "changed configuration needs a restart");
         }
-        self.told = keys;
+        self.reported = keys;
     }
 }
 

@@ -2,17 +2,19 @@
 //! that has sealed nothing.
 
 use super::database::retry_until_ready;
-use super::keys_with_other_bytes;
 use crate::config::ConfigError;
 use crate::domain::clock::Clock;
+use crate::domain::ids::VerificationId;
 use crate::store::vault_keys::Needed;
 use crate::store::{self, Store};
-use crate::vault::Vault;
+use crate::vault::{Vault, WrappedKey};
 
 /// Insufficient privilege.
 const NO_RIGHT: &str = "42501";
+/// Keys of verifications on which a key of the vault is tried.
+const SAMPLES: i64 = 3;
 
-/// What became of a key that the ring lacks.
+/// The outcome for a key that the ring lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// It had sealed nothing, and is needed no longer.
@@ -23,8 +25,8 @@ pub enum Missing {
     NoRight,
 }
 
-/// Without a key that data needs somebody's data could not be shown, added to or forgotten by this
-/// process. One that has no keys at all shows nobody's.
+/// A process that lacks a key that data needs could not show, extend or erase that data. A process
+/// without any keys shows no data.
 pub(super) async fn require(vault: &Vault, store: &Store, clock: &Clock) -> anyhow::Result<()> {
     for id in retry_until_ready(|| store.vault_keys().vault_keys_in_use()).await? {
         if vault.ring().has(&id) {
@@ -81,6 +83,38 @@ pub fn kept(missing: Missing) -> Option<&'static str> {
         Missing::NoRight => Some(
             "nothing is sealed with it: run `verdict vault give-up` as the owner of the schema, this database role may not",
         ),
+    }
+}
+
+/// Keys of the ring that do not open what a key of that id has wrapped: the same name with other
+/// bytes. Each is tried on the installation's keys and on a few of verifications, as far as this
+/// role may see them; one altered row does not condemn a key that opens others.
+pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Result<Vec<String>> {
+    let mut others = Vec::new();
+    let named = empty_if_forbidden(store.vault_keys().named_keys().await)?;
+    for id in vault.ring().ids() {
+        let mut opened: Vec<bool> = Vec::new();
+        for (name, key_id, bytes) in named.iter().filter(|(_, key_id, _)| key_id == id) {
+            let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
+            opened.push(vault.open_named_key(name, &wrapped).is_ok());
+        }
+        for sample in empty_if_forbidden(store.vault_keys().data_keys_under(id, SAMPLES).await)? {
+            let whose = VerificationId(sample.verification_id);
+            let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
+            opened.push(vault.open_data_key(whose, &wrapped).is_ok());
+        }
+        if !opened.is_empty() && !opened.contains(&true) {
+            others.push(id.to_owned());
+        }
+    }
+    Ok(others)
+}
+
+/// Nothing, where this role may see nothing.
+fn empty_if_forbidden<T>(rows: store::Result<Vec<T>>) -> store::Result<Vec<T>> {
+    match rows {
+        Err(error) if lacks_a_right(&error) => Ok(Vec::new()),
+        rows => rows,
     }
 }
 

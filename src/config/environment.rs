@@ -79,7 +79,7 @@ pub(super) fn variable_of(key: &str) -> String {
 pub struct Misnamed {
     /// As it is called.
     pub variable: String,
-    /// What it would have to be called.
+    /// The name of the key's variable.
     pub meant: String,
 }
 

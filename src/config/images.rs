@@ -11,9 +11,9 @@ use crate::images::{AllowedHosts, archive, download};
 /// How images are fetched and kept.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// What is done with the images of a scene that is not named.
+    /// For the images of scenes that are not named.
     pub mode: ImageMode,
-    /// What is done with those of a scene.
+    /// For the images of a scene.
     pub scenes: BTreeMap<String, ImageMode>,
     /// Results whose images are fetched at once by one process.
     pub concurrency: usize,

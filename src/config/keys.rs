@@ -8,12 +8,13 @@ use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::origin::join;
 use super::raw::{
     Callbacks, Config, Database, Http, Images, Log, Operations, Policy, Provider, RawKey,
     RawPolicies, RawSource, RawVault, Retention, Reviews, S3, Traces, Worker,
 };
 
-/// What may be written below a key.
+/// The keys that may be written below a key.
 pub(super) enum Shape {
     Value,
     Section(BTreeMap<&'static str, Shape>),
@@ -106,7 +107,7 @@ pub(super) struct Unknown {
     pub(super) key: String,
     pub(super) section: String,
     pub(super) name: String,
-    /// What may stand in its place.
+    /// The keys that exist there.
     pub(super) siblings: Vec<&'static str>,
 }
 
@@ -147,10 +148,6 @@ fn walk(value: &mut Value, shape: &Shape, at: &str, found: &mut Vec<Unknown>) {
         // Of another type than it must be: told when it is read.
         _ => {}
     }
-}
-
-pub(super) fn join(section: &str, name: &str) -> String {
-    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
 fn section<T: DeserializeOwned>() -> Shape {

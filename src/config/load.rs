@@ -1,5 +1,5 @@
-//! Reading: the defaults, the file and the environment become one `Config`. What cannot be read is
-//! taken out and noted, so that everything that is wrong is told at once.
+//! Reading: the defaults, the file and the environment become one `Config`. Unreadable values are
+//! taken out and noted, so that all mistakes are reported at once.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use super::digests::digests;
 use super::environment::{Environment, Variables, matching, variable_of, variables};
 use super::error::{ConfigError, ConfigErrors, Subject, wrong};
-use super::keys::{Shape, Unknown, join, take_unknown};
-use super::origin::{Origin, Origins, line_of};
+use super::keys::{Shape, Unknown, take_unknown};
+use super::origin::{Origin, Origins, join, line_of};
 use super::raw::Config;
 use super::similar::closest;
 use crate::domain::byte_order_mark;
@@ -28,8 +28,7 @@ impl Config {
         if config.misread.is_empty() { Ok(config) } else { Err(ConfigErrors(config.misread)) }
     }
 
-    /// The same, but what `load` refuses is among the `complaints` of the result, so that they come
-    /// together with those about values.
+    /// The same, but keeps what `load` refuses, so that it is reported together with wrong values.
     pub fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigErrors> {
         let text = file.map(read_file).transpose()?;
         let text = text.as_deref().map(byte_order_mark::skipped);
@@ -40,7 +39,7 @@ impl Config {
             .zip(table.as_ref())
             .zip(text)
             .map(|((file, table), text)| (file, table.get_ref(), text));
-        let origins = Origins::new(in_file, &variables);
+        let origins = Origins::new(in_file, &variables.names);
         let merged =
             merge(text, &variables).or_else(|error| wrong(whole_text(file), first_line(&error)))?;
         let digests = digests(&merged);
@@ -109,7 +108,7 @@ fn read_file(path: &Path) -> super::error::Result<String> {
 fn syntax(file: Option<&Path>, text: Option<&str>, error: &toml::de::Error) -> ConfigError {
     let start = error.span().map_or(0, |span| span.start);
     let line = line_of(text.unwrap_or_default(), start);
-    // Some messages show what follows in lines of their own.
+    // Some messages have more lines, which quote the text.
     let message = error.message().lines().next().unwrap_or("not TOML");
     ConfigError::new(whole_text(file), format!("line {line} is not TOML: {message}"))
 }
@@ -136,7 +135,7 @@ fn malformed(variables: &Variables) -> Vec<ConfigError> {
     names.map(|name| ConfigError::new(name.as_str(), problem)).collect()
 }
 
-/// What was probably meant.
+/// Suggests the key that was probably meant.
 fn complaint(unknown: &Unknown, shape: &Shape, origins: &Origins) -> ConfigError {
     let (origin, below) = match origins.of(&unknown.key) {
         // A section that only variables write into is in none itself.

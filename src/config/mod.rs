@@ -1,9 +1,11 @@
 //! Configuration: the only reader of its files and of the environment that is handed in.
 //!
 //! `load` merges the embedded defaults, the file named by `--config` and the environment into a
-//! [`Config`] (`raw`): of the right types, unknown keys refused. `validate` turns it into the checked
-//! [`Settings`] of all layers, or into every mistake at once. `reload` tells what has changed.
+//! [`Config`] (`raw`): of the right types, unknown keys refused. `validate` turns it into one checked
+//! value, the [`Settings`] of a service or the [`CommandSettings`] of a command, or into every
+//! mistake at once. `reload` tells what has changed.
 
+mod advice;
 mod checks;
 mod database;
 mod digests;
@@ -24,10 +26,11 @@ mod sources;
 mod validate;
 mod worker;
 
+pub use advice::advice;
 pub use environment::{Environment, Misnamed, misnamed};
 pub use error::{ConfigError, ConfigErrors, FromKey, Subject};
 pub use images::Images;
-pub use origin::{Origin, advice};
+pub use origin::Origin;
 pub use raw::Config;
 pub use reload::Watched;
-pub use validate::{Accepting, ProviderCall, Settings, Working};
+pub use validate::{Accepting, CommandSettings, Common, Keys, ProviderCall, Settings, Working};

@@ -11,7 +11,7 @@ use crate::images::archive::Settings;
 use crate::images::guard;
 use crate::images::s3::{Credentials, S3};
 
-/// What the signature is made with where the store has no regions.
+/// Signed for stores without regions.
 const NO_REGION: &str = "us-east-1";
 
 impl Config {

@@ -6,10 +6,6 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment::{self, Environment, Variables, variable_of};
-use super::keys::{Shape, join};
-use crate::domain::byte_order_mark;
-
 /// Where the value of a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -45,16 +41,16 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    pub(super) fn new(file: Option<(&Path, &DeTable<'_>, &str)>, variables: &Variables) -> Self {
+    /// `variables`: the names of variables, by key.
+    pub(super) fn new(
+        file: Option<(&Path, &DeTable<'_>, &str)>,
+        variables: &BTreeMap<String, String>,
+    ) -> Self {
         let mut lines = BTreeMap::new();
         if let Some((_, table, text)) = file {
             note_lines(table, "", text, &mut lines);
         }
-        Self {
-            file: file.map(|(path, ..)| path.to_owned()),
-            lines,
-            variables: variables.names.clone(),
-        }
+        Self { file: file.map(|(path, ..)| path.to_owned()), lines, variables: variables.clone() }
     }
 
     /// Of a key, or of the list that an item is in.
@@ -103,37 +99,12 @@ fn note_value(value: &DeValue<'_>, key: &str, text: &str, lines: &mut BTreeMap<S
     }
 }
 
+/// A key within a section.
+pub(super) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
 /// From 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
-}
-
-/// What to do about a key that is wrong.
-pub fn advice(key: &str, file: Option<&Path>, environment: &Environment) -> String {
-    const EXPLAINED: &str = "config/default.toml explains every key";
-    let everything = Shape::of_everything();
-    if !everything.has(key) {
-        return EXPLAINED.to_owned();
-    }
-    let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-    let text = byte_order_mark::skipped(&text);
-    let table = DeTable::parse(text).ok();
-    let file_of = file.zip(table.as_ref()).map(|(file, table)| (file, table.get_ref(), text));
-    let origin = Origins::new(file_of, &environment::variables(environment)).of(key);
-    let section = key.split('.').next().unwrap_or_default();
-    let explained = format!("config/default.toml explains [{section}]");
-    match (origin, file) {
-        (Origin::File { file, line }, _) => {
-            format!("correct {key} in {}, line {line}; {explained}", file.display())
-        }
-        (Origin::Variable(name), _) => format!("correct the variable {name}; {explained}"),
-        (Origin::Default, file) => {
-            let file = file.map_or_else(
-                || "in a file that you pass with --config".to_owned(),
-                |file| format!("in {}", file.display()),
-            );
-            let variable = variable_of(key);
-            format!("set {key} {file}, or the variable {variable}; {explained}")
-        }
-    }
 }

@@ -12,8 +12,9 @@ use super::origin::Origins;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// What is written, merged and of the right types, not yet checked. The parts are checked by the
-/// methods, so that a command asks only for what it needs.
+/// The values as written, merged and of the right types, not yet checked. `validate` checks all of
+/// them. The methods for single parts are for `verdict doctor`, which reports every wrong part as a
+/// finding and tries the others.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cloudauth::{client, credentials};
 use policy::Policy;
 
-use super::error::{Collector, ConfigErrors};
+use super::error::{Collector, ConfigError, ConfigErrors};
 use super::images::Images;
 use super::raw::Config;
 use crate::domain::review::FourEyes;
@@ -18,33 +18,57 @@ use crate::telemetry;
 use crate::vault::KeyRing;
 use crate::worker;
 
-/// The validated configuration of a process of one role.
-pub struct Settings {
+/// Every value that is no secret and does not depend on the role. All processes and commands check
+/// all of it.
+pub struct Common {
     pub log: telemetry::Settings,
     /// `None`: traces are exported nowhere.
     pub traces: Option<telemetry::export::Settings>,
-    pub store: store::Settings,
     pub operations_listen: SocketAddr,
     pub limits: Limits,
-    /// File descriptors beside the connections of callers.
-    pub descriptors: usize,
     pub bodies: BodyLimits,
     pub max_batch: usize,
     /// How long an unfinished verification is polled after its last callback.
     pub window: Duration,
     pub account: String,
-    pub images: Images,
-    /// `None`: no key is configured, and this role needs none.
-    pub keys: Option<KeyRing>,
     pub waits_per_key: usize,
     pub four_eyes: FourEyes,
     pub policies_need_two: bool,
     /// Whether the public listener serves `/docs`.
     pub docs: bool,
+}
+
+/// The validated configuration of a service of one role.
+pub struct Settings {
+    pub common: Common,
+    pub store: store::Settings,
+    /// File descriptors beside the connections of callers.
+    pub descriptors: usize,
+    pub images: Images,
+    /// `None`: no key is configured, and this role needs none.
+    pub keys: Option<KeyRing>,
     /// `None`: the role accepts nothing.
     pub accepting: Option<Accepting>,
     /// `None`: the role fetches nothing.
     pub working: Option<Working>,
+}
+
+/// The validated configuration of a command that works on the database. A command reads no secret
+/// that it does not use: it runs where those of the service are not mounted.
+pub struct CommandSettings {
+    pub common: Common,
+    pub store: store::Settings,
+    /// `None`: the command does not use them, or none is configured.
+    pub keys: Option<KeyRing>,
+}
+
+/// Whether a command uses the keys of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    Unused,
+    /// Where any is configured.
+    Optional,
+    Required,
 }
 
 /// For a process that accepts and answers.
@@ -72,22 +96,12 @@ pub struct Working {
 }
 
 impl Config {
-    /// The settings of a process that accepts, works, or does both.
+    /// The settings of a service that accepts, works, or does both.
     pub fn settings(&self, accepts: bool, works: bool) -> Result<Settings, ConfigErrors> {
         let mut found = Collector::new(self.misread.clone());
-        let log = found.take(self.log());
+        let common = found.take(self.common());
         let store = found.take(self.store());
-        let operations_listen = found.take(self.operations_listen());
-        let limits = found.take(self.limits());
-        let bodies = found.take(self.body_limits());
-        let max_batch = found.take(self.max_batch());
-        let window = found.take(self.window());
-        let account = found.take(self.account());
         let images = found.take(self.images());
-        let traces = found.take(self.traces());
-        let four_eyes = found.take(self.four_eyes());
-        let waits_per_key = found.take(self.waits_per_key());
-        let policies_need_two = found.take(self.policies_need_two());
         let needs_keys = works || self.has_vault_keys();
         // Where a part is not needed, there is none and nothing is wrong with it.
         let accepting = found.take(accepts.then(|| self.accepting()).transpose());
@@ -95,24 +109,77 @@ impl Config {
         let working = found.take(works.then(|| self.working()).transpose());
         found.finish(|| {
             Some(Settings {
+                common: common?,
+                store: store?,
+                descriptors: self.descriptors_needed(works),
+                images: images?,
+                keys: keys?,
+                accepting: accepting?,
+                working: working?,
+            })
+        })
+    }
+
+    /// The settings of a command that works on the database.
+    pub fn for_command(&self, keys: Keys) -> Result<CommandSettings, ConfigErrors> {
+        let mut found = Collector::new(self.misread.clone());
+        let common = found.take(self.common());
+        let store = found.take(self.store());
+        let needs_keys = match keys {
+            Keys::Unused => false,
+            Keys::Optional => self.has_vault_keys(),
+            Keys::Required => true,
+        };
+        let keys = found.take(needs_keys.then(|| self.key_ring()).transpose());
+        found.finish(|| Some(CommandSettings { common: common?, store: store?, keys: keys? }))
+    }
+
+    /// The text of the policy that seeds an empty database, for a command that needs no database.
+    pub fn seed_text(&self) -> Result<String, ConfigErrors> {
+        let mut found = Collector::new(self.misread.clone());
+        found.take(self.common());
+        let text = found.take(self.policy_text());
+        found.finish(|| text)
+    }
+
+    /// Where the service of this machine tells whether it is ready. Nothing else is checked: a
+    /// service keeps its configuration while its files hold a wrong one, and a health check that
+    /// failed for these would have it restarted into them.
+    pub fn health_address(&self) -> Result<SocketAddr, ConfigErrors> {
+        let about_it = |error: &&ConfigError| error.subject == "operations.listen".into();
+        match self.misread.iter().find(about_it) {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(self.operations_listen()?),
+        }
+    }
+
+    fn common(&self) -> Result<Common, ConfigErrors> {
+        let mut found = Collector::default();
+        let log = found.take(self.log());
+        let operations_listen = found.take(self.operations_listen());
+        let limits = found.take(self.limits());
+        let bodies = found.take(self.body_limits());
+        let max_batch = found.take(self.max_batch());
+        let window = found.take(self.window());
+        let account = found.take(self.account());
+        let traces = found.take(self.traces());
+        let four_eyes = found.take(self.four_eyes());
+        let waits_per_key = found.take(self.waits_per_key());
+        let policies_need_two = found.take(self.policies_need_two());
+        found.finish(|| {
+            Some(Common {
                 log: log?,
                 traces: traces?,
-                store: store?,
                 operations_listen: operations_listen?,
                 limits: limits?,
-                descriptors: self.descriptors_needed(works),
                 bodies: bodies?,
                 max_batch: max_batch?,
                 window: window?,
                 account: account?,
-                images: images?,
-                keys: keys?,
                 waits_per_key: waits_per_key?,
                 four_eyes: four_eyes?,
                 policies_need_two: policies_need_two?,
                 docs: self.serves_docs(),
-                accepting: accepting?,
-                working: working?,
             })
         })
     }

@@ -11,9 +11,10 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::audit::AuditContext;
+use super::error::{Error, Result};
+use super::pool::Store;
 use super::statements::statements;
 use super::verifications::decision_of;
-use super::{Error, Result, Store};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::event::{About, Event, EventId, EventKind, OfDecision, OfVerification};
 use crate::domain::ids::VerificationId;

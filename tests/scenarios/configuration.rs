@@ -363,3 +363,53 @@ async fn default_configuration_lists_every_key() {
     assert_eq!(config.sources().unwrap_err().0[0].subject, "sources".into());
     assert_eq!(config.key_ring().unwrap_err().0[0].subject, "vault.keys".into());
 }
+
+#[tokio::test]
+async fn commands_report_every_mistake_at_once_and_read_no_secret_they_do_not_use() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("verdict.toml");
+    let wrong = GOOD
+        .replace("[http]", "[http]\nmax_connections = 0\nlisten_on = 1")
+        .replace("postgres://nobody@127.0.0.1:1/none", "mysql://x");
+    let config = ["--config", file.to_str().unwrap()];
+    std::fs::write(&file, wrong).unwrap();
+    let commands: [&[&str]; 9] = [
+        &["migrate"],
+        &["keys", "list"],
+        &["policy", "list"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["vault", "status"],
+        &["refetch", "--state", "failed"],
+        &["erase", "--purpose", "a test", "--person"],
+        &["erase", "--purpose", "a test", "--verification", "01a20a60-ab14-716e-b2d7-1c1f7a7d1ac0"],
+    ];
+    for command in commands {
+        let (code, _, error) = run_verdict(&[command, &config].concat(), &[]).await;
+        assert_eq!(code, 2, "{command:?}: {error}");
+        for key in ["http.max_connections", "http.listen_on", "database.url"] {
+            assert!(error.contains(key), "{command:?} {key}: {error}");
+        }
+    }
+    // Those that need no database do not ask for its address.
+    std::fs::write(&file, "[http]\nmax_connections = 0\nlisten_on = 1\n").unwrap();
+    let (code, _, error) = run_verdict(&[&["policy", "show"], &config[..]].concat(), &[]).await;
+    assert!(code == 2 && error.contains("http.max_connections"), "{error}");
+    assert!(error.contains("http.listen_on") && !error.contains("database.url"), "{error}");
+
+    // Where the vault's key is not mounted, only the commands that work with it refuse.
+    let secret = "secret = \"dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8ga2U=\"";
+    std::fs::write(&file, GOOD.replace(secret, "secret_file = \"/none\"")).unwrap();
+    for (command, uses_keys) in [
+        (&["migrate"][..], false),
+        (&["keys", "list"], false),
+        (&["policy", "list"], false),
+        (&["audit", "list"], false),
+        (&["audit", "verify"], true),
+        (&["vault", "status"], true),
+    ] {
+        let (code, _, error) = run_verdict(&[command, &config].concat(), &[]).await;
+        let refused = code == 2 && error.contains("vault.keys[0].secret_file: /none");
+        assert_eq!(refused, uses_keys, "{command:?}: {error}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{Callback, Options, Process, SECRET, Setting, eventually, now};
+use crate::harness::{Callback, Options, Process, SECRET, Setting, eventually, now, run_verdict};
 
 const OLD: &str = "whsec_dGhlIG9sZCBzZWNyZXQgb2YgdGhlIHBhcnRuZXIncyBiYWNrZW5k";
 const NEW: &str = "whsec_dGhlIG5ldyBzZWNyZXQgb2YgdGhlIHBhcnRuZXIncyBiYWNrZW5k";
@@ -175,4 +175,36 @@ async fn invalid_reload_is_refused_whole_and_a_valid_one_applied() {
     }
     assert!(log.contains("\"keys\":\"http.body_read_seconds\""), "{log}");
     assert!(!log.contains("TELLTALE"), "{log}");
+}
+
+/// The service keeps its old configuration while its file holds a wrong one. A failing health check
+/// would have an orchestrator restart it, and it could not start with the wrong file.
+#[tokio::test]
+async fn health_check_does_not_fail_for_a_wrong_edit_of_the_file() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let process = setting.serve().await;
+    let file = setting.config_file();
+    let listen = process.operations.to_string();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let good = good.replace(
+        "[operations]\nlisten = \"127.0.0.1:0\"",
+        &format!("[operations]\nlisten = \"{listen}\""),
+    );
+    for wrong in [
+        String::new(),
+        "[retention]\nperson_days = 40000\n".to_owned(),
+        "[surprise]\nkey = 1\n".to_owned(),
+        "[log]\nformat = 7\n[reviews]\nfour_eyes = \"some\"\n".to_owned(),
+    ] {
+        std::fs::write(&file, format!("{good}{wrong}")).unwrap();
+        let path = file.to_str().unwrap();
+        let (code, said, error) = run_verdict(&["healthcheck", "--config", path], &[]).await;
+        assert_eq!((code, said.contains("\"ready\"")), (0, true), "{wrong}: {said}{error}");
+    }
+    // The one key that it needs.
+    std::fs::write(&file, good.replace(&format!("\"{listen}\""), "[1]")).unwrap();
+    let path = file.to_str().unwrap();
+    let (code, _, error) = run_verdict(&["healthcheck", "--config", path], &[]).await;
+    assert!(code == 2 && error.contains("operations.listen: must be text"), "{error}");
+    process.kill().await;
 }

@@ -11,15 +11,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
+use verdict::config::Keys;
 use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
 use verdict::store::audit::{AuditCheckpoint, AuditRow};
-use verdict::vault::AuditSeal;
+use verdict::vault::{AuditSeal, Vault};
 
-use crate::context::Context;
+use crate::context::{Context, migrated_store};
 use crate::output::say;
 
 #[derive(Debug, clap::Subcommand)]
@@ -70,12 +71,11 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
 }
 
 async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
     if json && subject.is_none() {
-        let seal = app::audit_seal(&config, &store).await?;
+        let (store, seal) = store_and_seal(context).await?;
         return export(&store, seal.as_ref()).await;
     }
+    let store = context.store().await?;
     let mut after = 0;
     loop {
         let rows = store.audit().audit_after(after, subject, PAGE).await?;
@@ -147,12 +147,10 @@ fn micros(at: OffsetDateTime) -> anyhow::Result<i64> {
 }
 
 async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
+    let (store, seal) = store_and_seal(context).await?;
     // Before the rows: what is added meanwhile is beyond it.
     let (position, digest) = store.audit().audit_head().await?;
     let head = Place { position, digest: hex::encode(&digest) };
-    let seal = app::audit_seal(&config, &store).await?;
     if strict && seal.is_none() {
         bail!(NOT_CHECKED);
     }
@@ -260,12 +258,24 @@ async fn verify_export(
 
 /// The key that signs checkpoints is kept in the database, wrapped by the key ring.
 async fn seal_of_installation(context: &Context) -> anyhow::Result<AuditSeal> {
-    let config = context.config().context(NOT_CHECKED)?;
-    if !config.has_vault_keys() {
+    // Without a key nothing can be checked, whatever else the configuration says.
+    if !context.config_without_warnings().context(NOT_CHECKED)?.has_vault_keys() {
         bail!(NOT_CHECKED);
     }
-    let store = context.migrated_store(&config).await.context(NOT_CHECKED)?;
-    app::audit_seal(&config, &store).await?.context(NOT_CHECKED)
+    let (_, seal) = store_and_seal(context).await.context(NOT_CHECKED)?;
+    seal.context(NOT_CHECKED)
+}
+
+/// No seal where no keys are configured, or none was ever made.
+async fn store_and_seal(context: &Context) -> anyhow::Result<(Store, Option<AuditSeal>)> {
+    let mut settings = context.settings(Keys::Optional)?;
+    let keys = settings.keys.take();
+    let store = migrated_store(&settings).await?;
+    let seal = match keys {
+        Some(keys) => app::audit_seal(&Vault::new(keys), &store).await?,
+        None => None,
+    };
+    Ok((store, seal))
 }
 
 /// The checkpoints still ahead, in order.

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use verdict::config::{self, Config, ConfigErrors, Environment};
+use anyhow::Context as _;
+use verdict::config::{self, CommandSettings, Config, ConfigErrors, Environment, Keys};
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
+use verdict::vault::Vault;
 
 use crate::operator;
 
@@ -22,18 +24,23 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Refuses unknown keys and wrong types, and warns of variables whose names resemble keys.
+    /// The configuration as written, with a warning for each variable whose name resembles a key.
     pub(crate) fn config(&self) -> Result<Config, ConfigErrors> {
-        let config = Config::load(self.config_file.as_deref(), &self.environment)?;
+        let config = self.config_without_warnings()?;
         for found in config::misnamed(&self.environment) {
             let _ = writeln!(std::io::stderr(), "verdict: warning: {}", said_of(&found));
         }
         Ok(config)
     }
 
-    /// For commands that report every mistake at once.
-    pub(crate) fn unchecked_config(&self) -> Result<Config, ConfigErrors> {
+    /// For commands that report such variables in their own way.
+    pub(crate) fn config_without_warnings(&self) -> Result<Config, ConfigErrors> {
         Config::read(self.config_file.as_deref(), &self.environment)
+    }
+
+    /// The checked settings of a command that works on the database, or every mistake in them.
+    pub(crate) fn settings(&self, keys: Keys) -> Result<CommandSettings, ConfigErrors> {
+        self.config()?.for_command(keys)
     }
 
     /// The account that runs the command, and when, for the audit.
@@ -42,13 +49,25 @@ impl Context {
         AuditContext { actor: operator::actor(), purpose, at: Clock::system().now() }
     }
 
-    pub(crate) async fn migrated_store(&self, config: &Config) -> anyhow::Result<Store> {
-        let store = Store::new(&config.store()?)?;
-        // Past the pool, which tries again until its time is over and then does not say why.
-        store.inspection().connect_once().await?;
-        store.require_fit_schema().await?;
-        Ok(store)
+    /// The database, for a command that needs nothing else of the configuration.
+    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        migrated_store(&self.settings(Keys::Unused)?).await
     }
+}
+
+pub(crate) async fn migrated_store(settings: &CommandSettings) -> anyhow::Result<Store> {
+    let store = Store::new(&settings.store)?;
+    // Past the pool, which tries again until its time is over and then does not say why.
+    store.inspection().connect_once().await?;
+    store.require_fit_schema().await?;
+    Ok(store)
+}
+
+/// The database and the vault, for a command that works with the installation's keys.
+pub(crate) async fn store_and_vault(context: &Context) -> anyhow::Result<(Store, Vault)> {
+    let mut settings = context.settings(Keys::Required)?;
+    let keys = settings.keys.take().context("vault.keys is empty")?;
+    Ok((migrated_store(&settings).await?, Vault::new(keys)))
 }
 
 pub(crate) fn said_of(found: &config::Misnamed) -> String {

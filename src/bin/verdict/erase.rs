@@ -10,9 +10,10 @@ use verdict::domain::erasure::REMAINING;
 use verdict::domain::folding;
 use verdict::domain::ids::VerificationId;
 use verdict::domain::purpose;
+use verdict::store::Store;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, Usage};
+use crate::context::{Context, Usage, store_and_vault};
 use crate::output::say_done;
 
 #[derive(Debug, clap::Args)]
@@ -60,15 +61,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         purpose::parse(&arguments.purpose).ok().filter(|purpose| !purpose.is_empty()).ok_or_else(
             || Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned()),
         )?;
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
-    let ids = if let Some(id) = arguments.verification {
-        vec![id]
-    } else {
-        let number = number_on_stdin()?;
-        let persons = app::person_index(&config, &store).await?;
-        let person = persons.digest(&number).ok_or_else(|| Usage(NO_NUMBER.to_owned()))?;
-        store.material().verifications_of_person(&person).await?
+    let (store, ids) = match arguments.verification {
+        Some(id) => (context.store().await?, vec![id]),
+        None => verifications_of_person(context).await?,
     };
     let doing = Context::doing(Some(purpose));
     for id in &ids {
@@ -90,4 +85,16 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         anyhow::bail!("nothing is kept of this person");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of the person whose number is on standard input.
+async fn verifications_of_person(
+    context: &Context,
+) -> anyhow::Result<(Store, Vec<VerificationId>)> {
+    let (store, vault) = store_and_vault(context).await?;
+    let number = number_on_stdin()?;
+    let persons = app::person_index(&vault, &store).await?;
+    let person = persons.digest(&number).ok_or_else(|| Usage(NO_NUMBER.to_owned()))?;
+    let ids = store.material().verifications_of_person(&person).await?;
+    Ok((store, ids))
 }

@@ -13,7 +13,8 @@ use crate::output::say;
 
 /// Asks `/readyz` on the operations listener of this machine.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let mut address = context.config()?.operations_listen()?;
+    // That address alone: see there why a mistake elsewhere must not fail this check.
+    let mut address = context.config()?.health_address()?;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),

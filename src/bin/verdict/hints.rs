@@ -7,7 +7,7 @@ use verdict::store::{Error, SchemaState};
 use crate::context::{Context, Usage};
 use crate::error_text;
 
-/// What to do about it; `None` where the sentence says it already.
+/// The remedy; `None` where the error's own sentence says it.
 pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> {
     for cause in error.chain() {
         if let Some(wrong) = cause.downcast_ref::<ConfigError>() {

@@ -98,7 +98,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
 async fn create(context: &Context, new: NewKey) -> anyhow::Result<ExitCode> {
     let scopes = scopes(&new.scopes)?;
     let scenes = new.scenes.as_deref().map(scenes).transpose()?;
-    let store = context.migrated_store(&context.config()?).await?;
+    let store = context.store().await?;
     if let Some(person) = &new.person {
         one_spelling(&store, person).await?;
     }
@@ -184,7 +184,7 @@ fn scope_names(key: &ApiKey) -> Vec<&str> {
 }
 
 async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
-    let keys = context.migrated_store(&context.config()?).await?.api_keys().list_api_keys().await?;
+    let keys = context.store().await?.api_keys().list_api_keys().await?;
     let rows: Vec<_> = keys
         .iter()
         .map(|key| {
@@ -235,7 +235,7 @@ fn line(key: &ApiKey) -> String {
 
 async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
     let id: ApiKeyId = id.parse().map_err(|_| Usage("this is not a key's id".to_owned()))?;
-    let store = context.migrated_store(&context.config()?).await?;
+    let store = context.store().await?;
     if store.api_keys().revoke_api_key(id, &Context::doing(None)).await? {
         say_done("revoked");
         Ok(ExitCode::SUCCESS)

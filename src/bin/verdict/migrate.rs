@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use verdict::config::Keys;
 use verdict::store::Store;
 
 use crate::context::Context;
@@ -10,7 +11,7 @@ use crate::output::say_done;
 /// Safe to run any number of times, by several at once, and while others serve.
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
-    let store = Store::new(&context.config()?.store()?)?;
+    let store = Store::new(&context.settings(Keys::Unused)?.store)?;
     say_done(store.migrate().await?);
     if store.inspection().ownership().await?.owner_is_superuser {
         tracing::warn!(

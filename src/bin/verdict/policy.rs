@@ -1,8 +1,7 @@
 //! `verdict policy`: checks, tries, adds and activates policies, and looks at the past with them.
 
 mod past;
-
-pub(super) use past::moment;
+mod text;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -12,9 +11,8 @@ use anyhow::{Context as _, bail};
 use policy::visible;
 use policy::{Policy, decide, missing_evidence, render};
 use time::format_description::well_known::Rfc3339;
+use verdict::config::Keys;
 use verdict::domain::byte_order_mark;
-use verdict::domain::callback::BizType;
-use verdict::domain::purpose;
 use verdict::domain::scenes::Scenes;
 use verdict::lanes::policy_work;
 use verdict::policies::operations::{
@@ -23,8 +21,10 @@ use verdict::policies::operations::{
 use verdict::store::Store;
 use verdict::store::policies::Use;
 
+use crate::arguments::{purpose, scene};
 use crate::context::{Context, Usage};
 use crate::output::{say, say_done};
+use text::{either, read, text_of, whole_digest};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -147,14 +147,6 @@ pub struct OwnScene {
     purpose: Option<String>,
 }
 
-fn scene(text: &str) -> Result<String, &'static str> {
-    BizType::parse(text).map(|scene| scene.as_str().to_owned())
-}
-
-pub(super) fn purpose(text: &str) -> Result<String, &'static str> {
-    purpose::parse(text).map(ToOwned::to_owned)
-}
-
 impl Scene {
     fn name(&self) -> &str {
         self.biz_type.as_deref().unwrap_or_default()
@@ -168,15 +160,15 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());
             return check(read(context, file)?, name).await;
         }
-        Command::Show { digest: None } => say(context.config()?.policy_text()?),
+        Command::Show { digest: None } => say(context.config()?.seed_text()?),
         Command::Show { digest: Some(digest) } => {
-            let store = open(context).await?;
+            let store = context.store().await?;
             let digest = whole_digest(&store, &digest).await?;
             say(text_of(&store, &digest).await?);
         }
         Command::Try { policy, evidence } => try_one(context, policy, &evidence).await?,
-        Command::List => list(&open(context).await?).await?,
-        Command::History => history(&open(context).await?).await?,
+        Command::List => list(&context.store().await?).await?,
+        Command::History => history(&context.store().await?).await?,
         Command::Add { file } => add(context, file).await?,
         Command::Diff { old, new } => {
             let (old, new) = (either(context, &old).await?, either(context, &new).await?);
@@ -207,7 +199,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             change_or(context, &deactivate, purpose.as_deref(), nothing).await?;
             say_done("the scene has no policy of its own any more");
         }
-        Command::Compare { digest } => compare(&open(context).await?, &digest).await?,
+        Command::Compare { digest } => compare(&context.store().await?, &digest).await?,
         Command::Backtest(arguments) => past::backtest(context, arguments).await?,
         Command::Replay(arguments) => return past::replay(context, arguments).await,
         Command::Redecide(arguments) => return past::redecide(context, arguments).await,
@@ -225,7 +217,7 @@ async fn change(
     purpose: Option<&str>,
 ) -> anyhow::Result<Applied> {
     require_purpose(context, change, purpose)?;
-    apply(&open(context).await?, change, purpose).await
+    apply(&context.store().await?, change, purpose).await
 }
 
 async fn apply(
@@ -242,7 +234,10 @@ fn require_purpose(
     purpose: Option<&str>,
 ) -> anyhow::Result<()> {
     let has_purpose = purpose.is_some_and(|purpose| !purpose.is_empty());
-    if change.needs_two_persons() && context.config()?.policies_need_two()? && !has_purpose {
+    if change.needs_two_persons()
+        && context.settings(Keys::Unused)?.common.policies_need_two
+        && !has_purpose
+    {
         let why = "policies.four_eyes is on: say with --purpose why one person changes this alone";
         return Err(Usage(why.to_owned()).into());
     }
@@ -284,49 +279,6 @@ fn failed(error: PolicyError) -> anyhow::Error {
 
 fn operations(store: &Store) -> PolicyOperations<'_> {
     PolicyOperations::new(store, Turn::Wait)
-}
-
-fn read(context: &Context, file: Option<PathBuf>) -> anyhow::Result<String> {
-    match file {
-        None => Ok(context.config()?.policy_text()?),
-        Some(file) => {
-            Ok(std::fs::read_to_string(&file).map(byte_order_mark::removed).map_err(|error| {
-                Usage(format!("{}: {}", file.display(), verdict::causes::of_io(&error)))
-            })?)
-        }
-    }
-}
-
-async fn open(context: &Context) -> anyhow::Result<Store> {
-    context.migrated_store(&context.config()?).await
-}
-
-/// A digest may be cut short as long as it is clear which is meant.
-async fn whole_digest(store: &Store, start: &str) -> anyhow::Result<String> {
-    let digests = store.policies().list().await?.into_iter().map(|policy| policy.digest);
-    let start = start.strip_prefix("sha256:").unwrap_or(start);
-    let fits =
-        |digest: &String| digest.strip_prefix("sha256:").is_some_and(|d| d.starts_with(start));
-    let mut fitting = digests.filter(fits);
-    match (fitting.next(), fitting.next()) {
-        (Some(digest), None) if !start.is_empty() => Ok(digest),
-        (Some(_), _) => bail!("several policies begin like that: say more of the digest"),
-        (None, _) => bail!("there is no such policy: see `verdict policy list`"),
-    }
-}
-
-async fn text_of(store: &Store, digest: &str) -> anyhow::Result<String> {
-    Ok(store.policies().policy_text(digest).await?.context("the policy is gone")?.body)
-}
-
-/// A file, or the digest of a policy in the database.
-async fn either(context: &Context, what: &str) -> anyhow::Result<String> {
-    if std::path::Path::new(what).exists() {
-        return read(context, Some(what.into()));
-    }
-    let store = open(context).await?;
-    let digest = whole_digest(&store, what).await?;
-    text_of(&store, &digest).await
 }
 
 async fn check(text: String, name: String) -> anyhow::Result<ExitCode> {
@@ -429,7 +381,7 @@ async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
     if !policy.warnings().is_empty() {
         let _ = write!(std::io::stderr(), "{}", render(policy.warnings(), &checked.text, &name));
     }
-    let store = open(context).await?;
+    let store = context.store().await?;
     let added = operations(&store).add_checked(&policy, &Context::doing(None)).await;
     added.map_err(failed)?;
     say_done(policy.digest());
@@ -449,7 +401,7 @@ async fn use_policy(
     };
     // Before the database is asked which policy the digest begins.
     require_purpose(context, &of(digest), purpose)?;
-    let store = open(context).await?;
+    let store = context.store().await?;
     let digest = whole_digest(&store, digest).await?;
     match apply(&store, &of(&digest), purpose).await? {
         Applied::Now(_) => say_done(format_args!("{}: {digest}", kind.as_str())),

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use verdict::config::Keys;
 use verdict::domain::callback::BizType;
 use verdict::domain::verification::State;
 use verdict::store::listing::Filter;
 
-use crate::context::{Context, Usage};
+use crate::arguments::{moment, purpose};
+use crate::context::{Context, Usage, migrated_store};
 use crate::output::{say, say_done};
-use crate::policy::{moment, purpose};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -69,16 +70,16 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
             .transpose()?,
         ..Filter::default()
     };
-    let config = context.config()?;
-    let window = config.window()?;
-    let store = context.migrated_store(&config).await?;
+    let settings = context.settings(Keys::Unused)?;
+    let store = migrated_store(&settings).await?;
     let doing = Context::doing(arguments.purpose.as_deref());
     let refetched = if arguments.dry_run {
         store.listing().count_refetchable(&filter, doing.at, MOST_COUNTED).await?
     } else {
         let mut refetched = 0;
         loop {
-            let some = store.listing().refetch_many(&filter, window, &doing).await?.len();
+            let some =
+                store.listing().refetch_many(&filter, settings.common.window, &doing).await?.len();
             refetched += i64::try_from(some)?;
             if some == 0 {
                 break refetched;

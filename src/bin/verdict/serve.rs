@@ -42,13 +42,13 @@ impl From<RoleName> for Role {
 
 /// Serves until SIGTERM or Ctrl-C, then drains.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = context.unchecked_config()?;
+    let config = context.config_without_warnings()?;
     let role = Role::from(arguments.role);
     let settings = config.settings(role.accepts(), role.works())?;
     // Before anything is counted.
     telemetry::metrics();
-    let export = settings.traces.as_ref();
-    let traces = telemetry::init_with_traces(&settings.log, Output::Stdout, export)
+    let export = settings.common.traces.as_ref();
+    let traces = telemetry::init_with_traces(&settings.common.log, Output::Stdout, export)
         .map_err(|problem| ConfigError::new("traces.endpoint", problem))?;
     app::descriptors::raise_limit();
     for Misnamed { variable, meant } in misnamed(&context.environment) {

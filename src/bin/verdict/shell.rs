@@ -1,4 +1,4 @@
-//! Words of commands that we print for somebody to paste into a shell.
+//! Quotes words of commands that a person may paste into a shell.
 
 /// One word, whatever is in it: in single quotes, unless it is harmless without.
 pub(super) fn quoted(text: &str) -> String {

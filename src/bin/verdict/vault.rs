@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 use uuid::Uuid;
-use verdict::app::{self, vault_keys};
+use verdict::app::vault_keys;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::VerificationId;
 use verdict::store::Store;
 use verdict::store::vault_keys::UNUSED_FOR;
 use verdict::vault::{Vault, WrappedKey};
 
-use crate::context::Context;
+use crate::context::{Context, store_and_vault};
 use crate::output::{say, say_done};
 
 #[derive(Debug, clap::Subcommand)]
@@ -46,9 +46,7 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
 }
 
 async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
-    let vault = app::vault(&config)?;
+    let (store, vault) = store_and_vault(context).await?;
     let mut missing = store.vault_keys().vault_keys_in_use().await?;
     missing.retain(|id| !vault.ring().has(id));
     if missing.is_empty() {
@@ -67,11 +65,9 @@ async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 async fn status(context: &Context) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
-    let vault = app::vault(&config)?;
+    let (store, vault) = store_and_vault(context).await?;
     let ring = vault.ring();
-    let others = app::keys_with_other_bytes(&vault, &store).await?;
+    let others = vault_keys::keys_with_other_bytes(&vault, &store).await?;
     let mut code = ExitCode::SUCCESS;
     for id in store.vault_keys().vault_keys_in_use().await? {
         let here = match (id == ring.primary_id(), ring.has(&id)) {
@@ -92,9 +88,7 @@ async fn status(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
-    let config = context.config()?;
-    let store = context.migrated_store(&config).await?;
-    let vault = app::vault(&config)?;
+    let (store, vault) = store_and_vault(context).await?;
     let primary = vault.primary_id().to_owned();
     let clock = Clock::system();
     store.vault_keys().use_vault_key(&primary, clock.now()).await?;
@@ -112,7 +106,7 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
         store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?;
     if store.vault_keys().vault_keys_in_use().await?.iter().any(|id| *id != primary) {
         until_unused_or_seen_again(&store, &primary).await?;
-        // What others wrapped with another key on the way lies behind where the first look had been.
+        // Keys that others wrapped meanwhile may sort before the place that the first pass had reached.
         rewrapped += rewrap_all(&store, &vault).await?;
         retired
             .extend(store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?);

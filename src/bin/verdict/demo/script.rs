@@ -12,7 +12,7 @@ use super::system::Demo;
 use crate::output::say;
 
 struct Case {
-    /// What happens, in the user's words.
+    /// A description in the user's words.
     what: &'static str,
     /// Scripts the simulated provider.
     biz_id: &'static str,

@@ -1,4 +1,4 @@
-//! What the demo starts and stops: Postgres, sandbox, service, and a caller with an API key.
+//! The parts that the demo starts and stops: Postgres, sandbox, service, and a caller with an API key.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use verdict::app::{self, Role, Running};
-use verdict::config::{Config, ConfigError, Environment};
+use verdict::config::{Config, ConfigError, Environment, Keys};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::http::auth::Scope;
@@ -112,7 +112,7 @@ impl Demo {
             anyhow::Ok(Config::load(Some(&config_file), &Environment::new())?)
         };
         let mut config = settings(PREFERRED_PORTS)?;
-        let store = Store::new(&config.store()?)?;
+        let store = Store::new(&config.for_command(Keys::Unused)?.store)?;
         store.migrate().await?;
         let api_key = make_key(&store, &clock, &ids).await?;
         store.close().await;

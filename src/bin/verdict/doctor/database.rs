@@ -7,8 +7,9 @@ use verdict::store::inspection::Server;
 use verdict::store::{Error, Protection, SchemaState, Store};
 use verdict::vault::Vault;
 
+use super::context::DoctorContext;
 use super::finding::Finding;
-use super::{DoctorContext, rights};
+use super::rights;
 use crate::hints;
 
 /// A clock that is off by more stamps wrong times.
@@ -24,7 +25,7 @@ const LATE_SECONDS: f64 = 60.0;
 pub(super) const SERVER_CHECKS: [&str; 4] =
     ["database", "durability", "connections", "clock-database"];
 
-/// What the server itself says.
+/// The server's own state.
 pub(super) fn of_server(
     server: &Server,
     now: OffsetDateTime,
@@ -273,7 +274,7 @@ pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
     }
     match store.inspection().inspect_server().await {
         Ok(server) if server.idle_transaction_ms == 0 => found.push(Finding::warning(
-            "idle_in_transaction_session_timeout is 0: a forgotten transaction stays for ever",
+            "idle_in_transaction_session_timeout is 0: a forgotten transaction stays indefinitely",
             "alter database … set idle_in_transaction_session_timeout = '60s'",
         )),
         Ok(_) => {}
@@ -333,7 +334,7 @@ pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Fin
         )];
     }
     let vault = Vault::new(ring);
-    let others = match verdict::app::keys_with_other_bytes(&vault, store).await {
+    let others = match verdict::app::vault_keys::keys_with_other_bytes(&vault, store).await {
         Ok(others) => others,
         Err(error) => return vec![unasked(&error)],
     };

@@ -1,4 +1,4 @@
-//! What a check found, and how it is shown.
+//! The finding of a check, and how it is shown.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(super) enum State {
     Skipped,
 }
 
-/// What was found, and what to do about it.
+/// A fact, and its remedy.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) state: State,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::finding::Finding;
 
 /// For a service on this machine to answer.

@@ -1,8 +1,9 @@
-//! `verdict doctor`: looks at everything that serving needs, and says what to do.
+//! `verdict doctor`: checks everything that the service needs, and says what to do.
 //!
-//! Each check has a time limit and a task of its own, so that none hides the others. Nothing is
+//! Each check runs in a separate task with a time limit, so that none hides the others. Nothing is
 //! shown but names of keys, states and numbers: no values, no secrets, nobody's data.
 
+mod context;
 mod database;
 mod finding;
 mod listeners;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::app::Role;
-use verdict::config::{self, Config, ConfigError, ConfigErrors, Environment};
+use verdict::config::{self, Config, ConfigError, ConfigErrors};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::store::inspection::Server;
@@ -25,6 +26,7 @@ use crate::context::{Context, said_of};
 use crate::hints;
 use crate::output::say;
 use crate::serve::RoleName;
+use context::DoctorContext;
 use finding::{Finding, Item, State};
 
 #[derive(Debug, clap::Args)]
@@ -44,39 +46,11 @@ const LIMIT: Duration = Duration::from_secs(25);
 /// Enough for the checks that ask the database side by side.
 const CONNECTIONS: u32 = 4;
 
-/// What the checks work with.
-struct DoctorContext {
-    config: Config,
-    environment: Environment,
-    role: Role,
-    /// Identifies the database, if it answers.
-    installation: Option<String>,
-    /// A scene with a verification, if there is one.
-    scene: Option<String>,
-    clock: Clock,
-    ids: Ids,
-}
-
-impl DoctorContext {
-    /// Queries the facts that other checks need; an error is the finding about the database. The limit
-    /// is `database.timeout_seconds`.
-    async fn learn(&mut self, store: &Store) -> Result<Server, Finding> {
-        let server = match store.inspection().connect_once().await {
-            Ok(()) => store.inspection().inspect_server().await,
-            Err(error) => Err(error),
-        };
-        let server = server.map_err(|error| database::unreachable(&error))?;
-        self.installation = store.inspection().installation().await.ok();
-        self.scene = store.inspection().a_scene().await.ok().flatten();
-        Ok(server)
-    }
-}
-
 /// Looks at everything; exit code 0 all well or warnings, 1 something failed, 2 the configuration
 /// is wrong.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let role = Role::from(arguments.role);
-    let (items, code) = match context.unchecked_config() {
+    let (items, code) = match context.config_without_warnings() {
         Ok(config) => examine(config, context, role).await,
         Err(ConfigErrors(errors)) => {
             let items = errors.iter().map(|error| complaint(error, context));
@@ -120,7 +94,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
         None => Err(Finding::skipped("not checked: database.url is not usable")),
         Some(store) => {
             items.push(Item::new("database-tls", database::protection(store.protection())));
-            doctor.learn(store).await
+            learn(&mut doctor, store).await
         }
     };
     let asked = store.clone().filter(|_| server.is_ok());
@@ -147,6 +121,19 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
         ExitCode::SUCCESS
     };
     (items, code)
+}
+
+/// Queries the facts that other checks need; an error is the finding about the database. The limit
+/// is `database.timeout_seconds`.
+async fn learn(doctor: &mut DoctorContext, store: &Store) -> Result<Server, Finding> {
+    let server = match store.inspection().connect_once().await {
+        Ok(()) => store.inspection().inspect_server().await,
+        Err(error) => Err(error),
+    };
+    let server = server.map_err(|error| database::unreachable(&error))?;
+    doctor.installation = store.inspection().installation().await.ok();
+    doctor.scene = store.inspection().a_scene().await.ok().flatten();
+    Ok(server)
 }
 
 /// The checks of the server; skipped if it does not answer.

@@ -3,7 +3,7 @@
 use cloudauth::wire::{AnswerError, ErrorClass};
 use verdict::provider::{self, Answer, Provider, Unanswered};
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::database::clock_against;
 use super::finding::Finding;
 
@@ -65,7 +65,7 @@ fn answered(answer: &Answer, known_scene: bool) -> Finding {
     // Of a closed alphabet, and the provider's own; its message is not shown.
     let code = code.as_deref().unwrap_or("no code");
     match class {
-        // Who says that there is no such verification has checked who asks.
+        // A provider that says "no such verification" has accepted the signature.
         ErrorClass::BadRequest | ErrorClass::Gone => {
             Finding::ok("the signature is good, the call is permitted")
         }

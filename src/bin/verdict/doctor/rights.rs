@@ -16,7 +16,7 @@ pub(super) fn roles_for(role: Role, has_vault_keys: bool) -> &'static [&'static 
     }
 }
 
-/// What these roles are given on tables and functions.
+/// The grants of these roles on tables and functions.
 pub(super) fn given_to(roles: &[&str]) -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     for grant in statements().iter().filter_map(|statement| Grant::parse(statement)) {
@@ -86,7 +86,7 @@ impl<'a> Grant<'a> {
             left = left.trim_start().trim_start_matches(',').trim_start();
             privileges.push((privilege, columns));
         }
-        // A function's arguments have commas of their own.
+        // Commas also separate a function's arguments.
         let tables = match tables.strip_prefix("function ") {
             Some(function) => vec![function],
             None => list(tables),

@@ -1,4 +1,4 @@
-//! What is around the process: files, the object store, disk and ports.
+//! The surroundings of the process: files, the object store, disk and ports.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::finding::Finding;
 use crate::shell::quoted;
 
@@ -27,7 +27,7 @@ const FEW_BYTES: u64 = 1 << 30;
 const FEW_SHARE: f64 = 0.05;
 /// For the collector of traces to answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// What is put into the store and taken out again.
+/// Put into the store and deleted again.
 const PROBE: &[u8] = b"verdict doctor";
 
 pub(super) fn secret_files(doctor: &DoctorContext) -> Vec<Finding> {
@@ -179,7 +179,7 @@ pub(super) fn disk_space(doctor: &DoctorContext) -> Finding {
     Finding::ok(says)
 }
 
-/// What the operating system allows this user: the service will run under the same limits.
+/// The operating system's limits for this user: the service will run under the same limits.
 pub(super) fn limits(doctor: &DoctorContext) -> Vec<Finding> {
     let mut found = Vec::new();
     if !verdict::vault::all_keys_are_locked() {

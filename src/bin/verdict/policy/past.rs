@@ -14,7 +14,6 @@ use policy::compare::Comparison;
 use policy::decision::Outcome;
 use policy::report::{self, Subject, Thresholds};
 use policy::visible;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::domain::clock::Clock;
@@ -25,7 +24,8 @@ use verdict::policies::operations::{self, PolicyError, Turn};
 use verdict::policies::past::{self, Backtest, Pace, Range, Stopped};
 use verdict::store::Store;
 
-use super::{either, open, purpose, scene};
+use super::text::either;
+use crate::arguments::{moment, purpose, scene};
 use crate::context::{Context, Usage, told_to_stop};
 use crate::output::say;
 
@@ -103,12 +103,6 @@ pub struct CalibrateArguments {
     moved_to: Option<f64>,
 }
 
-pub(crate) fn moment(name: &str, text: &str) -> anyhow::Result<OffsetDateTime> {
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    OffsetDateTime::parse(&whole, &Rfc3339)
-        .map_err(|_| Usage(format!("{name} must be a day or a time: 2026-10-01")).into())
-}
-
 pub(super) async fn backtest(
     context: &Context,
     arguments: BacktestArguments,
@@ -123,7 +117,7 @@ pub(super) async fn backtest(
             .ok_or(PolicyError::Refused(diagnostics))?,
     };
     let candidate = Arc::new(candidate);
-    let store = open(context).await?;
+    let store = context.store().await?;
     let range = arguments.range.range()?;
     let old = PolicySnapshot::load(&store, &PolicyCache::default()).await?.map(|policies| {
         policies.active(range.biz_type.as_deref().unwrap_or_default()).score_bounds()
@@ -219,7 +213,7 @@ pub(super) async fn replay(
     context: &Context,
     arguments: RangeArguments,
 ) -> anyhow::Result<ExitCode> {
-    let store = open(context).await?;
+    let store = context.store().await?;
     let range = arguments.range()?;
     let mut progress = Progress::of(&store, &range).await?;
     let replayed =
@@ -258,7 +252,7 @@ pub(super) async fn redecide(
     context: &Context,
     arguments: RedecideArguments,
 ) -> anyhow::Result<ExitCode> {
-    let store = open(context).await?;
+    let store = context.store().await?;
     let policies = PolicySnapshot::load(&store, &PolicyCache::default())
         .await?
         .context("no policy is active")?;
@@ -338,7 +332,7 @@ pub(super) async fn calibrate(
                 .ok_or_else(|| Usage("--moved-to must be from 0 to 100".to_owned()))?,
         )),
     };
-    let store = open(context).await?;
+    let store = context.store().await?;
     let range = arguments.range.range()?;
     let mut progress = Progress::of(&store, &range).await?;
     let empty = moved

@@ -1,0 +1,66 @@
+//! The parts of the API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::shared::{Flushed, Shared};
+use super::starter::starter;
+use crate::config::Settings;
+use crate::http::auth::ApiKeys;
+use crate::http::long_polls::{self, LongPolls};
+use crate::http::query_throttle::QueryThrottles;
+use crate::http::readiness_cache::ReadinessCache;
+use crate::http::sources::{CurrentSources, Sources};
+use crate::http::{Parts, server};
+use crate::telemetry;
+use crate::vault::Vault;
+
+/// Without the archive, which is opened last.
+pub(super) fn api_parts(
+    settings: Settings,
+    vault: Option<Arc<Vault>>,
+    limits: &server::Limits,
+    listens: Option<SocketAddr>,
+    shared: &Shared<'_>,
+) -> anyhow::Result<Flushed<Parts>> {
+    let store = &shared.store;
+    let common = settings.common;
+    let (accepting, flusher) = store.start_accepting(common.window, common.max_batch);
+    let (sources, starter) = match settings.accepting {
+        Some(accepting) => (accepting.sources, starter(accepting.starting, shared)?),
+        None => (Sources::default(), None),
+    };
+    // Nothing is lost when it is dropped with the runtime: it only reads.
+    let (loader, _) = store.verifications().start_loader();
+    let part = Parts {
+        store: store.clone(),
+        accepting,
+        loader,
+        signals: shared.signals.clone(),
+        long_polls: LongPolls::new(long_polls::Limits {
+            all: (limits.connections / 2).max(1),
+            per_key: common.waits_per_key,
+        }),
+        readiness: ReadinessCache::default(),
+        docs: common.docs,
+        keys: ApiKeys::new(store.clone()),
+        sources: CurrentSources::new(sources)?,
+        window: common.window,
+        bodies: common.bodies,
+        account: common.account,
+        vault,
+        archive: None,
+        starter,
+        four_eyes: common.four_eyes,
+        policies_need_two: common.policies_need_two,
+        policy_cache: Arc::default(),
+        works: shared.role.works(),
+        listens,
+        query_throttles: QueryThrottles::default(),
+        render_metrics: Box::new(|| telemetry::metrics().render()),
+        clock: shared.clock.clone(),
+        ids: shared.ids.clone(),
+        stop: shared.stop.clone(),
+    };
+    Ok(Flushed { part, flusher })
+}

@@ -1,0 +1,44 @@
+//! The keys of the installation: one for the blind index of persons, one for the audit's seal. The
+//! vault wraps them, the database keeps them.
+
+use anyhow::Context;
+
+use super::database::retry_until_ready;
+use crate::config::FromKey;
+use crate::domain::clock::Clock;
+use crate::store::Store;
+use crate::vault::audit_seal::{AUDIT, AuditSeal};
+use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
+use crate::vault::{DataKey, Vault, WrappedKey};
+
+/// The blind index of this installation's persons.
+pub async fn person_index(vault: &Vault, store: &Store) -> anyhow::Result<PersonIndex> {
+    let now = Clock::system().now();
+    Ok(PersonIndex::new(named_key(vault, store, PERSON_INDEX, now).await?))
+}
+
+/// The key that signs this installation's checkpoints of the audit; `None` where there is none yet.
+pub async fn audit_seal(vault: &Vault, store: &Store) -> anyhow::Result<Option<AuditSeal>> {
+    let Some((key_id, bytes)) = store.vault_keys().find_named_key(AUDIT).await? else {
+        return Ok(None);
+    };
+    let key = vault.open_named_key(AUDIT, &WrappedKey { key_id, bytes })?;
+    Ok(Some(AuditSeal::new(key)))
+}
+
+/// A key of the installation, made if there is none yet.
+pub(super) async fn named_key(
+    vault: &Vault,
+    store: &Store,
+    name: &str,
+    now: time::OffsetDateTime,
+) -> anyhow::Result<DataKey> {
+    let (_, new) = vault.new_named_key(name)?;
+    let candidate = (new.key_id.as_str(), &new.bytes[..]);
+    let (key_id, bytes) =
+        retry_until_ready(|| store.vault_keys().named_key(name, candidate, now)).await?;
+    vault
+        .open_named_key(name, &WrappedKey { key_id, bytes })
+        .with_context(|| format!("the installation's key {name}"))
+        .context(FromKey("vault.keys"))
+}

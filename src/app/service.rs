@@ -1,0 +1,144 @@
+//! A running service: what it consists of, how it is started, and the order in which it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::descriptors;
+use super::listeners::Listeners;
+use super::reload::Reload;
+use super::shared::Flushed;
+use crate::http::{Api, operations_router, router, server};
+use crate::store::Store;
+use crate::store::signals::Signals;
+use crate::telemetry;
+use crate::worker::Worker;
+
+/// For the last batches to be written once nobody adds to them.
+const LAST_BATCHES: Duration = Duration::from_secs(5);
+/// For a last scrape.
+const OPERATIONS_DRAIN: Duration = Duration::from_secs(1);
+/// Histograms are folded this often.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// A service that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where callbacks and the API are served; `None` for a worker.
+    pub http: Option<SocketAddr>,
+    /// Where metrics and health are served.
+    pub operations: SocketAddr,
+    stop: CancellationToken,
+    reload_now: Arc<Notify>,
+    whole: JoinHandle<()>,
+}
+
+impl Running {
+    /// Reloads the configuration now, without waiting for the next poll.
+    pub fn reload(&self) {
+        self.reload_now.notify_one();
+    }
+
+    /// Tells it to stop; [`Self::stopped`] waits for it.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(self) {
+        let _ = self.whole.await;
+    }
+}
+
+/// Everything that runs, not started yet.
+pub(super) struct Service {
+    pub(super) store: Store,
+    pub(super) signals: Signals,
+    pub(super) api: Flushed<Api>,
+    pub(super) limits: server::Limits,
+    pub(super) listeners: Listeners,
+    pub(super) worker: Option<Flushed<Worker>>,
+    pub(super) reload: Reload,
+}
+
+impl Service {
+    /// `reload_now` wakes the reload.
+    pub(super) fn start(
+        self,
+        reload_now: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Running> {
+        let (http, operations) =
+            (self.listeners.http_address()?, self.listeners.operations.local_addr()?);
+        let whole = tokio::spawn(self.run(stop.clone()));
+        Ok(Running { http, operations, stop, reload_now, whole })
+    }
+
+    async fn run(self, stop: CancellationToken) {
+        // For the parts that others depend on: they stop after the others.
+        let background = CancellationToken::new();
+        let Flushed { part: api, flusher } = self.api;
+        let mut last = vec![flusher];
+        let relay = tokio::spawn({
+            let (signals, store, stop) =
+                (self.signals.clone(), self.store.clone(), background.clone());
+            async move { signals.relay(&store, stop).await }
+        });
+        let waiting = tokio::spawn({
+            let (api, stop) = (api.clone(), background.clone());
+            async move { api.long_polls.serve(api.store.clone(), api.signals.clone(), stop).await }
+        });
+        let upkeep = tokio::spawn(keep_metrics(background.clone()));
+        let reload = tokio::spawn(self.reload.run(api.clone(), background.clone()));
+        // Health and metrics answer until the end.
+        let operations = tokio::spawn(server::serve(
+            self.listeners.operations,
+            operations_router(api.clone()),
+            server::Limits {
+                connections: descriptors::OPERATIONS_CONNECTIONS,
+                drain: OPERATIONS_DRAIN,
+                ..self.limits.clone()
+            },
+            background.clone(),
+        ));
+        let worker = self.worker.map(|Flushed { part, flusher }| {
+            last.push(flusher);
+            tokio::spawn(part.run(stop.clone()))
+        });
+        let http = self.listeners.http.map(|listener| {
+            tokio::spawn(server::serve(listener, router(api.clone()), self.limits, stop.clone()))
+        });
+        drop(api);
+
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        for part in [http, worker].into_iter().flatten() {
+            let _ = part.await;
+        }
+        background.cancel();
+        for part in [operations, relay, waiting, upkeep, reload] {
+            let _ = part.await;
+        }
+        let _ = tokio::time::timeout(LAST_BATCHES, async {
+            for flusher in last {
+                let _ = flusher.await;
+            }
+        })
+        .await;
+        let _ = tokio::time::timeout(LAST_BATCHES, self.store.close()).await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn keep_metrics(stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(METRICS_UPKEEP) => telemetry::metrics().run_upkeep(),
+        }
+    }
+}
