@@ -200,7 +200,7 @@ grant select, update (state, after, comparison, updated_at, looked_at) on backte
 grant select on events, event_weeks, event_log, event_epochs
     to verdict_api, verdict_worker, verdict_reader;
 grant select on event_notes to verdict_reader;
-grant execute on function verdict_number_events(integer, date), verdict_drop_events(date, bigint)
+grant execute on function verdict_number_events(integer), verdict_drop_events(integer, bigint)
     to verdict_worker;
 
 -- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no

@@ -23,6 +23,7 @@ create table event_notes (
     at              timestamptz not null,
     details         jsonb
 );
+create unique index event_notes_id on event_notes (id);
 create index event_notes_xid on event_notes (xid);
 create index event_notes_of on event_notes (verification_id, position) where verification_id is not null;
 comment on table event_notes is 'Events that are not decisions, written by triggers in the transaction of the change; append-only';
@@ -79,7 +80,8 @@ create table event_log (
     logged_on date        not null default '-infinity',
     seen      pg_snapshot not null default pg_current_snapshot(),
     target    pg_snapshot,
-    done      bigint      not null default 0
+    done      bigint      not null default 0,
+    floor     bigint      not null default 0
 ) with (fillfactor = 10);
 comment on table event_log is 'How far the event log has come: one row, locked by whoever numbers';
 comment on column event_log.whole is 'There is one row';
@@ -88,6 +90,7 @@ comment on column event_log.oldest is 'The oldest event that is kept';
 comment on column event_log.logged_on is 'The day of the newest event';
 comment on column event_log.seen is 'Everything visible in this snapshot is numbered';
 comment on column event_log.target is 'While a backlog is numbered in several batches: the snapshot that they go up to';
+comment on column event_log.floor is 'Everything up to this position was numbered when the present epoch began: a restored database has ids of transactions of another server';
 comment on column event_log.done is 'And the position up to which they have come';
 insert into event_log default values;
 
@@ -141,18 +144,65 @@ begin
                 week, starts, starts + 7);
             return starts;
         end $body$;
-        create function %1$I.verdict_number_events(most integer, today date) returns integer
+        create function %1$I.verdict_append_events(ids uuid[]) returns bigint
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            log event_log%%rowtype;
+            day date;
+        begin
+            select * into log from event_log for update;
+            if cardinality(ids) = 0 then
+                return log.number;
+            end if;
+            day := greatest((verdict_now() at time zone 'utc')::date, log.logged_on);
+            perform verdict_event_week(day), verdict_event_week(day + 7);
+            insert into event_weeks values (date_trunc('week', day)::date, log.number + 1)
+            on conflict (starts) do nothing;
+            insert into events (logged_on, number, kind, verification_id, verification_sequence,
+                decision_id, with_reference, at, id, details)
+            select day, log.number + u.place, coalesce(u.kind, 'verification.decided'),
+                u.verification_id, case when u.verification_id is not null then 1
+                    + (select count(*) from decisions d
+                        where d.verification_id = u.verification_id
+                            and d.position < u.position and d.xid is not null)
+                    + (select count(*) from event_notes n
+                        where n.verification_id = u.verification_id
+                            and n.position < u.position) end,
+                u.decision_id,
+                coalesce((select v.reference is not null from verifications v
+                    where v.id = u.verification_id), false),
+                u.at, u.note_id, u.details
+            from (
+                select i.place, n.kind, n.id as note_id, n.details,
+                    coalesce(d.position, n.position) as position,
+                    coalesce(d.verification_id, n.verification_id) as verification_id,
+                    coalesce(d.id, n.decision_id) as decision_id, coalesce(d.decided_at, n.at) as at
+                from unnest(ids) with ordinality as i (id, place)
+                    left join decisions d on d.id = i.id
+                    left join event_notes n on n.id = i.id
+            ) u;
+            update event_log set number = number + cardinality(ids), logged_on = day;
+            return log.number + cardinality(ids);
+        end $body$;
+        create function %1$I.verdict_number_events(most integer) returns integer
             language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
         declare
             log event_log%%rowtype;
             upto pg_snapshot;
             last bigint;
+            ids uuid[];
             given integer;
         begin
             select * into log from event_log;
+            if pg_snapshot_xmax(log.seen) > pg_snapshot_xmax(pg_current_snapshot()) then
+                raise exception 'the event log comes from another server: run `verdict events new-epoch`'
+                    using errcode = 'object_not_in_prerequisite_state';
+            end if;
             if log.target is null
-                and not exists (select from decisions where xid >= pg_snapshot_xmax(log.seen))
-                and not exists (select from event_notes where xid >= pg_snapshot_xmax(log.seen))
+                and not exists (select from decisions where xid >= pg_snapshot_xmax(log.seen)
+                    and position > log.floor)
+                and not exists (select from event_notes where xid >= pg_snapshot_xmax(log.seen)
+                    and position > log.floor)
                 and not exists (select from decisions
                     where xid = any (array(select pg_snapshot_xip(log.seen))))
                 and not exists (select from event_notes
@@ -165,53 +215,63 @@ begin
             if not found then
                 return 0;
             end if;
-            today := greatest(today, log.logged_on);
-            perform verdict_event_week(today), verdict_event_week(today + 7);
             select coalesce(log.target, pg_current_snapshot()) into upto;
-            with unnumbered as (
-                select position, 'verification.decided' as kind, verification_id, id as decision_id,
-                    decided_at as at, null::uuid as id, null::jsonb as details
-                from decisions where xid >= pg_snapshot_xmax(log.seen)
-                    and position > log.done and pg_visible_in_snapshot(xid, upto)
-                union all
-                select position, 'verification.decided', verification_id, id, decided_at, null, null
-                from decisions where xid = any (array(select pg_snapshot_xip(log.seen)))
-                    and position > log.done and pg_visible_in_snapshot(xid, upto)
-                union all
-                select position, kind, verification_id, decision_id, at, id, details
-                from event_notes where (xid >= pg_snapshot_xmax(log.seen)
-                        or xid = any (array(select pg_snapshot_xip(log.seen))))
-                    and position > log.done and pg_visible_in_snapshot(xid, upto)
-                order by position limit most
-            ), numbered as (
-                insert into events (logged_on, number, kind, verification_id, verification_sequence,
-                    decision_id, with_reference, at, id, details)
-                select today, log.number + row_number() over (order by u.position), u.kind,
-                    u.verification_id, case when u.verification_id is not null then 1
-                        + (select count(*) from decisions d
-                            where d.verification_id = u.verification_id
-                                and d.position < u.position and d.xid is not null)
-                        + (select count(*) from event_notes n
-                            where n.verification_id = u.verification_id
-                                and n.position < u.position) end,
-                    u.decision_id,
-                    coalesce((select v.reference is not null from verifications v
-                        where v.id = u.verification_id), false),
-                    u.at, u.id, u.details
-                from unnumbered u
-            )
-            select count(*), max(position) into given, last from unnumbered;
+            select array_agg(id order by position), count(*), max(position) into ids, given, last
+            from (
+                select position, id from (
+                    select position, xid, id from decisions
+                    where xid >= pg_snapshot_xmax(log.seen)
+                    union all
+                    select position, xid, id from decisions
+                    where xid = any (array(select pg_snapshot_xip(log.seen)))
+                    union all
+                    select position, xid, id from event_notes
+                    where xid >= pg_snapshot_xmax(log.seen)
+                    union all
+                    select position, xid, id from event_notes
+                    where xid = any (array(select pg_snapshot_xip(log.seen)))) written
+                where position > log.floor and position > log.done
+                    and pg_visible_in_snapshot(xid, upto)
+                order by position limit most) unnumbered;
             if given > 0 then
-                insert into event_weeks values (date_trunc('week', today)::date, log.number + 1)
-                on conflict (starts) do nothing;
+                perform verdict_append_events(ids);
             end if;
-            update event_log set number = log.number + given, logged_on = today,
+            update event_log set
                 seen = case when given = most then log.seen else upto end,
                 target = case when given = most then upto end,
                 done = case when given = most then last else 0 end;
             return given;
         end $body$;
-        create function %1$I.verdict_drop_events(before date, up_to bigint) returns bigint
+        create function %1$I.verdict_begin_epoch(new_epoch uuid, at timestamptz) returns bigint
+            language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
+        declare
+            log event_log%%rowtype;
+        begin
+            -- Whoever writes now is waited for: then everything written is visible, and numbered
+            -- or not.
+            lock table decisions, event_notes in share row exclusive mode;
+            select * into log from event_log for update;
+            -- Of a database that was restored from a dump, the ids of transactions say nothing.
+            perform verdict_append_events(array(
+                select id from (
+                    select position, id from decisions d
+                    where xid is not null and position > log.floor
+                        and not exists (select from events e
+                            where e.verification_id = d.verification_id
+                                and e.decision_id = d.id and e.id is null)
+                    union all
+                    select position, id from event_notes n
+                    where position > log.floor
+                        and not exists (select from events e where e.id = n.id)) unnumbered
+                order by position));
+            update event_log set seen = pg_current_snapshot(), target = null, done = 0,
+                floor = (select last_value from decisions_position_seq)
+            returning number into log.number;
+            insert into event_epochs (epoch, after, began_at) values (new_epoch, log.number, at)
+            on conflict (after) do update set epoch = excluded.epoch, began_at = excluded.began_at;
+            return log.number;
+        end $body$;
+        create function %1$I.verdict_drop_events(days integer, up_to bigint) returns bigint
             language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
         declare
             log event_log%%rowtype;
@@ -226,7 +286,7 @@ begin
                         lead(first_number) over (order by starts) as next_number
                     from event_weeks) w
                 where w.next_number is not null and w.next_number - 1 <= up_to
-                    and w.starts + 7 <= before
+                    and w.starts + 7 <= (verdict_now() at time zone 'utc')::date - days
                 order by starts
             loop
                 execute format('drop table if exists %%I', 'events_' || to_char(week.starts, 'IYYY"w"IW'));
@@ -240,12 +300,14 @@ end $migration$;
 comment on function verdict_note_verification() is 'Notes that a verification failed, expired or was erased, for the event log';
 comment on function verdict_note_activation() is 'Notes that a policy was activated, for the event log';
 comment on function verdict_event_week(date) is 'Makes the partition of the event log for the week of this day';
-comment on function verdict_number_events(integer, date) is 'Numbers at most so many committed events; answers how many, 0 also while somebody else does it';
-comment on function verdict_drop_events(date, bigint) is 'Drops the weeks of the event log that ended before this day and have no event after this number; answers the oldest event that is left';
+comment on function verdict_append_events(uuid[]) is 'Gives the next numbers to these decisions and notes, in this order; answers the newest number';
+comment on function verdict_begin_epoch(uuid, timestamptz) is 'Numbers what is not numbered, and begins another epoch; answers the number after which it begins';
+comment on function verdict_number_events(integer) is 'Numbers at most so many committed events; answers how many, 0 also while somebody else does it';
+comment on function verdict_drop_events(integer, bigint) is 'Drops the weeks of the event log that ended so many days ago and have no event after this number; answers the oldest event that is left';
 
 revoke all on function verdict_note_verification(), verdict_note_activation(),
-    verdict_event_week(date), verdict_number_events(integer, date),
-    verdict_drop_events(date, bigint) from public;
+    verdict_event_week(date), verdict_append_events(uuid[]), verdict_number_events(integer),
+    verdict_begin_epoch(uuid, timestamptz), verdict_drop_events(integer, bigint) from public;
 
 create trigger verifications_event after update of state on verifications
     for each row when (new.state <> old.state and new.state in ('failed', 'expired', 'erased'))

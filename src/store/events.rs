@@ -7,7 +7,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, Row};
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit::AuditContext;
@@ -63,9 +63,9 @@ impl Store {
 impl Events<'_> {
     /// Numbers at most so many committed events; answers how many. If it is `most`, there are more.
     /// 0 also while another process does it.
-    pub async fn number_step(self, most: i32, today: Date) -> Result<i32> {
+    pub async fn number_step(self, most: i32) -> Result<i32> {
         // Never repeats a number: the whole step happens or does not.
-        self.0.run(|| number(most, today).fetch_one(&self.0.pool)).await
+        self.0.run(|| number(most).fetch_one(&self.0.pool)).await
     }
 
     /// At most `limit` events after this number, of at most `examined` that are looked at.
@@ -139,10 +139,10 @@ impl Events<'_> {
             .await
     }
 
-    /// Drops the weeks that ended before this day and have no event after this number; answers the
+    /// Drops the weeks that ended so many days ago and have no event after this number; answers the
     /// oldest number that is left.
-    pub async fn drop_weeks(self, before: Date, up_to: i64) -> Result<i64> {
-        self.0.run(|| drop_weeks(before, up_to).fetch_one(&self.0.pool)).await
+    pub async fn drop_weeks(self, days: i32, up_to: i64) -> Result<i64> {
+        self.0.run(|| drop_weeks(days, up_to).fetch_one(&self.0.pool)).await
     }
 }
 
@@ -232,7 +232,7 @@ macro_rules! events {
 }
 
 statements! {
-    scalar number(most: i32, today: Date) -> i32 = "select verdict_number_events($1, $2)";
+    scalar number(most: i32) -> i32 = "select verdict_number_events($1)";
 
     row find_ends() -> (i64, i64) = "select number, oldest from event_log";
 
@@ -279,16 +279,13 @@ statements! {
 
     row begin_epoch(epoch: Uuid, at: OffsetDateTime, actor: &str, purpose: Option<&str>) -> Epoch =
         "with begun as (
-             insert into event_epochs (epoch, after, began_at)
-             select $1, number, $2 from event_log
-             on conflict (after) do update set epoch = excluded.epoch, began_at = excluded.began_at
-             returning epoch, after
+             select verdict_begin_epoch($1, $2) as after
          ), recorded as (
              insert into audit (at, actor, action, purpose, details)
              select $2, $3, 'events.new-epoch', $4,
-                 json_build_object('epoch', epoch, 'after', after)::text from begun
+                 json_build_object('epoch', $1, 'after', after)::text from begun
          )
-         select epoch, after from begun";
+         select $1 as epoch, after from begun";
 
-    scalar drop_weeks(before: Date, up_to: i64) -> i64 = "select verdict_drop_events($1, $2)";
+    scalar drop_weeks(days: i32, up_to: i64) -> i64 = "select verdict_drop_events($1, $2)";
 }

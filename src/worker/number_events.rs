@@ -30,7 +30,7 @@ impl Worker {
 
     async fn number_all(&self) -> store::Result<()> {
         loop {
-            let given = self.store.events().number_step(BATCH, self.clock.now().date()).await?;
+            let given = self.store.events().number_step(BATCH).await?;
             if given > 0 {
                 metrics::counter!("verdict_events_logged_total")
                     .increment(given.unsigned_abs().into());

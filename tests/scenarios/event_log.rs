@@ -146,9 +146,8 @@ async fn a_backlog_is_numbered_in_batches_in_the_order_of_each_verification() {
     hold.rollback().await.unwrap();
 
     // Small batches, by whoever comes: this test and the worker.
-    let today = app.clock.now().date();
     for _ in 0..80 {
-        app.store.events().number_step(7, today).await.unwrap();
+        app.store.events().number_step(7).await.unwrap();
     }
     let all = events(&app, EventKind::ALL, 61).await;
     assert_eq!(numbers(&all), (1..=61).collect::<Vec<_>>());
@@ -166,17 +165,18 @@ async fn a_backlog_is_numbered_in_batches_in_the_order_of_each_verification() {
 async fn old_weeks_go_and_numbers_go_on() {
     let app = TestApp::start().await;
     for week in 0..3 {
+        app.database.shift_clock(week * 7 * 86_400).await;
         app.verified(&format!("pass-97-{week}")).await;
-        events(&app, &[EventKind::Decided], week + 1).await;
-        app.clock.advance(std::time::Duration::from_hours(7 * 24));
+        events(&app, &[EventKind::Decided], usize::try_from(week + 1).unwrap()).await;
     }
+    app.database.shift_clock(3 * 7 * 86_400).await;
     let all = events(&app, EventKind::ALL, 4).await;
     assert_eq!(numbers(&all), [1, 2, 3, 4]);
-    let (log, today) = (app.store.events(), app.clock.now().date());
+    let log = app.store.events();
     // Somebody has not had the third yet: its week stays, though it is old enough.
     let up_to = 2;
-    assert_eq!(log.drop_weeks(today, up_to).await.unwrap(), 3);
-    assert_eq!(log.drop_weeks(today, 100).await.unwrap(), 4, "the newest week stays");
+    assert_eq!(log.drop_weeks(0, up_to).await.unwrap(), 3);
+    assert_eq!(log.drop_weeks(0, 100).await.unwrap(), 4, "the newest week stays");
     let page = log.after(0, 100, 100, &Filter::default()).await.unwrap();
     assert_eq!((numbers(&page.events), page.oldest, page.head), (vec![4], 4, 4));
 
@@ -185,4 +185,33 @@ async fn old_weeks_go_and_numbers_go_on() {
     app.verified("status-7").await;
     let all = events(&app, EventKind::ALL, 2).await;
     assert_eq!(numbers(&all), [4, 5]);
+}
+
+#[tokio::test]
+async fn after_a_restore_from_a_dump_each_decision_is_still_told_once() {
+    let app = TestApp::start().await;
+    app.verified("pass-97-before").await;
+    events(&app, &[EventKind::Decided], 1).await;
+    // As a dump brings it: ids of transactions of another server, which are far ahead of ours.
+    let pool = app.database.pool().await;
+    let elsewhere = "update event_log set seen = '90000000000:90000000000:'";
+    sqlx::query(elsewhere).execute(&pool).await.unwrap();
+    app.verified("pass-97-unnumbered").await;
+    let refused = app.store.events().number_step(10).await.unwrap_err();
+    assert!(refused.to_string().contains("55000"), "{refused}");
+    assert_eq!(events(&app, &[EventKind::Decided], 1).await.len(), 1);
+
+    let doing = verdict::store::audit::AuditContext {
+        actor: "cli:test".to_owned(),
+        purpose: Some("restored".to_owned()),
+        at: app.clock.now(),
+    };
+    let epoch = uuid::Uuid::from_u128(7);
+    let begun = app.store.events().begin_epoch(epoch, &doing).await.unwrap();
+    assert_eq!((begun.epoch, begun.after), (epoch, 3), "what was there is numbered before");
+    app.verified("pass-97-after").await;
+    let decided = events(&app, &[EventKind::Decided], 3).await;
+    let places: Vec<(i64, i64)> = decided.iter().map(|e| (e.number, e.sequence)).collect();
+    assert_eq!(places, [(2, 2), (3, 3), (4, 1)], "the epoch begins with 1");
+    assert_eq!(decided[2].epoch, epoch);
 }
