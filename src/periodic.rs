@@ -99,7 +99,8 @@ mod tests {
         }
         assert!(rounds.try_recv().is_err());
         wake.send(()).unwrap();
-        rounds.recv().await.unwrap();
+        let woken = tokio::time::timeout(Duration::from_secs(30), rounds.recv()).await;
+        assert_eq!(woken, Ok(Some(())));
         running.abort();
     }
 
