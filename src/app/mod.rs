@@ -97,6 +97,6 @@ pub async fn start_with(
     let reload_now = Arc::new(Notify::new());
     let reload = Reload::new(config, environment, role, groups, Arc::clone(&reload_now));
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
-    let Shared { store, signals, stop, .. } = shared;
-    Service { store, signals, api, limits, listeners, worker, reload }.start(reload_now, stop)
+    let Shared { store, signals, ids, stop, .. } = shared;
+    Service { store, signals, api, limits, listeners, worker, reload, ids }.start(reload_now, stop)
 }

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::role::Role;
 use crate::config::{Config, ConfigError, ConfigErrors, Environment, Watched};
+use crate::domain::ids::Ids;
 use crate::domain::source::Groups;
 use crate::http::Api;
 use crate::http::sources::Sources;
+use crate::periodic::{self, Periodic};
 
 /// Between two polls of the files. A change is applied once two polls agree: a file may be half
 /// written.
@@ -68,29 +70,11 @@ impl Reload {
     }
 
     /// Until stopped.
-    pub(super) async fn run(mut self, api: Api, stop: CancellationToken) {
-        let mut settling = None;
-        loop {
-            let at_once = tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.wake.notified() => true,
-                () = tokio::time::sleep(POLL_INTERVAL) => false,
-            };
-            let Some(now) = blocking(&self.newest, Config::watched).await else {
-                continue;
-            };
-            if !at_once {
-                if now == self.seen {
-                    settling = None;
-                    continue;
-                }
-                if settling.as_ref() != Some(&now) {
-                    settling = Some(now);
-                    continue;
-                }
-            }
-            settling = None;
-            self.follow(now, &api).await;
+    pub(super) async fn run(self, api: Api, ids: Ids, stop: CancellationToken) {
+        let polls = Polls { reload: self, api, settling: None, at_once: false };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = periodic::repeat(&ids, polls) => {}
         }
     }
 
@@ -150,6 +134,45 @@ impl Reload {
             tracing::warn!(keys = keys.join(", "), "changed configuration needs a restart");
         }
         self.reported = keys;
+    }
+}
+
+/// Polls the files for changes.
+struct Polls {
+    reload: Reload,
+    api: Api,
+    /// A change that the last poll saw first.
+    settling: Option<Watched>,
+    /// A signal asked for a reload: it does not wait for a second poll.
+    at_once: bool,
+}
+
+impl Periodic for Polls {
+    async fn round(&mut self) -> Duration {
+        let at_once = std::mem::take(&mut self.at_once);
+        if let Some(now) = blocking(&self.reload.newest, Config::watched).await
+            && (self.has_settled(&now) || at_once)
+        {
+            self.settling = None;
+            self.reload.follow(now, &self.api).await;
+        }
+        POLL_INTERVAL
+    }
+
+    async fn woken(&mut self) {
+        self.reload.wake.notified().await;
+        self.at_once = true;
+    }
+}
+
+impl Polls {
+    /// Whether the files have changed and two polls agree on it.
+    fn has_settled(&mut self, now: &Watched) -> bool {
+        if *now == self.reload.seen {
+            self.settling = None;
+            return false;
+        }
+        self.settling.replace(now.clone()).as_ref() == Some(now)
     }
 }
 

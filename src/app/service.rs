@@ -12,7 +12,9 @@ use super::descriptors;
 use super::listeners::Listeners;
 use super::reload::Reload;
 use super::shared::Flushed;
+use crate::domain::ids::Ids;
 use crate::http::{Api, operations_router, router, server};
+use crate::periodic::{self, Periodic};
 use crate::store::Store;
 use crate::store::signals::Signals;
 use crate::telemetry;
@@ -63,6 +65,7 @@ pub(super) struct Service {
     pub(super) listeners: Listeners,
     pub(super) worker: Option<Flushed<Worker>>,
     pub(super) reload: Reload,
+    pub(super) ids: Ids,
 }
 
 impl Service {
@@ -92,8 +95,8 @@ impl Service {
             let (api, stop) = (api.clone(), background.clone());
             async move { api.long_polls.serve(api.store.clone(), api.signals.clone(), stop).await }
         });
-        let upkeep = tokio::spawn(keep_metrics(background.clone()));
-        let reload = tokio::spawn(self.reload.run(api.clone(), background.clone()));
+        let upkeep = tokio::spawn(keep_metrics(self.ids.clone(), background.clone()));
+        let reload = tokio::spawn(self.reload.run(api.clone(), self.ids, background.clone()));
         // Health and metrics answer until the end.
         let operations = tokio::spawn(server::serve(
             self.listeners.operations,
@@ -134,11 +137,18 @@ impl Service {
     }
 }
 
-async fn keep_metrics(stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(METRICS_UPKEEP) => telemetry::metrics().run_upkeep(),
-        }
+struct FoldHistograms;
+
+impl Periodic for FoldHistograms {
+    async fn round(&mut self) -> Duration {
+        telemetry::metrics().run_upkeep();
+        METRICS_UPKEEP
+    }
+}
+
+async fn keep_metrics(ids: Ids, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = periodic::repeat(&ids, FoldHistograms) => {}
     }
 }
