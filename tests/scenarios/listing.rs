@@ -121,6 +121,12 @@ async fn wrong_filters_are_named() {
         ("cursor=abc", &["cursor"]),
         ("colour=red", &["colour"]),
         ("state=failed&state=failed", &["state"]),
+        // Every kind of mistake in one answer.
+        (
+            "colour=red&limit=0&state=x&outcome=a&outcome=b",
+            &["state", "outcome", "limit", "colour"],
+        ),
+        ("cursor=abc&biz_id=%20&size=1", &["cursor", "size"]),
     ] {
         let reply = app.get(&format!("/v1/verifications?{query}")).await;
         reply.assert_problem(422, "invalid-field");
