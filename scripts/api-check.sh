@@ -62,7 +62,7 @@ done
 VERDICT_URL=$(sed -n 's/.* verdict on \(http:[^,]*\),.*/\1/p' "$room/demo.log")
 VERDICT_SECRET=$(sed -n 's/^secrets = \["\(.*\)"\]/\1/p' "$room/demo/verdict.toml")
 VERDICT_API_KEY=$("$target/debug/verdict" --config "$room/demo/verdict.toml" keys create --name api-check \
-    --scopes decisions:read,results:read,material:read,images:read,reviews:write,verifications:write,policies:write,erasures:write |
+    --scopes decisions:read,results:read,material:read,images:read,reviews:write,verifications:write,policies:write,erasures:write,events:read,webhooks:write |
     head -1)
 export VERDICT_URL VERDICT_SECRET VERDICT_API_KEY
 

@@ -7,6 +7,7 @@ use super::shared::{Flushed, Shared};
 use super::starter::starter;
 use crate::config::Settings;
 use crate::http::auth::ApiKeys;
+use crate::http::event_watch::EventWatch;
 use crate::http::long_polls::{self, LongPolls};
 use crate::http::query_throttle::QueryThrottles;
 use crate::http::readiness_cache::ReadinessCache;
@@ -41,6 +42,7 @@ pub(super) fn api_parts(
             all: (limits.connections / 2).max(1),
             per_key: common.waits_per_key,
         }),
+        event_watch: EventWatch::default(),
         readiness: ReadinessCache::default(),
         docs: common.docs,
         keys: ApiKeys::new(store.clone()),

@@ -93,7 +93,13 @@ impl Service {
         });
         let waiting = tokio::spawn({
             let (api, stop) = (api.clone(), background.clone());
-            async move { api.long_polls.serve(api.store.clone(), api.signals.clone(), stop).await }
+            async move {
+                let (store, signals) = (&api.store, &api.signals);
+                tokio::join!(
+                    api.long_polls.serve(store.clone(), signals.clone(), stop.clone()),
+                    api.event_watch.serve(store.clone(), signals.clone(), stop.clone()),
+                );
+            }
         });
         let upkeep = tokio::spawn(keep_metrics(self.ids.clone(), background.clone()));
         let reload = tokio::spawn(self.reload.run(api.clone(), self.ids, background.clone()));

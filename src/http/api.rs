@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::ApiKeys;
 use super::body_limits::BodyLimits;
+use super::event_watch::EventWatch;
 use super::long_polls::LongPolls;
 use super::query_throttle::QueryThrottles;
 use super::readiness_cache::ReadinessCache;
@@ -52,6 +53,7 @@ pub struct Parts {
     pub loader: VerificationLoader,
     pub signals: Signals,
     pub long_polls: LongPolls,
+    pub event_watch: EventWatch,
     pub readiness: ReadinessCache,
     /// The public listener serves `/docs`.
     pub docs: bool,

@@ -35,11 +35,15 @@ pub enum Scope {
     PoliciesWrite,
     /// Erase persons; it allows nothing else.
     ErasuresWrite,
+    /// Read the event log.
+    EventsRead,
+    /// Manage webhook endpoints.
+    WebhooksWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::DecisionsRead,
         Self::ResultsRead,
         Self::MaterialRead,
@@ -48,6 +52,8 @@ impl Scope {
         Self::VerificationsWrite,
         Self::PoliciesWrite,
         Self::ErasuresWrite,
+        Self::EventsRead,
+        Self::WebhooksWrite,
     ];
 
     /// The stable spelling.
@@ -61,6 +67,8 @@ impl Scope {
             Self::VerificationsWrite => "verifications:write",
             Self::PoliciesWrite => "policies:write",
             Self::ErasuresWrite => "erasures:write",
+            Self::EventsRead => "events:read",
+            Self::WebhooksWrite => "webhooks:write",
         }
     }
 

@@ -1,4 +1,5 @@
-//! Long polls: callers wait for a verification to settle; one query serves all who wait.
+//! Long polls: callers wait for a verification to settle; one query serves all who wait. Requests
+//! that wait for events count within the same limits (`event_watch.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,12 +48,18 @@ struct Waiters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyWaits;
 
-/// One waiting request; dropping it makes space for another.
+/// Counts one waiting request; dropping it makes space for another.
+#[derive(Debug)]
+pub struct Permit {
+    key: ApiKeyId,
+    polls: LongPolls,
+}
+
+/// One request that waits for a verification.
 #[derive(Debug)]
 pub struct Waiter {
     of: VerificationId,
-    key: ApiKeyId,
-    polls: LongPolls,
+    permit: Permit,
     settled: watch::Receiver<bool>,
     /// The loop was woken for it.
     announced: bool,
@@ -63,8 +70,8 @@ impl LongPolls {
         Self(Arc::new(Inner { limits, waiters: Mutex::default(), arrived: Notify::new() }))
     }
 
-    /// Registers a request. Read the verification *after* this, so that no change is missed.
-    pub fn enter(&self, id: VerificationId, key: ApiKeyId) -> Result<Waiter, TooManyWaits> {
+    /// Admits a request that waits, whatever for.
+    pub fn admit(&self, key: ApiKeyId) -> Result<Permit, TooManyWaits> {
         let limits = self.0.limits;
         let mut waiters = self.lock();
         let of_key = waiters.by_key.get(&key).copied().unwrap_or(0);
@@ -73,12 +80,20 @@ impl LongPolls {
         }
         waiters.all += 1;
         waiters.by_key.insert(key, of_key + 1);
+        drop(waiters);
+        Ok(Permit { key, polls: self.clone() })
+    }
+
+    /// Registers a request. Read the verification *after* this, so that no change is missed.
+    pub fn enter(&self, id: VerificationId, key: ApiKeyId) -> Result<Waiter, TooManyWaits> {
+        let permit = self.admit(key)?;
+        let mut waiters = self.lock();
         let new = || (0, watch::Sender::new(false));
         let (places, sender) = waiters.by_verification.entry(id).or_insert_with(new);
         *places += 1;
         let settled = sender.subscribe();
         drop(waiters);
-        Ok(Waiter { of: id, key, polls: self.clone(), settled, announced: false })
+        Ok(Waiter { of: id, permit, settled, announced: false })
     }
 
     /// Serves the waiters until stopped.
@@ -94,7 +109,7 @@ impl LongPolls {
                     }
                 }
             }
-            let idle = self.lock().all == 0;
+            let idle = self.lock().by_verification.is_empty();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.0.arrived.notified() => {}
@@ -120,25 +135,32 @@ impl LongPolls {
 }
 
 impl Waiter {
-    /// Waits until it settles, at most this long; whether it did. May be called again.
-    pub async fn wait(&mut self, at_most: Duration) -> bool {
+    /// Waits until it settles.
+    pub async fn settled(&mut self) {
         if !std::mem::replace(&mut self.announced, true) {
-            self.polls.0.arrived.notify_one();
+            self.permit.polls.0.arrived.notify_one();
         }
-        tokio::time::timeout(at_most, self.settled.wait_for(|settled| *settled)).await.is_ok()
+        // The sender lives as long as this waiter.
+        let _ = self.settled.wait_for(|settled| *settled).await;
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiters = self.polls.lock();
-        waiters.all -= 1;
+        let mut waiters = self.permit.polls.lock();
         if let Some((places, _)) = waiters.by_verification.get_mut(&self.of) {
             *places -= 1;
             if *places == 0 {
                 waiters.by_verification.remove(&self.of);
             }
         }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut waiters = self.polls.lock();
+        waiters.all -= 1;
         if let Some(places) = waiters.by_key.get_mut(&self.key) {
             *places -= 1;
             if *places == 0 {
@@ -164,7 +186,11 @@ mod tests {
         assert_eq!(polls.enter(verification, other).unwrap_err(), TooManyWaits);
         drop(third);
         drop(first);
-        let _again = polls.enter(verification, one).unwrap();
+        let again = polls.admit(one).unwrap();
         assert!(polls.lock().by_key.len() == 1 && polls.lock().all == 2);
+        assert_eq!(polls.admit(one).unwrap_err(), TooManyWaits);
+        drop(again);
+        let _last = polls.admit(one).unwrap();
+        assert_eq!(polls.lock().by_verification.len(), 1);
     }
 }

@@ -37,6 +37,7 @@ struct Parts {
     allow: Option<HeaderValue>,
     length: Option<usize>,
     backtest: Option<Uuid>,
+    oldest: Option<i64>,
 }
 
 /// One wrong member of the request.
@@ -61,6 +62,8 @@ struct Document<'a> {
     errors: &'a [FieldProblem],
     #[serde(skip_serializing_if = "Option::is_none")]
     backtest: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<i64>,
 }
 
 macro_rules! constructors {
@@ -89,6 +92,7 @@ impl Problem {
             allow: None,
             length: None,
             backtest: None,
+            oldest: None,
         }))
     }
 
@@ -124,6 +128,13 @@ impl Problem {
         self
     }
 
+    /// The sequence of the oldest event that is kept.
+    #[must_use]
+    pub fn oldest(mut self, sequence: i64) -> Self {
+        self.0.oldest = Some(sequence);
+        self
+    }
+
     /// Its code, which determines its status and its title.
     pub fn code(&self) -> Code {
         self.0.code
@@ -146,6 +157,7 @@ impl Problem {
             instance: request_id,
             errors: &parts.errors,
             backtest: parts.backtest,
+            oldest: parts.oldest,
         }
     }
 

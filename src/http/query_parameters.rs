@@ -64,6 +64,18 @@ impl<'a> Parameters<'a> {
         None
     }
 
+    /// As [`Self::take`], of a parameter that must be given.
+    pub(super) fn require<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        if !self.given.iter().any(|given| given.name == name) {
+            self.wrong.push((name.into(), "is required".into()));
+        }
+        self.take(name, parse)
+    }
+
     /// Refuses what was wrong, and what is left: a misspelt filter must not list everything silently.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
         let mut unknown: Vec<String> = Vec::new();

@@ -13,9 +13,9 @@ use utoipa_axum::routes;
 use super::api::Api;
 use super::problem::{self, Problem};
 use super::{
-    activations, backtests, callbacks, decisions, erasure, health, images, material, metrics,
-    openapi, policies, refetch, request_log, results, reviews, start, timeline, verification,
-    verifications,
+    activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
+    material, metrics, openapi, policies, refetch, request_log, results, reviews, start, timeline,
+    verification, verifications,
 };
 
 /// The public listener.
@@ -45,6 +45,8 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(material::handler, erasure::handler))
         .routes(routes!(images::list))
         .routes(routes!(images::read))
+        .routes(routes!(events::handler))
+        .routes(routes!(events_summary::handler))
         .routes(routes!(policies::list, policies::add))
         .routes(routes!(policies::check))
         .routes(routes!(activations::roll_back))

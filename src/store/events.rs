@@ -28,6 +28,12 @@ pub struct Filter {
     pub scenes: Option<Vec<String>>,
 }
 
+impl Filter {
+    fn kind_names(&self) -> Option<Vec<&'static str>> {
+        self.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect())
+    }
+}
+
 /// A part of the log.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -78,8 +84,7 @@ impl Events<'_> {
     ) -> Result<Page> {
         let (head, oldest) = self.ends().await?;
         let last = head.min(number.saturating_add(examined));
-        let kinds: Option<Vec<&str>> =
-            filter.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
+        let kinds = filter.kind_names();
         let rows = self
             .0
             .run(|| {
@@ -91,6 +96,25 @@ impl Events<'_> {
         let full = i64::try_from(events.len()).is_ok_and(|found| found >= limit);
         let examined = events.last().filter(|_| full).map_or(last, |event| event.number);
         Ok(Page { events, examined: examined.max(number), head, oldest })
+    }
+
+    /// Numbers and ids of the first `limit` events after this number, up to `last`.
+    pub async fn ids(
+        self,
+        number: i64,
+        last: i64,
+        limit: i64,
+        filter: &Filter,
+    ) -> Result<Vec<(i64, EventId)>> {
+        let kinds = filter.kind_names();
+        let rows: Vec<(i64, Uuid)> = self
+            .0
+            .run(|| {
+                find_ids(number, last, kinds.as_deref(), filter.scenes.as_deref(), limit)
+                    .fetch_all(&self.0.pool)
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(number, id)| (number, EventId(id))).collect())
     }
 
     /// Newest and oldest number.
@@ -253,6 +277,24 @@ statements! {
                  or coalesce(v.biz_type, e.details ->> 'biz_type') = any ($4))
          order by e.number limit $5"
     );
+
+    row find_ids(
+        after: i64,
+        last: i64,
+        kinds: Option<&[&str]>,
+        scenes: Option<&[String]>,
+        limit: i64,
+    ) -> (i64, Uuid) =
+        "select e.number, coalesce(e.id, e.decision_id)
+         from events e
+         where e.logged_on >= coalesce(
+                 (select max(starts) from event_weeks where first_number - 1 <= $1), '-infinity')
+             and e.number > $1 and e.number <= $2
+             and ($3::text[] is null or e.kind = any ($3))
+             and ($4::text[] is null or coalesce(
+                 (select v.biz_type from verifications v where v.id = e.verification_id),
+                 e.details ->> 'biz_type') = any ($4))
+         order by e.number limit $5";
 
     read(event) find(id: Uuid) = events!(
         "where e.id = $1

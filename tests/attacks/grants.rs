@@ -37,11 +37,7 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on audit"),
     // Links have expired, and newer ones are asked for.
     ("verdict_worker", "update on tasks (asked_again_at)"),
-    // Reading the event log: the feed and deliveries.
-    ("verdict_api", "select on events"),
-    ("verdict_api", "select on event_epochs"),
-    ("verdict_api", "select on event_log"),
-    ("verdict_api", "select on event_weeks"),
+    // Reading the event log, for deliveries.
     ("verdict_worker", "select on events"),
     ("verdict_worker", "select on event_epochs"),
     ("verdict_worker", "select on event_log"),

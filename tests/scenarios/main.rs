@@ -14,6 +14,7 @@ mod damaged_text;
 mod deciding;
 mod demo;
 mod doctor;
+mod events_feed;
 #[path = "../faults/mod.rs"]
 mod faults;
 mod event_log;
@@ -21,6 +22,7 @@ mod fetching;
 mod guarding;
 mod images;
 mod leases;
+mod listen;
 mod listing;
 mod migrations;
 mod observing;

@@ -78,6 +78,9 @@ async fn api_and_worker_need_only_their_own_roles() {
     for more in ["", "/results", "/decisions", "/timeline"] {
         assert_eq!(setting.get(api.http, &format!("{path}{more}")).await.status, 200, "{more}");
     }
+    for path in ["/v1/events?wait=1", "/v1/events/summary?from=1&to=9&biz_types=test"] {
+        assert_eq!(setting.get(api.http, path).await.status, 200, "{path}");
+    }
     lists_reviews_and_starts(&setting, api.http, &path).await;
     let material = format!("{path}/material");
     assert_eq!(setting.ask("GET", api.http, &material, &[WHY]).await.status, 200);

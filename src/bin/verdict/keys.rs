@@ -46,7 +46,8 @@ pub struct NewKey {
     #[arg(long, value_parser = name)]
     name: String,
     /// Its scopes, separated by commas: decisions:read, results:read, material:read, images:read,
-    /// reviews:write, verifications:write, policies:write, erasures:write.
+    /// reviews:write, verifications:write, policies:write, erasures:write, events:read,
+    /// webhooks:write.
     #[arg(long, value_delimiter = ',', required = true)]
     scopes: Vec<String>,
     /// Limit the key to these scenes (`biz_type`), separated by commas: all others are hidden from it.

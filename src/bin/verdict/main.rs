@@ -11,10 +11,12 @@ mod demo;
 mod doctor;
 mod erase;
 mod error_text;
+mod events;
 mod hardening;
 mod healthcheck;
 mod hints;
 mod keys;
+mod listen;
 mod migrate;
 mod openapi;
 mod operator;
@@ -85,6 +87,12 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Vault(vault::Command),
+    /// Forward events to a receiver on this machine, signed as deliveries are.
+    Listen(listen::Arguments),
+    /// Begin a new epoch of the event log, after the database was restored.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict events new-epoch --purpose 'restored a backup'")]
+    Events(events::Command),
     /// Fetch dead letters again: verifications that failed or expired.
     #[command(alias = "redrive")]
     Refetch(refetch::Arguments),
@@ -186,6 +194,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Audit(command) => audit::run(context, command).await,
         Command::Vault(command) => vault::run(context, &command).await,
         Command::Refetch(arguments) => refetch::run(context, arguments).await,
+        Command::Listen(arguments) => listen::run(context, &arguments).await,
+        Command::Events(command) => events::run(context, command).await,
         Command::Openapi => openapi::run(),
         Command::Doctor(arguments) => doctor::run(context, &arguments).await,
         Command::Healthcheck => healthcheck::run(context).await,

@@ -61,7 +61,9 @@ pub(super) fn add(document: &mut Value) {
         for parameter in parameters.into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap_or_default();
             let example = examples.of_parameter(name).cloned();
-            if let Some(example) = example.filter(|_| is_open(&parameter["schema"])) {
+            if is_open(&parameter["schema"]["items"]) {
+                parameter["schema"]["items"]["examples"] = json!(example.as_slice());
+            } else if let Some(example) = example.filter(|_| is_open(&parameter["schema"])) {
                 parameter["example"] = example;
             }
         }

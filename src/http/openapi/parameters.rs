@@ -78,6 +78,12 @@ headers_and_paths! {
         #[param(rename = "If-Match", required = false)]
         tags: String,
     }
+    /// Taking a stream up again.
+    LastEventId in Header {
+        /// The last sequence that you have: counts in place of `after`. Browsers send it by themselves.
+        #[param(rename = "Last-Event-ID", required = false, pattern = "^[0-9]{1,15}$")]
+        sequence: String,
+    }
     /// A part of an image.
     RangeHeader in Header {
         /// `bytes=0-1023` and the like (RFC 9110).

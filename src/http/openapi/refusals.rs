@@ -130,6 +130,7 @@ pub(super) fn problem_schema() -> Value {
             "detail": { "type": "string" },
             "instance": { "type": "string", "description": "The request's id, as in X-Request-Id" },
             "backtest": { "type": "string", "format": "uuid", "description": "Of `backtest-running`: the one that is running" },
+            "oldest": { "type": "integer", "description": "Of `events-expired`: the sequence of the oldest event that is kept" },
             "errors": {
                 "type": "array",
                 "items": {

@@ -138,6 +138,10 @@ macro_rules! for_each_code {
         "The person's data was erased; nothing more is accepted or shown",
         "The person of this verification was erased. Its key is destroyed, and this cannot be undone.",
         "Do not repeat the request. If the person returns, start a new verification with a new `biz_id`.";
+    EventsExpired, events_expired: GONE "events-expired",
+        "Events that old have been deleted: go on from oldest",
+        "The request begins before the oldest event that is kept. Retention (`[retention] events_days`) has deleted the ones between.",
+        "Go on with `after` one below `oldest`, the sequence of the oldest event that is kept. What the deleted events told is still in the verifications: read those that changed meanwhile.";
     DecisionChanged, decision_changed: PRECONDITION_FAILED "decision-changed",
         "The decision has changed: read the verification again",
         "The request was about a decision that is not the current one any more.",
@@ -167,8 +171,8 @@ macro_rules! for_each_code {
         "The provider answered that this verification cannot be started. `detail` gives its code.",
         "Look the code up in the provider's documentation. A `biz_id` that has passed cannot be started again: use a new one.";
     TooManyWaits, too_many_waits: TOO_MANY_REQUESTS "too-many-waits",
-        "Too many requests are waiting for verifications: ask without wait, or try again later",
-        "This key, or all keys together, hold the highest number of requests with `wait` that a process keeps open.",
+        "Too many requests are waiting for changes: ask without wait, or try again later",
+        "This key, or all keys together, hold the highest number of requests with `wait` and of event streams that a process keeps open.",
         "Try again after `Retry-After` seconds, ask without `wait`, or wait for fewer verifications at once.";
     RateLimited, rate_limited: TOO_MANY_REQUESTS "rate-limited",
         "Too many requests: wait as Retry-After says",

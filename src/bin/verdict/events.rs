@@ -1,0 +1,49 @@
+//! `verdict events`: upkeep of the event log.
+
+use std::process::ExitCode;
+
+use uuid::Uuid;
+use verdict::domain::ids::Ids;
+use verdict::domain::purpose;
+
+use crate::context::{Context, Usage};
+use crate::output::say_done;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Begin a new epoch: the sequence starts again with 1, and readers see that they have to read
+    /// anew. Do this once after the database was restored from a backup: events that were told
+    /// before are missing in it, and their sequences would be given to others.
+    #[command(
+        after_help = "Example: verdict events new-epoch --purpose 'restored the backup of 26 November'"
+    )]
+    NewEpoch(NewEpoch),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct NewEpoch {
+    /// The purpose, for the audit.
+    #[arg(long)]
+    purpose: String,
+    /// Print { "epoch" }.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    crate::context::quiet_log();
+    let Command::NewEpoch(NewEpoch { purpose: why, json }) = command;
+    let why = purpose::parse(&why).ok().filter(|why| !why.is_empty()).ok_or_else(|| {
+        Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned())
+    })?;
+    let store = context.store().await?;
+    let doing = Context::doing(Some(why));
+    let id: Uuid = Ids::random().next(doing.at);
+    let epoch = store.events().begin_epoch(id, &doing).await?;
+    if json {
+        say_done(serde_json::json!({ "epoch": epoch.epoch }));
+    } else {
+        say_done(format_args!("epoch {}: the next event has sequence 1", epoch.epoch));
+    }
+    Ok(ExitCode::SUCCESS)
+}

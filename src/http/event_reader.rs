@@ -1,0 +1,134 @@
+//! Reads the event log for one caller: its filters, its place in the log, and the wait for more.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::api::Api;
+use super::event_watch::{Follower, Tail};
+use super::problem::Problem;
+use crate::domain::event::{Event, EventKind};
+use crate::store::events::{Epoch, Filter, Page};
+
+/// Most events that one read examines, so that a filter which lets nothing through stays cheap.
+const MAX_EXAMINED: i64 = 2_000;
+
+/// One event, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) sequence: i64,
+    pub(super) kind: EventKind,
+    /// The very bytes that are delivered to endpoints.
+    pub(super) body: String,
+}
+
+/// A place in the log. Numbers count on over all epochs; callers see sequences.
+pub(super) struct EventReader {
+    api: Api,
+    filter: Filter,
+    epoch: Epoch,
+    /// All events up to this number were examined.
+    number: i64,
+    /// The newest number, as far as it is known.
+    head: i64,
+}
+
+impl EventReader {
+    /// After this sequence of the present epoch.
+    pub(super) async fn open(api: &Api, filter: Filter, after: i64) -> Result<Self, Problem> {
+        let epoch = api.store.events().epoch().await?;
+        let number = epoch.after.saturating_add(after);
+        Ok(Self { api: api.clone(), filter, epoch, number, head: number })
+    }
+
+    pub(super) fn epoch(&self) -> Uuid {
+        self.epoch.epoch
+    }
+
+    /// The last sequence examined, filters included.
+    pub(super) fn next_after(&self) -> i64 {
+        self.number - self.epoch.after
+    }
+
+    /// The newest sequence.
+    pub(super) fn head(&self) -> i64 {
+        (self.head - self.epoch.after).max(0)
+    }
+
+    /// Everything that there is has been examined.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.number >= self.head
+    }
+
+    /// The next events that pass the filters; none where the next thousands do not, or there are none.
+    pub(super) async fn read(&mut self, limit: i64) -> Result<Vec<Item>, Problem> {
+        let events = self.api.store.events();
+        let page = events.after(self.number, MAX_EXAMINED, limit, &self.filter).await?;
+        let mut oldest = page.oldest;
+        let goes_on = page.events.first().is_some_and(|first| first.number == self.number + 1);
+        if !goes_on && page.examined > self.number {
+            // Retention may have taken events away between the two statements of the page.
+            (_, oldest) = events.ends().await?;
+        }
+        if self.number < oldest - 1 {
+            return Err(Problem::events_expired().oldest(oldest - self.epoch.after));
+        }
+        self.take(page).await
+    }
+
+    /// Waits for the next events that pass the filters.
+    pub(super) async fn wait(
+        &mut self,
+        follower: &mut Follower,
+        limit: i64,
+    ) -> Result<Vec<Item>, Problem> {
+        loop {
+            let tail = follower.beyond(self.number).await;
+            let items = if tail.after <= self.number {
+                let page = self.part_of(&tail, limit);
+                self.take(page).await?
+            } else {
+                self.read(limit).await?
+            };
+            if !items.is_empty() || !self.is_at_end() {
+                return Ok(items);
+            }
+        }
+    }
+
+    fn part_of(&self, tail: &Arc<Tail>, limit: i64) -> Page {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let after = |event: &&Event| event.number > self.number && passes(&self.filter, event);
+        let events: Vec<Event> = tail.events.iter().filter(after).take(limit).cloned().collect();
+        let examined = match events.last() {
+            Some(last) if events.len() == limit => last.number,
+            _ => tail.examined,
+        };
+        Page { events, examined, head: tail.examined, oldest: tail.oldest }
+    }
+
+    /// Goes on to the end of this page. An epoch that begins meanwhile is read from its beginning.
+    async fn take(&mut self, page: Page) -> Result<Vec<Item>, Problem> {
+        let Page { events, examined, head, .. } = page;
+        if events.iter().any(|event| event.epoch != self.epoch.epoch) {
+            self.epoch = self.api.store.events().epoch().await?;
+            self.number = self.epoch.after;
+            self.head = self.head.max(head);
+            return Ok(Vec::new());
+        }
+        self.number = self.number.max(examined);
+        self.head = head;
+        let item =
+            |event: Event| Item { sequence: event.sequence, kind: event.kind, body: event.body() };
+        Ok(events.into_iter().map(item).collect())
+    }
+}
+
+/// As the store filters.
+fn passes(filter: &Filter, event: &Event) -> bool {
+    let kind = filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind));
+    let scene = filter.scenes.as_ref().is_none_or(|scenes| {
+        event.biz_type().is_some_and(|scene| scenes.iter().any(|one| one == scene))
+    });
+    kind && scene
+}
