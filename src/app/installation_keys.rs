@@ -7,7 +7,7 @@ use super::database::retry_until_ready;
 use crate::config::FromKey;
 use crate::domain::clock::Clock;
 use crate::store::Store;
-use crate::vault::audit_seal::{AUDIT, AuditSeal};
+use crate::vault::checkpoint_mac::{AUDIT, AuditSeal};
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::vault::{DataKey, Vault, WrappedKey};
 

@@ -18,7 +18,7 @@ use crate::policies::active::ActivePolicies;
 use crate::policies::cache::PolicyCache;
 use crate::provider::Provider;
 use crate::vault::Vault;
-use crate::vault::audit_seal::{AUDIT, AuditSeal};
+use crate::vault::checkpoint_mac::{AUDIT, AuditSeal};
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::worker::{self, Images, Worker};
 

@@ -1,4 +1,4 @@
-//! Events: what callers are told of. The body of an event is the same bytes whenever it is rendered.
+//! Events, as callers get them. The body of an event is the same bytes whenever it is rendered.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,6 @@ use policy::decision::Outcome;
 /// The largest body, in bytes: Standard Webhooks advises against more.
 pub const MAX_BODY_BYTES: usize = 20_000;
 
-/// What an event tells of.
 #[derive(
     Clone,
     Copy,
@@ -34,10 +33,10 @@ pub enum EventKind {
     /// A verification has a new current decision, by policy or person.
     #[strum(serialize = "verification.decided")]
     Decided,
-    /// Verdict gave a verification up.
+    /// A verification became a dead letter.
     #[strum(serialize = "verification.failed")]
     Failed,
-    /// Nobody finished a verification in time.
+    /// The person did not finish a verification in time.
     #[strum(serialize = "verification.expired")]
     Expired,
     /// The person of a verification was erased.
@@ -49,13 +48,12 @@ pub enum EventKind {
     /// A webhook endpoint has not accepted an event for a while.
     #[strum(serialize = "endpoint.failing")]
     EndpointFailing,
-    /// A webhook endpoint gets no events until somebody resumes it.
+    /// A webhook endpoint gets no events until an operator resumes it.
     #[strum(serialize = "endpoint.disabled")]
     EndpointDisabled,
 }
 
 impl EventKind {
-    /// Every kind.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The `type` of its events.
@@ -120,11 +118,11 @@ pub struct Event {
     pub about: About,
 }
 
-/// What happened to what.
+/// The subject of an event, and its data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum About {
     Verification(Box<OfVerification>),
-    /// A policy was activated; `None`: the scene has none of its own any more.
+    /// A policy was activated; `None`: the scene has no own policy any more.
     Policy {
         policy: Option<String>,
         biz_type: Option<String>,
@@ -179,7 +177,7 @@ impl Event {
         }
     }
 
-    /// The body as callers get it: the same bytes for ever, except that `reference` becomes `null`
+    /// The body as callers get it: always the same bytes, except that `reference` becomes `null`
     /// once the person is erased. So no member may be added, moved or spelled otherwise.
     pub fn body(&self) -> String {
         let data = match &self.about {

@@ -5,7 +5,7 @@
 //! Nothing here does I/O; time and randomness come in through [`clock`] and [`ids`].
 
 pub mod answer;
-pub mod audit;
+pub mod audit_chain;
 pub mod audit_details;
 pub mod body_digest;
 pub mod callback;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::api::Api;
 use crate::store::SchemaState;
-use crate::store::accounts::Breaker;
+use crate::store::account_breaker::Breaker;
 
 /// Shorter than the timeouts of common probes.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::api::Api;
 use super::query_throttle::{TIMEOUT, in_time};
-use crate::store::accounts::Breaker;
+use crate::store::account_breaker::Breaker;
 use crate::store::metrics_queries::SourceBacklog;
 
 /// Prometheus text.

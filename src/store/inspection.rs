@@ -65,7 +65,7 @@ pub struct LongTransactions {
 /// The breaker, and since when it is open.
 #[derive(Clone, Debug, FromRow)]
 pub struct OpenBreaker {
-    /// As in [`super::accounts::Breaker::as_str`].
+    /// As in [`super::account_breaker::Breaker::as_str`].
     pub breaker: String,
     /// Seconds since it opened.
     pub open_seconds: f64,

@@ -14,7 +14,7 @@ mod sessions;
 mod statements;
 mod tls;
 mod transaction;
-pub mod accounts;
+pub mod account_breaker;
 pub mod api_keys;
 pub mod archiving;
 pub mod audit;
@@ -41,7 +41,7 @@ pub mod timeline;
 pub mod vault_keys;
 pub mod verifications;
 
-pub use hot::{callbacks, claims, completions, expiring_leases, group_commit, past};
+pub use hot::{callbacks, claims, completions, group_commit, lease_scan, past};
 
 pub use error::{Error, Outage, Place, Result};
 pub use pool::{Settings, Store};
@@ -53,7 +53,7 @@ pub use tls::Protection;
 /// that is not listed here does not compile: its list would be dead code.
 pub fn all_statements() -> Vec<&'static Statement> {
     let modules = [
-        accounts::STATEMENTS,
+        account_breaker::STATEMENTS,
         api_keys::STATEMENTS,
         archiving::STATEMENTS,
         audit::STATEMENTS,

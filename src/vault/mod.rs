@@ -8,7 +8,7 @@
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
 //! | [`person_index`] | the keyed hash of an identity number |
-//! | [`audit_seal`] | the signature of the audit's checkpoints |
+//! | [`checkpoint_mac`] | the signature of the audit's checkpoints |
 //! | `locked` | memory for keys that is never swapped out |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
 //!
@@ -16,7 +16,7 @@
 //! source, the one exception to "randomness comes in through `domain::ids`".
 
 pub mod api_key;
-pub mod audit_seal;
+pub mod checkpoint_mac;
 mod label;
 mod locked;
 pub mod person_index;
@@ -25,7 +25,7 @@ pub mod seal;
 pub mod sealed_at;
 pub mod webhook;
 
-pub use audit_seal::AuditSeal;
+pub use checkpoint_mac::AuditSeal;
 pub use locked::all_keys_are_locked;
 pub use person_index::PersonIndex;
 pub use ring::{Key, KeyError, KeyRing, OpenError, Vault, WrappedKey};

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::backoff::{Backoff, millis};
 use super::context::Worker;
-use super::links::{self, Links};
+use super::sealed_links::{self, Links};
 use super::task_retry::{count_failure, retry_delay};
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
@@ -96,8 +96,8 @@ async fn follow_links(
     let Some((key_id, bytes)) = data_key else { return Ok((Vec::new(), TaskOutcome::Done)) };
     let wrapped = WrappedKey { key_id: key_id.clone(), bytes: bytes.clone() };
     let key = worker.vault.open_data_key(task.verification, &wrapped)?;
-    let mut links =
-        links::open(links, *result, &key).ok_or_else(|| anyhow::anyhow!("links do not open"))?;
+    let mut links = sealed_links::open(links, *result, &key)
+        .ok_or_else(|| anyhow::anyhow!("links do not open"))?;
     links.links.retain(|(kind, _)| !settled.contains(&kind.to_string()));
     if *awaits_links {
         return Ok(match worker.store.archiving().link_refresh(task).await? {

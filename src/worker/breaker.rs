@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::Worker;
 use super::next_step::AccountEffect;
 use crate::store;
-use crate::store::accounts::Breaker;
+use crate::store::account_breaker::Breaker;
 use crate::store::claims::Claimed;
 
 /// The known state of the account when the call was made.

@@ -24,7 +24,7 @@ use super::context::Worker;
 use crate::periodic::{self, Periodic, Throttle};
 use crate::store;
 use crate::store::claims::DuePosition;
-use crate::store::expiring_leases::LeaseScan;
+use crate::store::lease_scan::LeaseScan;
 
 /// Rows that one step of a scan visits.
 const STEP: usize = 2000;
@@ -158,7 +158,7 @@ impl Scanner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::expiring_leases::ExpiringLease;
+    use crate::store::lease_scan::ExpiringLease;
 
     fn step(expiring: &[(u128, u64)], next: Option<DuePosition>) -> LeaseScan {
         let expiring = expiring.iter().map(|(id, seconds)| ExpiringLease {

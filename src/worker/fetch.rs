@@ -10,10 +10,10 @@ use super::breaker::{AccountAtClaim, affect_account};
 use super::context::Worker;
 use super::fetched::Fetched;
 use super::leases::Lease;
-use super::links::SealedLinks;
+use super::material;
 use super::persist::{bare_completion, persist, reschedule};
 use super::report::report;
-use super::{links, material};
+use super::sealed_links::{self, SealedLinks};
 use crate::domain::ids::ResultId;
 use crate::provider::{Answer, Material, Unanswered};
 use crate::store;
@@ -132,7 +132,7 @@ fn seal(
             .map(|material| material::seal(material, id, key, &worker.persons))
             .transpose()?,
         links: match material {
-            Some(material) => links::seal(material, id, key, mode, now)?,
+            Some(material) => sealed_links::seal(material, id, key, mode, now)?,
             None => None,
         },
     }))

@@ -20,7 +20,7 @@ mod fetched;
 mod horizon;
 mod image_context;
 pub mod leases;
-pub mod links;
+pub mod sealed_links;
 pub mod material;
 pub mod next_step;
 mod number_events;

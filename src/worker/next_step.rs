@@ -7,7 +7,7 @@ use super::backoff::Backoff;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
 use crate::provider::is_conclusive;
-use crate::store::accounts::Breaker;
+use crate::store::account_breaker::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::context::Worker;
 use crate::periodic::{self, Periodic, Throttle};
 use crate::store;
-use crate::store::accounts::Breaker;
+use crate::store::account_breaker::Breaker;
 use crate::store::metrics_queries::Invariant;
 
 /// Between two rounds.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use verdict::domain::audit::Line;
+use verdict::domain::audit_chain::Line;
 
 use crate::harness::{Options, Setting, empty_database, run_verdict};
 

@@ -14,7 +14,7 @@ use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::State;
 use verdict::store::Store;
-use verdict::store::accounts::Breaker;
+use verdict::store::account_breaker::Breaker;
 use verdict::store::audit::AuditContext;
 use verdict::store::callbacks::{Accepted, Incoming};
 use verdict::store::claims::{self, Claim, ClaimLimits, Claimed, DuePosition};

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::app;
 use verdict::config::Keys;
-use verdict::domain::audit::{Chain, Checkpoint, Export, Line, Link, Place};
+use verdict::domain::audit_chain::{Chain, Checkpoint, Export, Line, Link, Place};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;

@@ -341,7 +341,7 @@ statements! {
         probe_every: f64,
         token: Uuid,
         due_since: Option<OffsetDateTime>,
-    )) = include_str!("../sql/claims_claim.sql");
+    )) = include_str!("../sql/claims_claim_within_budget.sql");
 
     /// The same, but takes the rows of `$9` first, in that order. It is a separate statement, so
     /// that claims by age, which are nearly all, cost nothing for it.
@@ -355,7 +355,7 @@ statements! {
         token: Uuid,
         due_since: Option<OffsetDateTime>,
         first: &[Uuid],
-    )) = include_str!("../sql/claims_claim_in_turn.sql");
+    )) = include_str!("../sql/claims_claim_in_turn_within_budget.sql");
 
     scalar oldest_due(from: Option<OffsetDateTime>) -> OffsetDateTime =
         "select due_at from verifications

@@ -16,7 +16,7 @@
 pub mod callbacks;
 pub mod claims;
 pub mod completions;
-pub mod expiring_leases;
+pub mod lease_scan;
 pub mod group_commit;
 pub mod past;
 
@@ -27,6 +27,6 @@ pub(super) const STATEMENTS: [&[Statement]; 5] = [
     callbacks::STATEMENTS,
     claims::STATEMENTS,
     completions::STATEMENTS,
-    expiring_leases::STATEMENTS,
+    lease_scan::STATEMENTS,
     past::STATEMENTS,
 ];
