@@ -1,6 +1,7 @@
 //! `verdict demo`: the main job for real. A private Postgres, a simulated provider, the service,
 //! signed callbacks for every outcome, and the decisions as they fall.
 
+mod events;
 mod script;
 mod system;
 
@@ -73,6 +74,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 /// Plays the script; `true` if everything came as expected.
 async fn show(demo: &Demo, exits: bool) -> anyhow::Result<bool> {
     let as_expected = script::play(demo).await?;
+    events::show(demo, script::CASES.len()).await?;
     if !exits {
         demo.invite();
     }

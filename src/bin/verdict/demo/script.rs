@@ -11,7 +11,7 @@ use verdict::vault::webhook::sign;
 use super::system::Demo;
 use crate::output::say;
 
-struct Case {
+pub struct Case {
     /// A description in the user's words.
     what: &'static str,
     /// Scripts the simulated provider.
@@ -20,7 +20,7 @@ struct Case {
     expected: &'static str,
 }
 
-const CASES: [Case; 12] = [
+pub const CASES: [Case; 12] = [
     Case { what: "passed with a strong score", biz_id: "pass-97.53", expected: "approve" },
     Case {
         what: "passed, told in the older document's form",

@@ -154,6 +154,7 @@ Try it:
   curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications?biz_type=demo&biz_id=status-7-me'
   curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications/<id>/decisions'
   curl -sS -H 'authorization: Bearer {key}' -H 'verdict-purpose: looking around' -o face.jpg 'http://{http}/v1/verifications/<id>/images/face'
+  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/events?after=0&wait=30'
   curl -sS http://{}/metrics
 <id> is the id in the answer of the third command.
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
@@ -245,9 +246,14 @@ fn random_base64(ids: &Ids) -> String {
 async fn make_key(store: &Store, clock: &Clock, ids: &Ids) -> anyhow::Result<String> {
     let key = api_key::generate()?;
     let id: ApiKeyId = ids.next(clock.now());
-    let scopes =
-        [Scope::DecisionsRead, Scope::ResultsRead, Scope::ImagesRead, Scope::VerificationsWrite]
-            .map(Scope::as_str);
+    let scopes = [
+        Scope::DecisionsRead,
+        Scope::ResultsRead,
+        Scope::ImagesRead,
+        Scope::VerificationsWrite,
+        Scope::EventsRead,
+    ]
+    .map(Scope::as_str);
     let digest = api_key::secret_digest(&key);
     let doing = AuditContext { actor: "cli:demo".to_owned(), purpose: None, at: clock.now() };
     store.api_keys().add_api_key(id, "demo", &digest, &scopes, &doing).await?;

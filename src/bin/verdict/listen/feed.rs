@@ -16,7 +16,7 @@ const LIMIT: &str = "100";
 const PATIENCE: Duration = Duration::from_secs(WAIT + 15);
 const CONNECT: Duration = Duration::from_secs(5);
 
-pub(super) struct Feed {
+pub(crate) struct Feed {
     client: Client,
     url: Url,
     key: String,
@@ -25,31 +25,31 @@ pub(super) struct Feed {
 
 /// A part of the event log.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Part {
-    pub(super) items: Vec<Box<RawValue>>,
-    pub(super) next_after: i64,
-    pub(super) head: i64,
-    pub(super) epoch: String,
+pub(crate) struct Part {
+    pub(crate) items: Vec<Box<RawValue>>,
+    pub(crate) next_after: i64,
+    pub(crate) head: i64,
+    pub(crate) epoch: String,
 }
 
 /// One event, and the very bytes of its body.
 #[derive(Debug, Deserialize)]
-pub(super) struct FeedEvent<'a> {
-    pub(super) id: &'a str,
+pub(crate) struct FeedEvent<'a> {
+    pub(crate) id: &'a str,
     #[serde(rename = "type")]
-    pub(super) kind: &'a str,
-    pub(super) sequence: i64,
+    pub(crate) kind: &'a str,
+    pub(crate) sequence: i64,
     #[serde(skip)]
-    pub(super) body: &'a str,
+    pub(crate) body: &'a str,
 }
 
 impl<'a> FeedEvent<'a> {
-    pub(super) fn read(item: &'a RawValue) -> anyhow::Result<Self> {
+    pub(crate) fn read(item: &'a RawValue) -> anyhow::Result<Self> {
         Ok(Self { body: item.get(), ..serde_json::from_str(item.get())? })
     }
 }
 
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Part(Part),
     /// It does not answer, or says that it cannot now.
     Away {
@@ -73,7 +73,7 @@ struct RefusedField {
 }
 
 impl Feed {
-    pub(super) fn new(server: Url, key: &str, types: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn new(server: Url, key: &str, types: Option<&str>) -> anyhow::Result<Self> {
         let mut url = server;
         let path = format!("{}/v1/events", url.path().trim_end_matches('/'));
         url.set_path(&path);
@@ -87,7 +87,7 @@ impl Feed {
     }
 
     /// Where the log ends.
-    pub(super) async fn end(&self) -> anyhow::Result<Outcome> {
+    pub(crate) async fn end(&self) -> anyhow::Result<Outcome> {
         let first = [("after", "0".to_owned()), ("limit", "1".to_owned())];
         match self.ask(&first).await? {
             Ok(outcome) => Ok(at_end(outcome)),
@@ -101,7 +101,7 @@ impl Feed {
     }
 
     /// Waits for the events after this sequence.
-    pub(super) async fn after(&self, sequence: i64) -> anyhow::Result<Outcome> {
+    pub(crate) async fn after(&self, sequence: i64) -> anyhow::Result<Outcome> {
         let query = [
             ("after", sequence.to_string()),
             ("limit", LIMIT.to_owned()),

@@ -1,8 +1,8 @@
 //! `verdict listen`: reads the feed and posts each event to a receiver on this machine, signed as a
 //! delivery is. It needs no endpoint and no tunnel.
 
-mod feed;
-mod receiver;
+pub(crate) mod feed;
+pub(crate) mod receiver;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use verdict::vault::webhook::SECRET_PREFIX;
 use crate::context::{Context, Usage, told_to_stop};
 use crate::output::written;
 use feed::{Feed, FeedEvent, Part};
-use receiver::{Answer, Receiver};
+use receiver::{Answer, Sender};
 
 const SERVER: &str = "http://127.0.0.1:8080";
 
@@ -63,7 +63,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         written(&secret)?;
     }
     let Some(forward_to) = &arguments.forward_to else { return Ok(ExitCode::SUCCESS) };
-    let receiver = Receiver::new(address_of_this_machine(forward_to)?, &secret)?;
+    let receiver = Sender::new(address_of_this_machine(forward_to)?, &secret)?;
     let server = arguments.server.as_ref().or_else(|| context.environment.get("VERDICT_URL"));
     let server = web_address("--server", server.map_or(SERVER, String::as_str))?;
     let feed = Feed::new(server, key.trim(), arguments.types.as_deref())?;
@@ -74,7 +74,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 }
 
 /// The same for the same key, so that the receiver is set up once. The key cannot be found from it.
-fn secret(key: &str) -> String {
+pub(crate) fn secret(key: &str) -> String {
     let digest = Sha256::digest(format!("verdict listen\n{key}"));
     format!("{SECRET_PREFIX}{}", STANDARD.encode(digest))
 }
@@ -104,7 +104,7 @@ fn address_of_this_machine(text: &str) -> anyhow::Result<Url> {
 }
 
 /// Goes on until the command is stopped, the service refuses, or nobody reads the output.
-async fn forward(feed: &Feed, receiver: &Receiver, after: Option<i64>) -> anyhow::Result<ExitCode> {
+async fn forward(feed: &Feed, receiver: &Sender, after: Option<i64>) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::default();
     let mut part = match after {
         Some(after) => Part { next_after: after, ..Part::default() },
@@ -160,7 +160,7 @@ impl Progress {
 
 /// Posts an event and shows what came of it; waits for a receiver that is not there. `false`: nobody
 /// reads the output.
-async fn post(receiver: &Receiver, event: &FeedEvent<'_>, progress: &mut Progress) -> bool {
+async fn post(receiver: &Sender, event: &FeedEvent<'_>, progress: &mut Progress) -> bool {
     let mut waits = false;
     loop {
         let answer = receiver.post(event, &progress.epoch, progress.acknowledged).await;

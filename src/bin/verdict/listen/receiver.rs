@@ -5,62 +5,60 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Url};
 use verdict::causes;
 use verdict::domain::clock::Clock;
-use verdict::vault::webhook::{Secret, sign};
+use verdict::webhooks::signing::{SigningKey, signature_headers};
 
 use super::feed::FeedEvent;
 
 /// For a receiver's answer, as of an endpoint's.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(super) struct Receiver {
+pub(crate) struct Sender {
     client: Client,
     url: Url,
-    secret: Secret,
+    key: SigningKey,
     clock: Clock,
 }
 
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Status(u16, Duration),
     /// No answer, and why.
     NotThere(&'static str),
 }
 
-impl Receiver {
-    pub(super) fn new(url: Url, secret: &str) -> anyhow::Result<Self> {
+impl Sender {
+    pub(crate) fn new(url: Url, secret: &str) -> anyhow::Result<Self> {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .no_proxy()
             .user_agent(concat!("Verdict/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, url, secret: Secret::parse(secret)?, clock: Clock::system() })
+        Ok(Self { client, url, key: SigningKey::parse(secret)?, clock: Clock::system() })
     }
 
-    pub(super) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         event: &FeedEvent<'_>,
         epoch: &str,
         acknowledged: i64,
     ) -> Answer {
-        let timestamp = self.clock.now().unix_timestamp();
-        let signature = sign(&self.secret, event.id, timestamp, event.body.as_bytes());
+        let (now, body) = (self.clock.now(), event.body.as_bytes());
+        let signed = signature_headers(std::slice::from_ref(&self.key), event.id, now, body);
         let began = Instant::now();
-        let sent = self
+        let mut request = self
             .client
             .post(self.url.clone())
             .header("content-type", "application/json")
-            .header("webhook-id", event.id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
             .header("verdict-acknowledged-through", acknowledged)
-            .header("verdict-epoch", epoch)
-            .body(event.body.to_owned())
-            .send()
-            .await;
+            .header("verdict-epoch", epoch);
+        for (name, value) in signed {
+            request = request.header(name, value);
+        }
+        let sent = request.body(event.body.to_owned()).send().await;
         match sent {
             Ok(response) => Answer::Status(response.status().as_u16(), began.elapsed()),
             Err(error) => {

@@ -1,0 +1,104 @@
+//! Events of the demo: a small receiver gets the event log as `verdict listen` forwards it, and
+//! verifies each event as a service of yours would.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use http::{HeaderMap, StatusCode};
+use reqwest::Url;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use verdict::domain::clock::Clock;
+use verdict::vault::webhook::{Secret, SignedHeaders, verify};
+
+use super::system::Demo;
+use crate::listen::feed::{Feed, FeedEvent, Outcome};
+use crate::listen::receiver::{Answer, Sender};
+use crate::listen::secret;
+use crate::output::say;
+
+/// How old a delivery may be.
+const TOLERANCE: time::Duration = time::Duration::minutes(5);
+
+/// The receiver, and what came with a good signature.
+#[derive(Clone)]
+struct Receiver {
+    secret: Secret,
+    clock: Clock,
+    bodies: Arc<Mutex<Vec<Bytes>>>,
+}
+
+/// Forwards the log until so many verifications have an event, and shows what arrived.
+pub async fn show(demo: &Demo, verifications: usize) -> anyhow::Result<()> {
+    let secret = secret(&demo.api_key);
+    let bodies = Arc::default();
+    let receiver = Receiver { secret: Secret::parse(&secret)?, clock: demo.clock.clone(), bodies };
+    let address = receiver.serve().await?;
+    let sender = Sender::new(format!("http://{address}/hook").parse()?, &secret)?;
+    let server: Url = format!("http://{}", demo.http).parse()?;
+    let feed = Feed::new(server, &demo.api_key, None)?;
+    let mut after = 0;
+    while receiver.verifications()? < verifications {
+        let Outcome::Part(part) = feed.after(after).await? else {
+            bail!("the event log cannot be read");
+        };
+        for item in &part.items {
+            let event = FeedEvent::read(item)?;
+            if !matches!(sender.post(&event, &part.epoch, after).await, Answer::Status(204, _)) {
+                bail!("the receiver refused event {}", event.sequence);
+            }
+            after = event.sequence;
+        }
+    }
+    let bodies = receiver.bodies();
+    let last = bodies.last().context("no event arrived")?;
+    say(format_args!(
+        "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
+        bodies.len(),
+        String::from_utf8_lossy(last)
+    ));
+    Ok(())
+}
+
+impl Receiver {
+    async fn serve(&self) -> anyhow::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let router = Router::new().route("/hook", post(take)).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(address)
+    }
+
+    fn bodies(&self) -> Vec<Bytes> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn verifications(&self) -> anyhow::Result<usize> {
+        let mut count = 0;
+        for body in self.bodies() {
+            let event: Value = serde_json::from_slice(&body)?;
+            count += usize::from(event["data"]["verification_sequence"] == 1);
+        }
+        Ok(count)
+    }
+}
+
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let signed = SignedHeaders {
+        id: header("webhook-id"),
+        timestamp: header("webhook-timestamp"),
+        signature: header("webhook-signature"),
+    };
+    if verify(&[receiver.secret], signed, &body, receiver.clock.now(), TOLERANCE).is_err() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    receiver.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+    StatusCode::NO_CONTENT
+}
