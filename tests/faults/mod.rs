@@ -10,6 +10,7 @@
 //!
 //! The same seed gives the same faults at the same times; their effect depends on the machine.
 
+mod event_log;
 mod idle_time;
 mod ledger;
 mod measures;
@@ -64,6 +65,8 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
         clients.spawn(Arc::clone(&ledger).post(Arc::clone(&world), dice));
     }
 
+    let reader = Arc::new(event_log::Reader::default());
+    let reading = tokio::spawn(Arc::clone(&reader).follow(Arc::clone(&world)));
     let (began, began_at) = (Instant::now(), now());
     let mut striking = JoinSet::new();
     for fault in faults {
@@ -91,7 +94,12 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     drained(&world, DRAIN_WITHIN + began.elapsed()).await;
     say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
 
+    event_log::numbered(&world).await;
+    reader.stop();
+    let read = reading.await.expect("the reader");
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
+    let mut db = world.admin().await;
+    event_log::reckon(&mut reckoning, &world, &mut db, &read).await;
     let measures = measures::measures(&mut reckoning, &world, &ledger, began_at).await;
     watchman.abort();
     forgotten.abort();

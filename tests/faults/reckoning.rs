@@ -36,7 +36,7 @@ pub struct Reckoning {
 }
 
 impl Reckoning {
-    fn count(&mut self, what: impl Into<String>, n: usize) {
+    pub fn count(&mut self, what: impl Into<String>, n: usize) {
         self.counted.push((what.into(), n));
     }
 
@@ -396,6 +396,6 @@ async fn told(reckoning: &mut Reckoning, world: &World, standing: &HashMap<Uuid,
 }
 
 /// The first column of a query, as text.
-async fn list(db: &mut PgConnection, query: &str) -> Vec<String> {
+pub async fn list(db: &mut PgConnection, query: &str) -> Vec<String> {
     sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(db).await.unwrap()
 }

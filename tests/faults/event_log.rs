@@ -1,0 +1,175 @@
+//! The event log under faults: a reader follows the feed during the whole run, whichever process
+//! answers. At the end the log is compared with the decisions, and the feed with the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::reckoning::{Reckoning, list};
+use super::world::World;
+
+/// Follows the feed until it is stopped.
+#[derive(Default)]
+pub struct Reader {
+    stop: AtomicBool,
+}
+
+/// One event as the reader received it.
+pub struct FeedEvent {
+    sequence: i64,
+    body: String,
+}
+
+impl Reader {
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Follows the feed until it is stopped and has reached the end.
+    pub async fn follow(self: Arc<Self>, world: Arc<World>) -> Vec<FeedEvent> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .expect("a client");
+        let (mut read, mut after, mut turn) = (Vec::new(), 0, 0);
+        loop {
+            let stopping = self.stop.load(Ordering::SeqCst);
+            let addresses: Vec<_> = world.services.iter().filter_map(|s| s.address()).collect();
+            turn += 1;
+            let page = match addresses.get(turn % addresses.len().max(1)) {
+                Some(address) => page(&client, *address, &world.api_key, after).await,
+                None => None,
+            };
+            let Some((items, next, head)) = page else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            read.extend(items);
+            after = next;
+            if stopping && after == head {
+                return read;
+            }
+        }
+    }
+}
+
+async fn page(
+    client: &reqwest::Client,
+    address: std::net::SocketAddr,
+    key: &str,
+    after: i64,
+) -> Option<(Vec<FeedEvent>, i64, i64)> {
+    /// The feed, with each item as it is.
+    #[derive(serde::Deserialize)]
+    struct Page {
+        items: Vec<Box<serde_json::value::RawValue>>,
+        next_after: i64,
+        head: i64,
+    }
+    let url = format!("http://{address}/v1/events?after={after}&limit=500&wait=1");
+    let answer = client.get(url).bearer_auth(key).send().await.ok()?;
+    let answer = answer.error_for_status().ok()?.text().await.ok()?;
+    let page: Page = serde_json::from_str(&answer).expect("a page of the feed");
+    let event = |item: Box<serde_json::value::RawValue>| FeedEvent {
+        sequence: serde_json::from_str::<serde_json::Value>(item.get()).expect("JSON")["sequence"]
+            .as_i64()
+            .expect("a number"),
+        body: item.get().to_owned(),
+    };
+    Some((page.items.into_iter().map(event).collect(), page.next_after, page.head))
+}
+
+/// Waits until everything that was committed is numbered.
+pub async fn numbered(world: &World) {
+    let mut db = world.admin().await;
+    for _ in 0..600 {
+        let open: i64 = sqlx::query_scalar(
+            "select (select count(*) from decisions) + (select count(*) from event_notes)
+                 - (select number from event_log)",
+        )
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+        if open == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Compares the log with what happened, and what the reader received with the log.
+pub async fn reckon(
+    reckoning: &mut Reckoning,
+    world: &World,
+    db: &mut PgConnection,
+    read: &[FeedEvent],
+) {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from events").fetch_one(&mut *db).await.unwrap();
+    reckoning.count("events", usize::try_from(count).unwrap());
+    for (promise, query) in [
+        (
+            "decisions and other changes without exactly one event",
+            "select coalesce(d.id, n.id)::text from
+                 (select id from decisions) d full join (select id from event_notes) n on false
+             where (select count(*) from events e
+                    where coalesce(e.id, e.decision_id) = coalesce(d.id, n.id)) <> 1",
+        ),
+        (
+            "verifications failed or expired without an event",
+            "select v.biz_id from verifications v where v.state in ('failed', 'expired')
+             and not exists (select from events e where e.verification_id = v.id
+                 and e.kind = 'verification.' || v.state)",
+        ),
+        (
+            "numbers of the log that are missing or double",
+            "select n::text from generate_series(1, (select number from event_log)) as n
+             where (select count(*) from events where number = n) <> 1
+             union all select number::text from events
+             where number > (select number from event_log)",
+        ),
+        (
+            "events of a verification out of its order",
+            "select number::text from (
+                 select e.number, e.verification_sequence,
+                     row_number() over (partition by e.verification_id order by e.number) as place,
+                     row_number() over (partition by e.verification_id
+                         order by coalesce(d.position, n.position)) as wrote
+                 from events e
+                     left join decisions d on e.id is null and d.id = e.decision_id
+                     left join event_notes n on n.id = e.id
+                 where e.verification_id is not null) e
+             where place <> verification_sequence or place <> wrote",
+        ),
+    ] {
+        reckoning.zero(promise, list(db, query).await);
+    }
+    let gaps = read.iter().zip(1..).filter(|(event, place)| event.sequence != *place);
+    let gaps = gaps.map(|(event, place)| format!("{} in place {place}", event.sequence)).collect();
+    reckoning.zero("gaps, repeats and inversions in the feed as it was read", gaps);
+    reckoning.count("events that the reader received", read.len());
+    let missing = usize::try_from(count).unwrap().abs_diff(read.len());
+    reckoning.zero("events that the reader did not receive", vec![String::new(); missing]);
+    // Read once more, at the end.
+    let mut otherwise = Vec::new();
+    if let Some(address) = world.services.iter().find_map(|service| service.address()) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let mut after = 0;
+        while let Some((items, next, head)) = page(&client, address, &world.api_key, after).await {
+            for item in items {
+                let at = usize::try_from(item.sequence).unwrap() - 1;
+                if read.get(at).is_none_or(|event| event.body != item.body) {
+                    otherwise.push(item.body);
+                }
+            }
+            after = next;
+            if after == head {
+                break;
+            }
+        }
+    }
+    reckoning.zero("events whose bytes were others when they were read again", otherwise);
+}
