@@ -203,6 +203,27 @@ grant select on event_notes to verdict_reader;
 grant execute on function verdict_number_events(integer), verdict_drop_events(integer, bigint)
     to verdict_worker;
 
+-- Webhook endpoints: added, changed and asked for deliveries. Analysts see neither URLs, which may
+-- hold tokens of their receivers, nor what those answered.
+grant select, delete, insert (id, url, description, types, biz_types, ordering, signing, max_in_flight,
+    requests_per_second, cursor, key_id, wrapped, secret, public_key, created_at, updated_at,
+    created_by, due_at),
+    update (url, description, types, biz_types, ordering, max_in_flight, requests_per_second, status,
+    revision, secret, public_key, previous_secret, previous_public_key, previous_until, failing_since,
+    failures, next_try_at, warned, disabled_because, due_at, updated_at)
+    on webhook_endpoints to verdict_api;
+grant select, insert (endpoint_id, redelivery, number, verification_id, test_id, state, first_at,
+    next_at), update (state, attempts, next_at) on webhook_pending to verdict_api;
+grant select on webhook_attempts to verdict_api;
+grant select (id, key_id, wrapped) on webhook_endpoints to verdict_worker;
+grant select (id, description, types, biz_types, ordering, signing, max_in_flight,
+    requests_per_second, status, revision, cursor, failing_since, last_status, failures, next_try_at,
+    warned, disabled_because, due_at, created_at, created_by, updated_at)
+    on webhook_endpoints to verdict_reader;
+grant select on webhook_pending to verdict_reader;
+grant select (id, endpoint_id, number, event_id, at, attempt, status, error, latency_ms, next_at)
+    on webhook_attempts to verdict_reader;
+
 -- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no
 -- transaction that waits for anything, and no statement that takes a minute. Settings of a role do
 -- not pass to its members, so each user has them.

@@ -16,7 +16,7 @@
 //! | [`provider`] | what an answer of the provider means: evidence, causes (the crate `cloudauth` calls it) |
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`policies`] | active policies, their cache, operations on policies, the time machine |
-//! | [`webhooks`] | signing deliveries |
+//! | [`webhooks`] | where events may be delivered to, operations on endpoints |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`config`] | files and environment become the layers' settings |

@@ -22,12 +22,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("provider", &["domain", "causes"]),
     ("images", &["domain", "causes", "vault"]),
     ("policies", &["domain", "causes", "lanes", "periodic", "store"]),
-    ("webhooks", &["vault"]),
+    ("webhooks", &["domain", "vault", "store", "images::guard"]),
     (
         "worker",
         &[
             "domain", "causes", "lanes", "periodic", "traces", "policies", "vault", "store",
-            "provider", "images",
+            "provider", "images", "webhooks",
         ],
     ),
     // Of the images only their reading.
@@ -42,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "policies",
             "vault",
             "store",
+            "webhooks",
             "images::archive",
         ],
     ),

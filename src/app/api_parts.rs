@@ -12,6 +12,7 @@ use crate::http::long_polls::{self, LongPolls};
 use crate::http::query_throttle::QueryThrottles;
 use crate::http::readiness_cache::ReadinessCache;
 use crate::http::sources::{CurrentSources, Sources};
+use crate::http::webhook_state::Webhooks;
 use crate::http::{Parts, server};
 use crate::telemetry;
 use crate::vault::Vault;
@@ -56,6 +57,7 @@ pub(super) fn api_parts(
         four_eyes: common.four_eyes,
         policies_need_two: common.policies_need_two,
         policy_cache: Arc::default(),
+        webhooks: Webhooks::new(common.webhooks.targets),
         works: shared.role.works(),
         listens,
         query_throttles: QueryThrottles::default(),

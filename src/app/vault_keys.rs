@@ -4,7 +4,7 @@
 use super::database::retry_until_ready;
 use crate::config::ConfigError;
 use crate::domain::clock::Clock;
-use crate::domain::ids::VerificationId;
+use crate::domain::ids::{EndpointId, VerificationId};
 use crate::store::vault_keys::Needed;
 use crate::store::{self, Store};
 use crate::vault::{Vault, WrappedKey};
@@ -87,8 +87,8 @@ pub fn kept(missing: Missing) -> Option<&'static str> {
 }
 
 /// Keys of the ring that do not open what a key of that id has wrapped: the same name with other
-/// bytes. Each is tried on the installation's keys and on a few of verifications, as far as this
-/// role may see them; one altered row does not condemn a key that opens others.
+/// bytes. Each is tried on the installation's keys and on a few of verifications and endpoints, as far
+/// as this role may see them; one altered row does not condemn a key that opens others.
 pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Result<Vec<String>> {
     let mut others = Vec::new();
     let named = empty_if_forbidden(store.vault_keys().named_keys().await)?;
@@ -102,6 +102,11 @@ pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Resul
             let whose = VerificationId(sample.verification_id);
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_data_key(whose, &wrapped).is_ok());
+        }
+        let of_endpoints = store.webhook_endpoints().keys_under(id, SAMPLES).await;
+        for sample in empty_if_forbidden(of_endpoints)? {
+            let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
+            opened.push(vault.open_endpoint_key(EndpointId(sample.id), &wrapped).is_ok());
         }
         if !opened.is_empty() && !opened.contains(&true) {
             others.push(id.to_owned());

@@ -11,7 +11,7 @@ use serde::forward_to_deserialize_any;
 use super::origin::join;
 use super::raw::{
     Callbacks, Config, Database, Http, Images, Log, Operations, Policy, Provider, RawKey,
-    RawPolicies, RawSource, RawVault, Retention, Reviews, S3, Traces, Worker,
+    RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews, S3, Traces, Worker,
 };
 
 /// The keys that may be written below a key.
@@ -41,6 +41,7 @@ impl Shape {
                     .with("s3", section::<S3>())
                     .with("scenes", Self::Named(Box::new(Self::Value))),
                 "retention" => section::<Retention>(),
+                "webhooks" => section::<RawWebhooks>(),
                 "policy" => section::<Policy>(),
                 "reviews" => section::<Reviews>(),
                 "policies" => section::<RawPolicies>(),

@@ -24,6 +24,7 @@ mod serving;
 mod similar;
 mod sources;
 mod validate;
+mod webhooks;
 mod worker;
 
 pub use advice::advice;

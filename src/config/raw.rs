@@ -31,6 +31,7 @@ pub struct Config {
     pub(super) policy: Policy,
     pub(super) reviews: Reviews,
     pub(super) policies: RawPolicies,
+    pub(super) webhooks: RawWebhooks,
     pub(super) worker: Worker,
     pub(super) log: Log,
     pub(super) traces: Traces,
@@ -193,6 +194,16 @@ pub(super) struct Retention {
     pub(super) person_days: u32,
     pub(super) images_days: u32,
     pub(super) callbacks_days: u32,
+    pub(super) events_days: u32,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebhooks {
+    #[serde(deserialize_with = "list")]
+    pub(super) allow_private: Vec<String>,
+    pub(super) disable_after_days: u32,
+    pub(super) keep_deliveries_days: u32,
 }
 
 #[derive(Clone, Deserialize)]

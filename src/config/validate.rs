@@ -16,6 +16,7 @@ use crate::http::sources::Sources;
 use crate::store;
 use crate::telemetry;
 use crate::vault::KeyRing;
+use crate::webhooks;
 use crate::worker;
 
 /// Every value that is no secret and does not depend on the role. All processes and commands check
@@ -34,6 +35,7 @@ pub struct Common {
     pub waits_per_key: usize,
     pub four_eyes: FourEyes,
     pub policies_need_two: bool,
+    pub webhooks: webhooks::Settings,
     /// Whether the public listener serves `/docs`.
     pub docs: bool,
 }
@@ -166,6 +168,7 @@ impl Config {
         let four_eyes = found.take(self.four_eyes());
         let waits_per_key = found.take(self.waits_per_key());
         let policies_need_two = found.take(self.policies_need_two());
+        let webhooks = found.take(self.webhooks());
         found.finish(|| {
             Some(Common {
                 log: log?,
@@ -179,6 +182,7 @@ impl Config {
                 waits_per_key: waits_per_key?,
                 four_eyes: four_eyes?,
                 policies_need_two: policies_need_two?,
+                webhooks: webhooks?,
                 docs: self.serves_docs(),
             })
         })
@@ -270,6 +274,11 @@ mod tests {
         person_days = 40000
         images_days = 40000
         callbacks_days = 40000
+        events_days = 40000
+        [webhooks]
+        allow_private = ["http://a"]
+        disable_after_days = 40000
+        keep_deliveries_days = 40000
         [policy]
         file = "missing.toml"
         [reviews]

@@ -34,6 +34,7 @@ impl Config {
         let keep_images = found.take(days("retention.images_days", self.retention.images_days));
         let keep_callbacks =
             found.take(days("retention.callbacks_days", self.retention.callbacks_days));
+        let keep_events = found.take(days("retention.events_days", self.retention.events_days));
         found.finish(|| {
             Some(worker::Settings {
                 account: account?,
@@ -47,6 +48,7 @@ impl Config {
                 keep_persons: keep_persons?,
                 keep_images: keep_images?,
                 keep_callbacks: keep_callbacks?,
+                keep_events: keep_events?,
             })
         })
     }

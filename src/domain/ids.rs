@@ -49,7 +49,9 @@ ids! {
     ReviewId;
     /// One API key.
     ApiKeyId;
-/// The fencing token of one claim: a write with another token changes nothing.
+    /// One webhook endpoint.
+    EndpointId;
+    /// The fencing token of one claim: a write with another token changes nothing.
     LeaseToken;
     /// One HTTP request to us.
     RequestId;

@@ -25,5 +25,6 @@ pub mod starting;
 pub mod timeline;
 pub mod trace;
 pub mod verification;
+pub mod webhook_endpoint;
 
 pub use cloudauth::text::{byte_order_mark, folding, lenient_json};

@@ -13,6 +13,7 @@ use super::long_polls::LongPolls;
 use super::query_throttle::QueryThrottles;
 use super::readiness_cache::ReadinessCache;
 use super::sources::CurrentSources;
+use super::webhook_state::Webhooks;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::review::FourEyes;
@@ -76,6 +77,7 @@ pub struct Parts {
     pub policies_need_two: bool,
     /// Compiled policies, for the texts of their reasons.
     pub policy_cache: Arc<PolicyCache>,
+    pub webhooks: Webhooks,
     /// This process also runs workers.
     pub works: bool,
     /// The public listener's address.

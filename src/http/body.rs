@@ -16,6 +16,7 @@ use super::body_limits::{BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES};
 use super::memory_budget::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
 use super::request_body::RequestBody;
+use crate::domain::field_error::FieldError;
 
 /// Each body may use this much outside the budget. A documented callback fits, so hostile senders
 /// that exhaust the budget do not keep callbacks out.
@@ -134,6 +135,28 @@ pub(super) async fn json<T: RequestBody>(
     match serde_json::from_slice(&read(api, body).await?) {
         Ok(Value::Object(members)) => Ok(T::parse(&members)?),
         _ => Err(Problem::malformed_json()),
+    }
+}
+
+/// The same, where more is wrong than the members alone can tell, such as by the configuration.
+pub(super) async fn json_checked<T: RequestBody>(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+    check: impl Fn(&Map<String, Value>) -> Option<FieldError>,
+) -> Result<T, Problem> {
+    must_be_json(headers)?;
+    let Ok(Value::Object(members)) = serde_json::from_slice(&read(api, body).await?) else {
+        return Err(Problem::malformed_json());
+    };
+    match (T::parse(&members), check(&members)) {
+        (Ok(parsed), None) => Ok(parsed),
+        (Ok(_), Some(error)) => Err(vec![error].into()),
+        (Err(mut errors), Some(error)) if errors.iter().all(|e| e.pointer != error.pointer) => {
+            errors.insert(0, error);
+            Err(errors.into())
+        }
+        (Err(errors), _) => Err(errors.into()),
     }
 }
 

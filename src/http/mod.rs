@@ -52,6 +52,10 @@ mod times;
 mod verification;
 mod verifications;
 mod view;
+pub mod webhook_endpoints;
+mod webhook_keys;
+pub mod webhook_operations;
+pub mod webhook_state;
 
 pub use api::{Api, Parts};
 pub use router::{description, operations_router, router};

@@ -54,6 +54,85 @@ impl<'a> Members<'a> {
         parsed.map_err(|detail| self.errors.push(FieldError { pointer, detail })).ok().map(Some)
     }
 
+    /// A whole number that may be left out or `null`.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn optional_integer<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(i64) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        let whole = |value: &Value| value.as_i64().ok_or("must be a whole number");
+        self.any(pointer, |value| whole(value).and_then(&parse))
+    }
+
+    /// A number that may be left out or `null`.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn optional_number<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(f64) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        let number = |value: &Value| value.as_f64().ok_or("must be a number");
+        self.any(pointer, |value| number(value).and_then(&parse))
+    }
+
+    /// `true`, `false`, left out or `null`.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn optional_flag<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(bool) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        let flag = |value: &Value| value.as_bool().ok_or("must be true or false");
+        self.any(pointer, |value| flag(value).and_then(&parse))
+    }
+
+    /// A list of strings that may be left out or `null`.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn optional_list<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(&[&str]) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        self.any(pointer, |value| strings(value).and_then(|items| parse(&items)))
+    }
+
+    /// A string or a whole number that may be left out or `null`.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn optional_value<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(&Value) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        self.any(pointer, parse)
+    }
+
+    /// A member of a change: left out, it stays as it is. `null` is parsed like any other value.
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    pub(super) fn change<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(&Value) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        let Some(value) = self.members.get(pointer.trim_start_matches('/')) else {
+            return Some(None);
+        };
+        let parsed = parse(value);
+        parsed.map_err(|detail| self.errors.push(FieldError { pointer, detail })).ok().map(Some)
+    }
+
+    #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
+    fn any<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(&Value) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        match self.members.get(pointer.trim_start_matches('/')) {
+            None | Some(Value::Null) => Some(None),
+            Some(_) => self.change(pointer, parse),
+        }
+    }
+
     /// Ends the reading. Unknown members are refused: a misspelt one must not be ignored silently.
     pub(super) fn finish(mut self, known: &[&str]) -> Result<(), Vec<FieldError>> {
         if self.members.keys().any(|name| !known.contains(&name.as_str())) {
@@ -61,6 +140,18 @@ impl<'a> Members<'a> {
         }
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
     }
+}
+
+/// The strings of a list.
+pub(super) fn strings(value: &Value) -> Result<Vec<&str>, &'static str> {
+    let items = value.as_array().into_iter().flatten().map(Value::as_str);
+    let items: Option<Vec<&str>> = items.collect();
+    items.filter(|_| value.is_array()).ok_or("must be a list of strings")
+}
+
+/// A string.
+pub(super) fn string(value: &Value) -> Result<&str, &'static str> {
+    value.as_str().ok_or("must be a string")
 }
 
 /// Declares a body: each member's type, whether it must be there, and how its text is parsed.
@@ -113,6 +204,7 @@ mod tests {
     use crate::http::refetch::RefetchRequest;
     use crate::http::reviews::ReviewRequest;
     use crate::http::start::StartRequest;
+    use crate::http::webhook_operations::RedeliveryRequest;
 
     request_body! {
         /// An example.
@@ -186,6 +278,7 @@ mod tests {
             &json!({ "biz_type": "a" }),
             &parse::<OwnSceneRequest>,
         );
+        compare(schema_of::<RedeliveryRequest>(), &json!({}), &parse::<RedeliveryRequest>);
         compare(schema_of::<BacktestRequest>(), &json!({}), &parse::<BacktestRequest>);
         assert!(checked > 250, "{checked}");
     }

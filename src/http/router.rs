@@ -15,7 +15,7 @@ use super::problem::{self, Problem};
 use super::{
     activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
     material, metrics, openapi, policies, refetch, request_log, results, reviews, start, timeline,
-    verification, verifications,
+    verification, verifications, webhook_endpoints, webhook_keys, webhook_operations,
 };
 
 /// The public listener.
@@ -60,6 +60,19 @@ fn described_routes() -> OpenApiRouter<Api> {
         .routes(routes!(policies::diff))
         .routes(routes!(backtests::backtested))
         .routes(routes!(backtests::flipped))
+        .routes(routes!(webhook_endpoints::list, webhook_endpoints::add))
+        .routes(routes!(
+            webhook_endpoints::read,
+            webhook_endpoints::change,
+            webhook_endpoints::remove
+        ))
+        .routes(routes!(webhook_operations::test))
+        .routes(routes!(webhook_operations::pause))
+        .routes(routes!(webhook_operations::resume))
+        .routes(routes!(webhook_operations::rotate_secret))
+        .routes(routes!(webhook_operations::redeliver))
+        .routes(routes!(webhook_operations::deliveries))
+        .routes(routes!(webhook_keys::handler))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(problem::pages::handler))

@@ -40,6 +40,8 @@ pub mod tasks;
 pub mod timeline;
 pub mod vault_keys;
 pub mod verifications;
+pub mod webhook_endpoints;
+pub mod webhook_redeliveries;
 
 pub use hot::{callbacks, claims, completions, group_commit, lease_scan, past};
 
@@ -80,6 +82,8 @@ pub fn all_statements() -> Vec<&'static Statement> {
         timeline::STATEMENTS,
         vault_keys::STATEMENTS,
         verifications::STATEMENTS,
+        webhook_endpoints::STATEMENTS,
+        webhook_redeliveries::STATEMENTS,
     ];
     modules.into_iter().chain(hot::STATEMENTS).flatten().collect()
 }

@@ -7,6 +7,7 @@
 //! | `label` | what a sealed value is bound to, as bytes |
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
 //! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
+//! | [`endpoint_secret`] | what signs deliveries to a webhook endpoint |
 //! | [`person_index`] | the keyed hash of an identity number |
 //! | [`checkpoint_mac`] | the signature of the audit's checkpoints |
 //! | `locked` | memory for keys that is never swapped out |
@@ -17,6 +18,7 @@
 
 pub mod api_key;
 pub mod checkpoint_mac;
+pub mod endpoint_secret;
 mod label;
 mod locked;
 pub mod person_index;
@@ -26,6 +28,7 @@ pub mod sealed_at;
 pub mod webhook;
 
 pub use checkpoint_mac::AuditSeal;
+pub use endpoint_secret::EndpointSecret;
 pub use locked::all_keys_are_locked;
 pub use person_index::PersonIndex;
 pub use ring::{Key, KeyError, KeyRing, OpenError, Vault, WrappedKey};

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::label::label;
 use super::locked::Locked;
 use super::seal::{self, DataKey, KEY_LEN, KeyBytes, SealError};
-use crate::domain::ids::VerificationId;
+use crate::domain::ids::{EndpointId, VerificationId};
 
 /// Longest key id, in characters.
 pub const MAX_ID_CHARS: usize = 64;
@@ -174,6 +174,22 @@ impl Vault {
         self.unwrap_key(&Whose::Installation(name), wrapped)
     }
 
+    /// A fresh data key for one webhook endpoint, with the form to keep of it.
+    pub fn new_endpoint_key(&self, id: EndpointId) -> Result<(DataKey, WrappedKey), SealError> {
+        let key = DataKey::generate()?;
+        let wrapped = self.wrap(&Whose::Endpoint(id), &key)?;
+        Ok((key, wrapped))
+    }
+
+    /// The data key of one webhook endpoint.
+    pub fn open_endpoint_key(
+        &self,
+        id: EndpointId,
+        wrapped: &WrappedKey,
+    ) -> Result<DataKey, OpenError> {
+        self.unwrap_key(&Whose::Endpoint(id), wrapped)
+    }
+
     /// Id of the key that wraps.
     pub fn primary_id(&self) -> &str {
         self.ring.primary_id()
@@ -239,6 +255,19 @@ impl Vault {
         Ok(Some(self.wrap(&Whose::Installation(name), &key)?))
     }
 
+    /// The same for the data key of a webhook endpoint.
+    pub fn rewrap_endpoint(
+        &self,
+        id: EndpointId,
+        wrapped: &WrappedKey,
+    ) -> Result<Option<WrappedKey>, OpenError> {
+        if self.is_current(wrapped) {
+            return Ok(None);
+        }
+        let key = self.open_endpoint_key(id, wrapped)?;
+        Ok(Some(self.wrap(&Whose::Endpoint(id), &key)?))
+    }
+
     fn wrap(&self, whose: &Whose<'_>, key: &DataKey) -> Result<WrappedKey, SealError> {
         let primary = &self.ring.primary;
         let bytes = seal::seal(&primary.secret, &whose.label(&primary.id), key.0.as_slice())?;
@@ -250,6 +279,7 @@ impl Vault {
 enum Whose<'a> {
     Verification(VerificationId),
     Installation(&'a str),
+    Endpoint(EndpointId),
 }
 
 impl Whose<'_> {
@@ -257,6 +287,7 @@ impl Whose<'_> {
         match self {
             Self::Verification(id) => label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()]),
             Self::Installation(name) => label(&[b"named-key", name.as_bytes(), key_id.as_bytes()]),
+            Self::Endpoint(id) => label(&[b"endpoint-key", id.0.as_bytes(), key_id.as_bytes()]),
         }
     }
 }

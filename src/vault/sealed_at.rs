@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::label::label;
-use crate::domain::ids::ResultId;
+use crate::domain::ids::{EndpointId, ResultId};
 use crate::domain::image::ImageKind;
 
 /// Everything that is sealed with a data key.
@@ -20,6 +20,10 @@ pub enum SealedAt {
     Image(ResultId, ImageKind),
     /// The note of a review.
     ReviewNote(Uuid),
+    /// What signs deliveries to a webhook endpoint, present or previous.
+    WebhookSecret(EndpointId),
+    /// The beginning of what a webhook endpoint answered.
+    WebhookAnswer(EndpointId),
 }
 
 impl SealedAt {
@@ -35,6 +39,8 @@ impl SealedAt {
                 ("images", result.0, image_kind.as_str())
             }
             Self::ReviewNote(review) => ("reviews", *review, "note"),
+            Self::WebhookSecret(endpoint) => ("webhook_endpoints", endpoint.0, "secret"),
+            Self::WebhookAnswer(endpoint) => ("webhook_attempts", endpoint.0, "answer"),
         };
         label(&[b"value", table.as_bytes(), row.as_bytes(), column.as_bytes()])
     }
@@ -53,6 +59,8 @@ mod tests {
             (SealedAt::ImageLinks(ResultId(id)), "tasks", "links"),
             (SealedAt::Image(ResultId(id), ImageKind::Face), "images", "face"),
             (SealedAt::ReviewNote(id), "reviews", "note"),
+            (SealedAt::WebhookSecret(EndpointId(id)), "webhook_endpoints", "secret"),
+            (SealedAt::WebhookAnswer(EndpointId(id)), "webhook_attempts", "answer"),
         ];
         for (sealed_at, table, column) in labels {
             let mut expected = vec![1];

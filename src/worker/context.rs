@@ -43,6 +43,8 @@ pub struct Settings {
     pub keep_images: Option<Duration>,
     /// How long callbacks of settled verifications are kept; `None`: indefinitely.
     pub keep_callbacks: Option<Duration>,
+    /// How long events stay in the log; `None`: indefinitely.
+    pub keep_events: Option<Duration>,
 }
 
 impl Settings {
@@ -123,6 +125,7 @@ mod tests {
             keep_persons: None,
             keep_images: None,
             keep_callbacks: None,
+            keep_events: None,
         }
     }
 }

@@ -21,18 +21,25 @@ SECRET = os.environ["VERDICT_SECRET"]
 ERASED = 2
 
 
-def ask(path, body=None):
-    request = urllib.request.Request(URL + path, headers={"Authorization": "Bearer " + KEY}, data=body)
+JSON = {"Content-Type": "application/json"}
+
+
+def ask(path, body=None, headers={}):
+    headers = {"Authorization": "Bearer " + KEY, **headers}
+    request = urllib.request.Request(URL + path, headers=headers, data=body)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
 
 IDS = [item["id"] for item in ask("/v1/verifications?limit=100")["items"]]
 DIGESTS = [item["digest"] for item in ask("/v1/policies")["items"]]
+# Nothing can be delivered to it: the name never leads anywhere (RFC 6761).
+NOWHERE = "https://receiver.invalid/events"
 assert len(IDS) > 2 * ERASED and DIGESTS, "the demo has nothing to ask about"
 # A second policy, and what came of trying it on the past.
 text = ask("/v1/policies/" + DIGESTS[0])["text"] + "\n# The same, in other words.\n"
 DIGESTS.append(ask("/v1/policies", text.encode())["digest"])
+ENDPOINTS = [ask("/v1/webhook-endpoints", json.dumps({"url": NOWHERE}).encode(), JSON)["id"] for _ in range(3)]
 BACKTESTS = [ask("/v1/policies/" + DIGESTS[1] + "/backtests", b"")["id"]]
 
 
@@ -54,6 +61,11 @@ def before_call(context, case, kwargs):
     operation = case.operation.definition.raw.get("operationId")
     if operation in ("get-backtest", "list-flips"):
         path["id"] = pick(BACKTESTS, path["id"])
+    elif "webhook-endpoints" in case.path:
+        if "id" in path:
+            path["id"] = pick(ENDPOINTS, path["id"])
+        if isinstance(case.body, dict) and "url" in case.body:
+            case.body["url"] = NOWHERE
     elif "id" in path:
         path["id"] = pick(IDS[:ERASED] if operation == "erase-person" else IDS[ERASED:], path["id"])
     # What never settles would hold the run for a minute.

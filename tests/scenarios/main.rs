@@ -49,3 +49,4 @@ mod simulated;
 mod slow_clients;
 mod spare_keys;
 mod upgrade;
+mod webhook_endpoints;

@@ -149,7 +149,52 @@ async fn api_and_worker_need_only_their_own_roles() {
     assert_eq!(wrong, "");
 }
 
+/// Everything about an endpoint, to which nothing is delivered: the name never leads anywhere.
+async fn manages_webhooks(setting: &Setting, api: std::net::SocketAddr) {
+    let send = async |method: &str, path: &str, body: &'static str| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = setting.client.request(method, format!("http://{api}/v1{path}"));
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.bearer_auth(&setting.api_key).send().await.unwrap();
+        crate::harness::Reply::read(answer).await
+    };
+    let new = r#"{ "url": "https://receiver.invalid/", "types": ["endpoint.disabled"] }"#;
+    let added = send("POST", "/webhook-endpoints", new).await;
+    assert_eq!(added.status, 201, "{added:?}");
+    let endpoint = format!("/webhook-endpoints/{}", added.id());
+    for (method, path, body, status) in [
+        ("GET", "/webhook-endpoints".to_owned(), "", 200),
+        ("GET", endpoint.clone(), "", 200),
+        ("PATCH", endpoint.clone(), r#"{ "description": "orders" }"#, 200),
+        ("POST", format!("{endpoint}/pause"), "", 200),
+        ("POST", format!("{endpoint}/rotate-secret"), "", 200),
+        ("POST", format!("{endpoint}/redeliveries"), r#"{ "from": 1, "to": 5 }"#, 202),
+        ("POST", format!("{endpoint}/redeliveries"), r#"{ "failed": true }"#, 202),
+        (
+            "POST",
+            format!("{endpoint}/redeliveries"),
+            r#"{ "since": "2020-01-01T00:00:00Z", "until": "2020-01-02T00:00:00Z" }"#,
+            202,
+        ),
+        (
+            "POST",
+            format!("{endpoint}/redeliveries"),
+            r#"{ "event_id": "evt_00000000000000000000000000000000" }"#,
+            422,
+        ),
+        ("POST", format!("{endpoint}/test"), "", 202),
+        ("POST", format!("{endpoint}/resume"), "", 200),
+        ("GET", format!("{endpoint}/deliveries"), "", 200),
+        ("GET", "/webhook-keys".to_owned(), "", 200),
+        ("DELETE", endpoint.clone(), "", 204),
+    ] {
+        let reply = send(method, &path, body).await;
+        assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
+    }
+}
+
 async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::SocketAddr) {
+    manages_webhooks(setting, api).await;
     let digest = setting.get(api, "/v1/policies").await.json["items"][0]["digest"].clone();
     let policy = format!("/v1/policies/{}", digest.as_str().unwrap());
     for (method, path, status) in [

@@ -28,6 +28,7 @@ mod sandbox;
 mod serve;
 mod shell;
 mod vault;
+mod webhooks;
 #[cfg(not(feature = "demo"))]
 mod without_demo;
 
@@ -93,6 +94,10 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict events new-epoch --purpose 'restored a backup'")]
     Events(events::Command),
+    /// Add, list and test webhook endpoints, and redeliver events.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict webhooks list --config verdict.toml")]
+    Webhooks(Box<webhooks::Command>),
     /// Fetch dead letters again: verifications that failed or expired.
     #[command(alias = "redrive")]
     Refetch(refetch::Arguments),
@@ -193,6 +198,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Vault(command) => vault::run(context, &command).await,
+        Command::Webhooks(command) => webhooks::run(context, *command).await,
         Command::Refetch(arguments) => refetch::run(context, arguments).await,
         Command::Listen(arguments) => listen::run(context, &arguments).await,
         Command::Events(command) => events::run(context, command).await,

@@ -8,7 +8,7 @@ use anyhow::bail;
 use uuid::Uuid;
 use verdict::app::vault_keys;
 use verdict::domain::clock::Clock;
-use verdict::domain::ids::VerificationId;
+use verdict::domain::ids::{EndpointId, VerificationId};
 use verdict::store::Store;
 use verdict::store::vault_keys::UNUSED_FOR;
 use verdict::vault::{Vault, WrappedKey};
@@ -156,7 +156,8 @@ async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Res
 /// Rewraps every data key that is not under the primary key.
 async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
     let primary = vault.primary_id();
-    let (mut after, mut seen, mut rewrapped) = (Uuid::nil(), 0_u64, 0_u64);
+    let mut rewrapped = rewrap_endpoints(store, vault).await?;
+    let (mut after, mut seen) = (Uuid::nil(), 0_u64);
     loop {
         let (keys, last) = store.vault_keys().data_keys_to_rewrap(primary, after, BATCH).await?;
         let Some(last) = last else { break };
@@ -176,5 +177,20 @@ async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
         let _ = write!(std::io::stderr(), "\r{rewrapped} rewrapped of about {seen} looked at");
     }
     let _ = writeln!(std::io::stderr());
+    Ok(rewrapped)
+}
+
+/// The same for the data keys of webhook endpoints, of which there are few.
+async fn rewrap_endpoints(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
+    let mut rewrapped = 0;
+    for key in store.webhook_endpoints().keys_to_rewrap(vault.primary_id()).await? {
+        let id = EndpointId(key.id);
+        let old = WrappedKey { key_id: key.key_id, bytes: key.wrapped };
+        if let Some(new) = vault.rewrap_endpoint(id, &old)? {
+            let new = (new.key_id.as_str(), &new.bytes[..]);
+            rewrapped +=
+                u64::from(store.webhook_endpoints().replace_key(id, &old.bytes, new).await?);
+        }
+    }
     Ok(rewrapped)
 }

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
 use super::refusals::with_request_id;
-use super::{examples, refusals};
+use super::{examples, refusals, webhooks};
 
 /// The document without its operations.
 pub fn frame() -> OpenApi {
@@ -58,6 +58,7 @@ pub fn document(described: OpenApi) -> Value {
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(complete);
     document["components"]["responses"] = refusals::components(&document["paths"]).into();
     examples::add(&mut document);
+    webhooks::add(&mut document);
     document
 }
 

@@ -5,6 +5,7 @@ mod document;
 mod examples;
 mod parameters;
 pub(super) mod refusals;
+mod webhooks;
 
 pub(super) use document::{document, frame};
 pub(super) use parameters::*;

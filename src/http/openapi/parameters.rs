@@ -49,6 +49,12 @@ headers_and_paths! {
         #[param(format = Uuid)]
         id: String,
     }
+    /// One webhook endpoint.
+    EndpointPath in Path {
+        /// Its id.
+        #[param(format = Uuid)]
+        id: String,
+    }
     /// One sender of callbacks.
     SourcePath in Path {
         /// Its name in the configuration.
