@@ -215,7 +215,17 @@ grant select, delete, insert (id, url, description, types, biz_types, ordering, 
 grant select, insert (endpoint_id, redelivery, number, verification_id, test_id, state, first_at,
     next_at), update (state, attempts, next_at) on webhook_pending to verdict_api;
 grant select on webhook_attempts to verdict_api;
-grant select (id, key_id, wrapped) on webhook_endpoints to verdict_worker;
+grant select (id, url, types, biz_types, ordering, signing, max_in_flight, requests_per_second,
+    status, revision, cursor, key_id, wrapped, secret, previous_secret, previous_until, failing_since,
+    failures, next_try_at, warned, disabled_because, last_status, due_at, lease_token, lease_until,
+    updated_at),
+    update (cursor, status, failing_since, last_status, failures, next_try_at, warned,
+    disabled_because, due_at, lease_token, lease_until, updated_at)
+    on webhook_endpoints to verdict_worker;
+grant select, insert (endpoint_id, redelivery, number, verification_id, state, attempts, first_at,
+    next_at), update (state, attempts, next_at), delete on webhook_pending to verdict_worker;
+grant select (id, at), insert (endpoint_id, number, event_id, at, attempt, status, error, latency_ms,
+    answer, next_at), delete on webhook_attempts to verdict_worker;
 grant select (id, description, types, biz_types, ordering, signing, max_in_flight,
     requests_per_second, status, revision, cursor, failing_since, last_status, failures, next_try_at,
     warned, disabled_because, due_at, created_at, created_by, updated_at)

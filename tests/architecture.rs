@@ -57,7 +57,10 @@ const OUTSIDE: [(&[&str], &[&str]); 9] = [
     (&["sqlx::"], &["store", "bin", "causes/reading"]),
     // The demo has a receiver of events.
     (&["axum::", "hyper::", "hyper_util::"], &["http", "causes/reading", "bin/verdict/demo"]),
-    (&["reqwest::"], &["images", "bin", "telemetry/export", "causes/reading"]),
+    (
+        &["reqwest::"],
+        &["images", "worker/deliveries/attempt", "bin", "telemetry/export", "causes/reading"],
+    ),
     // `domain` takes what reads text, and never the client.
     (&["cloudauth::"], &["provider", "config", "app", "bin", "domain"]),
     (&["cloudauth::client", "cloudauth::Client"], &["provider", "config", "app", "bin"]),

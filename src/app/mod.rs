@@ -3,6 +3,7 @@
 
 mod api_parts;
 mod database;
+mod deliveries;
 pub mod descriptors;
 mod images;
 mod installation_keys;
@@ -71,10 +72,10 @@ pub async fn start_with(
     let shared = Shared { environment, role, store, signals, clock, ids, stop };
     let limits = fitting_limits(&settings, role);
     let vault = settings.keys.take().map(|keys| Arc::new(Vault::new(keys)));
-    let images = settings.images.clone();
+    let (images, webhooks) = (settings.images.clone(), settings.common.webhooks.clone());
     let worker = settings.working.take().zip(vault.clone());
     let worker = worker
-        .map(|(working, vault)| WorkerParts::new(working, &images, vault, environment))
+        .map(|(working, vault)| WorkerParts::new(working, &images, &webhooks, vault, environment))
         .transpose()?;
     let listeners = Listeners::bind(&settings).await?;
     let mut api = api_parts(settings, vault.clone(), &limits, listeners.http_address()?, &shared)?;

@@ -7,6 +7,7 @@ use cloudauth::credentials;
 use policy::Policy;
 
 use super::database::retry_until_ready;
+use super::deliveries::deliveries;
 use super::images::worker_images;
 use super::installation_keys::named_key;
 use super::seed_policy::policies_in_use;
@@ -20,7 +21,8 @@ use crate::provider::Provider;
 use crate::vault::Vault;
 use crate::vault::checkpoint_mac::{AUDIT, AuditSeal};
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
-use crate::worker::{self, Images, Worker};
+use crate::webhooks;
+use crate::worker::{self, Deliveries, Images, Worker};
 
 pub(super) struct WorkerParts {
     settings: worker::Settings,
@@ -28,6 +30,7 @@ pub(super) struct WorkerParts {
     environment: credentials::Environment,
     vault: Arc<Vault>,
     images: Images,
+    deliveries: Deliveries,
     /// A reload replaces them.
     pub(super) groups: Arc<Groups>,
     seed: Policy,
@@ -37,6 +40,7 @@ impl WorkerParts {
     pub(super) fn new(
         working: Working,
         images: &config::Images,
+        webhooks: &webhooks::Settings,
         vault: Arc<Vault>,
         environment: &Environment,
     ) -> anyhow::Result<Self> {
@@ -46,6 +50,7 @@ impl WorkerParts {
             environment: environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             vault,
             images: worker_images(images)?,
+            deliveries: deliveries(webhooks)?,
             groups: Arc::new(Groups::new(working.groups)),
             seed: working.seed,
         })
@@ -78,6 +83,7 @@ impl WorkerParts {
             vault: self.vault,
             persons: PersonIndex::new(persons),
             images: Images { archive, ..self.images },
+            deliveries: self.deliveries,
             audit_seal: AuditSeal::new(audit),
             groups: self.groups,
             policies: ActivePolicies::new(policy_cache, policies),

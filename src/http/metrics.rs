@@ -31,6 +31,7 @@ pub async fn handler(State(api): State<Api>) -> Response {
     }
     vault_keys(&api, deadline).await;
     work(&api, deadline).await;
+    deliveries(&api, deadline).await;
     let text = (api.render_metrics)();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -88,6 +89,21 @@ async fn work(api: &Api, deadline: Instant) {
         gauge!("verdict_tasks", "kind" => "delete-images").set(count(tasks.delete));
         gauge!("verdict_image_time_left_seconds").set(tasks.nearest_deadline.unwrap_or(f64::NAN));
     }
+}
+
+async fn deliveries(api: &Api, deadline: Instant) {
+    let query = api.store.metrics_queries().delivery_backlog();
+    let query = api.query_throttles.deliveries.run("deliveries", deadline, query);
+    let Some(backlog) = query.await else { return };
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    gauge!("verdict_webhook_endpoints", "status" => "active").set(count(backlog.active));
+    gauge!("verdict_webhook_endpoints", "status" => "failing").set(count(backlog.failing));
+    gauge!("verdict_webhook_endpoints", "status" => "paused").set(count(backlog.paused));
+    gauge!("verdict_webhook_endpoints", "status" => "disabled").set(count(backlog.disabled));
+    gauge!("verdict_dead_letters").set(count(backlog.dead_letters));
+    gauge!("verdict_oldest_undelivered_seconds")
+        .set(backlog.oldest_seconds.unwrap_or(0.0).max(0.0));
+    gauge!("verdict_events_head").set(count(backlog.head));
 }
 
 async fn vault_keys(api: &Api, deadline: Instant) {

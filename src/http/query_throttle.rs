@@ -22,6 +22,7 @@ pub struct QueryThrottles {
     pub(super) sources: NextRun,
     pub(super) failed: NextRun,
     pub(super) tasks: NextRun,
+    pub(super) deliveries: NextRun,
 }
 
 /// The earliest time of the next run. Locked while the query runs.

@@ -1,20 +1,17 @@
 //! Following one link: only where it may lead, only so much, only so long.
 
-use std::error::Error as _;
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{StatusCode, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use super::dial::{Lookup, Vetting, refusal_in, system_lookup};
 use super::format::Recognised;
-use super::guard::{AllowedHosts, Refusal, vet};
+use super::guard::{AllowedHosts, Refusal};
 use super::memory_budget::{MemoryBudget, MemoryPermit};
 
 /// Limits of a download.
@@ -57,10 +54,6 @@ pub enum DownloadError {
     Permanent(&'static str),
 }
 
-/// Resolves names: a function, so that tests can replace it.
-pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
-pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
-
 /// Bytes of images that may be in memory at once, their sealed forms not counted.
 const MEMORY: usize = 32 * 1024 * 1024;
 
@@ -75,12 +68,16 @@ pub struct Downloader {
 impl Downloader {
     /// With the system's way of looking names up.
     pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
-        Self::with_lookup(settings, Arc::new(|name| Box::pin(system_lookup(name))))
+        Self::with_lookup(settings, system_lookup())
     }
 
     /// With that way of looking names up.
     pub fn with_lookup(settings: Settings, lookup: Lookup) -> Result<Self, reqwest::Error> {
-        let resolver = Vetting { allowed: settings.allowed.clone(), lookup };
+        let allowed = settings.allowed.clone();
+        let exempt = move |name: &str, address: IpAddr| {
+            address.is_loopback() && allowed.may_be_loopback(name)
+        };
+        let resolver = Vetting::new(exempt, lookup);
         let http = reqwest::Client::builder()
             .user_agent(concat!("verdict/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
@@ -136,37 +133,6 @@ impl Downloader {
     }
 }
 
-/// Gives the connector only addresses that were checked: there is no second lookup between the
-/// check and the connection.
-struct Vetting {
-    allowed: AllowedHosts,
-    lookup: Lookup,
-}
-
-impl Resolve for Vetting {
-    fn resolve(&self, name: Name) -> Resolving {
-        let name = name.as_str().to_owned();
-        let loopback = self.allowed.may_be_loopback(&name);
-        let answered = (self.lookup)(name);
-        Box::pin(async move {
-            let addresses = answered.await?;
-            // One bad address spoils the name: an honest one has none.
-            for address in &addresses {
-                if !(loopback && address.is_loopback()) {
-                    vet(*address)?;
-                }
-            }
-            let addresses: Addrs =
-                Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
-            Ok(addresses)
-        })
-    }
-}
-
-async fn system_lookup(name: String) -> io::Result<Vec<IpAddr>> {
-    Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
-}
-
 fn refused(refusal: Refusal) -> DownloadError {
     DownloadError::Permanent(match refusal {
         Refusal::NotAUrl => "refused-not-a-url",
@@ -180,12 +146,8 @@ fn refused(refusal: Refusal) -> DownloadError {
 
 /// An error of reqwest, without its text: that one holds the link.
 fn failure(error: &reqwest::Error) -> DownloadError {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
-            return refused(*refusal);
-        }
-        source = cause.source();
+    if let Some(refusal) = refusal_in(error) {
+        return refused(refusal);
     }
     DownloadError::Transient(match error {
         error if error.is_connect() => "no-connection",

@@ -4,6 +4,7 @@
 //! | File | Contents |
 //! |---|---|
 //! | [`guard`] | which links may be followed, and which addresses may be connected to |
+//! | [`dial`] | vetting addresses when a name is dialled |
 //! | [`download`] | following one link, within limits |
 //! | [`mod@format`] | what the bytes are, by themselves |
 //! | [`archive`] | the object store |
@@ -16,6 +17,7 @@
 //! checked, and nothing in the response (a redirect, a length, a type) is trusted.
 
 pub mod archive;
+pub mod dial;
 pub mod download;
 pub mod format;
 pub mod guard;

@@ -13,7 +13,8 @@
 //!
 //! A leased table has the columns `lease_token uuid` and `lease_until timestamptz`, and declares one
 //! [`Leased`] with two statements. The macros `renew!` and `release!` are their text for every table
-//! except verifications, which lock rows in the order of accepting. `worker/leases.rs` keeps the
+//! except verifications, which lock rows in the order of accepting, and endpoints, which fall due when
+//! they are released. `worker/leases.rs` keeps the
 //! leases that a process holds.
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use super::hot::claims;
 use super::lease::Leased;
-use super::{retention, tasks};
+use super::{retention, tasks, webhook_deliveries};
 
-pub const TABLES: [&Leased; 3] = [&claims::LEASED, &tasks::LEASED, &retention::LEASED];
+pub const TABLES: [&Leased; 4] =
+    [&claims::LEASED, &tasks::LEASED, &retention::LEASED, &webhook_deliveries::LEASED];

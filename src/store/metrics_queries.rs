@@ -47,6 +47,20 @@ pub struct TaskBacklog {
     pub nearest_deadline: Option<f64>,
 }
 
+/// What is to be delivered to webhook endpoints.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct DeliveryBacklog {
+    pub active: i64,
+    pub failing: i64,
+    pub paused: i64,
+    pub disabled: i64,
+    pub dead_letters: i64,
+    /// Since the oldest event happened that an active or failing endpoint still has to be sent.
+    pub oldest_seconds: Option<f64>,
+    /// The newest event.
+    pub head: i64,
+}
+
 /// An invariant that a query can check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
@@ -116,6 +130,11 @@ impl MetricsQueries<'_> {
         self.count(task_backlog()).await
     }
 
+    /// What is to be delivered to webhook endpoints.
+    pub async fn delivery_backlog(self) -> Result<DeliveryBacklog> {
+        self.count(delivery_backlog()).await
+    }
+
     /// How many violations one query finds.
     pub async fn violations(self, invariant: Invariant) -> Result<i64> {
         self.count(invariant.query()).await.map(|(violations,)| violations)
@@ -178,6 +197,28 @@ statements! {
                  (where kind = 'archive' and asked_again_at is null) - verdict_now())::float8
                  as nearest_deadline
          from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) as t";
+
+    // The week spares the partitions before it.
+    limited delivery_backlog("1s") -> DeliveryBacklog =
+        "select count(*) filter (where e.status = 'active') as active,
+             count(*) filter (where e.status = 'failing') as failing,
+             count(*) filter (where e.status = 'paused') as paused,
+             count(*) filter (where e.status = 'disabled') as disabled,
+             (select count(*) from (
+                 select from webhook_pending where state = 'dead' limit 10000) d) as dead_letters,
+             extract(epoch from verdict_now() - min(o.at))::float8 as oldest_seconds,
+             (select number from event_log) as head
+         from webhook_endpoints e
+         left join lateral (
+             select least(e.cursor + 1, (
+                 select min(p.number) from webhook_pending p
+                 where p.endpoint_id = e.id and not p.redelivery and p.state <> 'dead')) as number
+         ) n on e.status in ('active', 'failing')
+         left join lateral (
+             select at from events
+             where number = n.number and logged_on >= coalesce((
+                 select max(starts) from event_weeks where first_number <= n.number), '-infinity')
+         ) o on true";
 
     limited due_without_owner("1s") -> (i64,) =
         "select count(*) from (

@@ -104,7 +104,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_leases",
         &["kind"],
-        "Leases that this process holds: verifications to fetch, tasks, passes of retention",
+        "Leases that this process holds: verifications to fetch, tasks, passes of retention, webhook endpoints",
     ),
     counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
     counter(
@@ -186,6 +186,37 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Time until the nearest expiry of links that are not followed yet; below 0: expired, NaN: there are none",
     ),
+    counter(
+        "verdict_deliveries_total",
+        &["outcome"],
+        "Requests to webhook endpoints by outcome: acknowledged, or why not",
+    ),
+    histogram(
+        "verdict_delivery_seconds",
+        &[],
+        "Time of a request to a webhook endpoint, the end of its answer included",
+    ),
+    counter(
+        "verdict_dead_letters_total",
+        &[],
+        "Events that failed alone to the end of their schedule and wait for a redelivery",
+    ),
+    gauge(
+        "verdict_dead_letters",
+        &[],
+        "Dead letters of all webhook endpoints; counted up to 10,000",
+    ),
+    gauge(
+        "verdict_webhook_endpoints",
+        &["status"],
+        "Webhook endpoints that are active, failing, paused or disabled",
+    ),
+    gauge(
+        "verdict_oldest_undelivered_seconds",
+        &[],
+        "How long ago the oldest event happened that an active or failing endpoint still has to be sent; 0: there is none",
+    ),
+    gauge("verdict_events_head", &[], "Number of the newest event in the log"),
     counter("verdict_images_total", &["state"], "Images by their final state"),
     counter("verdict_image_downloads_total", &["outcome"], "Links followed, by outcome"),
     histogram("verdict_images_kept_seconds", &[], "Time from a result to its last stored image"),

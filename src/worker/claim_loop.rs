@@ -15,6 +15,12 @@ pub trait ClaimWork {
     /// How much of it this process does at once.
     fn slots(&self) -> usize;
 
+    /// How many slots have to be free before more is claimed: a quarter, so that claims stay batches
+    /// under load.
+    fn least_free(&self) -> usize {
+        self.slots().div_ceil(4)
+    }
+
     /// Claims at most as much as there are permits, and starts it. Work holds a permit until it is
     /// done.
     async fn claim(&mut self, permits: OwnedSemaphorePermit) -> store::Result<Rest>;
@@ -44,7 +50,7 @@ pub async fn claim_until_stopped(
 ) {
     let slots = Arc::new(Semaphore::new(work.slots()));
     let mut mistakes = MistakesInARow::default();
-    while let Some(permits) = free_slots(&slots, work.slots(), stop).await {
+    while let Some(permits) = free_slots(&slots, work.least_free(), stop).await {
         let rest = match work.claim(permits).await {
             Ok(rest) => {
                 mistakes = MistakesInARow::default();
@@ -72,14 +78,13 @@ async fn rest_or_wake(rest: Rest, work: &impl ClaimWork) {
     }
 }
 
-/// All free slots, once at least a quarter is free: claims stay batches under load. `None` when
-/// stopped.
+/// All free slots, once there are so many. `None` when stopped.
 async fn free_slots(
     slots: &Arc<Semaphore>,
-    all: usize,
+    least: usize,
     stop: &CancellationToken,
 ) -> Option<OwnedSemaphorePermit> {
-    let least = u32::try_from(all.div_ceil(4)).unwrap_or(1);
+    let least = u32::try_from(least).unwrap_or(1);
     let mut permits = tokio::select! {
         biased;
         () = stop.cancelled() => return None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::deliveries::context::Deliveries;
 use super::image_context::Images;
 use super::next_step::Schedule;
 use crate::domain::clock::Clock;
@@ -69,6 +70,8 @@ pub struct Worker {
     pub vault: Arc<Vault>,
     pub persons: PersonIndex,
     pub images: Images,
+    /// Delivers events to webhook endpoints.
+    pub deliveries: Deliveries,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
     /// The sources that share their verifications.

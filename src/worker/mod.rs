@@ -13,6 +13,7 @@ mod claim_loop;
 mod claim_tasks;
 mod claim_verifications;
 mod context;
+mod deliveries;
 mod expiring_leases;
 mod fairness;
 mod fetch;
@@ -34,4 +35,5 @@ mod upkeep;
 mod watching;
 
 pub use context::{Settings, Worker};
+pub use deliveries::{Deliveries, Sender};
 pub use image_context::Images;

@@ -21,6 +21,8 @@ const EXAMINED: i64 = 5000;
 const BATCH: i64 = 100;
 /// Most batches of one round: upkeep must leave the database to others.
 const BATCHES: usize = 100;
+/// Requests to webhook endpoints that one statement deletes.
+const ATTEMPTS: i64 = 1_000;
 /// Between two passes over everything old enough. A pass spares verifications with a late callback.
 const PASS_EVERY: Duration = Duration::from_hours(1);
 
@@ -40,6 +42,23 @@ impl Worker {
             outcome = outcome.and(self.continue_pass(clock, cutoff, leases).await);
         }
         outcome
+    }
+
+    /// Requests to webhook endpoints. Several processes may do it at once.
+    pub(super) async fn delete_old_attempts(&self) -> store::Result<()> {
+        let Some(cutoff) = before(self.clock.now(), self.deliveries.keep) else { return Ok(()) };
+        let mut deleted = 0;
+        for _ in 0..BATCHES {
+            let batch = self.store.webhook_deliveries().delete_attempts(cutoff, ATTEMPTS).await?;
+            deleted += batch;
+            if batch == 0 {
+                break;
+            }
+        }
+        if deleted > 0 {
+            tracing::info!(deleted, "records of deliveries deleted");
+        }
+        Ok(())
     }
 
     async fn continue_pass(

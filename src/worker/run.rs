@@ -10,6 +10,7 @@ use super::claim_loop::claim_until_stopped;
 use super::claim_tasks::ClaimTasks;
 use super::claim_verifications::ClaimVerifications;
 use super::context::Worker;
+use super::deliveries::ClaimEndpoints;
 use super::expiring_leases::ExpiringLeases;
 use super::leases::Leases;
 
@@ -23,12 +24,14 @@ impl Worker {
         let fetches = ClaimVerifications::new(&worker, &leases, &expiring, &tracker);
         let tasks = ClaimTasks::new(&worker, &leases, &tracker);
         let backtests = ClaimBacktests::new(&worker, &leases, &tracker, &stop);
+        let endpoints = ClaimEndpoints::new(&worker, &leases, &tracker, &stop);
         tokio::select! {
             () = async {
                 tokio::join!(
                     claim_until_stopped(&worker, fetches, &stop),
                     claim_until_stopped(&worker, tasks, &stop),
                     claim_until_stopped(&worker, backtests, &stop),
+                    claim_until_stopped(&worker, endpoints, &stop),
                 );
             } => {}
             () = leases.keep_renewing(&worker.ids) => {}

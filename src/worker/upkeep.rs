@@ -61,6 +61,7 @@ impl Periodic for Upkeep<'_> {
             ("erasures", worker.finish_erasures().await),
             ("coarsening", worker.coarsen_earlier_erasures().await),
             ("retention", worker.retain(self.leases).await),
+            ("deliveries", worker.delete_old_attempts().await),
             ("persons", worker.count_persons(&mut self.persons).await),
             ("drift", worker.measure_drift(&mut self.drift).await),
         ];

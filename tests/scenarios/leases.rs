@@ -10,6 +10,7 @@ use verdict::store::lease::{LeaseKey, Leased};
 use verdict::store::leased_tables::TABLES;
 use verdict::store::retention::RetentionClock;
 use verdict::store::tasks::Task;
+use verdict::store::webhook_deliveries::ClaimedEndpoint;
 use verdict::worker::leases::Leases;
 
 use crate::harness::eventually;
@@ -23,6 +24,12 @@ async fn steps() -> Steps {
          select id, 'delete-images', id, verdict_now(), verdict_now(), verdict_now()
          from verifications";
     steps.look.execute(task).await.unwrap();
+    let endpoint =
+        "insert into webhook_endpoints (id, url, cursor, key_id, wrapped, secret, due_at,
+             created_at, created_by, updated_at)
+         values (gen_random_uuid(), 'https://example.com/', 0, 'test', '', '', verdict_now(),
+             verdict_now(), 'test', verdict_now())";
+    steps.look.execute(endpoint).await.unwrap();
     steps
 }
 
@@ -39,6 +46,10 @@ async fn claim(steps: &Steps, table: &Leased) -> Option<LeaseKey> {
             let claim = steps.store.retention().claim(RetentionClock::Persons, LEASE, token);
             claim.await.unwrap().map(|pass| pass.lease())
         }
+        "endpoint" => {
+            let claim = steps.store.webhook_deliveries().claim(1, LEASE, token);
+            claim.await.unwrap().endpoints.first().map(ClaimedEndpoint::lease)
+        }
         other => panic!("{other}: claim a row of the new table here"),
     }
 }
@@ -48,6 +59,7 @@ fn table_name(table: &Leased) -> &'static str {
         "verification" => "verifications",
         "task" => "tasks",
         "retention" => "retention_passes",
+        "endpoint" => "webhook_endpoints",
         other => panic!("{other}: name the new table here"),
     }
 }

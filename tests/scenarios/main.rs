@@ -49,4 +49,5 @@ mod simulated;
 mod slow_clients;
 mod spare_keys;
 mod upgrade;
+mod webhook_deliveries;
 mod webhook_endpoints;

@@ -1,5 +1,6 @@
 //! Hostile links, against a scripted server.
 
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -9,6 +9,7 @@ mod privacy;
 mod process;
 pub mod protocol;
 mod proxy;
+mod receiver;
 mod recorder;
 
 pub use app::{
@@ -21,6 +22,7 @@ pub use collector::{Collector, attribute};
 pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in};
 pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
+pub use receiver::{Delivery, Receiver, Reply as ReceiverReply};
 pub use recorder::{Recorder, Statement};
 
 use std::future::Future;

@@ -1,0 +1,84 @@
+//! Vets the addresses of a name when it is dialled: between the look and the connection there is no
+//! second lookup.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::guard::{Refusal, vet};
+
+/// Looks names up: a function, so that tests can have names of their own.
+pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
+/// What a lookup answers.
+pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Whether this name may lead to this address, though it is not a public one.
+type Exempt = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+
+/// Gives the connector the addresses of a name that were vetted, and no others.
+pub struct Vetting {
+    exempt: Arc<Exempt>,
+    lookup: Lookup,
+}
+
+impl Vetting {
+    pub fn new(
+        exempt: impl Fn(&str, IpAddr) -> bool + Send + Sync + 'static,
+        lookup: Lookup,
+    ) -> Self {
+        Self { exempt: Arc::new(Box::new(exempt)), lookup }
+    }
+}
+
+impl fmt::Debug for Vetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vetting").finish_non_exhaustive()
+    }
+}
+
+impl Resolve for Vetting {
+    fn resolve(&self, name: Name) -> Resolving {
+        let name = name.as_str().to_owned();
+        let exempt = Arc::clone(&self.exempt);
+        let answered = (self.lookup)(name.clone());
+        Box::pin(async move {
+            let addresses = answered.await?;
+            // One bad address spoils the name: an honest one has none.
+            for address in &addresses {
+                if !exempt(&name, *address) {
+                    vet(*address)?;
+                }
+            }
+            let addresses: Addrs =
+                Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
+        })
+    }
+}
+
+/// The system's way of looking names up.
+pub fn system_lookup() -> Lookup {
+    Arc::new(|name| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
+}
+
+/// The refusal that made a connection fail, if one did.
+pub fn refusal_in(error: &reqwest::Error) -> Option<Refusal> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return Some(*refusal);
+        }
+        source = cause.source();
+    }
+    None
+}

@@ -1,0 +1,111 @@
+//! What is known of an endpoint's deliveries: as it is stored, and as attempts change it. Pure.
+
+use std::time::Duration;
+
+use crate::domain::ids::VerificationId;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub strict: bool,
+    pub max_in_flight: usize,
+    pub per_second: Option<f64>,
+    /// `None`: never.
+    pub disable_after: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// The log, in order.
+    Log,
+    /// What somebody asked for once more.
+    Redelivery,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub lane: Lane,
+    pub number: i64,
+}
+
+impl Key {
+    pub const fn log(number: i64) -> Self {
+        Self { lane: Lane::Log, number }
+    }
+}
+
+/// How an endpoint stands, as it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// For how long it has been failing as a whole.
+    pub failing_for: Option<Duration>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Warnings since it began to fail.
+    pub warnings: u32,
+    /// Nothing is sent within this time.
+    pub next_try_in: Option<Duration>,
+    pub disabled: Option<Disabled>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabled {
+    /// It answered 410.
+    Gone,
+    /// It failed for too long.
+    Failing,
+}
+
+impl Disabled {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// A row beside the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub key: Key,
+    pub verification: Option<VerificationId>,
+    pub state: RowState,
+    pub attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// It has failed and is tried again after this time.
+    Retry(Duration),
+    /// It waits behind one that has failed.
+    Held,
+    /// Its schedule has ended.
+    Dead,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Acknowledged,
+    /// 410: the receiver wants no more.
+    Gone,
+    /// With the time for which the receiver asks to be left alone.
+    Failed(Option<Duration>),
+}
+
+/// What an answer leads to, for the record of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    RetryIn(Duration),
+    Dead,
+}
+
+/// What has to be stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    pub cursor: i64,
+    pub health: Health,
+    pub put: Vec<Row>,
+    pub gone: Vec<Key>,
+}

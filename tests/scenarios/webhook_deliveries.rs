@@ -1,0 +1,512 @@
+//! Events arrive at webhook endpoints: signed, in order, whatever happens on the way.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verdict::domain::ids::{EndpointId, Ids, LeaseToken};
+use verdict::store::lease::LeaseKey;
+use verdict::store::webhook_deliveries::{DeliveryProgress, GonePending, PutPending};
+
+use crate::harness::{
+    Delivery, Options, Receiver, ReceiverReply, Reply, Setting, TestApp, callback, eventually, now,
+};
+
+const LOOPBACK: &str = "[webhooks]\nallow_private = [\"127.0.0.1\"]";
+
+async fn start() -> TestApp {
+    TestApp::start_with(Options { more: LOOPBACK.to_owned(), ..Options::default() }).await
+}
+
+/// An endpoint, and what can be done to it.
+struct Endpoint<'a> {
+    app: &'a TestApp,
+    id: String,
+    secret: String,
+    pool: PgPool,
+}
+
+impl<'a> Endpoint<'a> {
+    /// One that is sent what is decided, from the beginning of the log.
+    async fn add(app: &'a TestApp, receiver: &Receiver) -> Self {
+        Self::add_with(app, receiver, json!({})).await
+    }
+
+    async fn add_with(app: &'a TestApp, receiver: &Receiver, more: Value) -> Self {
+        let mut body = json!({
+            "url": receiver.url(), "types": ["verification.decided"], "start": "beginning",
+        });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let reply = post(app, "/v1/webhook-endpoints", Some(body)).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        let text = |name: &str| reply.json[name].as_str().unwrap_or_default().to_owned();
+        Self { app, id: text("id"), secret: text("secret"), pool: app.database.pool().await }
+    }
+
+    async fn ask(&self, what: &str, body: Option<Value>) -> Reply {
+        let reply =
+            post(self.app, &format!("/v1/webhook-endpoints/{}/{what}", self.id), body).await;
+        assert!(reply.status < 300, "{what}: {reply:?}");
+        reply
+    }
+
+    async fn view(&self) -> Value {
+        let reply = self.app.get(&format!("/v1/webhook-endpoints/{}", self.id)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json
+    }
+
+    async fn comes_to(&self, status: &str) -> Value {
+        eventually(&format!("the endpoint is {status}"), || async {
+            Some(self.view().await).filter(|view| view["status"] == status)
+        })
+        .await
+    }
+
+    /// Waits until nobody holds it, so that everything is written down.
+    async fn at_rest(&self) {
+        eventually("nobody holds the endpoint", || async {
+            let held: bool = sqlx::query_scalar(
+                "select lease_token is not null or coalesce(due_at <= verdict_now(), false)
+                     or status = 'active' and next_try_at is null
+                         and cursor < (select number from event_log)
+                 from webhook_endpoints where id = $1::uuid",
+            )
+            .bind(&self.id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+            (!held).then_some(())
+        })
+        .await;
+    }
+
+    async fn attempts(&self) -> Vec<Value> {
+        let path = format!("/v1/webhook-endpoints/{}/deliveries?limit=100", self.id);
+        self.app.get(&path).await.json["items"].as_array().unwrap().clone()
+    }
+}
+
+async fn post(app: &TestApp, path: &str, body: Option<Value>) -> Reply {
+    let mut request =
+        app.client.post(format!("http://{}{path}", app.http)).bearer_auth(&app.api_key);
+    if let Some(body) = body {
+        request = request.header("content-type", "application/json").body(body.to_string());
+    }
+    Reply::read(request.send().await.unwrap()).await
+}
+
+/// Decides so many verifications, one after another.
+async fn decide(app: &TestApp, name: &str, many: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for n in 0..many {
+        let biz_id = format!("pass-97-{name}{n}");
+        ids.push((app.accepted(&biz_id).await, biz_id));
+    }
+    for (id, _) in &ids {
+        app.settled(id).await;
+    }
+    ids.into_iter().map(|(_, biz_id)| biz_id).collect()
+}
+
+/// Decides a verification twice: its second event follows the first.
+async fn decide_twice(app: &TestApp, name: &str) -> String {
+    let biz_id = format!("status-7-x1-then-pass-98-{name}");
+    app.verified(&biz_id).await;
+    app.verified(&biz_id).await;
+    biz_id
+}
+
+fn biz_ids(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(Delivery::biz_id).collect()
+}
+
+/// First deliveries of each verification are in the order of its own history, without gaps.
+fn assert_in_order(deliveries: &[Delivery]) {
+    let mut last: HashMap<&str, i64> = HashMap::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    for delivery in deliveries {
+        if !seen.insert(delivery.id()) {
+            continue;
+        }
+        let data = &delivery.json["data"];
+        let id = data["verification_id"].as_str().unwrap();
+        let sequence = data["verification_sequence"].as_i64().unwrap();
+        let before = last.insert(id, sequence).unwrap_or(0);
+        assert_eq!(sequence, before + 1, "{delivery:?}");
+    }
+}
+
+#[tokio::test]
+async fn delivery_is_signed_and_is_the_event_byte_for_byte() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 3).await;
+    decide_twice(&app, "a").await;
+    let deliveries = receiver.received(5).await;
+    assert_in_order(&deliveries);
+    for delivery in &deliveries {
+        assert!(delivery.is_signed_with(&endpoint.secret), "{delivery:?}");
+        let event = app.store.events().find(delivery.id().parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(delivery.body, event.body());
+        assert_eq!(delivery.header("verdict-epoch"), event.epoch.to_string());
+        assert_eq!(delivery.header("content-type"), "application/json");
+        assert!(delivery.header("user-agent").starts_with("Verdict/"));
+        let at = app.clock.now().unix_timestamp().to_string();
+        assert_eq!(delivery.header("webhook-timestamp"), at);
+        let through: i64 = delivery.header("verdict-acknowledged-through").parse().unwrap();
+        assert!(through < delivery.sequence(), "{delivery:?}");
+    }
+    endpoint.at_rest().await;
+    let attempts = endpoint.attempts().await;
+    assert_eq!(attempts.len(), 5);
+    assert!(attempts.iter().all(|attempt| attempt["status"] == 204), "{attempts:?}");
+
+    // Everything is acknowledged, and the next delivery says so.
+    decide(&app, "b", 1).await;
+    let last = receiver.received(6).await.pop().unwrap();
+    let through: i64 = last.header("verdict-acknowledged-through").parse().unwrap();
+    assert_eq!(through, last.sequence() - 1);
+}
+
+#[tokio::test]
+async fn failing_event_holds_back_only_its_own_verification() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    let poison = "status-7-x1-then-pass-98-poison";
+    receiver.answer(move |delivery| {
+        ReceiverReply::Status(if delivery.biz_id() == poison { 500 } else { 204 })
+    });
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    assert_eq!(decide_twice(&app, "poison").await, poison);
+    let others = decide(&app, "a", 4).await;
+    let mut arrived =
+        biz_ids(&receiver.received(4).await).into_iter().map(String::from).collect::<Vec<_>>();
+    arrived.sort_unstable();
+    assert_eq!(arrived, others);
+    endpoint.at_rest().await;
+    let failed: Vec<Delivery> =
+        receiver.all().into_iter().filter(|delivery| delivery.answered == 500).collect();
+    assert!(failed.iter().all(|delivery| delivery.id() == failed[0].id()), "the second waits");
+    let view = endpoint.view().await;
+    assert_eq!(view["status"], "active");
+
+    receiver.answer(|_| ReceiverReply::Status(200));
+    app.database.shift_clock(3600).await;
+    let all = receiver.received(6).await;
+    assert_in_order(&all);
+    let again = &all[4];
+    assert_eq!((again.id(), &again.body), (failed[0].id(), &failed[0].body), "the same event");
+}
+
+#[tokio::test]
+async fn strict_order_holds_back_everything() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| ReceiverReply::Status(500));
+    let endpoint = Endpoint::add_with(&app, &receiver, json!({ "ordering": "strict" })).await;
+    let ids = decide(&app, "a", 6).await;
+    receiver.asked(1).await;
+    endpoint.at_rest().await;
+    let all = receiver.all();
+    assert!(all.iter().all(|delivery| delivery.id() == all[0].id()), "{:?}", biz_ids(&all));
+
+    receiver.answer(|_| ReceiverReply::Status(200));
+    app.database.shift_clock(3600).await;
+    let all = receiver.received(ids.len()).await;
+    let sequences: Vec<i64> = all.iter().map(Delivery::sequence).collect();
+    assert!(sequences.is_sorted() && sequences.len() == 6, "{sequences:?}");
+}
+
+#[tokio::test]
+async fn receiver_that_was_down_gets_everything_in_order() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| ReceiverReply::Status(503));
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 40).await;
+    for n in 0..5 {
+        decide_twice(&app, &n.to_string()).await;
+    }
+    let failing = endpoint.comes_to("failing").await;
+    assert!(failing["failing_since"].is_string(), "{failing}");
+    receiver.answer(|_| ReceiverReply::Status(200));
+    endpoint.ask("resume", None).await;
+    let all = receiver.received(50).await;
+    assert_in_order(&all);
+    let mut ids: Vec<&str> = all.iter().map(Delivery::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 50);
+    assert_eq!(endpoint.comes_to("active").await["failing_since"], Value::Null);
+}
+
+#[tokio::test]
+async fn failing_endpoint_recovers_by_itself() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| ReceiverReply::With(307, "location", "http://127.0.0.1:1/"));
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 5).await;
+    endpoint.comes_to("failing").await;
+    let attempts = endpoint.attempts().await;
+    assert!(attempts.iter().all(|attempt| attempt["error"] == "redirect"), "{attempts:?}");
+    receiver.answer(|_| ReceiverReply::Status(200));
+    // At most a few seconds until the next try.
+    assert_in_order(&receiver.received(5).await);
+}
+
+#[tokio::test]
+async fn gone_disables_at_once_and_the_others_are_told() {
+    let app = start().await;
+    let (receiver, watcher) = (Receiver::start().await, Receiver::start().await);
+    let types = json!({ "types": ["endpoint.disabled", "endpoint.failing"] });
+    Endpoint::add_with(&app, &watcher, types).await;
+    receiver.answer(|_| ReceiverReply::Status(410));
+    let endpoint = Endpoint::add_with(&app, &receiver, json!({ "types": null })).await;
+    let ids = decide(&app, "a", 1).await;
+    let disabled = endpoint.comes_to("disabled").await;
+    assert_eq!(disabled["disabled_because"], "gone");
+    let told = watcher.received(1).await.remove(0);
+    assert_eq!(told.json["type"], "endpoint.disabled");
+    assert_eq!(told.json["data"]["endpoint_id"], endpoint.id.as_str());
+    assert_eq!(told.json["data"]["last_status"], 410);
+
+    // It goes on where it was, and is not told of itself.
+    receiver.answer(|_| ReceiverReply::Status(200));
+    endpoint.ask("resume", None).await;
+    eventually("the event arrives", || async {
+        biz_ids(&receiver.acknowledged()).contains(&ids[0].as_str()).then_some(())
+    })
+    .await;
+    endpoint.at_rest().await;
+    assert!(receiver.acknowledged().iter().all(|one| one.json["type"] != "endpoint.disabled"));
+}
+
+#[tokio::test]
+async fn receiver_that_asks_for_time_is_left_alone() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| ReceiverReply::With(429, "retry-after", "600"));
+    let endpoint = Endpoint::add_with(&app, &receiver, json!({ "max_in_flight": 1 })).await;
+    decide(&app, "a", 3).await;
+    receiver.asked(1).await;
+    endpoint.at_rest().await;
+    assert_eq!(receiver.all().len(), 1, "nothing else is sent");
+    receiver.answer(|_| ReceiverReply::Status(200));
+    app.database.shift_clock(500).await;
+    app.database.shift_clock(601).await;
+    receiver.received(3).await;
+    assert_eq!(receiver.all().len(), 4);
+}
+
+#[tokio::test]
+async fn endpoint_that_hangs_leaves_the_others_alone() {
+    let app = start().await;
+    let (hangs, well) = (Receiver::start().await, Receiver::start().await);
+    hangs.answer(|_| ReceiverReply::Never);
+    Endpoint::add(&app, &hangs).await;
+    Endpoint::add(&app, &well).await;
+    decide(&app, "a", 30).await;
+    well.received(30).await;
+    let unanswered = hangs.all();
+    assert!(!unanswered.is_empty() && unanswered.len() <= 10, "as many as may be in flight");
+}
+
+#[tokio::test]
+async fn paused_endpoint_goes_on_where_it_was() {
+    let app = start().await;
+    let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    Endpoint::add(&app, &other).await;
+    decide(&app, "a", 2).await;
+    receiver.received(2).await;
+    endpoint.at_rest().await;
+    endpoint.ask("pause", None).await;
+    decide(&app, "b", 3).await;
+    other.received(5).await;
+    assert_eq!(receiver.all().len(), 2);
+
+    // A test arrives all the same, and is not of the log.
+    endpoint.ask("test", None).await;
+    let test = receiver.received(3).await.pop().unwrap();
+    assert_eq!(
+        (&test.json["type"], &test.json["sequence"]),
+        (&json!("endpoint.test"), &Value::Null)
+    );
+    assert!(test.is_signed_with(&endpoint.secret));
+    endpoint.ask("resume", None).await;
+    let all = receiver.received(6).await;
+    assert_in_order(&all[3..]);
+    endpoint.at_rest().await;
+    assert_eq!(receiver.all().len(), 6, "each once");
+}
+
+#[tokio::test]
+async fn redelivery_is_the_same_event_once_more() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 3).await;
+    let first = receiver.received(3).await;
+    endpoint.at_rest().await;
+    let one = endpoint.ask("redeliveries", Some(json!({ "event_id": first[1].id() }))).await;
+    assert_eq!((one.status, &one.json["count"]), (202, &json!(1)));
+    let again = receiver.received(4).await.pop().unwrap();
+    assert_eq!((again.id(), &again.body), (first[1].id(), &first[1].body));
+    endpoint.at_rest().await;
+    let range = json!({ "from": first[0].sequence(), "to": first[2].sequence() });
+    endpoint.ask("redeliveries", Some(range)).await;
+    receiver.received(7).await;
+    endpoint.at_rest().await;
+    assert_eq!(receiver.all().len(), 7);
+}
+
+#[tokio::test]
+async fn rotation_sends_both_signatures() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    let rotated = endpoint.ask("rotate-secret", Some(json!({ "keep_seconds": 3600 }))).await;
+    let new = rotated.json["secret"].as_str().unwrap();
+    decide(&app, "a", 1).await;
+    let delivery = receiver.received(1).await.remove(0);
+    assert!(delivery.is_signed_with(new) && delivery.is_signed_with(&endpoint.secret));
+    endpoint.at_rest().await;
+    app.database.shift_clock(3700).await;
+    decide(&app, "b", 1).await;
+    let delivery = receiver.received(2).await.remove(1);
+    assert!(delivery.is_signed_with(new) && !delivery.is_signed_with(&endpoint.secret));
+}
+
+#[tokio::test]
+async fn two_warnings_come_before_an_endpoint_is_disabled() {
+    let app = start().await;
+    let (receiver, watcher) = (Receiver::start().await, Receiver::start().await);
+    let types = json!({ "types": ["endpoint.disabled", "endpoint.failing"] });
+    Endpoint::add_with(&app, &watcher, types).await;
+    receiver.answer(|_| ReceiverReply::Status(500));
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 4).await;
+    endpoint.comes_to("failing").await;
+    // Leases end when the clock moves, so an event may come twice.
+    let told = || {
+        let mut told: Vec<(String, Value)> = Vec::new();
+        for one in watcher.acknowledged() {
+            if !told.iter().any(|(id, _)| id == one.id()) {
+                told.push((one.id().to_owned(), one.json["type"].clone()));
+            }
+        }
+        told.into_iter().map(|(_, kind)| kind).collect::<Vec<_>>()
+    };
+    for (many, hours) in [(1, 1), (2, 61), (3, 121)] {
+        app.database.shift_clock(hours * 3600).await;
+        eventually("the others are told", || async { (told().len() >= many).then_some(()) }).await;
+    }
+    assert_eq!(told(), ["endpoint.failing", "endpoint.failing", "endpoint.disabled"]);
+    assert_eq!(endpoint.comes_to("disabled").await["disabled_because"], "failing");
+    // Nothing is lost by it.
+    receiver.answer(|_| ReceiverReply::Status(200));
+    endpoint.ask("resume", None).await;
+    receiver.received(4).await;
+}
+
+#[tokio::test]
+async fn killed_worker_loses_nothing() {
+    let options = Options { more: LOOPBACK.to_owned(), fixed_clock: false, ..Options::default() };
+    let setting = Setting::new(options).await;
+    let receiver = Receiver::start().await;
+    let first = setting.serve().await;
+    let body = json!({ "url": receiver.url(), "types": ["verification.decided"] });
+    let added = setting
+        .client
+        .post(format!("http://{}/v1/webhook-endpoints", first.http))
+        .bearer_auth(&setting.api_key)
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(added.status(), 201);
+    // Of every five that come the last is never answered, so it is killed with requests under way.
+    let count = std::sync::atomic::AtomicUsize::new(1);
+    receiver.answer(move |_| match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % 5 {
+        0 => ReceiverReply::Never,
+        _ => ReceiverReply::Status(200),
+    });
+    for n in 0..20 {
+        let message = callback(&format!("pass-97-{n}"), now());
+        assert_eq!(first.post(&setting.client, message).await, Some(202));
+    }
+    receiver.asked(10).await;
+    first.kill().await;
+    receiver.answer(|_| ReceiverReply::Status(200));
+    let _second = setting.serve().await;
+    eventually("every event arrives", || async {
+        let acknowledged = receiver.acknowledged();
+        let mut arrived: Vec<&str> = biz_ids(&acknowledged);
+        arrived.sort_unstable();
+        arrived.dedup();
+        (arrived.len() == 20).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn worker_that_lost_its_endpoint_writes_nothing() {
+    // No worker beside.
+    let options =
+        Options { role: verdict::app::Role::Api, more: LOOPBACK.to_owned(), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let receiver = Receiver::start().await;
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    let id: EndpointId = endpoint.id.parse().unwrap();
+    let deliveries = app.store.webhook_deliveries();
+    let (lease, ids) = (Duration::from_secs(5), Ids::random());
+    let key = || LeaseKey { id: id.0, token: ids.next::<LeaseToken>(app.clock.now()) };
+    let (first, second) = (key(), key());
+    assert_eq!(deliveries.claim(8, lease, first.token).await.unwrap().endpoints.len(), 1);
+    assert!(deliveries.claim(8, lease, second.token).await.unwrap().endpoints.is_empty());
+    app.database.shift_clock(6).await;
+    let claimed = deliveries.claim(8, lease, second.token).await.unwrap().endpoints;
+    assert_eq!(claimed.len(), 1, "as after a kill");
+
+    let row = PutPending {
+        redelivery: false,
+        number: 1,
+        verification_id: None,
+        state: "retry",
+        attempts: 1,
+        next_in: Some(5.0),
+    };
+    let progress = DeliveryProgress {
+        cursor: 7,
+        revision: claimed[0].revision,
+        failing_for: None,
+        failures: 1,
+        warned: 0,
+        next_try_in: None,
+        disabled: None,
+        at: app.clock.now(),
+        put: vec![row],
+        gone: vec![GonePending { redelivery: true, number: 9 }],
+        attempts: Vec::new(),
+    };
+    assert_eq!(deliveries.commit(first, &progress).await.unwrap(), None);
+    assert!(!deliveries.release(first, None).await.unwrap());
+    assert!(deliveries.pending(id).await.unwrap().is_empty(), "nothing was written");
+
+    // News reaches the holder with its commit, and is not lost when it gives the endpoint back.
+    let standing = deliveries.commit(second, &progress).await.unwrap().unwrap();
+    assert!(!standing.has_news && standing.status == "active");
+    endpoint.ask("test", None).await;
+    let standing = deliveries.commit(second, &progress).await.unwrap().unwrap();
+    assert!(standing.has_news);
+    assert!(deliveries.release(second, None).await.unwrap());
+    let again = deliveries.claim(8, lease, key().token).await.unwrap().endpoints;
+    assert_eq!((again.len(), again[0].cursor), (1, 7));
+}
