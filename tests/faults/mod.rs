@@ -14,6 +14,7 @@ mod event_log;
 mod idle_time;
 mod ledger;
 mod measures;
+mod receivers;
 mod reckoning;
 mod schedule;
 mod service;
@@ -34,6 +35,8 @@ use crate::harness::now;
 /// For the backlog to drain once nothing disturbs it any more; and as much again for every second
 /// of faults, because a budget may have a lot to catch up with.
 const DRAIN_WITHIN: Duration = Duration::from_mins(1);
+/// For the receivers to have every event after that.
+const DELIVER_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_faults_lose_duplicate_and_misdecide_nothing() {
@@ -48,6 +51,7 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
 
     let world = World::new().await;
     world.start().await;
+    receivers::subscribe(&world).await;
     let watchman = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.watch().await }
@@ -95,11 +99,14 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
 
     event_log::numbered(&world).await;
+    receivers::delivered(&world, DELIVER_WITHIN).await;
+    say(&format!("          +{:8.3} s  delivered", began.elapsed().as_secs_f64()));
     reader.stop();
     let read = reading.await.expect("the reader");
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
     let mut db = world.admin().await;
     event_log::reckon(&mut reckoning, &world, &mut db, &read).await;
+    receivers::reckon(&mut reckoning, &world, &mut db).await;
     let measures = measures::measures(&mut reckoning, &world, &ledger, began_at).await;
     watchman.abort();
     forgotten.abort();

@@ -105,6 +105,11 @@ kinds! {
     ProviderSaysUnfinished,
     ProviderSaysUnderReview,
     ProviderRefusesUs,
+    // The receivers of events.
+    ReceiversHang,
+    ReceiversFail,
+    ReceiversCutTheAnswer,
+    ReceiversAreSlow,
 }
 
 impl Kind {
@@ -152,6 +157,9 @@ impl Kind {
             ProviderRefused | ProviderStalled => (network(dice, &WORKERS), dice.millis(200, 2500)),
             ProviderDelayed => (network(dice, &WORKERS), dice.millis(500, 2500)),
             ProviderUnanswered => (Target::Service(dice.one_of(&WORKERS)), dice.millis(500, 1500)),
+            ReceiversHang | ReceiversFail | ReceiversCutTheAnswer | ReceiversAreSlow => {
+                (Target::Receivers, dice.millis(200, 2000))
+            }
             _ => (Target::Provider, dice.millis(100, 900)),
         }
     }
@@ -166,6 +174,8 @@ pub enum Target {
     All,
     Postgres,
     Provider,
+    /// Those that faults may strike.
+    Receivers,
 }
 
 /// One fault.
@@ -187,7 +197,7 @@ impl fmt::Display for Fault {
         match self.target {
             Target::Service(number) => write!(f, ", service {number}")?,
             Target::All => write!(f, ", all services")?,
-            Target::Postgres | Target::Provider => {}
+            Target::Postgres | Target::Provider | Target::Receivers => {}
         }
         if !self.lasts.is_zero() {
             write!(f, ", {} ms", self.lasts.as_millis())?;

@@ -7,6 +7,7 @@ use cloudauth_sandbox::Behaviour;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection};
 
+use super::receivers::Manner;
 use super::schedule::{Fault, Kind, Target};
 use super::service::Service;
 use super::world::World;
@@ -40,6 +41,7 @@ pub async fn strike(world: &World, fault: &Fault) {
         }
         Kind::ConnectionsExhausted => exhaust(world, fault.lasts).await,
         _ if fault.target == Target::Provider => misbehave(world, fault).await,
+        _ if fault.target == Target::Receivers => trouble(world, fault).await,
         _ => disturb(world, fault).await,
     }
 }
@@ -111,6 +113,29 @@ async fn freeze(world: &World, service: &Service, time: Duration) {
     process.signal(Signal::STOP);
     tokio::time::sleep(time).await;
     process.signal(Signal::CONT);
+}
+
+/// Receivers do not answer as they should, for a while.
+async fn trouble(world: &World, fault: &Fault) {
+    let _turn = world.manners.lock().await;
+    let manner = match fault.kind {
+        Kind::ReceiversHang => Manner::Hangs,
+        Kind::ReceiversFail => Manner::Fails,
+        Kind::ReceiversCutTheAnswer => Manner::CutsTheAnswer,
+        Kind::ReceiversAreSlow => Manner::IsSlow(fault.delay),
+        _ => panic!("{fault} strikes no receiver"),
+    };
+    let troubled = || world.receivers.iter().filter(|receiver| receiver.is_troubled);
+    let struck = || troubled().map(|receiver| receiver.struck()).sum::<usize>();
+    let before = struck();
+    troubled().for_each(|receiver| receiver.behave(manner));
+    // While the database is away nothing is delivered, and nothing would be struck.
+    let began = Instant::now();
+    while struck() == before && began.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(fault.lasts).await;
+    troubled().for_each(|receiver| receiver.behave(Manner::Answers));
 }
 
 /// As an orchestrator ends a process.

@@ -18,6 +18,7 @@ use verdict::domain::clock::Clock;
 use verdict::http::auth::Scope;
 use verdict::store::{Settings, Store};
 
+use super::receivers::{self, Receiver};
 use super::service::{Service, never_in_logs};
 use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
 
@@ -202,6 +203,9 @@ pub struct World {
     pub provider: Sandbox,
     /// Held by the fault that decides how the provider behaves.
     pub behaviour: tokio::sync::Mutex<()>,
+    pub receivers: Vec<Arc<Receiver>>,
+    /// Held by the fault that decides how the receivers behave.
+    pub manners: tokio::sync::Mutex<()>,
     pub api_key: String,
     pub troubles: Arc<Troubles>,
     pub moments: Moments,
@@ -245,6 +249,8 @@ impl World {
             services,
             provider: sandbox,
             behaviour: tokio::sync::Mutex::default(),
+            receivers: receivers::start().await,
+            manners: tokio::sync::Mutex::default(),
             api_key,
             troubles,
             moments: Moments::default(),
@@ -370,6 +376,9 @@ impl World {
     /// Ends every lasting fault of the network and the provider.
     pub fn heal(&self) {
         self.provider.fail_all(None);
+        for receiver in &self.receivers {
+            receiver.behave(receivers::Manner::Answers);
+        }
         for service in &self.services {
             for proxy in [&service.database, &service.provider] {
                 proxy.refuse(false);
@@ -441,6 +450,8 @@ connect_timeout_ms = 1000
 timeout_ms = 4000
 [images]
 mode = "off"
+[webhooks]
+allow_private = ["127.0.0.1"]
 [[vault.keys]]
 id = "test"
 secret = "{}"
