@@ -33,7 +33,7 @@ ln -s "$target" "$room/copy/target"
 # --- The blocks ---
 
 # In this order: a page uses the variables of those before it.
-pages='README.md docs/integrate.md docs/policies.md docs/personal-data.md docs/operate.md docs/sandbox.md'
+pages='README.md docs/integrate.md docs/events.md docs/policies.md docs/personal-data.md docs/operate.md docs/sandbox.md'
 
 # One file for each block, named by its page's number and the line it begins in.
 # shellcheck disable=SC2086 # one name for each page

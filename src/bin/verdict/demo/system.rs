@@ -230,6 +230,8 @@ queries_per_second = 50
 [[vault.keys]]
 id = "demo"
 secret = "{vault_secret}"
+[webhooks]
+allow_private = ["127.0.0.1", "localhost"]
 [images]
 store = "file://{images}"
 [worker]
