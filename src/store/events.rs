@@ -163,10 +163,10 @@ impl Events<'_> {
             .await
     }
 
-    /// Drops the weeks that ended so many days ago and have no event after this number; answers the
-    /// oldest number that is left.
-    pub async fn drop_weeks(self, days: i32, up_to: i64) -> Result<i64> {
-        self.0.run(|| drop_weeks(days, up_to).fetch_one(&self.0.pool)).await
+    /// Drops the weeks that ended so many days ago; answers the oldest number that is left. What an
+    /// endpoint has not had stays, unless the endpoint is disabled.
+    pub async fn drop_weeks(self, days: i32) -> Result<i64> {
+        self.0.run(|| drop_weeks(days).fetch_one(&self.0.pool)).await
     }
 }
 
@@ -329,5 +329,11 @@ statements! {
          )
          select $1 as epoch, after from begun";
 
-    scalar drop_weeks(days: i32, up_to: i64) -> i64 = "select verdict_drop_events($1, $2)";
+    scalar drop_weeks(days: i32) -> i64 =
+        "select verdict_drop_events($1, least(
+             (select coalesce(min(cursor), 9223372036854775807) from webhook_endpoints
+              where status <> 'disabled'),
+             (select coalesce(min(p.number) - 1, 9223372036854775807)
+              from webhook_pending p join webhook_endpoints e on e.id = p.endpoint_id
+              where p.state <> 'dead' and p.number > 0 and e.status <> 'disabled')))";
 }

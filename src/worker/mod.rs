@@ -14,6 +14,7 @@ mod claim_tasks;
 mod claim_verifications;
 mod context;
 mod deliveries;
+mod event_retention;
 mod expiring_leases;
 mod fairness;
 mod fetch;

@@ -49,6 +49,8 @@ struct Upkeep<'a> {
     persons: Persons,
     /// When scores were compared last.
     drift: Option<Instant>,
+    /// When old events were dropped last.
+    events: Option<Instant>,
 }
 
 impl Periodic for Upkeep<'_> {
@@ -61,6 +63,7 @@ impl Periodic for Upkeep<'_> {
             ("erasures", worker.finish_erasures().await),
             ("coarsening", worker.coarsen_earlier_erasures().await),
             ("retention", worker.retain(self.leases).await),
+            ("events", worker.drop_old_events(&mut self.events).await),
             ("deliveries", worker.delete_old_attempts().await),
             ("persons", worker.count_persons(&mut self.persons).await),
             ("drift", worker.measure_drift(&mut self.drift).await),
@@ -78,7 +81,8 @@ impl Worker {
     /// Runs until dropped. Several workers may do it at once: each step is done once, or twice with
     /// the same result.
     pub(super) async fn keep_up(&self, leases: &Leases) {
-        let upkeep = Upkeep { worker: self, leases, persons: Persons::default(), drift: None };
+        let upkeep =
+            Upkeep { worker: self, leases, persons: Persons::default(), drift: None, events: None };
         periodic::repeat(&self.ids, upkeep).await;
     }
 
