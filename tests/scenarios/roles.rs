@@ -10,7 +10,7 @@ use verdict::app::Role;
 use verdict::http::auth::Scope;
 
 use crate::attacks::grants::not_needed;
-use crate::harness::{Database, Options, Recorder, Setting, callback, make_key_of, now};
+use crate::harness::{Database, Options, Receiver, Recorder, Setting, callback, make_key_of, now};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
 
@@ -21,6 +21,30 @@ pub async fn user(owner: &Database, roles: &str) -> Database {
         lay_out(owner, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
     }
     member(owner, roles).await
+}
+
+/// Adds an endpoint, and waits until its events were delivered and that is on record.
+async fn has_events_delivered(setting: &Setting, api: std::net::SocketAddr, owner: &Database) {
+    let receiver = Receiver::start().await;
+    let body = serde_json::json!({ "url": receiver.url(), "start": "beginning" });
+    let added = setting
+        .client
+        .post(format!("http://{api}/v1/webhook-endpoints"))
+        .bearer_auth(&setting.api_key)
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(added.status(), 201);
+    receiver.received(1).await;
+    let pool = owner.pool().await;
+    crate::harness::eventually("the deliveries are recorded", || async {
+        let recorded = "select exists (select from webhook_attempts where status = 204)";
+        let recorded: bool = sqlx::query_scalar(recorded).fetch_one(&pool).await.unwrap();
+        recorded.then_some(())
+    })
+    .await;
 }
 
 /// Runs the script of the version whose source is there.
@@ -46,7 +70,7 @@ async fn api_and_worker_need_only_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
     let more = "[retention]\nperson_days = 900\nimages_days = 900\ncallbacks_days = 900
-        [reviews]\nfour_eyes = \"approvals\""
+        [reviews]\nfour_eyes = \"approvals\"\n[webhooks]\nallow_private = [\"127.0.0.1\"]"
         .to_owned();
     let options = Options { images, more, fixed_clock: false, ..Options::default() };
     let mut setting = Setting::new(options).await;
@@ -75,10 +99,9 @@ async fn api_and_worker_need_only_their_own_roles() {
     let id = found.json["items"][0]["id"].as_str().unwrap();
     assert_eq!(found.json["items"][0]["state"], "decided");
     let path = format!("/v1/verifications/{id}");
-    for more in ["", "/results", "/decisions", "/timeline"] {
-        assert_eq!(setting.get(api.http, &format!("{path}{more}")).await.status, 200, "{more}");
-    }
-    for path in ["/v1/events?wait=1", "/v1/events/summary?from=1&to=9&biz_types=test"] {
+    let parts = ["", "/results", "/decisions", "/timeline"].map(|more| format!("{path}{more}"));
+    let events = ["/v1/events?wait=1", "/v1/events/summary?from=1&to=9&biz_types=test"];
+    for path in parts.iter().map(String::as_str).chain(events) {
         assert_eq!(setting.get(api.http, path).await.status, 200, "{path}");
     }
     lists_reviews_and_starts(&setting, api.http, &path).await;
@@ -99,6 +122,7 @@ async fn api_and_worker_need_only_their_own_roles() {
     assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
 
     changes_policies_and_looks_back(&setting, api.http).await;
+    has_events_delivered(&setting, api.http, &owner).await;
 
     let id: verdict::domain::ids::VerificationId = id.parse().unwrap();
     crate::harness::eventually("the erasure is complete", || async {
