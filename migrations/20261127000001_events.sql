@@ -246,24 +246,37 @@ begin
             language plpgsql security definer set search_path = pg_catalog, %1$I, pg_temp as $body$
         declare
             log event_log%%rowtype;
+            lower bigint;
         begin
             -- Whoever writes now is waited for: then everything written is visible, and numbered
             -- or not.
             lock table decisions, event_notes in share row exclusive mode;
             select * into log from event_log for update;
-            -- Of a database that was restored from a dump, the ids of transactions say nothing.
-            perform verdict_append_events(array(
-                select id from (
-                    select position, id from decisions d
-                    where xid is not null and position > log.floor
-                        and not exists (select from events e
-                            where e.verification_id = d.verification_id
-                                and e.decision_id = d.id and e.id is null)
-                    union all
-                    select position, id from event_notes n
-                    where position > log.floor
-                        and not exists (select from events e where e.id = n.id)) unnumbered
-                order by position));
+            if pg_snapshot_xmax(log.seen) <= pg_snapshot_xmax(pg_current_snapshot()) then
+                while verdict_number_events(10000) > 0 loop
+                end loop;
+            else
+                -- Restored from a dump: the ids of transactions say nothing here, so what has no
+                -- event is looked for, from the oldest event that is kept.
+                lower := greatest(log.floor, (
+                    select min(coalesce(d.position, n.position)) - 1
+                    from events e
+                        left join decisions d on e.id is null and d.id = e.decision_id
+                        left join event_notes n on n.id = e.id
+                    where log.oldest > 1 and e.number < log.oldest + 10000));
+                perform verdict_append_events(array(
+                    select id from (
+                        select position, id from decisions d
+                        where xid is not null and position > lower
+                            and not exists (select from events e
+                                where e.verification_id = d.verification_id
+                                    and e.decision_id = d.id and e.id is null)
+                        union all
+                        select position, id from event_notes n
+                        where position > lower
+                            and not exists (select from events e where e.id = n.id)) unnumbered
+                    order by position));
+            end if;
             update event_log set seen = pg_current_snapshot(), target = null, done = 0,
                 floor = (select last_value from decisions_position_seq)
             returning number into log.number;

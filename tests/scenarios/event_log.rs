@@ -226,3 +226,31 @@ async fn after_a_restore_from_a_dump_each_decision_is_still_told_once() {
     assert_eq!(places, [(2, 2), (3, 3), (4, 1)], "the epoch begins with 1");
     assert_eq!(decided[2].epoch, epoch);
 }
+
+#[tokio::test]
+async fn a_new_epoch_numbers_no_event_of_a_dropped_week_again() {
+    for elsewhere in [false, true] {
+        let app = TestApp::start().await;
+        app.verified("pass-97-dropped").await;
+        events(&app, &[EventKind::Decided], 1).await;
+        app.database.shift_clock(14 * 86_400).await;
+        app.verified("pass-97-kept").await;
+        events(&app, &[EventKind::Decided], 2).await;
+        assert_eq!(app.store.events().drop_weeks(0).await.unwrap(), 3);
+        if elsewhere {
+            let other_server = "update event_log set seen = '90000000000:90000000000:'";
+            sqlx::query(other_server).execute(&app.database.pool().await).await.unwrap();
+        }
+        let doing = verdict::store::audit::AuditContext {
+            actor: "cli:test".to_owned(),
+            purpose: Some("restored".to_owned()),
+            at: app.clock.now(),
+        };
+        let epoch = uuid::Uuid::from_u128(7);
+        let begun = app.store.events().begin_epoch(epoch, &doing).await.unwrap();
+        assert_eq!(begun.after, 3, "nothing was numbered again");
+        app.verified("pass-97-after").await;
+        let decided = events(&app, &[EventKind::Decided], 2).await;
+        assert_eq!(numbers(&decided), [3, 4]);
+    }
+}
