@@ -1,17 +1,17 @@
--- The event log: every decision and every other change that callers are told of, numbered without
+-- The event log: every decision and every other change that callers learn of, numbered without
 -- gaps, in the order of each verification's history.
 --
--- A decision is its own event: it gets the id of its transaction and nothing else is written with
--- it. Other events are noted by triggers, so binaries that do not know of them are told of as well.
--- One function numbers what has been committed: it compares its snapshot with the one that it saw
--- before. So a transaction that commits late is neither skipped, nor does it hold others up.
+-- A decision is its own event: it stores the id of its transaction, and nothing else is written
+-- with it. Triggers note the other events, so the log also has the changes of binaries that do not
+-- know of events. One function numbers committed events. It compares its snapshot with the previous
+-- one. So a transaction that commits late is neither skipped, nor does it delay others.
 
 lock table verifications, decisions, policy_activations in share row exclusive mode;
 
 alter table decisions add column xid xid8;
--- In two steps: earlier decisions have none, and the table is not written anew.
+-- In two steps, so that earlier decisions have none and the table is not rewritten.
 alter table decisions alter column xid set default pg_current_xact_id();
-comment on column decisions.xid is 'The transaction that wrote it: whether its event can be numbered; null: from before there were events';
+comment on column decisions.xid is 'The transaction that wrote it, which shows whether its event can be numbered; null: from before there were events';
 
 create table event_notes (
     position        bigint      primary key default nextval('decisions_position_seq'),
@@ -27,14 +27,14 @@ create unique index event_notes_id on event_notes (id);
 create index event_notes_xid on event_notes (xid);
 create index event_notes_of on event_notes (verification_id, position) where verification_id is not null;
 comment on table event_notes is 'Events that are not decisions, written by triggers in the transaction of the change; append-only';
-comment on column event_notes.position is 'Order of writing, of the sequence that decisions use: within one verification the history''s true order';
-comment on column event_notes.xid is 'The transaction that wrote it: whether it can be numbered';
-comment on column event_notes.id is 'Names the event for callers';
+comment on column event_notes.position is 'Order of writing, from the sequence that decisions use: within one verification the true order of its history';
+comment on column event_notes.xid is 'The transaction that wrote it, which shows whether it can be numbered';
+comment on column event_notes.id is 'The id of the event for callers';
 comment on column event_notes.kind is 'verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled';
-comment on column event_notes.verification_id is 'Of verification.*: which';
-comment on column event_notes.decision_id is 'Of verification.*: its current decision then';
+comment on column event_notes.verification_id is 'For verification.*: the verification';
+comment on column event_notes.decision_id is 'For verification.*: the decision that was current then';
 comment on column event_notes.at is 'When it happened';
-comment on column event_notes.details is 'Of other events: what their body says';
+comment on column event_notes.details is 'For other events: the data of the body';
 create trigger event_notes_append_only before update on event_notes
     for each row execute function verdict_append_only();
 
@@ -53,25 +53,25 @@ create table events (
 ) partition by range (logged_on);
 create index events_of on events (verification_id) where verification_id is not null;
 create index events_by_id on events (id) where id is not null;
-comment on table events is 'The event log: one row per event, by week; append-only. What a body says beside this is read from verifications and decisions, which do not change';
-comment on column events.logged_on is 'The day of numbering, never earlier than that of the event before';
+comment on table events is 'The event log: one row per event, by week; append-only. The rest of a body is read from verifications and decisions, which do not change';
+comment on column events.logged_on is 'The day of numbering, never earlier than the day of the previous event';
 comment on column events.number is 'From 1, without gaps, over all epochs';
 comment on column events.kind is 'verification.decided, or as in event_notes';
-comment on column events.verification_id is 'Of verification.*: which';
+comment on column events.verification_id is 'For verification.*: the verification';
 comment on column events.verification_sequence is 'From 1, without gaps, within the verification';
-comment on column events.decision_id is 'The decision that it tells of, or that was the current one';
-comment on column events.with_reference is 'The verification had its reference when the event was numbered: so a reference that comes later does not change the body';
+comment on column events.decision_id is 'The decision that the event reports, or that was current';
+comment on column events.with_reference is 'The verification had its reference when the event was numbered. A reference that is added later does not change the body';
 comment on column events.at is 'When it happened';
-comment on column events.id is 'Names the event for callers; null: the decision''s id does';
-comment on column events.details is 'Of other events than verification.*: what their body says';
+comment on column events.id is 'The id of the event for callers; null: it is the id of the decision';
+comment on column events.details is 'For events other than verification.*: the data of the body';
 
 create table event_weeks (
     starts       date   primary key,
     first_number bigint not null unique
 );
-comment on table event_weeks is 'Which numbers stand in which partition of the event log';
+comment on table event_weeks is 'The numbers that each partition of the event log has';
 comment on column event_weeks.starts is 'The first day of the partition, a Monday';
-comment on column event_weeks.first_number is 'Its first event';
+comment on column event_weeks.first_number is 'The number of its first event';
 
 create table event_log (
     whole     boolean     primary key default true check (whole),
@@ -83,15 +83,15 @@ create table event_log (
     done      bigint      not null default 0,
     floor     bigint      not null default 0
 ) with (fillfactor = 10);
-comment on table event_log is 'How far the event log has come: one row, locked by whoever numbers';
-comment on column event_log.whole is 'There is one row';
-comment on column event_log.number is 'The newest event';
-comment on column event_log.oldest is 'The oldest event that is kept';
+comment on table event_log is 'The state of the event log: one row, locked by the process that numbers events';
+comment on column event_log.whole is 'Always true, so that there is one row';
+comment on column event_log.number is 'The number of the newest event';
+comment on column event_log.oldest is 'The number of the oldest event that is kept';
 comment on column event_log.logged_on is 'The day of the newest event';
 comment on column event_log.seen is 'Everything visible in this snapshot is numbered';
-comment on column event_log.target is 'While a backlog is numbered in several batches: the snapshot that they go up to';
-comment on column event_log.floor is 'Everything up to this position was numbered when the present epoch began: a restored database has ids of transactions of another server';
-comment on column event_log.done is 'And the position up to which they have come';
+comment on column event_log.target is 'While a backlog is numbered in several batches: the snapshot up to which they number';
+comment on column event_log.floor is 'Everything up to this position was numbered when the current epoch began. A restored database has transaction ids of another server';
+comment on column event_log.done is 'While a backlog is numbered in several batches: the position that they have reached';
 insert into event_log default values;
 
 create table event_epochs (
@@ -99,14 +99,15 @@ create table event_epochs (
     after    bigint      not null unique,
     began_at timestamptz not null
 );
-comment on table event_epochs is 'Callers see numbers that begin with 1 in each epoch: a database that was restored lacks events that they had, and gives its numbers once more';
-comment on column event_epochs.epoch is 'Names the epoch';
-comment on column event_epochs.after is 'Its events are those after this number';
+comment on table event_epochs is 'Callers see numbers that start at 1 in each epoch. A restored database lacks events that callers have had, and would give their numbers to other events';
+comment on column event_epochs.epoch is 'The id of the epoch';
+comment on column event_epochs.after is 'Events after this number belong to it';
 comment on column event_epochs.began_at is 'When it began';
 insert into event_epochs values (gen_random_uuid(), 0, now());
 
--- With their owner's rights, so that no role can write an event that did not happen. No name may be
--- looked up where somebody else can put an object: pg_temp comes last.
+-- These functions run with their owner's rights, so that no role can write an event that did not
+-- happen. Names must not resolve in a schema where other roles can create objects: pg_temp comes
+-- last.
 do $migration$
 begin
     execute format($create$
@@ -137,7 +138,7 @@ begin
             if to_regclass(week) is not null then
                 return starts;
             end if;
-            -- Made beside the log and then attached: that waits for no reader.
+            -- Creating the table first and then attaching it waits for no reader.
             execute format('create table %1$I.%%I (like events including all)', week);
             execute format('comment on table %%I is %%L', week, 'One week of the event log');
             execute format('alter table events attach partition %%I for values from (%%L) to (%%L)',
@@ -210,7 +211,8 @@ begin
             then
                 return 0;
             end if;
-            -- One at a time. Each statement from here on sees what was committed before it began.
+            -- One process at a time. Each statement from here on sees what was committed before it
+            -- began.
             select * into log from event_log for update skip locked;
             if not found then
                 return 0;
@@ -248,7 +250,7 @@ begin
             log event_log%%rowtype;
             lower bigint;
         begin
-            -- Whoever writes now is waited for: then everything written is visible, and numbered
+            -- The lock waits for open writes. After it everything written is visible, and numbered
             -- or not.
             lock table decisions, event_notes in share row exclusive mode;
             select * into log from event_log for update;
@@ -256,8 +258,8 @@ begin
                 while verdict_number_events(10000) > 0 loop
                 end loop;
             else
-                -- Restored from a dump: the ids of transactions say nothing here, so what has no
-                -- event is looked for, from the oldest event that is kept.
+                -- Restored from a dump: the ids of transactions mean nothing here. So search for
+                -- rows without an event, starting from the oldest event that is kept.
                 lower := greatest(log.floor, (
                     select min(coalesce(d.position, n.position)) - 1
                     from events e
@@ -290,7 +292,7 @@ begin
             log event_log%%rowtype;
             week record;
         begin
-            -- A long reader must not have everybody wait behind this.
+            -- Give up early: while this waits for a long reader, all others would wait behind it.
             set local lock_timeout = '1s';
             select * into log from event_log for update;
             for week in
@@ -312,11 +314,11 @@ begin
 end $migration$;
 comment on function verdict_note_verification() is 'Notes that a verification failed, expired or was erased, for the event log';
 comment on function verdict_note_activation() is 'Notes that a policy was activated, for the event log';
-comment on function verdict_event_week(date) is 'Makes the partition of the event log for the week of this day';
-comment on function verdict_append_events(uuid[]) is 'Gives the next numbers to these decisions and notes, in this order; answers the newest number';
-comment on function verdict_begin_epoch(uuid, timestamptz) is 'Numbers what is not numbered, and begins another epoch; answers the number after which it begins';
-comment on function verdict_number_events(integer) is 'Numbers at most so many committed events; answers how many, 0 also while somebody else does it';
-comment on function verdict_drop_events(integer, bigint) is 'Drops the weeks of the event log that ended so many days ago and have no event after this number; answers the oldest event that is left';
+comment on function verdict_event_week(date) is 'Creates the partition of the event log for the week of this day';
+comment on function verdict_append_events(uuid[]) is 'Gives the next numbers to these decisions and notes, in this order; returns the newest number';
+comment on function verdict_begin_epoch(uuid, timestamptz) is 'Numbers events without a number, and begins a new epoch; returns the number after which it begins';
+comment on function verdict_number_events(integer) is 'Numbers at most this many committed events; returns how many, also 0 while another process numbers';
+comment on function verdict_drop_events(integer, bigint) is 'Drops the weeks of the event log that ended at least this many days ago and have no event after this number; returns the oldest number that is left';
 
 revoke all on function verdict_note_verification(), verdict_note_activation(),
     verdict_event_week(date), verdict_append_events(uuid[]), verdict_number_events(integer),

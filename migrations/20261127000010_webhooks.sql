@@ -42,36 +42,36 @@ create table webhook_endpoints (
 create index webhook_endpoints_keys on webhook_endpoints (key_id);
 comment on table webhook_endpoints is 'Where events are delivered to: each is a cursor over the event log';
 comment on column webhook_endpoints.id is 'UUIDv7';
-comment on column webhook_endpoints.url is 'Where to; it may hold a token of the receiver, so neither logs nor the audit name more than its origin';
+comment on column webhook_endpoints.url is 'The target; it may hold a token of the receiver, so neither logs nor the audit name more than its origin';
 comment on column webhook_endpoints.description is 'As its owner wrote it';
-comment on column webhook_endpoints.types is 'Kinds of events it is sent; null: every kind';
-comment on column webhook_endpoints.biz_types is 'Scenes it is sent events of; null: every scene, and events without one';
+comment on column webhook_endpoints.types is 'Kinds of events that it gets; null: every kind';
+comment on column webhook_endpoints.biz_types is 'Scenes whose events it gets; null: every scene, and events without one';
 comment on column webhook_endpoints.ordering is 'per-verification: a failed event holds back later ones of its verification; strict: all later ones';
 comment on column webhook_endpoints.signing is 'v1: HMAC-SHA256; v1a: ed25519';
 comment on column webhook_endpoints.max_in_flight is 'Most requests at the same time';
 comment on column webhook_endpoints.requests_per_second is 'Most requests begun per second; null: no limit';
 comment on column webhook_endpoints.status is 'active; failing: it fails as a whole, only its oldest event is tried; paused: by its owner; disabled: after days of failure, or for a 410';
-comment on column webhook_endpoints.revision is 'Goes up with each change by its owner: who delivers reads the row again';
-comment on column webhook_endpoints.cursor is 'Each number of the log up to this one is delivered, passed over by a filter, or a row of webhook_pending';
+comment on column webhook_endpoints.revision is 'Incremented by each change of its owner, so that the worker that delivers reads the row again';
+comment on column webhook_endpoints.cursor is 'Each number of the log up to this one is delivered, skipped by a filter, or a row of webhook_pending';
 comment on column webhook_endpoints.key_id is 'The key of the ring that wraps the data key; a rotation changes it';
 comment on column webhook_endpoints.wrapped is 'The endpoint''s data key, wrapped';
-comment on column webhook_endpoints.secret is 'What signs, sealed with the data key: 32 bytes, of the HMAC key or the ed25519 seed';
-comment on column webhook_endpoints.public_key is 'Of v1a: what verifies its signatures';
-comment on column webhook_endpoints.previous_secret is 'The one before the last rotation, sealed likewise; it signs as well until previous_until';
-comment on column webhook_endpoints.previous_public_key is 'Of v1a: what verifies the signatures of previous_secret';
+comment on column webhook_endpoints.secret is 'The secret that signs, sealed with the data key: 32 bytes, of the HMAC key or the ed25519 seed';
+comment on column webhook_endpoints.public_key is 'For v1a: the key that verifies its signatures';
+comment on column webhook_endpoints.previous_secret is 'The secret before the last rotation, sealed likewise; it signs as well until previous_until';
+comment on column webhook_endpoints.previous_public_key is 'For v1a: the key that verifies the signatures of previous_secret';
 comment on column webhook_endpoints.previous_until is 'When previous_secret stops signing, by verdict_now()';
 comment on column webhook_endpoints.failing_since is 'When it began to fail as a whole; null: it does not';
 comment on column webhook_endpoints.last_status is 'HTTP status of the newest attempt; null: none yet, or no answer came';
-comment on column webhook_endpoints.failures is 'Attempts that failed in a row';
+comment on column webhook_endpoints.failures is 'Consecutive failed attempts';
 comment on column webhook_endpoints.next_try_at is 'When a failing endpoint is tried next; null: at once';
-comment on column webhook_endpoints.warned is 'How many endpoint.failing events were written since it began to fail';
+comment on column webhook_endpoints.warned is 'Number of endpoint.failing events since it began to fail';
 comment on column webhook_endpoints.disabled_because is 'gone: it answered 410; failing: it failed for too long';
-comment on column webhook_endpoints.due_at is 'When it needs a worker, by verdict_now(), whatever the cursor says; null: when the log has grown';
+comment on column webhook_endpoints.due_at is 'When it needs a worker, by verdict_now(), whatever its cursor is; null: when the log has grown';
 comment on column webhook_endpoints.lease_token is 'Fencing token of the worker that delivers; null: none does';
 comment on column webhook_endpoints.lease_until is 'When the lease ends, by verdict_now()';
 comment on column webhook_endpoints.created_at is 'When it was added';
 comment on column webhook_endpoints.created_by is 'Who added it, as in the audit';
-comment on column webhook_endpoints.updated_at is 'When its owner changed it, or its status changed';
+comment on column webhook_endpoints.updated_at is 'When its owner last changed it, or its status last changed';
 
 create table webhook_pending (
     endpoint_id     uuid        not null references webhook_endpoints (id) on delete cascade,
@@ -89,15 +89,15 @@ create table webhook_pending (
     check ((next_at is not null) = (state = 'retry'))
 );
 create index webhook_pending_open on webhook_pending (endpoint_id, next_at) where state <> 'dead';
-comment on table webhook_pending is 'Exceptions to the cursor of an endpoint: events that are still to be delivered, again or at all';
-comment on column webhook_pending.endpoint_id is 'To which endpoint';
-comment on column webhook_pending.redelivery is 'Somebody asked for it; false: it is at or before the cursor and not yet delivered';
+comment on table webhook_pending is 'Exceptions to the cursor of an endpoint: events that are still to be delivered, or to be redelivered';
+comment on column webhook_pending.endpoint_id is 'The endpoint that it is for';
+comment on column webhook_pending.redelivery is 'It was requested; false: it is at or before the cursor and not yet delivered';
 comment on column webhook_pending.number is 'Number of the event in the log; 0: a test, which is not in the log';
 comment on column webhook_pending.verification_id is 'Verification of the event, if it has one';
-comment on column webhook_pending.test_id is 'The id of a test, as an event has one';
+comment on column webhook_pending.test_id is 'The id of a test, like the id of an event';
 comment on column webhook_pending.state is 'retry: tried at next_at; held: behind an earlier event of its verification; dead: the schedule has ended, only a redelivery sends it';
 comment on column webhook_pending.attempts is 'Attempts so far';
-comment on column webhook_pending.first_at is 'When the first attempt was, or when it was asked for';
+comment on column webhook_pending.first_at is 'When the first attempt was, or when it was requested';
 comment on column webhook_pending.next_at is 'When it is tried next, by verdict_now()';
 
 create table webhook_attempts (
@@ -115,8 +115,8 @@ create table webhook_attempts (
 );
 create index webhook_attempts_of on webhook_attempts (endpoint_id, id);
 comment on table webhook_attempts is 'One row for each request to an endpoint, kept for [webhooks] keep_deliveries_days; those of a removed endpoint stay as long, unreadable without its data key';
-comment on column webhook_attempts.id is 'In order of the attempts'' ends';
-comment on column webhook_attempts.endpoint_id is 'To which endpoint';
+comment on column webhook_attempts.id is 'In the order in which the attempts ended';
+comment on column webhook_attempts.endpoint_id is 'The endpoint that it is for';
 comment on column webhook_attempts.number is 'Number of the event in the log; null: a test';
 comment on column webhook_attempts.event_id is 'webhook-id: evt_ and 32 hex digits';
 comment on column webhook_attempts.at is 'When it began';
@@ -127,7 +127,7 @@ comment on column webhook_attempts.latency_ms is 'From the beginning to the end 
 comment on column webhook_attempts.answer is 'The first KiB of the answer''s body, sealed with the endpoint''s data key; null: there was none';
 comment on column webhook_attempts.next_at is 'When the event is tried next; null: it is not, or the endpoint as a whole decides';
 
--- Trouble of an endpoint becomes an event, which other endpoints get.
+-- A failing or disabled endpoint causes an event, which the other endpoints get.
 create function verdict_note_endpoint() returns trigger
     language plpgsql security definer as $$
 declare
@@ -152,7 +152,7 @@ comment on function verdict_note_endpoint() is 'Writes endpoint.failing when war
 create trigger webhook_endpoints_noted after update of status, warned on webhook_endpoints
     for each row execute function verdict_note_endpoint();
 
--- A process of the API wraps only here, and does not say every few seconds with which key it wraps.
+-- An API process wraps only here. It does not report every few seconds which key it wraps with.
 create function verdict_endpoint_key_in_use() returns trigger
     language plpgsql security definer as $$
 begin

@@ -100,7 +100,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A service on a database of its own, and what adds endpoints to it.
+/// A service on its own database, and a client that adds endpoints to it.
 struct System {
     database: Database,
     service: Service,
@@ -474,7 +474,7 @@ impl Side {
         Ok(Self { database, receiver, configuration, has_log })
     }
 
-    /// By a process of its own, so that each round is a sample of its own.
+    /// Runs in a separate process, so that each round is an independent sample.
     async fn measure(
         &self,
         environment: &Environment,

@@ -16,7 +16,7 @@ use verdict::domain::clock::Clock;
 
 use crate::load::Latencies;
 
-/// What it does with a delivery.
+/// How the receiver treats a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// Acknowledges it.
@@ -155,7 +155,7 @@ impl Shared {
         }
         drop(received);
         self.grown.notify_waiters();
-        // Whoever has just counted and is about to wait is woken too.
+        // This also wakes a task that has just counted and is about to wait.
         self.grown.notify_one();
         Ok(())
     }
@@ -170,7 +170,7 @@ fn content_length(head: &[u8]) -> anyhow::Result<usize> {
     Ok(length.context("no length")?.parse()?)
 }
 
-/// What follows the first occurrence of `name`, up to a comma or a quotation mark.
+/// The text after the first occurrence of `name`, up to a comma or a quotation mark.
 fn member<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = body.split_once(name)?;
     rest.split([',', '"']).next()

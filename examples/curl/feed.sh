@@ -16,7 +16,7 @@ while :; do
     # Held until there is something, 30 seconds at most.
     if ! curl -s -m 40 --fail-with-body -o "$page" -H "authorization: Bearer $key" \
         "$url/v1/events?after=$after&limit=100&wait=${VERDICT_WAIT:-30}"; then
-        # What is kept begins later: read verifications anew, then go on from there.
+        # The log begins later now: read verifications again, then continue from there.
         if oldest=$(jq -re 'select(.code == "events-expired").oldest' "$page" 2>/dev/null); then
             echo "events before $oldest are no longer kept" >&2
             exit 1

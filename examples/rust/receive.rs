@@ -100,7 +100,7 @@ impl EventLog {
         Ok(format!("{}{remarkable}", members.map(shown).join(" ")))
     }
 
-    /// What is remarkable about a new event: others are missing before it, or it comes late.
+    /// Reports whether earlier events are missing before a new event, or whether it comes late.
     fn remember(&mut self, epoch: &str, event: &Value) -> String {
         self.seen.insert(event["id"].as_str().unwrap_or_default().to_owned());
         let data = &event["data"];
@@ -116,7 +116,7 @@ impl EventLog {
         if number > last + 1 {
             format!(" missing {}..{}", last + 1, number - 1)
         } else if number <= last {
-            // What it reports is outdated: a newer event of this verification is known.
+            // The event is outdated: a newer event of this verification is known.
             " late".to_owned()
         } else {
             String::new()

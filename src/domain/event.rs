@@ -1,4 +1,4 @@
-//! Events, as callers get them. The body of an event is the same bytes whenever it is rendered.
+//! Events, as callers receive them. Rendering the body of an event always gives the same bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::decision::DecidedBy;
 use super::ids::{DecisionId, VerificationId};
 use policy::decision::Outcome;
 
-/// The largest body, in bytes: Standard Webhooks advises against more.
+/// The maximum size of a body, in bytes: Standard Webhooks advises against larger ones.
 pub const MAX_BODY_BYTES: usize = 20_000;
 
 #[derive(
@@ -66,7 +66,7 @@ impl EventKind {
         text.parse().ok()
     }
 
-    /// The state of a verification that the event tells of.
+    /// The state of the verification that the event reports.
     const fn state(self) -> Option<&'static str> {
         match self {
             Self::Decided => Some("decided"),
@@ -78,7 +78,7 @@ impl EventKind {
     }
 }
 
-/// Names an event: `evt_` and 32 hex digits. The same in the feed and in every delivery.
+/// The id of an event: `evt_` and 32 hex digits. It is the same in the feed and in every delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId(pub Uuid);
 
@@ -105,11 +105,11 @@ impl FromStr for EventId {
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its place in the log, over all epochs.
+    /// The position in the log, over all epochs.
     pub number: i64,
     /// The epoch in which it was logged.
     pub epoch: Uuid,
-    /// Its place in the epoch: what callers see.
+    /// The position in the epoch. Callers see this number.
     pub sequence: i64,
     pub id: EventId,
     pub kind: EventKind,
@@ -122,7 +122,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum About {
     Verification(Box<OfVerification>),
-    /// A policy was activated; `None`: the scene has no own policy any more.
+    /// A policy was activated. `None`: the scene no longer has its own policy.
     Policy {
         policy: Option<String>,
         biz_type: Option<String>,
@@ -139,16 +139,16 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OfVerification {
     pub id: VerificationId,
-    /// The event's place among those of this verification, from 1.
+    /// The position among the events of this verification, from 1.
     pub sequence: i32,
     pub biz_type: BizType,
     pub biz_id: BizId,
-    /// The caller's reference, if there was one by then; `None` once the person is erased.
+    /// The caller's reference, if there already was one; `None` once the person is erased.
     pub reference: Option<String>,
     pub decision: Option<OfDecision>,
 }
 
-/// The decision that was the current one.
+/// The decision that was current when the event happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OfDecision {
     pub id: DecisionId,
@@ -177,8 +177,8 @@ impl Event {
         }
     }
 
-    /// The body as callers get it: always the same bytes, except that `reference` becomes `null`
-    /// once the person is erased. So no member may be added, moved or spelled otherwise.
+    /// The body as callers receive it. Its bytes never change, except that `reference` becomes
+    /// `null` once the person is erased. So never add, move or rename a member.
     pub fn body(&self) -> String {
         let data = match &self.about {
             About::Verification(of) => Data::Verification(of.data(self.kind)),
@@ -195,7 +195,7 @@ impl Event {
     }
 }
 
-/// The body of an `endpoint.test`, which is in no log.
+/// The body of an `endpoint.test`, which is not in the event log.
 pub fn test_body(id: EventId, at: OffsetDateTime, endpoint: Uuid) -> String {
     render(None, &id, "endpoint.test", at, &Data::Test { endpoint_id: endpoint })
 }
@@ -208,7 +208,7 @@ fn render(
     data: &Data<'_>,
 ) -> String {
     let body = Body { id: id.to_string(), kind, timestamp: timestamp(at), sequence, data };
-    // Strings, numbers and lists of them: nothing that could not be written.
+    // This cannot fail: the body has only strings, numbers and lists of them.
     serde_json::to_string(&body).unwrap_or_default()
 }
 
@@ -267,11 +267,11 @@ impl OfVerification {
     }
 }
 
-/// RFC 3339 in UTC, always with six digits of the second: what Postgres keeps.
+/// RFC 3339 in UTC, always with six fractional digits: the precision of Postgres.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
-/// A time as bodies spell it.
+/// Formats a time as bodies do.
 pub fn timestamp(at: OffsetDateTime) -> String {
     at.to_offset(time::UtcOffset::UTC).format(TIMESTAMP).unwrap_or_default()
 }
@@ -315,7 +315,7 @@ mod tests {
         }
     }
 
-    /// Bodies that receivers have verified by their signatures and kept: these bytes never change.
+    /// Receivers have verified and stored bodies like these, so the bytes must never change.
     #[test]
     fn bodies_are_these_bytes_for_ever() {
         assert_eq!(

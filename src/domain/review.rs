@@ -11,7 +11,7 @@ pub const MAX_REASON_CHARS: usize = 64;
 /// Longest note, in characters.
 pub const MAX_NOTE_CHARS: usize = 2_000;
 
-/// Which reviews need a second person's agreement before they count.
+/// The reviews that need a second person's agreement before they count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FourEyes {
     #[default]

@@ -17,10 +17,10 @@ pub const MAX_IN_FLIGHT: std::ops::RangeInclusive<i64> = 1..=100;
 pub const REQUESTS_PER_SECOND: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
 /// How long a previous secret can be kept, in seconds.
 pub const KEEP_SECONDS: std::ops::RangeInclusive<i64> = 0..=2_592_000;
-/// How long it is kept where nothing else is asked for: a day.
+/// How long it is kept by default: a day.
 pub const DEFAULT_KEEP_SECONDS: i64 = 86_400;
 
-/// What a failed event holds back.
+/// The events that wait for a failed event.
 #[derive(
     Clone,
     Copy,
@@ -36,7 +36,7 @@ pub const DEFAULT_KEEP_SECONDS: i64 = 86_400;
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum DeliveryOrder {
-    /// Later events of its own verification.
+    /// Later events of the same verification.
     #[default]
     PerVerification,
     /// All later events.

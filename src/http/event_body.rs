@@ -1,4 +1,4 @@
-//! The bodies of events, for the description of the API. They are rendered in `domain/event.rs`.
+//! The bodies of events, for the description of the API. `domain/event.rs` renders them.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -9,7 +9,7 @@ use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, VerificationId};
 use policy::decision::Outcome;
 
-/// What an event tells of.
+/// The type of an event.
 #[derive(Serialize, ToSchema)]
 #[expect(dead_code, reason = "describes what is rendered elsewhere")]
 pub(super) enum EventType {
@@ -73,7 +73,7 @@ pub(super) struct VerificationEventData {
     /// From 1, without gaps, within the verification.
     #[schema(minimum = 1)]
     verification_sequence: i32,
-    /// What was asked for: always `verify-result` in this version.
+    /// The requested product: always `verify-result` in this version.
     product: String,
     biz_type: String,
     biz_id: String,

@@ -1,4 +1,4 @@
-//! Places in the event log and its filters, as query parameters.
+//! Positions in the event log, and its filters, as query parameters.
 
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
@@ -15,12 +15,12 @@ pub(super) struct Kinds(Vec<EventKind>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SceneNames(Vec<BizType>);
 
-/// The largest whole number that every reader of JSON takes exactly.
+/// The largest whole number that every JSON parser reads exactly.
 const MAX_SEQUENCE: i64 = (1 << 53) - 1;
-/// Most scenes in one filter.
+/// Maximum number of scenes in one filter.
 const MAX_SCENES: usize = 64;
 
-/// A sequence, or 0 for the place before the first event.
+/// A sequence, or 0 for the position before the first event.
 pub(super) fn place(text: &str) -> Result<i64, &'static str> {
     whole(text, 0).ok_or("must be a sequence: a whole number from 0")
 }
@@ -72,8 +72,8 @@ impl PartialSchema for SceneNames {
 
 impl ToSchema for SceneNames {}
 
-/// What the caller asks for, within the scenes of its key. An event without a scene shows only
-/// where no scenes are named.
+/// The filter that the caller requests, limited to the scenes of its key. An event without a scene
+/// passes only if the filter names no scenes.
 pub(super) fn filter(caller: &Caller, kinds: Option<Kinds>, scenes: Option<SceneNames>) -> Filter {
     let scenes = match scenes {
         None => caller.scenes.limit(),

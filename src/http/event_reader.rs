@@ -1,4 +1,4 @@
-//! Reads the event log for one caller: its filters, its place in the log, and the wait for more.
+//! Reads the event log for one caller: its filters, its position in the log, and the wait for more.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use super::problem::Problem;
 use crate::domain::event::{Event, EventKind};
 use crate::store::events::{Epoch, Filter, Page};
 
-/// Most events that one read examines, so that a filter which lets nothing through stays cheap.
+/// Maximum number of events that one read examines, so that a filter that nothing passes stays
+/// cheap.
 const MAX_EXAMINED: i64 = 2_000;
 
 /// One event, as it is sent.
@@ -18,11 +19,11 @@ const MAX_EXAMINED: i64 = 2_000;
 pub(super) struct Item {
     pub(super) sequence: i64,
     pub(super) kind: EventKind,
-    /// The very bytes that are delivered to endpoints.
+    /// The same bytes that are delivered to endpoints.
     pub(super) body: String,
 }
 
-/// A place in the log. Numbers count on over all epochs; callers see sequences.
+/// A position in the log. Numbers continue over all epochs; callers see sequences.
 pub(super) struct EventReader {
     api: Api,
     filter: Filter,
@@ -34,7 +35,7 @@ pub(super) struct EventReader {
 }
 
 impl EventReader {
-    /// After this sequence of the present epoch.
+    /// Starts after this sequence of the current epoch.
     pub(super) async fn open(api: &Api, filter: Filter, after: i64) -> Result<Self, Problem> {
         let epoch = api.store.events().epoch().await?;
         let number = epoch.after.saturating_add(after);
@@ -55,19 +56,20 @@ impl EventReader {
         (self.head - self.epoch.after).max(0)
     }
 
-    /// Everything that there is has been examined.
+    /// All events of the log have been examined.
     pub(super) fn is_at_end(&self) -> bool {
         self.number >= self.head
     }
 
-    /// The next events that pass the filters; none where the next thousands do not, or there are none.
+    /// The next events that pass the filters. Empty if none of the next `MAX_EXAMINED` events pass,
+    /// or if there are no more events.
     pub(super) async fn read(&mut self, limit: i64) -> Result<Vec<Item>, Problem> {
         let events = self.api.store.events();
         let page = events.after(self.number, MAX_EXAMINED, limit, &self.filter).await?;
         let mut oldest = page.oldest;
         let goes_on = page.events.first().is_some_and(|first| first.number == self.number + 1);
         if !goes_on && page.examined > self.number {
-            // Retention may have taken events away between the two statements of the page.
+            // Retention may have deleted events between the two statements of the page.
             (_, oldest) = events.ends().await?;
         }
         if self.number < oldest - 1 {
@@ -107,7 +109,7 @@ impl EventReader {
         Page { events, examined, head: tail.examined, oldest: tail.oldest }
     }
 
-    /// Goes on to the end of this page. An epoch that begins meanwhile is read from its beginning.
+    /// Moves to the end of this page. If a new epoch has begun meanwhile, moves to its beginning.
     async fn take(&mut self, page: Page) -> Result<Vec<Item>, Problem> {
         let Page { events, examined, head, .. } = page;
         if events.iter().any(|event| event.epoch != self.epoch.epoch) {
@@ -124,7 +126,7 @@ impl EventReader {
     }
 }
 
-/// As the store filters.
+/// Filters as the store does.
 fn passes(filter: &Filter, event: &Event) -> bool {
     let kind = filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind));
     let scene = filter.scenes.as_ref().is_none_or(|scenes| {

@@ -1,5 +1,5 @@
-//! Follows the event log for everybody in this process who waits for events: one query per change
-//! serves them all.
+//! Follows the event log for all requests in this process that wait for events. One query per
+//! change serves them all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::store::{self, Store};
 
 /// How often the log is polled when no signal arrives.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two queries.
+/// Minimum time between two queries.
 const MIN_INTERVAL: Duration = Duration::from_millis(2);
-/// Most events of one query. Whoever is further behind reads the log itself.
+/// Maximum number of events per query. A follower that is further behind reads the log itself.
 const MAX_TAIL: i64 = 1000;
 
 /// Clones share the followers.
@@ -79,7 +79,8 @@ impl EventWatch {
                     }
                 }
             } else {
-                // What was logged meanwhile is nobody's business: the next follower reads it itself.
+                // Nobody needs the events that are logged meanwhile: the next follower reads them
+                // itself.
                 position = None;
             }
             tokio::select! {
@@ -103,7 +104,7 @@ impl EventWatch {
     }
 }
 
-/// What was logged after this number; at first only where the log ends.
+/// The events logged after this number. Without a number, only the end of the log.
 async fn next_tail(store: &Store, position: Option<i64>) -> store::Result<Tail> {
     let Some(after) = position else {
         let (head, oldest) = store.events().ends().await?;
@@ -121,7 +122,7 @@ impl Follower {
         if let Some(tail) = tail.ok().map(|tail| Arc::clone(&tail)) {
             return tail;
         }
-        // The process ends, and its requests with it.
+        // The process is stopping, and its requests end with it.
         std::future::pending().await
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct EventsView {
     /// Each exactly as it is delivered to endpoints, byte for byte.
     #[schema(value_type = Vec<EventBody>)]
     items: Vec<Box<RawValue>>,
-    /// The last sequence examined, filters included: go on with it. Whoever does misses nothing.
+    /// The last sequence examined, filters included. Use it as the next `after` to miss nothing.
     next_after: i64,
     /// The newest sequence.
     head: i64,
@@ -101,7 +101,7 @@ pub async fn handler(
     let mut follower = permit.is_some().then(|| api.event_watch.follow());
     let mut reader = EventReader::open(&api, filter, after).await?;
     let mut items = reader.read(limit).await?;
-    // Events that are there are answered even when there are too many long polls.
+    // Events that already exist are returned even when there are too many long polls.
     if let (true, Some(follower)) = (items.is_empty() && reader.is_at_end(), &mut follower) {
         let _permit = permit.transpose()?;
         let waiting = reader.wait(follower, limit);
@@ -119,7 +119,7 @@ fn limit(text: &str) -> Result<i64, &'static str> {
     limit.ok_or("must be a whole number from 1 to 1000")
 }
 
-/// Browsers send it when they take a stream up again, with the parameters of the first request.
+/// Browsers send it when they resume a stream, with the parameters of the first request.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let read = place(value.to_str().unwrap_or_default());

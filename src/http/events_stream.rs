@@ -17,15 +17,15 @@ use super::held::hold;
 use super::long_polls::Permit;
 use super::problem::Problem;
 
-/// How often a comment is sent where nothing happens, so that proxies keep the connection.
+/// How often a comment is sent while there are no events, so that proxies keep the connection.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// Events read at once: what a slow reader holds in memory.
+/// Events read at once. A slow reader holds this many in memory.
 const PAGE: i64 = 100;
 /// A wait ends after this long, and the next one begins.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 static EPOCH: HeaderName = HeaderName::from_static("verdict-epoch");
 
-/// A stream that goes on until its client leaves, its key ends, or the process stops.
+/// A stream that runs until its client disconnects, its key ends, or the process stops.
 struct EventStream {
     api: Api,
     headers: HeaderMap,
@@ -35,7 +35,7 @@ struct EventStream {
     _permit: Permit,
 }
 
-/// Reads the first events before it answers, so that a place which is not kept any more is refused.
+/// Reads the first events before it answers, so that a position that is no longer kept is refused.
 pub(super) async fn open(
     api: &Api,
     headers: HeaderMap,
@@ -58,7 +58,7 @@ pub(super) async fn open(
 }
 
 impl EventStream {
-    /// `None`: the stream ends. Its client takes it up again with the last sequence that it got.
+    /// `None`: the stream ends. The client resumes it with the last sequence that it received.
     async fn next(&mut self) -> Option<Item> {
         loop {
             if self.api.stop.is_cancelled() {

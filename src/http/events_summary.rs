@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::query_parameters::Parameters;
 use crate::store::events::Filter;
 
-/// Most sequences of one summary.
+/// Maximum number of sequences in one summary.
 const MAX_RANGE: i64 = 1_000_000;
 /// Ids read at once.
 const PAGE: i64 = 10_000;

@@ -34,7 +34,7 @@ query_parameters! {
         /// In this state.
         #[param(inline)]
         state: Standing = |text| Standing::parse(text).ok_or(MUST_BE_STATE),
-        /// Whose current decision is this.
+        /// Only verifications whose current decision has this outcome.
         #[param(inline)]
         outcome: Outcome =
             |text| Outcome::parse(text).ok_or("must be approve, retry, review or reject"),

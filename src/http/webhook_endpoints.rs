@@ -287,7 +287,7 @@ pub async fn add(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)).into_response())
 }
 
-/// Where nothing else is asked for.
+/// The default of `max_in_flight`.
 pub const DEFAULT_MAX_IN_FLIGHT: i32 = 10;
 
 refusals!(ListRefusals = [] + API_KEY);
@@ -379,7 +379,7 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// The caller and the record of a change. A purpose is optional.
+/// The caller and the audit context of a change. A purpose is optional.
 pub(super) async fn who(api: &Api, headers: &HeaderMap) -> Result<(Caller, AuditContext), Problem> {
     let caller = api.keys.require(headers, Scope::WebhooksWrite).await?;
     let context = optional_purpose(api, &caller, headers)?;
@@ -404,7 +404,7 @@ impl Api {
         }
     }
 
-    /// So that one answer names a wrong URL beside other wrong members.
+    /// Checks the URL early, so that one answer lists it together with other invalid members.
     fn check_url(&self, members: &Map<String, Value>) -> Option<FieldError> {
         let refused = self.webhooks.targets.admit(members.get("url")?.as_str()?).err();
         refused.map(|detail| FieldError { pointer: "/url", detail })

@@ -1,5 +1,5 @@
-//! `/v1/webhook-endpoints/{id}/…`: pausing, testing, rotating the secret, redelivering, and what was
-//! delivered.
+//! `/v1/webhook-endpoints/{id}/…`: pausing, testing, rotating the secret, redelivering, and listing
+//! deliveries.
 
 use axum::Json;
 use axum::body::Body;

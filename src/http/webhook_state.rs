@@ -21,10 +21,10 @@ impl Webhooks {
     }
 }
 
-/// Strangers cost the database one query in this time, however many they are.
+/// How long keys are cached. Anonymous callers cause at most one query in this time.
 const CACHED_FOR: Duration = Duration::from_secs(1);
 
-/// The keys as they were read a moment ago.
+/// The cached public keys.
 #[derive(Debug, Default)]
 pub(super) struct PublicKeys {
     cached: Mutex<Option<Cached>>,
@@ -35,12 +35,12 @@ pub(super) struct PublicKeys {
 #[derive(Clone, Debug)]
 struct Cached {
     read_at: Instant,
-    /// An error is kept as long: a database in trouble must not be asked once per stranger.
+    /// An error is cached as long, so that anonymous callers do not burden a failing database.
     keys: Result<Vec<PublicKey>, Problem>,
 }
 
 impl PublicKeys {
-    /// A key was added, rotated or removed by this process.
+    /// Clears the cache after this process added, rotated or removed a key.
     pub(super) fn forget(&self) {
         *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -12,9 +12,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::guard::{Refusal, vet};
 
-/// Looks names up: a function, so that tests can have names of their own.
+/// Looks up names. It is a function, so that tests can define their own names.
 pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
-/// What a lookup answers.
+/// The result of a lookup.
 pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Whether this name may lead to this address, though it is not a public one.

@@ -1,8 +1,8 @@
 //! The event log: numbering what was committed, reading it in order, epochs.
 //!
-//! Who writes events: nobody. A decision is one, and triggers note the others. The function
-//! `verdict_number_events` (`migrations/20261127000001_events.sql`) gives the numbers, one process
-//! at a time, in one statement: a process that is frozen or killed meanwhile holds nothing up.
+//! No code writes events. A decision is its own event, and triggers note the others. The function
+//! `verdict_number_events` (`migrations/20261127000001_events.sql`) numbers them. One process at a
+//! time runs it, in one statement. So a process that is frozen or killed meanwhile delays nothing.
 
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -19,12 +19,12 @@ use crate::domain::callback::{BizId, BizType};
 use crate::domain::event::{About, Event, EventId, EventKind, OfDecision, OfVerification};
 use crate::domain::ids::VerificationId;
 
-/// Which events are wanted.
+/// Selects events by kind and by scene.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// `None`: of every kind.
+    /// `None`: every kind.
     pub kinds: Option<Vec<EventKind>>,
-    /// `None`: of every scene, and those that belong to none.
+    /// `None`: every scene, and events without a scene.
     pub scenes: Option<Vec<String>>,
 }
 
@@ -37,17 +37,17 @@ impl Filter {
 /// A part of the log.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Those that the filter lets through, in order.
+    /// The events that pass the filter, in order.
     pub events: Vec<Event>,
     /// The number up to which the log was examined.
     pub examined: i64,
     /// The newest number.
     pub head: i64,
-    /// The oldest number that is kept; one more than `head` where there is none.
+    /// The oldest number that is kept; `head + 1` if no event is kept.
     pub oldest: i64,
 }
 
-/// What callers count from.
+/// An epoch. Callers see sequences that start again at 1 in each epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 pub struct Epoch {
     pub epoch: Uuid,
@@ -67,14 +67,14 @@ impl Store {
 }
 
 impl Events<'_> {
-    /// Numbers at most so many committed events; answers how many. If it is `most`, there are more.
-    /// 0 also while another process does it.
+    /// Numbers at most `most` committed events and returns how many. If it returns `most`, there
+    /// are more. It also returns 0 while another process numbers events.
     pub async fn number_step(self, most: i32) -> Result<i32> {
-        // Never repeats a number: the whole step happens or does not.
+        // A retry never repeats a number: the step commits as a whole or not at all.
         self.0.run(|| number(most).fetch_one(&self.0.pool)).await
     }
 
-    /// At most `limit` events after this number, of at most `examined` that are looked at.
+    /// Returns at most `limit` events after this number, and examines at most `examined` events.
     pub async fn after(
         self,
         number: i64,
@@ -127,19 +127,20 @@ impl Events<'_> {
         row.as_ref().map(event).transpose()
     }
 
-    /// Those of these numbers that are kept, in order.
+    /// The events with these numbers that are still kept, in order.
     pub async fn by_numbers(self, numbers: &[i64]) -> Result<Vec<Event>> {
         let rows = self.0.run(|| find_numbers(numbers).fetch_all(&self.0.pool)).await?;
         rows.iter().map(event).collect()
     }
 
-    /// All events of one verification that are kept, in order.
+    /// All events of one verification that are still kept, in order.
     pub async fn of_verification(self, id: VerificationId) -> Result<Vec<Event>> {
         let rows = self.0.run(|| find_of(id.0).fetch_all(&self.0.pool)).await?;
         rows.iter().map(event).collect()
     }
 
-    /// Numbers of the first and last event that happened from `since` until before `until`.
+    /// Numbers of the first and the last event that happened at or after `since` and before
+    /// `until`.
     pub async fn numbers_between(
         self,
         since: OffsetDateTime,
@@ -150,12 +151,12 @@ impl Events<'_> {
         Ok(first.zip(last))
     }
 
-    /// The present epoch.
+    /// The current epoch.
     pub async fn epoch(self) -> Result<Epoch> {
         self.0.run(|| find_epoch().fetch_one(&self.0.pool)).await
     }
 
-    /// Begins another epoch after the newest event.
+    /// Begins a new epoch after the newest event.
     pub async fn begin_epoch(self, epoch: Uuid, doing: &AuditContext) -> Result<Epoch> {
         let (at, actor) = (doing.at, &doing.actor);
         self.0
@@ -163,14 +164,14 @@ impl Events<'_> {
             .await
     }
 
-    /// Drops the weeks that ended so many days ago; answers the oldest number that is left. What an
-    /// endpoint has not had stays, unless the endpoint is disabled.
+    /// Drops the weeks that ended at least `days` days ago, and returns the oldest number that is
+    /// left. Keeps events that are still to be delivered to an endpoint, unless it is disabled.
     pub async fn drop_weeks(self, days: i32) -> Result<i64> {
         self.0.run(|| drop_weeks(days).fetch_one(&self.0.pool)).await
     }
 }
 
-/// What the trigger of `policy_activations` notes.
+/// The `details` that the trigger of `policy_activations` writes.
 #[derive(serde::Deserialize)]
 struct PolicyDetails {
     policy: Option<String>,
@@ -178,7 +179,7 @@ struct PolicyDetails {
     actor: String,
 }
 
-/// What the trigger of `webhook_endpoints` notes.
+/// The `details` that the trigger of `webhook_endpoints` writes.
 #[derive(serde::Deserialize)]
 struct EndpointDetails {
     endpoint_id: Uuid,
@@ -235,7 +236,7 @@ fn of_verification(row: &PgRow) -> Result<OfVerification> {
     })
 }
 
-/// Events `e` with what their bodies say.
+/// Selects events `e` with the data of their bodies.
 macro_rules! events {
     ($of:literal) => {
         concat!(
@@ -260,8 +261,8 @@ statements! {
 
     row find_ends() -> (i64, i64) = "select number, oldest from event_log";
 
-    /// Numbers have no gaps, so those that are examined are known before they are read. The week
-    /// spares the partitions before it.
+    /// Numbers have no gaps, so the range to examine is known before the query. The condition on
+    /// `logged_on` skips the partitions of earlier weeks.
     read(event) find_after(
         after: i64,
         last: i64,

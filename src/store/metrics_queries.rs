@@ -47,7 +47,7 @@ pub struct TaskBacklog {
     pub nearest_deadline: Option<f64>,
 }
 
-/// What is to be delivered to webhook endpoints.
+/// The backlog of deliveries to webhook endpoints.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct DeliveryBacklog {
     pub active: i64,
@@ -130,7 +130,7 @@ impl MetricsQueries<'_> {
         self.count(task_backlog()).await
     }
 
-    /// What is to be delivered to webhook endpoints.
+    /// The backlog of deliveries to webhook endpoints.
     pub async fn delivery_backlog(self) -> Result<DeliveryBacklog> {
         self.count(delivery_backlog()).await
     }

@@ -183,7 +183,7 @@ impl Verifications<'_> {
         })
     }
 
-    /// Which of these are settled: one query for all long polls, however many there are.
+    /// Returns the settled ones of these verifications, with one query for all long polls.
     pub async fn settled_among(self, ids: &[VerificationId]) -> Result<Vec<VerificationId>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows: Vec<Uuid> = self.0.run(|| find_settled(&ids).fetch_all(&self.0.pool)).await?;

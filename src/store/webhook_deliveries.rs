@@ -1,8 +1,8 @@
-//! Delivering to webhook endpoints: an endpoint is leased and fenced like other work. Its holder
-//! writes how far it has come with one statement: cursor, exceptions to it and attempts, or nothing.
+//! Delivering to webhook endpoints. An endpoint is leased and fenced like other work. Its holder
+//! stores its progress with one statement: cursor, exceptions to it and attempts, or nothing.
 //!
-//! A worker that claims an endpoint clears `due_at`. Whoever needs a worker meanwhile sets it again,
-//! so the holder sees that there is news, and giving the endpoint back does not lose it.
+//! A worker that claims an endpoint clears `due_at`. A process that needs a worker meanwhile sets
+//! it again. So the holder sees that there is news, and releasing the endpoint does not lose it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::domain::ids::{EndpointId, LeaseToken};
 /// The leases on endpoints.
 pub const LEASED: Leased = Leased { kind: "endpoint", renew, release: release_unfinished };
 
-/// Rows of the log that are loaded at most: more than a holder ever leaves behind.
+/// Maximum number of rows of the log that are loaded: more than a holder ever leaves behind.
 const MOST_OF_LOG: i64 = 20_000;
 /// Redeliveries that are loaded at once.
 pub const MOST_REDELIVERIES: usize = 1_000;
@@ -50,7 +50,7 @@ pub struct ClaimedEndpoint {
     pub secret: Vec<u8>,
     /// Signs as well.
     pub previous_secret: Option<Vec<u8>>,
-    /// In seconds, for how long it has been failing.
+    /// In seconds: how long it has been failing.
     pub failing_for: Option<f64>,
     pub failures: i32,
     /// In seconds.
@@ -68,7 +68,7 @@ impl ClaimedEndpoint {
 #[derive(Debug, Default)]
 pub struct DeliveryClaim {
     pub endpoints: Vec<ClaimedEndpoint>,
-    /// When the next one falls due that is not due yet.
+    /// When the next endpoint that is not due yet becomes due.
     pub next_due: Option<Duration>,
 }
 
@@ -125,20 +125,21 @@ pub struct NewAttempt {
     pub next_in: Option<f64>,
 }
 
-/// How far a holder has come.
+/// The progress of a holder.
 #[derive(Clone, Debug)]
 pub struct DeliveryProgress {
     pub cursor: i64,
-    /// The endpoint as it was loaded: if its owner has changed it since, its status is left alone.
+    /// The revision that was loaded. If the owner has changed the endpoint since, its status is
+    /// kept.
     pub revision: i32,
-    /// In seconds, for how long it has been failing as a whole.
+    /// In seconds: how long it has been failing as a whole.
     pub failing_for: Option<f64>,
     pub failures: i32,
     pub warned: i16,
     /// In seconds.
     pub next_try_in: Option<f64>,
     pub disabled: Option<&'static str>,
-    /// For the events that tell of a change.
+    /// The time of events that report a change.
     pub at: OffsetDateTime,
     pub put: Vec<PutPending>,
     pub gone: Vec<GonePending>,
@@ -150,7 +151,7 @@ pub struct DeliveryProgress {
 pub struct Standing {
     pub status: String,
     pub revision: i32,
-    /// Somebody needs a worker for it, who reads it again.
+    /// The endpoint needs a worker that reads it again.
     pub has_news: bool,
 }
 
@@ -166,8 +167,7 @@ impl Store {
 }
 
 impl WebhookDeliveries<'_> {
-    /// Claims endpoints that have something to be sent: those that wait for longest first. `token`
-    /// must be fresh.
+    /// Claims endpoints that have deliveries due, the longest waiting first. `token` must be fresh.
     pub async fn claim(
         self,
         most: usize,
@@ -188,8 +188,8 @@ impl WebhookDeliveries<'_> {
         Ok(DeliveryClaim { endpoints, next_due })
     }
 
-    /// What is open beside the cursor: of the log, tests and redeliveries, each by number, and the
-    /// oldest dead letter.
+    /// The open rows beside the cursor: events of the log, tests and redeliveries, each by number,
+    /// and the oldest dead letter.
     pub async fn pending(self, id: EndpointId) -> Result<Vec<PendingRow>> {
         let redeliveries = i64::try_from(MOST_REDELIVERIES).unwrap_or(i64::MAX);
         self.0.run(|| find_pending(id.0, MOST_OF_LOG, redeliveries).fetch_all(&self.0.pool)).await
@@ -224,20 +224,20 @@ impl WebhookDeliveries<'_> {
             .await
     }
 
-    /// How a held endpoint stands; `None`: the lease was lost.
+    /// The status of a leased endpoint; `None`: the lease was lost.
     pub async fn standing(self, lease: LeaseKey) -> Result<Option<Standing>> {
         self.0.run(|| find_standing(lease.id, lease.token.0).fetch_optional(&self.0.pool)).await
     }
 
-    /// Gives an endpoint back. It falls due after `due_in`, or earlier if somebody has asked for it;
+    /// Releases an endpoint. It is due after `due_in`, or earlier if that was requested meanwhile;
     /// `None`: when the log has grown.
     pub async fn release(self, lease: LeaseKey, due_in: Option<Duration>) -> Result<bool> {
         let due_in = due_in.map(|time| time.as_secs_f64());
         self.0.write_fenced(|| release(lease.id, lease.token.0, due_in)).await
     }
 
-    /// Deletes attempts that began before this time, the oldest first; answers how many. Those that
-    /// are kept are at the end of the index.
+    /// Deletes attempts that began before this time, the oldest first, and returns how many. Those
+    /// that are kept are at the end of the index.
     pub async fn delete_attempts(self, before: OffsetDateTime, most: i64) -> Result<u64> {
         self.0
             .run(|| async {
@@ -301,7 +301,7 @@ statements! {
     scalar renew(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Uuid =
         lease::renew!("webhook_endpoints", "id");
 
-    // Its claim took `due_at` away.
+    // Its claim cleared `due_at`.
     execute release_unfinished(ids: &[Uuid], tokens: &[Uuid]) =
         "update webhook_endpoints e
          set lease_token = null, lease_until = null, due_at = verdict_now()

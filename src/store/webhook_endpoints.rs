@@ -113,7 +113,7 @@ pub struct EndpointKey {
 pub struct LogRange {
     /// The newest event.
     pub number: i64,
-    /// The oldest event that is kept; one more than `number` where there is none.
+    /// The oldest event that is kept; `number + 1` if none is kept.
     pub oldest: i64,
     /// Events of the present epoch are those after this number.
     pub after: i64,
@@ -239,8 +239,8 @@ impl WebhookEndpoints<'_> {
             .await
     }
 
-    /// Removes an endpoint and its data key, on record; `false`: there is none. What its answers
-    /// were cannot be read any more.
+    /// Removes an endpoint and its data key, on record; `false`: there is none. Its recorded
+    /// answers can no longer be read.
     pub async fn remove(self, id: EndpointId, doing: &AuditContext) -> Result<bool> {
         self.0
             .once(async {
@@ -275,7 +275,8 @@ impl WebhookEndpoints<'_> {
             .await
     }
 
-    /// Has deliveries go on where they were, at once, on record; `false`: there is no such endpoint.
+    /// Resumes deliveries at once from the same event, on record; `false`: there is no such
+    /// endpoint.
     pub async fn resume(self, id: EndpointId, doing: &AuditContext) -> Result<bool> {
         self.0
             .once(async {
@@ -293,8 +294,8 @@ impl WebhookEndpoints<'_> {
             .await
     }
 
-    /// Puts a new secret in the place of the present one, which signs as well for a while, on
-    /// record; when it stops. `None`: there is no such endpoint.
+    /// Replaces the current secret, on record. The old one signs as well for a while; returns until
+    /// when. `None`: there is no such endpoint.
     pub async fn rotate(
         self,
         id: EndpointId,
@@ -372,7 +373,7 @@ impl WebhookEndpoints<'_> {
 /// The outcome of a rotation.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct Rotated {
-    /// When the previous secret stops signing; `None`: it has.
+    /// When the previous secret stops signing; `None`: it already has.
     pub previous_until: Option<OffsetDateTime>,
 }
 
@@ -408,7 +409,7 @@ fn origin(url: &str) -> String {
     url::Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 
-/// Locks an endpoint; its status.
+/// Locks an endpoint and returns its status.
 pub(super) async fn lock_endpoint(
     transaction: &mut Transaction,
     id: EndpointId,
@@ -416,13 +417,13 @@ pub(super) async fn lock_endpoint(
     lock(id.0).fetch_optional(transaction).await
 }
 
-/// Has a worker look at an endpoint now.
+/// Makes an endpoint due now, so that a worker claims it.
 pub(super) async fn make_endpoint_due(transaction: &mut Transaction, id: EndpointId) -> Done<()> {
     make_due(id.0).execute(transaction).await?;
     Ok(())
 }
 
-/// Puts what is done to an endpoint on record.
+/// Writes an operation on an endpoint to the audit.
 pub(super) async fn record(
     transaction: &mut Transaction,
     action: &str,

@@ -11,10 +11,10 @@ use super::transaction::{Done, Transaction};
 use super::webhook_endpoints::{lock_endpoint, make_endpoint_due, record};
 use crate::domain::ids::EndpointId;
 
-/// Events that one request has delivered again.
+/// Maximum number of events that one request redelivers.
 pub const MOST_REDELIVERED: i64 = 100_000;
 
-/// Which events are redelivered.
+/// The events to redeliver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Redelivery {
     /// The event of this number.
@@ -50,8 +50,8 @@ impl Store {
 }
 
 impl WebhookRedeliveries<'_> {
-    /// Has one test delivered, whatever the status, on record; the id of its event. While a test
-    /// waits, no second one is added. `None`: there is no such endpoint.
+    /// Requests one test, whatever the status, on record, and returns the id of its event. While a
+    /// test waits, no second one is added. `None`: there is no such endpoint.
     pub async fn test(
         self,
         id: EndpointId,
@@ -76,7 +76,7 @@ impl WebhookRedeliveries<'_> {
             .await
     }
 
-    /// Has events delivered once more, on record, as far as the endpoint's filters let them pass.
+    /// Requests redelivery of events that pass the endpoint's filters, on record.
     pub async fn redeliver(
         self,
         id: EndpointId,
@@ -115,7 +115,7 @@ impl Redelivery {
     }
 }
 
-/// Adds at most one more than [`MOST_REDELIVERED`]; how many.
+/// Adds at most one more than [`MOST_REDELIVERED`], and returns how many.
 async fn add_redeliveries(
     transaction: &mut Transaction,
     id: EndpointId,
@@ -139,7 +139,7 @@ async fn add_redeliveries(
     Ok(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
 }
 
-/// Redeliveries begin their schedule anew.
+/// Redeliveries start their schedule again.
 macro_rules! again {
     () => {
         " on conflict (endpoint_id, redelivery, number) do update

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::seal::SealError;
 use super::webhook::SECRET_PREFIX;
 
-/// What the text form of a public key starts with.
+/// Prefix of the text form of a public key.
 pub const PUBLIC_PREFIX: &str = "whpk_";
 
 /// 32 random bytes: the key of an HMAC (`v1`), or the seed of an ed25519 key (`v1a`).

@@ -20,9 +20,9 @@ pub enum SealedAt {
     Image(ResultId, ImageKind),
     /// The note of a review.
     ReviewNote(Uuid),
-    /// What signs deliveries to a webhook endpoint, present or previous.
+    /// The secret that signs deliveries to a webhook endpoint, current or previous.
     WebhookSecret(EndpointId),
-    /// The beginning of what a webhook endpoint answered.
+    /// The beginning of an answer of a webhook endpoint.
     WebhookAnswer(EndpointId),
 }
 

@@ -23,15 +23,15 @@ use crate::vault::{
     DataKey, EndpointSecret, OpenError, Refused, SealError, SealedAt, Vault, WrappedKey,
 };
 
-/// Why an operation on an endpoint came to nothing.
+/// Why an operation on an endpoint failed.
 #[derive(Debug, Error)]
 pub enum EndpointError {
     #[error("there is no such endpoint: see `verdict webhooks list`")]
     Unknown,
-    /// A member is wrong in what only the configuration or the log can tell.
+    /// A member is invalid, and only the configuration or the log can show it.
     #[error("{} {}", .0.pointer.trim_start_matches('/'), .0.detail)]
     Invalid(FieldError),
-    /// The caller is limited to scenes, and the endpoint would be sent events of others.
+    /// The caller is limited to scenes, and the endpoint would get events of other scenes.
     #[error("the endpoint must be limited to scenes of the caller")]
     OtherScene,
     #[error("vault.keys is needed to seal and open the secrets of endpoints")]
@@ -76,17 +76,17 @@ pub struct Added {
     pub secret: Option<Zeroizing<String>>,
 }
 
-/// A secret that was put in the place of another.
+/// A secret that replaced another.
 #[derive(Debug)]
 pub struct RotatedSecret {
     /// Shown once. `None`: the receiver needs only the public key.
     pub secret: Option<Zeroizing<String>>,
     pub public_key: Option<[u8; 32]>,
-    /// When the previous secret stops signing; `None`: it has.
+    /// When the previous secret stops signing; `None`: it already has.
     pub previous_until: Option<OffsetDateTime>,
 }
 
-/// Which events to redeliver, as callers name them.
+/// The events to redeliver, as callers name them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Again {
     Event(EventId),
@@ -95,7 +95,7 @@ pub enum Again {
         from: i64,
         to: i64,
     },
-    /// Events that happened since then, and before.
+    /// Events that happened at or after `since` and before `until`.
     Time {
         since: OffsetDateTime,
         until: OffsetDateTime,
@@ -104,7 +104,7 @@ pub enum Again {
     Failed,
 }
 
-/// A request to an endpoint, its answer opened.
+/// A request to an endpoint, with its answer decrypted.
 #[derive(Debug)]
 pub struct Delivery {
     pub attempt: WebhookAttempt,
@@ -160,14 +160,14 @@ impl EndpointOperations<'_> {
         Ok(Added { endpoint, secret: new.shown })
     }
 
-    /// All endpoints, oldest first, as far as the caller's scenes reach.
+    /// All endpoints within the caller's scenes, oldest first.
     pub async fn list(&self, scenes: &Scenes) -> Result<Vec<WebhookEndpoint>, EndpointError> {
         let mut endpoints = self.store.webhook_endpoints().list().await?;
         endpoints.retain(|endpoint| is_seen(scenes, endpoint));
         Ok(endpoints)
     }
 
-    /// One that is beyond the caller's scenes is unknown to it.
+    /// Finds an endpoint. One beyond the caller's scenes counts as unknown.
     pub async fn find(
         &self,
         id: EndpointId,
@@ -177,7 +177,7 @@ impl EndpointOperations<'_> {
         found.filter(|endpoint| is_seen(scenes, endpoint)).ok_or(EndpointError::Unknown)
     }
 
-    /// Changes what the caller says and leaves the rest.
+    /// Changes the given members and keeps the others.
     pub async fn change(
         &self,
         id: EndpointId,
@@ -209,7 +209,7 @@ impl EndpointOperations<'_> {
         known(self.store.webhook_endpoints().remove(id, context).await?)
     }
 
-    /// Stops deliveries; what happens meanwhile is delivered after a resume.
+    /// Stops deliveries. Events that are logged meanwhile are delivered after a resume.
     pub async fn pause(
         &self,
         id: EndpointId,
@@ -221,7 +221,7 @@ impl EndpointOperations<'_> {
         self.find(id, scenes).await
     }
 
-    /// Has deliveries go on at once where they were, after a pause, a failure or a disabling.
+    /// Resumes deliveries at once from the same event, after a pause, a failure or a disabling.
     pub async fn resume(
         &self,
         id: EndpointId,
@@ -233,8 +233,8 @@ impl EndpointOperations<'_> {
         self.find(id, scenes).await
     }
 
-    /// Has one `endpoint.test` delivered, whatever the status; the id of its event. While one waits,
-    /// no second one is added.
+    /// Requests one `endpoint.test`, whatever the status, and returns the id of its event. While
+    /// one waits, no second one is added.
     pub async fn test(
         &self,
         id: EndpointId,
@@ -247,7 +247,7 @@ impl EndpointOperations<'_> {
         waits.map(EventId).ok_or(EndpointError::Unknown)
     }
 
-    /// Makes a new secret. The previous one signs as well for so many seconds.
+    /// Makes a new secret. The previous one signs as well for `keep_seconds`.
     pub async fn rotate_secret(
         &self,
         id: EndpointId,
@@ -274,7 +274,7 @@ impl EndpointOperations<'_> {
         })
     }
 
-    /// Has events delivered once more; how many.
+    /// Requests redelivery of events, and returns how many.
     pub async fn redeliver(
         &self,
         id: EndpointId,
@@ -298,7 +298,7 @@ impl EndpointOperations<'_> {
         }
     }
 
-    /// `None`: there is nothing in that time.
+    /// `None`: no event happened in that time.
     async fn redelivery(&self, again: Again) -> Result<Option<Redelivery>, EndpointError> {
         Ok(match again {
             Again::Failed => Some(Redelivery::Failed),
@@ -319,7 +319,7 @@ impl EndpointOperations<'_> {
         })
     }
 
-    /// Requests to an endpoint, newest first, before this one.
+    /// Requests to an endpoint before the attempt `before`, newest first.
     pub async fn deliveries(
         &self,
         id: EndpointId,
@@ -357,7 +357,7 @@ impl EndpointOperations<'_> {
     }
 }
 
-/// A secret that nobody has yet.
+/// A new secret that was not handed out yet.
 struct NewSecret {
     sealed: Vec<u8>,
     shown: Option<Zeroizing<String>>,
@@ -382,7 +382,7 @@ fn known(done: bool) -> Result<(), EndpointError> {
     done.then_some(()).ok_or(EndpointError::Unknown)
 }
 
-/// The number after which a new endpoint begins.
+/// The cursor of a new endpoint: it gets the events after this number.
 fn cursor(start: Start, log: LogRange) -> Result<i64, EndpointError> {
     match start {
         Start::Now => Ok(log.number),

@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub targets: targets::Targets,
-    /// An endpoint that failed for so long is disabled; `None`: none is.
+    /// An endpoint that failed for this long is disabled; `None`: never.
     pub disable_after: Option<Duration>,
     /// How long attempts are kept; `None`: indefinitely.
     pub keep_deliveries: Option<Duration>,

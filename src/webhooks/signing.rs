@@ -15,13 +15,13 @@ use zeroize::Zeroizing;
 
 use crate::vault::webhook::{Secret, SecretError, sign};
 
-/// What the text form of an ed25519 private key starts with.
+/// Prefix of the text form of an ed25519 private key.
 pub const PRIVATE_KEY_PREFIX: &str = "whsk_";
 pub const ID_HEADER: &str = "webhook-id";
 pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// Bytes of an ed25519 seed. A private key may be written with its public key behind it.
+/// Bytes of an ed25519 seed. In the text form, the public key may follow the private key.
 const SEED_BYTES: usize = 32;
 
 /// Why a text is not a signing key.
@@ -52,7 +52,7 @@ impl SigningKey {
         Self::v1a(&bytes.map_err(|_| KeyError::PrivateKey)?)
     }
 
-    /// An ed25519 key of its seed, which its public key may follow.
+    /// Makes an ed25519 key from its seed, which the public key may follow.
     pub fn v1a(bytes: &[u8]) -> Result<Self, KeyError> {
         let pair = match bytes.split_at_checked(SEED_BYTES) {
             Some((seed, [])) => Ed25519KeyPair::from_seed_unchecked(seed),
@@ -121,10 +121,10 @@ mod tests {
         signature.1
     }
 
-    // The vector that the public libraries test themselves with.
+    // The test vector of the public libraries.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const BY_SECRET: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-    // That of the reference server for `v1a`.
+    // The test vector of the reference server for `v1a`.
     const PRIVATE: &str = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
     const SEED: &str = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=";
     const PUBLIC: &str = "1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";

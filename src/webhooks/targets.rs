@@ -1,4 +1,4 @@
-//! Which URLs an endpoint may have. Pure: what a name resolves to is vetted when it is dialled.
+//! Checks the URLs of endpoints. Pure: the addresses of a name are vetted when it is dialled.
 
 use std::net::IpAddr;
 
@@ -33,7 +33,7 @@ impl Targets {
         private.map(|private| Self { private }).ok_or(MUST_BE_HOST)
     }
 
-    /// The URL as it is stored and called.
+    /// Checks a URL and returns it as it is stored and called.
     pub fn admit(&self, text: &str) -> Result<Url, &'static str> {
         if text.len() > MAX_URL_BYTES {
             return Err("must be at most 2048 bytes");
@@ -97,7 +97,7 @@ impl Pattern {
             (1..=63).contains(&bytes.len())
                 && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
-        // Numbers alone are an address in another spelling.
+        // A name whose last label is a number is an address in another notation.
         let numeric = name
             .rsplit('.')
             .next()
@@ -120,12 +120,12 @@ impl Pattern {
     }
 }
 
-/// A name and the same name with the dot of the root are one.
+/// Removes the dot of the root: a name with it and without it is the same name.
 fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// A literal address, or a name that never leads anywhere else (RFC 6761).
+/// A literal private address, or a name that always resolves to one (RFC 6761).
 fn is_private<S: AsRef<str>>(host: &Host<S>) -> bool {
     match host {
         Host::Ipv4(address) => vet((*address).into()).is_err(),

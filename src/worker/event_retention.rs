@@ -1,5 +1,5 @@
-//! The retention of events: whole weeks of the event log are dropped, never what an endpoint has
-//! not had.
+//! Retention of events: drops whole weeks of the event log, but never an event that is still to be
+//! delivered to an endpoint.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::context::Worker;
 use crate::store;
 
-/// Between two rounds.
+/// Interval between two rounds.
 const EVERY: Duration = Duration::from_hours(1);
 
 impl Worker {
-    /// `last` is when it was done last.
+    /// `last` is the time of the previous round.
     pub(super) async fn drop_old_events(&self, last: &mut Option<Instant>) -> store::Result<()> {
         let Some(keep) = self.settings.keep_events else { return Ok(()) };
         if last.is_some_and(|at| at.elapsed() < EVERY) {

@@ -1,4 +1,4 @@
-//! Numbers the events of what was committed: soon after each change, in whatever process is first.
+//! Numbers committed events soon after each change, in the process that comes first.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use super::context::Worker;
 use crate::periodic::{self, Periodic};
 use crate::store;
 
-/// Events of one statement.
+/// Maximum number of events per statement.
 const BATCH: i32 = 2_000;
-/// Between two steps: what commits meanwhile shares one of them.
+/// Pause between two steps. The next step numbers everything that commits meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
-/// For changes that send no signal (a policy was activated), or of a process that cannot.
+/// Polling finds changes without a signal: the activation of a policy, or a change by a process
+/// that cannot send one.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Numbers events in rounds.
@@ -22,7 +23,7 @@ struct NumberEvents<'a> {
 }
 
 impl Worker {
-    /// Runs until dropped. Any number of workers may do it at once: the database lets one of them.
+    /// Runs until dropped. Any number of workers may run it: the database admits one at a time.
     pub(super) async fn number_events(&self) {
         let settled = self.signals.settled();
         periodic::repeat(&self.ids, NumberEvents { worker: self, settled }).await;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::reckoning::Reckoning;
 use super::world::World;
 
-/// What a receiver does with a delivery.
+/// How a receiver treats a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     Answers,
@@ -53,7 +53,7 @@ struct Memory {
     through: i64,
     /// Of each verification, everything up to this number is acknowledged.
     through_of: BTreeMap<String, i64>,
-    /// What was wrong when it came.
+    /// Violations that were found on arrival, one list for each kind.
     out_of_order: Vec<String>,
     forged: Vec<String>,
     changed: Vec<String>,
@@ -89,7 +89,7 @@ pub async fn start() -> Vec<Arc<Receiver>> {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let receiver = Arc::clone(&receiver);
-                // Whoever sends may go away at any time.
+                // The sender may disconnect at any time.
                 tokio::spawn(async move { receiver.serve(stream).await });
             }
         });
@@ -214,7 +214,7 @@ impl Receiver {
         Delivery { sequence, of }
     }
 
-    /// What comes for the first time comes after everything before it was acknowledged.
+    /// A first delivery must come after everything before it was acknowledged.
     fn judge_order(&self, memory: &mut Memory, sequence: i64, of: Option<&(String, i64)>) {
         if memory.bodies.contains_key(&sequence) {
             return;
@@ -344,7 +344,7 @@ pub async fn reckon(reckoning: &mut Reckoning, world: &World, db: &mut PgConnect
 }
 
 impl Receiver {
-    /// What this one got, to be compared with the other's; `None`: it is the other.
+    /// The bodies that this receiver got, to be compared with the other's; `None`: it is the other.
     fn memory_of_bodies(&self, other: &Self) -> Option<BTreeMap<i64, String>> {
         (!std::ptr::eq(self, other)).then(|| self.memory().bodies.clone())
     }

@@ -1,4 +1,4 @@
-//! Which fault happens when: drawn from a seed, so that a run can be repeated.
+//! The schedule of faults, drawn from a seed, so that a run can be repeated.
 
 use std::fmt;
 use std::time::Duration;

@@ -129,7 +129,7 @@ async fn trouble(world: &World, fault: &Fault) {
     let struck = || troubled().map(|receiver| receiver.struck()).sum::<usize>();
     let before = struck();
     troubled().for_each(|receiver| receiver.behave(manner));
-    // While the database is away nothing is delivered, and nothing would be struck.
+    // While the database is down nothing is delivered, so the fault would hit nothing.
     let began = Instant::now();
     while struck() == before && began.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(10)).await;

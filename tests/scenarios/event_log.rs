@@ -1,4 +1,4 @@
-//! The event log: what happened is told once, in order, without gaps, whatever commits when.
+//! The event log: each change is one event, in order, without gaps, whatever commits when.
 
 use std::collections::HashMap;
 

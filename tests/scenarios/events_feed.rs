@@ -348,7 +348,7 @@ async fn wait_is_answered_by_the_next_event_in_any_process_and_is_limited() {
     let path = format!("/v1/events?after={last}&wait=60");
     let began = Instant::now();
     let (here, there, id) = tokio::join!(one.get(&path), two.get_as(&path, &one.api_key), async {
-        // Whoever comes late finds the event at once, so the order is not enforced.
+        // A reader that comes late finds the event at once, so the order is not enforced.
         tokio::time::sleep(Duration::from_millis(100)).await;
         one.accepted("pass-97-a").await
     });

@@ -33,7 +33,7 @@ impl Receiver {
         Self { came: Arc::default(), answer: Arc::new(AtomicU16::new(204)) }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until its token is cancelled.
     async fn serve(&self, address: SocketAddr) -> (SocketAddr, CancellationToken) {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().unwrap();
@@ -168,7 +168,7 @@ async fn listening_goes_on_after_the_service_was_away() {
     let (front, to) = front(service.http).await;
     let more = ["--types", "verification.decided,verification.failed"];
     let _listening = Listening::start(&setting.api_key, front, address, &more);
-    // What was there before is not forwarded, so the first event has to come after the start.
+    // Earlier events are not forwarded, so the first event has to come after the start.
     let mut posted = 0;
     eventually("the first event arrives", || {
         posted += 1;

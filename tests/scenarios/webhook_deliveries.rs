@@ -124,7 +124,7 @@ fn biz_ids(deliveries: &[Delivery]) -> Vec<&str> {
     deliveries.iter().map(Delivery::biz_id).collect()
 }
 
-/// First deliveries of each verification are in the order of its own history, without gaps.
+/// First deliveries of each verification are in the order of its history, without gaps.
 fn assert_in_order(deliveries: &[Delivery]) {
     let mut last: HashMap<&str, i64> = HashMap::new();
     let mut seen: HashSet<&str> = HashSet::new();
@@ -276,7 +276,7 @@ async fn gone_disables_at_once_and_the_others_are_told() {
     assert_eq!(told.json["data"]["endpoint_id"], endpoint.id.as_str());
     assert_eq!(told.json["data"]["last_status"], 410);
 
-    // It goes on where it was, and is not told of itself.
+    // It continues from the same event, and gets no event about itself.
     receiver.answer(|_| ReceiverReply::Status(200));
     endpoint.ask("resume", None).await;
     eventually("the event arrives", || async {

@@ -11,9 +11,9 @@ use crate::output::say_done;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Begin a new epoch: the sequence starts again with 1, and readers see that they have to read
-    /// anew. Do this once after the database was restored from a backup: events that were told
-    /// before are missing in it, and their sequences would be given to others.
+    /// Begin a new epoch: the sequence starts again with 1, and readers see that they have to start
+    /// again. Do this once after the database was restored from a backup: the newest events are
+    /// missing in it, and other events would get their sequences.
     #[command(
         after_help = "Example: verdict events new-epoch --purpose 'restored the backup of 26 November'"
     )]

@@ -1,4 +1,4 @@
-//! What Verdict posts to webhook endpoints, as OpenAPI 3.1 describes it: `webhooks`.
+//! Describes the requests that Verdict posts to webhook endpoints: `webhooks` of OpenAPI 3.1.
 
 use serde_json::{Map, Value, json};
 

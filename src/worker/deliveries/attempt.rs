@@ -1,5 +1,5 @@
-//! One request to an endpoint, under guard: only where deliveries may go, only so long, and only so
-//! much of the answer is read.
+//! Sends one request to an endpoint, within limits: only to a permitted target, with a timeout, and
+//! with a limit on how much of the answer is read.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use crate::images::dial::{Lookup, Vetting, refusal_in, system_lookup};
 use crate::webhooks::targets::Targets;
 
-/// For one attempt, from the lookup of the name to the end of the answer.
+/// Timeout of one attempt, from the lookup of the name to the end of the answer.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read of an answer.
+/// Reading of an answer stops at this many bytes.
 const MOST_READ: usize = 16 * 1024;
-/// What is kept of it.
+/// Maximum number of bytes that are kept of an answer.
 pub const MOST_KEPT: usize = 1024;
-/// Connections to one host that rest.
+/// Maximum number of idle connections per host.
 const MOST_IDLE: usize = 32;
 
 /// Sends requests to endpoints.
@@ -28,7 +28,7 @@ pub struct Sender {
     targets: Targets,
 }
 
-/// What is sent.
+/// One request, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub url: String,
@@ -36,12 +36,12 @@ pub struct Request {
     pub body: String,
 }
 
-/// What came of it.
+/// The outcome of one request.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// `None`: no answer came.
     pub status: Option<u16>,
-    /// Why it failed: a closed list of words.
+    /// Why it failed: one of a closed list of words.
     pub error: Option<&'static str>,
     pub retry_after: Option<String>,
     /// The beginning of the answer's body.
@@ -80,7 +80,8 @@ impl Sender {
     }
 
     async fn answer_to(&self, request: Request) -> Received {
-        // What was allowed when it was added may not be any more.
+        // The URL was permitted when the endpoint was added, but the configuration may have
+        // changed.
         let Ok(url) = self.targets.admit(&request.url) else {
             return Received::failed("refused-url");
         };
@@ -95,8 +96,8 @@ impl Sender {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
-        // The status is the answer; a body that is cut changes nothing about it. Read to its end,
-        // the connection can be used again.
+        // Only the status counts, even if the body is cut off. Reading the body to its end lets the
+        // connection be reused.
         let (mut beginning, mut read) = (Vec::new(), 0);
         while let Ok(Some(chunk)) = response.chunk().await {
             let kept = chunk.len().min(MOST_KEPT - beginning.len());
@@ -136,7 +137,7 @@ fn refused(status: StatusCode) -> Option<&'static str> {
     }
 }
 
-/// An error of reqwest, without its text: that one holds the URL.
+/// Names an error of reqwest without its text, because the text contains the URL.
 fn failure(error: &reqwest::Error) -> &'static str {
     match error {
         error if refusal_in(error).is_some() => "refused-address",
@@ -157,7 +158,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers every request with these bytes and ends the connection; what was asked for.
+    /// Answers every request with these bytes and closes the connection. Returns the port and the
+    /// requests that were received.
     async fn server(answer: &'static [u8]) -> (u16, Arc<std::sync::Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -239,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_not_dialled_even_if_it_did_not_before() {
-        // Public when the endpoint was added, private when it is dialled.
+        // The name was public when the endpoint was added, and is private when it is dialled.
         let lookups = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&lookups);
         let lookup: Lookup = Arc::new(move |_| {

@@ -1,4 +1,4 @@
-//! Claims webhook endpoints that have something to be sent.
+//! Claims webhook endpoints that have deliveries due.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::worker::claim_loop::{ClaimWork, Rest};
 use crate::worker::context::Worker;
 use crate::worker::leases::Leases;
 
-/// Endpoints that one process delivers to at once.
+/// Maximum number of endpoints that one process delivers to at the same time.
 const MOST_ENDPOINTS: usize = 64;
 
 pub struct ClaimEndpoints<'a> {
@@ -41,7 +41,7 @@ impl ClaimWork for ClaimEndpoints<'_> {
         MOST_ENDPOINTS
     }
 
-    /// An endpoint that hangs holds its slot for long, and must not keep the others waiting.
+    /// An endpoint that hangs occupies its slot for long, and other endpoints must not wait for it.
     fn least_free(&self) -> usize {
         1
     }
@@ -77,7 +77,7 @@ impl ClaimWork for ClaimEndpoints<'_> {
     }
 
     async fn woken(&self) {
-        // An error means that the sender is gone: the poll remains.
+        // An error means that the sender was dropped. Polling continues.
         if self.grew.lock().await.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -8,7 +8,7 @@ use super::attempt::Sender;
 #[derive(Clone, Debug)]
 pub struct Deliveries {
     pub sender: Arc<Sender>,
-    /// An endpoint that fails for so long is disabled; `None`: never.
+    /// An endpoint that fails for this long is disabled; `None`: never.
     pub disable_after: Option<Duration>,
     /// How long attempts are listed; `None`: indefinitely.
     pub keep: Option<Duration>,

@@ -1,7 +1,7 @@
-//! Delivers to one endpoint under its lease: sends what may go, and writes how far it has come.
+//! Delivers to one endpoint under its lease: sends the events that may go, and stores its progress.
 //!
-//! What is sent and not yet written is sent again if the lease is lost: by id the same event, so
-//! that a receiver can tell.
+//! If the lease is lost, events that were sent but not yet recorded are sent again. They keep their
+//! ids, so a receiver can recognise them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use crate::webhooks::signing::signature_headers;
 use crate::worker::context::Worker;
 use crate::worker::leases::Lease;
 
-/// Least time between two commits while requests are under way.
+/// Minimum time between two commits while requests are in flight.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
-/// Events of the log that one read examines, and that it brings at most.
+/// Maximum number of events that one read of the log examines, and that it returns.
 const EXAMINED: i64 = 2_000;
 const READ: i64 = 200;
-/// A body that was read earlier is read again before it is sent: its person may be erased by now.
+/// A body older than this is read again before it is sent: the person may have been erased since.
 const FRESH: Duration = Duration::from_secs(1);
-/// After a rest like this its owner may have paused or changed the endpoint: it is asked before more
-/// is sent. Commits tell it too.
+/// After this much idle time the owner may have paused or changed the endpoint. Its row is queried
+/// before more is sent. Commits return the same information.
 const REST: Duration = Duration::from_millis(20);
 const LONGEST_UNASKED: Duration = Duration::from_millis(100);
-/// An endpoint is held for so long without anything to send.
+/// How long an endpoint is held while there is nothing to send.
 const LINGER: Duration = Duration::from_millis(300);
-/// An endpoint with much to send makes place for others after this time.
+/// An endpoint with a long backlog is released after this time, so that others get a turn.
 const LONGEST_HOLD: Duration = Duration::from_mins(5);
-/// After a statement that failed.
+/// Pause after a failed statement.
 const DATABASE_REST: Duration = Duration::from_millis(250);
 
 /// Delivers until there is nothing more to send for now, the lease is lost, or the process stops.
@@ -56,7 +56,7 @@ pub async fn deliver(
         let loaded = Loaded::read(worker, claimed).await?;
         match loaded {
             Some(loaded) => Delivery::new(worker, loaded, key).run(stop).await,
-            // Its key may come with the next configuration.
+            // The next configuration may have its key.
             None => worker
                 .store
                 .webhook_deliveries()
@@ -74,7 +74,7 @@ pub async fn deliver(
     }
 }
 
-/// One held endpoint.
+/// One leased endpoint.
 struct Delivery<'a> {
     worker: &'a Worker,
     endpoint: Endpoint,
@@ -85,18 +85,18 @@ struct Delivery<'a> {
     /// Bodies that were read ahead.
     bodies: HashMap<i64, (Instant, Event)>,
     requests: JoinSet<(Sent, Received)>,
-    /// What the window's moments count from.
+    /// The times of the window are relative to this one.
     began: Instant,
     committed: Instant,
-    /// When it was last known how the endpoint stands.
+    /// When the database last returned the status of the endpoint.
     asked: Instant,
-    /// When something was last under way.
+    /// When the last request ended, or the delivery began.
     active: Instant,
-    /// Events are delivered to it; otherwise only tests.
+    /// Events are delivered to the endpoint; otherwise only tests are.
     is_open: bool,
-    /// Nothing more is sent.
+    /// No more requests are sent.
     closing: bool,
-    /// It is due again as soon as it is given back.
+    /// The endpoint is due again as soon as it is released.
     due_again: bool,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Delivery<'a> {
         self.began.elapsed()
     }
 
-    /// Reads more of the log, if the window has place for it.
+    /// Reads more of the log, if the window has capacity for it.
     async fn read_ahead(&mut self) -> store::Result<()> {
         if !self.window.wants_more() {
             return Ok(());
@@ -170,7 +170,7 @@ impl<'a> Delivery<'a> {
         let (from, filter) = (self.window.examined(), &self.endpoint.filter);
         let page = self.worker.store.events().after(from, EXAMINED, READ, filter).await?;
         let (read, own) = (Instant::now(), self.endpoint.id.0);
-        // An endpoint is not told of itself.
+        // An endpoint gets no events about itself.
         let is_own =
             |about: &About| matches!(about, About::Endpoint { endpoint, .. } if *endpoint == own);
         let events: Vec<Event> =
@@ -220,7 +220,7 @@ impl<'a> Delivery<'a> {
         self.post(sent, event.body(), through, event.epoch);
     }
 
-    /// One attempt, whatever comes of it.
+    /// Sends a requested test once. A test is never retried.
     fn send_test(&mut self) {
         let Some(test) = self.test.take() else { return };
         let sent = Sent { key: None, event_id: test.id, at: self.worker.clock.now(), attempt: 1 };
@@ -241,7 +241,7 @@ impl<'a> Delivery<'a> {
 
     fn finish(&mut self, finished: Result<(Sent, Received), tokio::task::JoinError>) {
         self.active = Instant::now();
-        // The client panicked. What it sent counts as in flight until the endpoint is read again.
+        // The client panicked. The event counts as in flight until the endpoint is loaded again.
         let Ok((sent, received)) = finished else {
             (self.closing, self.due_again) = (true, true);
             return;
@@ -259,7 +259,7 @@ impl<'a> Delivery<'a> {
         self.requests.is_empty() || self.committed.elapsed() >= COMMIT_EVERY
     }
 
-    /// Writes what has happened; `false`: the lease was lost.
+    /// Stores the progress; `false`: the lease was lost.
     async fn commit(&mut self) -> store::Result<bool> {
         let (now, at) = (self.now(), self.worker.clock.now());
         self.committed = Instant::now();
@@ -271,7 +271,7 @@ impl<'a> Delivery<'a> {
         let standing = loop {
             match deliveries.commit(self.lease, &progress).await {
                 Ok(standing) => break standing,
-                // The window counts on it: either it is written, or the lease is lost.
+                // The window relies on this: either the progress is stored, or the lease is lost.
                 Err(error) if error.is_passing() => sleep(DATABASE_REST).await,
                 Err(error) => return Err(error),
             }
@@ -279,21 +279,21 @@ impl<'a> Delivery<'a> {
         Ok(self.take_note(standing))
     }
 
-    /// Something is to be sent after a rest.
+    /// There is something to send after an idle time, so the endpoint must be queried first.
     fn must_ask(&self) -> bool {
         let rested = self.active.elapsed() > REST || self.asked.elapsed() > LONGEST_UNASKED;
         let now = self.now();
         rested && self.requests.is_empty() && self.window.wake_at(now).is_some_and(|at| at <= now)
     }
 
-    /// Asks whether the endpoint is as it was; `false`: the lease was lost.
+    /// Queries whether the endpoint has changed; `false`: the lease was lost.
     async fn ask(&mut self) -> store::Result<bool> {
         let deliveries = self.worker.store.webhook_deliveries();
         let standing = deliveries.standing(self.lease).await?;
         Ok(self.take_note(standing))
     }
 
-    /// `false`: the lease was lost.
+    /// Applies the status that the database returned; `false`: the lease was lost.
     fn take_note(&mut self, standing: Option<Standing>) -> bool {
         let id = self.endpoint.id;
         let Some(standing) = standing else {
@@ -312,13 +312,13 @@ impl<'a> Delivery<'a> {
         }
         self.is_open = is_open(&standing.status);
         self.due_again |= standing.has_news;
-        // Its owner has changed it: the next holder reads it again.
+        // The owner has changed the endpoint: the next holder reads it again.
         let is_changed = standing.has_news || standing.revision != self.endpoint.revision;
         self.closing |= is_changed || !self.is_open;
         true
     }
 
-    /// Nothing is under way, everything is written, and nothing comes soon.
+    /// Nothing is in flight, everything is stored, and nothing is due soon.
     fn is_done(&self) -> bool {
         if !self.requests.is_empty() {
             return false;
@@ -344,11 +344,11 @@ impl<'a> Delivery<'a> {
         {
             wake = wake.min(self.began + at);
         }
-        // Timers are as fine as a millisecond.
+        // Timers have a resolution of one millisecond.
         wake.max(now + Duration::from_millis(1))
     }
 
-    /// Gives the endpoint back. It is due when the window says so.
+    /// Releases the endpoint. The window determines when it is due again.
     async fn release(mut self) -> store::Result<()> {
         if !self.commit().await? {
             return Ok(());
@@ -356,7 +356,7 @@ impl<'a> Delivery<'a> {
         let now = self.now();
         let later = self.window.wake_at(now).map(|at| at.saturating_sub(now));
         let due_in = if self.due_again { Some(Duration::ZERO) } else { later };
-        // Nothing is due of one that is paused or disabled, until its owner says so.
+        // A paused or disabled endpoint is not due until its owner acts.
         let due_in = due_in.filter(|_| self.is_open);
         let deliveries = self.worker.store.webhook_deliveries();
         deliveries.release(self.lease, due_in).await.map(drop)
@@ -364,7 +364,7 @@ impl<'a> Delivery<'a> {
 }
 
 async fn grown(grew: &mut watch::Receiver<u64>) {
-    // An error means that the sender is gone, and nothing grows any more.
+    // An error means that the sender was dropped, so no more signals arrive.
     if grew.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,8 +1,9 @@
-//! The events of one lane that are still to be delivered, in lines: within a line they go one after
-//! another. Pure.
+//! The events of one lane that are still to be delivered, grouped in lines. The events of one line
+//! are sent one after another. Pure.
 //!
-//! A line is a verification, a single event that has none, or, where the endpoint wants strict
-//! order, everything. Only the first event of a line, its head, may be sent.
+//! A line has the events of one verification, or one event without a verification. If the endpoint
+//! requires strict order, one line has all events. Only the first event of a line, its head, may be
+//! sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -18,10 +19,10 @@ pub enum Line {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Can go, once it is the head of its line.
+    /// Can be sent once it is the head of its line.
     Waiting,
     InFlight,
-    /// Has failed, and goes again at this moment.
+    /// Has failed, and is retried at this time.
     Retry(Duration),
 }
 
@@ -33,7 +34,7 @@ pub struct Open {
     pub state: State,
     /// Failed attempts that count in its schedule.
     pub attempts: u32,
-    /// There is a row of it in the database.
+    /// The database has a row for it.
     pub stored: bool,
 }
 
@@ -43,9 +44,9 @@ pub struct Lines {
     strict: bool,
     open: BTreeMap<i64, Open>,
     queues: HashMap<Line, BTreeSet<i64>>,
-    /// Heads that can go now.
+    /// Heads that can be sent now.
     ready: BTreeSet<i64>,
-    /// Heads that go again later.
+    /// Heads that are retried later.
     timers: BTreeSet<(Duration, i64)>,
     in_flight: usize,
     stored: usize,
@@ -93,12 +94,12 @@ impl Lines {
         self.in_flight
     }
 
-    /// Open events of which the database has no row.
+    /// Open events without a row in the database.
     pub fn unstored(&self) -> usize {
         self.open.len() - self.stored
     }
 
-    /// Heads that can go now.
+    /// Heads that can be sent now.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
@@ -112,7 +113,7 @@ impl Lines {
         self.open.range(number..).map(|(number, open)| (*number, open))
     }
 
-    /// Another event of the line has failed and comes before this one.
+    /// An earlier event of the same line has failed.
     pub fn is_held(&self, number: i64) -> bool {
         self.open.get(&number).is_some_and(|open| {
             self.head(open.line).is_some_and(|head| {
@@ -121,7 +122,7 @@ impl Lines {
         })
     }
 
-    /// The oldest head that can go at this moment.
+    /// The oldest head that can be sent at this time.
     pub fn next(&mut self, now: Duration) -> Option<i64> {
         while let Some((at, number)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, number));
@@ -130,12 +131,12 @@ impl Lines {
         self.ready.first().copied()
     }
 
-    /// When the first head goes again that cannot go yet.
+    /// When the next retry of a head is due.
     pub fn next_timer(&self) -> Option<Duration> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Heads that are not in flight and of another line than this event.
+    /// Heads of other lines than the line of this event, if they are not in flight.
     pub fn heads_beside(&self, number: i64) -> impl Iterator<Item = i64> {
         let line = self.open.get(&number).map(|open| open.line);
         let listed =
@@ -143,7 +144,7 @@ impl Lines {
         listed.filter(move |other| self.open.get(other).map(|open| open.line) != line)
     }
 
-    /// It is sent.
+    /// Marks the event as in flight.
     pub fn start(&mut self, number: i64) {
         self.unlist(number);
         if let Some(open) = self.open.get_mut(&number) {
@@ -152,7 +153,7 @@ impl Lines {
         }
     }
 
-    /// It was sent in vain and goes again at this moment.
+    /// The attempt failed. The event is retried at this time.
     pub fn retry(&mut self, number: i64, attempts: u32, at: Duration) {
         self.unlist(number);
         let Some(open) = self.open.get_mut(&number) else { return };
@@ -164,7 +165,7 @@ impl Lines {
         }
     }
 
-    /// Every event that has failed goes again now, as if for the first time.
+    /// Every failed event is retried now, as if for the first time. Returns their numbers.
     pub fn forgive(&mut self, now: Duration) -> Vec<i64> {
         let failed = self.open.iter().filter(|(_, open)| matches!(open.state, State::Retry(_)));
         let failed: Vec<i64> = failed.map(|(number, _)| *number).collect();
@@ -174,7 +175,8 @@ impl Lines {
         failed
     }
 
-    /// It has nothing left to wait for: acknowledged, given up or gone. The next of its line may go.
+    /// Removes an event that is acknowledged, a dead letter, or no longer in the log. The next one
+    /// of its line may be sent.
     pub fn settle(&mut self, number: i64) -> Option<Open> {
         self.unlist(number);
         let open = self.open.remove(&number)?;

@@ -1,9 +1,9 @@
 //! Delivers events to webhook endpoints.
 //!
-//! An endpoint is leased like other work. Its holder sends what is due and writes how far it has
-//! come. From the bottom up: `schedule` (when to try again), `state`, `lines` and `window` (what goes
-//! next, and what becomes of the cursor), `attempt` (one request), `setup` and `records` (rows read
-//! and written), `deliver` (one endpoint under its lease), `claim`.
+//! An endpoint is leased like other work. Its holder sends the due events and stores its progress.
+//! From the bottom up: `schedule` (when to retry), `state`, `lines` and `window` (which event is
+//! next, and how the cursor moves), `attempt` (one request), `setup` and `records` (reading and
+//! writing rows), `deliver` (one endpoint under its lease), `claim`.
 
 mod attempt;
 mod claim;

@@ -1,4 +1,4 @@
-//! What one endpoint's attempts came to: the answer for the window, and the rows to be written.
+//! Evaluates the attempts of one endpoint: the answer for the window, and the rows to write.
 
 use time::OffsetDateTime;
 
@@ -20,7 +20,7 @@ pub struct Sent {
     pub attempt: u32,
 }
 
-/// How an answer counts.
+/// Classifies what an attempt received.
 pub fn judge(received: &Received, now: OffsetDateTime) -> Answer {
     match (received.status, received.error) {
         (Some(_), None) => Answer::Acknowledged,
@@ -32,12 +32,12 @@ pub fn judge(received: &Received, now: OffsetDateTime) -> Answer {
     }
 }
 
-/// What is to be written with the next commit.
+/// Collects the rows for the next commit.
 #[derive(Debug, Default)]
 pub struct Recorder {
     attempts: Vec<NewAttempt>,
     gone: Vec<GonePending>,
-    /// As it was last written.
+    /// The progress that was written last.
     last: Progress,
 }
 
@@ -50,7 +50,7 @@ impl Recorder {
         self.attempts.is_empty()
     }
 
-    /// Notes an attempt. `next`: what became of its event; `None`: it was a test.
+    /// Notes an attempt. `next` is the next step for its event; `None`: it was a test.
     pub fn note(
         &mut self,
         endpoint: &Endpoint,
@@ -75,7 +75,7 @@ impl Recorder {
         self.attempts.push(attempt(endpoint, sent, received, Some(number), next_in));
     }
 
-    /// Everything to be written; `None`: nothing.
+    /// Takes everything that has to be written; `None`: there is nothing.
     pub fn take(
         &mut self,
         progress: Option<Progress>,
@@ -151,7 +151,8 @@ fn gone_row(key: Key) -> GonePending {
     GonePending { redelivery: key.lane == Lane::Redelivery, number: key.number }
 }
 
-/// For the metrics. Endpoints are no label: anybody who may add one could make as many series.
+/// Updates the metrics. The endpoint is not a label: a caller who may add endpoints could create
+/// any number of series.
 fn count(received: &Received, next: Option<Next>) {
     let outcome = received.error.unwrap_or("acknowledged");
     metrics::counter!("verdict_deliveries_total", "outcome" => outcome).increment(1);

@@ -1,4 +1,4 @@
-//! When an event is tried again, and when an endpoint that fails as a whole is. Pure.
+//! When a failed event is retried, and when an endpoint that fails as a whole is tried again. Pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The delays between attempts that Standard Webhooks recommends. The first attempt is at once.
+/// The delays between attempts that Standard Webhooks recommends. The first attempt has no delay.
 const RETRY_DELAYS: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_mins(5),
@@ -21,32 +21,34 @@ const RETRY_DELAYS: [Duration; 9] = [
     Duration::from_hours(20),
     Duration::from_hours(24),
 ];
-/// A retry comes up to so much of its delay earlier or later.
+/// A retry comes earlier or later by up to this fraction of its delay.
 const JITTER: f64 = 0.2;
 /// Longest `Retry-After` that is honoured.
 const LONGEST_RETRY_AFTER: Duration = HOUR;
-/// Longest delay between two tries of an endpoint within the first hour of its failing, and later.
+/// Longest delay between two tries of a failing endpoint: within the first hour, and later.
 const LONGEST_TRY_DELAY: [Duration; 2] = [MINUTE, Duration::from_mins(10)];
-/// An endpoint has to fail for so long before anybody is warned.
+/// How long an endpoint has to fail before the first warning.
 const FIRST_WARNING: Duration = Duration::from_mins(10);
-/// When the second warning comes where endpoints are never disabled.
+/// When the second warning comes if endpoints are never disabled.
 const SECOND_WARNING: Duration = Duration::from_hours(60);
 
-/// Until the next attempt, after so many. `None`: the schedule has ended. `jitter` is in `[0, 1)`.
+/// The delay before the next attempt, after `attempts` attempts. `None`: the schedule has ended.
+/// `jitter` is in `[0, 1)`.
 pub fn retry_delay(attempts: u32, jitter: f64) -> Option<Duration> {
     let delay = RETRY_DELAYS.get(usize::try_from(attempts.saturating_sub(1)).ok()?)?;
     Some(delay.mul_f64(1.0 - JITTER + 2.0 * JITTER * jitter))
 }
 
-/// Until the next try of an endpoint that has been failing for so long, after so many tries since.
-/// Jitter only shortens it, so that the longest delay holds.
+/// The delay before the next try of an endpoint that has been failing for `failing_for`, after
+/// `tries` tries since then. Jitter only shortens the delay, so the longest delay is never
+/// exceeded.
 pub fn try_delay(tries: u32, failing_for: Duration, jitter: f64) -> Duration {
     let longest = LONGEST_TRY_DELAY[usize::from(failing_for >= HOUR)];
     let delay = SECOND.saturating_mul(1 << tries.min(20)).min(longest);
     delay.mul_f64(1.0 - JITTER * jitter)
 }
 
-/// How long a receiver asks to be left alone: `Retry-After` in seconds or as a date (RFC 9110).
+/// The delay that a receiver requests: `Retry-After` in seconds or as a date (RFC 9110).
 pub fn retry_after(value: &str, now: OffsetDateTime) -> Option<Duration> {
     let value = value.trim();
     let until = || {
@@ -57,19 +59,19 @@ pub fn retry_after(value: &str, now: OffsetDateTime) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
-/// What a failing endpoint has come to.
+/// The consequence of a failed try of a failing endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consequence {
-    /// It is tried again.
+    /// The endpoint is tried again.
     TryAgain,
-    /// Others are told that it is failing.
+    /// The other endpoints get an event that it is failing.
     Warn,
-    /// It is disabled.
+    /// The endpoint is disabled.
     Disable,
 }
 
-/// What follows from another failed try. One step at a time: an endpoint is disabled only after
-/// both warnings, even if nobody tried it for a week.
+/// Decides the consequence of another failed try, one step at a time. An endpoint is disabled only
+/// after both warnings, even if it was not tried for a week.
 pub fn consequence(
     failing_for: Duration,
     warnings: u32,

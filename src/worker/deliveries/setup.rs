@@ -1,5 +1,4 @@
-//! What a holder of an endpoint knows of it: its row read into types, its keys opened, and its
-//! window.
+//! Loads a leased endpoint: converts its row to types, opens its keys, and builds its window.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ pub struct Endpoint {
     pub keys: Vec<SigningKey>,
 }
 
-/// A test that somebody has asked for.
+/// A requested test.
 #[derive(Debug)]
 pub struct Test {
     pub id: EventId,
@@ -35,20 +34,20 @@ pub struct Test {
     pub epoch: Epoch,
 }
 
-/// An endpoint and where its deliveries stand.
+/// An endpoint and the state of its deliveries.
 #[derive(Debug)]
 pub struct Loaded {
     pub endpoint: Endpoint,
     pub window: Window,
     pub test: Option<Test>,
-    /// Events are delivered to it; otherwise only tests.
+    /// Events are delivered to the endpoint; otherwise only tests are.
     pub is_open: bool,
-    /// There are more redeliveries than were read.
+    /// There may be more redeliveries than were read.
     pub due_again: bool,
 }
 
 impl Loaded {
-    /// `None`: its key does not open, which is logged.
+    /// `None`: the key of the endpoint does not open. This is logged.
     pub async fn read(worker: &Worker, claimed: ClaimedEndpoint) -> store::Result<Option<Self>> {
         let id = EndpointId(claimed.id);
         let Some((data_key, keys)) = open_keys(&worker.vault, id, &claimed) else {
@@ -84,7 +83,7 @@ impl Loaded {
     }
 }
 
-/// Events are delivered to an endpoint in this status.
+/// Whether events are delivered to an endpoint in this status.
 pub fn is_open(status: &str) -> bool {
     ["active", "failing"].contains(&status)
 }
@@ -156,6 +155,6 @@ fn row(row: &PendingRow) -> Option<Row> {
 }
 
 fn seconds(seconds: f64) -> Duration {
-    // A year: nothing here takes longer.
+    // At most a year: no delay here is longer.
     Duration::from_secs_f64(seconds.clamp(0.0, 31_536_000.0))
 }

@@ -1,4 +1,4 @@
-//! What is known of an endpoint's deliveries: as it is stored, and as attempts change it. Pure.
+//! The state of an endpoint's deliveries: as it is stored, and as attempts change it. Pure.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Rules {
 pub enum Lane {
     /// The log, in order.
     Log,
-    /// What somebody asked for once more.
+    /// Requested redeliveries.
     Redelivery,
 }
 
@@ -33,16 +33,16 @@ impl Key {
     }
 }
 
-/// How an endpoint stands, as it is stored.
+/// The health of an endpoint, as it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// For how long it has been failing as a whole.
+    /// How long it has been failing as a whole.
     pub failing_for: Option<Duration>,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
     /// Warnings since it began to fail.
     pub warnings: u32,
-    /// Nothing is sent within this time.
+    /// Nothing is sent before this time has passed.
     pub next_try_in: Option<Duration>,
     pub disabled: Option<Disabled>,
 }
@@ -64,7 +64,7 @@ impl Disabled {
     }
 }
 
-/// A row beside the cursor.
+/// A row for an exception to the cursor, or for a redelivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub key: Key,
@@ -75,9 +75,9 @@ pub struct Row {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowState {
-    /// It has failed and is tried again after this time.
+    /// It has failed and is retried after this time.
     Retry(Duration),
-    /// It waits behind one that has failed.
+    /// It waits for an earlier event that has failed.
     Held,
     /// Its schedule has ended.
     Dead,
@@ -89,11 +89,11 @@ pub enum Answer {
     Acknowledged,
     /// 410: the receiver wants no more.
     Gone,
-    /// With the time for which the receiver asks to be left alone.
+    /// With the delay that the receiver requests.
     Failed(Option<Duration>),
 }
 
-/// What an answer leads to, for the record of the attempt.
+/// The next step after an answer, recorded with the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     Nothing,
@@ -101,7 +101,7 @@ pub enum Next {
     Dead,
 }
 
-/// What has to be stored.
+/// The progress that has to be stored.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     pub cursor: i64,

@@ -1,13 +1,13 @@
-//! What one endpoint is sent next, and what becomes of its cursor and of the exceptions to it when
-//! an attempt ends. Pure: the moments are times since the window was opened.
+//! Chooses the next event for one endpoint. Updates its cursor, and the exceptions to the cursor,
+//! when an attempt ends. Pure: all times are relative to the opening of the window.
 //!
-//! - An event goes only when each earlier one of its line is acknowledged or given up
+//! - An event is sent only when each earlier one of its line is acknowledged or a dead letter
 //!   ([`super::lines`]).
-//! - The cursor passes an event that is acknowledged, or of which there is a row: it has failed, or
-//!   waits behind one that has. So a process that ends anywhere loses nothing; at most it sends
-//!   again what was acknowledged last.
-//! - An endpoint fails as a whole after three failures in a row, unless they are all of one event
-//!   and there are others. Then one event at a time is tried.
+//! - The cursor passes an event that is acknowledged, or that has a row. An event has a row if it
+//!   has failed, or if it waits for an earlier one that has. So a process that ends at any point
+//!   loses nothing. At most, the events that were acknowledged last are sent again.
+//! - An endpoint fails as a whole after three consecutive failures, unless all of them are of one
+//!   event and there are other events. While it fails, one event at a time is tried.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use super::schedule::{Consequence, consequence, retry_delay, try_delay};
 use super::state::{Answer, Disabled, Health, Key, Lane, Next, Progress, Row, RowState, Rules};
 use crate::domain::ids::VerificationId;
 
-/// Failures in a row by which an endpoint fails as a whole.
+/// Consecutive failures after which an endpoint fails as a whole.
 const FAILURES_IN_A_ROW: u32 = 3;
-/// Every so many tries of a failing endpoint go to an event of another line than the oldest.
+/// One in this many tries of a failing endpoint is of another line than the oldest event.
 const PROBE_EVERY: u32 = 5;
-/// Open events that are read ahead. Their bodies are in memory.
+/// Maximum number of open events that are read ahead. Their bodies are in memory.
 const READ_AHEAD: usize = 256;
-/// Open events at which no more are read until some are settled.
+/// At this many open events, no more are read until some are settled.
 pub const MOST_OPEN: usize = 10_000;
-/// How far a rate may catch up after a late timer.
+/// How much time a rate limit may make up for after a late timer.
 const RATE_SLACK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Failing {
     from: Duration,
     tries: u32,
     next_try: Duration,
-    /// The event of the try that is under way.
+    /// The event of the try that is in flight.
     trying: Option<Key>,
     last_probe: i64,
 }
@@ -51,31 +51,31 @@ pub struct Window {
     rules: Rules,
     log: Lines,
     redelivery: Lines,
-    /// As it is stored.
+    /// The cursor as it is stored.
     cursor: i64,
     examined: i64,
-    /// The log has no more after `examined`, as far as is known.
+    /// As far as is known, the log has no events after `examined`.
     at_head: bool,
     oldest_dead: Option<i64>,
     failures: u32,
     warnings: u32,
-    /// Events that failed since the last acknowledgement; two are enough.
+    /// Events that failed since the last acknowledgement, at most two of them.
     failed: BTreeSet<Key>,
     failing: Option<Failing>,
     disabled: Option<Disabled>,
     not_before: Duration,
     rate_next: Duration,
     last_was_redelivery: bool,
-    /// Retries whose rows are to be written.
+    /// Retries whose rows have to be written.
     dirty: BTreeSet<Key>,
     dead: Vec<Row>,
     gone: Vec<Key>,
-    /// What of the health is stored, with the moment before which nothing is sent.
+    /// The stored part of the health, and the time before which nothing is sent.
     stored_health: (Health, Option<Duration>),
 }
 
 impl Window {
-    /// As it was stored. `oldest_dead` is the oldest dead letter of the log.
+    /// Restores a window from its stored state. `oldest_dead` is the oldest dead letter of the log.
     pub fn new(
         rules: Rules,
         cursor: i64,
@@ -136,7 +136,7 @@ impl Window {
         }
     }
 
-    /// What is stored of it.
+    /// The stored part of the window.
     pub fn stored(&self) -> Progress {
         let health = self.health(Duration::ZERO);
         Progress { cursor: self.cursor, health, ..Progress::default() }
@@ -146,12 +146,12 @@ impl Window {
         self.log.in_flight() + self.redelivery.in_flight()
     }
 
-    /// The log up to here is in the window, or was.
+    /// The window has taken in the log up to this number.
     pub fn examined(&self) -> i64 {
         self.examined
     }
 
-    /// More of the log can be taken in.
+    /// The window can take in more of the log.
     pub fn wants_more(&self) -> bool {
         !self.at_head
             && self.disabled.is_none()
@@ -172,7 +172,7 @@ impl Window {
         head: i64,
     ) {
         for (number, verification) in events {
-            // There is a row of those that failed before the cursor came to them.
+            // Events that failed before the cursor reached them already have a row.
             if number > self.examined && self.log.get(number).is_none() {
                 self.log.add(number, verification, State::Waiting, 0, false);
             }
@@ -181,7 +181,7 @@ impl Window {
         self.at_head = self.examined >= head;
     }
 
-    /// What is sent now; it counts as in flight from here on.
+    /// Takes the event that is sent now. It counts as in flight from here on.
     pub fn next(&mut self, now: Duration) -> Option<Key> {
         let is_full = self.in_flight() >= self.rules.max_in_flight;
         if is_full || self.disabled.is_some() || now < self.rate_next {
@@ -204,7 +204,7 @@ impl Window {
         let log = self.log.next(now).map(Key::log);
         let redelivery = self.redelivery.next(now);
         let redelivery = redelivery.map(|number| Key { lane: Lane::Redelivery, number });
-        // Neither lane takes all requests for itself.
+        // Neither lane may take all requests.
         let turn = self.redelivery.in_flight() == 0 && !self.last_was_redelivery;
         let key = if turn { redelivery.or(log) } else { log.or(redelivery) }?;
         self.last_was_redelivery = key.lane == Lane::Redelivery;
@@ -221,7 +221,7 @@ impl Window {
         let probe = failing.tries % PROBE_EVERY == PROBE_EVERY - 1;
         let key = match self.other_than(oldest) {
             Some((other, _)) if due && probe => other,
-            // As long as one event alone has failed, the endpoint may be well.
+            // As long as only one event has failed, the endpoint itself may work.
             Some((other, untried)) if untried && self.failed.len() < 2 => other,
             _ if due => oldest,
             _ => return None,
@@ -240,7 +240,8 @@ impl Window {
         self.log.oldest().map(Key::log).or_else(redelivery)
     }
 
-    /// The head of another line, and whether it was never tried: those first, then in turn.
+    /// The head of another line, and whether it was never tried. Untried heads come first, then the
+    /// others in turn.
     fn other_than(&self, oldest: Key) -> Option<(Key, bool)> {
         let lane = self.lane(oldest.lane);
         let last_probe = self.failing.as_ref().map_or(0, |failing| failing.last_probe);
@@ -252,7 +253,7 @@ impl Window {
         Some((Key { lane: oldest.lane, number: other }, !rank(other).0))
     }
 
-    /// An attempt has ended. `jitter` is in `[0, 1)`.
+    /// Updates the window after an attempt. `jitter` is in `[0, 1)`.
     pub fn answered(&mut self, now: Duration, key: Key, answer: Answer, jitter: f64) -> Next {
         let is_try = self.failing.as_ref().is_some_and(|failing| failing.trying == Some(key));
         if is_try && let Some(failing) = &mut self.failing {
@@ -303,7 +304,7 @@ impl Window {
             && (self.failed.len() > 1 || self.other_than(oldest).is_none())
     }
 
-    /// One event failed, and others may be well.
+    /// One event failed, while others may succeed.
     fn event_failed(&mut self, now: Duration, key: Key, wait: Duration, jitter: f64) -> Next {
         let attempts = self.attempts(key) + 1;
         if let Some(delay) = retry_delay(attempts, jitter) {
@@ -315,14 +316,15 @@ impl Window {
         Next::Dead
     }
 
-    /// Its schedule has ended: a dead letter of the log, whoever asked for it.
+    /// Ends the schedule of an event. It becomes a dead letter of the log, even if it was a
+    /// redelivery.
     fn give_up(&mut self, key: Key, attempts: u32) {
         let Some(open) = self.lane_mut(key.lane).settle(key.number) else { return };
         self.dirty.remove(&key);
         let log = Key::log(key.number);
         if key.lane == Lane::Redelivery {
             self.gone.push(key);
-            // It is still to be delivered for the first time.
+            // The first delivery of this event is still to come.
             if key.number > self.cursor || self.log.get(key.number).is_some() {
                 return;
             }
@@ -333,7 +335,7 @@ impl Window {
         self.oldest_dead = Some(oldest);
     }
 
-    /// A failing endpoint was tried in vain.
+    /// A try of a failing endpoint failed.
     fn try_failed(&mut self, now: Duration, key: Key, wait: Duration, jitter: f64) {
         let Some(failing) = &mut self.failing else { return };
         let failing_for = failing.since(now);
@@ -344,13 +346,14 @@ impl Window {
             Consequence::Warn => self.warnings += 1,
             Consequence::Disable => self.disabled = Some(Disabled::Failing),
         }
-        // Tries do not count in the schedule of the event: it does not fail alone.
+        // Tries do not count in the schedule of the event: the whole endpoint fails, not this
+        // event.
         self.reschedule(key, self.attempts(key).max(1), now);
     }
 
-    /// The endpoint has acknowledged something. If it was tried, what failed with it goes again at
-    /// once. Where that was another event than the oldest, the oldest fails alone, and its schedule
-    /// goes on.
+    /// The endpoint has acknowledged an event. If that was a try of a failing endpoint, all failed
+    /// events are retried at once. If the acknowledged event is not the oldest one, the oldest one
+    /// fails alone, and its schedule continues.
     fn recover(&mut self, now: Duration, key: Key, is_try: bool, jitter: f64) {
         let oldest = self.oldest();
         self.failures = 0;
@@ -374,7 +377,7 @@ impl Window {
 
     fn acknowledge(&mut self, key: Key) {
         self.forget(key);
-        // It need not be sent once more for the log.
+        // The log need not send the event again.
         if key.lane == Lane::Redelivery {
             let log = Key::log(key.number);
             match self.log.get(key.number).map(|open| open.state) {
@@ -385,7 +388,7 @@ impl Window {
         }
     }
 
-    /// It is acknowledged, or the log does not hold it any more.
+    /// Removes an event that is acknowledged, or that is no longer in the log.
     pub fn forget(&mut self, key: Key) {
         let settled = self.lane_mut(key.lane).settle(key.number);
         self.dirty.remove(&key);
@@ -405,13 +408,13 @@ impl Window {
         self.lane(key.lane).get(key.number).map_or(0, |open| open.attempts)
     }
 
-    /// It has, and is not under way again.
+    /// The event has failed and is not in flight again.
     fn has_failed(&self, key: Key) -> bool {
         let state = self.lane(key.lane).get(key.number).map(|open| open.state);
         matches!(state, Some(State::Retry(_)))
     }
 
-    /// Which attempt the next one of this event is, from 1.
+    /// The number of the next attempt of this event, from 1.
     pub fn attempt(&self, key: Key) -> u32 {
         let tries = if self.failing.is_some() { self.failures } else { 0 };
         self.attempts(key).max(tries).saturating_add(1)
@@ -422,13 +425,13 @@ impl Window {
         self.dirty.insert(key);
     }
 
-    /// Everything up to this number was acknowledged, or did not concern the endpoint.
+    /// Every event up to this number was acknowledged, or was not for this endpoint.
     pub fn acknowledged_through(&self) -> i64 {
         let open = self.log.oldest().into_iter().chain(self.oldest_dead).min();
         open.map_or(self.examined, |open| self.examined.min(open - 1))
     }
 
-    /// When something can be sent that cannot be sent now, unless an answer or the log brings more.
+    /// When the next event can be sent, unless an answer or a new event in the log changes that.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
         if self.disabled.is_some() || self.in_flight() >= self.rules.max_in_flight {
             return None;
@@ -443,7 +446,7 @@ impl Window {
         Some(next.max(self.not_before).max(self.rate_next))
     }
 
-    /// The time within which nothing can be sent, whatever is logged.
+    /// How long nothing can be sent, even if new events are logged.
     fn blocked_for(&self, now: Duration) -> Option<Duration> {
         if let Some(failing) = &self.failing {
             return failing.next_try.checked_sub(now).filter(|time| !time.is_zero());
@@ -468,7 +471,7 @@ impl Window {
         }
     }
 
-    /// Its health without what only time changes.
+    /// The health without the values that change with time alone.
     fn health_mark(&self, now: Duration) -> (Health, Option<Duration>) {
         let mut health = self.health(now);
         health.failing_for = health.failing_for.map(|_| Duration::ZERO);
@@ -480,7 +483,8 @@ impl Window {
         self.disabled
     }
 
-    /// What is not stored yet; `None`: nothing. It has to be stored, or the window thrown away.
+    /// Takes the progress that is not stored yet; `None`: there is none. The caller must store it
+    /// or discard the window.
     pub fn take_progress(&mut self, now: Duration) -> Option<Progress> {
         let before = self.cursor;
         self.cursor = self.cursor_now();
@@ -494,7 +498,7 @@ impl Window {
             let state = match open.state {
                 State::Retry(at) => RowState::Retry(at.saturating_sub(now)),
                 State::Waiting if key.lane == Lane::Log => RowState::Held,
-                // Sent again meanwhile: its row says how often it was tried before.
+                // The event is being sent again: its row has the number of earlier attempts.
                 State::Waiting | State::InFlight => RowState::Retry(Duration::ZERO),
             };
             lane.mark_stored(key.number);
@@ -511,7 +515,7 @@ impl Window {
         changed.then_some(Progress { cursor: self.cursor, health, put, gone })
     }
 
-    /// Up to the first event that has neither been acknowledged nor can have a row.
+    /// The last number before the first event that is not acknowledged and may not have a row.
     fn cursor_now(&self) -> i64 {
         let may_pass = |number: i64, open: &Open| {
             let failed = open.attempts > 0 || matches!(open.state, State::Retry(_));

@@ -55,7 +55,7 @@ struct Trap {
 enum Does {
     /// It is lost.
     Lose,
-    /// It arrives later by this time, even if its sender is gone by then.
+    /// It is delayed by this time, and arrives even if its sender has disconnected.
     Hold(Duration),
     /// Its answer, which ends with these bytes, is lost.
     LoseAnswer(Vec<u8>),

@@ -1,4 +1,4 @@
-//! A receiver of webhooks that answers as it is told, and remembers what came.
+//! A receiver of webhooks that answers as the test configures it, and records the deliveries.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub struct Delivery {
     pub headers: HeaderMap,
     pub body: String,
     pub json: Value,
-    /// What it was answered; 0: nothing yet.
+    /// The status of the answer; 0: not answered yet.
     pub answered: u16,
 }
 

@@ -1,4 +1,4 @@
-//! What a window sends, against a model of the endpoint and of the database.
+//! Tests a window against a model of the endpoint and of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ fn verification(n: u128) -> VerificationId {
     VerificationId(Uuid::from_u128(n))
 }
 
-/// A window over events 1, 2, … of these verifications; 0: of none.
+/// A window over events 1, 2, … of these verifications; 0: an event without a verification.
 fn window(rules: Rules, verifications: &[u128]) -> Window {
     let mut window = Window::new(rules, 0, Health::default(), &[], None);
     let last = i64::try_from(verifications.len()).unwrap();
@@ -29,7 +29,7 @@ fn window(rules: Rules, verifications: &[u128]) -> Window {
     window
 }
 
-/// Everything that can go now.
+/// Everything that can be sent now.
 fn sent(window: &mut Window, now: Duration) -> Vec<i64> {
     std::iter::from_fn(|| window.next(now)).map(|key| key.number).collect()
 }
@@ -103,7 +103,7 @@ fn endpoint_that_fails_as_a_whole_gets_its_oldest_event_only() {
     }
     assert_eq!(tried, [1, 1, 1, 1, 5, 1, 1, 1, 1, 6], "every fifth is of another verification");
     assert!(window.take_progress(now).unwrap().cursor >= 5);
-    // It is back: everything goes at once, in order.
+    // The endpoint works again: everything is sent at once, in order.
     now = window.wake_at(now).unwrap();
     assert_eq!(sent(&mut window, now), [1]);
     answer(&mut window, now, 1, Answer::Acknowledged);
@@ -121,7 +121,7 @@ fn one_poison_event_does_not_stop_an_endpoint_without_traffic() {
         answer(&mut window, now, 1, FAILED);
     }
     assert!(window.failing.is_some(), "it is the only one there is");
-    // The next event shows that the endpoint is well.
+    // The next event shows that the endpoint works.
     window.add([(2, Some(verification(2)))], 2, 2);
     assert_eq!(sent(&mut window, now), [2], "at once");
     answer(&mut window, now, 2, Answer::Acknowledged);
@@ -274,7 +274,7 @@ fn reading_ahead_is_bounded() {
     assert!(last <= 300, "{last}: one verification with many events");
 }
 
-/// What is stored, and what truly happened.
+/// The stored state, and the true history.
 #[derive(Default)]
 struct World {
     cursor: i64,
@@ -399,7 +399,7 @@ impl Run {
 
     fn crash(&mut self) {
         self.world.in_flight.clear();
-        // The moments of a window count from its beginning.
+        // The times of a window are relative to its opening.
         self.world.now = Duration::ZERO;
         self.window = self.world.open(self.rules);
     }
@@ -426,7 +426,7 @@ impl Run {
         }
     }
 
-    /// The endpoint is well from now on: everything arrives.
+    /// The endpoint works from now on: everything arrives.
     fn finish(&mut self) {
         for _ in 0..5_000 {
             self.read(10);
