@@ -200,8 +200,8 @@ grant select, update (state, after, comparison, updated_at, looked_at) on backte
 grant select on events, event_weeks, event_log, event_epochs
     to verdict_api, verdict_worker, verdict_reader;
 grant select on event_notes to verdict_reader;
-grant execute on function verdict_number_events(integer), verdict_drop_events(integer, bigint)
-    to verdict_worker;
+grant execute on function verdict_number_events(integer) to verdict_worker;
+grant execute on function verdict_drop_events(integer, bigint) to verdict_worker;
 
 -- Webhook endpoints: added, changed and asked for deliveries. Analysts see neither URLs, which may
 -- hold tokens of their receivers, nor what those answered.

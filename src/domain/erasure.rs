@@ -15,7 +15,7 @@ pub struct Remaining {
 }
 
 /// The complete list. A test compares it with the columns of the database.
-pub const REMAINING: [Remaining; 10] = [
+pub const REMAINING: [Remaining; 14] = [
     Remaining {
         table: "verifications",
         columns: &[
@@ -81,6 +81,7 @@ pub const REMAINING: [Remaining; 10] = [
             "decided_at",
             "position",
             "simulated",
+            "xid",
         ],
         purpose: "The decision and its rules stay explainable. The reasons hold codes and \
                   rules, and nothing that was observed.",
@@ -154,6 +155,59 @@ pub const REMAINING: [Remaining; 10] = [
             "images",
         ],
         purpose: "This receipt.",
+    },
+    Remaining {
+        table: "event_notes",
+        columns: &["position", "xid", "id", "kind", "verification_id", "decision_id", "at"],
+        purpose: "The events of failures, expiries and erasures.",
+    },
+    Remaining {
+        table: "events",
+        columns: &[
+            "logged_on",
+            "number",
+            "kind",
+            "verification_id",
+            "verification_sequence",
+            "decision_id",
+            "with_reference",
+            "at",
+            "id",
+        ],
+        purpose: "The event log has no gaps. Its events name the verification, its scene and \
+                  its biz_id, which is no place for a name; their reference is null.",
+    },
+    Remaining {
+        table: "webhook_pending",
+        columns: &[
+            "endpoint_id",
+            "redelivery",
+            "number",
+            "verification_id",
+            "state",
+            "attempts",
+            "first_at",
+            "next_at",
+        ],
+        purpose: "Events that an endpoint has not accepted yet.",
+    },
+    Remaining {
+        table: "webhook_attempts",
+        columns: &[
+            "id",
+            "endpoint_id",
+            "number",
+            "event_id",
+            "at",
+            "attempt",
+            "status",
+            "error",
+            "latency_ms",
+            "answer",
+            "next_at",
+        ],
+        purpose: "Requests to endpoints, for keep_deliveries_days. The beginning of what an \
+                  endpoint answered is sealed with the key of the endpoint.",
     },
     Remaining {
         table: "audit",

@@ -282,7 +282,7 @@ async fn missing_rights_of_a_role_are_named() {
     // The one that fetches lacks what accepting needs, and has what fetching needs.
     setting.database = user(&owner, "verdict_worker").await;
     let report = Report::of(&setting, "api").await;
-    report.has("rights", "failed", "insert on callbacks (");
+    report.has("rights", "failed", "insert on backtests (");
     report.has("owner", "warning", "is a superuser");
     let report = Report::of(&setting, "worker").await;
     report.has("rights", "ok", "verdict_worker");
