@@ -45,6 +45,8 @@ begin
     end if;
     -- The tables below are those beside `_sqlx_migrations`, whatever the schema is called.
     perform set_config('search_path', home || ', pg_temp', true);
+    -- A worker adds a week to the event log now and then, which changes the same catalog row.
+    lock table events in share update exclusive mode;
     foreach name in array ours loop
         -- Where it exists, an owner who may not create roles can run this file as well.
         if not exists (select from pg_roles where rolname = name) then
