@@ -66,6 +66,7 @@ VERDICT_API_KEY=$("$target/debug/verdict" --config "$room/demo/verdict.toml" key
     head -1)
 export VERDICT_URL VERDICT_SECRET VERDICT_API_KEY
 
+# That a created resource is there is left out: another test case may have removed it.
 # schemathesis writes its state below target, not into the tree.
 here=$PWD/tests/api
 cd "$room"
@@ -73,5 +74,6 @@ SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 \
     HYPOTHESIS_STORAGE_DIRECTORY="$room/hypothesis" \
     "$room/venv/bin/schemathesis" --config-file "$here/schemathesis.toml" \
     run "$VERDICT_URL/openapi.json" \
-    --header "Authorization: Bearer $VERDICT_API_KEY" --checks all --max-examples "$examples" \
+    --header "Authorization: Bearer $VERDICT_API_KEY" --max-examples "$examples" \
+    --checks all --exclude-checks ensure_resource_availability \
     --continue-on-failure --workers 1 ${seed:+"$seed"} --report-dir "$room/report" --no-shrink
