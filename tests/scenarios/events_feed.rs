@@ -156,7 +156,7 @@ const DECIDE: &str = "insert into decisions overriding system value
     from decisions d where verification_id = $1::text::uuid limit 1";
 
 #[tokio::test]
-async fn open_transaction_does_not_stall_the_log_and_its_event_comes_once_it_commits() {
+async fn open_transaction_does_not_stall_the_log() {
     let app = TestApp::start().await;
     let first = app.verified("pass-97-a").await["id"].as_str().unwrap().to_owned();
     event(&app, 0, of(&first, "verification.decided")).await;
@@ -184,7 +184,7 @@ async fn open_transaction_does_not_stall_the_log_and_its_event_comes_once_it_com
 }
 
 #[tokio::test]
-async fn old_events_keep_their_bytes_and_lose_only_the_reference_of_an_erased_person() {
+async fn erasure_changes_only_the_reference_of_old_events() {
     let app = TestApp::start().await;
     let without = posted(&app, "test", "pass-97-without", None).await;
     let with = posted(&app, "test", "pass-97-with", Some("user-8812")).await;
@@ -218,7 +218,7 @@ async fn old_events_keep_their_bytes_and_lose_only_the_reference_of_an_erased_pe
 }
 
 #[tokio::test]
-async fn filters_and_scenes_of_keys_narrow_feed_and_summary_and_next_after_moves_on() {
+async fn filters_and_key_scenes_narrow_feed_and_summary() {
     let app = TestApp::start().await;
     for scene in ["shop", "desk"] {
         let id = posted(&app, scene, &format!("pass-97-{scene}"), None).await;
@@ -307,7 +307,7 @@ async fn wrong_requests_for_events_are_refused_with_all_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn place_before_the_oldest_event_is_refused_and_says_where_to_go_on() {
+async fn expired_position_is_refused_with_the_oldest_sequence() {
     let app = TestApp::start().await;
     let first = app.verified("pass-97-a").await["id"].as_str().unwrap().to_owned();
     event(&app, 0, of(&first, "verification.decided")).await;

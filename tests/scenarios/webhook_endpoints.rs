@@ -656,7 +656,7 @@ async fn deliveries_are_listed_newest_first_with_what_was_answered() {
 }
 
 #[tokio::test]
-async fn trouble_of_an_endpoint_is_told_to_the_log_whoever_writes_it() {
+async fn failing_and_disabled_endpoints_are_logged_by_trigger() {
     let app = app().await;
     let pool = app.database.pool().await;
     let added = add(&app, &json!({ "url": URL })).await;
