@@ -102,10 +102,12 @@ impl Leases {
 
     /// Gives back what is still held, for a graceful stop.
     pub async fn release_all(&self) {
-        for held in self.lock().values() {
-            held.lost.cancel();
+        // Work that ends by it drops its lease, which must be released all the same.
+        let held = std::mem::take(&mut *self.lock());
+        for lease in held.values() {
+            lease.lost.cancel();
         }
-        for (table, mine) in self.by_table() {
+        for (table, mine) in by_table(&held) {
             if !mine.is_empty() {
                 self.release(table, &mine).await;
             }
@@ -159,17 +161,6 @@ impl Leases {
         }
     }
 
-    /// Every table, also where nothing is held: the metrics show that as 0.
-    fn by_table(&self) -> Vec<(&'static Leased, Vec<LeaseKey>)> {
-        let mut tables: BTreeMap<_, _> =
-            TABLES.into_iter().map(|table| (table.kind, (table, Vec::new()))).collect();
-        for ((kind, id), held) in self.lock().iter() {
-            let (_, keys) = tables.entry(*kind).or_insert_with(|| (held.table, Vec::new()));
-            keys.push(LeaseKey { id: *id, token: held.token });
-        }
-        tables.into_values().collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<Row, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,7 +175,7 @@ impl Periodic for Renewing<'_> {
     async fn round(&mut self) -> Duration {
         let leases = self.0;
         let every = leases.length / 3;
-        let tables = leases.by_table();
+        let tables = by_table(&leases.lock());
         for (table, mine) in &tables {
             report(table, mine.len());
         }
@@ -195,6 +186,17 @@ impl Periodic for Renewing<'_> {
         leases.give_up_before(Instant::now() + every);
         every
     }
+}
+
+/// Every table, also where nothing is held: the metrics show that as 0.
+fn by_table(held: &HashMap<Row, Held>) -> Vec<(&'static Leased, Vec<LeaseKey>)> {
+    let mut tables: BTreeMap<_, _> =
+        TABLES.into_iter().map(|table| (table.kind, (table, Vec::new()))).collect();
+    for ((kind, id), lease) in held {
+        let (_, keys) = tables.entry(*kind).or_insert_with(|| (lease.table, Vec::new()));
+        keys.push(LeaseKey { id: *id, token: lease.token });
+    }
+    tables.into_values().collect()
 }
 
 /// For the metrics.

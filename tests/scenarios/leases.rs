@@ -1,5 +1,8 @@
 //! Every leased table keeps the same protocol: `store/lease.rs`, and `worker/leases.rs` on top.
 
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor};
@@ -11,7 +14,7 @@ use verdict::store::leased_tables::TABLES;
 use verdict::store::retention::RetentionClock;
 use verdict::store::tasks::Task;
 use verdict::store::webhook_deliveries::ClaimedEndpoint;
-use verdict::worker::leases::Leases;
+use verdict::worker::leases::{Lease, Leases};
 
 use crate::harness::eventually;
 use crate::harness::protocol::{LEASE, START, Steps};
@@ -145,4 +148,30 @@ async fn a_worker_renews_leases_of_every_table_and_notices_a_lost_one() {
         assert_eq!(lost.expect("noticed"), None, "{table:?}");
     }
     renewing.abort();
+}
+
+/// Work that drops its lease as soon as it is cancelled, as on another thread.
+struct DropsAtOnce(Mutex<Option<Lease>>);
+
+impl Wake for DropsAtOnce {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[tokio::test]
+async fn stopping_worker_gives_back_leases_that_its_work_drops_meanwhile() {
+    let steps = steps().await;
+    let leases = Leases::new(steps.store.clone(), LEASE);
+    for table in TABLES {
+        let key = claim(&steps, table).await.expect("free");
+        let lease = leases.hold(table, key, Instant::now());
+        let lost = lease.lost.clone();
+        let waker = Waker::from(Arc::new(DropsAtOnce(Mutex::new(Some(lease)))));
+        let mut lost = pin!(lost.cancelled());
+        assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        leases.release_all().await;
+        assert!(lost.poll(&mut Context::from_waker(&waker)).is_ready());
+        assert!(claim(&steps, table).await.is_some(), "{table:?}: free at once");
+    }
 }
