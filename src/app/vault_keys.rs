@@ -11,7 +11,7 @@ use crate::vault::{Vault, WrappedKey};
 
 /// Insufficient privilege.
 const NO_RIGHT: &str = "42501";
-/// Keys of verifications on which a key of the vault is tried.
+/// Data keys of verifications, and of endpoints, on which a key of the vault is tried.
 const SAMPLES: i64 = 3;
 
 /// The outcome for a key that the ring lacks.

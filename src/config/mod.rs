@@ -3,9 +3,10 @@
 //! `load` merges the embedded defaults, the file named by `--config` and the environment into a
 //! [`Config`] (`raw`): of the right types, unknown keys refused. `validate` turns it into one checked
 //! value, the [`Settings`] of a service or the [`CommandSettings`] of a command, or into every
-//! mistake at once. `reload` tells what has changed.
+//! mistake at once. `changes` reports what has changed.
 
 mod advice;
+mod changes;
 mod checks;
 mod database;
 mod digests;
@@ -19,7 +20,6 @@ mod observing;
 mod origin;
 mod provider;
 mod raw;
-mod changes;
 mod serving;
 mod similar;
 mod sources;

@@ -1,5 +1,5 @@
-//! Vets the addresses of a name when it is dialled: between the look and the connection there is no
-//! second lookup.
+//! Vets the addresses of a name when it is dialled: the connection uses exactly the addresses that
+//! were checked.
 
 use std::error::Error;
 use std::fmt;
@@ -18,11 +18,11 @@ pub type Lookup = Arc<dyn Fn(String) -> Answered + Send + Sync>;
 pub type Answered = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Whether this name may lead to this address, though it is not a public one.
-type Exempt = Box<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
+type Exempt = Arc<dyn Fn(&str, IpAddr) -> bool + Send + Sync>;
 
 /// Gives the connector the addresses of a name that were vetted, and no others.
 pub struct Vetting {
-    exempt: Arc<Exempt>,
+    exempt: Exempt,
     lookup: Lookup,
 }
 
@@ -31,7 +31,7 @@ impl Vetting {
         exempt: impl Fn(&str, IpAddr) -> bool + Send + Sync + 'static,
         lookup: Lookup,
     ) -> Self {
-        Self { exempt: Arc::new(Box::new(exempt)), lookup }
+        Self { exempt: Arc::new(exempt), lookup }
     }
 }
 

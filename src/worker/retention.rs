@@ -51,7 +51,7 @@ impl Worker {
         for _ in 0..BATCHES {
             let batch = self.store.webhook_deliveries().delete_attempts(cutoff, ATTEMPTS).await?;
             deleted += batch;
-            if batch == 0 {
+            if batch < ATTEMPTS.unsigned_abs() {
                 break;
             }
         }
