@@ -110,6 +110,11 @@ impl EndpointStatus {
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
     }
+
+    /// Events are delivered to it; otherwise only tests are.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Active | Self::Failing)
+    }
 }
 
 /// Where a new endpoint begins.

@@ -13,12 +13,13 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::lease;
 use super::lease::{LeaseKey, Leased};
 use super::pool::Store;
 use super::statements::statements;
 use crate::domain::ids::{EndpointId, LeaseToken};
+use crate::domain::webhook_endpoint::{DeliveryOrder, EndpointStatus, Signing};
 
 /// The leases on endpoints.
 pub const LEASED: Leased = Leased { kind: "endpoint", renew, release: release_unfinished };
@@ -61,6 +62,19 @@ pub struct ClaimedEndpoint {
 impl ClaimedEndpoint {
     pub fn lease(&self) -> LeaseKey {
         LeaseKey { id: self.id, token: LeaseToken(self.lease_token) }
+    }
+
+    pub fn status(&self) -> Result<EndpointStatus> {
+        status(&self.status)
+    }
+
+    pub fn ordering(&self) -> Result<DeliveryOrder> {
+        DeliveryOrder::parse(&self.ordering)
+            .map_err(|_| Error::Inconsistent("webhook_endpoints.ordering"))
+    }
+
+    pub fn signing(&self) -> Result<Signing> {
+        Signing::parse(&self.signing).map_err(|_| Error::Inconsistent("webhook_endpoints.signing"))
     }
 }
 
@@ -155,6 +169,16 @@ pub struct Standing {
     pub has_news: bool,
 }
 
+impl Standing {
+    pub fn status(&self) -> Result<EndpointStatus> {
+        status(&self.status)
+    }
+}
+
+fn status(text: &str) -> Result<EndpointStatus> {
+    EndpointStatus::parse(text).ok_or(Error::Inconsistent("webhook_endpoints.status"))
+}
+
 /// Deliveries to webhook endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookDeliveries<'a>(&'a Store);
@@ -188,8 +212,8 @@ impl WebhookDeliveries<'_> {
         Ok(DeliveryClaim { endpoints, next_due })
     }
 
-    /// The open rows beside the cursor: events of the log, tests and redeliveries, each by number,
-    /// and the oldest dead letter.
+    /// The open rows beside the cursor: events of the log by number, the tests and redeliveries that
+    /// can be sent first, and the oldest dead letter.
     pub async fn pending(self, id: EndpointId) -> Result<Vec<PendingRow>> {
         let redeliveries = i64::try_from(MOST_REDELIVERIES).unwrap_or(i64::MAX);
         self.0.run(|| find_pending(id.0, MOST_OF_LOG, redeliveries).fetch_all(&self.0.pool)).await
@@ -266,8 +290,15 @@ statements! {
          union all
          (select redelivery, number, verification_id, test_id, state, attempts, first_at,
              extract(epoch from next_at - verdict_now())::float8
-         from webhook_pending where endpoint_id = $1 and redelivery and state <> 'dead'
-         order by number limit $3)
+         from (
+             -- None is sent before the earlier ones of its line.
+             select p.*, max(p.next_at) over (
+                 partition by case when e.ordering <> 'strict' then
+                     coalesce(p.verification_id::text, p.number::text) end
+                 order by p.number) as sent_at
+             from webhook_pending p join webhook_endpoints e on e.id = p.endpoint_id
+             where p.endpoint_id = $1 and p.redelivery and p.state <> 'dead') as redeliveries
+         order by sent_at, number limit $3)
          union all
          (select redelivery, number, verification_id, test_id, state, attempts, first_at, null
          from webhook_pending where endpoint_id = $1 and not redelivery and state = 'dead'

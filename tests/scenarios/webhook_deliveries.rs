@@ -84,6 +84,11 @@ impl<'a> Endpoint<'a> {
         .await;
     }
 
+    /// Runs a statement whose first parameter is the id of the endpoint.
+    async fn sql(&self, statement: &'static str) {
+        sqlx::query(statement).bind(&self.id).execute(&self.pool).await.unwrap();
+    }
+
     async fn attempts(&self) -> Vec<Value> {
         let path = format!("/v1/webhook-endpoints/{}/deliveries?limit=100", self.id);
         self.app.get(&path).await.json["items"].as_array().unwrap().clone()
@@ -118,6 +123,21 @@ async fn decide_twice(app: &TestApp, name: &str) -> String {
     app.verified(&biz_id).await;
     app.verified(&biz_id).await;
     biz_id
+}
+
+/// Claims what is due, and returns how many endpoints that were.
+async fn claimed(app: &TestApp) -> usize {
+    let token: LeaseToken = Ids::random().next(app.clock.now());
+    let claim = app.store.webhook_deliveries().claim(8, Duration::from_secs(5), token);
+    claim.await.unwrap().endpoints.len()
+}
+
+/// The counter of dead letters.
+async fn dead_letters(app: &TestApp) -> u64 {
+    let metrics = app.client.get(format!("http://{}/metrics", app.operations)).send();
+    let metrics = metrics.await.unwrap().text().await.unwrap();
+    let value = metrics.lines().find_map(|line| line.strip_prefix("verdict_dead_letters_total "));
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 fn biz_ids(deliveries: &[Delivery]) -> Vec<&str> {
@@ -299,9 +319,68 @@ async fn receiver_that_asks_for_time_is_left_alone() {
     assert_eq!(receiver.all().len(), 1, "nothing else is sent");
     receiver.answer(|_| ReceiverReply::Status(200));
     app.database.shift_clock(500).await;
+    assert_eq!(claimed(&app).await, 0, "not due yet");
+    assert_eq!(receiver.all().len(), 1);
     app.database.shift_clock(601).await;
     receiver.received(3).await;
     assert_eq!(receiver.all().len(), 4);
+}
+
+#[tokio::test]
+async fn dead_letter_of_a_recovering_endpoint_is_counted() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|delivery| match delivery.biz_id() {
+        "pass-97-poison0" => ReceiverReply::With(503, "retry-after", "3600"),
+        _ => ReceiverReply::Status(200),
+    });
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "poison", 1).await;
+    receiver.asked(1).await;
+    endpoint.at_rest().await;
+    let before = dead_letters(&app).await;
+    // As after nine attempts, while the whole endpoint fails.
+    endpoint
+        .sql(
+            "with pending as (update webhook_pending set attempts = 9)
+             update webhook_endpoints set status = 'failing', failures = 3, next_try_at = null,
+                 failing_since = verdict_now() where id = $1::uuid",
+        )
+        .await;
+    decide(&app, "well", 1).await;
+    receiver.received(1).await;
+    eventually("the dead letter is counted", || async {
+        (dead_letters(&app).await > before).then_some(())
+    })
+    .await;
+    let dead = "select count(*) from webhook_pending where state = 'dead'";
+    let dead: i64 = sqlx::query_scalar(dead).fetch_one(&endpoint.pool).await.unwrap();
+    assert_eq!((dead, receiver.all().len()), (1, 2), "it was not sent again");
+}
+
+#[tokio::test]
+async fn endpoint_whose_key_does_not_open_keeps_its_lease() {
+    let more = format!("lease_seconds = 60\n{LOOPBACK}");
+    let app = TestApp::start_with(Options { more, ..Options::default() }).await;
+    let (closed, well) = (Receiver::start().await, Receiver::start().await);
+    let endpoint = Endpoint::add(&app, &closed).await;
+    let other = Endpoint::add(&app, &well).await;
+    endpoint.at_rest().await;
+    endpoint.sql("update webhook_endpoints set wrapped = '' where id = $1::uuid").await;
+    let token = async || {
+        let token = "select lease_token from webhook_endpoints where id = $1::uuid";
+        let token = sqlx::query_scalar::<_, Option<uuid::Uuid>>(token).bind(&endpoint.id);
+        token.fetch_one(&endpoint.pool).await.unwrap()
+    };
+    decide(&app, "a", 1).await;
+    let first = eventually("it is claimed", token).await;
+    well.received(1).await;
+    other.at_rest().await;
+    // The next claim is for the other endpoint only.
+    decide(&app, "b", 1).await;
+    well.received(2).await;
+    assert_eq!(token().await, Some(first), "tried once");
+    assert!(closed.all().is_empty());
 }
 
 #[tokio::test]
@@ -364,6 +443,76 @@ async fn redelivery_is_the_same_event_once_more() {
     receiver.received(7).await;
     endpoint.at_rest().await;
     assert_eq!(receiver.all().len(), 7);
+}
+
+#[tokio::test]
+async fn many_redeliveries_wait_as_long_as_the_endpoint() {
+    let app = start().await;
+    let receiver = Receiver::start().await;
+    receiver.answer(|_| ReceiverReply::With(503, "retry-after", "3600"));
+    let endpoint = Endpoint::add(&app, &receiver).await;
+    decide(&app, "a", 1).await;
+    receiver.asked(1).await;
+    endpoint.at_rest().await;
+    // More than are read at once. No events have these numbers.
+    endpoint
+        .sql(
+            "with due as (update webhook_endpoints set due_at = verdict_now() where id = $1::uuid)
+             insert into webhook_pending (endpoint_id, redelivery, number, state, first_at, next_at)
+             select $1::uuid, true, n, 'retry', verdict_now(), verdict_now()
+             from generate_series(1001, 2200) n",
+        )
+        .await;
+    let one = async |question: &'static str| {
+        sqlx::query_scalar::<_, bool>(question)
+            .fetch_one(&endpoint.pool)
+            .await
+            .unwrap()
+            .then_some(())
+    };
+    eventually("it is due when its receiver allows it", || {
+        one("select due_at > verdict_now() + interval '30 min' and lease_token is null
+             from webhook_endpoints")
+    })
+    .await;
+    assert_eq!(receiver.all().len(), 1, "nothing is sent before");
+    receiver.answer(|_| ReceiverReply::Status(200));
+    app.database.shift_clock(3700).await;
+    eventually("none is left", || one("select not exists (select from webhook_pending)")).await;
+    assert_eq!(receiver.all().len(), 2);
+}
+
+#[tokio::test]
+async fn redeliveries_that_can_be_sent_first_are_read_first() {
+    let options =
+        Options { role: verdict::app::Role::Api, more: LOOPBACK.to_owned(), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let endpoint = Endpoint::add(&app, &Receiver::start().await).await;
+    let id: EndpointId = endpoint.id.parse().unwrap();
+    // As many as are read at once wait for hours, two are due, one of these behind one that waits.
+    endpoint
+        .sql(
+            "insert into webhook_pending (endpoint_id, redelivery, number, verification_id, state,
+                 first_at, next_at)
+             select $1::uuid, true, n, v, 'retry', verdict_now(), verdict_now() + hours * interval '1 h'
+             from (select n, gen_random_uuid(), 5 from generate_series(1, 1000) n
+                 union all
+                 values (1001, '00000000-0000-0000-0000-000000000001'::uuid, 6),
+                     (2001, '00000000-0000-0000-0000-000000000001', 0), (2002, null, 0))
+                 as waiting (n, v, hours)",
+        )
+        .await;
+    endpoint.ask("test", None).await;
+    let numbers = async || {
+        let pending = app.store.webhook_deliveries().pending(id).await.unwrap();
+        let numbers: HashSet<i64> = pending.iter().map(|row| row.number).collect();
+        assert_eq!(numbers.len(), 1000);
+        [0, 1, 999, 1000, 1001, 2001, 2002].map(|number| numbers.contains(&number))
+    };
+    assert_eq!(numbers().await, [true, true, false, false, false, false, true]);
+    // In strict order all others wait for the first one.
+    endpoint.sql("update webhook_endpoints set ordering = 'strict' where id = $1::uuid").await;
+    assert_eq!(numbers().await, [true, true, true, false, false, false, false]);
 }
 
 #[tokio::test]

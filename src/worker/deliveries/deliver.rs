@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::attempt::{Received, Request, Sender};
-use super::records::{Recorder, Sent, judge};
-use super::setup::{Endpoint, Loaded, Test, is_open};
+use super::records::{Recorder, Sent, judge, report_dead_letters};
+use super::setup::{Endpoint, Loaded, Test};
 use super::state::Key;
 use super::window::Window;
 use crate::domain::event::{About, Event};
+use crate::domain::webhook_endpoint::EndpointStatus;
 use crate::store;
 use crate::store::lease::LeaseKey;
 use crate::store::webhook_deliveries::{ClaimedEndpoint, Standing};
@@ -56,13 +57,9 @@ pub async fn deliver(
         let loaded = Loaded::read(worker, claimed).await?;
         match loaded {
             Some(loaded) => Delivery::new(worker, loaded, key).run(stop).await,
-            // The next configuration may have its key.
-            None => worker
-                .store
-                .webhook_deliveries()
-                .release(key, Some(Duration::from_mins(1)))
-                .await
-                .map(drop),
+            // Released, the endpoint would be claimed again at once, as long as its log goes on.
+            // Another process may have the key, and claims it when the lease has ended.
+            None => Ok(()),
         }
     };
     match lease.while_held(done).await {
@@ -92,21 +89,22 @@ struct Delivery<'a> {
     asked: Instant,
     /// When the last request ended, or the delivery began.
     active: Instant,
-    /// Events are delivered to the endpoint; otherwise only tests are.
-    is_open: bool,
     /// No more requests are sent.
     closing: bool,
+    /// There may be more redeliveries than were read.
+    more_redeliveries: bool,
     /// The endpoint is due again as soon as it is released.
     due_again: bool,
 }
 
 impl<'a> Delivery<'a> {
     fn new(worker: &'a Worker, loaded: Loaded, lease: LeaseKey) -> Self {
-        let Loaded { endpoint, window, test, is_open, due_again } = loaded;
+        let Loaded { endpoint, window, test, more_redeliveries } = loaded;
         let now = Instant::now();
         Self {
             worker,
-            recorder: Recorder::new(window.stored()),
+            recorder: Recorder::default(),
+            closing: !endpoint.status.is_open(),
             endpoint,
             lease,
             window,
@@ -117,9 +115,8 @@ impl<'a> Delivery<'a> {
             committed: now,
             asked: now,
             active: now,
-            is_open,
-            closing: !is_open,
-            due_again,
+            more_redeliveries,
+            due_again: false,
         }
     }
 
@@ -247,11 +244,11 @@ impl<'a> Delivery<'a> {
             return;
         };
         let (now, at) = (self.now(), self.worker.clock.now());
-        let next = sent.key.map(|key| {
+        let retry_in = sent.key.and_then(|key| {
             let jitter = self.worker.ids.fraction();
             self.window.answered(now, key, judge(&received, at), jitter)
         });
-        self.recorder.note(&self.endpoint, sent, &received, next);
+        self.recorder.note(&self.endpoint, sent, &received, retry_in);
         self.closing |= self.window.disabled().is_some();
     }
 
@@ -264,6 +261,9 @@ impl<'a> Delivery<'a> {
         let (now, at) = (self.now(), self.worker.clock.now());
         self.committed = Instant::now();
         let progress = self.window.take_progress(now);
+        // Redeliveries that were not read may come next.
+        self.due_again |= self.more_redeliveries && progress.passes_redeliveries();
+        let dead_letters: Vec<i64> = progress.dead_letters().collect();
         let Some(progress) = self.recorder.take(progress, self.endpoint.revision, at) else {
             return Ok(true);
         };
@@ -276,7 +276,10 @@ impl<'a> Delivery<'a> {
                 Err(error) => return Err(error),
             }
         };
-        Ok(self.take_note(standing))
+        if standing.is_some() {
+            report_dead_letters(self.endpoint.id, &dead_letters);
+        }
+        self.take_note(standing)
     }
 
     /// There is something to send after an idle time, so the endpoint must be queried first.
@@ -290,32 +293,37 @@ impl<'a> Delivery<'a> {
     async fn ask(&mut self) -> store::Result<bool> {
         let deliveries = self.worker.store.webhook_deliveries();
         let standing = deliveries.standing(self.lease).await?;
-        Ok(self.take_note(standing))
+        self.take_note(standing)
     }
 
     /// Applies the status that the database returned; `false`: the lease was lost.
-    fn take_note(&mut self, standing: Option<Standing>) -> bool {
+    fn take_note(&mut self, standing: Option<Standing>) -> store::Result<bool> {
         let id = self.endpoint.id;
         let Some(standing) = standing else {
             tracing::warn!(endpoint = %id, "endpoint lease lost: dropped");
-            return false;
+            return Ok(false);
         };
         self.asked = Instant::now();
-        if standing.status != self.endpoint.status {
-            match standing.status.as_str() {
-                "failing" => tracing::warn!(endpoint = %id, "webhook endpoint is failing"),
-                "disabled" => tracing::error!(endpoint = %id, "webhook endpoint is disabled"),
-                "active" => tracing::info!(endpoint = %id, "webhook endpoint is well again"),
-                _ => {}
+        let status = standing.status()?;
+        if std::mem::replace(&mut self.endpoint.status, status) != status {
+            match status {
+                EndpointStatus::Failing => {
+                    tracing::warn!(endpoint = %id, "webhook endpoint is failing");
+                }
+                EndpointStatus::Disabled => {
+                    tracing::error!(endpoint = %id, "webhook endpoint is disabled");
+                }
+                EndpointStatus::Active => {
+                    tracing::info!(endpoint = %id, "webhook endpoint is well again");
+                }
+                EndpointStatus::Paused => {}
             }
-            self.endpoint.status.clone_from(&standing.status);
         }
-        self.is_open = is_open(&standing.status);
         self.due_again |= standing.has_news;
         // The owner has changed the endpoint: the next holder reads it again.
         let is_changed = standing.has_news || standing.revision != self.endpoint.revision;
-        self.closing |= is_changed || !self.is_open;
-        true
+        self.closing |= is_changed || !status.is_open();
+        Ok(true)
     }
 
     /// Nothing is in flight, everything is stored, and nothing is due soon.
@@ -357,7 +365,7 @@ impl<'a> Delivery<'a> {
         let later = self.window.wake_at(now).map(|at| at.saturating_sub(now));
         let due_in = if self.due_again { Some(Duration::ZERO) } else { later };
         // A paused or disabled endpoint is not due until its owner acts.
-        let due_in = due_in.filter(|_| self.is_open);
+        let due_in = due_in.filter(|_| self.endpoint.status.is_open());
         let deliveries = self.worker.store.webhook_deliveries();
         deliveries.release(self.lease, due_in).await.map(drop)
     }

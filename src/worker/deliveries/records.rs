@@ -1,12 +1,15 @@
 //! Evaluates the attempts of one endpoint: the answer for the window, and the rows to write.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use super::attempt::Received;
 use super::schedule::retry_after;
 use super::setup::Endpoint;
-use super::state::{Answer, Disabled, Key, Lane, Next, Progress, Row, RowState};
+use super::state::{Answer, Disabled, Key, Lane, Progress, Row, RowState};
 use crate::domain::event::EventId;
+use crate::domain::ids::EndpointId;
 use crate::store::webhook_deliveries::{DeliveryProgress, GonePending, NewAttempt, PutPending};
 use crate::vault::SealedAt;
 
@@ -37,62 +40,42 @@ pub fn judge(received: &Received, now: OffsetDateTime) -> Answer {
 pub struct Recorder {
     attempts: Vec<NewAttempt>,
     gone: Vec<GonePending>,
-    /// The progress that was written last.
-    last: Progress,
 }
 
 impl Recorder {
-    pub fn new(last: Progress) -> Self {
-        Self { last, ..Self::default() }
-    }
-
     pub fn is_empty(&self) -> bool {
         self.attempts.is_empty()
     }
 
-    /// Notes an attempt. `next` is the next step for its event; `None`: it was a test.
+    /// Notes an attempt. `retry_in` is the delay before its event is retried, if that is known.
     pub fn note(
         &mut self,
         endpoint: &Endpoint,
         sent: Sent,
         received: &Received,
-        next: Option<Next>,
+        retry_in: Option<Duration>,
     ) {
-        count(received, next);
-        let Some(number) = sent.key.map(|key| key.number) else {
+        count(received);
+        if sent.key.is_none() {
             self.gone.push(GonePending { redelivery: true, number: 0 });
-            self.attempts.push(attempt(endpoint, sent, received, None, None));
-            return;
-        };
-        let next_in = match next {
-            Some(Next::RetryIn(delay)) => Some(delay.as_secs_f64()),
-            Some(Next::Dead) => {
-                tracing::warn!(endpoint = %endpoint.id, event = %sent.event_id, attempt = sent.attempt, "event is a dead letter");
-                None
-            }
-            Some(Next::Nothing) | None => None,
-        };
-        self.attempts.push(attempt(endpoint, sent, received, Some(number), next_in));
+        }
+        self.attempts.push(attempt(endpoint, sent, received, retry_in));
     }
 
     /// Takes everything that has to be written; `None`: there is nothing.
     pub fn take(
         &mut self,
-        progress: Option<Progress>,
+        progress: Progress,
         revision: i32,
         at: OffsetDateTime,
     ) -> Option<DeliveryProgress> {
-        if progress.is_none() && self.is_empty() {
+        let Progress { changed, cursor, health, put, gone } = progress;
+        if !changed && self.is_empty() {
             return None;
         }
-        if let Some(progress) = progress {
-            self.last = progress;
-        }
-        let put = std::mem::take(&mut self.last.put);
-        let gone = std::mem::take(&mut self.last.gone).into_iter().map(gone_row);
-        let health = self.last.health;
+        let gone = gone.into_iter().map(gone_row);
         Some(DeliveryProgress {
-            cursor: self.last.cursor,
+            cursor,
             revision,
             failing_for: health.failing_for.map(|time| time.as_secs_f64()),
             failures: i32::try_from(health.failures).unwrap_or(i32::MAX),
@@ -111,15 +94,14 @@ fn attempt(
     endpoint: &Endpoint,
     sent: Sent,
     received: &Received,
-    number: Option<i64>,
-    next_in: Option<f64>,
+    retry_in: Option<Duration>,
 ) -> NewAttempt {
     let at = SealedAt::WebhookAnswer(endpoint.id);
     let kept = Some(&received.beginning).filter(|kept| !kept.is_empty());
     // An answer that cannot be sealed is not kept.
     let answer = kept.and_then(|kept| endpoint.data_key.seal(at, kept).ok());
     NewAttempt {
-        number,
+        number: sent.key.map(|key| key.number),
         event_id: sent.event_id.to_string(),
         at: sent.at,
         attempt: i32::try_from(sent.attempt).unwrap_or(i32::MAX),
@@ -127,7 +109,7 @@ fn attempt(
         error: received.error,
         latency_ms: i32::try_from(received.latency.as_millis()).unwrap_or(i32::MAX),
         answer: answer.map(hex::encode),
-        next_in,
+        next_in: retry_in.map(|delay| delay.as_secs_f64()),
     }
 }
 
@@ -153,11 +135,53 @@ fn gone_row(key: Key) -> GonePending {
 
 /// Updates the metrics. The endpoint is not a label: a caller who may add endpoints could create
 /// any number of series.
-fn count(received: &Received, next: Option<Next>) {
+fn count(received: &Received) {
     let outcome = received.error.unwrap_or("acknowledged");
     metrics::counter!("verdict_deliveries_total", "outcome" => outcome).increment(1);
     metrics::histogram!("verdict_delivery_seconds").record(received.latency);
-    if next == Some(Next::Dead) {
+}
+
+/// Counts and logs new dead letters, once they are stored.
+pub fn report_dead_letters(endpoint: EndpointId, numbers: &[i64]) {
+    for number in numbers {
         metrics::counter!("verdict_dead_letters_total").increment(1);
+        tracing::warn!(%endpoint, number, "event is a dead letter");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::deliveries::state::{Health, Rules};
+    use crate::worker::deliveries::window::Window;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn attempt_that_changes_nothing_does_not_move_the_next_try() {
+        let rules =
+            Rules { strict: false, max_in_flight: 1, per_second: None, disable_after: None };
+        let mut window = Window::new(rules, 0, Health::default(), &[], None);
+        window.add([(1, None)], 1, 1);
+        let mut recorder = Recorder::default();
+        let key = window.next(S).unwrap();
+        window.answered(S, key, Answer::Failed(Some(30 * S)), 0.5);
+        let mut taken_at = |now| {
+            // A test, of which the window knows nothing.
+            recorder.attempts.push(NewAttempt {
+                number: None,
+                event_id: String::new(),
+                at: OffsetDateTime::UNIX_EPOCH,
+                attempt: 1,
+                status: Some(200),
+                error: None,
+                latency_ms: 1,
+                answer: None,
+                next_in: None,
+            });
+            recorder.take(window.take_progress(now), 1, OffsetDateTime::UNIX_EPOCH).unwrap()
+        };
+        assert_eq!(taken_at(S).next_try_in, Some(30.0));
+        assert_eq!(taken_at(11 * S).next_try_in, Some(20.0));
     }
 }

@@ -6,6 +6,7 @@ use super::state::{Health, Key, Lane, Row, RowState, Rules};
 use super::window::{MOST_OPEN, Window};
 use crate::domain::event::{EventId, EventKind, test_body};
 use crate::domain::ids::{EndpointId, VerificationId};
+use crate::domain::webhook_endpoint::{DeliveryOrder, EndpointStatus, Signing};
 use crate::store;
 use crate::store::events::{Epoch, Filter};
 use crate::store::webhook_deliveries::{ClaimedEndpoint, MOST_REDELIVERIES, PendingRow};
@@ -19,7 +20,7 @@ pub struct Endpoint {
     pub id: EndpointId,
     pub url: String,
     pub revision: i32,
-    pub status: String,
+    pub status: EndpointStatus,
     pub filter: Filter,
     pub data_key: DataKey,
     /// The current one first.
@@ -40,17 +41,17 @@ pub struct Loaded {
     pub endpoint: Endpoint,
     pub window: Window,
     pub test: Option<Test>,
-    /// Events are delivered to the endpoint; otherwise only tests are.
-    pub is_open: bool,
     /// There may be more redeliveries than were read.
-    pub due_again: bool,
+    pub more_redeliveries: bool,
 }
 
 impl Loaded {
     /// `None`: the key of the endpoint does not open. This is logged.
     pub async fn read(worker: &Worker, claimed: ClaimedEndpoint) -> store::Result<Option<Self>> {
         let id = EndpointId(claimed.id);
-        let Some((data_key, keys)) = open_keys(&worker.vault, id, &claimed) else {
+        let status = claimed.status()?;
+        let (ordering, signing) = (claimed.ordering()?, claimed.signing()?);
+        let Some((data_key, keys)) = open_keys(&worker.vault, id, &claimed, signing) else {
             tracing::error!(endpoint = %id, "secret of the endpoint does not open: nothing is delivered");
             return Ok(None);
         };
@@ -62,7 +63,7 @@ impl Loaded {
             }
             None => None,
         };
-        let window = window(&claimed, &pending, worker.deliveries.disable_after);
+        let window = window(&claimed, ordering, &pending, worker.deliveries.disable_after);
         let redeliveries = pending.iter().filter(|row| row.redelivery).count();
         let endpoint = Endpoint {
             id,
@@ -71,38 +72,35 @@ impl Loaded {
             data_key,
             keys,
             url: claimed.url,
-            status: claimed.status,
+            status,
         };
         Ok(Some(Self {
-            is_open: is_open(&endpoint.status),
             endpoint,
             window,
             test,
-            due_again: redeliveries >= MOST_REDELIVERIES,
+            more_redeliveries: redeliveries >= MOST_REDELIVERIES,
         }))
     }
-}
-
-/// Whether events are delivered to an endpoint in this status.
-pub fn is_open(status: &str) -> bool {
-    ["active", "failing"].contains(&status)
 }
 
 fn open_keys(
     vault: &Vault,
     id: EndpointId,
     claimed: &ClaimedEndpoint,
+    signing: Signing,
 ) -> Option<(DataKey, Vec<SigningKey>)> {
     let wrapped = WrappedKey { key_id: claimed.key_id.clone(), bytes: claimed.wrapped.clone() };
     let data_key = vault.open_endpoint_key(id, &wrapped).ok()?;
     let sealed = [Some(&claimed.secret), claimed.previous_secret.as_ref()];
     let keys = sealed.into_iter().flatten().map(|sealed| {
         let bytes = data_key.open(SealedAt::WebhookSecret(id), sealed).ok()?;
-        if claimed.signing == "v1a" {
-            return SigningKey::v1a(&bytes).ok();
+        match signing {
+            Signing::V1a => SigningKey::v1a(&bytes).ok(),
+            Signing::V1 => {
+                let secret = Secret::parse(&EndpointSecret::from_bytes(&bytes)?.text()).ok()?;
+                Some(SigningKey::V1(secret))
+            }
         }
-        let secret = Secret::parse(&EndpointSecret::from_bytes(&bytes)?.text()).ok()?;
-        Some(SigningKey::V1(secret))
     });
     let keys = keys.collect::<Option<Vec<_>>>()?;
     Some((data_key, keys))
@@ -117,10 +115,15 @@ fn filter(claimed: &ClaimedEndpoint) -> Filter {
     }
 }
 
-fn window(claimed: &ClaimedEndpoint, pending: &[PendingRow], limit: Option<Duration>) -> Window {
+fn window(
+    claimed: &ClaimedEndpoint,
+    ordering: DeliveryOrder,
+    pending: &[PendingRow],
+    limit: Option<Duration>,
+) -> Window {
     let count = |n: i32| u32::try_from(n).unwrap_or(0);
     let rules = Rules {
-        strict: claimed.ordering == "strict",
+        strict: ordering == DeliveryOrder::Strict,
         max_in_flight: usize::try_from(claimed.max_in_flight).unwrap_or(1).max(1),
         per_second: claimed.requests_per_second,
         disable_after: limit,

@@ -93,19 +93,28 @@ pub enum Answer {
     Failed(Option<Duration>),
 }
 
-/// The next step after an answer, recorded with the attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    Nothing,
-    RetryIn(Duration),
-    Dead,
-}
-
 /// The progress that has to be stored.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
+    /// It differs from what is stored.
+    pub changed: bool,
     pub cursor: i64,
     pub health: Health,
     pub put: Vec<Row>,
     pub gone: Vec<Key>,
+}
+
+impl Progress {
+    /// The numbers of new dead letters.
+    pub fn dead_letters(&self) -> impl Iterator<Item = i64> {
+        let dead = self.put.iter().filter(|row| row.state == RowState::Dead);
+        dead.map(|row| row.key.number)
+    }
+
+    /// A redelivery is settled or waits for its retry, so that others can be sent before it.
+    pub fn passes_redeliveries(&self) -> bool {
+        let waits = |state| matches!(state, RowState::Retry(time) if !time.is_zero());
+        let waiting = self.put.iter().filter(|row| waits(row.state)).map(|row| row.key);
+        self.gone.iter().copied().chain(waiting).any(|key| key.lane == Lane::Redelivery)
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::lines::{Line, Lines, Open, State};
 use super::schedule::{Consequence, consequence, retry_delay, try_delay};
-use super::state::{Answer, Disabled, Health, Key, Lane, Next, Progress, Row, RowState, Rules};
+use super::state::{Answer, Disabled, Health, Key, Lane, Progress, Row, RowState, Rules};
 use crate::domain::ids::VerificationId;
 
 /// Consecutive failures after which an endpoint fails as a whole.
@@ -136,12 +136,6 @@ impl Window {
         }
     }
 
-    /// The stored part of the window.
-    pub fn stored(&self) -> Progress {
-        let health = self.health(Duration::ZERO);
-        Progress { cursor: self.cursor, health, ..Progress::default() }
-    }
-
     pub fn in_flight(&self) -> usize {
         self.log.in_flight() + self.redelivery.in_flight()
     }
@@ -253,8 +247,15 @@ impl Window {
         Some((Key { lane: oldest.lane, number: other }, !rank(other).0))
     }
 
-    /// Updates the window after an attempt. `jitter` is in `[0, 1)`.
-    pub fn answered(&mut self, now: Duration, key: Key, answer: Answer, jitter: f64) -> Next {
+    /// Updates the window after an attempt, and returns the delay before the event is retried, if
+    /// its own schedule decides that. `jitter` is in `[0, 1)`.
+    pub fn answered(
+        &mut self,
+        now: Duration,
+        key: Key,
+        answer: Answer,
+        jitter: f64,
+    ) -> Option<Duration> {
         let is_try = self.failing.as_ref().is_some_and(|failing| failing.trying == Some(key));
         if is_try && let Some(failing) = &mut self.failing {
             failing.trying = None;
@@ -263,12 +264,12 @@ impl Window {
             Answer::Acknowledged => {
                 self.recover(now, key, is_try, jitter);
                 self.acknowledge(key);
-                Next::Nothing
+                None
             }
             Answer::Gone => {
                 self.disabled = Some(Disabled::Gone);
                 self.reschedule(key, self.attempts(key).max(1), now);
-                Next::Nothing
+                None
             }
             Answer::Failed(wait) => {
                 let wait = wait.unwrap_or_default();
@@ -279,9 +280,9 @@ impl Window {
                 }
                 if is_try {
                     self.try_failed(now, key, wait, jitter);
-                    return Next::Nothing;
+                    return None;
                 }
-                let next = self.event_failed(now, key, wait, jitter);
+                let retry_in = self.event_failed(now, key, wait, jitter);
                 if self.failing.is_none() && self.fails_as_a_whole() {
                     let next_try = now + wait.max(try_delay(0, Duration::ZERO, jitter));
                     self.failing = Some(Failing {
@@ -293,7 +294,7 @@ impl Window {
                         last_probe: 0,
                     });
                 }
-                next
+                retry_in
             }
         }
     }
@@ -304,16 +305,23 @@ impl Window {
             && (self.failed.len() > 1 || self.other_than(oldest).is_none())
     }
 
-    /// One event failed, while others may succeed.
-    fn event_failed(&mut self, now: Duration, key: Key, wait: Duration, jitter: f64) -> Next {
+    /// One event failed, while others may succeed. Returns the delay before its retry; `None`: its
+    /// schedule has ended.
+    fn event_failed(
+        &mut self,
+        now: Duration,
+        key: Key,
+        wait: Duration,
+        jitter: f64,
+    ) -> Option<Duration> {
         let attempts = self.attempts(key) + 1;
-        if let Some(delay) = retry_delay(attempts, jitter) {
-            let delay = delay.max(wait);
-            self.reschedule(key, attempts, now + delay);
-            return Next::RetryIn(delay);
-        }
-        self.give_up(key, attempts);
-        Next::Dead
+        let Some(delay) = retry_delay(attempts, jitter) else {
+            self.give_up(key, attempts);
+            return None;
+        };
+        let delay = delay.max(wait);
+        self.reschedule(key, attempts, now + delay);
+        Some(delay)
     }
 
     /// Ends the schedule of an event. It becomes a dead letter of the log, even if it was a
@@ -483,9 +491,8 @@ impl Window {
         self.disabled
     }
 
-    /// Takes the progress that is not stored yet; `None`: there is none. The caller must store it
-    /// or discard the window.
-    pub fn take_progress(&mut self, now: Duration) -> Option<Progress> {
+    /// Takes the progress. If it has changed, the caller must store it or discard the window.
+    pub fn take_progress(&mut self, now: Duration) -> Progress {
         let before = self.cursor;
         self.cursor = self.cursor_now();
         let mut rows: BTreeSet<Key> = std::mem::take(&mut self.dirty);
@@ -512,7 +519,7 @@ impl Window {
             || !gone.is_empty()
             || mark != self.stored_health;
         self.stored_health = mark;
-        changed.then_some(Progress { cursor: self.cursor, health, put, gone })
+        Progress { changed, cursor: self.cursor, health, put, gone }
     }
 
     /// The last number before the first event that is not acknowledged and may not have a row.

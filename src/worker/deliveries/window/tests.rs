@@ -34,7 +34,7 @@ fn sent(window: &mut Window, now: Duration) -> Vec<i64> {
     std::iter::from_fn(|| window.next(now)).map(|key| key.number).collect()
 }
 
-fn answer(window: &mut Window, now: Duration, number: i64, answer: Answer) -> Next {
+fn answer(window: &mut Window, now: Duration, number: i64, answer: Answer) -> Option<Duration> {
     window.answered(now, Key::log(number), answer, 0.5)
 }
 
@@ -42,18 +42,18 @@ fn answer(window: &mut Window, now: Duration, number: i64, answer: Answer) -> Ne
 fn failed_event_holds_back_only_its_own_verification() {
     let mut window = window(RULES, &[1, 2, 1, 3, 0, 1]);
     assert_eq!(sent(&mut window, S), [1, 2, 4, 5], "3 and 6 wait for 1");
-    assert_eq!(answer(&mut window, S, 1, FAILED), Next::RetryIn(5 * S));
+    assert_eq!(answer(&mut window, S, 1, FAILED), Some(5 * S));
     for number in [2, 4, 5] {
         answer(&mut window, S, number, Answer::Acknowledged);
     }
     assert_eq!(sent(&mut window, S), [0_i64; 0]);
-    let progress = window.take_progress(S).unwrap();
+    let progress = window.take_progress(S);
     assert_eq!(progress.cursor, 6, "the cursor goes on");
     let states: Vec<_> = progress.put.iter().map(|row| (row.key.number, row.state)).collect();
     let retry = RowState::Retry(5 * S);
     assert_eq!(states, [(1, retry), (3, RowState::Held), (6, RowState::Held)]);
     assert_eq!(window.acknowledged_through(), 0);
-    assert_eq!(window.take_progress(S), None, "nothing new");
+    assert!(!window.take_progress(S).changed, "nothing new");
 
     // Another process takes over.
     let mut window = Window::new(RULES, 6, progress.health, &progress.put, None);
@@ -63,7 +63,7 @@ fn failed_event_holds_back_only_its_own_verification() {
         assert_eq!(sent(&mut window, 5 * S), [number]);
         answer(&mut window, 5 * S, number, Answer::Acknowledged);
     }
-    let progress = window.take_progress(5 * S).unwrap();
+    let progress = window.take_progress(5 * S);
     assert_eq!((progress.put, progress.gone.len()), (Vec::new(), 3));
     assert_eq!(window.acknowledged_through(), 6);
 }
@@ -74,7 +74,7 @@ fn strict_order_holds_back_everything() {
     assert_eq!(sent(&mut window, S), [1]);
     answer(&mut window, S, 1, FAILED);
     assert_eq!(sent(&mut window, S), [0_i64; 0]);
-    let progress = window.take_progress(S).unwrap();
+    let progress = window.take_progress(S);
     assert_eq!((progress.cursor, progress.put.len()), (1, 1), "no row for those that wait");
     assert_eq!(progress.health.next_try_in, Some(5 * S), "a growing log wakes nobody");
     assert_eq!(sent(&mut window, 6 * S), [1]);
@@ -99,10 +99,10 @@ fn endpoint_that_fails_as_a_whole_gets_its_oldest_event_only() {
         let numbers = sent(&mut window, now);
         assert_eq!(numbers.len(), 1);
         tried.extend(&numbers);
-        assert_eq!(answer(&mut window, now, numbers[0], FAILED), Next::Nothing);
+        assert_eq!(answer(&mut window, now, numbers[0], FAILED), None);
     }
     assert_eq!(tried, [1, 1, 1, 1, 5, 1, 1, 1, 1, 6], "every fifth is of another verification");
-    assert!(window.take_progress(now).unwrap().cursor >= 5);
+    assert!(window.take_progress(now).cursor >= 5);
     // The endpoint works again: everything is sent at once, in order.
     now = window.wake_at(now).unwrap();
     assert_eq!(sent(&mut window, now), [1]);
@@ -162,9 +162,9 @@ fn end_of_the_schedule_is_a_dead_letter_and_the_next_goes() {
         now = window.wake_at(now).unwrap();
         assert_eq!(sent(&mut window, now)[0], 1);
         // Others succeed meanwhile, so it fails alone.
-        let next = answer(&mut window, now, 1, FAILED);
-        assert_eq!(next == Next::Dead, attempt == 10);
-        if next != Next::Dead {
+        let retry_in = answer(&mut window, now, 1, FAILED);
+        assert_eq!(retry_in.is_none(), attempt == 10);
+        if retry_in.is_some() {
             number += 1;
             window.add([(number, Some(verification(9)))], number, number);
             assert_eq!(sent(&mut window, now), [number]);
@@ -173,10 +173,35 @@ fn end_of_the_schedule_is_a_dead_letter_and_the_next_goes() {
     }
     assert_eq!(sent(&mut window, now), [2], "later ones of the verification go on");
     answer(&mut window, now, 2, Answer::Acknowledged);
-    let progress = window.take_progress(now).unwrap();
+    let progress = window.take_progress(now);
     assert_eq!(progress.put.len(), 1);
     assert_eq!((progress.put[0].key, progress.put[0].state), (Key::log(1), RowState::Dead));
     assert_eq!(window.acknowledged_through(), 0, "1 was not acknowledged");
+}
+
+#[test]
+fn schedule_that_ends_while_the_endpoint_recovers_ends_in_a_dead_letter() {
+    let row = |lane| Row {
+        key: Key { lane, number: 1 },
+        verification: Some(verification(1)),
+        state: RowState::Retry(Duration::ZERO),
+        attempts: 9,
+    };
+    let health = Health { failing_for: Some(S), failures: 3, ..Health::default() };
+    let mut window = Window::new(RULES, 1, health, &[row(Lane::Log)], None);
+    window.add([(2, Some(verification(2)))], 2, 2);
+    assert_eq!(sent(&mut window, S), [2], "it was never tried");
+    assert_eq!(answer(&mut window, S, 2, Answer::Acknowledged), None);
+    let progress = window.take_progress(S);
+    assert!(progress.dead_letters().eq([1]), "the oldest event fails alone: {progress:?}");
+    assert!(window.next(S).is_none());
+
+    // A redelivery that ends before the first delivery of its event is not a dead letter.
+    let mut window = Window::new(RULES, 0, Health::default(), &[row(Lane::Redelivery)], None);
+    let key = window.next(S).unwrap();
+    assert_eq!(window.answered(S, key, FAILED, 0.5), None);
+    let progress = window.take_progress(S);
+    assert_eq!((progress.dead_letters().count(), progress.gone), (0, vec![key]));
 }
 
 #[test]
@@ -189,7 +214,7 @@ fn redelivery_goes_beside_the_log_and_settles_a_dead_letter() {
     let keys: Vec<Key> = std::iter::from_fn(|| window.next(S)).collect();
     assert_eq!(keys, [key, Key::log(6), Key::log(7), Key::log(8)], "it does not wait for the log");
     window.answered(S, key, Answer::Acknowledged, 0.5);
-    let progress = window.take_progress(S).unwrap();
+    let progress = window.take_progress(S);
     assert_eq!(progress.gone, [key, Key::log(1)]);
 }
 
@@ -203,7 +228,7 @@ fn gone_disables_at_once_and_loses_nothing() {
     answer(&mut window, S, 3, FAILED);
     answer(&mut window, S, 4, Answer::Acknowledged);
     assert_eq!((sent(&mut window, S), window.wake_at(S)), (Vec::new(), None));
-    let progress = window.take_progress(S).unwrap();
+    let progress = window.take_progress(S);
     assert_eq!(progress.health.disabled, Some(Disabled::Gone));
     assert_eq!(progress.cursor, 4);
     let numbers: Vec<i64> = progress.put.iter().map(|row| row.key.number).collect();
@@ -239,13 +264,13 @@ fn receiver_that_asks_for_time_is_left_alone() {
     let mut window = window(RULES, &[1, 2, 3, 4, 5, 6]);
     assert_eq!(sent(&mut window, S).len(), 4);
     let throttled = Answer::Failed(Some(30 * S));
-    assert_eq!(answer(&mut window, S, 1, throttled), Next::RetryIn(30 * S));
+    assert_eq!(answer(&mut window, S, 1, throttled), Some(30 * S));
     for number in 2..=4 {
         answer(&mut window, S, number, Answer::Acknowledged);
     }
     assert_eq!(sent(&mut window, 30 * S), [0_i64; 0]);
     assert_eq!(window.wake_at(S), Some(31 * S));
-    assert_eq!(window.take_progress(S).unwrap().health.next_try_in, Some(30 * S));
+    assert_eq!(window.take_progress(S).health.next_try_in, Some(30 * S));
     assert_eq!(sent(&mut window, 31 * S), [1, 5, 6]);
 }
 
@@ -295,7 +320,7 @@ impl World {
     }
 
     fn commit(&mut self, window: &mut Window) {
-        let Some(progress) = window.take_progress(self.now) else { return };
+        let progress = window.take_progress(self.now);
         assert!(progress.cursor >= self.cursor, "the cursor never goes back");
         self.cursor = progress.cursor;
         self.health = Health { disabled: None, ..progress.health };
