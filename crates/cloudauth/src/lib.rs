@@ -5,6 +5,8 @@
 pub mod client;
 mod clock;
 pub mod credentials;
+mod decoding;
+pub mod face_verify;
 pub mod signing;
 pub mod text;
 mod transport;

@@ -27,7 +27,7 @@ impl fmt::Debug for CardDate {
 }
 
 impl CardDate {
-    pub(super) fn read(text: SecretString) -> Self {
+    pub(crate) fn read(text: SecretString) -> Self {
         let date = date(&folding::compatible(text.expose_secret()));
         Self { text, date }
     }

@@ -5,8 +5,9 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::dates::CardDate;
-use super::tree::Node;
-use super::{fields, malformed};
+use super::malformed;
+use crate::decoding::fields;
+use crate::decoding::tree::Node;
 use crate::text::folding;
 
 /// The provider's grade of the face image.

@@ -20,13 +20,9 @@
 mod codes;
 mod dates;
 mod error;
-mod fields;
-mod json;
 pub mod malformed;
 mod material;
-mod oddities;
-mod tree;
-mod xml;
+mod vocabulary;
 #[cfg(test)]
 mod tests;
 
@@ -34,17 +30,18 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub use crate::decoding::envelope::MAX_BODY_BYTES;
 pub use codes::{classify, is_conclusive};
 pub use dates::CardDate;
 pub use error::{AnswerError, ErrorClass, shown_code};
 pub use material::{FaceQuality, IdCard, Material};
 
-use fields::Field;
-use oddities::Oddities;
-use tree::Node;
+use crate::decoding::envelope::{near_root, parse};
+use crate::decoding::fields::{self, Field};
+use crate::decoding::oddities::Oddities;
+use crate::decoding::tree::Node;
+use vocabulary::VOCABULARY;
 
-/// Longest body that is read. Real ones have about 2 KiB.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The header that the simulated provider (`cloudauth-sandbox`) sends with every answer. The
 /// vendor never sends it.
 pub const SIMULATED: &str = "x-verdict-simulated";
@@ -103,7 +100,7 @@ impl fmt::Debug for VerifyToken {
 /// Reads an answer of `DescribeVerifyResult`. The content tells the format, not a header: edges and
 /// gateways answer in HTML and XML whatever was asked for.
 pub fn read(http_status: u16, body: &[u8]) -> Reading {
-    let mut oddities = Oddities::default();
+    let mut oddities = Oddities::new(&VOCABULARY);
     let Some(root) = parse(body, &mut oddities) else {
         return Reading { request_id: None, outcome: Err(error(None, http_status)) };
     };
@@ -127,7 +124,7 @@ pub fn read(http_status: u16, body: &[u8]) -> Reading {
 
 /// Reads an answer of `DescribeVerifyToken`: a token, or why there is none.
 pub fn read_token(http_status: u16, body: &[u8]) -> Result<VerifyToken, AnswerError> {
-    let parsed = parse(body, &mut Oddities::default());
+    let parsed = parse(body, &mut Oddities::new(&VOCABULARY));
     let Some(root) = parsed else { return Err(error(None, http_status)) };
     let holders = holders(&root);
     let text = |name| holders.iter().find_map(|holder| fields::text(holder.member(name)?));
@@ -142,19 +139,6 @@ pub fn read_token(http_status: u16, body: &[u8]) -> Result<VerifyToken, AnswerEr
 
 fn error(code: Option<&str>, http_status: u16) -> AnswerError {
     AnswerError { class: classify(code, http_status), code: code.map(shown_code) }
-}
-
-/// JSON or XML, by the first character; `None` for anything else.
-fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
-    if body.len() > MAX_BODY_BYTES {
-        return None;
-    }
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
-    match body.first()? {
-        b'{' | b'[' => json::parse(body, oddities),
-        b'<' => xml::parse(body, oddities),
-        _ => None,
-    }
 }
 
 /// The envelope says that the call failed. A status beside that is ambiguous.
@@ -203,26 +187,8 @@ fn verify_status<'a>(holders: &'a [Field<'_>]) -> Status<'a> {
     found
 }
 
-/// A short token of the envelope or of its `Error` element, however its name is capitalised. Free
-/// text is not let through: it may echo what was asked.
-fn near_root(root: &Node, name: &str) -> Option<String> {
-    let places = [Some(root), root.member("Error"), root.member("error")];
-    places
-        .into_iter()
-        .flatten()
-        .filter_map(|place| fields::text(place.member_of_any_case(name)?))
-        .find(|text| is_token(text))
-        .map(ToOwned::to_owned)
-}
-
-/// The alphabet of codes and request ids.
-fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=64).contains(&text.len()) && text.bytes().all(fits)
-}
-
 fn answered(verify_status: i32, holder: &Node, oddities: Oddities) -> Answered {
-    let Oddities { mut malformed, damaged_texts } = oddities;
+    let Oddities { mut malformed, damaged_texts, .. } = oddities;
     let scores = Scores {
         // The service and every SDK misspell it; the documents do not.
         authority: fields::score(

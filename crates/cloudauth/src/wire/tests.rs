@@ -5,8 +5,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use time::macros::date;
 
-use super::tree::MAX_DEPTH;
 use super::*;
+use crate::decoding::tree::MAX_DEPTH;
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/responses/");

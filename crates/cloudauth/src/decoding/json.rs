@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::oddities::Oddities;
+use super::oddities::{Oddities, Vocabulary};
 use super::tree::{MAX_DEPTH, Node};
 use crate::text::lenient_json::{self, Json};
 
 /// The first JSON value of a body; `None` if there is none, or it nests too deep.
-pub(super) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
+pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     let document = lenient_json::read(body, MAX_DEPTH)?;
     if document.stray_bytes {
         oddities.stray_bytes();
@@ -16,12 +16,24 @@ pub(super) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     Some(node(document.root, &mut Path::default(), oddities))
 }
 
-/// One JSON object that is the text of a string (the newer product answers so). Its oddities were
-/// noted when the string was read.
-pub(super) fn parse_nested(text: &str) -> Option<Node> {
+/// A JSON text that is the content of a string.
+pub(crate) struct Nested {
+    pub(crate) root: Node,
+    /// Bytes that are no JSON stood between its values.
+    pub(crate) stray_bytes: bool,
+}
+
+/// Damaged texts in a nested document were named when the string was read.
+static NAMES_NOTHING: Vocabulary = Vocabulary { members: &[], deciding: &[] };
+
+/// The one JSON value that is the text of a string (the newer product answers so).
+pub(crate) fn parse_nested(text: &str) -> Option<Nested> {
     let document = lenient_json::read(text.as_bytes(), MAX_DEPTH)?;
-    let alone = document.rest.is_empty();
-    alone.then(|| node(document.root, &mut Path::default(), &mut Oddities::default()))
+    document.rest.is_empty().then(|| {
+        let mut ignored = Oddities::new(&NAMES_NOTHING);
+        let root = node(document.root, &mut Path::default(), &mut ignored);
+        Nested { root, stray_bytes: document.stray_bytes }
+    })
 }
 
 #[derive(Default)]

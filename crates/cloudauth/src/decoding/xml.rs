@@ -13,7 +13,7 @@ use super::tree::{MAX_DEPTH, Node};
 
 /// The content of the root element, whatever its name; `None` if this is not XML, nests too deep,
 /// or is a web page.
-pub(super) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
+pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     let text = String::from_utf8_lossy(body);
     if matches!(text, Cow::Owned(_)) {
         oddities.damaged_text(&[]);

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 /// Deepest nesting that is followed. Real answers have four levels.
-pub(super) const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A node. Numbers are kept as text, since the provider writes `97` and `"97"` alike. Text may be
 /// a name or an ID number, so it is wiped when dropped and there is no `Debug`.
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Flag(bool),
     Text(Zeroizing<String>),
@@ -18,20 +18,34 @@ pub(super) enum Node {
 }
 
 impl Node {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(Zeroizing::new(text.into()))
     }
 
     /// The member of that name, if this is a map that has one.
-    pub(super) fn member(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Map(members) => members.get(name),
             _ => None,
         }
     }
 
-    /// The same, ignoring case: gateways write `code` where the service writes `Code`.
-    pub(super) fn member_of_any_case(&self, name: &str) -> Option<&Self> {
+    /// Every member of that name in any case.
+    pub(crate) fn members_of_any_case<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Self> {
+        let members = match self {
+            Self::Map(members) => Some(members),
+            _ => None,
+        };
+        let named = members.into_iter().flatten();
+        named.filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, node)| node)
+    }
+
+    /// The first of them, the exact name before others: gateways write `code` where the service
+    /// writes `Code`.
+    pub(crate) fn member_of_any_case(&self, name: &str) -> Option<&Self> {
         let Self::Map(members) = self else { return None };
         members.get(name).or_else(|| {
             members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, node)| node)
@@ -40,7 +54,7 @@ impl Node {
 
     /// Adds a member. One that repeats becomes a list: that is how XML writes lists, and in JSON
     /// it leaves no doubt that a field said two things.
-    pub(super) fn add(members: &mut BTreeMap<String, Self>, name: String, node: Self) {
+    pub(crate) fn add(members: &mut BTreeMap<String, Self>, name: String, node: Self) {
         match members.remove(&name) {
             None => members.insert(name, node),
             Some(Self::List(mut nodes)) => {

@@ -1,0 +1,9 @@
+//! What the readers of all products share: bytes in JSON or XML become one tree, and lenient readers
+//! take single fields from it. Pure, and no product is named here.
+
+pub(crate) mod envelope;
+pub(crate) mod fields;
+pub(crate) mod json;
+pub(crate) mod oddities;
+pub(crate) mod tree;
+mod xml;
