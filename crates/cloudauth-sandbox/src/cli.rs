@@ -23,6 +23,10 @@ pub struct Options {
     /// Throttle above this many calls per second, as the real one does; 0: never.
     #[arg(long, default_value_t = 0)]
     queries_per_second: u32,
+    /// Throttle deletions of face-verify above this many per second (the provider: 10); 0: as other
+    /// calls.
+    #[arg(long, default_value_t = 0)]
+    deletes_per_second: u32,
     /// Delay every answer by this many milliseconds.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -32,6 +36,9 @@ pub struct Options {
     /// Image links live this many seconds (the provider's live 300).
     #[arg(long, default_value_t = 300)]
     image_seconds: u64,
+    /// Picture links of face-verify live this many seconds (the provider's live 900).
+    #[arg(long, default_value_t = 900)]
+    picture_seconds: u64,
 }
 
 impl Options {
@@ -51,6 +58,9 @@ impl Options {
         let mut settings = Settings::new(self.access_key_id, self.access_key_secret.into());
         settings.queries_per_second =
             (self.queries_per_second > 0).then_some(self.queries_per_second);
+        settings.deletes_per_second =
+            (self.deletes_per_second > 0).then_some(self.deletes_per_second);
+        settings.picture_ttl = Duration::from_secs(self.picture_seconds);
         settings.latency = Duration::from_millis(self.latency_ms);
         settings.image_latency = Duration::from_millis(self.image_latency_ms);
         settings.image_ttl = Duration::from_secs(self.image_seconds);

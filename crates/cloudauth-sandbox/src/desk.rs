@@ -10,6 +10,7 @@ use crate::Sandbox;
 use crate::answer::{self, ENVELOPE_VERSION};
 use crate::auth::{self, Account};
 use crate::document::Node;
+use crate::face;
 use crate::identity::Links;
 use crate::memory::Call;
 use crate::question::Question;
@@ -24,6 +25,8 @@ const MAX_BIZ_ID_CHARS: usize = 64;
 
 const RESULT: &str = "DescribeVerifyResult";
 const TOKEN: &str = "DescribeVerifyToken";
+/// All operations.
+const ACTIONS: [&str; 5] = [RESULT, TOKEN, face::INIT, face::DESCRIBE, face::DELETE];
 
 /// The answer, and its name in logs and records.
 pub struct Outcome {
@@ -37,14 +40,15 @@ pub struct Outcome {
 
 impl Sandbox {
     /// Answers, records, logs.
-    pub fn answer(&self, question: &Question, now: OffsetDateTime) -> Outcome {
+    pub async fn answer(&self, question: &Question, now: OffsetDateTime) -> Outcome {
         let outcome = self
             .decide(question, now)
+            .await
             .unwrap_or_else(|refusal| self.refuse(question, refusal, question.wants_xml()));
         let action = question.action().unwrap_or_default();
         tracing::info!(
             // Only names we know: an unknown one could be anything.
-            action = [RESULT, TOKEN].into_iter().find(|known| *known == action).unwrap_or("other"),
+            action = ACTIONS.into_iter().find(|known| *known == action).unwrap_or("other"),
             version = ?question.version,
             outcome = outcome.name,
             "sandbox answered"
@@ -52,8 +56,9 @@ impl Sandbox {
         self.memory().record(Call {
             at: now,
             action: action.to_owned(),
-            biz_type: question.param("BizType").unwrap_or_default().to_owned(),
-            biz_id: question.param("BizId").unwrap_or_default().to_owned(),
+            biz_type: first_of(question, &["BizType", "SceneId"]),
+            biz_id: first_of(question, &["BizId", "OuterOrderNo", "CertifyId"]),
+            spare: !self.is_main(),
             version: question.version,
             method: question.method.to_string(),
             outcome: outcome.name.clone(),
@@ -61,8 +66,12 @@ impl Sandbox {
         outcome
     }
 
-    fn decide(&self, question: &Question, now: OffsetDateTime) -> Result<Outcome, Refusal> {
-        let outage = self.memory().outage.clone();
+    async fn decide(&self, question: &Question, now: OffsetDateTime) -> Result<Outcome, Refusal> {
+        let outage = {
+            let memory = self.memory();
+            let main = memory.main_outage.clone().filter(|_| self.is_main());
+            memory.outage.clone().or(main)
+        };
         if let Some(behaviour) = outage {
             return Ok(self.behave(question, &Scenario::always(behaviour), 0, now));
         }
@@ -81,10 +90,12 @@ impl Sandbox {
         if !["2019-03-07", ENVELOPE_VERSION].contains(&version) {
             return Err(Refusal::new("NoSuchVersion", 400, "Specified version does not exist."));
         }
-        match action {
-            RESULT => self.result(question, now),
-            TOKEN => self.token(question, version == ENVELOPE_VERSION, now),
-            _ => Err(Refusal::new(
+        let known = ACTIONS.into_iter().find(|known| *known == action);
+        match known {
+            Some(RESULT) => self.result(question, now),
+            Some(TOKEN) => self.token(question, version == ENVELOPE_VERSION, now),
+            Some(action) => self.face_verify(question, action, now).await,
+            None => Err(Refusal::new(
                 "InvalidAction.NotFound",
                 404,
                 "Specified api is not found, please check your url and method.",
@@ -97,7 +108,7 @@ impl Sandbox {
         let (scenario, step) = {
             let mut memory = self.memory();
             memory.count(biz_id);
-            memory.take_turn(now)?;
+            memory.take_turn(RESULT, now)?;
             (memory.scenario(biz_id), memory.advance(biz_type, biz_id))
         };
         Ok(self.behave(question, &scenario, step, now))
@@ -110,7 +121,7 @@ impl Sandbox {
         now: OffsetDateTime,
     ) -> Result<Outcome, Refusal> {
         let (biz_type, _) = keys(question)?;
-        self.memory().take_turn(now)?;
+        self.memory().take_turn(TOKEN, now)?;
         let expires = answer::after(now, self.0.settings.token_ttl);
         let base = self.base(question);
         let members = answer::token(self.0.nonces.next(), biz_type, &base, expires);
@@ -124,7 +135,7 @@ impl Sandbox {
     }
 
     /// Applies the scenario's step `n` to this call.
-    fn behave(
+    pub(crate) fn behave(
         &self,
         question: &Question,
         scenario: &Scenario,
@@ -198,12 +209,17 @@ impl Sandbox {
         } else {
             answer::after(now, self.0.settings.image_ttl)
         };
+        self.links_until(question, expires)
+    }
+
+    /// Fresh links that work until then.
+    pub(crate) fn links_until(&self, question: &Question, expires: OffsetDateTime) -> Links {
         let token = self.0.nonces.next();
         self.0.links.links(&self.base(question), &token, expires.unix_timestamp())
     }
 
     /// Where links point, without a slash at the end.
-    fn base(&self, question: &Question) -> String {
+    pub(crate) fn base(&self, question: &Question) -> String {
         if let Some(url) = &self.0.settings.public_base_url {
             return url.as_str().trim_end_matches('/').to_owned();
         }
@@ -230,6 +246,11 @@ fn check_form(question: &Question) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// The first of these parameters that is there.
+fn first_of(question: &Question, names: &[&str]) -> String {
+    names.iter().find_map(|name| question.param(name)).unwrap_or_default().to_owned()
 }
 
 fn keys(question: &Question) -> Result<(&str, &str), Refusal> {

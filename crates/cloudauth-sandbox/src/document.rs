@@ -7,6 +7,8 @@ use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 /// One value of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
+    /// Nothing.
+    Null,
     /// Text.
     Text(String),
     /// A whole number.
@@ -36,6 +38,7 @@ impl From<String> for Node {
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Null => serializer.serialize_unit(),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Whole(number) => serializer.serialize_i64(*number),
             Self::Number(number) => serializer.serialize_f64(*number),
@@ -95,7 +98,7 @@ impl Node {
                     value.element(name, out);
                 }
             }
-            Self::List(_) => {}
+            Self::Null | Self::List(_) => {}
         }
         let _ = write!(out, "</{name}>");
     }

@@ -8,7 +8,7 @@ use crate::scenario::{CardEnd, Scenario};
 /// Second and third characters of the names: the heavenly stems, "A, B, C…" of Chinese forms.
 const STEMS: [char; 10] = ['甲', '乙', '丙', '丁', '戊', '己', '庚', '辛', '壬', '癸'];
 
-/// Where the four images are, or `None` where there are none.
+/// Where the images are, or `None` where there are none.
 pub struct Links {
     /// The face.
     pub face: String,
@@ -18,17 +18,23 @@ pub struct Links {
     pub front: String,
     /// The card's emblem side.
     pub back: String,
+    /// The film.
+    pub video: String,
 }
 
 /// An invented person.
-struct Identity {
-    name: String,
-    number: String,
-    street_number: u64,
+pub struct Identity {
+    /// The name.
+    pub name: String,
+    /// The number.
+    pub number: String,
+    /// Where they live.
+    pub street_number: u64,
 }
 
 impl Identity {
-    fn of(seed: &str) -> Self {
+    /// The same for the same seed.
+    pub fn of(seed: &str) -> Self {
         let n = fnv1a(seed);
         let stem = |n: u64| STEMS[usize::try_from(n % 10).unwrap_or(0)];
         Self {
@@ -116,7 +122,8 @@ fn card(
     Node::Object(members)
 }
 
-fn day(date: Date) -> String {
+/// `20401101`.
+pub fn day(date: Date) -> String {
     format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
 }
 

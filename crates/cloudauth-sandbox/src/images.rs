@@ -17,8 +17,8 @@ struct Picture {
     bytes: &'static [u8],
 }
 
-/// Drawn for this purpose: a smiley, a card from both sides, the smiley in its surroundings.
-const PICTURES: [Picture; 4] = [
+/// Drawn for this purpose: a smiley, a card from both sides, the smiley in its surroundings, a film.
+const PICTURES: [Picture; 5] = [
     Picture {
         kind: "face",
         content_type: "image/jpeg",
@@ -38,6 +38,12 @@ const PICTURES: [Picture; 4] = [
         kind: "card-back",
         content_type: "image/jpeg",
         bytes: include_bytes!("pictures/card-back.jpg"),
+    },
+    // A film without a single frame: a file type and an empty container.
+    Picture {
+        kind: "video",
+        content_type: "video/mp4",
+        bytes: b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom\0\0\0\x08mdat",
     },
 ];
 
@@ -61,7 +67,7 @@ impl LinkKey {
         Self(secret)
     }
 
-    /// Four links under that base address, good until `expires` (Unix seconds).
+    /// Five links under that base address, good until `expires` (Unix seconds).
     pub fn links(&self, base: &str, token: &str, expires: i64) -> Links {
         let link = |kind: &str| {
             let signature = percent_encode(&self.sign(kind, token, expires));
@@ -72,6 +78,7 @@ impl LinkKey {
             global: link("face-global"),
             front: link("card-front"),
             back: link("card-back"),
+            video: link("video"),
         }
     }
 
@@ -96,7 +103,8 @@ impl LinkKey {
         Ok((picture.content_type, picture.bytes))
     }
 
-    fn sign(&self, kind: &str, token: &str, expires: i64) -> String {
+    /// A signature that only this process makes.
+    pub fn sign(&self, kind: &str, token: &str, expires: i64) -> String {
         #[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104)")]
         let mut mac =
             Hmac::<Sha1>::new_from_slice(self.0.as_bytes()).expect("any key length will do");

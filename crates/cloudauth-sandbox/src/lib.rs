@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod face;
 pub mod scenario;
 
 mod answer;
@@ -17,11 +18,13 @@ mod memory;
 mod question;
 mod refusal;
 mod reply;
+#[cfg(test)]
+mod room;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -53,7 +56,16 @@ pub struct Settings {
     pub image_ttl: Duration,
     /// How long a `VerifyToken` works (the vendor: 30 minutes).
     pub token_ttl: Duration,
-    /// Where image links point; by default to wherever the caller has reached us.
+    /// More `DeleteFaceVerifyResult` than that in a second are refused (the vendor: 10); `None`: as
+    /// other calls.
+    pub deletes_per_second: Option<u32>,
+    /// How long links to pictures of face-verify work (the vendor: 15 minutes from the query).
+    pub picture_ttl: Duration,
+    /// How long a `CertifyId` can be submitted (the vendor: 30 minutes).
+    pub certify_ttl: Duration,
+    /// How long after the first try of a callback the second follows.
+    pub callback_pause: Duration,
+    /// Where image links and pages point; by default to wherever the caller has reached us.
     pub public_base_url: Option<Url>,
     /// How long every answer takes.
     pub latency: Duration,
@@ -71,6 +83,10 @@ impl Settings {
             queries_per_second: None,
             image_ttl: Duration::from_mins(5),
             token_ttl: Duration::from_mins(30),
+            deletes_per_second: None,
+            picture_ttl: Duration::from_mins(15),
+            certify_ttl: Duration::from_mins(30),
+            callback_pause: Duration::from_millis(200),
             public_base_url: None,
             latency: Duration::ZERO,
             image_latency: Duration::ZERO,
@@ -80,7 +96,14 @@ impl Settings {
 
 /// The simulated provider. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Parts>);
+pub struct Sandbox(Arc<Parts>, Region);
+
+/// At which of the vendor's two addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Region {
+    Main,
+    Spare,
+}
 
 struct Parts {
     settings: Settings,
@@ -90,6 +113,8 @@ struct Parts {
     memory: Mutex<Memory>,
     /// Kinds of images that are not answered for now.
     held: watch::Sender<Vec<String>>,
+    /// Calls the customer; made when it is first needed, `None` if that fails.
+    client: OnceLock<Option<reqwest::Client>>,
 }
 
 impl Sandbox {
@@ -103,11 +128,25 @@ impl Sandbox {
         let memory = Memory::new(
             settings.access_key_secret.clone(),
             settings.queries_per_second,
-            clock.now(),
+            settings.deletes_per_second,
         );
         let links = LinkKey::new(nonces.next());
         let held = watch::Sender::default();
-        Self(Arc::new(Parts { settings, clock, nonces, links, memory: Mutex::new(memory), held }))
+        let memory = Mutex::new(memory);
+        let client = OnceLock::new();
+        let parts = Parts { settings, clock, nonces, links, memory, held, client };
+        Self(Arc::new(parts), Region::Main)
+    }
+
+    /// The same provider at the address of its spare region: serve this handle at another port.
+    /// Both know the same verifications.
+    #[must_use]
+    pub fn spare(&self) -> Self {
+        Self(Arc::clone(&self.0), Region::Spare)
+    }
+
+    fn is_main(&self) -> bool {
+        self.1 == Region::Main
     }
 
     /// The newest 100,000 calls, oldest first.
@@ -115,7 +154,8 @@ impl Sandbox {
         self.memory().calls()
     }
 
-    /// How many rightly signed `DescribeVerifyResult` have come for that `biz_id`.
+    /// How many rightly signed queries or starts have come for that `biz_id`, `CertifyId` or order
+    /// number.
     pub fn queries(&self, biz_id: &str) -> u64 {
         self.memory().queries(biz_id)
     }
@@ -131,6 +171,11 @@ impl Sandbox {
     /// advance meanwhile.
     pub fn fail_all(&self, behaviour: Option<Behaviour>) {
         self.memory().outage = behaviour;
+    }
+
+    /// The same for the main region alone: the spare one answers.
+    pub fn fail_main(&self, behaviour: Option<Behaviour>) {
+        self.memory().main_outage = behaviour;
     }
 
     /// The host of images is in trouble: it answers with this HTTP status; `None` ends it.

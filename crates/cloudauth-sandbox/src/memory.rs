@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use crate::face::{self, Sessions};
 use crate::question::Version;
 use crate::refusal::Refusal;
 use crate::scenario::{Behaviour, Scenario};
@@ -27,10 +28,12 @@ pub struct Call {
     pub at: OffsetDateTime,
     /// `Action`, as far as known.
     pub action: String,
-    /// `BizType`, or empty.
+    /// `BizType` or `SceneId`, or empty.
     pub biz_type: String,
-    /// `BizId`, or empty.
+    /// `BizId`, `OuterOrderNo` or `CertifyId`, or empty.
     pub biz_id: String,
+    /// It came to the spare region.
+    pub spare: bool,
     /// How it was signed, by the look of it.
     pub version: Version,
     /// HTTP method.
@@ -46,6 +49,8 @@ pub struct Memory {
     pub secret: SecretString,
     /// Replaces every answer.
     pub outage: Option<Behaviour>,
+    /// Replaces every answer of the main region.
+    pub main_outage: Option<Behaviour>,
     /// An HTTP status that replaces every image.
     pub image_outage: Option<u16>,
     /// Replacements for the images of a kind.
@@ -58,15 +63,25 @@ pub struct Memory {
     /// How many well-signed queries each `biz_id` has had, whatever came of them.
     queries: HashMap<String, u64>,
     nonces: Nonces,
-    bucket: Option<Bucket>,
+    queries_per_second: Option<u32>,
+    deletes_per_second: Option<u32>,
+    /// One for each operation: the vendor counts per account and API.
+    buckets: HashMap<&'static str, Bucket>,
+    /// The product face-verify.
+    pub faces: Sessions,
 }
 
 impl Memory {
     /// Empty.
-    pub fn new(secret: SecretString, queries_per_second: Option<u32>, now: OffsetDateTime) -> Self {
+    pub fn new(
+        secret: SecretString,
+        queries_per_second: Option<u32>,
+        deletes_per_second: Option<u32>,
+    ) -> Self {
         Self {
             secret,
             outage: None,
+            main_outage: None,
             image_outage: None,
             images: HashMap::new(),
             scenarios: HashMap::new(),
@@ -74,7 +89,10 @@ impl Memory {
             progress: HashMap::new(),
             queries: HashMap::new(),
             nonces: Nonces::default(),
-            bucket: queries_per_second.map(|rate| Bucket::full(rate, now)),
+            queries_per_second,
+            deletes_per_second,
+            buckets: HashMap::new(),
+            faces: Sessions::default(),
         }
     }
 
@@ -132,12 +150,12 @@ impl Memory {
         Err(Refusal::new("SignatureNonceUsed", 400, "Specified signature nonce was used already."))
     }
 
-    /// Takes one call out of this second's budget.
-    pub fn take_turn(&mut self, now: OffsetDateTime) -> Result<(), Refusal> {
-        match &mut self.bucket {
-            Some(bucket) => bucket.take(now).map_err(Refusal::throttled),
-            None => Ok(()),
-        }
+    /// Takes one call out of this second's budget of that operation.
+    pub fn take_turn(&mut self, action: &'static str, now: OffsetDateTime) -> Result<(), Refusal> {
+        let deletes = self.deletes_per_second.filter(|_| action == face::DELETE);
+        let Some(rate) = deletes.or(self.queries_per_second) else { return Ok(()) };
+        let bucket = self.buckets.entry(action).or_insert_with(|| Bucket::full(rate, now));
+        bucket.take(now).map_err(Refusal::throttled)
     }
 }
 

@@ -207,7 +207,7 @@ impl Behaviour {
 }
 
 /// Codes in the vendor's tables, with their usual HTTP status; any other is sent with 400.
-const KNOWN_CODES: [(&str, u16); 25] = [
+pub(crate) const KNOWN_CODES: [(&str, u16); 25] = [
     ("DataExpired", 410),
     ("NoPermission", 403),
     ("Error.NoPermissionAccess", 403),

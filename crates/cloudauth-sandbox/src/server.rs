@@ -1,4 +1,5 @@
-//! The HTTP side: one route for the protocol, one for the images, and the listener's loop.
+//! The HTTP side: one route for the protocol, one for the images, three for the page of a
+//! verification, and the listener's loop.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,13 +23,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::Sandbox;
 use crate::question::{Question, pairs};
 use crate::reply::{HangUp, response};
+use crate::{Sandbox, face};
 use cloudauth::wire;
 
-/// The vendor takes 8 MB with images; a query without them has a few hundred bytes.
-const MAX_BODY: usize = 1024 * 1024;
+/// The vendor takes 8 MB with images.
+const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How long a client may take to say what it wants.
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way may still take once we shall stop.
@@ -45,6 +46,9 @@ impl Sandbox {
         Router::new()
             .route("/", any(handle))
             .route("/images/{kind}/{token}", get(image))
+            .route("/s/{name}", get(face::short_link))
+            .route("/h5", get(face::hosted).post(face::hosted))
+            .route("/h5iframe", get(face::iframe).post(face::iframe))
             .fallback(handle)
             .with_state(self.clone())
     }
@@ -111,7 +115,7 @@ async fn handle(State(sandbox): State<Sandbox>, request: Request) -> Response {
         return response(413, "text/plain", "Request Entity Too Large\n");
     };
     let question = Question::new(parts, body);
-    let outcome = sandbox.answer(&question, sandbox.0.clock.now());
+    let outcome = sandbox.answer(&question, sandbox.0.clock.now()).await;
     let wait = sandbox.0.settings.latency + outcome.slow;
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
