@@ -351,6 +351,25 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_body_is_small_enough_for_receivers() {
+        let key = "\u{1F600}".repeat(policy::scene::MAX_KEY_CHARS);
+        // A rule gives at most one reason; two are the service's own.
+        let code = |n| format!("{n:0>width$}", width = policy::MAX_CODE_CHARS);
+        let reasons = (0..policy::MOST_RULES + 2).map(code).collect();
+        let about = About::Verification(Box::new(OfVerification {
+            id: VerificationId(Uuid::max()),
+            sequence: i32::MAX,
+            biz_type: BizType::parse(&key).unwrap(),
+            biz_id: BizId::parse(&key).unwrap(),
+            // Six bytes each.
+            reference: Some("\u{1}".repeat(crate::domain::callback::MAX_REFERENCE_CHARS)),
+            decision: Some(OfDecision { reasons, ..decision() }),
+        }));
+        let event = Event { sequence: i64::MAX, ..event(EventKind::Decided, about) };
+        assert!(event.body().len() <= MAX_BODY_BYTES, "{}", event.body().len());
+    }
+
+    #[test]
     fn ids_are_read_as_they_are_written() {
         let id = EventId(Uuid::from_u128(7));
         assert_eq!(id.to_string().parse(), Ok(id));

@@ -46,6 +46,9 @@ pub enum Error {
     /// A row that this version does not understand.
     #[error("the database holds a row that makes no sense: {0}")]
     Inconsistent(&'static str),
+    /// The event log came with a dump: the ids of transactions in it are those of another server.
+    #[error("the event log comes from another server: run `verdict events new-epoch`")]
+    EventsFromElsewhere,
     /// `database.url` cannot be used as it is written.
     #[error("{0}")]
     Url(String),
@@ -117,6 +120,7 @@ impl Error {
             }
             Self::Internal { .. }
             | Self::Inconsistent(_)
+            | Self::EventsFromElsewhere
             | Self::Url(_)
             | Self::Encoding(_)
             | Self::Unseen(_)
@@ -144,7 +148,9 @@ impl Error {
             }
             Self::Internal { .. } | Self::Inconsistent(_) => Cause::Internal,
             Self::Url(_) => Cause::BadUrl,
-            Self::Encoding(_) | Self::Unseen(_) | Self::Schema(_) => Cause::Schema,
+            Self::Encoding(_) | Self::Unseen(_) | Self::Schema(_) | Self::EventsFromElsewhere => {
+                Cause::Schema
+            }
             Self::MigrationLock(_) => Cause::Locked,
         }
     }

@@ -55,6 +55,17 @@ pub struct Epoch {
     pub after: i64,
 }
 
+/// How far the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The newest event.
+    pub number: i64,
+    /// The oldest event that is kept; `number + 1` if none is kept.
+    pub oldest: i64,
+    /// Events of the present epoch are those after this number.
+    pub after: i64,
+}
+
 /// The event log.
 #[derive(Clone, Copy, Debug)]
 pub struct Events<'a>(&'a Store);
@@ -71,7 +82,10 @@ impl Events<'_> {
     /// are more. It also returns 0 while another process numbers events.
     pub async fn number_step(self, most: i32) -> Result<i32> {
         // A retry never repeats a number: the step commits as a whole or not at all.
-        self.0.run(|| number(most).fetch_one(&self.0.pool)).await
+        match self.0.run(|| number(most).fetch_one(&self.0.pool)).await? {
+            -1 => Err(Error::EventsFromElsewhere),
+            numbered => Ok(numbered),
+        }
     }
 
     /// Returns at most `limit` events after this number, and examines at most `examined` events.
@@ -133,12 +147,6 @@ impl Events<'_> {
         rows.iter().map(event).collect()
     }
 
-    /// All events of one verification that are still kept, in order.
-    pub async fn of_verification(self, id: VerificationId) -> Result<Vec<Event>> {
-        let rows = self.0.run(|| find_of(id.0).fetch_all(&self.0.pool)).await?;
-        rows.iter().map(event).collect()
-    }
-
     /// Numbers of the first and the last event that happened at or after `since` and before
     /// `until`.
     pub async fn numbers_between(
@@ -154,6 +162,12 @@ impl Events<'_> {
     /// The current epoch.
     pub async fn epoch(self) -> Result<Epoch> {
         self.0.run(|| find_epoch().fetch_one(&self.0.pool)).await
+    }
+
+    pub async fn range(self) -> Result<LogRange> {
+        let (number, oldest) = self.ends().await?;
+        let Epoch { after, .. } = self.epoch().await?;
+        Ok(LogRange { number, oldest, after })
     }
 
     /// Begins a new epoch after the newest event.
@@ -308,10 +322,6 @@ statements! {
                  (select max(starts) from event_weeks
                   where first_number <= (select min(n) from unnest($1) as n)), '-infinity')
              and e.number = any ($1) order by e.number"
-    );
-
-    read(event) find_of(verification: Uuid) = events!(
-        "where e.verification_id = $1 order by e.number"
     );
 
     row find_between(since: OffsetDateTime, until: OffsetDateTime) -> (Option<i64>, Option<i64>) =

@@ -108,17 +108,6 @@ pub struct EndpointKey {
     pub wrapped: Vec<u8>,
 }
 
-/// How far the log goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub struct LogRange {
-    /// The newest event.
-    pub number: i64,
-    /// The oldest event that is kept; `number + 1` if none is kept.
-    pub oldest: i64,
-    /// Events of the present epoch are those after this number.
-    pub after: i64,
-}
-
 /// One request to an endpoint.
 #[derive(Clone, Debug, FromRow)]
 pub struct WebhookAttempt {
@@ -324,11 +313,6 @@ impl WebhookEndpoints<'_> {
     /// The wrapped data key of one.
     pub async fn key(self, id: EndpointId) -> Result<Option<EndpointKey>> {
         self.0.run(|| find_key(id.0).fetch_optional(&self.0.pool)).await
-    }
-
-    /// How far the log goes.
-    pub async fn log_range(self) -> Result<LogRange> {
-        self.0.run(|| find_log_range().fetch_one(&self.0.pool)).await
     }
 
     /// Requests to one, newest first, before this one.
@@ -564,11 +548,6 @@ statements! {
 
     row find_key(id: Uuid) -> EndpointKey =
         "select id, key_id, wrapped from webhook_endpoints where id = $1";
-
-    row find_log_range() -> LogRange =
-        "select log.number, log.oldest, epoch.after
-         from event_log log
-             cross join (select after from event_epochs order by after desc limit 1) epoch";
 
     row list_attempts(id: Uuid, before: i64, limit: i64) -> WebhookAttempt =
         "select a.id,

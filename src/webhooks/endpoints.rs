@@ -14,8 +14,9 @@ use crate::domain::ids::{EndpointId, Ids};
 use crate::domain::scenes::Scenes;
 use crate::domain::webhook_endpoint::{DeliveryOrder, Signing, Start};
 use crate::store::audit::AuditContext;
+use crate::store::events::LogRange;
 use crate::store::webhook_endpoints::{
-    EndpointChange, EndpointKey, LogRange, NewEndpoint, Rotation, WebhookAttempt, WebhookEndpoint,
+    EndpointChange, EndpointKey, NewEndpoint, Rotation, WebhookAttempt, WebhookEndpoint,
 };
 use crate::store::webhook_redeliveries::{Redelivered, Redelivery};
 use crate::store::{self, Store};
@@ -134,7 +135,7 @@ impl EndpointOperations<'_> {
             return Err(EndpointError::OtherScene);
         }
         let vault = self.vault.ok_or(EndpointError::NoVault)?;
-        let cursor = cursor(requested.start, self.store.webhook_endpoints().log_range().await?)?;
+        let cursor = cursor(requested.start, self.store.events().range().await?)?;
         let id: EndpointId = self.ids.next(context.at);
         let (data_key, wrapped) = vault.new_endpoint_key(id)?;
         let new = NewSecret::make(id, &data_key, requested.signing)?;
@@ -308,7 +309,7 @@ impl EndpointOperations<'_> {
                 Some(Redelivery::Event(event.ok_or(unknown)?.number))
             }
             Again::Sequences { from, to } => {
-                let range = self.store.webhook_endpoints().log_range().await?;
+                let range = self.store.events().range().await?;
                 let number = |sequence: i64| sequence.saturating_add(range.after);
                 Some(Redelivery::Numbers { from: number(from), to: number(to) })
             }

@@ -153,23 +153,44 @@ pub async fn reckon(
     reckoning.count("events that the reader received", read.len());
     let missing = usize::try_from(count).unwrap().abs_diff(read.len());
     reckoning.zero("events that the reader did not receive", vec![String::new(); missing]);
-    // Read once more, at the end.
-    let mut otherwise = Vec::new();
-    if let Some(address) = world.services.iter().find_map(|service| service.address()) {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut after = 0;
-        while let Some((items, next, head)) = page(&client, address, &world.api_key, after).await {
-            for item in items {
-                let at = usize::try_from(item.sequence).unwrap() - 1;
-                if read.get(at).is_none_or(|event| event.body != item.body) {
-                    otherwise.push(item.body);
-                }
-            }
-            after = next;
-            if after == head {
-                break;
-            }
+    let again = read_again(world).await;
+    let missing = usize::try_from(count).unwrap().abs_diff(again.len());
+    reckoning.zero("events that were not read again", vec![String::new(); missing]);
+    let same = |event: &FeedEvent| {
+        let at = usize::try_from(event.sequence - 1).ok();
+        at.and_then(|at| read.get(at)).is_some_and(|before| before.body == event.body)
+    };
+    let otherwise = again.into_iter().filter(|event| !same(event)).map(|event| event.body);
+    reckoning.zero("events whose bytes were others when they were read again", otherwise.collect());
+}
+
+/// The whole feed once more, at the end. Nothing disturbs the service any more, so that a request
+/// which fails a few times in a row ends it: what is missing then is counted.
+async fn read_again(world: &World) -> Vec<FeedEvent> {
+    const TRIES: usize = 20;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .expect("a client");
+    let (mut again, mut after, mut failed) = (Vec::new(), 0, 0);
+    while failed < TRIES {
+        let address = world.services.iter().find_map(|service| service.address());
+        let page = match address {
+            Some(address) => page(&client, address, &world.api_key, after).await,
+            None => None,
+        };
+        let Some((items, next, head)) = page else {
+            failed += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        failed = 0;
+        again.extend(items);
+        after = next;
+        if after == head {
+            break;
         }
     }
-    reckoning.zero("events whose bytes were others when they were read again", otherwise);
+    again
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, PgConnection};
 use verdict::domain::event::{Event, EventKind};
-use verdict::store::events::Filter;
+use verdict::store::audit::AuditContext;
+use verdict::store::events::{Epoch, Filter};
 
 use crate::harness::{TestApp, eventually};
 
@@ -22,11 +23,23 @@ fn numbers(events: &[Event]) -> Vec<i64> {
     events.iter().map(|event| event.number).collect()
 }
 
+const NEW_EPOCH: uuid::Uuid = uuid::Uuid::from_u128(7);
+
+/// As an operator does after a restore.
+async fn begin_epoch(app: &TestApp) -> Epoch {
+    let doing = AuditContext {
+        actor: "cli:test".to_owned(),
+        purpose: Some("restored".to_owned()),
+        at: app.clock.now(),
+    };
+    app.store.events().begin_epoch(NEW_EPOCH, &doing).await.unwrap()
+}
+
 const OF_VERIFICATIONS: [EventKind; 4] =
     [EventKind::Decided, EventKind::Failed, EventKind::Expired, EventKind::Erased];
 
 #[tokio::test]
-async fn each_change_that_callers_are_told_of_is_one_event() {
+async fn each_reported_change_is_one_event() {
     let app = TestApp::start().await;
     let decided = app.verified("pass-97").await;
     let expired = app.verified("expired").await;
@@ -76,7 +89,7 @@ async fn each_change_that_callers_are_told_of_is_one_event() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_commits_late_is_neither_skipped_nor_waited_for() {
+async fn late_commit_is_numbered_and_delays_nothing() {
     let app = TestApp::start().await;
     let decided = app.verified("pass-97").await;
     let before = events(&app, &[EventKind::Decided], 1).await;
@@ -107,7 +120,7 @@ async fn a_transaction_that_commits_late_is_neither_skipped_nor_waited_for() {
         app.settled(id).await;
     }
     let meanwhile = events(&app, &[EventKind::Decided], 21).await;
-    assert_eq!(meanwhile[..1], before[..], "what was told stays as it was");
+    assert_eq!(meanwhile[..1], before[..], "events that were read stay the same");
 
     late.commit().await.unwrap();
     let after = events(&app, &[EventKind::Decided], 22).await;
@@ -121,7 +134,7 @@ async fn a_transaction_that_commits_late_is_neither_skipped_nor_waited_for() {
 }
 
 #[tokio::test]
-async fn a_backlog_is_numbered_in_batches_in_the_order_of_each_verification() {
+async fn backlog_is_numbered_in_order_in_batches() {
     let app = TestApp::start().await;
     // The worker stops numbering while this lock is held, as if it were slow.
     let mut connection = PgConnection::connect(&app.database.url).await.unwrap();
@@ -166,7 +179,7 @@ async fn old_weeks_go_and_numbers_go_on() {
     let app = TestApp::start().await;
     for week in 0..3 {
         app.database.shift_clock(week * 7 * 86_400).await;
-        app.verified(&format!("pass-97-{week}")).await;
+        app.verified(&format!("status-7-x1-then-pass-97-{week}")).await;
         events(&app, &[EventKind::Decided], usize::try_from(week + 1).unwrap()).await;
     }
     app.database.shift_clock(3 * 7 * 86_400).await;
@@ -191,11 +204,11 @@ async fn old_weeks_go_and_numbers_go_on() {
     let page = log.after(0, 100, 100, &Filter::default()).await.unwrap();
     assert_eq!((numbers(&page.events), page.oldest, page.head), (vec![4], 4, 4));
 
-    // The one whose first event is gone counts on.
-    app.accepted("pass-97-0").await;
-    app.verified("status-7").await;
+    // A verification whose first event is gone counts on.
+    app.verified("status-7-x1-then-pass-97-0").await;
     let all = events(&app, EventKind::ALL, 2).await;
     assert_eq!(numbers(&all), [4, 5]);
+    assert!(all[1].body().contains(r#""verification_sequence":2,"#), "{}", all[1].body());
 }
 
 #[tokio::test]
@@ -209,22 +222,16 @@ async fn after_a_restore_from_a_dump_each_decision_is_still_told_once() {
     sqlx::query(elsewhere).execute(&pool).await.unwrap();
     app.verified("pass-97-unnumbered").await;
     let refused = app.store.events().number_step(10).await.unwrap_err();
-    assert!(refused.to_string().contains("55000"), "{refused}");
+    assert!(refused.to_string().contains("verdict events new-epoch"), "{refused}");
     assert_eq!(events(&app, &[EventKind::Decided], 1).await.len(), 1);
 
-    let doing = verdict::store::audit::AuditContext {
-        actor: "cli:test".to_owned(),
-        purpose: Some("restored".to_owned()),
-        at: app.clock.now(),
-    };
-    let epoch = uuid::Uuid::from_u128(7);
-    let begun = app.store.events().begin_epoch(epoch, &doing).await.unwrap();
-    assert_eq!((begun.epoch, begun.after), (epoch, 3), "what was there is numbered before");
+    let begun = begin_epoch(&app).await;
+    assert_eq!((begun.epoch, begun.after), (NEW_EPOCH, 3), "what was there is numbered before");
     app.verified("pass-97-after").await;
     let decided = events(&app, &[EventKind::Decided], 3).await;
     let places: Vec<(i64, i64)> = decided.iter().map(|e| (e.number, e.sequence)).collect();
     assert_eq!(places, [(2, 2), (3, 3), (4, 1)], "the epoch begins with 1");
-    assert_eq!(decided[2].epoch, epoch);
+    assert_eq!(decided[2].epoch, NEW_EPOCH);
 }
 
 #[tokio::test]
@@ -241,16 +248,35 @@ async fn a_new_epoch_numbers_no_event_of_a_dropped_week_again() {
             let other_server = "update event_log set seen = '90000000000:90000000000:'";
             sqlx::query(other_server).execute(&app.database.pool().await).await.unwrap();
         }
-        let doing = verdict::store::audit::AuditContext {
-            actor: "cli:test".to_owned(),
-            purpose: Some("restored".to_owned()),
-            at: app.clock.now(),
-        };
-        let epoch = uuid::Uuid::from_u128(7);
-        let begun = app.store.events().begin_epoch(epoch, &doing).await.unwrap();
+        let begun = begin_epoch(&app).await;
         assert_eq!(begun.after, 3, "nothing was numbered again");
         app.verified("pass-97-after").await;
         let decided = events(&app, &[EventKind::Decided], 2).await;
         assert_eq!(numbers(&decided), [3, 4]);
     }
+}
+
+#[tokio::test]
+async fn log_of_another_server_waits_for_a_new_epoch_even_once_ids_overlap() {
+    let app = TestApp::start().await;
+    app.verified("pass-97-before").await;
+    events(&app, &[EventKind::Decided], 1).await;
+    let pool = app.database.pool().await;
+    // The other server was a few transactions ahead of this one.
+    let ahead = "update event_log set seen = format('%1$s:%1$s:',
+        pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 200)::pg_snapshot";
+    sqlx::query(ahead).execute(&pool).await.unwrap();
+    app.verified("pass-97-unnumbered").await;
+    assert!(app.store.events().number_step(10).await.is_err());
+    for _ in 0..250 {
+        sqlx::query("select pg_current_xact_id()").execute(&pool).await.unwrap();
+    }
+    app.verified("pass-97-later").await;
+    assert!(app.store.events().number_step(10).await.is_err(), "it forgot");
+
+    let begun = begin_epoch(&app).await;
+    assert_eq!(begun.after, 4, "each has one event");
+    app.verified("pass-97-after").await;
+    let decided = events(&app, &[EventKind::Decided], 4).await;
+    assert_eq!(numbers(&decided), [2, 3, 4, 5]);
 }

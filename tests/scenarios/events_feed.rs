@@ -17,7 +17,6 @@ use verdict::http::auth::Scope;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::AuditContext;
 
-/// A second policy's general activation, or any other event that is no verification's.
 const WAIT: &str = "&wait=30";
 
 /// The bodies in an answer, byte for byte.
@@ -264,11 +263,14 @@ async fn filters_and_key_scenes_narrow_feed_and_summary() {
     // A page that is full ends with its last event, whatever comes after it.
     let page = app.get("/v1/events?types=verification.decided&limit=1").await;
     assert_eq!((&page.json["next_after"], &page.json["head"]), (&2.into(), &head.into()));
-    // An event of another scene does not end the wait, and is passed.
+    // An event of another scene does not end the wait.
     let app = &app;
+    let began = Instant::now();
     let waiting = app.get_as("/v1/events?after=4&wait=1&biz_types=nowhere", &app.api_key);
-    let (waited, id) = tokio::join!(waiting, posted(app, "desk", "pass-97-more", None));
+    let waiting = async { (waiting.await, began.elapsed()) };
+    let ((waited, took), id) = tokio::join!(waiting, posted(app, "desk", "pass-97-more", None));
     assert_eq!(waited.json["items"], serde_json::json!([]));
+    assert!(took >= Duration::from_secs(1), "answered after {took:?}");
     event(app, 4, of(&id, "verification.decided")).await;
     let beyond = app.get("/v1/events?after=9000").await;
     assert_eq!((&beyond.json["next_after"], &beyond.json["head"]), (&9000.into(), &5.into()));

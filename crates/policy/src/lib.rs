@@ -58,7 +58,7 @@ pub mod report;
 mod diff;
 pub mod calibration;
 
-pub use compile::read_case;
+pub use compile::{MAX_CODE_CHARS, MOST_RULES, read_case};
 pub use decide::{decide, missing_evidence};
 pub use diagnostics::{Diagnostic, Severity};
 pub use diff::{Change, diff};

@@ -18,6 +18,7 @@ use toml::de::DeTable;
 pub use case::read_case;
 pub(crate) use examples::Example;
 pub(crate) use limits::Limits;
+pub use limits::{MAX_CODE_CHARS, MOST_RULES};
 
 use crate::diagnostics::Diagnostics;
 use crate::policy::Policy;
