@@ -96,7 +96,7 @@ fn judge(c: &mut Criterion) {
     let policy = Policy::load(POLICY).unwrap();
     let good = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
     let approved = provider::evidence(&good, "RPBasicTest", History::of_calls(1), NOW);
-    let rejected = Evidence { verify_status: 7, ..approved.clone() };
+    let rejected = Evidence { verify_status: Some(7), ..approved.clone() };
     let absent = wire::read(200, br#"{"VerifyStatus":1}"#).outcome.unwrap();
     let absent = provider::evidence(&absent, "RPBasicTest", History::of_calls(1), NOW);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use policy::decision::Decision;
-use policy::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
+use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Product, Scores};
 use policy::{Policy, decide};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -241,12 +241,14 @@ fn evidence(n: u32) -> Evidence {
     let share = f64::from(mixed) / f64::from(u32::MAX);
     let score = (1.0 - share * share * share) * 100.0;
     let passed = !mixed.is_multiple_of(10);
+    let history = History { callbacks: Some(1), answers: Some(1), ..History::of_calls(1) };
     Evidence {
-        verify_status: if passed { 1 } else { 2 + i32::try_from(mixed % 11).unwrap_or(0) },
+        verify_status: Some(if passed { 1 } else { 2 + i32::try_from(mixed % 11).unwrap_or(0) }),
         scores: Scores {
             authority: (!mixed.is_multiple_of(50)).then_some((score * 100.0).round() / 100.0),
             face: None,
             id_card_face: mixed.is_multiple_of(3).then_some(95.5),
+            ..Scores::default()
         },
         face_quality: Some(FaceQuality::Normal),
         face_mask: Some(mixed.is_multiple_of(97)),
@@ -255,13 +257,6 @@ fn evidence(n: u32) -> Evidence {
         number_matches: (!mixed.is_multiple_of(7)).then_some(true),
         card_days_left: Some(i64::from(mixed % 4000)),
         age_years: Some(18 + i64::from(mixed % 60)),
-        biz_type: "onboarding".to_owned(),
-        attempts: 1,
-        callbacks: Some(1),
-        answers: Some(1),
-        earlier_1d: None,
-        earlier_30d: None,
-        malformed: Vec::new(),
-        damaged_texts: Vec::new(),
+        ..Evidence::blank(Product::VerifyResult, "onboarding", history)
     }
 }

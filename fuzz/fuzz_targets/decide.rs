@@ -5,7 +5,7 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use policy::decision::Outcome;
-use policy::evidence::{Evidence, FaceQuality, ImagesOffered, Scores};
+use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Product, Scores};
 use policy::{Policy, decide};
 
 const DEFAULT: &str = include_str!("../../config/policy.toml");
@@ -40,13 +40,16 @@ impl Answer<'_> {
         let [authority, face, id_card_face] = self.scores;
         let [face_mask, name_matches, number_matches] = self.flags;
         let [image, card_front, card_back, face_global] = self.images;
+        let [callbacks, answers, earlier_1d, earlier_30d] = self.history;
+        let calls = self.attempts;
+        let history = History { calls, callbacks, answers, earlier_1d, earlier_30d };
         Evidence {
-            verify_status: match self.status {
+            verify_status: Some(match self.status {
                 Status::Passed => 1,
                 Status::Documented(status) => i32::from(status % 15) - 1,
                 Status::Any(status) => status,
-            },
-            scores: Scores { authority, face, id_card_face },
+            }),
+            scores: Scores { authority, face, id_card_face, ..Scores::default() },
             face_quality: self.quality.map(|quality| match quality % 4 {
                 0 => FaceQuality::Unqualified,
                 1 => FaceQuality::Low,
@@ -59,14 +62,8 @@ impl Answer<'_> {
             number_matches,
             card_days_left: self.days,
             age_years: self.years,
-            biz_type: self.biz_type.to_owned(),
-            attempts: self.attempts,
-            callbacks: self.history[0],
-            answers: self.history[1],
-            earlier_1d: self.history[2],
-            earlier_30d: self.history[3],
             malformed: vec!["x".to_owned(); usize::from(self.malformed % 4)],
-            damaged_texts: Vec::new(),
+            ..Evidence::blank(Product::VerifyResult, self.biz_type, history)
         }
     }
 }
@@ -80,7 +77,7 @@ fuzz_target!(|answer: Answer<'_>| {
     let strictest = decision.reasons.iter().map(|reason| reason.outcome).max();
     assert_eq!(Some(decision.outcome), strictest);
     if decision.outcome == Outcome::Approve {
-        assert_eq!(evidence.verify_status, 1);
+        assert_eq!(evidence.verify_status, Some(1));
         assert!(evidence.malformed.is_empty());
         assert!(evidence.scores.present().all(|score| (0.0..=100.0).contains(&score)));
     }

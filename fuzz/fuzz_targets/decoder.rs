@@ -17,7 +17,7 @@ fuzz_target!(|body: &[u8]| {
             let (history, at) = (History::of_calls(1), OffsetDateTime::UNIX_EPOCH);
             let evidence = provider::evidence(&answered, "b", history, at);
             assert!(evidence.scores.present().all(|score| (0.0..=100.0).contains(&score)));
-            assert_eq!(evidence.verify_status, answered.verify_status);
+            assert_eq!(evidence.verify_status, Some(answered.verify_status));
         }
         Err(error) => assert!(error.code.is_none_or(|code| code.len() <= 64)),
     }

@@ -28,7 +28,7 @@ pub enum What {
     /// A callback was accepted.
     CallbackAccepted(AcceptedCallback),
     /// The provider answered.
-    ProviderAnswered(StoredResult),
+    ProviderAnswered(Box<StoredResult>),
     /// A policy or a person decided.
     Decided(StoredDecision),
     /// An image is settled.
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn answer(attempt: i32, seconds: i64) -> Event {
-        let what = What::ProviderAnswered(StoredResult {
+        let what = What::ProviderAnswered(Box::new(StoredResult {
             id: ResultId(Uuid::from_u128(u128::from(attempt.unsigned_abs()))),
             attempt,
             fetched_at: at(seconds),
@@ -173,7 +173,7 @@ mod tests {
             error: None,
             simulated: false,
             coarsened: false,
-        });
+        }));
         Event { at: at(seconds), what }
     }
 

@@ -128,7 +128,7 @@ impl From<Event> for EventView {
                 attempt: of.attempt,
                 request_id: of.request_id,
                 http_status: of.http_status,
-                verify_status: of.evidence.map(|evidence| evidence.verify_status),
+                verify_status: of.evidence.and_then(|evidence| evidence.verify_status),
                 error: of.error,
             },
             What::Decided(of) => WhatView::Decided {

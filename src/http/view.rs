@@ -202,7 +202,7 @@ impl From<StoredResult> for ResultView {
             attempt: of.attempt,
             fetched_at: of.fetched_at,
             request_id: of.request_id,
-            verify_status: of.evidence.as_ref().map(|evidence| evidence.verify_status),
+            verify_status: of.evidence.as_ref().and_then(|evidence| evidence.verify_status),
             scores: of.evidence.as_ref().map(|evidence| evidence.scores).unwrap_or_default(),
             fields: evidence.as_ref().map(by_name),
             evidence,

@@ -6,7 +6,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::domain::answer::{AnswerError, ErrorClass};
 use policy::card_days::highest_edge_reached;
-use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Scores};
+use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Product, Scores};
 
 /// The evidence in an answer that arrived at `fetched_at`. The card's dates are compared with the
 /// date in China at `fetched_at`, so that the same answer always gives the same evidence.
@@ -20,11 +20,12 @@ pub fn evidence(
     let card = material.and_then(|material| material.id_card.as_ref());
     let today = in_china(fetched_at);
     Evidence {
-        verify_status: answered.verify_status,
+        verify_status: Some(answered.verify_status),
         scores: Scores {
             authority: answered.scores.authority,
             face: answered.scores.face,
             id_card_face: answered.scores.id_card_face,
+            ..Scores::default()
         },
         face_quality: material.and_then(|material| material.face_quality.map(face_quality)),
         face_mask: material.and_then(|material| material.face_mask),
@@ -42,14 +43,9 @@ pub fn evidence(
         age_years: card
             .and_then(|card| card.birth.as_ref()?.date)
             .and_then(|birth| whole_years(birth, today)),
-        biz_type: biz_type.to_owned(),
-        attempts: history.calls,
-        callbacks: history.callbacks,
-        answers: history.answers,
-        earlier_1d: history.earlier_1d,
-        earlier_30d: history.earlier_30d,
         malformed: answered.malformed.clone(),
         damaged_texts: answered.damaged_texts.clone(),
+        ..Evidence::blank(Product::VerifyResult, biz_type, history)
     }
 }
 

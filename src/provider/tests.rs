@@ -23,8 +23,13 @@ fn an_answer_becomes_evidence_without_the_person() {
     let history = History { calls: 2, answers: Some(1), ..History::default() };
     let evidence =
         evidence(&answered(body), "RPBasicTest", history, datetime!(2026-11-23 12:00 UTC));
-    assert_eq!(evidence.verify_status, 1);
-    let scores = Scores { authority: Some(97.53), face: Some(96.1), id_card_face: Some(91.0) };
+    assert_eq!(evidence.verify_status, Some(1));
+    let scores = Scores {
+        authority: Some(97.53),
+        face: Some(96.1),
+        id_card_face: Some(91.0),
+        ..Scores::default()
+    };
     assert_eq!(evidence.scores, scores);
     assert_eq!(evidence.face_quality, Some(FaceQuality::Normal));
     assert_eq!(evidence.face_mask, Some(false));

@@ -69,12 +69,10 @@ impl Timeline<'_> {
                 .map(|review| Event { at: review.reviewed_at, what: What::Reviewed(review) }),
         );
         let results = self.0.results().results_of(id).await?;
-        events.extend(
-            results.into_iter().map(|result| Event {
-                at: result.fetched_at,
-                what: What::ProviderAnswered(result),
-            }),
-        );
+        events.extend(results.into_iter().map(|result| Event {
+            at: result.fetched_at,
+            what: What::ProviderAnswered(Box::new(result)),
+        }));
         let callbacks: Vec<CallbackRow> =
             self.0.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
         events.extend(callbacks.into_iter().map(Event::from));

@@ -118,10 +118,12 @@ fn classify<'a>(
         Ok(answer) => answer,
     };
     match (&result.evidence, &result.error) {
-        (Some(evidence), _) if is_unchanged => {
-            ("answered", CallOutcome::Unchanged(evidence.verify_status))
+        (Some(evidence), _) => {
+            // Evidence of `verify-result` always has a status.
+            let status = evidence.verify_status.unwrap_or_default();
+            let of = if is_unchanged { CallOutcome::Unchanged } else { CallOutcome::Status };
+            ("answered", of(status))
         }
-        (Some(evidence), _) => ("answered", CallOutcome::Status(evidence.verify_status)),
         (None, Some(error)) => {
             (error.class.as_str(), CallOutcome::Error(error, answer.retry_after))
         }

@@ -26,7 +26,7 @@ pub fn report(claimed: &Claimed, fetched: &Fetched, took: Duration, written: Wri
         class = fetched.class,
         cause = fetched.cause.map(Cause::code),
         code = fetched.result.error.as_ref().and_then(|error| error.code.as_deref()),
-        verify_status = fetched.result.evidence.as_ref().map(|evidence| evidence.verify_status),
+        verify_status = fetched.result.evidence.as_ref().and_then(|evidence| evidence.verify_status),
         outcome,
         state = fetched.consequence.next.state.map(State::as_str),
         again_in_ms = fetched.consequence.next.due_in.map(millis),

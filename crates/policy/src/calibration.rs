@@ -101,14 +101,14 @@ impl Calibration {
             else {
                 continue;
             };
-            let passed = evidence.verify_status == 1;
+            let passed = evidence.verify_status == Some(1);
             if self.between.is_some_and(|(low, high)| passed && (low..high).contains(&score)) {
                 *self.moved.entry(name).or_default() += 1;
             }
             let group = Group {
                 biz_type: evidence.biz_type.clone(),
                 week: week.clone(),
-                status: evidence.verify_status,
+                status: evidence.verify_status.unwrap_or_default(),
                 score: name,
             };
             if self.histograms.len() < MOST_GROUPS || self.histograms.contains_key(&group) {

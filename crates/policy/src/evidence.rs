@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::card_days::highest_edge_reached;
+use crate::product::{Family, ProviderOutcome, outcome_of_face_verify};
+
+pub use crate::product::Product;
 
 /// The bound of all counts of a verification's past.
 pub const MOST_COUNTED: i64 = 1000;
@@ -11,14 +14,42 @@ pub const MOST_COUNTED: i64 = 1000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Evidence {
-    /// `VerifyStatus`: −1 and 0 unfinished, 1 passed, 2 and above not passed.
-    pub verify_status: i32,
-    /// The three scores.
+    /// The product that answered; left out for `verify-result`.
+    #[serde(default, skip_serializing_if = "Product::is_default")]
+    pub product: Product,
+    /// `VerifyStatus` of `verify-result`: −1 and 0 unfinished, 1 passed, 2 and above not passed.
+    /// Absent in evidence of `face-verify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_status: Option<i32>,
+    /// `Passed` of `face-verify`; absent where it cannot be read, and where the provider refused
+    /// the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<bool>,
+    /// The code of `face-verify` as sent: `SubCode`, or the body code of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The scores.
     pub scores: Scores,
     /// `Material.FaceQuality`.
     pub face_quality: Option<FaceQuality>,
     /// `Material.FaceMask`: the face wore a mask.
     pub face_mask: Option<bool>,
+    /// `faceOcclusion` of `face-verify`: something covered the face.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face_occluded: Option<bool>,
+    /// `faceAttack` of `face-verify`. The provider sets it beside attack scores near 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub face_attack: Option<bool>,
+    /// `qualityWearHat` of `face-verify`: the person wore a hat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wear_hat: Option<bool>,
+    /// `guardRiskScore` of `face-verify`: risk of the device, 0 to 100, high is bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_risk_score: Option<f64>,
+    /// Labels of `DeviceRisk` of `face-verify`, such as ROOT and VPN. Empty where the provider sent
+    /// none, be it because nobody asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_risk: Vec<String>,
     /// Which images the answer offered.
     pub images: ImagesOffered,
     /// The name read from the card equals the one submitted.
@@ -84,6 +115,79 @@ impl History {
 }
 
 impl Evidence {
+    /// Of an answer that says nothing yet.
+    pub fn blank(product: Product, biz_type: &str, history: History) -> Self {
+        Self {
+            product,
+            verify_status: None,
+            passed: None,
+            code: None,
+            scores: Scores::default(),
+            face_quality: None,
+            face_mask: None,
+            face_occluded: None,
+            face_attack: None,
+            wear_hat: None,
+            guard_risk_score: None,
+            device_risk: Vec::new(),
+            images: ImagesOffered::default(),
+            name_matches: None,
+            number_matches: None,
+            card_days_left: None,
+            age_years: None,
+            biz_type: biz_type.to_owned(),
+            attempts: history.calls,
+            callbacks: history.callbacks,
+            answers: history.answers,
+            earlier_1d: history.earlier_1d,
+            earlier_30d: history.earlier_30d,
+            malformed: Vec::new(),
+            damaged_texts: Vec::new(),
+        }
+    }
+
+    /// What the provider itself says about the person; `None` where it says nothing, or contradicts
+    /// itself.
+    pub fn provider_outcome(&self) -> Option<ProviderOutcome> {
+        match self.product {
+            Product::VerifyResult => match self.verify_status? {
+                1 => Some(ProviderOutcome::Passed),
+                2.. => Some(ProviderOutcome::NotPassed),
+                _ => None,
+            },
+            Product::FaceVerify => outcome_of_face_verify(self.passed, self.code.as_deref()),
+        }
+    }
+
+    /// What its code is about.
+    pub fn family(&self) -> Family {
+        match self.product {
+            Product::VerifyResult => self.verify_status.map_or(Family::Unknown, Family::of_status),
+            Product::FaceVerify => self.code.as_deref().map_or(Family::Unknown, Family::of_code),
+        }
+    }
+
+    /// Its code as text: the status of `verify-result`, the code of `face-verify` as sent.
+    pub fn code_as_text(&self) -> Option<String> {
+        match self.product {
+            Product::VerifyResult => self.verify_status.map(|status| status.to_string()),
+            Product::FaceVerify => self.code.clone(),
+        }
+    }
+
+    /// Whether the provider says that the person passed, as far as it says anything. A contradicted
+    /// `Passed` of `face-verify` counts as sent.
+    pub fn has_passed(&self) -> Option<bool> {
+        match self.product {
+            Product::VerifyResult => match self.verify_status? {
+                1 => Some(true),
+                2.. => Some(false),
+                _ => None,
+            },
+            Product::FaceVerify => self.passed,
+        }
+    }
+
     /// The part that does not come from the answer.
     pub const fn history(&self) -> History {
         History {
@@ -95,7 +199,7 @@ impl Evidence {
         }
     }
 
-    /// The lowest score present: if it clears a bound, every one that is present does.
+    /// The lowest of the three scores of `verify-result` that are present: if it clears a bound, every one that is present does.
     pub fn lowest_score(&self) -> Option<f64> {
         self.scores.present().min_by(f64::total_cmp)
     }
@@ -108,8 +212,8 @@ impl Evidence {
     }
 }
 
-/// Comparison scores, each 0 to 100. References, never verdicts: the provider's own document
-/// says that the status combines them with other checks.
+/// Scores, 0 to 100 where nothing else is said. References, never verdicts: the provider's own
+/// document says that the status combines them with other checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Scores {
@@ -119,10 +223,23 @@ pub struct Scores {
     pub face: Option<f64>,
     /// Live face against the portrait on the card (`IdCardFaceComparisonScore`).
     pub id_card_face: Option<f64>,
+    /// `face-verify`: live face against the photo that the scene compares with (`verifyScore`). The
+    /// vendor publishes no rates of false accepts for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<f64>,
+    /// `face-verify`: live face against the portrait on the card (`idCardVerifyScore`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_card: Option<f64>,
+    /// `face-verify`: quality of the picture (`qualityScore`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<f64>,
+    /// `face-verify`: how likely an attack is, from 0 to 1 (`faceAttackScore`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<f64>,
 }
 
 impl Scores {
-    /// Those that are present.
+    /// Those of the three of `verify-result` that are present.
     pub fn present(&self) -> impl Iterator<Item = f64> {
         [self.authority, self.face, self.id_card_face].into_iter().flatten()
     }

@@ -192,7 +192,9 @@ impl Field {
     pub fn read(self, evidence: &Evidence) -> Reading<'_> {
         let scores = &evidence.scores;
         match self {
-            Self::Status => whole(evidence.verify_status.into()),
+            Self::Status => {
+                optional(evidence.verify_status.map(|status| Value::Whole(status.into())))
+            }
             Self::LowestScore if nonsense_scores(evidence) > 0 => Reading::Unknowable,
             Self::LowestScore => score(evidence.lowest_score()),
             Self::AuthorityScore => score(scores.authority),

@@ -12,6 +12,7 @@
 //! | [`visible`] | text without hidden characters |
 //! | [`scene`] | what the id of a scene may be |
 //! | [`card_days`] | the edges by which the days left on a card are stored |
+//! | [`product`] | the provider's products, and what their codes mean |
 //! | [`evidence`] | what a policy may see of an answer |
 //! | [`decision`] | outcome, reasons, observations |
 //! | [`field`] | the evidence fields, and how each is read |
@@ -36,6 +37,7 @@
 pub mod visible;
 pub mod scene;
 pub mod card_days;
+pub mod product;
 pub mod evidence;
 pub mod decision;
 pub mod field;

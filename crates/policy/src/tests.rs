@@ -9,7 +9,7 @@ mod properties;
 
 use crate::condition::Truth;
 use crate::decision::Outcome;
-use crate::evidence::{Evidence, ImagesOffered, Scores};
+use crate::evidence::{Evidence, History, ImagesOffered, Product, Scores};
 use crate::policy::BUILT_IN;
 use crate::{EVIDENCE_MALFORMED, EVIDENCE_MISSING, NO_RULE_MATCHED, Policy, decide};
 
@@ -21,24 +21,11 @@ fn default_policy() -> Policy {
 
 /// An answer with a status and the scores (authority, face, card).
 pub(super) fn evidence(status: i32, [authority, face, id_card_face]: [Option<f64>; 3]) -> Evidence {
+    let history = History { callbacks: Some(1), answers: Some(1), ..History::of_calls(1) };
     Evidence {
-        verify_status: status,
-        scores: Scores { authority, face, id_card_face },
-        face_quality: None,
-        face_mask: None,
-        images: ImagesOffered::default(),
-        name_matches: None,
-        number_matches: None,
-        card_days_left: None,
-        age_years: None,
-        biz_type: "RPBasicTest".to_owned(),
-        attempts: 1,
-        callbacks: Some(1),
-        answers: Some(1),
-        earlier_1d: None,
-        earlier_30d: None,
-        malformed: Vec::new(),
-        damaged_texts: Vec::new(),
+        verify_status: Some(status),
+        scores: Scores { authority, face, id_card_face, ..Scores::default() },
+        ..Evidence::blank(Product::VerifyResult, "RPBasicTest", history)
     }
 }
 

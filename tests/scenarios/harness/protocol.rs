@@ -12,7 +12,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::{Database, Proxy, eventually, new_database, vault_secret};
-use policy::evidence::{Evidence, ImagesOffered, Scores};
+use policy::evidence::{Evidence, History, Product, Scores};
 use policy::{Policy, decide};
 use verdict::domain::answer::{AnswerError, ErrorClass, StoredResult};
 use verdict::domain::body_digest::BodyDigest;
@@ -480,23 +480,11 @@ fn schedule() -> Schedule {
 }
 
 fn evidence(status: i32, attempt: i32) -> Evidence {
+    let history =
+        History { callbacks: Some(1), answers: Some(1), ..History::of_calls(i64::from(attempt)) };
     Evidence {
-        verify_status: status,
-        scores: Scores { authority: Some(97.0), face: None, id_card_face: None },
-        face_quality: None,
-        face_mask: None,
-        images: ImagesOffered::default(),
-        name_matches: None,
-        number_matches: None,
-        card_days_left: None,
-        age_years: None,
-        biz_type: "t".to_owned(),
-        attempts: i64::from(attempt),
-        callbacks: Some(1),
-        answers: Some(1),
-        earlier_1d: None,
-        earlier_30d: None,
-        malformed: Vec::new(),
-        damaged_texts: Vec::new(),
+        verify_status: Some(status),
+        scores: Scores { authority: Some(97.0), ..Scores::default() },
+        ..Evidence::blank(Product::VerifyResult, "t", history)
     }
 }

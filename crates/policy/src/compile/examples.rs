@@ -13,7 +13,7 @@ use super::spelling::in_our_case;
 use crate::card_days::highest_edge_reached;
 use crate::condition::Bound;
 use crate::decision::Outcome;
-use crate::evidence::{Evidence, ImagesOffered, Scores};
+use crate::evidence::{Evidence, History, Product};
 use crate::field::Field;
 use crate::visible::shorten;
 
@@ -95,25 +95,8 @@ fn evidence(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Evidence> {
 
 /// An answer that says nothing yet.
 pub fn nothing() -> Evidence {
-    Evidence {
-        verify_status: 0,
-        scores: Scores::default(),
-        face_quality: None,
-        face_mask: None,
-        images: ImagesOffered::default(),
-        name_matches: None,
-        number_matches: None,
-        card_days_left: None,
-        age_years: None,
-        biz_type: "example".to_owned(),
-        attempts: 1,
-        callbacks: Some(1),
-        answers: Some(1),
-        earlier_1d: None,
-        earlier_30d: None,
-        malformed: Vec::new(),
-        damaged_texts: Vec::new(),
-    }
+    let history = History { callbacks: Some(1), answers: Some(1), ..History::of_calls(1) };
+    Evidence::blank(Product::VerifyResult, "example", history)
 }
 
 pub fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'static str> {
@@ -122,8 +105,9 @@ pub fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'
             return Err("follows from the scores; give those");
         }
         (Field::Status, Bound::Whole(status)) => {
-            evidence.verify_status =
+            let status =
                 i32::try_from(status).map_err(|_| "must fit into 32 bits, as the provider's")?;
+            evidence.verify_status = Some(status);
         }
         (Field::AuthorityScore, Bound::Score(score)) => evidence.scores.authority = Some(score),
         (Field::FaceScore, Bound::Score(score)) => evidence.scores.face = Some(score),

@@ -71,3 +71,29 @@ fn a_rule_about_our_own_calls_gets_a_warning() {
         );
     }
 }
+
+/// Evidence of `verify-result` as versions before the second product stored it.
+const STORED: &str = r#"{"verify_status":7,"scores":{"authority":12.5,"face":null,"id_card_face":null},"face_quality":"LOW","face_mask":false,"images":{"face":true,"card_front":false,"card_back":false,"face_global":false},"name_matches":null,"number_matches":true,"card_days_left":30,"age_years":44,"biz_type":"b","attempts":2,"callbacks":1,"answers":null,"earlier_1d":0,"earlier_30d":3,"malformed":["face"],"damaged_texts":["/Message"]}"#;
+
+#[test]
+fn evidence_of_the_first_product_is_stored_byte_for_byte_as_before() {
+    let evidence: Evidence = serde_json::from_str(STORED).unwrap();
+    assert_eq!((evidence.product, evidence.verify_status), (Product::VerifyResult, Some(7)));
+    assert_eq!(serde_json::to_string(&evidence).unwrap(), STORED);
+}
+
+#[test]
+fn evidence_of_the_second_product_survives_storing() {
+    let mut evidence = Evidence::blank(Product::FaceVerify, "1000", History::of_calls(1));
+    let stored = serde_json::to_value(&evidence).unwrap();
+    assert_eq!(stored["product"], "face-verify");
+    for absent in ["verify_status", "passed", "code", "device_risk", "guard_risk_score"] {
+        assert!(stored.get(absent).is_none(), "{absent}");
+    }
+    (evidence.passed, evidence.code) = (Some(false), Some("204".to_owned()));
+    evidence.scores = Scores { verify: Some(17.25), attack: Some(0.5), ..Scores::default() };
+    evidence.device_risk = vec!["ROOT".to_owned()];
+    evidence.face_occluded = Some(true);
+    let stored = serde_json::to_string(&evidence).unwrap();
+    assert_eq!(serde_json::from_str::<Evidence>(&stored).unwrap(), evidence);
+}

@@ -197,7 +197,7 @@ proptest! {
         when in condition(), evidence in any_evidence(),
     ) {
         let rule = rule(0, Outcome::Approve, when);
-        let evidence = Evidence { verify_status: 1, ..evidence };
+        let evidence = Evidence { verify_status: Some(1), ..evidence };
         if check::absences(&rule).is_empty() && field::malformed_fields(&evidence) == 0 {
             let judge = |evidence: &Evidence| rule.when.judge(&|field: Field| field.read(evidence));
             for less in removals(&evidence) {
@@ -257,7 +257,7 @@ proptest! {
     // Nothing but status 1 and high scores, under the default policy.
     #[test]
     fn an_approval_is_always_earned(evidence in any_evidence()) {
-        let earned = evidence.verify_status == 1
+        let earned = evidence.verify_status == Some(1)
             && evidence.malformed.is_empty()
             && evidence.scores.present().count() > 0
             && evidence.scores.present().all(|score| (90.0..=100.0).contains(&score));
