@@ -35,6 +35,7 @@ impl Config {
         found.finish(|| {
             Some(client::Settings {
                 endpoint: endpoint?,
+                face_verify_endpoints: Vec::new(),
                 region: raw.region.clone(),
                 signature: signature?,
                 method: method?,

@@ -12,6 +12,8 @@ pub mod text;
 mod transport;
 pub mod wire;
 
-pub use client::{Answer, Client, TokenAnswer, Unanswered};
+pub use client::{
+    Answer, Client, DeletionAnswer, FaceVerifyAnswer, StartAnswer, TokenAnswer, Unanswered,
+};
 pub use clock::{Clock, Nonces};
 pub use credentials::{Chain, Credentials};

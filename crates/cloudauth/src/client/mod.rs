@@ -1,6 +1,8 @@
-//! The client of `DescribeVerifyResult`, which returns a verification's result, and of
-//! `DescribeVerifyToken`, which starts one.
+//! The client of both products. `DescribeVerifyResult` returns the result of a verification of the
+//! older one, and `DescribeVerifyToken` starts one. `DescribeFaceVerify`, `InitFaceVerify` and
+//! `DeleteFaceVerifyResult` are the calls of the newer one.
 
+mod face_verify;
 mod request;
 mod retry_after;
 mod settings;
@@ -19,13 +21,17 @@ use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Nonces};
 use crate::credentials::{self, Chain, Credentials};
+use crate::face_verify as face;
 use crate::transport::{self, Failure};
 use crate::wire::{self, AnswerError, ErrorClass, Reading, VerifyToken};
 
 pub use settings::{Format, Method, Settings, SignatureVersion};
 
+use request::{Operation, Place};
+
 const RESULT: &str = "DescribeVerifyResult";
 const TOKEN: &str = "DescribeVerifyToken";
+
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -38,7 +44,7 @@ pub enum ClientError {
 }
 
 /// An answer, a refusal included. Its `Debug` shows no body.
-pub struct Answer {
+pub struct Answer<R = Reading> {
     /// HTTP status.
     pub http_status: u16,
     /// The very bytes: personal data. Of an answer beyond [`wire::MAX_BODY_BYTES`] only the
@@ -50,15 +56,25 @@ pub struct Answer {
     pub date: Option<OffsetDateTime>,
     /// The simulated provider answered ([`wire::SIMULATED`]): nobody was really verified.
     pub simulated: bool,
+    /// The spare endpoint of [`Settings::face_verify_endpoints`] answered.
+    pub from_spare: bool,
     /// The answer, read.
-    pub reading: Reading,
+    pub reading: R,
 }
 
-impl fmt::Debug for Answer {
+/// An answer of [`Client::describe_face_verify`].
+pub type FaceVerifyAnswer = Answer<face::Reading>;
+/// An answer of [`Client::init_face_verify`].
+pub type StartAnswer = Answer<face::Reading<face::Start>>;
+/// An answer of [`Client::delete_face_verify_result`].
+pub type DeletionAnswer = Answer<face::Reading<face::Deletion>>;
+
+impl<R: fmt::Debug> fmt::Debug for Answer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("http_status", &self.http_status)
             .field("retry_after", &self.retry_after)
+            .field("from_spare", &self.from_spare)
             .field("reading", &self.reading)
             .finish_non_exhaustive()
     }
@@ -104,7 +120,7 @@ impl From<Failure> for Unanswered {
 }
 
 /// Calls the provider. It never retries: each call is one request, with a fresh nonce and time
-/// stamp.
+/// stamp. Only face verification with a spare endpoint may send a second one there.
 #[derive(Debug)]
 pub struct Client {
     settings: Settings,
@@ -120,7 +136,9 @@ impl Client {
         settings: Settings,
         credentials: impl Into<Arc<Chain>>,
     ) -> Result<Self, ClientError> {
-        check_endpoint(&settings.endpoint).map_err(ClientError::Endpoint)?;
+        for endpoint in settings.face_verify_endpoints.iter().chain([&settings.endpoint]) {
+            check_endpoint(endpoint).map_err(ClientError::Endpoint)?;
+        }
         let http = transport::http_client(
             &settings.user_agent,
             settings.connect_timeout,
@@ -143,12 +161,12 @@ impl Client {
         biz_type: &str,
         biz_id: &str,
     ) -> Result<Answer, Unanswered> {
-        let params = request::pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
-        let called = self.call(self.settings.method, RESULT, params).await?;
+        let params = [("BizType", biz_type), ("BizId", biz_id)];
+        let operation = self.operation(self.settings.method, RESULT, &params);
+        let called = self.call(&self.settings.endpoint, &operation).await?;
         let reading = wire::read(called.http_status, &called.body);
         self.drop_refused_key(reading.outcome.as_ref().err(), &called).await;
-        let Called { http_status, retry_after, date, simulated, body, .. } = called;
-        Ok(Answer { http_status, body, retry_after, date, simulated, reading })
+        Ok(called.into_answer(reading))
     }
 
     /// Starts a verification. `parameters` are further ones by the provider's names, such as `Name`
@@ -160,24 +178,32 @@ impl Client {
         biz_id: &str,
         parameters: &[(&str, &str)],
     ) -> Result<TokenAnswer, Unanswered> {
-        let mut params = request::pairs(&[("BizType", biz_type), ("BizId", biz_id)]);
-        params.extend(request::pairs(parameters));
-        let called = self.call(Method::Post, TOKEN, params).await?;
+        let params = [&[("BizType", biz_type), ("BizId", biz_id)], parameters].concat();
+        let operation = self.operation(Method::Post, TOKEN, &params);
+        let called = self.call(&self.settings.endpoint, &operation).await?;
         let outcome = wire::read_token(called.http_status, &called.body);
         self.drop_refused_key(outcome.as_ref().err(), &called).await;
         Ok(TokenAnswer { retry_after: called.retry_after, simulated: called.simulated, outcome })
     }
 
-    async fn call(
+    /// A call of the older product: signed as the settings say, a form body wherever there is one.
+    const fn operation<'a>(
         &self,
         method: Method,
-        action: &str,
-        params: Vec<(String, String)>,
-    ) -> Result<Called, Unanswered> {
+        action: &'static str,
+        params: &'a [(&'a str, &'a str)],
+    ) -> Operation<'a> {
+        let place = match method {
+            Method::Post => Place::Form,
+            Method::Get => Place::Query,
+        };
+        Operation { action, signature: self.settings.signature, method, place, params }
+    }
+
+    async fn call(&self, endpoint: &Url, operation: &Operation<'_>) -> Result<Called, Unanswered> {
         let credentials = self.credentials.get().await?;
         let stamp = request::Stamp { at: self.clock.now(), nonce: self.nonces.next() };
-        let settings = Settings { method, ..self.settings.clone() };
-        let signed = request::sign(&settings, &credentials, &stamp, action, params);
+        let signed = request::sign(operation, endpoint, &self.settings, &credentials, &stamp);
         let mut response = transport::send(signed.into_builder(&self.http)).await?;
 
         let http_status = response.status().as_u16();
@@ -203,6 +229,13 @@ struct Called {
     date: Option<OffsetDateTime>,
     simulated: bool,
     credentials: Arc<Credentials>,
+}
+
+impl Called {
+    fn into_answer<R>(self, reading: R) -> Answer<R> {
+        let Self { http_status, body, retry_after, date, simulated, .. } = self;
+        Answer { http_status, body, retry_after, date, simulated, from_spare: false, reading }
+    }
 }
 
 fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {

@@ -1,5 +1,6 @@
 //! Signs one request. Pure: time and nonce come in as values.
 
+use reqwest::header::CONTENT_LENGTH;
 use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -26,6 +27,25 @@ impl Stamp {
     }
 }
 
+/// Where the parameters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into a form body.
+    Form,
+    /// Into the query, with an empty body.
+    Query,
+}
+
+/// One call: what is asked, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Operation<'a> {
+    pub(super) action: &'static str,
+    pub(super) signature: SignatureVersion,
+    pub(super) method: Method,
+    pub(super) place: Place,
+    pub(super) params: &'a [(&'a str, &'a str)],
+}
+
 /// A request ready to go.
 pub(super) struct Signed {
     method: Method,
@@ -43,40 +63,45 @@ impl Signed {
         for (name, value) in self.headers {
             builder = builder.header(name, value);
         }
-        match self.body {
-            Some(body) => builder.body(body),
-            None => builder,
+        match (self.body, self.method) {
+            (Some(body), _) => builder.body(body),
+            // Some proxies refuse one without a length.
+            (None, Method::Post) => builder.header(CONTENT_LENGTH, 0),
+            (None, Method::Get) => builder,
         }
     }
 }
 
 pub(super) fn sign(
+    operation: &Operation<'_>,
+    endpoint: &Url,
     settings: &Settings,
     credentials: &Credentials,
     stamp: &Stamp,
-    action: &str,
-    mut params: Vec<(String, String)>,
 ) -> Signed {
+    let mut params = pairs(operation.params);
     if !settings.region.is_empty() {
         params.extend(pairs(&[("RegionId", settings.region.as_str())]));
     }
-    match settings.signature {
-        SignatureVersion::V2 => sign_v2(settings, credentials, stamp, action, params),
-        SignatureVersion::V3 => sign_v3(settings, credentials, stamp, action, &params),
+    let format = settings.format;
+    match operation.signature {
+        SignatureVersion::V2 => sign_v2(operation, endpoint, format, credentials, stamp, params),
+        SignatureVersion::V3 => sign_v3(operation, endpoint, format, credentials, stamp, &params),
     }
 }
 
 fn sign_v2(
-    settings: &Settings,
+    operation: &Operation<'_>,
+    endpoint: &Url,
+    format: Format,
     credentials: &Credentials,
     stamp: &Stamp,
-    action: &str,
     mut params: Vec<(String, String)>,
 ) -> Signed {
     params.extend(pairs(&[
-        ("Action", action),
+        ("Action", operation.action),
         ("Version", VERSION),
-        ("Format", format_name(settings.format)),
+        ("Format", format_name(format)),
         ("AccessKeyId", &credentials.access_key_id),
         ("SignatureMethod", "HMAC-SHA1"),
         ("SignatureVersion", "1.0"),
@@ -86,28 +111,29 @@ fn sign_v2(
     if let Some(token) = &credentials.security_token {
         params.extend(pairs(&[("SecurityToken", token.expose_secret())]));
     }
-    let to_sign = v2::string_to_sign(method_name(settings.method), &params);
+    let to_sign = v2::string_to_sign(method_name(operation.method), &params);
     let signature = v2::signature(credentials.access_key_secret.expose_secret(), &to_sign);
     params.push(("Signature".to_owned(), signature));
-    let (url, body) = place(settings, &params);
-    let mut headers = pairs(&[("accept", accept(settings.format))]);
+    let (url, body) = place(operation.place, endpoint, &params);
+    let mut headers = pairs(&[("accept", accept(format))]);
     if body.is_some() {
         headers.extend(pairs(&[("content-type", FORM)]));
     }
-    Signed { method: settings.method, url, headers, body }
+    Signed { method: operation.method, url, headers, body }
 }
 
 fn sign_v3(
-    settings: &Settings,
+    operation: &Operation<'_>,
+    endpoint: &Url,
+    format: Format,
     credentials: &Credentials,
     stamp: &Stamp,
-    action: &str,
     params: &[(String, String)],
 ) -> Signed {
-    let (url, body) = place(settings, params);
+    let (url, body) = place(operation.place, endpoint, params);
     let hash = v3::hash(body.as_deref().unwrap_or_default().as_bytes());
     let mut headers = pairs(&[
-        ("x-acs-action", action),
+        ("x-acs-action", operation.action),
         ("x-acs-version", VERSION),
         ("x-acs-date", &stamp.timestamp()),
         ("x-acs-signature-nonce", &stamp.nonce),
@@ -126,27 +152,24 @@ fn sign_v3(
     let authorization = v3::authorization(
         &credentials.access_key_id,
         credentials.access_key_secret.expose_secret(),
-        method_name(settings.method),
+        method_name(operation.method),
         url.path(),
         in_query,
         &covered,
         &hash,
     );
-    headers.extend(pairs(&[
-        ("authorization", authorization.as_str()),
-        ("accept", accept(settings.format)),
-    ]));
-    Signed { method: settings.method, url, headers, body }
+    headers.extend(pairs(&[("authorization", authorization.as_str()), ("accept", accept(format))]));
+    Signed { method: operation.method, url, headers, body }
 }
 
 /// The parameters into the form body or the query, encoded as they are for signing: that avoids
 /// every difference between encoders.
-fn place(settings: &Settings, params: &[(String, String)]) -> (Url, Option<String>) {
-    let mut url = settings.endpoint.clone();
+fn place(place: Place, endpoint: &Url, params: &[(String, String)]) -> (Url, Option<String>) {
+    let mut url = endpoint.clone();
     let encoded = canonical_query(params);
-    match settings.method {
-        Method::Post => (url, Some(encoded)),
-        Method::Get => {
+    match place {
+        Place::Form => (url, Some(encoded)),
+        Place::Query => {
             url.set_query(Some(&encoded));
             (url, None)
         }
@@ -181,6 +204,6 @@ const fn accept(format: Format) -> &'static str {
 }
 
 /// Parameters or headers.
-pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

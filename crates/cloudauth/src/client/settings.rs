@@ -39,8 +39,12 @@ pub enum Format {
 /// How to reach the provider.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Scheme, host and port; plain `http` only to loopback.
+    /// Scheme, host and port; plain `http` only to loopback. Serves every product.
     pub endpoint: Url,
+    /// Where face verification is asked instead: the main region, and a spare one that is asked
+    /// when the main one fails. A call may then take twice the timeout. Empty: only `endpoint`.
+    /// Further ones are not asked.
+    pub face_verify_endpoints: Vec<Url>,
     /// `RegionId`; not sent if empty.
     pub region: String,
     /// How requests are signed.
@@ -62,6 +66,7 @@ impl Settings {
     pub fn new(endpoint: Url) -> Self {
         Self {
             endpoint,
+            face_verify_endpoints: Vec::new(),
             region: String::new(),
             signature: SignatureVersion::V3,
             method: Method::Post,

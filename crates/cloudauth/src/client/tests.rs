@@ -1,5 +1,7 @@
 //! The client against servers that check it, refuse it, or misbehave.
 
+mod face_verify;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 
@@ -21,7 +23,9 @@ use crate::credentials::{Environment, Fixed, Secret};
 
 const KEY: &str = "LTAI-test";
 const SECRET: &str = "s3cret+/=";
-const OK: &str = r#"{"RequestId":"R-1","VerifyStatus":1}"#;
+/// A result of either product, and of a start.
+const OK: &str = r#"{"RequestId":"R-1","VerifyStatus":1,"Code":"200",
+    "ResultObject":{"Passed":"T","SubCode":"200","CertifyId":"sha1","DeleteResult":"Y"}}"#;
 
 fn settings(endpoint: &str) -> Settings {
     Settings {
@@ -63,6 +67,10 @@ struct Seen {
     nonces: HashSet<String>,
     params: Vec<(String, String)>,
     token: bool,
+    action: String,
+    signature: String,
+    method: HttpMethod,
+    in_form: bool,
 }
 
 type Shared = Arc<Mutex<Seen>>;
@@ -93,7 +101,8 @@ fn verify_v2(method: &HttpMethod, mut params: Vec<(String, String)>, seen: &mut 
     let get =
         |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     assert_eq!(get("Timestamp").as_deref(), Some("2026-11-23T12:34:56Z"));
-    assert_eq!(get("Action").as_deref(), Some("DescribeVerifyResult"));
+    seen.action = get("Action").expect("an action");
+    seen.signature = "v2".to_owned();
     assert!(seen.nonces.insert(get("SignatureNonce").unwrap()), "a nonce came twice");
     seen.token = get("SecurityToken").is_some();
     seen.params = params;
@@ -109,6 +118,8 @@ fn verify_v3(
     let hash = hex::encode(digest::digest(&digest::SHA256, body));
     assert_eq!(get("x-acs-content-sha256"), hash);
     assert_eq!(get("x-acs-date"), "2026-11-23T12:34:56Z");
+    seen.action = get("x-acs-action").to_owned();
+    seen.signature = "v3".to_owned();
     assert!(seen.nonces.insert(get("x-acs-signature-nonce").to_owned()), "a nonce came twice");
     let (start, given) = get("authorization").split_once(",Signature=").unwrap();
     let (start, names) = start.split_once(",SignedHeaders=").unwrap();
@@ -137,8 +148,10 @@ async fn verify(
 ) -> Response {
     let mut seen = shared.lock().unwrap();
     // A form body keeps everything out of the URL; a query needs no body.
-    assert_eq!(uri.query().is_none(), method == HttpMethod::POST);
-    assert_eq!(body.is_empty(), method == HttpMethod::GET);
+    assert_eq!(uri.query().is_none(), !body.is_empty());
+    assert_eq!(headers.contains_key("content-length"), method == HttpMethod::POST);
+    seen.method = method.clone();
+    seen.in_form = uri.query().is_none();
     let genuine = if headers.contains_key("authorization") {
         verify_v3((&method, &uri, &headers, &body), &mut seen)
     } else {
@@ -175,6 +188,8 @@ async fn every_kind_of_request_verifies() {
                 let seen = shared.lock().unwrap();
                 assert_eq!(seen.nonces.len(), calls);
                 assert_eq!(seen.token, token.is_some());
+                assert_eq!(seen.action, "DescribeVerifyResult");
+                assert_eq!(seen.in_form, method == Method::Post);
                 for (name, value) in [("BizId", biz_id), ("BizType", "RPBasicTest")] {
                     assert!(seen.params.contains(&(name.to_owned(), value.to_owned())));
                 }
