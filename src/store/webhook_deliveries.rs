@@ -293,8 +293,9 @@ statements! {
          from (
              -- None is sent before the earlier ones of its line.
              select p.*, max(p.next_at) over (
-                 partition by case when e.ordering <> 'strict' then
-                     coalesce(p.verification_id::text, p.number::text) end
+                 partition by case when e.ordering <> 'strict' then p.verification_id end,
+                     case when e.ordering <> 'strict' and p.verification_id is null
+                         then p.number end
                  order by p.number) as sent_at
              from webhook_pending p join webhook_endpoints e on e.id = p.endpoint_id
              where p.endpoint_id = $1 and p.redelivery and p.state <> 'dead') as redeliveries
