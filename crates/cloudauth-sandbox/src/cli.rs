@@ -14,6 +14,9 @@ pub struct Options {
     /// Where to listen; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
+    /// Listen here as well, as the provider's spare region. It knows the same verifications.
+    #[arg(long)]
+    pub spare_listen: Option<SocketAddr>,
     /// The only access key it knows.
     #[arg(long, default_value = "sandbox-key", env = "VERDICT_SANDBOX_ACCESS_KEY_ID")]
     access_key_id: String,
@@ -45,7 +48,11 @@ impl Options {
     /// Warns where anybody who reaches the address has the key: it listens beyond this machine, and
     /// the secret is the published one.
     pub fn warn_of_built_in_key(&self) {
-        let beyond_this_machine = !self.listen.ip().to_canonical().is_loopback();
+        let addresses = [Some(self.listen), self.spare_listen];
+        let beyond_this_machine = addresses
+            .into_iter()
+            .flatten()
+            .any(|address| !address.ip().to_canonical().is_loopback());
         if beyond_this_machine && self.access_key_secret == BUILT_IN_SECRET {
             tracing::warn!(
                 "the simulated provider is reachable from outside with its public built-in access key"

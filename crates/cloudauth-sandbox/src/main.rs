@@ -1,6 +1,7 @@
 //! The simulated provider as a standalone program.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,22 +39,34 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    let address = options.listen;
-    let failed = |error| format!("--listen: cannot listen on {address}: {error}");
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
+    let (listener, local) = listen("--listen", options.listen).await?;
+    let spare = match options.spare_listen {
+        Some(address) => Some(listen("--spare-listen", address).await?),
+        None => None,
+    };
     options.warn_of_built_in_key();
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         return Err("signals cannot be received".to_owned());
     };
     let _ = writeln!(std::io::stdout(), "sandbox listening on http://{local}");
+    if let Some((_, address)) = &spare {
+        let _ = writeln!(std::io::stdout(), "spare region listening on http://{address}");
+    }
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    Sandbox::new(options.into_settings()).serve(listener, stop).await;
+    let spare = spare.map(|(listener, _)| listener);
+    Sandbox::new(options.into_settings()).serve_regions(listener, spare, stop).await;
     Ok(())
+}
+
+async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let failed = |error| format!("{option}: cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
 }

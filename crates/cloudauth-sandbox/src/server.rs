@@ -53,6 +53,27 @@ impl Sandbox {
             .with_state(self.clone())
     }
 
+    /// Serves both regions until `stop`, as [`serve`](Self::serve) does one.
+    pub async fn serve_regions(
+        self,
+        main: TcpListener,
+        spare: Option<TcpListener>,
+        stop: impl Future<Output = ()> + Send,
+    ) {
+        let stopping = CancellationToken::new();
+        let serve_spare = async {
+            if let Some(listener) = spare {
+                self.spare().serve(listener, stopping.cancelled()).await;
+            }
+        };
+        let serve_main = self.clone().serve(main, stopping.cancelled());
+        let announce = async {
+            stop.await;
+            stopping.cancel();
+        };
+        tokio::join!(serve_main, serve_spare, announce);
+    }
+
     /// Serves until `stop`; then answers what was asked before and returns.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) {
         let (router, stopping) = (self.router(), CancellationToken::new());

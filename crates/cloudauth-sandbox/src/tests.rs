@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use cloudauth::signing::{canonical_query, v2};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 use crate::room::{Answer, NOW, Room, set};
 use crate::scenario::{Behaviour, Scenario};
-use crate::{Settings, Version};
+use crate::{Sandbox, Settings, Version};
 
 /// Every member's path, so that two documents can be compared without their values.
 fn shape(value: &Value, at: &str, paths: &mut BTreeSet<String>) {
@@ -433,4 +435,27 @@ async fn it_stops_when_told() {
     room.stop.take().expect("not stopped yet").send(()).expect("it listens");
     room.served.await.expect("it ends well");
     assert!(TcpStream::connect(&room.address).await.is_err());
+}
+
+#[tokio::test]
+async fn both_regions_stop_when_told() {
+    let sandbox = Sandbox::new(Settings::new("testid", "testsecret".to_owned().into()));
+    let main = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let spare = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addresses = [&main, &spare].map(|l| l.local_addr().expect("an address"));
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(sandbox.clone().serve_regions(main, Some(spare), async {
+        let _ = stopped.await;
+    }));
+    for address in addresses {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = b"GET /?Action=Any HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("it reads");
+        stream.read_to_end(&mut Vec::new()).await.expect("it answers");
+    }
+    let regions: Vec<bool> = sandbox.calls().into_iter().map(|call| call.spare).collect();
+    assert_eq!(regions, [false, true]);
+    stop.send(()).expect("it listens");
+    served.await.expect("it ends well");
+    assert!(TcpStream::connect(addresses[1]).await.is_err());
 }

@@ -462,4 +462,15 @@ mod tests {
             assert!(table.contains(&format!("`{word}")), "{word}");
         }
     }
+
+    /// `docs/sandbox.md` has the same tables.
+    #[test]
+    fn the_documentation_has_every_row() {
+        let documented = include_str!("../../../../docs/sandbox.md");
+        for row in include_str!("script.rs").lines().filter_map(|line| line.strip_prefix("//! | `"))
+        {
+            let first_column = row.split('|').next().unwrap_or_default();
+            assert!(documented.contains(&format!("\n| `{first_column}|")), "{first_column}");
+        }
+    }
 }

@@ -32,7 +32,7 @@
 //! | `init417` · `init500x1` · `initthrottled1` | `InitFaceVerify` for this order number answers so: no `CertifyId` is made |
 //! | `initcut` · `inittorn` · `initgarbage` · `initempty` | the start has worked, but its answer is lost |
 //! | `main500` · `mainhttp503x1` · `maincut` | only the main region answers so, to all three calls; see `Sandbox::spare` |
-//! | `delete500` · `delete500x1` · `deleterefused` | `DeleteFaceVerifyResult` answers so · `DeleteResult` N with a reason of its own |
+//! | `delete500` · `delete500x1` · `deleterefused` | `DeleteFaceVerifyResult` answers so · `DeleteResult` N with an undocumented reason |
 //!
 //! How the person behaves, where the verification was started here:
 //!
