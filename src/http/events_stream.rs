@@ -16,6 +16,7 @@ use super::event_watch::Follower;
 use super::held::hold;
 use super::long_polls::Permit;
 use super::problem::Problem;
+use crate::webhooks::request::EPOCH_HEADER;
 
 /// How often a comment is sent while there are no events, so that proxies keep the connection.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -23,7 +24,7 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const PAGE: i64 = 100;
 /// A wait ends after this long, and the next one begins.
 const MAX_WAIT: Duration = Duration::from_mins(1);
-static EPOCH: HeaderName = HeaderName::from_static("verdict-epoch");
+static EPOCH: HeaderName = HeaderName::from_static(EPOCH_HEADER);
 
 /// A stream that runs until its client disconnects, its key ends, or the process stops.
 struct EventStream {

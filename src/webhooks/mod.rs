@@ -5,10 +5,12 @@
 //! | File | Contents |
 //! |---|---|
 //! | [`targets`] | which URLs an endpoint may have |
+//! | [`request`] | the headers and the timeout of every request |
 //! | [`signing`] | Standard Webhooks: keys, and the headers that sign a delivery |
 //! | [`endpoints`] | add, change, rotate, redeliver …: what the API and the command line offer |
 
 pub mod targets;
+pub mod request;
 pub mod signing;
 pub mod endpoints;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use verdict::config::{self, CommandSettings, Config, ConfigErrors, Environment, Keys};
 use verdict::domain::clock::Clock;
+use verdict::domain::purpose;
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
@@ -72,6 +73,14 @@ pub(crate) async fn store_and_vault(context: &Context) -> anyhow::Result<(Store,
 
 pub(crate) fn said_of(found: &config::Misnamed) -> String {
     format!("the variable {} has no effect; did you mean {}?", found.variable, found.meant)
+}
+
+/// The purpose of a command that needs one, for the audit.
+pub(crate) fn required_purpose(text: &str) -> Result<&str, Usage> {
+    let purpose = purpose::parse(text).ok().filter(|purpose| !purpose.is_empty());
+    purpose.ok_or_else(|| {
+        Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned())
+    })
 }
 
 /// For commands whose output is their result: logs go to stderr, warnings only.

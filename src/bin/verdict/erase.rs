@@ -9,11 +9,10 @@ use verdict::app;
 use verdict::domain::erasure::REMAINING;
 use verdict::domain::folding;
 use verdict::domain::ids::VerificationId;
-use verdict::domain::purpose;
 use verdict::store::Store;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, Usage, store_and_vault};
+use crate::context::{Context, Usage, required_purpose, store_and_vault};
 use crate::output::say_done;
 
 #[derive(Debug, clap::Args)]
@@ -57,10 +56,7 @@ fn number_on_stdin() -> anyhow::Result<Zeroizing<String>> {
 /// Prints one receipt a line.
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
-    let purpose =
-        purpose::parse(&arguments.purpose).ok().filter(|purpose| !purpose.is_empty()).ok_or_else(
-            || Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned()),
-        )?;
+    let purpose = required_purpose(&arguments.purpose)?;
     let (store, ids) = match arguments.verification {
         Some(id) => (context.store().await?, vec![id]),
         None => verifications_of_person(context).await?,

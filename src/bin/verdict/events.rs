@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use uuid::Uuid;
 use verdict::domain::ids::Ids;
-use verdict::domain::purpose;
 
-use crate::context::{Context, Usage};
+use crate::context::{Context, required_purpose};
 use crate::output::say_done;
 
 #[derive(Debug, clap::Subcommand)]
@@ -32,12 +31,10 @@ pub struct NewEpoch {
 
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
-    let Command::NewEpoch(NewEpoch { purpose: why, json }) = command;
-    let why = purpose::parse(&why).ok().filter(|why| !why.is_empty()).ok_or_else(|| {
-        Usage("--purpose must be 1 to 200 visible characters, on one line".to_owned())
-    })?;
+    let Command::NewEpoch(NewEpoch { purpose, json }) = command;
+    let purpose = required_purpose(&purpose)?;
     let store = context.store().await?;
-    let doing = Context::doing(Some(why));
+    let doing = Context::doing(Some(purpose));
     let id: Uuid = Ids::random().next(doing.at);
     let epoch = store.events().begin_epoch(id, &doing).await?;
     if json {

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -25,6 +26,9 @@ use crate::output::say;
 /// How old a delivery may be.
 const TOLERANCE: time::Duration = time::Duration::minutes(5);
 
+/// For all events to arrive.
+const DEADLINE: Duration = Duration::from_mins(1);
+
 /// The receiver, and what came with a good signature.
 #[derive(Clone)]
 struct Receiver {
@@ -42,6 +46,32 @@ pub async fn show(demo: &Demo, verifications: usize) -> anyhow::Result<()> {
     let sender = Sender::new(format!("http://{address}/hook").parse()?, &secret)?;
     let server: Url = format!("http://{}", demo.http).parse()?;
     let feed = Feed::new(server, &demo.api_key, None)?;
+    let forwarding = forward(&feed, &sender, &receiver, verifications);
+    within(DEADLINE, forwarding).await?;
+    let bodies = receiver.bodies();
+    let last = bodies.last().context("no event arrived")?;
+    say(format_args!(
+        "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
+        bodies.len(),
+        String::from_utf8_lossy(last)
+    ));
+    Ok(())
+}
+
+async fn within(
+    limit: Duration,
+    forwarding: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let ended = tokio::time::timeout(limit, forwarding).await;
+    ended.with_context(|| format!("not every event arrived within {} s", limit.as_secs()))?
+}
+
+async fn forward(
+    feed: &Feed,
+    sender: &Sender,
+    receiver: &Receiver,
+    verifications: usize,
+) -> anyhow::Result<()> {
     let mut after = 0;
     while receiver.verifications()? < verifications {
         let Outcome::Part(part) = feed.after(after).await? else {
@@ -55,13 +85,6 @@ pub async fn show(demo: &Demo, verifications: usize) -> anyhow::Result<()> {
             after = event.sequence;
         }
     }
-    let bodies = receiver.bodies();
-    let last = bodies.last().context("no event arrived")?;
-    say(format_args!(
-        "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
-        bodies.len(),
-        String::from_utf8_lossy(last)
-    ));
     Ok(())
 }
 
@@ -101,4 +124,32 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
     }
     receiver.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body);
     StatusCode::NO_CONTENT
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use verdict::domain::ids::Ids;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn missing_event_is_an_error_and_not_an_endless_wait() {
+        let empty = r#"{"items":[],"next_after":0,"head":0,"epoch":"one"}"#;
+        let router = Router::new().route("/v1/events", get(move || async move { empty }));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let service = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let key = secret(&Ids::random().nonce());
+        let receiver = Receiver {
+            secret: Secret::parse(&key).unwrap(),
+            clock: Clock::system(),
+            bodies: Arc::default(),
+        };
+        let sender = Sender::new("http://127.0.0.1:9/hook".parse().unwrap(), &key).unwrap();
+        let feed = Feed::new(service.parse().unwrap(), "vk_one", None).unwrap();
+        let forwarding = forward(&feed, &sender, &receiver, 1);
+        let error = within(Duration::from_millis(50), forwarding).await.unwrap_err();
+        assert!(error.to_string().contains("not every event arrived"), "{error}");
+    }
 }

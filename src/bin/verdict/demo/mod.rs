@@ -74,7 +74,10 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 /// Plays the script; `true` if everything came as expected.
 async fn show(demo: &Demo, exits: bool) -> anyhow::Result<bool> {
     let as_expected = script::play(demo).await?;
-    events::show(demo, script::CASES.len()).await?;
+    // A case that did not settle may never have an event.
+    if as_expected {
+        events::show(demo, script::CASES.len()).await?;
+    }
     if !exits {
         demo.invite();
     }

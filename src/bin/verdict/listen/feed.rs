@@ -13,7 +13,7 @@ use verdict::causes;
 const WAIT: u64 = 30;
 const LIMIT: &str = "100";
 /// For an answer beyond the wait.
-const PATIENCE: Duration = Duration::from_secs(WAIT + 15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(WAIT + 15);
 const CONNECT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Feed {
@@ -52,7 +52,7 @@ impl<'a> FeedEvent<'a> {
 pub(crate) enum Outcome {
     Part(Part),
     /// It does not answer, or says that it cannot now.
-    Away {
+    Unavailable {
         why: &'static str,
         retry_after: Option<Duration>,
     },
@@ -79,7 +79,7 @@ impl Feed {
         url.set_path(&path);
         let client = Client::builder()
             .connect_timeout(CONNECT)
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
@@ -119,14 +119,14 @@ impl Feed {
         let sent = self.client.get(url).bearer_auth(&self.key).send().await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Ok(Ok(away(&error))),
+            Err(error) => return Ok(Ok(unavailable(&error))),
         };
         let status = response.status();
         let seconds = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
         let retry_after = seconds.and_then(|it| it.parse().ok()).map(Duration::from_secs);
         let body = match response.bytes().await {
             Ok(body) => body,
-            Err(error) => return Ok(Ok(away(&error))),
+            Err(error) => return Ok(Ok(unavailable(&error))),
         };
         match status {
             StatusCode::OK => match serde_json::from_slice(&body) {
@@ -134,10 +134,10 @@ impl Feed {
                 Err(_) => bail!("{} does not answer like this version of Verdict", self.url),
             },
             StatusCode::TOO_MANY_REQUESTS => {
-                Ok(Ok(Outcome::Away { why: "too many requests", retry_after }))
+                Ok(Ok(Outcome::Unavailable { why: "too many requests", retry_after }))
             }
             status if status.is_server_error() => {
-                Ok(Ok(Outcome::Away { why: "it cannot answer now", retry_after }))
+                Ok(Ok(Outcome::Unavailable { why: "it cannot answer now", retry_after }))
             }
             _ => match serde_json::from_slice(&body) {
                 Ok(refusal) => Ok(Err(refusal)),
@@ -152,13 +152,13 @@ fn at_end(outcome: Outcome) -> Outcome {
         Outcome::Part(part) => {
             Outcome::Part(Part { next_after: part.head, items: Vec::new(), ..part })
         }
-        away @ Outcome::Away { .. } => away,
+        unavailable @ Outcome::Unavailable { .. } => unavailable,
     }
 }
 
-fn away(error: &reqwest::Error) -> Outcome {
+fn unavailable(error: &reqwest::Error) -> Outcome {
     let why = causes::of(error).unwrap_or(causes::Cause::Unknown).says();
-    Outcome::Away { why, retry_after: None }
+    Outcome::Unavailable { why, retry_after: None }
 }
 
 fn refused(Refusal { title, oldest, errors }: Refusal) -> anyhow::Error {

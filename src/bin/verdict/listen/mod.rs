@@ -45,10 +45,10 @@ pub struct Arguments {
     server: Option<String>,
 }
 
-/// The receiver is not there: between two tries.
-const RECEIVER_AWAY: Duration = Duration::from_secs(1);
-/// The service is not there: between two tries, at first and at most.
-const SERVICE_AWAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
+/// Between two tries while the receiver does not answer.
+const RECEIVER_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Between two tries while the service is unavailable, at first and at most.
+const SERVICE_RETRY_DELAY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
@@ -108,12 +108,12 @@ async fn forward(feed: &Feed, receiver: &Sender, after: Option<i64>) -> anyhow::
     let mut progress = Progress::default();
     let mut part = match after {
         Some(after) => Part { next_after: after, ..Part::default() },
-        None => until_there(|| feed.end()).await?,
+        None => retry_until_available(|| feed.end()).await?,
     };
     progress.begin(&part);
     note(format_args!("forwarding events after {} to {}", part.next_after, receiver.url()));
     loop {
-        part = until_there(|| feed.after(part.next_after)).await?;
+        part = retry_until_available(|| feed.after(part.next_after)).await?;
         if progress.is_of_another_epoch(&part) {
             note(format_args!("the sequence has begun again: reading from 0"));
             part.next_after = 0;
@@ -158,7 +158,7 @@ impl Progress {
     }
 }
 
-/// Posts an event and shows what came of it; waits for a receiver that is not there. `false`: nobody
+/// Posts an event and shows the answer; waits for a receiver that does not answer. `false`: nobody
 /// reads the output.
 async fn post(receiver: &Sender, event: &FeedEvent<'_>, progress: &mut Progress) -> bool {
     let mut waits = false;
@@ -169,10 +169,10 @@ async fn post(receiver: &Sender, event: &FeedEvent<'_>, progress: &mut Progress)
             Answer::Status(status, took) => {
                 format!("{sequence:>8}  {kind:24} {status}  {:>5} ms", took.as_millis())
             }
-            Answer::NotThere(why) if !waits => {
+            Answer::Unreachable(why) if !waits => {
                 format!("{sequence:>8}  {kind:24} -    {why}; trying again")
             }
-            Answer::NotThere(_) => String::new(),
+            Answer::Unreachable(_) => String::new(),
         };
         if !line.is_empty() && written(line).is_err() {
             return false;
@@ -182,28 +182,28 @@ async fn post(receiver: &Sender, event: &FeedEvent<'_>, progress: &mut Progress)
             return true;
         }
         waits = true;
-        tokio::time::sleep(RECEIVER_AWAY).await;
+        tokio::time::sleep(RECEIVER_RETRY_DELAY).await;
     }
 }
 
-/// Asks until the service is there.
-async fn until_there<F>(mut ask: impl FnMut() -> F) -> anyhow::Result<Part>
+/// Repeats a request to the service until it answers.
+async fn retry_until_available<F>(mut ask: impl FnMut() -> F) -> anyhow::Result<Part>
 where
     F: Future<Output = anyhow::Result<feed::Outcome>>,
 {
-    let [mut wait, longest] = SERVICE_AWAY;
-    let mut away = false;
+    let [mut wait, longest] = SERVICE_RETRY_DELAY;
+    let mut unavailable = false;
     loop {
         match ask().await? {
             feed::Outcome::Part(part) => {
-                if away {
-                    note(format_args!("the service is back"));
+                if unavailable {
+                    note(format_args!("the service is available again"));
                 }
                 return Ok(part);
             }
-            feed::Outcome::Away { why, retry_after } => {
-                if !std::mem::replace(&mut away, true) {
-                    note(format_args!("the service is away ({why}); trying again"));
+            feed::Outcome::Unavailable { why, retry_after } => {
+                if !std::mem::replace(&mut unavailable, true) {
+                    note(format_args!("the service is unavailable ({why}); trying again"));
                 }
                 tokio::time::sleep(retry_after.unwrap_or(wait)).await;
                 wait = (wait * 2).min(longest);

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Url};
 use verdict::causes;
 use verdict::domain::clock::Clock;
+use verdict::webhooks::request::{ACKNOWLEDGED_THROUGH_HEADER, EPOCH_HEADER, TIMEOUT, USER_AGENT};
 use verdict::webhooks::signing::{SigningKey, signature_headers};
 
 use super::feed::FeedEvent;
-
-/// For a receiver's answer, as of an endpoint's.
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Sender {
     client: Client,
@@ -22,7 +20,7 @@ pub(crate) struct Sender {
 pub(crate) enum Answer {
     Status(u16, Duration),
     /// No answer, and why.
-    NotThere(&'static str),
+    Unreachable(&'static str),
 }
 
 impl Sender {
@@ -30,7 +28,7 @@ impl Sender {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .no_proxy()
-            .user_agent(concat!("Verdict/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self { client, url, key: SigningKey::parse(secret)?, clock: Clock::system() })
@@ -53,8 +51,8 @@ impl Sender {
             .client
             .post(self.url.clone())
             .header("content-type", "application/json")
-            .header("verdict-acknowledged-through", acknowledged)
-            .header("verdict-epoch", epoch);
+            .header(ACKNOWLEDGED_THROUGH_HEADER, acknowledged)
+            .header(EPOCH_HEADER, epoch);
         for (name, value) in signed {
             request = request.header(name, value);
         }
@@ -62,7 +60,7 @@ impl Sender {
         match sent {
             Ok(response) => Answer::Status(response.status().as_u16(), began.elapsed()),
             Err(error) => {
-                Answer::NotThere(causes::of(&error).unwrap_or(causes::Cause::Unknown).says())
+                Answer::Unreachable(causes::of(&error).unwrap_or(causes::Cause::Unknown).says())
             }
         }
     }
