@@ -20,8 +20,10 @@ const MAX_SEQUENCE: i64 = (1 << 53) - 1;
 /// Maximum number of scenes in one filter.
 const MAX_SCENES: usize = 64;
 
+const MUST_BE_TYPES: &str = "must be types of events separated by commas: verification.decided, verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled";
+
 /// A sequence, or 0 for the position before the first event.
-pub(super) fn place(text: &str) -> Result<i64, &'static str> {
+pub(super) fn position(text: &str) -> Result<i64, &'static str> {
     whole(text, 0).ok_or("must be a sequence: a whole number from 0")
 }
 
@@ -36,9 +38,7 @@ fn whole(text: &str, least: i64) -> Option<i64> {
 impl Kinds {
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let kinds: Option<Vec<EventKind>> = text.split(',').map(EventKind::parse).collect();
-        kinds.map(Self).ok_or(
-            "must be types of events separated by commas: verification.decided, verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled",
-        )
+        kinds.map(Self).ok_or(MUST_BE_TYPES)
     }
 }
 
@@ -90,6 +90,13 @@ pub(super) fn filter(caller: &Caller, kinds: Option<Kinds>, scenes: Option<Scene
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_about_types_lists_every_type() {
+        for kind in EventKind::ALL {
+            assert!(MUST_BE_TYPES.contains(kind.as_str()), "{}", kind.as_str());
+        }
+    }
 
     #[test]
     fn lists_are_separated_by_commas_and_hold_only_what_can_be() {

@@ -75,7 +75,7 @@ impl EventReader {
         if self.number < oldest - 1 {
             return Err(Problem::events_expired().oldest(oldest - self.epoch.after));
         }
-        self.take(page).await
+        Ok(self.take(page))
     }
 
     /// Waits for the next events that pass the filters.
@@ -88,7 +88,7 @@ impl EventReader {
             let tail = follower.beyond(self.number).await;
             let items = if tail.after <= self.number {
                 let page = self.part_of(&tail, limit);
-                self.take(page).await?
+                self.take(page)
             } else {
                 self.read(limit).await?
             };
@@ -109,20 +109,26 @@ impl EventReader {
         Page { events, examined, head: tail.examined, oldest: tail.oldest }
     }
 
-    /// Moves to the end of this page. If a new epoch has begun meanwhile, moves to its beginning.
-    async fn take(&mut self, page: Page) -> Result<Vec<Item>, Problem> {
-        let Page { events, examined, head, .. } = page;
-        if events.iter().any(|event| event.epoch != self.epoch.epoch) {
-            self.epoch = self.api.store.events().epoch().await?;
-            self.number = self.epoch.after;
-            self.head = self.head.max(head);
-            return Ok(Vec::new());
+    /// Moves to the end of this page. Where another epoch begins in it, moves up to there: the next
+    /// read begins with that epoch, so no event of the earlier one is lost.
+    fn take(&mut self, page: Page) -> Vec<Item> {
+        let Page { mut events, mut examined, head, .. } = page;
+        if let Some(Event { epoch, number, sequence, .. }) = events.first()
+            && *epoch != self.epoch.epoch
+        {
+            self.epoch = Epoch { epoch: *epoch, after: number - sequence };
+        }
+        let of_epoch = |event: &&Event| event.epoch == self.epoch.epoch;
+        let own = events.iter().take_while(of_epoch).count();
+        if own < events.len() {
+            events.truncate(own);
+            examined = events.last().map_or(self.number, |last| last.number);
         }
         self.number = self.number.max(examined);
         self.head = head;
         let item =
             |event: Event| Item { sequence: event.sequence, kind: event.kind, body: event.body() };
-        Ok(events.into_iter().map(item).collect())
+        events.into_iter().map(item).collect()
     }
 }
 

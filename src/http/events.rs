@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::api::Api;
 use super::auth::Scope;
 use super::event_body::EventBody;
-use super::event_filters::{Kinds, SceneNames, filter, place};
+use super::event_filters::{Kinds, SceneNames, filter, position};
 use super::event_reader::{EventReader, Item};
 use super::events_stream;
 use super::held::{hold, wait_seconds};
@@ -33,7 +33,7 @@ query_parameters! {
         /// The last sequence that you have: `next_after` of the answer before. 0, the default, is the
         /// beginning.
         #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
-        after: i64 = place,
+        after: i64 = position,
         /// Maximum number of items.
         #[param(minimum = 1, maximum = 1000)]
         limit: i64 = limit,
@@ -122,7 +122,7 @@ fn limit(text: &str) -> Result<i64, &'static str> {
 /// Browsers send it when they resume a stream, with the parameters of the first request.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    let read = place(value.to_str().unwrap_or_default());
+    let read = position(value.to_str().unwrap_or_default());
     read.map(Some).map_err(|must_be| Problem::invalid_field().field("Last-Event-ID", must_be))
 }
 

@@ -88,13 +88,14 @@ pub async fn handler(
         SummaryParameters::parse(query.as_deref())?;
     let filter = filter(&caller, types, biz_types);
     let epoch = api.store.events().epoch().await?;
+    let number = |sequence: i64| epoch.after.saturating_add(sequence);
+    let (count, sha256) = digest(&api, number(from), number(to), &filter).await?;
+    // Only now: retention may have deleted events while they were counted.
     let (_, oldest) = api.store.events().ends().await?;
     let oldest = oldest - epoch.after;
     if from < oldest {
         return Err(Problem::events_expired().oldest(oldest));
     }
-    let number = |sequence: i64| epoch.after.saturating_add(sequence);
-    let (count, sha256) = digest(&api, number(from), number(to), &filter).await?;
     Ok(Json(EventsSummaryView { count, sha256, epoch: epoch.epoch }).into_response())
 }
 

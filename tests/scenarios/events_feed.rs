@@ -338,6 +338,35 @@ async fn expired_position_is_refused_with_the_oldest_sequence() {
 }
 
 #[tokio::test]
+async fn summary_during_retention_is_refused_and_not_short() {
+    let app = TestApp::start().await;
+    event(&app, 0, |item| item["type"] == "policy.activated").await;
+    app.database.shift_clock(15 * 86_400).await;
+    let id = app.verified("pass-97-a").await["id"].as_str().unwrap().to_owned();
+    let kept = event(&app, 0, of(&id, "verification.decided")).await;
+    let pool = app.database.pool().await;
+    let mut retention = pool.begin().await.unwrap();
+    let lock = "lock table events in access exclusive mode";
+    sqlx::query(lock).execute(&mut *retention).await.unwrap();
+    let dropping = async {
+        eventually("the summary waits for the events", || async {
+            let waits = "select exists (select from pg_locks
+                 where relation = 'events'::regclass and not granted)";
+            let waits: bool = sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap();
+            waits.then_some(())
+        })
+        .await;
+        let drop = "select verdict_drop_events(1, 1)";
+        let oldest: i64 = sqlx::query_scalar(drop).fetch_one(&mut *retention).await.unwrap();
+        retention.commit().await.unwrap();
+        oldest
+    };
+    let (summary, oldest) = tokio::join!(app.get("/v1/events/summary?from=1&to=2"), dropping);
+    summary.assert_problem(410, "events-expired");
+    assert_eq!((&summary.json["oldest"], &kept["sequence"]), (&oldest.into(), &oldest.into()));
+}
+
+#[tokio::test]
 async fn wait_is_answered_by_the_next_event_in_any_process_and_is_limited() {
     let clock = Clock::fixed(time::macros::datetime!(2026-11-23 09:30:00 UTC));
     let (sandbox, address) = provider(&clock).await;
@@ -521,6 +550,66 @@ async fn new_epoch_starts_the_sequence_again_and_is_on_record() {
     for wrong in [&["events", "new-epoch"][..], &["events", "new-epoch", "--purpose", " "]] {
         assert_eq!(run_verdict(wrong, &environment).await.0, 2);
     }
+}
+
+/// The decision about this verification.
+async fn decision_of(pool: &PgPool, verification: &Value) -> uuid::Uuid {
+    let id = verification["id"].as_str().unwrap();
+    let find = "select id from decisions where verification_id = $1::text::uuid";
+    sqlx::query_scalar(find).bind(id).fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn open_stream_gets_the_last_events_of_an_epoch_before_those_of_the_next() {
+    let app = TestApp::start().await;
+    event(&app, 0, |item| item["type"] == "policy.activated").await;
+    let epoch = app.get("/v1/events").await.json["epoch"].clone();
+    let pool = app.database.pool().await;
+    let mut stream = Stream::open(&app, "/v1/events?after=1", &app.api_key, None).await;
+    let waiting = app.get("/v1/events?after=1&wait=30");
+    let numbering = async {
+        // Nobody else numbers events meanwhile. The commit shows readers the end of one epoch
+        // together with the beginning of the next.
+        let mut log = pool.begin().await.unwrap();
+        sqlx::query("select from event_log for update").execute(&mut *log).await.unwrap();
+        let last = decision_of(&pool, &app.verified("pass-97-last").await).await;
+        let first = decision_of(&pool, &app.verified("pass-97-first").await).await;
+        sqlx::query("select verdict_append_events(array[$1])")
+            .bind(last)
+            .execute(&mut *log)
+            .await
+            .unwrap();
+        sqlx::query(
+            "insert into event_epochs select gen_random_uuid(), number, now() from event_log",
+        )
+        .execute(&mut *log)
+        .await
+        .unwrap();
+        sqlx::query("select verdict_append_events(array[$1])")
+            .bind(first)
+            .execute(&mut *log)
+            .await
+            .unwrap();
+        sqlx::query("update event_log set floor = (select last_value from decisions_position_seq)")
+            .execute(&mut *log)
+            .await
+            .unwrap();
+        log.commit().await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(waiting, numbering);
+
+    let mut streamed = Vec::new();
+    for _ in 0..2 {
+        let [sequence, _, body] = stream.next().await;
+        let biz_id = parsed(&body)["data"]["biz_id"].as_str().unwrap().to_owned();
+        streamed.push((sequence, biz_id));
+    }
+    let expected = [("2", "pass-97-last"), ("1", "pass-97-first")];
+    assert_eq!(streamed, expected.map(|(sequence, id)| (sequence.to_owned(), id.to_owned())));
+    let items: Vec<Value> = bodies(&waited).iter().map(|body| parsed(body)).collect();
+    assert_eq!((&waited.json["epoch"], items.len()), (&epoch, 1), "{waited:?}");
+    assert_eq!(items[0]["data"]["biz_id"], "pass-97-last");
+    assert_eq!(waited.json["next_after"], 2);
 }
 
 /// A body with its ids and times replaced by their names, so that it can be compared.
