@@ -9,8 +9,8 @@ use crate::config::Settings;
 use crate::http::auth::ApiKeys;
 use crate::http::event_watch::EventWatch;
 use crate::http::long_polls::{self, LongPolls};
+use crate::http::one_second_cache::OneSecondCache;
 use crate::http::query_throttle::QueryThrottles;
-use crate::http::readiness_cache::ReadinessCache;
 use crate::http::sources::{CurrentSources, Sources};
 use crate::http::webhook_state::Webhooks;
 use crate::http::{Parts, server};
@@ -44,7 +44,7 @@ pub(super) fn api_parts(
             per_key: common.waits_per_key,
         }),
         event_watch: EventWatch::default(),
-        readiness: ReadinessCache::default(),
+        readiness: OneSecondCache::default(),
         docs: common.docs,
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(sources)?,

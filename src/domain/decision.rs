@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use super::ids::{DecisionId, ResultId};
 
-/// Who made a decision.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr,
 )]

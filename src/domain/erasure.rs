@@ -207,7 +207,8 @@ pub const REMAINING: [Remaining; 14] = [
             "next_at",
         ],
         purpose: "Requests to endpoints, for keep_deliveries_days. The beginning of what an \
-                  endpoint answered is sealed with the key of the endpoint.",
+                  endpoint answered is not shown any more. It is sealed with the key of the \
+                  endpoint: whoever has both the database and vault.keys can open it.",
     },
     Remaining {
         table: "audit",

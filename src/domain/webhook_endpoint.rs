@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::callback::BizType;
+use super::event::EventKind;
 use policy::visible;
 
 /// Longest URL, in bytes, as it is stored.
@@ -13,6 +15,8 @@ pub const MAX_DESCRIPTION_CHARS: usize = 200;
 pub const MAX_SCENES: usize = 100;
 /// Requests at the same time.
 pub const MAX_IN_FLIGHT: std::ops::RangeInclusive<i64> = 1..=100;
+/// Requests at the same time by default.
+pub const DEFAULT_MAX_IN_FLIGHT: i32 = 10;
 /// Requests begun per second.
 pub const REQUESTS_PER_SECOND: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
 /// How long a previous secret can be kept, in seconds.
@@ -139,6 +143,33 @@ impl Start {
     }
 }
 
+const MUST_BE_TYPES: &str = "must list at least one of verification.decided, verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled; without a list it gets every type";
+const MUST_BE_SCENES: &str = "must list 1 to 100 scenes (biz_type), each of 1 to 64 characters; without a list it gets every scene, and events that belong to none";
+
+/// The types of events that an endpoint gets, each once.
+pub fn types(names: &[&str]) -> Result<Vec<EventKind>, &'static str> {
+    let mut kinds = Vec::new();
+    for name in names {
+        let kind = EventKind::parse(name).ok_or(MUST_BE_TYPES)?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    if kinds.is_empty() { Err(MUST_BE_TYPES) } else { Ok(kinds) }
+}
+
+/// The scenes that an endpoint gets events of, each once.
+pub fn biz_types(names: &[&str]) -> Result<Vec<BizType>, &'static str> {
+    let mut scenes = Vec::new();
+    for name in names {
+        let scene = BizType::parse(name).map_err(|_| MUST_BE_SCENES)?;
+        if !scenes.contains(&scene) {
+            scenes.push(scene);
+        }
+    }
+    if (1..=MAX_SCENES).contains(&scenes.len()) { Ok(scenes) } else { Err(MUST_BE_SCENES) }
+}
+
 /// As its owner says what it is for.
 pub fn description(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
@@ -165,5 +196,26 @@ mod tests {
             assert_eq!(EndpointStatus::parse(text).unwrap().as_str(), text);
         }
         assert!(DeliveryOrder::parse("Strict").is_err() && Signing::parse("V1").is_err());
+    }
+
+    #[test]
+    fn error_about_types_lists_every_type() {
+        for kind in EventKind::ALL {
+            assert!(MUST_BE_TYPES.contains(kind.as_str()), "{}", kind.as_str());
+            assert_eq!(types(&[kind.as_str(), kind.as_str()]), Ok(vec![*kind]));
+        }
+        for wrong in [&[][..], &["endpoint.test"], &[""]] {
+            assert_eq!(types(wrong), Err(MUST_BE_TYPES));
+        }
+    }
+
+    #[test]
+    fn number_of_scenes_is_limited() {
+        let names: Vec<String> = (0..=MAX_SCENES).map(|n| n.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(biz_types(&names[1..]).map(|scenes| scenes.len()), Ok(MAX_SCENES));
+        for wrong in [&names[..], &[], &[""]] {
+            assert_eq!(biz_types(wrong), Err(MUST_BE_SCENES));
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct ActiveView {
 /// The policy that is active now.
 #[derive(Serialize, ToSchema)]
 pub(super) struct InUseView {
-    /// `null`: the scene has no policy of its own again.
+    /// `null`: the scene's policy was removed.
     #[schema(required)]
     digest: Option<String>,
 }

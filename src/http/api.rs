@@ -10,8 +10,8 @@ use super::auth::ApiKeys;
 use super::body_limits::BodyLimits;
 use super::event_watch::EventWatch;
 use super::long_polls::LongPolls;
+use super::one_second_cache::OneSecondCache;
 use super::query_throttle::QueryThrottles;
-use super::readiness_cache::ReadinessCache;
 use super::sources::CurrentSources;
 use super::webhook_state::Webhooks;
 use crate::domain::clock::Clock;
@@ -55,7 +55,8 @@ pub struct Parts {
     pub signals: Signals,
     pub long_polls: LongPolls,
     pub event_watch: EventWatch,
-    pub readiness: ReadinessCache,
+    /// Of the public listener.
+    pub readiness: OneSecondCache<bool>,
     /// The public listener serves `/docs`.
     pub docs: bool,
     pub keys: ApiKeys,

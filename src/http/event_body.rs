@@ -90,9 +90,9 @@ pub(super) struct VerificationEventData {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct PolicyEventData {
-    /// Its digest; `null`: the scene has no policy of its own any more.
+    /// Its digest; `null`: the scene's policy was removed.
     policy: Option<String>,
-    /// `null`: all scenes without a policy of their own.
+    /// `null`: the general policy, for all scenes without a policy.
     biz_type: Option<String>,
     actor: String,
 }

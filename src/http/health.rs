@@ -17,6 +17,7 @@ use crate::store::account_breaker::Breaker;
 
 /// Shorter than the timeouts of common probes.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
+
 /// Liveness probe.
 #[utoipa::path(
     get, path = "/healthz", operation_id = "is-alive", tag = "health",

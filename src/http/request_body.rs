@@ -61,8 +61,7 @@ impl<'a> Members<'a> {
         pointer: &'static str,
         parse: impl Fn(i64) -> Result<T, &'static str>,
     ) -> Option<Option<T>> {
-        let whole = |value: &Value| value.as_i64().ok_or("must be a whole number");
-        self.any(pointer, |value| whole(value).and_then(&parse))
+        self.any(pointer, |value| whole(value).ok_or("must be a whole number").and_then(&parse))
     }
 
     /// A number that may be left out or `null`.
@@ -140,6 +139,18 @@ impl<'a> Members<'a> {
         }
         if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
     }
+}
+
+/// A whole number, in any notation: in JSON Schema `1024.0` and `1e3` are integers too.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    /// 2^63: the least that is too large.
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    let of_float = |float: f64| {
+        let fits = float.fract() == 0.0 && (-END..END).contains(&float);
+        #[expect(clippy::cast_possible_truncation, reason = "checked before")]
+        fits.then_some(float as i64)
+    };
+    value.as_i64().or_else(|| value.as_f64().filter(|_| value.is_f64()).and_then(of_float))
 }
 
 /// The strings of a list.
@@ -237,6 +248,29 @@ mod tests {
         let body = json!({ "other": null, "scene": "a" });
         let parsed = parse_example(&body).ok().unwrap();
         assert_eq!((parsed.scene.as_str(), parsed.other), ("a", None));
+    }
+
+    #[test]
+    fn integers_are_whole_numbers_in_any_notation() {
+        for (text, number) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("-7.0", Some(-7)),
+            ("1e3", Some(1000)),
+            ("-0.0", Some(0)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808.0", Some(i64::MIN)),
+            ("7.5", None),
+            ("1e-3", None),
+            ("9223372036854775808", None),
+            ("9223372036854775808.0", None),
+            ("-1e300", None),
+            ("\"7\"", None),
+            ("true", None),
+            ("null", None),
+        ] {
+            assert_eq!(whole(&serde_json::from_str(text).unwrap()), number, "{text}");
+        }
     }
 
     #[test]

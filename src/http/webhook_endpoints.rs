@@ -19,15 +19,15 @@ use super::event_body::EventType;
 use super::openapi::{EndpointPath, Purpose, refusals};
 use super::problem::Problem;
 use super::purpose::optional_purpose;
-use super::request_body::{request_body, string, strings};
+use super::request_body::{request_body, string, strings, whole};
 use super::view::Page;
 use crate::domain::callback::BizType;
 use crate::domain::event::EventKind;
 use crate::domain::field_error::FieldError;
 use crate::domain::ids::EndpointId;
 use crate::domain::webhook_endpoint::{
-    DeliveryOrder, EndpointStatus, MAX_IN_FLIGHT, MAX_SCENES, REQUESTS_PER_SECOND, Signing, Start,
-    description,
+    DEFAULT_MAX_IN_FLIGHT, DeliveryOrder, EndpointStatus, MAX_IN_FLIGHT, REQUESTS_PER_SECOND,
+    Signing, Start, biz_types, description, types,
 };
 use crate::store::audit::AuditContext;
 use crate::store::webhook_endpoints::{EndpointChange, Limit, Rate, WebhookEndpoint};
@@ -170,36 +170,11 @@ request_body! {
     }
 }
 
-const MUST_BE_TYPES: &str = "must list at least one of verification.decided, verification.failed, verification.expired, verification.erased, policy.activated, endpoint.failing, endpoint.disabled; null means all";
-const MUST_BE_SCENES: &str =
-    "must list 1 to 100 scenes (biz_type); null means all, and events that belong to none";
 const MUST_BE_IN_FLIGHT: &str = "must be a whole number from 1 to 100";
 const MUST_BE_RATE: &str = "must be a number from 0.1 to 1000; null means no limit";
 
-fn types(items: &[&str]) -> Result<Vec<EventKind>, &'static str> {
-    let mut kinds = Vec::new();
-    for item in items {
-        let kind = EventKind::parse(item).ok_or(MUST_BE_TYPES)?;
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    if kinds.is_empty() { Err(MUST_BE_TYPES) } else { Ok(kinds) }
-}
-
-fn biz_types(items: &[&str]) -> Result<Vec<BizType>, &'static str> {
-    let mut scenes = Vec::new();
-    for item in items {
-        let scene = BizType::parse(item).map_err(|_| MUST_BE_SCENES)?;
-        if !scenes.contains(&scene) {
-            scenes.push(scene);
-        }
-    }
-    if (1..=MAX_SCENES).contains(&scenes.len()) { Ok(scenes) } else { Err(MUST_BE_SCENES) }
-}
-
 fn start(value: &Value) -> Result<Start, &'static str> {
-    match (value.as_str(), value.as_i64()) {
+    match (value.as_str(), whole(value)) {
         (_, Some(sequence)) if sequence >= 1 => Ok(Start::Sequence(sequence)),
         (text, _) => Start::parse(text.unwrap_or_default()),
     }
@@ -233,7 +208,7 @@ fn changed_biz_types(value: &Value) -> Result<Limit, &'static str> {
 }
 
 fn changed_max_in_flight(value: &Value) -> Result<i32, &'static str> {
-    value.as_i64().ok_or(MUST_BE_IN_FLIGHT).and_then(max_in_flight)
+    whole(value).ok_or(MUST_BE_IN_FLIGHT).and_then(max_in_flight)
 }
 
 fn changed_rate(value: &Value) -> Result<Rate, &'static str> {
@@ -277,8 +252,8 @@ pub async fn add(
     };
     let Added { endpoint, secret } =
         api.endpoints().add(&requested, &caller.scenes, &context).await?;
-    api.signals.events_logged();
-    api.webhooks.public_keys.forget();
+    api.signals.endpoint_is_due();
+    api.webhooks.public_keys.forget().await;
     let location = format!("/v1/webhook-endpoints/{}", endpoint.id);
     let view = NewEndpointView {
         endpoint: endpoint.try_into()?,
@@ -286,9 +261,6 @@ pub async fn add(
     };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(view)).into_response())
 }
-
-/// The default of `max_in_flight`.
-pub const DEFAULT_MAX_IN_FLIGHT: i32 = 10;
 
 refusals!(ListRefusals = [] + API_KEY);
 
@@ -354,7 +326,7 @@ pub async fn change(
         requests_per_second: request.requests_per_second,
     };
     let changed = api.endpoints().change(id, change, &caller.scenes, &context).await?;
-    api.signals.events_logged();
+    api.signals.endpoint_is_due();
     shown(changed)
 }
 
@@ -375,7 +347,7 @@ pub async fn remove(
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
     api.endpoints().remove(id, &caller.scenes, &context).await?;
-    api.webhooks.public_keys.forget();
+    api.webhooks.public_keys.forget().await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -23,7 +23,7 @@ use super::webhook_endpoints::{EndpointView, endpoint_id, shown, who};
 use crate::domain::event::EventId;
 use crate::domain::webhook_endpoint::{DEFAULT_KEEP_SECONDS, KEEP_SECONDS};
 use crate::vault::endpoint_secret::public_key_text;
-use crate::webhooks::endpoints::{Again, Delivery};
+use crate::webhooks::endpoints::{Delivery, RedeliverySelection};
 
 refusals!(PauseRefusals = [NotFound, InvalidField] + API_KEY);
 
@@ -62,7 +62,7 @@ pub async fn resume(
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
     let resumed = api.endpoints().resume(id, &caller.scenes, &context).await?;
-    api.signals.events_logged();
+    api.signals.endpoint_is_due();
     shown(resumed)
 }
 
@@ -92,7 +92,7 @@ pub async fn test(
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
     let event = api.endpoints().test(id, &caller.scenes, &context).await?;
-    api.signals.events_logged();
+    api.signals.endpoint_is_due();
     Ok((StatusCode::ACCEPTED, Json(TestView { event_id: event.to_string() })).into_response())
 }
 
@@ -143,8 +143,8 @@ pub async fn rotate_secret(
     let request: RotateSecretRequest = body::json_or_nothing(&api, &headers, body).await?;
     let keep = request.keep_seconds.unwrap_or(DEFAULT_KEEP_SECONDS);
     let rotated = api.endpoints().rotate_secret(id, keep, &caller.scenes, &context).await?;
-    api.signals.events_logged();
-    api.webhooks.public_keys.forget();
+    api.signals.endpoint_is_due();
+    api.webhooks.public_keys.forget().await;
     let view = RotatedSecretView {
         secret: rotated.secret.map(|secret| secret.as_str().to_owned()),
         public_key: rotated.public_key.map(|key| public_key_text(&key)),
@@ -191,24 +191,26 @@ fn only_true(value: bool) -> Result<(), &'static str> {
 const ONE_OF: &str = "must have exactly one of event_id, from and to, since and until, or failed";
 
 impl RedeliveryRequest {
-    fn again(&self) -> Result<Again, Problem> {
+    fn selection(&self) -> Result<RedeliverySelection, Problem> {
         let invalid = |pointer: &'static str, detail: &'static str| {
             Err(Problem::invalid_field().field(pointer, detail))
         };
         let parts = (self.event_id, (self.from, self.to), (self.since, self.until), self.failed);
         match parts {
-            (Some(id), (None, None), (None, None), None) => Ok(Again::Event(id)),
+            (Some(id), (None, None), (None, None), None) => Ok(RedeliverySelection::Event(id)),
             (None, (Some(from), Some(to)), (None, None), None) if from > to => {
                 invalid("/to", "must not be less than from")
             }
-            (None, (Some(from), Some(to)), (None, None), None) => Ok(Again::Sequences { from, to }),
+            (None, (Some(from), Some(to)), (None, None), None) => {
+                Ok(RedeliverySelection::Sequences { from, to })
+            }
             (None, (Some(_), None), (None, None), None) => invalid("/to", "is required with from"),
             (None, (None, Some(_)), (None, None), None) => invalid("/from", "is required with to"),
             (None, (None, None), (Some(since), Some(until)), None) if since >= until => {
                 invalid("/until", "must be later than since")
             }
             (None, (None, None), (Some(since), Some(until)), None) => {
-                Ok(Again::Time { since, until })
+                Ok(RedeliverySelection::Time { since, until })
             }
             (None, (None, None), (Some(_), None), None) => {
                 invalid("/until", "is required with since")
@@ -216,7 +218,7 @@ impl RedeliveryRequest {
             (None, (None, None), (None, Some(_)), None) => {
                 invalid("/since", "is required with until")
             }
-            (None, (None, None), (None, None), Some(())) => Ok(Again::Failed),
+            (None, (None, None), (None, None), Some(())) => Ok(RedeliverySelection::Failed),
             _ => invalid("", ONE_OF),
         }
     }
@@ -248,9 +250,9 @@ pub async fn redeliver(
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
     let request: RedeliveryRequest = body::json(&api, &headers, body).await?;
-    let again = request.again()?;
-    let count = api.endpoints().redeliver(id, again, &caller.scenes, &context).await?;
-    api.signals.events_logged();
+    let selection = request.selection()?;
+    let count = api.endpoints().redeliver(id, selection, &caller.scenes, &context).await?;
+    api.signals.endpoint_is_due();
     Ok((StatusCode::ACCEPTED, Json(RedeliveredView { count })).into_response())
 }
 
@@ -269,7 +271,8 @@ pub struct DeliveryView {
     /// Why it failed; `null`: it was acknowledged.
     error: Option<String>,
     latency_ms: i32,
-    /// The first KiB of the answer's body; `null`: it was empty, or none came.
+    /// The first KiB of the answer's body; `null`: it was empty, none came, or the person of the
+    /// event is erased.
     answer: Option<String>,
     /// When the event is tried next; `null`: it is not, or the endpoint fails as a whole and its
     /// `next_try_at` tells.

@@ -104,7 +104,13 @@ impl Signals {
         self.0.tell.notify_one();
     }
 
-    /// Changes whenever the event log has grown.
+    /// An endpoint has work that is due now, committed. Wakes the workers that deliver. It also
+    /// wakes readers of the log, which then find nothing new.
+    pub fn endpoint_is_due(&self) {
+        self.events_logged();
+    }
+
+    /// Changes whenever the event log has grown, or an endpoint has work that is due.
     pub fn events(&self) -> watch::Receiver<u64> {
         self.0.events.subscribe()
     }

@@ -54,8 +54,8 @@ impl VaultKeys<'_> {
         candidate: (&str, &[u8]),
         now: OffsetDateTime,
     ) -> Result<(String, Vec<u8>)> {
-        // Whoever comes first makes it; it is never replaced, for what it
-        // has digested could not be found again.
+        // The first process makes the key. Nobody replaces it: what was digested with it could not
+        // be found with another.
         self.0
             .run(|| add_named_key(name, candidate.0, candidate.1, now).execute(&self.0.pool))
             .await?;
@@ -149,8 +149,8 @@ impl VaultKeys<'_> {
         unused_for: Duration,
         now: OffsetDateTime,
     ) -> Result<Vec<String>> {
-        // Judged by the data in the very statement that says so. Whoever wraps
-        // with one of them all the same puts it back into use by what it writes.
+        // The statement that retires a key also checks that no data needs it. A process that still
+        // wraps with the key puts it back into use by what it writes.
         self.0.run(|| retire(but, now, unused_for.as_secs_f64()).fetch_all(&self.0.pool)).await
     }
 

@@ -121,7 +121,8 @@ pub struct WebhookAttempt {
     pub status: Option<i32>,
     pub error: Option<String>,
     pub latency_ms: i32,
-    /// Sealed.
+    /// Sealed. `None` as well once the person of the event is erased: receivers may repeat the
+    /// reference.
     pub answer: Option<Vec<u8>>,
     pub next_at: Option<OffsetDateTime>,
 }
@@ -147,8 +148,8 @@ impl Store {
 }
 
 impl WebhookEndpoints<'_> {
-    /// Adds an endpoint, on record.
-    pub async fn add(self, new: &NewEndpoint<'_>, doing: &AuditContext) -> Result<()> {
+    /// Adds an endpoint, on record, and returns it as it was added.
+    pub async fn add(self, new: &NewEndpoint<'_>, doing: &AuditContext) -> Result<WebhookEndpoint> {
         let details = serde_json::json!({
             "origin": origin(new.url), "types": new.types, "biz_types": new.biz_types,
             "signing": new.signing,
@@ -177,7 +178,10 @@ impl WebhookEndpoints<'_> {
                 .execute(&mut transaction)
                 .await?;
                 record(&mut transaction, "webhook.create", new.id, Some(details), doing).await?;
-                transaction.commit().await
+                // Before the commit: if this fails, there is no endpoint whose secret nobody knows.
+                let added = find(new.id.0, MOST_COUNTED).fetch_one(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(added)
             })
             .await
     }
@@ -553,8 +557,17 @@ statements! {
         "select a.id,
              a.number - (select max(p.after) from event_epochs p where p.after < a.number)
                  as sequence,
-             a.event_id, a.at, a.attempt, a.status, a.error, a.latency_ms, a.answer, a.next_at
+             a.event_id, a.at, a.attempt, a.status, a.error, a.latency_ms,
+             case when not exists (
+                 select from (
+                     select d.verification_id from decisions d where d.id = of.event
+                     union all
+                     select n.verification_id from event_notes n where n.id = of.event) e
+                     join verifications v on v.id = e.verification_id
+                 where v.state = 'erased') then a.answer end as answer,
+             a.next_at
          from webhook_attempts a
+             cross join lateral (select substr(a.event_id, 5)::uuid as event) of
          where a.endpoint_id = $1 and a.id < $2
          order by a.id desc limit $3";
 

@@ -89,7 +89,7 @@ pub struct RotatedSecret {
 
 /// The events to redeliver, as callers name them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Again {
+pub enum RedeliverySelection {
     Event(EventId),
     /// Sequences, both included.
     Sequences {
@@ -130,8 +130,8 @@ impl EndpointOperations<'_> {
         context: &AuditContext,
     ) -> Result<Added, EndpointError> {
         let url = self.admit(&requested.url)?;
-        let biz_types = requested.biz_types.as_deref();
-        if !reaches(scenes, biz_types) {
+        let biz_types = requested.biz_types.as_deref().map(scene_names);
+        if !is_within(scenes, biz_types.as_deref()) {
             return Err(EndpointError::OtherScene);
         }
         let vault = self.vault.ok_or(EndpointError::NoVault)?;
@@ -140,7 +140,6 @@ impl EndpointOperations<'_> {
         let (data_key, wrapped) = vault.new_endpoint_key(id)?;
         let new = NewSecret::make(id, &data_key, requested.signing)?;
         let types = requested.types.as_ref().map(|types| type_names(types));
-        let biz_types = biz_types.map(scene_names);
         let endpoint = NewEndpoint {
             id,
             url: url.as_str(),
@@ -156,15 +155,14 @@ impl EndpointOperations<'_> {
             secret: &new.sealed,
             public_key: new.public_key.as_ref().map(|key| &key[..]),
         };
-        self.store.webhook_endpoints().add(&endpoint, context).await?;
-        let endpoint = self.find(id, scenes).await?;
+        let endpoint = self.store.webhook_endpoints().add(&endpoint, context).await?;
         Ok(Added { endpoint, secret: new.shown })
     }
 
     /// All endpoints within the caller's scenes, oldest first.
     pub async fn list(&self, scenes: &Scenes) -> Result<Vec<WebhookEndpoint>, EndpointError> {
         let mut endpoints = self.store.webhook_endpoints().list().await?;
-        endpoints.retain(|endpoint| is_seen(scenes, endpoint));
+        endpoints.retain(|endpoint| is_within(scenes, endpoint.biz_types.as_deref()));
         Ok(endpoints)
     }
 
@@ -175,7 +173,9 @@ impl EndpointOperations<'_> {
         scenes: &Scenes,
     ) -> Result<WebhookEndpoint, EndpointError> {
         let found = self.store.webhook_endpoints().find(id).await?;
-        found.filter(|endpoint| is_seen(scenes, endpoint)).ok_or(EndpointError::Unknown)
+        found
+            .filter(|endpoint| is_within(scenes, endpoint.biz_types.as_deref()))
+            .ok_or(EndpointError::Unknown)
     }
 
     /// Changes the given members and keeps the others.
@@ -190,11 +190,10 @@ impl EndpointOperations<'_> {
         if let Some(url) = &mut change.url {
             *url = self.admit(url)?.into();
         }
-        if let Some(biz_types) = &change.biz_types {
-            let within = |names: &Vec<String>| names.iter().all(|name| scenes.include_name(name));
-            if scenes.are_limited() && !biz_types.as_ref().is_some_and(within) {
-                return Err(EndpointError::OtherScene);
-            }
+        if let Some(biz_types) = &change.biz_types
+            && !is_within(scenes, biz_types.as_deref())
+        {
+            return Err(EndpointError::OtherScene);
         }
         known(self.store.webhook_endpoints().change(id, &change, context).await?)?;
         self.find(id, scenes).await
@@ -279,20 +278,19 @@ impl EndpointOperations<'_> {
     pub async fn redeliver(
         &self,
         id: EndpointId,
-        again: Again,
+        selection: RedeliverySelection,
         scenes: &Scenes,
         context: &AuditContext,
     ) -> Result<i64, EndpointError> {
         self.find(id, scenes).await?;
-        let Some(what) = self.redelivery(again).await? else { return Ok(0) };
+        let Some(what) = self.redelivery(selection).await? else { return Ok(0) };
         let done = self.store.webhook_redeliveries().redeliver(id, what, context).await?;
         match done {
             Redelivered::Unknown => Err(EndpointError::Unknown),
-            Redelivered::TooMany => Err(EndpointError::invalid(
-                "",
-                "is about more than 100000 events: ask for fewer at a time",
-            )),
-            Redelivered::Events(0) if matches!(again, Again::Event(_)) => {
+            Redelivered::TooMany => {
+                Err(EndpointError::invalid("", "selects more than 100,000 events; select fewer"))
+            }
+            Redelivered::Events(0) if matches!(selection, RedeliverySelection::Event(_)) => {
                 Err(EndpointError::invalid("/event_id", "is not among the events of the endpoint"))
             }
             Redelivered::Events(count) => Ok(count),
@@ -300,27 +298,42 @@ impl EndpointOperations<'_> {
     }
 
     /// `None`: no event happened in that time.
-    async fn redelivery(&self, again: Again) -> Result<Option<Redelivery>, EndpointError> {
-        Ok(match again {
-            Again::Failed => Some(Redelivery::Failed),
-            Again::Event(id) => {
+    async fn redelivery(
+        &self,
+        selection: RedeliverySelection,
+    ) -> Result<Option<Redelivery>, EndpointError> {
+        Ok(match selection {
+            RedeliverySelection::Failed => Some(Redelivery::Failed),
+            RedeliverySelection::Event(id) => {
                 let event = self.store.events().find(id).await?;
                 let unknown = EndpointError::invalid("/event_id", "is not in the event log");
                 Some(Redelivery::Event(event.ok_or(unknown)?.number))
             }
-            Again::Sequences { from, to } => {
+            RedeliverySelection::Sequences { from, to } => {
                 let range = self.store.events().range().await?;
                 let number = |sequence: i64| sequence.saturating_add(range.after);
                 Some(Redelivery::Numbers { from: number(from), to: number(to) })
             }
-            Again::Time { since, until } => {
+            RedeliverySelection::Time { since, until } => {
                 let numbers = self.store.events().numbers_between(since, until).await?;
                 numbers.map(|(from, to)| Redelivery::Times { from, to, since, until })
             }
         })
     }
 
-    /// Requests to an endpoint before the attempt `before`, newest first.
+    /// Requests to an endpoint before the attempt `before`, newest first, with sealed answers.
+    pub async fn attempts(
+        &self,
+        id: EndpointId,
+        before: Option<i64>,
+        limit: i64,
+        scenes: &Scenes,
+    ) -> Result<Vec<WebhookAttempt>, EndpointError> {
+        self.find(id, scenes).await?;
+        Ok(self.store.webhook_endpoints().attempts(id, before, limit).await?)
+    }
+
+    /// As [`Self::attempts`], with the answers decrypted.
     pub async fn deliveries(
         &self,
         id: EndpointId,
@@ -328,8 +341,7 @@ impl EndpointOperations<'_> {
         limit: i64,
         scenes: &Scenes,
     ) -> Result<Vec<Delivery>, EndpointError> {
-        self.find(id, scenes).await?;
-        let attempts = self.store.webhook_endpoints().attempts(id, before, limit).await?;
+        let attempts = self.attempts(id, before, limit, scenes).await?;
         if attempts.iter().all(|attempt| attempt.answer.is_none()) {
             return Ok(attempts
                 .into_iter()
@@ -397,15 +409,10 @@ fn cursor(start: Start, log: LogRange) -> Result<i64, EndpointError> {
     }
 }
 
-/// Whether a caller that is limited to scenes may have an endpoint that is limited to these.
-fn reaches(scenes: &Scenes, biz_types: Option<&[BizType]>) -> bool {
-    let within = |names: &[BizType]| names.iter().all(|name| scenes.include(name));
-    !scenes.are_limited() || biz_types.is_some_and(within)
-}
-
-fn is_seen(scenes: &Scenes, endpoint: &WebhookEndpoint) -> bool {
-    let within = |names: &Vec<String>| names.iter().all(|name| scenes.include_name(name));
-    !scenes.are_limited() || endpoint.biz_types.as_ref().is_some_and(within)
+/// Whether an endpoint with these scenes is one for a caller with those. `None`: every scene.
+fn is_within(scenes: &Scenes, names: Option<&[String]>) -> bool {
+    let all = |names: &[String]| names.iter().all(|name| scenes.include_name(name));
+    !scenes.are_limited() || names.is_some_and(all)
 }
 
 pub fn type_names(types: &[EventKind]) -> Vec<String> {

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use standardwebhooks::Webhook;
+use uuid::Uuid;
 use verdict::app::Role;
 use verdict::domain::ids::EndpointId;
 use verdict::http::auth::Scope;
@@ -209,7 +210,7 @@ async fn a_change_keeps_what_it_does_not_name() {
     assert_eq!(changed.json["description"], "orders");
     assert_eq!(changed.json["biz_types"], json!(["a", "b"]));
     let change = json!({ "types": null, "biz_types": null, "requests_per_second": null,
-        "description": null, "ordering": "per-verification", "max_in_flight": 100 });
+        "description": null, "ordering": "per-verification", "max_in_flight": 100.0 });
     let changed = send(&app, "PATCH", &path_of(&other), &change).await;
     for name in ["types", "biz_types", "requests_per_second"] {
         assert_eq!(changed.json[name], Value::Null, "{name}");
@@ -266,6 +267,7 @@ async fn every_invalid_member_of_an_endpoint_is_named_at_once() {
         (json!({ "url": good, "start": 2 }), "/start"),
         (json!({ "url": good, "start": i64::MAX }), "/start"),
         (json!({ "url": good, "max_in_flight": 101 }), "/max_in_flight"),
+        (json!({ "url": good, "max_in_flight": 1e30 }), "/max_in_flight"),
         (json!({ "url": good, "max_in_flight": "10" }), "/max_in_flight"),
         (json!({ "url": good, "requests_per_second": 1000.5 }), "/requests_per_second"),
     ] {
@@ -300,6 +302,7 @@ async fn an_invalid_change_or_request_leaves_an_endpoint_as_it_was() {
         json!({ "keep_seconds": -1 }),
         json!({ "keep_seconds": 2_592_001 }),
         json!({ "keep_seconds": "1" }),
+        json!({ "keep_seconds": 1.5 }),
     ] {
         let refused = send(&app, "POST", &format!("{endpoint}/rotate-secret"), &body).await;
         assert_eq!(wrong(&refused), ["/keep_seconds"], "{body}");
@@ -339,6 +342,7 @@ async fn an_endpoint_starts_now_at_the_beginning_or_at_a_sequence() {
         (json!("beginning"), 5),
         (json!(1), 5),
         (json!(4), 2),
+        (json!(4.0), 2),
         (json!(6), 0),
     ] {
         let added = add(&app, &json!({ "url": URL, "start": start })).await;
@@ -419,7 +423,7 @@ async fn a_rotated_secret_signs_beside_the_previous_one_for_the_stated_time() {
         assert_eq!(reply.status, 200, "{reply:?}");
         reply
     };
-    let rotated = rotate(json!({ "keep_seconds": 3600 })).await;
+    let rotated = rotate(json!({ "keep_seconds": 3600.0 })).await;
     let second = rotated.json["secret"].as_str().unwrap().to_owned();
     assert!(second.starts_with("whsec_") && second != first);
     let (sealed, previous, seconds): (Vec<u8>, Vec<u8>, f64) = sqlx::query_as(
@@ -585,7 +589,7 @@ async fn more_events_than_a_request_may_ask_for_are_refused() {
     let path = format!("{}/redeliveries", path_of(&added));
     let refused = send(&app, "POST", &path, &json!({ "failed": true })).await;
     assert_eq!(wrong(&refused), [""]);
-    assert!(refused.text.contains("100000"), "{refused:?}");
+    assert!(refused.text.contains("100,000"), "{refused:?}");
     assert!(asked_for(&pool).await.is_empty(), "none of them is");
     assert_eq!(app.get(&path_of(&added)).await.json["dead_letters"], 10_000);
 }
@@ -653,6 +657,80 @@ async fn deliveries_are_listed_newest_first_with_what_was_answered() {
     assert_eq!(rest.json, json!({ "items": [expected], "next_cursor": null }));
     let empty = app.get(&format!("{}/deliveries", path_of(&other))).await;
     assert_eq!(empty.json, json!({ "items": [], "next_cursor": null }));
+}
+
+/// Records a request to an endpoint for each of these events.
+async fn record_attempts(pool: &PgPool, endpoint: EndpointId, answer: &[u8], events: &[Uuid]) {
+    sqlx::query(
+        "insert into webhook_attempts (endpoint_id, number, event_id, at, attempt, status, error,
+             latency_ms, answer)
+         select $1, 1, 'evt_' || replace(e.id::text, '-', ''), now(), 1, 500, 'status', 42, $2
+         from unnest($3::uuid[]) with ordinality e (id, place) order by place",
+    )
+    .bind(endpoint.0)
+    .bind(answer)
+    .bind(events)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn answer_is_not_shown_after_the_person_of_its_event_is_erased() {
+    let app = TestApp::start().await;
+    let pool = app.database.pool().await;
+    let added = add(&app, &json!({ "url": URL, "types": ["policy.activated"] })).await;
+    let [erased, failed, kept] = [
+        app.verified("pass-97-erased").await,
+        app.verified("invalidbiz").await,
+        app.verified("pass-97-kept").await,
+    ];
+    let event_of = async |verification: &Value| -> Uuid {
+        let find = "select id from decisions where verification_id = $1::text::uuid
+             union all select id from event_notes where verification_id = $1::text::uuid";
+        let id = verification["id"].as_str().unwrap();
+        sqlx::query_scalar(find).bind(id).fetch_one(&pool).await.unwrap()
+    };
+    let test = Uuid::from_u128(7);
+    let events = [event_of(&erased).await, event_of(&failed).await, event_of(&kept).await, test];
+    let (id, key) = data_key(&pool, &added.id()).await;
+    let sealed = key.seal(SealedAt::WebhookAnswer(id), b"no user-8812").unwrap();
+    record_attempts(&pool, id, &sealed, &events).await;
+    let path = format!("{}/deliveries", path_of(&added));
+    let answers = async || -> Vec<Value> {
+        let page = app.get(&path).await;
+        let items = page.json["items"].as_array().unwrap();
+        items.iter().map(|item| item["answer"].clone()).collect()
+    };
+    assert_eq!(answers().await, ["no user-8812"; 4]);
+
+    for verification in [&erased, &failed] {
+        let verification = format!("/v1/verifications/{}", verification["id"].as_str().unwrap());
+        let material = format!("{verification}/material");
+        assert_eq!(send(&app, "DELETE", &material, &Value::Null).await.status, 202);
+        crate::harness::eventually("it is erased", || async {
+            (app.get(&verification).await.json["state"] == "erased").then_some(())
+        })
+        .await;
+    }
+    let shown = [json!("no user-8812"), json!("no user-8812"), Value::Null, Value::Null];
+    assert_eq!(answers().await, shown);
+    // The attempts may be kept for longer than the events.
+    sqlx::query("truncate events").execute(&pool).await.unwrap();
+    assert_eq!(answers().await, shown);
+}
+
+#[tokio::test]
+async fn endpoint_whose_secret_cannot_be_shown_is_not_added() {
+    let app = app().await;
+    let pool = app.database.pool().await;
+    let rename = async |change: &'static str| sqlx::query(change).execute(&pool).await.unwrap();
+    // The endpoint can be stored, but not be read with its counts.
+    rename("alter table webhook_pending rename to webhook_pending_elsewhere").await;
+    let failed = send(&app, "POST", ENDPOINTS, &json!({ "url": URL })).await;
+    assert!(failed.status >= 500, "{failed:?}");
+    rename("alter table webhook_pending_elsewhere rename to webhook_pending").await;
+    assert_eq!(app.get(ENDPOINTS).await.json["items"], json!([]));
 }
 
 #[tokio::test]
@@ -741,6 +819,21 @@ async fn a_rotation_of_the_vault_takes_the_keys_of_endpoints_along() {
 }
 
 #[tokio::test]
+async fn deliveries_are_listed_without_keys_where_no_answer_is_shown() {
+    let mut setting = Setting::new(Options { fixed_clock: false, ..options() }).await;
+    let (code, said, error) = setting.run(&["webhooks", "add", "--url", URL, "--json"], "").await;
+    assert_eq!(code, 0, "{error}");
+    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
+    let pool = setting.database.pool().await;
+    record_attempts(&pool, id.parse().unwrap(), b"sealed", &[Uuid::from_u128(7)]).await;
+    setting.options.vault_keys = &[];
+    let (code, said, error) = setting.run(&["webhooks", "deliveries", &id], "").await;
+    assert!(code == 0 && said.contains("500"), "{code}: {said}{error}");
+    let (code, _, error) = setting.run(&["webhooks", "deliveries", &id, "--json"], "").await;
+    assert!(code == 1 && error.contains("vault.keys is needed"), "{code}: {error}");
+}
+
+#[tokio::test]
 async fn the_command_line_does_what_the_api_does() {
     let setting = Setting::new(Options { fixed_clock: false, ..options() }).await;
     let run = async |arguments: &[&str]| {
@@ -798,8 +891,12 @@ async fn the_command_line_does_what_the_api_does() {
         .await;
     let deliveries = done(&["deliveries", &id, "--json"]).await;
     assert_eq!(deliveries.trim(), "[]");
+    let scenes = (0..101).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     for (arguments, said) in [
         (&["add", "--url", "http://example.com/"][..], "allow_private"),
+        (&["add", "--url", URL, "--biz-types", &scenes], "--biz-types must list 1 to 100"),
+        (&["add", "--url", URL, "--biz-types", ""], "--biz-types must list 1 to 100"),
+        (&["add", "--url", URL, "--types", ""], "--types must list at least one"),
         (&["add", "--url", URL, "--types", "decided"], "verification.decided"),
         (&["add", "--url", URL, "--start", "soon"], "beginning"),
         (&["add", "--url", URL, "--start", "9"], "--start"),

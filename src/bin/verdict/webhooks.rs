@@ -7,20 +7,22 @@ use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use verdict::config::Keys;
-use verdict::domain::callback::BizType;
-use verdict::domain::event::{EventId, EventKind};
+use verdict::domain::event::EventId;
 use verdict::domain::ids::{EndpointId, Ids};
 use verdict::domain::scenes::Scenes;
 use verdict::domain::webhook_endpoint::{
-    self, DEFAULT_KEEP_SECONDS, DeliveryOrder, Signing, Start,
+    self, DEFAULT_KEEP_SECONDS, DEFAULT_MAX_IN_FLIGHT, DeliveryOrder, KEEP_SECONDS, MAX_IN_FLIGHT,
+    Signing, Start,
 };
-use verdict::http::webhook_endpoints::{DEFAULT_MAX_IN_FLIGHT, EndpointView};
+use verdict::http::webhook_endpoints::EndpointView;
 use verdict::http::webhook_operations::DeliveryView;
 use verdict::store::Store;
 use verdict::store::webhook_endpoints::WebhookEndpoint;
 use verdict::vault::Vault;
 use verdict::vault::endpoint_secret::public_key_text;
-use verdict::webhooks::endpoints::{Again, EndpointError, EndpointOperations, Requested};
+use verdict::webhooks::endpoints::{
+    EndpointError, EndpointOperations, RedeliverySelection, Requested,
+};
 use verdict::webhooks::targets::Targets;
 
 use crate::context::{Context, Usage, migrated_store};
@@ -68,7 +70,7 @@ pub enum Command {
         which: Which,
         /// Seconds in which deliveries carry both signatures, up to 30 days.
         #[arg(long, value_name = "N", default_value_t = DEFAULT_KEEP_SECONDS,
-            value_parser = clap::value_parser!(i64).range(0..=2_592_000))]
+            value_parser = clap::value_parser!(i64).range(KEEP_SECONDS))]
         keep_seconds: i64,
         /// Print a JSON object.
         #[arg(long)]
@@ -117,12 +119,12 @@ pub struct NewEndpoint {
     #[arg(long)]
     url: String,
     /// The types of events it gets, separated by commas; default: every type.
-    #[arg(long, value_delimiter = ',', value_parser = event_kind)]
-    types: Option<Vec<EventKind>>,
+    #[arg(long, value_delimiter = ',')]
+    types: Option<Vec<String>>,
     /// The scenes (`biz_type`) it gets events of, separated by commas; default: every scene, and
     /// events that belong to none.
-    #[arg(long, value_delimiter = ',', value_parser = BizType::parse)]
-    biz_types: Option<Vec<BizType>>,
+    #[arg(long, value_delimiter = ',')]
+    biz_types: Option<Vec<String>>,
     /// A note of up to 200 visible characters.
     #[arg(long, default_value = "", hide_default_value = true, value_parser = webhook_endpoint::description)]
     description: String,
@@ -138,7 +140,7 @@ pub struct NewEndpoint {
     start: Start,
     /// The most requests at the same time.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_IN_FLIGHT,
-        value_parser = clap::value_parser!(i32).range(1..=100))]
+        value_parser = clap::value_parser!(i32).range(MAX_IN_FLIGHT))]
     max_in_flight: i32,
     /// The most requests begun per second, from 0.1 to 1000; default: no limit.
     #[arg(long, value_name = "N", value_parser = rate)]
@@ -175,11 +177,15 @@ pub struct Redeliver {
     failed: bool,
 }
 
-fn event_kind(text: &str) -> Result<EventKind, String> {
-    EventKind::parse(text.trim()).ok_or_else(|| {
-        let known: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        format!("known are {}", known.join(", "))
-    })
+/// The values of an option that takes a list, or `None` if it was not given.
+fn list<T>(
+    option: &str,
+    given: Option<Vec<String>>,
+    parse: impl Fn(&[&str]) -> Result<Vec<T>, &'static str>,
+) -> Result<Option<Vec<T>>, Usage> {
+    let Some(given) = given else { return Ok(None) };
+    let items: Vec<&str> = given.iter().map(String::as_str).collect();
+    parse(&items).map(Some).map_err(|must_be| Usage(format!("{option} {must_be}")))
 }
 
 fn start(text: &str) -> Result<Start, &'static str> {
@@ -297,13 +303,18 @@ fn as_usage(error: EndpointError) -> anyhow::Error {
 }
 
 async fn add(context: &Context, new: NewEndpoint) -> anyhow::Result<()> {
+    let types = list("--types", new.types, |names| {
+        let names: Vec<&str> = names.iter().map(|name| name.trim()).collect();
+        webhook_endpoint::types(&names)
+    })?;
+    let biz_types = list("--biz-types", new.biz_types, webhook_endpoint::biz_types)?;
     let opened = Webhooks::open(context).await?;
     let doing = Context::doing(None);
     let requested = Requested {
         url: new.url,
         description: new.description,
-        types: new.types,
-        biz_types: new.biz_types,
+        types,
+        biz_types,
         ordering: new.ordering,
         signing: new.signing,
         start: new.start,
@@ -378,25 +389,25 @@ async fn rotate(context: &Context, id: EndpointId, keep: i64, json: bool) -> any
 
 async fn redeliver(context: &Context, arguments: &Redeliver) -> anyhow::Result<()> {
     let id = arguments.which.id()?;
-    let again = match arguments {
-        Redeliver { event: Some(id), .. } => Again::Event(*id),
+    let selection = match arguments {
+        Redeliver { event: Some(id), .. } => RedeliverySelection::Event(*id),
         Redeliver { from: Some(from), to: Some(to), .. } if from > to => {
             return Err(Usage("--to must not be less than --from".to_owned()).into());
         }
         Redeliver { from: Some(from), to: Some(to), .. } => {
-            Again::Sequences { from: *from, to: *to }
+            RedeliverySelection::Sequences { from: *from, to: *to }
         }
         Redeliver { since: Some(since), until: Some(until), .. } if since >= until => {
             return Err(Usage("--until must be later than --since".to_owned()).into());
         }
         Redeliver { since: Some(since), until: Some(until), .. } => {
-            Again::Time { since: *since, until: *until }
+            RedeliverySelection::Time { since: *since, until: *until }
         }
-        _ => Again::Failed,
+        _ => RedeliverySelection::Failed,
     };
     let opened = Webhooks::open(context).await?;
     let doing = Context::doing(None);
-    let count = opened.operations().redeliver(id, again, &Scenes::EVERY, &doing).await;
+    let count = opened.operations().redeliver(id, selection, &Scenes::EVERY, &doing).await;
     say_done(format_args!("{} events will be delivered once more", count.map_err(as_usage)?));
     Ok(())
 }
@@ -408,15 +419,15 @@ async fn deliveries(
     json: bool,
 ) -> anyhow::Result<()> {
     let opened = Webhooks::open(context).await?;
-    let found = opened.operations().deliveries(id, None, limit, &Scenes::EVERY).await?;
     if json {
+        let found = opened.operations().deliveries(id, None, limit, &Scenes::EVERY).await?;
         let views =
             found.into_iter().map(|delivery| serde_json::to_value(DeliveryView::from(delivery)));
         say(serde_json::Value::Array(views.collect::<Result<_, _>>()?));
         return Ok(());
     }
-    for delivery in found {
-        let of = &delivery.attempt;
+    // Without the answers, so that no key is needed.
+    for of in opened.operations().attempts(id, None, limit, &Scenes::EVERY).await? {
         let sequence = of.sequence.map_or_else(|| "test".to_owned(), |n| n.to_string());
         let status = of.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         let mut line = format!(

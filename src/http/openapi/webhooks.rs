@@ -6,7 +6,6 @@ use crate::domain::event::EventKind;
 
 /// The schema of a test. The other bodies are those of the feed.
 const TEST_SCHEMA: &str = include_str!("webhooks.json");
-const TEST: &str = "endpoint.test";
 
 /// Adds the bodies and the requests.
 pub(super) fn add(document: &mut Value) {
@@ -15,22 +14,33 @@ pub(super) fn add(document: &mut Value) {
     if let Some(known) = document["components"]["schemas"].as_object_mut() {
         known.extend(schemas);
     }
-    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str()).chain([TEST]);
+    let kinds = EventKind::ALL.iter().copied().map(Some).chain([None]);
     document["webhooks"] = kinds
-        .map(|kind| (kind.to_owned(), json!({ "post": request(kind) })))
+        .map(|kind| (name(kind).to_owned(), json!({ "post": request(kind) })))
         .collect::<Map<_, _>>()
         .into();
 }
 
-fn request(kind: &str) -> Value {
-    let schema = match kind.split_once('.') {
-        Some(("verification", _)) => "VerificationEventBody",
-        Some(("policy", _)) => "PolicyEventBody",
-        _ if kind == TEST => "TestEvent",
-        _ => "EndpointEventBody",
-    };
+/// `None`: a test, which is not an event of the log.
+fn name(kind: Option<EventKind>) -> &'static str {
+    kind.map_or("endpoint.test", EventKind::as_str)
+}
+
+fn schema(kind: Option<EventKind>) -> &'static str {
+    match kind {
+        Some(EventKind::Decided | EventKind::Failed | EventKind::Expired | EventKind::Erased) => {
+            "VerificationEventBody"
+        }
+        Some(EventKind::PolicyActivated) => "PolicyEventBody",
+        Some(EventKind::EndpointFailing | EventKind::EndpointDisabled) => "EndpointEventBody",
+        None => "TestEvent",
+    }
+}
+
+fn request(kind: Option<EventKind>) -> Value {
+    let (name, schema) = (name(kind), schema(kind));
     json!({
-        "operationId": format!("receive-{}", kind.replace('.', "-")),
+        "operationId": format!("receive-{}", name.replace('.', "-")),
         "tags": ["webhooks"],
         "summary": summary(kind),
         "description": "Posted to every endpoint whose filters let it pass, until a status from 200 to 299 acknowledges it. The same event comes at least once: `webhook-id` is the same in every attempt. Signed as Standard Webhooks says.",
@@ -39,7 +49,7 @@ fn request(kind: &str) -> Value {
             "required": true,
             "content": { "application/json": { "schema": { "allOf": [
                 { "$ref": format!("#/components/schemas/{schema}") },
-                { "properties": { "type": { "const": kind } } },
+                { "properties": { "type": { "const": name } } },
             ] } } },
         },
         "responses": {
@@ -50,16 +60,16 @@ fn request(kind: &str) -> Value {
     })
 }
 
-fn summary(kind: &str) -> &'static str {
+fn summary(kind: Option<EventKind>) -> &'static str {
     match kind {
-        "verification.decided" => "A verification has a new current decision",
-        "verification.failed" => "A verification was given up; a refetch can revive it",
-        "verification.expired" => "Nobody finished a verification in time",
-        "verification.erased" => "The person of a verification was erased",
-        "policy.activated" => "Another policy decides from now on",
-        "endpoint.failing" => "Another endpoint has failed for a while",
-        "endpoint.disabled" => "Another endpoint was disabled",
-        _ => "A test of this endpoint was requested",
+        Some(EventKind::Decided) => "A verification has a new current decision",
+        Some(EventKind::Failed) => "A verification became a dead letter; a refetch can revive it",
+        Some(EventKind::Expired) => "A verification expired",
+        Some(EventKind::Erased) => "The person of a verification was erased",
+        Some(EventKind::PolicyActivated) => "Another policy decides from now on",
+        Some(EventKind::EndpointFailing) => "Another endpoint has failed for a while",
+        Some(EventKind::EndpointDisabled) => "Another endpoint was disabled",
+        None => "A test of this endpoint was requested",
     }
 }
 

@@ -139,9 +139,9 @@ macro_rules! for_each_code {
         "The person of this verification was erased. Its key is destroyed, and this cannot be undone.",
         "Do not repeat the request. If the person returns, start a new verification with a new `biz_id`.";
     EventsExpired, events_expired: GONE "events-expired",
-        "Events that old have been deleted: go on from oldest",
+        "Events of that age are deleted: continue from oldest",
         "The request begins before the oldest event that is kept. Retention (`[retention] events_days`) has deleted the ones between.",
-        "Go on with `after` one below `oldest`, the sequence of the oldest event that is kept. What the deleted events told is still in the verifications: read those that changed meanwhile.";
+        "Set `after` to one less than `oldest`, which is the sequence of the oldest event that is kept. The verifications still have what the deleted events reported: read those that changed meanwhile.";
     DecisionChanged, decision_changed: PRECONDITION_FAILED "decision-changed",
         "The decision has changed: read the verification again",
         "The request was about a decision that is not the current one any more.",
