@@ -9,10 +9,9 @@ use reqwest::{StatusCode, redirect, retry};
 use tokio::time::Instant;
 
 use crate::images::dial::{Lookup, Vetting, refusal_in, system_lookup};
+use crate::webhooks::request::{TIMEOUT, USER_AGENT};
 use crate::webhooks::targets::Targets;
 
-/// Timeout of one attempt, from the lookup of the name to the end of the answer.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reading of an answer stops at this many bytes.
 const MOST_READ: usize = 16 * 1024;
@@ -58,7 +57,7 @@ impl Sender {
         let listed = targets.clone();
         let exempt = move |name: &str, _: IpAddr| listed.may_be_private(name);
         let http = reqwest::Client::builder()
-            .user_agent(concat!("Verdict/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .pool_max_idle_per_host(MOST_IDLE)

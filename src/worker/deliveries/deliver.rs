@@ -23,6 +23,7 @@ use crate::domain::webhook_endpoint::EndpointStatus;
 use crate::store;
 use crate::store::lease::LeaseKey;
 use crate::store::webhook_deliveries::{ClaimedEndpoint, Standing};
+use crate::webhooks::request::{ACKNOWLEDGED_THROUGH_HEADER, EPOCH_HEADER};
 use crate::webhooks::signing::signature_headers;
 use crate::worker::context::Worker;
 use crate::worker::leases::Lease;
@@ -229,8 +230,8 @@ impl<'a> Delivery<'a> {
         let id = sent.event_id.to_string();
         let signed = signature_headers(&self.endpoint.keys, &id, sent.at, body.as_bytes());
         let mut headers = signed.to_vec();
-        headers.push(("verdict-acknowledged-through", through.to_string()));
-        headers.push(("verdict-epoch", epoch.to_string()));
+        headers.push((ACKNOWLEDGED_THROUGH_HEADER, through.to_string()));
+        headers.push((EPOCH_HEADER, epoch.to_string()));
         let request = Request { url: self.endpoint.url.clone(), headers, body };
         let sender: Arc<Sender> = Arc::clone(&self.worker.deliveries.sender);
         self.requests.spawn(async move { (sent, sender.send(request).await) });
