@@ -4,9 +4,14 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::body::Body;
+use cloudauth::client::{self, Client};
+use cloudauth::credentials::{self, Chain, Environment};
+use cloudauth_sandbox::face::Finding;
 use cloudauth_sandbox::{Behaviour, Sandbox, Settings};
 use http::Request;
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 /// Keeps what is logged.
@@ -21,6 +26,39 @@ impl io::Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A rightly signed start of face-verify with its callback, over real HTTP.
+async fn start_and_submit(sandbox: &Sandbox) {
+    let serve = async |router: Router| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    };
+    let callback = serve(Router::new().fallback(async || "success")).await + "/canary";
+    let endpoint = serve(sandbox.router()).await;
+    let environment = Environment::from_iter([
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "testid"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "testsecret"),
+    ]);
+    let chain = Chain::new(credentials::Settings::default(), environment).expect("a chain");
+    let settings = client::Settings::new(endpoint.parse().expect("a URL"));
+    let parameters = [
+        ("SceneId", "1"),
+        ("OuterOrderNo", "canary"),
+        ("ProductCode", "ID_PRO"),
+        ("CertType", "IDENTITY_CARD"),
+        ("CertName", "canary"),
+        ("CertNo", "000000190001010000"),
+        ("MetaInfo", r#"{"canary":1}"#),
+        ("CallbackUrl", &callback),
+        ("CallbackToken", "canary"),
+    ];
+    let client = Client::new(settings, chain).expect("a client");
+    client.init_face_verify(&parameters).await.expect("an answer");
+    let certify_id = sandbox.certify_ids("canary").swap_remove(0);
+    sandbox.submit(&certify_id, Finding::PASS).await.expect("its first submission");
 }
 
 #[tokio::test]
@@ -44,9 +82,14 @@ async fn a_line_tells_what_happened_but_nothing_of_the_parameters() {
     sandbox.fail_all(Some(Behaviour::PASS));
     assert_eq!(ask("DescribeVerifyResult").await, 200);
 
+    sandbox.fail_all(None);
+    start_and_submit(&sandbox).await;
+
     let text = String::from_utf8(log.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
-    assert_eq!(text.lines().count(), 3, "{text}");
-    for word in ["DescribeVerifyResult", "MissingAccessKeyId", "V2", "other", "ok"] {
+    let ours = text.lines().filter(|line| line.contains(" cloudauth_sandbox::"));
+    assert_eq!(ours.count(), 5, "{text}");
+    let words = ["DescribeVerifyResult", "MissingAccessKeyId", "V2", "other", "ok"];
+    for word in words.into_iter().chain(["InitFaceVerify", "called back"]) {
         assert!(text.contains(word), "{word} in {text}");
     }
     assert!(!text.contains("canary"), "{text}");

@@ -463,6 +463,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn any_text_is_read_without_a_panic() {
+        let pieces = ["-", "_", "0", "7", "204", "88p5", ".", "p", "x", "é", "订", "4294967296"];
+        let words: Vec<&str> = WORDS.split_ascii_whitespace().chain(pieces).collect();
+        for one in &words {
+            for two in &words {
+                for text in
+                    [format!("{one}{two}"), format!("fv{one}-{two}"), format!("é{one}{two}")]
+                {
+                    let _ = read(&text);
+                }
+            }
+        }
+    }
+
     /// `docs/sandbox.md` has the same tables.
     #[test]
     fn the_documentation_has_every_row() {
