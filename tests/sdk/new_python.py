@@ -14,6 +14,7 @@ from alibabacloud_cloudauth20190307.models import (
     DeleteFaceVerifyResultRequest,
     DescribeFaceVerifyRequest,
     DescribeVerifyResultRequest,
+    DescribeVerifySearchPageListRequest,
     DescribeVerifyTokenRequest,
     InitFaceVerifyRequest,
 )
@@ -116,6 +117,9 @@ for signature in (None, "v2"):
     described = describe(signature, started.certify_id).result_object
     assert (described.passed, described.sub_code) == ("F", "205"), described
     assert json.loads(described.material_info)["faceAttack"] == "T", described
+    search = DescribeVerifySearchPageListRequest(outer_order_no=f"order{signature}")
+    found = client(signature).describe_verify_search_page_list(search).body
+    assert found.items[-1].certify_id == started.certify_id and found.items[-1].sub_code == "205", found
     assert delete(signature, started.certify_id).delete_result == "Y"
     assert delete(signature, started.certify_id).fail_reason == "NOT_DELETE_REPEATEDLY"
     assert delete(signature, f"fv-200-{tag}").fail_reason == "NEED_QUERY_VERIFY_RESULT"

@@ -26,7 +26,7 @@ const MAX_BIZ_ID_CHARS: usize = 64;
 const RESULT: &str = "DescribeVerifyResult";
 const TOKEN: &str = "DescribeVerifyToken";
 /// All operations.
-const ACTIONS: [&str; 5] = [RESULT, TOKEN, face::INIT, face::DESCRIBE, face::DELETE];
+const ACTIONS: [&str; 6] = [RESULT, TOKEN, face::INIT, face::DESCRIBE, face::DELETE, face::SEARCH];
 
 /// The answer, and its name in logs and records.
 pub struct Outcome {
@@ -94,6 +94,7 @@ impl Sandbox {
         match known {
             Some(RESULT) => self.result(question, now),
             Some(TOKEN) => self.token(question, version == ENVELOPE_VERSION, now),
+            Some(face::SEARCH) => self.search(question, now),
             Some(action) => self.face_verify(question, action, now).await,
             None => Err(Refusal::new(
                 "InvalidAction.NotFound",

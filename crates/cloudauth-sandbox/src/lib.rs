@@ -63,6 +63,8 @@ pub struct Settings {
     pub picture_ttl: Duration,
     /// How long a `CertifyId` can be submitted (the vendor: 30 minutes).
     pub certify_ttl: Duration,
+    /// The account may call `DescribeVerifySearchPageList`, which needs rights of the console.
+    pub searchable: bool,
     /// How long after the first try of a callback the second follows.
     pub callback_pause: Duration,
     /// Where image links and pages point; by default to wherever the caller has reached us.
@@ -86,6 +88,7 @@ impl Settings {
             deletes_per_second: None,
             picture_ttl: Duration::from_mins(15),
             certify_ttl: Duration::from_mins(30),
+            searchable: true,
             callback_pause: Duration::from_millis(200),
             public_base_url: None,
             latency: Duration::ZERO,

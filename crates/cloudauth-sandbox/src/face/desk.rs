@@ -133,6 +133,8 @@ impl Sandbox {
         });
         let session = Session {
             certify_id: certify_id.clone(),
+            order_number: start.order_number,
+            started: asked.now,
             scene: start.scene,
             expires,
             subject: start.subject,
@@ -143,7 +145,7 @@ impl Sandbox {
             found: None,
             processing: 0,
         };
-        self.memory().faces.start(&start.order_number, session);
+        self.memory().faces.start(session);
         if let Some(pause) = asked.script.person.submits {
             let (sandbox, id, finding) = (self.clone(), certify_id.clone(), asked.script.finding());
             tokio::spawn(async move {

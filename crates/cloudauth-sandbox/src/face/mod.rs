@@ -9,6 +9,7 @@ mod desk;
 mod page;
 mod product;
 mod reader;
+mod search;
 mod sessions;
 mod start;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::Sandbox;
 
 pub(crate) const INIT: &str = "InitFaceVerify";
 pub(crate) const DESCRIBE: &str = "DescribeFaceVerify";
+pub(crate) const SEARCH: &str = "DescribeVerifySearchPageList";
 pub(crate) const DELETE: &str = "DeleteFaceVerifyResult";
 
 impl Sandbox {

@@ -18,14 +18,19 @@ pub enum Product {
 impl Product {
     /// The one with that code.
     pub fn parse(code: &str) -> Option<Self> {
-        Some(match code {
-            "ID_PRO" => Self::IdPro,
-            "ID_PLUS" => Self::IdPlus,
-            "PV_FV" => Self::PvFv,
-            "LR_FR" => Self::LrFr,
-            "MFVC" => Self::Mfvc,
-            _ => return None,
-        })
+        let all = [Self::IdPro, Self::IdPlus, Self::PvFv, Self::LrFr, Self::Mfvc];
+        all.into_iter().find(|product| product.code() == code)
+    }
+
+    /// Its code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::IdPro => "ID_PRO",
+            Self::IdPlus => "ID_PLUS",
+            Self::PvFv => "PV_FV",
+            Self::LrFr => "LR_FR",
+            Self::Mfvc => "MFVC",
+        }
     }
 
     /// It compares the live face with another, so there is a `verifyScore`.

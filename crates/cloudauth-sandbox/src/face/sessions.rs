@@ -13,6 +13,10 @@ use super::script::{Answer, Finding, Script, Step, answer_at};
 pub struct Session {
     /// Made here.
     pub certify_id: String,
+    /// `OuterOrderNo` of the start.
+    pub order_number: String,
+    /// When it was started.
+    pub started: OffsetDateTime,
     /// `SceneId` of the start.
     pub scene: String,
     /// Until when it can be submitted.
@@ -35,7 +39,7 @@ pub struct Session {
 
 impl Session {
     /// What was found, or will be: nobody has to submit it.
-    fn finding(&self) -> Option<Finding> {
+    pub fn finding(&self) -> Option<Finding> {
         let scripted = !self.waits || !self.script.describe.is_empty();
         self.found.clone().or_else(|| scripted.then(|| self.script.finding()))
     }
@@ -69,6 +73,7 @@ pub struct Sessions {
     /// Tries of callbacks, oldest first.
     pub callbacks: Vec<CallbackTry>,
     by_id: HashMap<String, Session>,
+    order: Vec<String>,
     by_order: HashMap<String, Vec<String>>,
     by_short_link: HashMap<String, String>,
     /// How many calls each list of steps has answered: whose list, for which call, of which key.
@@ -79,10 +84,16 @@ pub struct Sessions {
 
 impl Sessions {
     /// Keeps a start.
-    pub fn start(&mut self, order_number: &str, session: Session) {
+    pub fn start(&mut self, session: Session) {
         let id = session.certify_id.clone();
-        self.by_order.entry(order_number.to_owned()).or_default().push(id.clone());
+        self.by_order.entry(session.order_number.clone()).or_default().push(id.clone());
+        self.order.push(id.clone());
         self.by_id.insert(id, session);
+    }
+
+    /// All starts, oldest first.
+    pub fn started(&self) -> impl Iterator<Item = &Session> {
+        self.order.iter().filter_map(|id| self.by_id.get(id))
     }
 
     /// The one with that `CertifyId`.

@@ -225,6 +225,9 @@ async fn a_start_may_fail_before_or_after_it_has_worked() {
     let lost = room.send_v2("FORM", start(&room, "initcut1u1")).await;
     assert_eq!(lost.status, 0);
     assert_eq!(room.sandbox.certify_ids("initcut1u1").len(), 1, "made, but nobody was told");
+    let search = room.face("DescribeVerifySearchPageList", &[("OuterOrderNo", "initcut1u1")]);
+    let found = room.send_v2("FORM", search).await.json();
+    assert_eq!(found["Items"][0]["CertifyId"], room.sandbox.certify_ids("initcut1u1")[0]);
     certify_id(&room, start(&room, "initcut1u1")).await;
     assert_eq!(room.sandbox.certify_ids("initcut1u1").len(), 2, "order numbers are not unique");
 
@@ -257,4 +260,47 @@ async fn a_verification_that_waits_has_no_result_before_it_is_submitted() {
     assert_eq!(room.describe(&late).await.verdict(), "424", "given up");
     let unknown = room.sandbox.submit("fv-200", finding).await;
     assert_eq!(unknown, Err(crate::face::NotSubmitted::Unknown));
+}
+
+#[tokio::test]
+async fn starts_are_found_by_order_number_scene_and_time() {
+    let room = Room::open().await;
+    let search = async |extra: &[(&str, &str)]| {
+        let mut params = room.face("DescribeVerifySearchPageList", extra);
+        params.retain(|(name, _)| name != "SceneId" || extra.iter().any(|(n, _)| n == name));
+        room.send_v2("FORM", params).await.json()
+    };
+    certify_id(&room, start(&room, "sub204u1")).await;
+    room.advance(Duration::from_mins(1));
+    certify_id(&room, page(&room, "order2")).await;
+
+    let failed = search(&[("OuterOrderNo", "sub204u1")]).await;
+    assert_eq!((&failed["TotalCount"], &failed["TotalPage"]), (&1.into(), &1.into()));
+    let item = &failed["Items"][0];
+    assert_eq!((&item["Passed"], &item["SubCode"]), (&"F".into(), &"204".into()));
+    assert_eq!(item["GmtVerify"], "2026-11-23 17:30:00", "China's time");
+    assert_eq!((&item["SceneId"], &item["ProductCode"]), (&1_000_000_006.into(), &"ID_PRO".into()));
+    let waiting = search(&[("OuterOrderNo", "order2")]).await;
+    assert_eq!(waiting["Items"][0].get("SubCode"), None);
+
+    for (extra, count) in [
+        (&[][..], 2),
+        (&[("OuterOrderNo", "unknown")][..], 0),
+        (&[("SceneId", "7")][..], 0),
+        (&[("StartDate", "1795426201000")][..], 1),
+        (&[("EndDate", "1795426200000")][..], 1),
+    ] {
+        assert_eq!(search(extra).await["TotalCount"], count, "{extra:?}");
+    }
+    let second = search(&[("PageSize", "1"), ("CurrentPage", "2")]).await;
+    assert_eq!(
+        (&second["Items"][0]["OuterOrderNo"], &second["TotalPage"]),
+        (&"order2".into(), &2.into())
+    );
+
+    let mut settings = crate::Settings::new("testid", "testsecret".to_owned().into());
+    settings.searchable = false;
+    let room = Room::with(settings).await;
+    let refused = room.send_v2("FORM", room.face("DescribeVerifySearchPageList", &[])).await;
+    assert_eq!(refused.code(), (403, "Forbidden.RAM".to_owned()));
 }

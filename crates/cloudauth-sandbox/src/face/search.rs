@@ -1,0 +1,98 @@
+//! `DescribeVerifySearchPageList`: which verifications did an order number start? The answer of a
+//! start may have been lost, and a start must not be repeated blindly.
+
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::sessions::Session;
+use crate::Sandbox;
+use crate::desk::Outcome;
+use crate::document::Node;
+use crate::question::Question;
+use crate::refusal::Refusal;
+use crate::reply::Reply;
+
+/// As the vendor writes it, in China's time.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const PAGE_SIZE: usize = 20;
+const MAX_PAGE_SIZE: usize = 100;
+
+impl Sandbox {
+    /// Lists started verifications, oldest first.
+    pub(crate) fn search(
+        &self,
+        question: &Question,
+        now: OffsetDateTime,
+    ) -> Result<Outcome, Refusal> {
+        self.memory().take_turn(super::SEARCH, now)?;
+        if !self.0.settings.searchable {
+            return Err(Refusal::new("Forbidden.RAM", 403, "User not authorized to operate."));
+        }
+        let size = whole(question, "PageSize", PAGE_SIZE)?.clamp(1, MAX_PAGE_SIZE);
+        let page = whole(question, "CurrentPage", 1)?.max(1);
+        let found: Vec<Node> = {
+            let memory = self.memory();
+            let sessions = memory.faces.started();
+            sessions.filter(|session| fits(question, session)).map(item).collect()
+        };
+        let total = found.len();
+        let items = found.into_iter().skip((page - 1).saturating_mul(size)).take(size).collect();
+        let node = Node::Object(vec![
+            ("RequestId", Node::from(self.request_id())),
+            ("CurrentPage", number(page)),
+            ("PageSize", number(size)),
+            ("TotalCount", number(total)),
+            ("TotalPage", number(total.div_ceil(size))),
+            ("Items", Node::List(items)),
+        ]);
+        let reply = Reply::Document {
+            http_status: 200,
+            node,
+            xml_root: question.wants_xml().then(|| format!("{}Response", super::SEARCH)),
+            retry_after: None,
+        };
+        Ok(Outcome { name: "ok".to_owned(), reply, slow: std::time::Duration::ZERO })
+    }
+}
+
+fn number(number: usize) -> Node {
+    Node::Whole(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn whole(question: &Question, name: &str, usual: usize) -> Result<usize, Refusal> {
+    let Some(text) = question.param(name) else { return Ok(usual) };
+    text.parse().map_err(|_| {
+        Refusal::new(format!("Invalid{name}"), 400, format!("{name} is not a whole number."))
+    })
+}
+
+fn fits(question: &Question, session: &Session) -> bool {
+    let is = |name, value: &str| question.param(name).is_none_or(|wanted| wanted == value);
+    let millis = |name| question.param(name).and_then(|text| text.parse::<i128>().ok());
+    let started = session.started.unix_timestamp_nanos() / 1_000_000;
+    is("OuterOrderNo", &session.order_number)
+        && is("CertifyId", &session.certify_id)
+        && is("SceneId", &session.scene)
+        && is("ProductCode", session.subject.product.code())
+        && millis("StartDate").is_none_or(|from| started >= from)
+        && millis("EndDate").is_none_or(|to| started <= to)
+}
+
+fn item(session: &Session) -> Node {
+    let mut members = vec![
+        ("CertifyId", Node::from(session.certify_id.as_str())),
+        ("OuterOrderNo", Node::from(session.order_number.as_str())),
+        ("SceneId", session.scene.parse().map_or(Node::Null, Node::Whole)),
+        ("ProductCode", Node::from(session.subject.product.code())),
+    ];
+    if let Some(finding) = session.finding() {
+        members.push(("Passed", Node::from(if finding.passed { "T" } else { "F" })));
+        members.push(("SubCode", Node::from(finding.sub_code.to_string())));
+    }
+    let china = UtcOffset::from_hms(8, 0, 0).unwrap_or(UtcOffset::UTC);
+    let time = session.started.to_offset(china).format(TIME).unwrap_or_default();
+    members.push(("GmtVerify", Node::from(time)));
+    Node::Object(members)
+}
