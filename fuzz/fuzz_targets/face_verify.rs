@@ -1,4 +1,4 @@
-//! Arbitrary bytes into the readers of face verification: answers of all three calls, callbacks of
+//! Arbitrary bytes into the readers of face verification: answers of all calls, callbacks of
 //! the vendor, returns of the browser.
 //!
 //! `cargo +nightly fuzz run face_verify fuzz/corpus/face_verify crates/cloudauth/tests/fixtures/face_verify`
@@ -23,6 +23,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(started.certify_id.is_ascii() && (1..=64).contains(&started.certify_id.len()));
     }
     let _ = face_verify::read_deleted(status, input);
+    let _ = face_verify::read_found(status, input);
     if let Ok(text) = str::from_utf8(input) {
         let notice = Notice::parse(text);
         assert!(notice.certify_id.is_none_or(|id| id.is_ascii() && id.len() <= 64));

@@ -13,7 +13,8 @@ mod transport;
 pub mod wire;
 
 pub use client::{
-    Answer, Client, DeletionAnswer, FaceVerifyAnswer, StartAnswer, TokenAnswer, Unanswered,
+    Answer, Client, DeletionAnswer, FaceVerifyAnswer, FoundAnswer, StartAnswer, TokenAnswer,
+    Unanswered,
 };
 pub use clock::{Clock, Nonces};
 pub use credentials::{Chain, Credentials};

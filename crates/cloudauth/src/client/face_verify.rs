@@ -7,7 +7,9 @@ use url::Url;
 
 use super::request::{Operation, Place};
 use super::settings::{Method, SignatureVersion};
-use super::{Answer, Client, DeletionAnswer, FaceVerifyAnswer, StartAnswer, Unanswered};
+use super::{
+    Answer, Client, DeletionAnswer, FaceVerifyAnswer, FoundAnswer, StartAnswer, Unanswered,
+};
 use crate::face_verify::{self, Reading};
 use crate::wire::ErrorClass;
 
@@ -60,6 +62,30 @@ impl Client {
             Err(Unanswered::Connect(_) | Unanswered::NoCredentials(_)) => first,
             second => second.map(from_spare),
         }
+    }
+
+    /// Searches the provider's records for verifications with this order number, as after a start
+    /// whose outcome is unknown. None found proves nothing: it is not documented when a record
+    /// appears. Nor may every key search: [`ErrorClass::Credentials`] here says nothing about the
+    /// other calls.
+    pub async fn find_face_verify(
+        &self,
+        scene: &str,
+        outer_order_no: &str,
+    ) -> Result<FoundAnswer, Unanswered> {
+        let params = [
+            ("SceneId", scene),
+            ("OuterOrderNo", outer_order_no),
+            ("CurrentPage", "1"),
+            ("PageSize", "20"),
+        ];
+        let operation = form("DescribeVerifySearchPageList", &params);
+        let mut answer = self.repeatable(&operation, face_verify::read_found).await?;
+        if let Ok(found) = &mut answer.reading.outcome {
+            // A service that ignores the parameter lists the verifications of others.
+            found.retain(|found| found.outer_order_no == outer_order_no);
+        }
+        Ok(answer)
     }
 
     /// Has the provider erase its copy of a verification's personal data. Idempotent, and

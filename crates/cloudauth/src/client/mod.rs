@@ -66,6 +66,8 @@ pub struct Answer<R = Reading> {
 pub type FaceVerifyAnswer = Answer<face::Reading>;
 /// An answer of [`Client::init_face_verify`].
 pub type StartAnswer = Answer<face::Reading<face::Start>>;
+/// An answer of [`Client::find_face_verify`].
+pub type FoundAnswer = Answer<face::Reading<Vec<face::Found>>>;
 /// An answer of [`Client::delete_face_verify_result`].
 pub type DeletionAnswer = Answer<face::Reading<face::Deletion>>;
 

@@ -33,6 +33,7 @@
 mod codes;
 mod deletion;
 mod envelope;
+mod lookup;
 pub mod malformed;
 mod material;
 mod nested;
@@ -46,6 +47,7 @@ mod tests;
 
 pub use codes::{Family, family, is_conclusive};
 pub use deletion::{Deletion, read_deleted};
+pub use lookup::{Found, read_found};
 pub use material::{Material, StoredObject, UserInfo};
 pub use notice::Notice;
 pub use result::{Read, Reading, Scores, Verified, read};

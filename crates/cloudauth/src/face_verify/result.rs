@@ -21,7 +21,7 @@ const MAX_LABEL_DIGITS: usize = 4;
 /// Ages that a person can have.
 const AGES: RangeInclusive<i32> = 0..=150;
 
-/// One answer of any of the three calls, read.
+/// One answer of any of the calls, read.
 #[derive(Debug)]
 pub struct Reading<T = Read> {
     /// The provider's id of this request. Its support asks for it.

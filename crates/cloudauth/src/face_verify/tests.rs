@@ -856,6 +856,42 @@ fn deletion_is_done_only_where_the_provider_says_so() {
     }
 }
 
+// --- DescribeVerifySearchPageList ---
+
+#[test]
+fn records_are_found_by_both_keys_or_not_at_all() {
+    let found = |http_status: u16, body: &Value| {
+        read_found(http_status, body.to_string().as_bytes()).outcome
+    };
+    let record = |id: &str, order: &str| {
+        json!({ "CertifyId": id, "OuterOrderNo": order,
+        "CertNo": "0****************0", "Passed": "T", "ExtInfo": { "VerifyScore": 90 } })
+    };
+    let expected = Found { certify_id: "sha1".to_owned(), outer_order_no: "vd1".to_owned() };
+    let page = json!({ "CurrentPage": 1, "TotalCount": 3, "RequestId": "A-1", "Items": [
+        record("sha1", "vd1"), { "CertifyId": "sha2" }, { "OuterOrderNo": "vd1" }, null, 7,
+        record("a b", "vd1") ] });
+    assert_eq!(found(200, &page).unwrap(), [expected]);
+    for nothing in [
+        json!({ "Items": [], "TotalCount": 0 }),
+        json!({ "Items": null, "TotalCount": "0" }),
+        json!({ "TotalCount": 0, "Code": 200 }),
+    ] {
+        assert_eq!(found(200, &nothing).unwrap(), [], "{nothing}");
+    }
+    for (http_status, body, class) in [
+        (200, json!({}), ErrorClass::Unreadable),
+        (200, json!({ "Items": null, "TotalCount": 1 }), ErrorClass::Unreadable),
+        (200, json!({ "Items": {} }), ErrorClass::Unreadable),
+        (200, json!({ "Code": "411", "Items": [] }), ErrorClass::Credentials),
+        (403, json!({ "Code": "NoPermission" }), ErrorClass::Credentials),
+        (404, json!({ "Code": "InvalidAction.NotFound" }), ErrorClass::Credentials),
+        (503, json!({ "Items": [] }), ErrorClass::Transient),
+    ] {
+        assert_eq!(found(http_status, &body).unwrap_err().class, class, "{body}");
+    }
+}
+
 // --- What comes back ---
 
 fn query_of(name: &str) -> String {
@@ -980,6 +1016,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         "CertifyUrl",
         "DeleteResult",
         "FailReason",
+        "Items",
+        "OuterOrderNo",
         "extInfo",
         "certifyId",
     ]);
@@ -1019,6 +1057,7 @@ fn any_answer() -> impl Strategy<Value = Value> {
 fn check(http_status: u16, body: &[u8]) {
     let _ = read_started(http_status, body);
     let _ = read_deleted(http_status, body);
+    let _ = read_found(http_status, body);
     let Ok(Read::Finished(verified)) = read(http_status, body).outcome else { return };
     let scores = verified.scores;
     let percents = [scores.verify, scores.id_card, scores.quality, verified.guard_risk_score];

@@ -266,6 +266,21 @@ async fn start_reports_the_call_that_may_have_started_something() {
 }
 
 #[tokio::test]
+async fn search_returns_only_the_order_number_asked_for() {
+    let others = r#"{"TotalCount":2,"Items":[{"CertifyId":"sha1","OuterOrderNo":"vd1"},
+        {"CertifyId":"sha2","OuterOrderNo":"vd2"}]}"#;
+    let (main, spare) = (Stub::answers(200, SYSTEM_ERROR).await, Stub::answers(200, others).await);
+    let client = client_of(&main, &spare, PATIENT);
+    let answer = client.find_face_verify("1", "vd2").await.unwrap();
+    let found = answer.reading.outcome.unwrap();
+    assert_eq!((found.len(), &*found[0].certify_id, answer.from_spare), (1, "sha2", true));
+    let (url, shared) = verifier().await;
+    super::client(settings(&url)).find_face_verify("1", "vd2").await.unwrap();
+    let expected = [("SceneId", "1"), ("OuterOrderNo", "vd2"), ("CurrentPage", "1")];
+    assert_all_in_a_form(&shared, "DescribeVerifySearchPageList", &expected);
+}
+
+#[tokio::test]
 async fn without_endpoints_of_its_own_the_general_one_serves() {
     let only = Stub::answers(200, SYSTEM_ERROR).await;
     let client = client(settings(&only.url));
