@@ -65,6 +65,10 @@ pub struct Settings {
     pub certify_ttl: Duration,
     /// The account may call `DescribeVerifySearchPageList`, which needs rights of the console.
     pub searchable: bool,
+    /// How long a picture at `FaceContrastPictureUrl` may take (the vendor: 3 s).
+    pub download_timeout: Duration,
+    /// How long a try of a callback may take (the vendor: 3 s for both).
+    pub callback_timeout: Duration,
     /// How long after the first try of a callback the second follows.
     pub callback_pause: Duration,
     /// Where image links and pages point; by default to wherever the caller has reached us.
@@ -89,6 +93,8 @@ impl Settings {
             picture_ttl: Duration::from_mins(15),
             certify_ttl: Duration::from_mins(30),
             searchable: true,
+            download_timeout: Duration::from_secs(3),
+            callback_timeout: Duration::from_millis(1_400),
             callback_pause: Duration::from_millis(200),
             public_base_url: None,
             latency: Duration::ZERO,

@@ -13,16 +13,14 @@ use super::sessions::{CallbackTry, Session};
 use crate::Sandbox;
 use cloudauth::signing::percent_encode;
 
-/// The vendor's limit for a download, and for both tries of a callback together.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// How long one try of a callback may take.
-const TRY_TIMEOUT: Duration = Duration::from_millis(1_400);
+/// How long the probe may take. The vendor does not say: long enough for a busy machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Sandbox {
     /// Whether a `CallbackUrl` answers 200, as every start asks first.
     pub(crate) async fn probe(&self, url: &Url, head: bool) -> bool {
         let method = if head { Method::HEAD } else { Method::GET };
-        self.call(method, url.clone(), TIMEOUT).await == Some(200)
+        self.call(method, url.clone(), PROBE_TIMEOUT).await == Some(200)
     }
 
     /// Tells the customer that a verification was submitted: two tries unless one gets 200.
@@ -35,7 +33,8 @@ impl Sandbox {
         let url = with_parameters(url, &parameters(session, token.as_deref(), finding));
         for pause in [Duration::ZERO, self.0.settings.callback_pause] {
             tokio::time::sleep(pause).await;
-            let status = self.call(Method::GET, url.clone(), TRY_TIMEOUT).await;
+            let timeout = self.0.settings.callback_timeout;
+            let status = self.call(Method::GET, url.clone(), timeout).await;
             let certify_id = session.certify_id.clone();
             self.memory().faces.callbacks.push(CallbackTry { certify_id, status });
             tracing::info!(status, "sandbox called back");
@@ -47,7 +46,8 @@ impl Sandbox {
 
     /// A picture by its address, if it comes in time.
     pub(crate) async fn download(&self, url: Url) -> Option<Vec<u8>> {
-        let response = self.client()?.get(url).timeout(TIMEOUT).send().await.ok()?;
+        let timeout = self.0.settings.download_timeout;
+        let response = self.client()?.get(url).timeout(timeout).send().await.ok()?;
         if !response.status().is_success() {
             return None;
         }
