@@ -44,18 +44,20 @@ struct Reader<'a> {
     script: Script,
 }
 
-/// Reads a script; `None` where the text scripts nothing.
-pub fn read(text: &str) -> Option<Script> {
-    let mut reader = Reader {
-        rest: text.split('_').next().unwrap_or_default(),
-        bare: false,
-        next: Call::Describe,
-        last: Call::Describe,
-        script: Script::default(),
-    };
-    while reader.word().is_some() {}
-    let script = reader.script;
-    (script != Script::default()).then_some(script)
+impl Script {
+    /// Reads a text; `None` where it scripts nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut reader = Reader {
+            rest: text.split('_').next().unwrap_or_default(),
+            bare: false,
+            next: Call::Describe,
+            last: Call::Describe,
+            script: Self::default(),
+        };
+        while reader.word().is_some() {}
+        let script = reader.script;
+        (script != Self::default()).then_some(script)
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -352,7 +354,7 @@ mod tests {
     use super::*;
 
     fn script(text: &str) -> Script {
-        read(text).unwrap_or_else(|| panic!("{text} scripts nothing"))
+        Script::parse(text).unwrap_or_else(|| panic!("{text} scripts nothing"))
     }
 
     fn answers(text: &str, n: u32) -> Vec<Option<Answer>> {
@@ -382,7 +384,7 @@ mod tests {
             "订单",
             "测试甲乙",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(Script::parse(text), None, "{text}");
         }
     }
 
@@ -472,7 +474,7 @@ mod tests {
                 for text in
                     [format!("{one}{two}"), format!("fv{one}-{two}"), format!("é{one}{two}")]
                 {
-                    let _ = read(&text);
+                    let _ = Script::parse(&text);
                 }
             }
         }

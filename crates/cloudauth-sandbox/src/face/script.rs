@@ -319,11 +319,6 @@ pub fn answer_at(steps: &[Step], n: u32) -> Option<&Answer> {
 }
 
 impl Script {
-    /// Reads a text; `None` where it scripts nothing.
-    pub fn parse(text: &str) -> Option<Self> {
-        super::reader::read(text)
-    }
-
     /// The same answer to every query.
     pub fn always(answer: Answer) -> Self {
         Self { describe: vec![Step { answer, times: None }], ..Self::default() }
