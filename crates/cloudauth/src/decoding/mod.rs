@@ -1,4 +1,4 @@
-//! What the readers of all products share: bytes in JSON or XML become one tree, and lenient readers
+//! Shared by the readers of all products: bytes in JSON or XML become one tree, and lenient readers
 //! take single fields from it. Pure, and no product is named here.
 
 pub(crate) mod envelope;

@@ -10,7 +10,7 @@ const MAX_DAMAGED_TEXTS: usize = 16;
 /// Stands for a member that no document of the vendor's names.
 const UNKNOWN_MEMBER: &str = "*";
 
-/// What the oddities of one product's answers are judged by.
+/// The names by which oddities in the answers of one product are classified.
 pub(crate) struct Vocabulary {
     /// Members that its documents name, in order. Others are never named: an invented name may be
     /// personal data.

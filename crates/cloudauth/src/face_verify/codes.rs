@@ -9,7 +9,7 @@ pub(super) const WORKED: &str = "200";
 /// Most digits of a code. The vendor's have three; a longer one may be a person's number.
 const MAX_DIGITS: usize = 6;
 
-/// What a result's code is about.
+/// The subject of a result's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// 200 and 210: passed.

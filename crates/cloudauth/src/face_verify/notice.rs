@@ -14,7 +14,7 @@ const MAX_QUERY_BYTES: usize = 8 * 1024;
 /// Longest token. The caller chooses it, so it knows its length.
 const MAX_TOKEN_BYTES: usize = 512;
 
-/// What a callback of the vendor claims. Anybody can send one, so it may only move the query for the
+/// The content of a vendor's callback. Anybody can send one, so it may only move the query for the
 /// result forward. Compare the token in constant time, and believe no verdict in it.
 ///
 /// Names are read in any case, since the vendor's documents differ. A parameter that comes twice

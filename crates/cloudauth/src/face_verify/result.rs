@@ -173,7 +173,7 @@ fn verified(envelope: &Envelope, has_code: bool) -> Option<Verified> {
     })
 }
 
-/// What is read, and what made no sense.
+/// Reads members and notes those that make no sense.
 struct Fields {
     malformed: Vec<String>,
     damaged_texts: Vec<String>,

@@ -1,4 +1,4 @@
-//! What the browser brings back from the verification page.
+//! The browser's return from the verification page.
 
 use super::codes;
 use super::nested::{members, object};

@@ -892,7 +892,7 @@ fn records_are_found_by_both_keys_or_not_at_all() {
     }
 }
 
-// --- What comes back ---
+// --- Callbacks and returns ---
 
 fn query_of(name: &str) -> String {
     let url: url::Url = sample_json(name)["url"].as_str().unwrap().parse().unwrap();
