@@ -42,6 +42,10 @@ pub struct Options {
     /// Picture links of face-verify live this many seconds (the provider's live 900).
     #[arg(long, default_value_t = 900)]
     picture_seconds: u64,
+    /// Call back over plain http anywhere, as in a network of containers. Without it: https, or http
+    /// on this machine.
+    #[arg(long)]
+    plain_http_callbacks: bool,
 }
 
 impl Options {
@@ -68,6 +72,7 @@ impl Options {
         settings.deletes_per_second =
             (self.deletes_per_second > 0).then_some(self.deletes_per_second);
         settings.picture_ttl = Duration::from_secs(self.picture_seconds);
+        settings.plain_http_callbacks = self.plain_http_callbacks;
         settings.latency = Duration::from_millis(self.latency_ms);
         settings.image_latency = Duration::from_millis(self.image_latency_ms);
         settings.image_ttl = Duration::from_secs(self.image_seconds);

@@ -65,6 +65,8 @@ pub struct Settings {
     pub certify_ttl: Duration,
     /// The account may call `DescribeVerifySearchPageList`, which needs rights of the console.
     pub searchable: bool,
+    /// Callbacks may go to plain http anywhere, not only on this machine (the vendor: https only).
+    pub plain_http_callbacks: bool,
     /// How long a picture at `FaceContrastPictureUrl` may take (the vendor: 3 s).
     pub download_timeout: Duration,
     /// How long a try of a callback may take (the vendor: 3 s for both).
@@ -93,6 +95,7 @@ impl Settings {
             picture_ttl: Duration::from_mins(15),
             certify_ttl: Duration::from_mins(30),
             searchable: true,
+            plain_http_callbacks: false,
             download_timeout: Duration::from_secs(3),
             callback_timeout: Duration::from_millis(1_400),
             callback_pause: Duration::from_millis(200),

@@ -72,15 +72,15 @@ impl Sandbox {
     }
 }
 
-/// Https only, as at the vendor; plain http to this machine.
-pub fn acceptable(url: &Url) -> bool {
+/// Https only, as at the vendor; plain http to this machine, or anywhere if `plain_http`.
+pub fn acceptable(url: &Url, plain_http: bool) -> bool {
     let loopback = match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    url.scheme() == "https" || (url.scheme() == "http" && (loopback || plain_http))
 }
 
 fn parameters(

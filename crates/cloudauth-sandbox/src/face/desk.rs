@@ -72,10 +72,11 @@ impl Sandbox {
     }
 
     async fn init(&self, asked: &Asked<'_>) -> Outcome {
-        let start = match start::read(asked.question, asked.now) {
-            Ok(start) => start,
-            Err(code) => return self.coded(asked, code),
-        };
+        let start =
+            match start::read(asked.question, asked.now, self.0.settings.plain_http_callbacks) {
+                Ok(start) => start,
+                Err(code) => return self.coded(asked, code),
+            };
         if let Err(code) = self.reach(&start, &asked.script).await {
             return self.coded(asked, code);
         }

@@ -83,8 +83,8 @@ pub struct Start {
     pub earlier: Option<String>,
 }
 
-/// Reads the parameters of a start.
-pub fn read(question: &Question, now: OffsetDateTime) -> Result<Start, Code> {
+/// Reads the parameters of a start. `plain_http`: a callback need not be https.
+pub fn read(question: &Question, now: OffsetDateTime, plain_http: bool) -> Result<Start, Code> {
     let required = |name| question.param(name).ok_or(MISSING);
     let scene = required("SceneId")?;
     let order_number = required("OuterOrderNo")?;
@@ -106,7 +106,7 @@ pub fn read(question: &Question, now: OffsetDateTime) -> Result<Start, Code> {
     if question.param("CertifyUrlType").is_some() && return_url.is_none() {
         return Err(MISSING);
     }
-    let callback = address(question, "CallbackUrl", acceptable)?;
+    let callback = address(question, "CallbackUrl", |url| acceptable(url, plain_http))?;
     let token = question.param("CallbackToken").map(str::to_owned);
     let (name, number) = identity(question, product, now)?;
     let (picture_url, earlier) = picture(question, product)?;

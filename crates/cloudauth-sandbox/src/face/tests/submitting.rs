@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{certify_id, sample, start};
+use crate::face::callback::acceptable;
 use crate::face::{CallbackTry, Finding};
 use crate::question::pairs;
 use crate::room::{Answer, Params, Room, set};
@@ -163,6 +164,8 @@ async fn the_callback_url_is_probed_at_every_start() {
     let refused = room.send_v2("FORM", with_callback(&room, "order", &customer.url())).await;
     assert_eq!(refused.verdict(), "401", "only 200 will do");
     assert!(room.sandbox.certify_ids("order").is_empty());
+    let elsewhere = "http://verdict.example.invalid/".parse().expect("a URL");
+    assert!(!acceptable(&elsewhere, false) && acceptable(&elsewhere, true));
     certify_id(&room, with_callback(&room, "order", &customer.url())).await;
     certify_id(&room, with_callback(&room, "headprobe", &customer.url())).await;
     let methods: Vec<Method> =
