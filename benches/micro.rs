@@ -21,7 +21,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 use verdict::domain::callback::Callback;
 use verdict::domain::ids::{Ids, VerificationId};
-use verdict::provider;
+use verdict::provider::Reading;
 use verdict::vault::webhook::{sign, verify};
 use verdict::vault::{Key, KeyRing, SealedAt, Secret, SignedHeaders, Vault};
 
@@ -79,7 +79,11 @@ fn decode(c: &mut Criterion) {
         });
     }
     group.throughput(Throughput::Bytes(CALLBACK.len() as u64));
-    group.bench_function("callback", |b| b.iter(|| Callback::parse(black_box(CALLBACK)).unwrap()));
+    group.bench_function("callback", |b| {
+        b.iter(|| {
+            Callback::parse(black_box(CALLBACK), policy::product::Product::VerifyResult).unwrap()
+        });
+    });
     for (name, body) in [("answer in JSON", ANSWER), ("answer in XML", &xml)] {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |b| b.iter(|| wire::read(200, black_box(body.as_bytes()))));
@@ -87,7 +91,7 @@ fn decode(c: &mut Criterion) {
     let read = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
     group.throughput(Throughput::Elements(1));
     group.bench_function("evidence of an answer", |b| {
-        b.iter(|| provider::evidence(black_box(&read), "RPBasicTest", History::of_calls(1), NOW));
+        b.iter(|| black_box(&read).evidence("RPBasicTest", History::of_calls(1), NOW));
     });
     group.finish();
 }
@@ -95,10 +99,10 @@ fn decode(c: &mut Criterion) {
 fn judge(c: &mut Criterion) {
     let policy = Policy::load(POLICY).unwrap();
     let good = wire::read(200, ANSWER.as_bytes()).outcome.unwrap();
-    let approved = provider::evidence(&good, "RPBasicTest", History::of_calls(1), NOW);
+    let approved = good.evidence("RPBasicTest", History::of_calls(1), NOW);
     let rejected = Evidence { verify_status: Some(7), ..approved.clone() };
     let absent = wire::read(200, br#"{"VerifyStatus":1}"#).outcome.unwrap();
-    let absent = provider::evidence(&absent, "RPBasicTest", History::of_calls(1), NOW);
+    let absent = absent.evidence("RPBasicTest", History::of_calls(1), NOW);
 
     let mut group = c.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));

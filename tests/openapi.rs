@@ -147,7 +147,11 @@ fn examples_of_a_callback_are_a_callback() {
         .map(|(name, schema)| (name.clone(), schema["examples"][0].clone()))
         .collect();
     let text = Value::from(body).to_string();
-    let callback = verdict::domain::callback::Callback::parse(text.as_bytes()).expect(&text);
+    let callback = verdict::domain::callback::Callback::parse(
+        text.as_bytes(),
+        policy::product::Product::default(),
+    )
+    .expect(&text);
     assert!(callback.reference.is_some(), "{text}");
 }
 

@@ -48,6 +48,7 @@ pub(super) fn api_parts(
         docs: common.docs,
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(sources)?,
+        product: common.product,
         window: common.window,
         bodies: common.bodies,
         account: common.account,

@@ -10,10 +10,9 @@ use super::similar::closest;
 use crate::domain::byte_order_mark;
 use cloudauth::client;
 
-pub(super) fn endpoint(text: &str) -> Result<url::Url> {
-    const KEY: &str = "provider.endpoint";
-    let Ok(url) = url::Url::parse(text) else { return wrong(KEY, "is not a URL") };
-    client::check_endpoint(&url).or_else(|problem| wrong(KEY, problem))?;
+pub(super) fn endpoint(key: &str, text: &str) -> Result<url::Url> {
+    let Ok(url) = url::Url::parse(text) else { return wrong(key, "is not a URL") };
+    client::check_endpoint(&url).or_else(|problem| wrong(key, problem))?;
     Ok(url)
 }
 

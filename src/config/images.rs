@@ -69,7 +69,7 @@ impl Config {
                 "must be names of hosts, like images.example.com or *.aliyuncs.com",
             )
         }));
-        let provider = found.take(endpoint(&self.provider.endpoint));
+        let provider = found.take(endpoint("provider.endpoint", &self.provider.endpoint));
         let max_bytes = found.take(at_least("images.max_bytes", raw.max_bytes, 1024));
         let connect_timeout =
             found.take(millis("provider.connect_timeout_ms", self.provider.connect_timeout_ms));

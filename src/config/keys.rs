@@ -10,8 +10,8 @@ use serde::forward_to_deserialize_any;
 
 use super::origin::join;
 use super::raw::{
-    Callbacks, Config, Database, Http, Images, Log, Operations, Policy, Provider, RawKey,
-    RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews, S3, Traces, Worker,
+    Callbacks, Config, Database, FaceVerify, Http, Images, Log, Operations, Policy, Provider,
+    RawKey, RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews, S3, Traces, Worker,
 };
 
 /// The keys that may be written below a key.
@@ -33,7 +33,7 @@ impl Shape {
                 "database" => section::<Database>(),
                 "callbacks" => section::<Callbacks>(),
                 "sources" => Self::Named(Box::new(section::<RawSource>())),
-                "provider" => section::<Provider>(),
+                "provider" => section::<Provider>().with("face_verify", section::<FaceVerify>()),
                 "vault" => {
                     section::<RawVault>().with("keys", Self::Items(Box::new(section::<RawKey>())))
                 }

@@ -4,16 +4,39 @@ use super::checks::{endpoint, given, millis, one_of, read_secret, secret};
 use super::error::{self, Collector, ConfigError, ConfigErrors, wrong};
 use super::raw::Config;
 use cloudauth::{client, credentials};
+use policy::product::Product;
 use policy::visible;
+use url::Url;
 
 use crate::provider::USER_AGENT;
 use crate::vault::{Key, KeyRing};
 
 impl Config {
+    /// The product of callbacks and starts that name none.
+    pub(super) fn product(&self) -> error::Result<Product> {
+        let all = [Product::VerifyResult, Product::FaceVerify];
+        let known = all.map(|product| (product.as_str(), product));
+        one_of("provider.product", &self.provider.product, &known)
+    }
+
+    /// Where face-verify is asked: the main region and a spare one. Empty: at `provider.endpoint`.
+    fn face_verify_endpoints(&self) -> Result<Vec<Url>, ConfigErrors> {
+        const KEY: &str = "provider.face_verify.endpoints";
+        let texts = &self.provider.face_verify.endpoints;
+        let mut found = Collector::default();
+        if texts.len() > 2 {
+            found.take(wrong::<()>(KEY, "must be at most two: the main one and a spare one"));
+        }
+        let urls: Vec<Option<Url>> =
+            texts.iter().map(|text| found.take(endpoint(KEY, text))).collect();
+        found.finish(|| urls.into_iter().collect())
+    }
+
     pub fn provider(&self) -> Result<client::Settings, ConfigErrors> {
         let raw = &self.provider;
         let mut found = Collector::default();
-        let endpoint = found.take(endpoint(&raw.endpoint));
+        let endpoint = found.take(endpoint("provider.endpoint", &raw.endpoint));
+        let face_verify_endpoints = found.take(self.face_verify_endpoints());
         let signature = found.take(one_of(
             "provider.signature",
             &raw.signature,
@@ -35,7 +58,7 @@ impl Config {
         found.finish(|| {
             Some(client::Settings {
                 endpoint: endpoint?,
-                face_verify_endpoints: Vec::new(),
+                face_verify_endpoints: face_verify_endpoints?,
                 region: raw.region.clone(),
                 signature: signature?,
                 method: method?,

@@ -98,6 +98,7 @@ pub(super) struct RawSource {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Provider {
+    pub(super) product: String,
     pub(super) endpoint: String,
     pub(super) region: String,
     pub(super) signature: String,
@@ -112,6 +113,14 @@ pub(super) struct Provider {
     pub(super) account: String,
     pub(super) connect_timeout_ms: u64,
     pub(super) timeout_ms: u64,
+    pub(super) face_verify: FaceVerify,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FaceVerify {
+    #[serde(deserialize_with = "list")]
+    pub(super) endpoints: Vec<String>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cloudauth::{client, credentials};
 use policy::Policy;
+use policy::product::Product;
 
 use super::error::{Collector, ConfigError, ConfigErrors};
 use super::images::Images;
@@ -29,6 +30,8 @@ pub struct Common {
     pub limits: Limits,
     pub bodies: BodyLimits,
     pub max_batch: usize,
+    /// The product of callbacks and starts that name none.
+    pub product: Product,
     /// How long an unfinished verification is polled after its last callback.
     pub window: Duration,
     pub account: String,
@@ -162,6 +165,7 @@ impl Config {
         let limits = found.take(self.limits());
         let bodies = found.take(self.body_limits());
         let max_batch = found.take(self.max_batch());
+        let product = found.take(self.product());
         let window = found.take(self.window());
         let account = found.take(self.account());
         let traces = found.take(self.traces());
@@ -177,6 +181,7 @@ impl Config {
                 limits: limits?,
                 bodies: bodies?,
                 max_batch: max_batch?,
+                product: product?,
                 window: window?,
                 account: account?,
                 waits_per_key: waits_per_key?,

@@ -5,6 +5,7 @@ mod members;
 
 use std::fmt;
 
+use policy::product::Product;
 use policy::scene;
 use time::OffsetDateTime;
 
@@ -46,15 +47,22 @@ macro_rules! keys {
 keys! {
     /// The provider's scene id (认证场景), defined in its console.
     BizType;
-    /// The caller's id of one verification task; the same as given to `DescribeVerifyToken`.
+    /// The caller's id of one verification: as given to `DescribeVerifyToken`, or the order number
+    /// given to `InitFaceVerify`. Where the caller started one of face-verify itself, the `CertifyId`.
     BizId;
+    /// The provider's id of one verification of face-verify. Opaque.
+    CertifyId;
 }
 
 /// One valid callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
+    pub product: Product,
     pub biz_type: BizType,
+    /// Of face-verify without one in the body: the text of `certify_id`.
     pub biz_id: BizId,
+    /// Only of face-verify, and only if the body has it.
+    pub certify_id: Option<CertifyId>,
     /// When the phone finished, by its own or its backend's clock, if plausible. A hint.
     pub occurred_at: Option<OffsetDateTime>,
     /// The caller's reference (a user id, a ticket), returned in every response.
@@ -75,10 +83,21 @@ pub enum CallbackError {
 }
 
 impl Callback {
+    /// The `certify_id` of the verification, if this callback is the first to mention it: then it
+    /// was started elsewhere, and `biz_id` is the `CertifyId` unless there is another.
+    pub fn certify_id_if_new(&self) -> Option<&str> {
+        match self.product {
+            Product::VerifyResult => None,
+            Product::FaceVerify => {
+                Some(self.certify_id.as_ref().map_or(self.biz_id.as_str(), CertifyId::as_str))
+            }
+        }
+    }
+
     /// Parses a body. Only the members that identify the verification can invalidate it: unreadable
     /// hints are dropped, unknown members are ignored, and damaged text in either does no harm.
-    /// All invalid members are reported at once.
-    pub fn parse(body: &[u8]) -> Result<Self, CallbackError> {
+    /// All invalid members are reported at once. `default` is the product of a body that names none.
+    pub fn parse(body: &[u8], default: Product) -> Result<Self, CallbackError> {
         let document = lenient_json::read(body, MAX_DEPTH).ok_or(CallbackError::Malformed)?;
         let Json::Object(members) = document.root else { return Err(CallbackError::Malformed) };
         let byte_order_mark = !body.trim_ascii_start().starts_with(b"{");
@@ -87,7 +106,14 @@ impl Callback {
         }
         let mut errors = Vec::new();
         let biz_type = exact(&members, "/biz_type", true, BizType::parse, &mut errors);
-        let biz_id = exact(&members, "/biz_id", true, BizId::parse, &mut errors);
+        let product = exact(&members, "/product", false, parse_product, &mut errors);
+        let product = product.unwrap_or(default);
+        let certify_id = exact(&members, "/certify_id", false, CertifyId::parse, &mut errors)
+            .filter(|_| product == Product::FaceVerify);
+        let by_certify_id = certify_id.as_ref().map(|id| BizId(id.0.clone()));
+        let is_named = by_certify_id.is_some();
+        let biz_id = exact(&members, "/biz_id", !is_named, BizId::parse, &mut errors);
+        let biz_id = biz_id.or(by_certify_id);
         let reference = exact(&members, "/reference", false, parse_reference, &mut errors);
         let (Some(biz_type), Some(biz_id), true) = (biz_type, biz_id, errors.is_empty()) else {
             return Err(CallbackError::Invalid(errors));
@@ -95,7 +121,16 @@ impl Callback {
         let mut dropped_hints = Vec::new();
         let occurred_at = hints::occurred_at(last(&members, "occurred_at"), &mut dropped_hints);
         let hint = Hint::read(last(&members, "client"), &mut dropped_hints);
-        Ok(Self { biz_type, biz_id, occurred_at, reference, hint, dropped_hints })
+        Ok(Self {
+            product,
+            biz_type,
+            biz_id,
+            certify_id,
+            occurred_at,
+            reference,
+            hint,
+            dropped_hints,
+        })
     }
 }
 
@@ -127,6 +162,11 @@ fn exact<T>(
     outcome.map_err(|detail| errors.push(FieldError { pointer, detail })).ok()
 }
 
+/// The name of a product.
+pub fn parse_product(text: &str) -> Result<Product, &'static str> {
+    Product::parse(text).ok_or("must be verify-result or face-verify")
+}
+
 /// The caller's reference, returned unchanged.
 pub fn parse_reference(text: &str) -> Result<String, &'static str> {
     let fits = text.chars().count() <= MAX_REFERENCE_CHARS && !text.contains('\0');
@@ -137,8 +177,12 @@ pub fn parse_reference(text: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
+    fn parse(body: &str) -> Result<Callback, CallbackError> {
+        Callback::parse(body.as_bytes(), Product::VerifyResult)
+    }
+
     fn pointers(body: &str) -> Vec<&'static str> {
-        match Callback::parse(body.as_bytes()) {
+        match parse(body) {
             Err(CallbackError::Invalid(errors)) => errors.iter().map(|e| e.pointer).collect(),
             other => panic!("expected field errors, got {other:?}"),
         }
@@ -149,7 +193,7 @@ mod tests {
         let body = r#"{ "biz_type": "RPBasicTest", "biz_id": "39ecf51e-2f81-4dc5-90ee-ff86125be683",
             "occurred_at": "2026-11-23T09:30:00Z", "reference": "user-8812", "new_field": [1],
             "client": { "audit": "AUDIT_PASS", "code": "1", "message": "", "platform": "android" } }"#;
-        let callback = Callback::parse(body.as_bytes()).expect("valid");
+        let callback = parse(body).expect("valid");
         assert_eq!(callback.biz_type.as_str(), "RPBasicTest");
         assert_eq!(callback.reference.as_deref(), Some("user-8812"));
         assert_eq!(
@@ -160,7 +204,43 @@ mod tests {
     }
 
     #[test]
+    fn face_verify_is_named_by_certify_id_or_order_number() {
+        let of = |body: &str| {
+            let callback = parse(body).expect("valid");
+            (callback.product, callback.biz_id.0, callback.certify_id.map(|id| id.0))
+        };
+        let id = || "sha7".to_owned();
+        assert_eq!(
+            of(r#"{"product":"face-verify","biz_type":"1000000006","certify_id":"sha7"}"#),
+            (Product::FaceVerify, id(), Some(id()))
+        );
+        assert_eq!(
+            of(r#"{"product":"face-verify","biz_type":"1000000006","biz_id":"order1"}"#),
+            (Product::FaceVerify, "order1".to_owned(), None)
+        );
+        assert_eq!(
+            of(r#"{"product":"face-verify","biz_type":"1","biz_id":"order1","certify_id":"sha7"}"#),
+            (Product::FaceVerify, "order1".to_owned(), Some(id()))
+        );
+        // The other product has no such id.
+        assert_eq!(
+            of(r#"{"product":"verify-result","biz_type":"1","biz_id":"b","certify_id":"sha7"}"#),
+            (Product::VerifyResult, "b".to_owned(), None)
+        );
+        let default = Callback::parse(br#"{"biz_type":"1","certify_id":"c"}"#, Product::FaceVerify);
+        assert_eq!(default.expect("valid").product, Product::FaceVerify);
+    }
+
+    #[test]
     fn every_wrong_member_is_named_at_once() {
+        assert_eq!(
+            pointers(r#"{"product":"face_verify","biz_type":"1","biz_id":"b"}"#),
+            ["/product"]
+        );
+        assert_eq!(
+            pointers(r#"{"product":"face-verify","biz_type":"1","certify_id":""}"#),
+            ["/certify_id", "/biz_id"]
+        );
         assert_eq!(pointers("{}"), ["/biz_type", "/biz_id"]);
         assert_eq!(
             pointers(r#"{"biz_type":7,"biz_id":"","occurred_at":"yesterday","reference":{}}"#),
@@ -183,7 +263,7 @@ mod tests {
         let longest = "订".repeat(64);
         for id in [" ", " a b ", "a/b\\c", "订单😀", "e\u{301}", "\u{200b}\u{fffd}", &longest] {
             let body = serde_json::json!({ "biz_type": id, "biz_id": id }).to_string();
-            let callback = Callback::parse(body.as_bytes()).expect("valid");
+            let callback = parse(&body).expect("valid");
             assert_eq!((callback.biz_type.as_str(), callback.biz_id.as_str()), (id, id));
         }
     }
@@ -191,10 +271,10 @@ mod tests {
     #[test]
     fn non_object_body_is_malformed() {
         for body in ["", "null", "[]", "{", "\u{feff}{}", "{\"a\":1}x"] {
-            assert_eq!(Callback::parse(body.as_bytes()), Err(CallbackError::Malformed));
+            assert_eq!(parse(body), Err(CallbackError::Malformed));
         }
         let stray = b"{\"biz_type\":\"a\",\xff\"biz_id\":\"b\"}";
-        assert_eq!(Callback::parse(stray), Err(CallbackError::Malformed));
+        assert_eq!(Callback::parse(stray, Product::VerifyResult), Err(CallbackError::Malformed));
     }
 
     #[test]
@@ -206,7 +286,7 @@ mod tests {
             b"\"new\":NaN,\"client\":{\"message\":7,\"audit\":\"AUDIT_PASS\"}",
         ] {
             let body = [&br#"{"biz_type":"a","biz_id":"b","#[..], member, b"}"].concat();
-            let callback = Callback::parse(&body).expect("valid");
+            let callback = Callback::parse(&body, Product::VerifyResult).expect("valid");
             assert_eq!(callback.hint.audit, Some("AUDIT_PASS"), "{}", body.escape_ascii());
         }
     }

@@ -22,6 +22,8 @@ pub const REMAINING: [Remaining; 14] = [
             "id",
             "biz_type",
             "biz_id",
+            "product",
+            "certify_id",
             "source",
             "state",
             "closed",

@@ -13,6 +13,7 @@ use super::callback::{BizId, BizType};
 use super::decision::DecidedBy;
 use super::ids::{DecisionId, VerificationId};
 use policy::decision::Outcome;
+use policy::product::Product;
 
 /// The maximum size of a body, in bytes: Standard Webhooks advises against larger ones.
 pub const MAX_BODY_BYTES: usize = 20_000;
@@ -141,6 +142,7 @@ pub struct OfVerification {
     pub id: VerificationId,
     /// The position among the events of this verification, from 1.
     pub sequence: i32,
+    pub product: Product,
     pub biz_type: BizType,
     pub biz_id: BizId,
     /// The caller's reference, if there already was one; `None` once the person is erased.
@@ -253,7 +255,7 @@ impl OfVerification {
         VerificationData {
             verification_id: self.id,
             verification_sequence: self.sequence,
-            product: "verify-result",
+            product: self.product.as_str(),
             biz_type: self.biz_type.as_str(),
             biz_id: self.biz_id.as_str(),
             reference: self.reference.as_deref(),
@@ -298,6 +300,7 @@ mod tests {
         About::Verification(Box::new(OfVerification {
             id: VerificationId(Uuid::from_u128(2)),
             sequence: 3,
+            product: Product::VerifyResult,
             biz_type: BizType::parse("login").unwrap(),
             biz_id: BizId::parse("order-7").unwrap(),
             reference: Some("a \"b\"\u{1F600}".to_owned()),
@@ -359,6 +362,7 @@ mod tests {
         let about = About::Verification(Box::new(OfVerification {
             id: VerificationId(Uuid::max()),
             sequence: i32::MAX,
+            product: Product::FaceVerify,
             biz_type: BizType::parse(&key).unwrap(),
             biz_id: BizId::parse(&key).unwrap(),
             // Six bytes each.

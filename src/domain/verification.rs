@@ -1,11 +1,12 @@
 //! A verification: one (`biz_type`, `biz_id`) and its state.
 
+use policy::product::Product;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::answer::ErrorClass;
-use super::callback::{BizId, BizType};
+use super::callback::{BizId, BizType, CertifyId};
 use super::decision::StoredDecision;
 use super::ids::VerificationId;
 
@@ -63,10 +64,13 @@ impl State {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
     pub id: VerificationId,
+    pub product: Product,
     /// The provider's scene id.
     pub biz_type: BizType,
     /// The caller's id of the verification task at the provider.
     pub biz_id: BizId,
+    /// Of face-verify, once known: the provider's id.
+    pub certify_id: Option<CertifyId>,
     /// The caller's reference, from the first callback that had one.
     pub reference: Option<String>,
     /// The source that owns it, once known.

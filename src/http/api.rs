@@ -25,6 +25,7 @@ use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
 use crate::store::verifications::VerificationLoader;
 use crate::vault::Vault;
+use policy::product::Product;
 
 /// The handlers' state. Every layer around a handler clones it with each request, so it is one
 /// pointer: cloning the parts one by one took 3 % of the CPU of an accept.
@@ -61,6 +62,8 @@ pub struct Parts {
     pub docs: bool,
     pub keys: ApiKeys,
     pub sources: CurrentSources,
+    /// The product of callbacks that name none.
+    pub product: Product,
     /// How long an unfinished verification is polled after its last callback.
     pub window: Duration,
     pub bodies: BodyLimits,

@@ -28,6 +28,7 @@ use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
 use crate::vault::webhook::{CheckedHeaders, Refusal, SignedHeaders};
+use policy::product::Product;
 
 /// Between `webhook-timestamp` and our clock, in both directions (Standard Webhooks: 5 minutes).
 pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
@@ -40,9 +41,15 @@ pub(super) struct CallbackRequest {
     /// The scene.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     biz_type: String,
-    /// The id of the task at the provider.
+    /// The id of the task at the provider: of face-verify your order number, or the `CertifyId` if you
+    /// started it yourself. Of face-verify, `certify_id` may stand in its place.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    biz_id: String,
+    biz_id: Option<String>,
+    /// The product of the provider; without one `provider.product` of the configuration.
+    product: Option<Product>,
+    /// Of face-verify: the provider's id of the verification.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    certify_id: Option<String>,
     /// When the phone finished: RFC 3339, or seconds, milli-, micro- or nanoseconds since 1970. A
     /// hint: dropped unless it is certain.
     #[schema(value_type = Option<serde_json::Value>, example = "2026-11-26T12:00:00+08:00")]
@@ -69,6 +76,7 @@ refusals!(
         TimestampNotSeconds,
         IdempotencyMismatch,
         OtherSource,
+        ProductMismatch,
         Erased,
         RateLimited,
         Internal,
@@ -124,7 +132,7 @@ async fn accept(
         return Err(Problem::invalid_field().field("webhook-id", "must be at most 255 characters"));
     }
 
-    let callback = Callback::parse(&body)?;
+    let callback = Callback::parse(&body, api.product)?;
     for hint in &callback.dropped_hints {
         metrics::counter!("verdict_callback_hints_dropped_total", "hint" => *hint).increment(1);
     }
@@ -133,6 +141,7 @@ async fn accept(
             Problem::not_found().detail("This source may not post callbacks of this biz_type")
         );
     }
+    let callback = with_own_biz_id(api, callback).await?;
     let pair = api.sources.refusals.key(&source.access.name, &callback);
     if api.sources.refusals.contains(pair, Instant::now()) {
         return Err(Problem::other_source());
@@ -163,6 +172,7 @@ async fn accept(
             api.sources.refusals.insert(pair, Instant::now());
             return Err(Problem::other_source());
         }
+        Accepted::OtherProduct => return Err(Problem::product_mismatch()),
     };
     traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
@@ -172,12 +182,27 @@ async fn accept(
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response())
 }
 
+/// The same callback with the `biz_id` of the verification that has its `certify_id`, if there is
+/// one: it was started with an order number.
+async fn with_own_biz_id(api: &Api, callback: Callback) -> Result<Callback, Problem> {
+    let Some(certify_id) = &callback.certify_id else { return Ok(callback) };
+    let Some(pair) = api.store.verifications().with_certify_id(certify_id).await? else {
+        return Ok(callback);
+    };
+    let (biz_type, biz_id) = pair;
+    let names_it = callback.biz_id == biz_id || callback.biz_id.as_str() == certify_id.as_str();
+    if callback.biz_type != biz_type || !names_it {
+        return Err(Problem::product_mismatch());
+    }
+    Ok(Callback { biz_id, ..callback })
+}
+
 /// Moves a charge to the limit that the message counts against. A refused message keeps its charge.
 fn settle(charge: Charge<'_>, accepted: &Accepted) {
     match accepted {
         Accepted::New(_) => charge.was_new(),
         Accepted::Repeated(_) | Accepted::Mismatch => charge.was_known(),
-        Accepted::Erased | Accepted::OtherSource => {}
+        Accepted::Erased | Accepted::OtherSource | Accepted::OtherProduct => {}
     }
 }
 

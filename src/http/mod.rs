@@ -39,6 +39,7 @@ pub mod rate_limit;
 mod refetch;
 mod request_body;
 mod request_log;
+mod result_view;
 mod results;
 mod review_notes;
 mod reviews;

@@ -60,7 +60,10 @@ mod tests {
         let refused = OtherSourceCache::default();
         let key = |source: &str, id: &str| {
             let body = format!(r#"{{"biz_type":"test","biz_id":"{id}"}}"#);
-            refused.key(source, &Callback::parse(body.as_bytes()).unwrap())
+            refused.key(
+                source,
+                &Callback::parse(body.as_bytes(), policy::product::Product::default()).unwrap(),
+            )
         };
         let now = Instant::now();
         refused.insert(key("shop", "a"), now);

@@ -290,7 +290,10 @@ mod tests {
         let of_body = |parsed: Result<(), Vec<FieldError>>| {
             parsed.map_err(|errors| errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>())
         };
-        let callback = |body: &Value| match Callback::parse(body.to_string().as_bytes()) {
+        let callback = |body: &Value| match Callback::parse(
+            body.to_string().as_bytes(),
+            policy::product::Product::default(),
+        ) {
             Err(CallbackError::Invalid(errors)) => Err(errors),
             parsed => parsed.map(drop).map_err(|_| Vec::new()),
         };

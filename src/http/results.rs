@@ -10,7 +10,8 @@ use super::auth::Scope;
 use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
-use super::view::{Page, ResultView};
+use super::result_view::ResultView;
+use super::view::Page;
 
 refusals!(ResultsRefusals = [NotFound] + API_KEY);
 
@@ -26,9 +27,8 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let results = api.store.results().results_of(id).await?;
-    if results.is_empty() {
-        api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
-    }
-    etag::respond(&headers, &Page::whole(results.into_iter().map(ResultView::from)))
+    let of = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
+    let results = api.store.results().results_of(id).await?.into_iter();
+    let items = results.map(|result| ResultView::new(result, of.product));
+    etag::respond(&headers, &Page::whole(items))
 }

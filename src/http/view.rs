@@ -6,14 +6,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::domain::answer::{AnswerError, StoredResult};
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::verification::{Failure, State, Verification};
 use policy::card_days::highest_edge_reached;
 use policy::decision::{Datum, Observation, Outcome};
-use policy::evidence::{Evidence, Scores};
-use policy::field::{Field, by_name};
+use policy::field::Field;
+use policy::product::Product;
 use policy::{Policy, missing_evidence};
 
 /// A page of a list.
@@ -36,8 +35,11 @@ impl<T> Page<T> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerificationView {
     id: VerificationId,
+    product: Product,
     biz_type: String,
     biz_id: String,
+    /// Of face-verify, once known: the provider's id of the verification. Else `null`.
+    certify_id: Option<String>,
     reference: Option<String>,
     /// The source that it belongs to; `null` until the first callback of one that was started
     /// without a source.
@@ -74,8 +76,10 @@ impl From<Verification> for VerificationView {
     fn from(of: Verification) -> Self {
         Self {
             id: of.id,
+            product: of.product,
             biz_type: of.biz_type.as_str().to_owned(),
             biz_id: of.biz_id.as_str().to_owned(),
+            certify_id: of.certify_id.map(|id| id.as_str().to_owned()),
             reference: of.reference,
             source: of.source,
             state: of.state,
@@ -168,48 +172,4 @@ fn at_edge(mut observed: Observation) -> Observation {
         *days = highest_edge_reached(*days);
     }
     observed
-}
-
-/// One result of the provider, without personal data.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ResultView {
-    id: ResultId,
-    attempt: i32,
-    #[serde(with = "time::serde::rfc3339")]
-    fetched_at: OffsetDateTime,
-    request_id: Option<String>,
-    verify_status: Option<i32>,
-    scores: Scores,
-    /// `null`: an error, or the person was erased.
-    evidence: Option<Evidence>,
-    /// The same evidence by the names that policies use, without what is absent: what an example of
-    /// a policy and `verdict policy try` take.
-    fields: Option<BTreeMap<&'static str, Datum>>,
-    /// The person was erased: of the result only its status and its time are left.
-    coarsened: bool,
-    http_status: u16,
-    error: Option<AnswerError>,
-    /// A simulated provider answered: nobody was really verified.
-    simulated: bool,
-}
-
-impl From<StoredResult> for ResultView {
-    fn from(of: StoredResult) -> Self {
-        let evidence = of.evidence.as_ref().filter(|_| !of.coarsened).cloned();
-        let evidence = evidence.map(Evidence::with_card_days_at_edge);
-        Self {
-            id: of.id,
-            attempt: of.attempt,
-            fetched_at: of.fetched_at,
-            request_id: of.request_id,
-            verify_status: of.evidence.as_ref().and_then(|evidence| evidence.verify_status),
-            scores: of.evidence.as_ref().map(|evidence| evidence.scores).unwrap_or_default(),
-            fields: evidence.as_ref().map(by_name),
-            evidence,
-            coarsened: of.coarsened,
-            http_status: of.http_status,
-            error: of.error,
-            simulated: of.simulated,
-        }
-    }
 }

@@ -1,7 +1,14 @@
 //! The provider as the rest of Verdict sees it. The crate `cloudauth` calls it and reads its
 //! answers; here its answers become evidence and its faults become causes.
 
-mod reading;
+mod answer;
+mod calendar;
+mod card_document;
+mod error;
+mod face_verify;
+mod product;
+mod registry;
+mod verify_result;
 #[cfg(test)]
 mod tests;
 
@@ -10,15 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cloudauth::client::ClientError;
 use cloudauth::{Chain, Client, client, credentials};
 
-pub use cloudauth::wire::{CardDate, FaceQuality, IdCard, Material, is_conclusive};
-pub use cloudauth::{Answer, Unanswered};
-pub use reading::{answer_error, evidence};
+pub use answer::{Answer, Outcome, Person, Progress, Reading};
+pub use cloudauth::Unanswered;
+pub use product::Key;
 
 use crate::causes::{self, Cause, Service};
 use crate::domain::answer::ErrorClass;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::starting::{NotStarted, Started, Starting};
+use error::answer_error;
+use policy::product::Product;
 
 /// How Verdict introduces itself.
 pub const USER_AGENT: &str = concat!("verdict/", env!("CARGO_PKG_VERSION"));
@@ -46,15 +55,12 @@ impl Provider {
         Ok(Self { client, simulation_seen: AtomicBool::new(false) })
     }
 
-    /// Fetches a verification's result. Idempotent.
-    pub async fn describe_verify_result(
-        &self,
-        biz_type: &str,
-        biz_id: &str,
-    ) -> Result<Answer, Unanswered> {
-        let answer = self.client.describe_verify_result(biz_type, biz_id).await;
+    /// Asks a product for a verification's result. Idempotent.
+    pub async fn ask(&self, product: Product, key: Key<'_>) -> Result<Answer, NoAnswer> {
+        let asking = registry::serving(product).ask(&self.client, key);
+        let answer = asking.ok_or(NoAnswer::NoCertifyId)?.await;
         self.note(answer.as_ref().map(|answer| answer.simulated));
-        answer
+        answer.map_err(NoAnswer::Call)
     }
 
     /// Has the provider start a verification.
@@ -95,6 +101,36 @@ impl Provider {
             Err(error) => causes::count(Service::Provider, cause_of(error)),
         }
     }
+}
+
+/// Why there is no answer about a verification.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// Its `CertifyId` is not known yet: nothing was asked.
+    #[error("the provider's id of the verification is not known yet")]
+    NoCertifyId,
+    #[error(transparent)]
+    Call(#[from] Unanswered),
+}
+
+impl NoAnswer {
+    /// For logs, metrics and hints. `None`: nothing was asked.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::NoCertifyId => None,
+            Self::Call(error) => Some(cause_of(error)),
+        }
+    }
+}
+
+/// Reads the bytes of an answer of this product. Pure.
+pub fn read(product: Product, http_status: u16, body: &[u8]) -> Outcome {
+    registry::serving(product).read(http_status, body)
+}
+
+/// Whether this product of the provider will never answer the same request otherwise.
+pub fn is_conclusive(product: Product, code: &str) -> bool {
+    registry::serving(product).is_conclusive(code)
 }
 
 /// Why no answer came, for logs, metrics and hints.

@@ -1,70 +1,8 @@
-//! The evidence from an answer, and the cause of a fault.
+//! The cause of a fault, and the classes of refusals.
 
-use cloudauth::wire::{self, Answered};
-use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::macros::datetime;
+use cloudauth::wire;
 
 use super::*;
-use policy::evidence::{Evidence, FaceQuality, History, Scores};
-
-fn answered(body: &str) -> Answered {
-    wire::read(200, body.as_bytes()).outcome.expect("an answer with a status")
-}
-
-fn at(body: &Value, at: OffsetDateTime) -> Evidence {
-    evidence(&answered(&body.to_string()), "RPBasicTest", History::of_calls(1), at)
-}
-
-#[test]
-fn an_answer_becomes_evidence_without_the_person() {
-    let body =
-        include_str!("../../crates/cloudauth/tests/fixtures/responses/ok_wire_2019-03-07.json");
-    let history = History { calls: 2, answers: Some(1), ..History::default() };
-    let evidence =
-        evidence(&answered(body), "RPBasicTest", history, datetime!(2026-11-23 12:00 UTC));
-    assert_eq!(evidence.verify_status, Some(1));
-    let scores = Scores {
-        authority: Some(97.53),
-        face: Some(96.1),
-        id_card_face: Some(91.0),
-        ..Scores::default()
-    };
-    assert_eq!(evidence.scores, scores);
-    assert_eq!(evidence.face_quality, Some(FaceQuality::Normal));
-    assert_eq!(evidence.face_mask, Some(false));
-    assert_eq!((evidence.name_matches, evidence.number_matches), (Some(true), Some(true)));
-    assert_eq!(evidence.age_years, Some(126));
-    assert!(evidence.images.face && evidence.images.card_front && evidence.images.card_back);
-    assert_eq!(evidence.malformed, Vec::<String>::new());
-    assert_eq!((evidence.biz_type.as_str(), evidence.history()), ("RPBasicTest", history));
-    let printed = format!("{evidence:?}");
-    assert!(!printed.contains("测试甲") && !printed.contains("19000101"), "{printed}");
-}
-
-#[test]
-fn card_dates_are_judged_by_the_calendar_of_china() {
-    let body = |birth: &str, end: &str| {
-        let card = json!({ "Birth": birth, "EndDate": end });
-        json!({ "VerifyStatus": 1, "Material": { "IdCardInfo": card } })
-    };
-    let reading = body("20001124", "2026-11-30");
-    // 15:59 UTC is still the 23rd in China, 16:00 UTC is the 24th.
-    let before = at(&reading, datetime!(2026-11-23 15:59:59 UTC));
-    assert_eq!((before.card_days_left, before.age_years), (Some(7), Some(25)));
-    let after = at(&reading, datetime!(2026-11-23 16:00 UTC));
-    // Six days: the highest edge reached is 0.
-    assert_eq!((after.card_days_left, after.age_years), (Some(0), Some(26)));
-    // Unborn, long-term, and no dates at all.
-    for (birth, end) in [("20261125", "长期"), ("", "2026-13-01"), ("00010101", "99991231")] {
-        let evidence = at(&body(birth, end), datetime!(2026-11-23 16:00 UTC));
-        assert_eq!((evidence.card_days_left, evidence.age_years), (None, None), "{birth} {end}");
-    }
-    for extreme in [datetime!(-9999-01-01 0:00 UTC), datetime!(9999-12-31 23:59 UTC)] {
-        let evidence = at(&reading, extreme);
-        assert!(evidence.age_years.is_none_or(|years| years >= 0), "{extreme}");
-    }
-}
 
 #[test]
 fn every_class_of_error_keeps_its_name() {
@@ -80,6 +18,8 @@ fn every_class_of_error_keeps_its_name() {
         assert_eq!(ErrorClass::from(class).as_str(), class.as_str());
     }
 }
+
+const KEY: Key<'_> = Key { biz_type: "b", biz_id: "1", certify_id: None };
 
 #[tokio::test]
 async fn closed_port_is_a_refused_connection() {
@@ -98,7 +38,8 @@ async fn closed_port_is_a_refused_connection() {
     let (clock, ids) = (Clock::system(), Ids::random());
     let settings = client::Settings::new(endpoint);
     let provider = Provider::new(settings, credentials, environment, &clock, &ids).unwrap();
-    let error = provider.describe_verify_result("b", "1").await.unwrap_err();
+    let asked = provider.ask(Product::VerifyResult, KEY).await;
+    let Err(NoAnswer::Call(error)) = asked else { panic!("{asked:?}") };
     assert_eq!(cause_of(&error), Cause::Refused);
     assert_eq!(sentence(&error), "cannot connect to the provider: connection refused");
 }

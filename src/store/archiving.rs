@@ -216,7 +216,7 @@ statements! {
     row find_newer_links(verification: Uuid, id: Uuid) -> (bool, bool) =
         "with newer as (
              select id from results
-             where verification_id = $1 and verify_status is not null
+             where verification_id = $1 and error_class is null
                  and attempt > (select attempt from results where id = $2)
          )
          select exists (select from tasks where id = any (array(select id from newer)))

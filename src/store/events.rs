@@ -14,7 +14,7 @@ use super::audit::AuditContext;
 use super::error::{Error, Result};
 use super::pool::Store;
 use super::statements::statements;
-use super::verifications::decision_of;
+use super::verifications::{decision_of, product_of};
 use crate::domain::callback::{BizId, BizType};
 use crate::domain::event::{About, Event, EventId, EventKind, OfDecision, OfVerification};
 use crate::domain::ids::VerificationId;
@@ -241,6 +241,7 @@ fn of_verification(row: &PgRow) -> Result<OfVerification> {
     Ok(OfVerification {
         id: VerificationId(row.try_get("verification_id")?),
         sequence: row.try_get("verification_sequence")?,
+        product: product_of(row)?,
         biz_type: BizType::parse(row.try_get("biz_type")?)
             .map_err(|_| Error::Inconsistent("verifications.biz_type"))?,
         biz_id: BizId::parse(row.try_get("biz_id")?)
@@ -255,7 +256,7 @@ macro_rules! events {
     ($of:literal) => {
         concat!(
             "select e.number, coalesce(e.id, e.decision_id) as event_id, e.kind, e.at, e.details,
-                 e.verification_id, e.verification_sequence, v.biz_type, v.biz_id,
+                 e.verification_id, e.verification_sequence, v.product, v.biz_type, v.biz_id,
                  case when e.with_reference then v.reference end as reference,
                  d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
                  d.decided_by, d.decided_at, d.simulated, p.epoch, p.after

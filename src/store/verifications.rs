@@ -19,17 +19,18 @@ use super::statements::statements;
 use super::transaction::{Done, Transaction};
 use crate::causes::Cause;
 use crate::domain::answer::{ErrorClass, shown_code};
-use crate::domain::callback::{BizId, BizType};
+use crate::domain::callback::{BizId, BizType, CertifyId};
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::ids::{DecisionId, ResultId, VerificationId};
 use crate::domain::source::SourceAccess;
 use crate::domain::starting::Starting;
 use crate::domain::verification::{Failure, FailureReason, State, Verification};
 use policy::decision::{Decision, Outcome, Reason};
+use policy::product::Product;
 
 macro_rules! columns {
     () => {
-        "v.id, v.biz_type, v.biz_id, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
+        "v.id, v.product, v.biz_type, v.biz_id, v.certify_id, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
          d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons, d.decided_by,
          d.decided_at, d.simulated"
     };
@@ -152,6 +153,17 @@ impl Verifications<'_> {
         let mut found = found.as_ref().map(verification).transpose()?;
         self.explain_failures(found.iter_mut()).await?;
         Ok(found)
+    }
+
+    /// The pair of the verification that has this `certify_id`.
+    pub async fn with_certify_id(self, id: &CertifyId) -> Result<Option<(BizType, BizId)>> {
+        let found: Option<(String, String)> =
+            self.0.run(|| find_by_certify_id(id.as_str()).fetch_optional(&self.0.pool)).await?;
+        let Some((biz_type, biz_id)) = found else { return Ok(None) };
+        match (BizType::parse(&biz_type), BizId::parse(&biz_id)) {
+            (Ok(biz_type), Ok(biz_id)) => Ok(Some((biz_type, biz_id))),
+            _ => Err(Error::Inconsistent("verifications.biz_id")),
+        }
     }
 
     /// Whether a start of this pair for this source would be refused.
@@ -301,10 +313,12 @@ async fn record_refetch_of(
 pub(super) fn verification(row: &PgRow) -> Result<Verification> {
     Ok(Verification {
         id: VerificationId(row.try_get("id")?),
+        product: product_of(row)?,
         biz_type: BizType::parse(row.try_get("biz_type")?)
             .map_err(|_| Error::Inconsistent("verifications.biz_type"))?,
         biz_id: BizId::parse(row.try_get("biz_id")?)
             .map_err(|_| Error::Inconsistent("verifications.biz_id"))?,
+        certify_id: certify_id_of(row)?,
         reference: row.try_get("reference")?,
         source: row.try_get("source")?,
         state: State::parse(row.try_get("state")?)
@@ -315,6 +329,17 @@ pub(super) fn verification(row: &PgRow) -> Result<Verification> {
         decision: decision_of(row)?,
         failure: None,
     })
+}
+
+pub(super) fn product_of(row: &PgRow) -> Result<Product> {
+    Product::parse(row.try_get("product")?).ok_or(Error::Inconsistent("verifications.product"))
+}
+
+pub(super) fn certify_id_of(row: &PgRow) -> Result<Option<CertifyId>> {
+    let id: Option<&str> = row.try_get("certify_id")?;
+    id.map(CertifyId::parse)
+        .transpose()
+        .map_err(|_| Error::Inconsistent("verifications.certify_id"))
 }
 
 /// The newest answer about a verification; all but its id are null where none came.
@@ -385,6 +410,9 @@ statements! {
         "select state = 'erased', $3::text is null or source is null or source = $3
              or source || ' ' || $3 = any ($4)
          from verifications where biz_type = $1 and biz_id = $2";
+
+    row find_by_certify_id(certify_id: &str) -> (String, String) =
+        "select biz_type, biz_id from verifications where certify_id = $1";
 
     scalar find_settled(ids: &[Uuid]) -> Uuid =
         "select id from verifications

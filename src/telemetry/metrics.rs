@@ -106,7 +106,11 @@ pub const METRICS: &[Metric] = &[
         &["kind"],
         "Leases that this process holds: verifications to fetch, tasks, passes of retention, webhook endpoints",
     ),
-    counter("verdict_provider_calls_total", &["class"], "Calls to the provider by class of answer"),
+    counter(
+        "verdict_provider_calls_total",
+        &["product", "class"],
+        "Calls to the provider by product and class of answer",
+    ),
     counter(
         "verdict_simulated_answers_total",
         &[],

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -10,18 +11,18 @@ use super::breaker::{AccountAtClaim, affect_account};
 use super::context::Worker;
 use super::fetched::Fetched;
 use super::leases::Lease;
-use super::material;
 use super::persist::{bare_completion, persist, reschedule};
 use super::report::report;
 use super::sealed_links::{self, SealedLinks};
 use crate::domain::ids::ResultId;
-use crate::provider::{Answer, Material, Unanswered};
+use crate::provider::{Answer, Key, NoAnswer, Person};
 use crate::store;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::{Completion, NewMaterial, NewResult};
 use crate::traces;
 use crate::vault::{DataKey, OpenError, SealError, SealedAt, WrappedKey};
 use policy::evidence::Evidence;
+use policy::product::Product;
 
 /// Asks about one claimed verification and writes what came of it. Stops asking and writing when
 /// the lease is lost.
@@ -57,14 +58,14 @@ async fn ask_and_write(
     };
     let started = Instant::now();
     let call = traces::call(span);
-    let asked = worker.provider.describe_verify_result(&claimed.biz_type, &claimed.biz_id);
+    let asked = worker.provider.ask(claimed.product, key_of(claimed));
     let answer = lease.while_held(asked.instrument(call.clone())).await?;
     let took = started.elapsed();
     let previous = previous_evidence.as_ref();
     let mut fetched = Fetched::new(worker, claimed, account.breaker_open, &answer, previous, span);
     traces::called(span, &call, fetched.class);
     drop(call);
-    count_call(&fetched, took);
+    count_call(claimed.product, &fetched, took);
     let sealed = match seal(worker, claimed, &answer, fetched.result.id, &key) {
         Ok(sealed) => sealed,
         Err(error) => return reschedule(worker, claimed, &error, lost).await,
@@ -99,9 +100,19 @@ async fn ask_and_write(
     }
 }
 
-fn count_call(fetched: &Fetched, took: std::time::Duration) {
+fn key_of(claimed: &Claimed) -> Key<'_> {
+    Key {
+        biz_type: &claimed.biz_type,
+        biz_id: &claimed.biz_id,
+        certify_id: claimed.certify_id.as_deref(),
+    }
+}
+
+fn count_call(product: Product, fetched: &Fetched, took: std::time::Duration) {
+    let (product, class) = (product.as_str(), fetched.class);
     metrics::histogram!("verdict_provider_call_seconds").record(took.as_secs_f64());
-    metrics::counter!("verdict_provider_calls_total", "class" => fetched.class).increment(1);
+    metrics::counter!("verdict_provider_calls_total", "product" => product, "class" => class)
+        .increment(1);
     if fetched.result.simulated {
         metrics::counter!("verdict_simulated_answers_total").increment(1);
     }
@@ -118,29 +129,37 @@ struct SealedAnswer {
 fn seal(
     worker: &Worker,
     claimed: &Claimed,
-    answer: &Result<Answer, Unanswered>,
+    answer: &Result<Answer, NoAnswer>,
     id: ResultId,
     key: &DataKey,
 ) -> Result<Option<SealedAnswer>, SealError> {
     let Ok(answer) = answer else { return Ok(None) };
-    let material = material_in(answer);
+    let reading = answer.outcome.as_ref().ok();
+    let person = reading.and_then(|reading| reading.person());
     let mode = worker.images.mode_of(&claimed.biz_type);
     let now = worker.clock.now();
     Ok(Some(SealedAnswer {
         body: key.seal(SealedAt::ResultBody(id), &answer.body)?,
-        material: material
-            .map(|material| material::seal(material, id, key, &worker.persons))
-            .transpose()?,
-        links: match material {
-            Some(material) => sealed_links::seal(material, id, key, mode, now)?,
+        material: person.map(|person| seal_person(worker, &person, id, key)).transpose()?,
+        links: match reading {
+            Some(reading) => sealed_links::seal(&**reading, id, key, mode, now)?,
             None => None,
         },
     }))
 }
 
-/// The personal data in an answer.
-fn material_in(answer: &Answer) -> Option<&Material> {
-    answer.reading.outcome.as_ref().ok()?.material.as_ref()
+/// Seals the personal data of a result.
+fn seal_person(
+    worker: &Worker,
+    person: &Person,
+    id: ResultId,
+    key: &DataKey,
+) -> Result<NewMaterial, SealError> {
+    let number = person.number.as_ref();
+    Ok(NewMaterial {
+        sealed: key.seal(SealedAt::Material(id), &person.document)?,
+        person: number.and_then(|number| worker.persons.digest(number.expose_secret())),
+    })
 }
 
 fn data_key(

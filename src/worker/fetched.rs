@@ -9,7 +9,7 @@ use super::next_step::{CallOutcome, Consequence, consequence};
 use crate::causes::Cause;
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
-use crate::provider::{self, Answer, Unanswered};
+use crate::provider::{Answer, NoAnswer, Progress, Unanswered};
 use crate::store::claims::Claimed;
 use crate::store::completions::ShadowDecision;
 use crate::traces;
@@ -31,7 +31,7 @@ impl Fetched {
         worker: &Worker,
         claimed: &Claimed,
         breaker_open: bool,
-        answer: &Result<Answer, Unanswered>,
+        answer: &Result<Answer, NoAnswer>,
         previous_evidence: Option<&(Evidence, OffsetDateTime)>,
         span: &Span,
     ) -> Self {
@@ -53,7 +53,7 @@ impl Fetched {
                 decision: policy::decide(policy, evidence),
             }
         });
-        let cause = answer.as_ref().err().map(provider::cause_of);
+        let cause = answer.as_ref().err().and_then(NoAnswer::cause);
         Self { class, cause, consequence, result, decision, shadow }
     }
 }
@@ -61,7 +61,7 @@ impl Fetched {
 fn stored_result(
     worker: &Worker,
     claimed: &Claimed,
-    answer: &Result<Answer, Unanswered>,
+    answer: &Result<Answer, NoAnswer>,
 ) -> StoredResult {
     let now = worker.clock.now();
     let mut result = StoredResult {
@@ -78,14 +78,13 @@ fn stored_result(
     if let Ok(answer) = answer {
         result.simulated = answer.simulated;
         result.http_status = answer.http_status;
-        result.request_id.clone_from(&answer.reading.request_id);
-        match &answer.reading.outcome {
-            Ok(outcome) => {
+        result.request_id.clone_from(&answer.request_id);
+        match &answer.outcome {
+            Ok(reading) => {
                 let history = history_with_this_result(claimed);
-                result.evidence =
-                    Some(provider::evidence(outcome, &claimed.biz_type, history, now));
+                result.evidence = Some(reading.evidence(&claimed.biz_type, history, now));
             }
-            Err(error) => result.error = Some(provider::answer_error(error)),
+            Err(error) => result.error = Some(error.clone()),
         }
     }
     result
@@ -93,41 +92,42 @@ fn stored_result(
 
 /// Whether the answer would have been the very same evidence at that time and as that attempt.
 fn repeats(
-    answer: &Result<Answer, Unanswered>,
+    answer: &Result<Answer, NoAnswer>,
     claimed: &Claimed,
     (previous, at): &(Evidence, OffsetDateTime),
 ) -> bool {
-    let outcome = answer.as_ref().ok().and_then(|answer| answer.reading.outcome.as_ref().ok());
-    outcome.is_some_and(|outcome| {
+    let reading = answer.as_ref().ok().and_then(|answer| answer.outcome.as_ref().ok());
+    reading.is_some_and(|reading| {
         previous.clone().with_card_days_at_edge()
-            == provider::evidence(outcome, &claimed.biz_type, previous.history(), *at)
+            == reading.evidence(&claimed.biz_type, previous.history(), *at)
     })
 }
 
 /// The class for logs and metrics, and what it means for the next step.
 fn classify<'a>(
-    answer: &Result<Answer, Unanswered>,
+    answer: &Result<Answer, NoAnswer>,
     result: &'a StoredResult,
     is_unchanged: bool,
 ) -> (&'static str, CallOutcome<'a>) {
     let answer = match answer {
-        Err(Unanswered::NoCredentials(_)) => {
+        Err(NoAnswer::NoCertifyId) => {
+            return ("not-asked", CallOutcome::Answered(Progress::Unfinished));
+        }
+        Err(NoAnswer::Call(Unanswered::NoCredentials(_))) => {
             return ("no-credentials", CallOutcome::NoCredentials);
         }
         Err(_) => return ("no-answer", CallOutcome::NoAnswer),
         Ok(answer) => answer,
     };
-    match (&result.evidence, &result.error) {
-        (Some(evidence), _) => {
-            // Evidence of `verify-result` always has a status.
-            let status = evidence.verify_status.unwrap_or_default();
-            let of = if is_unchanged { CallOutcome::Unchanged } else { CallOutcome::Status };
-            ("answered", of(status))
+    match (&answer.outcome, &result.error) {
+        (Ok(reading), _) if is_unchanged => {
+            ("answered", CallOutcome::Unchanged(reading.progress()))
         }
-        (None, Some(error)) => {
+        (Ok(reading), _) => ("answered", CallOutcome::Answered(reading.progress())),
+        (Err(_), Some(error)) => {
             (error.class.as_str(), CallOutcome::Error(error, answer.retry_after))
         }
-        (None, None) => ("no-answer", CallOutcome::NoAnswer),
+        (Err(_), None) => ("no-answer", CallOutcome::NoAnswer),
     }
 }
 

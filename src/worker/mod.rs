@@ -23,7 +23,6 @@ mod horizon;
 mod image_context;
 pub mod leases;
 pub mod sealed_links;
-pub mod material;
 pub mod next_step;
 mod number_events;
 mod persist;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
-use crate::provider::is_conclusive;
+use crate::provider::{Progress, is_conclusive};
 use crate::store::account_breaker::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;
@@ -40,10 +40,10 @@ const ACCOUNT_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug)]
 pub enum CallOutcome<'a> {
-    /// A verification status.
-    Status(i32),
-    /// The status again, in an answer with the same evidence as the current decision.
-    Unchanged(i32),
+    /// What the provider says about the verification.
+    Answered(Progress),
+    /// The same again, in an answer with the same evidence as the current decision.
+    Unchanged(Progress),
     /// An error, and how long the provider asked us to wait, if it did.
     Error(&'a AnswerError, Option<Duration>),
     /// No answer at all: connection, timeout.
@@ -101,12 +101,12 @@ fn for_link_refresh(
     consequence: Consequence,
 ) -> Consequence {
     match outcome {
-        CallOutcome::Status(-1 | 0) if overdue => {}
-        CallOutcome::Status(_) if !closed => return consequence,
+        CallOutcome::Answered(Progress::Unfinished) if overdue => {}
+        CallOutcome::Answered(_) if !closed => return consequence,
         _ => {}
     }
     let due_in = match outcome {
-        CallOutcome::Status(_) | CallOutcome::Unchanged(_) => None,
+        CallOutcome::Answered(_) | CallOutcome::Unchanged(_) => None,
         _ => consequence.next.due_in,
     };
     let next = NextStep { state: None, closed, due_in, ..consequence.next };
@@ -140,14 +140,14 @@ fn for_result(
     };
 
     let (error, told) = match outcome {
-        CallOutcome::Status(-1 | 0) | CallOutcome::Unchanged(-1 | 0) if claimed.overdue => {
-            return settle(State::Expired, false, 0, AccountEffect::Well);
-        }
-        CallOutcome::Status(-1 | 0) | CallOutcome::Unchanged(-1 | 0) => {
-            return unfinished(schedule, claimed);
-        }
-        CallOutcome::Status(status) | CallOutcome::Unchanged(status) => {
-            return settle(State::Decided, status == 1, 0, AccountEffect::Well);
+        CallOutcome::Answered(progress) | CallOutcome::Unchanged(progress) => {
+            return match progress {
+                Progress::Unfinished if claimed.overdue => {
+                    settle(State::Expired, false, 0, AccountEffect::Well)
+                }
+                Progress::Unfinished => unfinished(schedule, claimed),
+                Progress::Finished { last } => settle(State::Decided, last, 0, AccountEffect::Well),
+            };
         }
         CallOutcome::NoCredentials => {
             let trip = AccountEffect::Trip(Breaker::Credentials);
@@ -203,7 +203,7 @@ fn for_result(
             again(REFUSED_RETRY_DELAY, failures, AccountEffect::Trip(Breaker::Credentials))
         }
         ErrorClass::Gone => settle(State::Expired, false, 0, AccountEffect::Well),
-        ErrorClass::BadRequest if is_conclusive(Some(code)) => {
+        ErrorClass::BadRequest if is_conclusive(claimed.product, code) => {
             settle(State::Failed, false, failures, AccountEffect::Well)
         }
         // A gateway's page or an unknown code. Ten of them in a row are an outage, and then do not
@@ -249,6 +249,7 @@ mod tests {
     use crate::domain::ids::{LeaseToken, VerificationId};
     use crate::store::claims::Past;
     use crate::store::claims::ReferenceUse;
+    use policy::product::Product;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -264,8 +265,10 @@ mod tests {
     fn claimed(failures: i32, polls: i32) -> Claimed {
         Claimed {
             id: VerificationId(Uuid::nil()),
+            product: Product::VerifyResult,
             biz_type: "t".to_owned(),
             biz_id: "i".to_owned(),
+            certify_id: None,
             lease_token: LeaseToken(Uuid::nil()),
             attempt: 1,
             failures,
@@ -364,14 +367,25 @@ mod tests {
     #[test]
     fn unfinished_is_polled_on_schedule_and_expires_when_overdue() {
         for (polls, seconds) in [(0, 5), (1, 10), (2, 60), (9, 60)] {
-            let after =
-                consequence(&schedule(), &claimed(0, polls), CallOutcome::Status(-1), 0.0, false);
+            let after = consequence(
+                &schedule(),
+                &claimed(0, polls),
+                CallOutcome::Answered(Progress::Unfinished),
+                0.0,
+                false,
+            );
             assert_eq!(after.next.due_in, Some(Duration::from_secs(seconds)));
             assert_eq!(after.next.state, Some(State::Unfinished));
             assert_eq!(after.next.polls, polls + 1);
         }
         let overdue = Claimed { overdue: true, ..claimed(0, 3) };
-        let after = consequence(&schedule(), &overdue, CallOutcome::Status(0), 0.0, false);
+        let after = consequence(
+            &schedule(),
+            &overdue,
+            CallOutcome::Answered(Progress::Unfinished),
+            0.0,
+            false,
+        );
         assert_eq!((after.next.state, after.next.due_in), (Some(State::Expired), None));
     }
 
@@ -389,11 +403,11 @@ mod tests {
     }
 
     #[test]
-    fn only_status_1_closes() {
-        for status in [1, 2, 7, 12, 42, -2] {
-            let after =
-                consequence(&schedule(), &claimed(3, 3), CallOutcome::Status(status), 0.0, false);
-            assert_eq!(after.next.closed, status == 1);
+    fn only_last_result_closes() {
+        for last in [true, false] {
+            let outcome = CallOutcome::Answered(Progress::Finished { last });
+            let after = consequence(&schedule(), &claimed(3, 3), outcome, 0.0, false);
+            assert_eq!(after.next.closed, last);
             assert!(after.decide);
             assert_eq!(after.account, AccountEffect::Well);
         }
@@ -408,7 +422,7 @@ mod tests {
                 Claimed { wanted: Wanted::Links { closed }, overdue: true, ..claimed(0, 0) };
             let outcome = [
                 (CallOutcome::Error(&gone, None), false),
-                (CallOutcome::Status(-1), false),
+                (CallOutcome::Answered(Progress::Unfinished), false),
                 (CallOutcome::Error(&fault, None), true),
                 (CallOutcome::NoAnswer, true),
                 (CallOutcome::NoCredentials, true),
@@ -428,9 +442,9 @@ mod tests {
             }
         }
         let closed = Claimed { wanted: Wanted::Links { closed: true }, ..claimed(0, 0) };
-        for status in [1, 7] {
-            let consequence =
-                consequence(&schedule(), &closed, CallOutcome::Status(status), 0.5, false);
+        for last in [true, false] {
+            let outcome = CallOutcome::Answered(Progress::Finished { last });
+            let consequence = consequence(&schedule(), &closed, outcome, 0.5, false);
             assert!(
                 consequence.next.state.is_none() && consequence.next.closed && !consequence.decide
             );
@@ -438,16 +452,17 @@ mod tests {
         // The same evidence is not decided again.
         for closed in [true, false] {
             let quiet = Claimed { wanted: Wanted::Links { closed }, ..claimed(0, 0) };
-            for status in [1, 7] {
-                let consequence =
-                    consequence(&schedule(), &quiet, CallOutcome::Unchanged(status), 0.5, false);
+            for last in [true, false] {
+                let outcome = CallOutcome::Unchanged(Progress::Finished { last });
+                let consequence = consequence(&schedule(), &quiet, outcome, 0.5, false);
                 assert_eq!((consequence.next.state, consequence.next.closed), (None, closed));
                 assert_eq!((consequence.next.due_in, consequence.decide), (None, false));
             }
         }
         // The person had failed and has passed meanwhile.
         let open = Claimed { wanted: Wanted::Links { closed: false }, ..claimed(0, 0) };
-        let consequence = consequence(&schedule(), &open, CallOutcome::Status(1), 0.5, false);
+        let outcome = CallOutcome::Answered(Progress::Finished { last: true });
+        let consequence = consequence(&schedule(), &open, outcome, 0.5, false);
         assert!(
             consequence.next.state == Some(State::Decided)
                 && consequence.next.closed

@@ -11,11 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::domain::ids::ResultId;
 use crate::domain::image::{ImageKind, ImageMode};
-use crate::provider::Material;
+use crate::provider::Reading;
 use crate::vault::{DataKey, SealError, SealedAt};
-
-/// Most recordings of one result that are archived.
-const MOST_VIDEOS: u8 = 9;
 
 /// Opened links.
 pub struct Links {
@@ -39,49 +36,39 @@ pub struct SealedLinks {
     pub live: Duration,
 }
 
-/// Links are valid for 5 minutes from the result, by the provider's documentation.
-const LIVE: Duration = Duration::from_mins(5);
-
 /// Seals the links of a result. `None`: it has none, or the scene's images are not fetched.
 pub fn seal(
-    material: &Material,
+    reading: &dyn Reading,
     id: ResultId,
     key: &DataKey,
     mode: ImageMode,
     now: OffsetDateTime,
 ) -> Result<Option<SealedLinks>, SealError> {
-    let card = material.id_card.as_ref();
-    let named = [
-        (ImageKind::Face, material.face_image_url.as_ref()),
-        (ImageKind::FaceGlobal, material.face_global_url.as_ref()),
-        (ImageKind::CardFront, card.and_then(|card| card.front_image_url.as_ref())),
-        (ImageKind::CardBack, card.and_then(|card| card.back_image_url.as_ref())),
-    ];
-    let videos = (1..=MOST_VIDEOS).map(ImageKind::Video).zip(material.video_urls.iter().map(Some));
-    let links: Vec<(String, Cow<'_, str>)> = named
+    let links: Vec<(String, Cow<'_, str>)> = reading
+        .links()
         .into_iter()
-        .chain(videos)
-        .filter_map(|(kind, link)| Some((kind.to_string(), link?.expose_secret().into())))
+        .map(|(kind, link)| (kind.to_string(), link.expose_secret().into()))
         .collect();
     if links.is_empty() || mode == ImageMode::Off {
         return Ok(None);
     }
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
-    let live = links.iter().filter_map(|(_, link)| valid_for(link, now)).min();
+    let most = reading.links_live();
+    let live = links.iter().filter_map(|(_, link)| valid_for(link, now, most)).min();
     let document = Document { keep: mode == ImageMode::Archive, links };
     serde_json::to_writer(&mut *text, &document).map_err(|_| SealError)?;
     let sealed = key.seal(SealedAt::ImageLinks(id), &text)?;
-    Ok(Some(SealedLinks { sealed, live: live.unwrap_or(LIVE) }))
+    Ok(Some(SealedLinks { sealed, live: live.unwrap_or(most) }))
 }
 
 /// How long a link is valid by its parameter `Expires`, seconds since 1970, as the vendor's object
 /// store writes it. A hint for the order of tasks; an implausible value is ignored.
-fn valid_for(link: &str, now: OffsetDateTime) -> Option<Duration> {
+fn valid_for(link: &str, now: OffsetDateTime, most: Duration) -> Option<Duration> {
     let link = Url::parse(link.trim()).ok()?;
     let (_, expires) = link.query_pairs().find(|(name, _)| name == "Expires")?;
     let seconds = expires.parse::<i64>().ok()?.checked_sub(now.unix_timestamp())?;
     let live = Duration::from_secs(u64::try_from(seconds).ok()?);
-    (Duration::from_secs(1)..LIVE).contains(&live).then_some(live)
+    (Duration::from_secs(1)..most).contains(&live).then_some(live)
 }
 
 /// `None`: altered, or sealed with another key.
@@ -110,7 +97,11 @@ mod tests {
             ("https://b.oss.aliyuncs.com/a.jpg", None),
             ("not a link", None),
         ] {
-            assert_eq!(valid_for(link, now).map(|live| live.as_secs()), live, "{link}");
+            assert_eq!(
+                valid_for(link, now, Duration::from_mins(5)).map(|live| live.as_secs()),
+                live,
+                "{link}"
+            );
         }
     }
 }

@@ -146,7 +146,11 @@ fn incoming(source: &SourceAccess, biz_id: &str, ids: &Ids, now: OffsetDateTime)
         message_id: ids.nonce(),
         body: BodyDigest::of(body.as_bytes()),
         salt: ids.salt(),
-        callback: verdict::domain::callback::Callback::parse(body.as_bytes()).unwrap(),
+        callback: verdict::domain::callback::Callback::parse(
+            body.as_bytes(),
+            policy::product::Product::default(),
+        )
+        .unwrap(),
         received_at: now,
         verification_id: ids.next(now),
         trace: None,

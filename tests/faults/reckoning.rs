@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use policy::evidence::{Evidence, History};
+use policy::product::Product;
 use policy::{Policy, decide};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -310,7 +311,7 @@ async fn replay(reckoning: &mut Reckoning, db: &mut PgConnection) {
     loop {
         // Page by page: a long run leaves hundreds of megabytes of bodies.
         let rows = sqlx::query(
-            "select r.*, v.biz_type, k.key_id, k.wrapped, d.outcome, d.reasons, d.policy_digest
+            "select r.*, v.biz_type, v.product, k.key_id, k.wrapped, d.outcome, d.reasons, d.policy_digest
              from results r join verifications v on v.id = r.verification_id
              left join data_keys k on k.verification_id = r.verification_id
              left join decisions d on d.result_id = r.id
@@ -359,13 +360,13 @@ fn opened(row: &PgRow, vault: &Vault) -> Option<Zeroizing<Vec<u8>>> {
 /// Reading the stored body again gives the same evidence, as far as evidence comes from the body.
 fn read_again(row: &PgRow, body: &[u8]) -> bool {
     let http_status = u16::try_from(row.get::<i32, _>("http_status")).unwrap();
-    let again = cloudauth::wire::read(http_status, body).outcome.ok().map(|answered| {
+    let product = Product::parse(row.get("product")).unwrap();
+    let again = provider::read(product, http_status, body).ok().map(|reading| {
         let attempt: i32 = row.get("attempt");
         let stored: Option<Json<Evidence>> = row.get("evidence");
         let history = stored.map(|Json(stored)| stored.history()).unwrap_or_default();
         let history = History { calls: attempt.into(), ..history };
-        let evidence =
-            provider::evidence(&answered, row.get("biz_type"), history, row.get("fetched_at"));
+        let evidence = reading.evidence(row.get("biz_type"), history, row.get("fetched_at"));
         serde_json::to_value(evidence).unwrap()
     });
     again == row.get::<Option<serde_json::Value>, _>("evidence")

@@ -32,6 +32,7 @@ mod policy_fields;
 mod policy_texts;
 mod policies_over_time;
 mod privacy;
+mod products;
 mod problem_pages;
 mod protocol;
 mod protocol_model;

@@ -47,7 +47,8 @@ impl Bench {
             message_id,
             body: BodyDigest::of(&[7]),
             salt: self.ids.salt(),
-            callback: Callback::parse(body.as_bytes()).unwrap(),
+            callback: Callback::parse(body.as_bytes(), policy::product::Product::default())
+                .unwrap(),
             received_at: NOW,
             verification_id: self.ids.next(NOW),
             trace: None,
@@ -415,7 +416,8 @@ async fn one_id_with_two_bodies_in_a_batch_is_answered_right() {
             message_id: "msg".to_owned(),
             body: BodyDigest::of(&[digest]),
             salt: bench.ids.salt(),
-            callback: Callback::parse(body.as_bytes()).unwrap(),
+            callback: Callback::parse(body.as_bytes(), policy::product::Product::default())
+                .unwrap(),
             received_at: NOW,
             verification_id: bench.ids.next(NOW),
             trace: None,
@@ -427,7 +429,10 @@ async fn one_id_with_two_bodies_in_a_batch_is_answered_right() {
             .map(|outcome| match outcome {
                 Accepted::New(_) => "new",
                 Accepted::Repeated(_) => "repeated",
-                Accepted::Mismatch | Accepted::Erased | Accepted::OtherSource => "mismatch",
+                Accepted::Mismatch
+                | Accepted::Erased
+                | Accepted::OtherSource
+                | Accepted::OtherProduct => "mismatch",
             })
             .collect()
     };
@@ -471,7 +476,11 @@ async fn accept_renew_and_complete_never_deadlock() {
                                 message_id: bench.ids.nonce(),
                                 body: BodyDigest::of(&[7]),
                                 salt: bench.ids.salt(),
-                                callback: Callback::parse(body.as_bytes()).unwrap(),
+                                callback: Callback::parse(
+                                    body.as_bytes(),
+                                    policy::product::Product::default(),
+                                )
+                                .unwrap(),
                                 received_at: NOW,
                                 verification_id: bench.ids.next(NOW),
                                 trace: None,

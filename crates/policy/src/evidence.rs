@@ -159,6 +159,16 @@ impl Evidence {
         }
     }
 
+    /// Whether the provider says that the person has not finished.
+    pub fn is_unfinished(&self) -> bool {
+        match self.product {
+            Product::VerifyResult => matches!(self.verify_status, Some(-1 | 0)),
+            Product::FaceVerify => {
+                self.passed.is_none() && matches!(self.code.as_deref(), Some("403" | "424"))
+            }
+        }
+    }
+
     /// What its code is about.
     pub fn family(&self) -> Family {
         match self.product {

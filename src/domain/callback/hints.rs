@@ -132,12 +132,14 @@ fn calendar(text: &str) -> Option<OffsetDateTime> {
 mod tests {
     use time::macros::datetime;
 
+    use policy::product::Product;
+
     use super::super::Callback;
     use super::*;
 
     fn read(members: &str) -> Callback {
         let body = format!(r#"{{"biz_type":"a","biz_id":"b",{members}}}"#);
-        Callback::parse(body.as_bytes()).expect("a callback")
+        Callback::parse(body.as_bytes(), Product::VerifyResult).expect("a callback")
     }
 
     #[test]

@@ -124,6 +124,7 @@ mod tests {
     use crate::domain::callback::{BizId, BizType};
     use crate::domain::event::{About, Event, EventId, OfVerification, test_body};
     use crate::domain::ids::VerificationId;
+    use policy::product::Product;
 
     fn about(kind: EventKind) -> About {
         match kind {
@@ -134,6 +135,7 @@ mod tests {
                 About::Endpoint { endpoint: Uuid::nil(), since: None, last_status: None }
             }
             _ => About::Verification(Box::new(OfVerification {
+                product: Product::VerifyResult,
                 id: VerificationId(Uuid::nil()),
                 sequence: 1,
                 biz_type: BizType::parse("a").unwrap(),

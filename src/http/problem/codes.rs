@@ -118,6 +118,10 @@ macro_rules! for_each_code {
         "This verification belongs to another source of callbacks",
         "The first callback of this verification came from another source, or it was started for another source.",
         "Post callbacks of one verification from one source. Sources that have to share verifications get the same `group` in the configuration.";
+    ProductMismatch, product_mismatch: CONFLICT "product-mismatch",
+        "This verification is of another product, or has another certify_id",
+        "The first callback or start of a verification fixes its product. Its `certify_id` belongs to it alone.",
+        "Send the `product`, `biz_type` and `certify_id` with which the verification was started, or use another `biz_id`.";
     BacktestRunning, backtest_running: CONFLICT "backtest-running",
         "Another backtest is running; start this one when it is done",
         "One backtest at a time runs in an installation. `backtest` names the running one, if the key may see it.",

@@ -21,6 +21,7 @@ use crate::store::ownership::{Claimant, shared_owners};
 use crate::store::pool::Store;
 use crate::store::statements::statements;
 use crate::store::verifications::{decision_of, verification};
+use policy::product::Product;
 
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
 /// length of one statement.
@@ -60,6 +61,9 @@ pub enum Accepted {
     Erased,
     /// The verification belongs to a source out of reach: nothing was kept or changed.
     OtherSource,
+    /// The verification is of another product, or has another `certify_id`: nothing was kept or
+    /// changed.
+    OtherProduct,
 }
 
 impl Accepted {
@@ -70,6 +74,7 @@ impl Accepted {
             Self::Mismatch => Self::Mismatch,
             Self::Erased => Self::Erased,
             Self::OtherSource => Self::OtherSource,
+            Self::OtherProduct => Self::OtherProduct,
         }
     }
 }
@@ -169,8 +174,8 @@ impl Store {
         distinct: &[usize],
         window: Duration,
     ) -> Result<Vec<(usize, Accepted)>> {
-        // Another replica may be writing the same message at this moment: its unique key then
-        // refuses our whole statement, and the next try finds the message known.
+        // Another replica may be writing the same message or CertifyId at this moment: its unique
+        // key then refuses our whole statement, and the next try finds it known.
         const TRIES: usize = 5;
         let mut tried = 0;
         loop {
@@ -179,6 +184,7 @@ impl Store {
                 Err(error)
                     if tried < TRIES
                         && (error.violates("callbacks_pkey")
+                            || error.violates("verifications_by_certify_id")
                             || error.cause() == Cause::Conflict) => {}
                 outcome => return outcome,
             }
@@ -207,6 +213,9 @@ impl Store {
         let codes: Vec<_> = rows.clone().map(|row| row.callback.hint.code).collect();
         let platforms: Vec<_> = rows.clone().map(|row| row.callback.hint.platform).collect();
         let ids: Vec<Uuid> = rows.clone().map(|row| row.verification_id.0).collect();
+        let products: Vec<&str> = rows.clone().map(|row| row.callback.product.as_str()).collect();
+        let certify_ids: Vec<Option<&str>> =
+            rows.clone().map(|row| row.callback.certify_id_if_new()).collect();
         let traces: Vec<Option<String>> =
             rows.clone().map(|row| row.trace.map(|trace| trace.to_string())).collect();
 
@@ -230,6 +239,8 @@ impl Store {
                     &traces,
                     &salts,
                     &shared,
+                    &products,
+                    &certify_ids,
                 ))
                 .fetch_all(&self.pool)
             })
@@ -292,18 +303,30 @@ impl Store {
     }
 }
 
-/// Takes, of each verification, the messages of the first one's source and of those that share with
-/// it; answers these and the others.
+/// Takes the messages that one statement can write, and answers these and the others. Of each
+/// verification it takes those that agree with the first one: by its source or one that shares with
+/// it, of the same product, with the same `certify_id`.
 fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     // Mostly one source posts, or none about another's verifications.
-    if waiting.iter().all(|index| batch[*index].source.name == batch[waiting[0]].source.name) {
+    let first = &batch[waiting[0]].source.name;
+    let is_plain =
+        |of: &Incoming| of.source.name == *first && of.callback.product == Product::VerifyResult;
+    if waiting.iter().all(|index| is_plain(&batch[*index])) {
         return (waiting, Vec::new());
     }
-    let mut owners: HashMap<(&BizType, &BizId), &SourceAccess> = HashMap::new();
+    let mut firsts: HashMap<(&BizType, &BizId), &Incoming> = HashMap::new();
+    let mut certified: HashMap<&str, (&BizType, &BizId)> = HashMap::new();
     waiting.into_iter().partition(|index| {
         let incoming = &batch[*index];
-        let key = (&incoming.callback.biz_type, &incoming.callback.biz_id);
-        owners.entry(key).or_insert(&incoming.source).reaches(&incoming.source.name)
+        let callback = &incoming.callback;
+        let key = (&callback.biz_type, &callback.biz_id);
+        let first = *firsts.entry(key).or_insert(incoming);
+        let certify_id = callback.certify_id_if_new();
+        let is_only = certify_id.is_none_or(|id| *certified.entry(id).or_insert(key) == key);
+        is_only
+            && first.source.reaches(&incoming.source.name)
+            && first.callback.product == callback.product
+            && first.callback.certify_id == callback.certify_id
     })
 }
 
@@ -329,6 +352,7 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
     let index = usize::try_from(ord - 1).ok().and_then(|i| distinct.get(i)).ok_or(NO_ROW)?;
     let accepted = match kind {
         "other source" => Accepted::OtherSource,
+        "other product" => Accepted::OtherProduct,
         "erased" => Accepted::Erased,
         "new" => Accepted::New(verification(row)?),
         _ if batch[*index].body.made(digest, salt) => Accepted::Repeated(verification(row)?),
@@ -372,6 +396,8 @@ statements! {
         traces: &[Option<String>],
         salts: &[&[u8]],
         shared: &[String],
+        products: &[&str],
+        certify_ids: &[Option<&str>],
     )) = include_str!("../sql/callbacks_accept.sql");
 
     read(decision_of) find_decisions(ids: &[Uuid]) =

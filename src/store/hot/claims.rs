@@ -13,6 +13,8 @@ use crate::store::error::{Error, Result};
 use crate::store::lease::{LeaseKey, Leased};
 use crate::store::pool::Store;
 use crate::store::statements::{Execute, statements};
+use crate::store::verifications::product_of;
+use policy::product::Product;
 
 /// Leases on verifications.
 pub const LEASED: Leased = Leased { kind: "verification", renew, release };
@@ -21,8 +23,11 @@ pub const LEASED: Leased = Leased { kind: "verification", renew, release };
 #[derive(Clone, Debug)]
 pub struct Claimed {
     pub id: VerificationId,
+    pub product: Product,
     pub biz_type: String,
     pub biz_id: String,
+    /// Of face-verify, once known.
+    pub certify_id: Option<String>,
     /// The fencing token of this claim.
     pub lease_token: LeaseToken,
     /// From 1.
@@ -285,8 +290,10 @@ fn claimed(row: &PgRow, lease_token: LeaseToken) -> Result<Option<Claimed>> {
     let wrapped: Option<Vec<u8>> = row.try_get("wrapped")?;
     Ok(Some(Claimed {
         id: VerificationId(id),
+        product: product_of(row)?,
         biz_type: row.try_get("biz_type")?,
         biz_id: row.try_get("biz_id")?,
+        certify_id: row.try_get("certify_id")?,
         lease_token,
         attempt: row.try_get("attempts")?,
         failures: row.try_get("failures")?,

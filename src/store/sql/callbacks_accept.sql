@@ -2,9 +2,9 @@
 with incoming as (
     select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[],
         $6::timestamptz[], $7::timestamptz[], $8::text[], $9::text[], $10::int[], $11::text[],
-        $12::uuid[], $15::text[], $16::bytea[]) with ordinality
+        $12::uuid[], $15::text[], $16::bytea[], $18::text[], $19::text[]) with ordinality
         as t (source, message_id, digest, biz_type, biz_id, received_at, occurred_at, reference,
-              audit, code, platform, id, trace_parent, salt, ord),
+              audit, code, platform, id, trace_parent, salt, product, certify_id, ord),
         -- One row that the planner takes for a thousand: left to itself it expects ten of every
         -- array and compares each of a batch with each (a fifth of the statement's time at 64).
         generate_series(1, $14) as expect_many
@@ -12,13 +12,21 @@ with incoming as (
     select i.ord, c.*
     from incoming i cross join lateral (
         select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
+), other_certify_id as (
+    -- The CertifyId belongs to another verification.
+    select i.ord from incoming i
+    where i.certify_id is not null and exists (
+        select from verifications w where w.certify_id = i.certify_id
+            and (w.biz_type, w.biz_id) <> (i.biz_type, i.biz_id))
 ), fresh as (
-    select * from incoming i where not exists (select from known k where k.ord = i.ord)
+    select * from incoming i
+    where not exists (select from known k where k.ord = i.ord)
+        and not exists (select from other_certify_id o where o.ord = i.ord)
 ), upserted as (
     -- A new callback makes a verification due again, except closed and erased ones.
     insert into verifications as v
         (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at, give_up_at,
-         trace_parent, source)
+         trace_parent, source, product, certify_id)
     select distinct on (biz_type, biz_id)
         id, biz_type, biz_id,
         (array_agg(reference) filter (where reference is not null)
@@ -28,7 +36,8 @@ with incoming as (
         min(received_at) over (partition by biz_type, biz_id),
         max(received_at) over (partition by biz_type, biz_id),
         count(*) over (partition by biz_type, biz_id),
-        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent, source
+        verdict_now(), verdict_now() + make_interval(secs => $13), trace_parent, source,
+        product, certify_id
     from fresh order by biz_type, biz_id, ord
     on conflict (biz_type, biz_id) do update set
         reference = case when v.state = 'erased' then v.reference
@@ -42,10 +51,16 @@ with incoming as (
         give_up_at = excluded.give_up_at,
         trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
                             else excluded.trace_parent end,
+        -- One that was started here learns a CertifyId that a crash lost.
+        certify_id = case when excluded.certify_id <> excluded.biz_id
+                          then coalesce(v.certify_id, excluded.certify_id) else v.certify_id end,
         failures = 0,
         polls = 0
     -- A row without a source is passed over: `assign_owners`.
-    where v.source = excluded.source or v.source || ' ' || excluded.source = any ($17)
+    where (v.source = excluded.source or v.source || ' ' || excluded.source = any ($17))
+        and v.product = excluded.product
+        and (v.certify_id is null or excluded.certify_id is null
+             or excluded.certify_id in (v.certify_id, v.biz_id))
     returning v.*
 ), kept as (
     insert into callbacks (source, message_id, digest, salt, verification_id, received_at, occurred_at,
@@ -57,9 +72,12 @@ with incoming as (
     where t.state <> 'erased'
     order by f.source, f.message_id
 ), answers as (
-    select f.ord, case when t.id is null then 'other source' when t.state = 'erased' then 'erased'
-            else 'new' end as answer,
-        t.id, t.biz_type, t.biz_id, t.reference, t.source, t.state,
+    select f.ord, case when t.state = 'erased' then 'erased' when t.id is not null then 'new'
+            when exists (select from verifications w
+                where (w.biz_type, w.biz_id) = (f.biz_type, f.biz_id)
+                    and (w.source = f.source or w.source || ' ' || f.source = any ($17)))
+            then 'other product' else 'other source' end as answer,
+        t.id, t.product, t.biz_type, t.biz_id, t.certify_id, t.reference, t.source, t.state,
         t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id,
         null::bytea as digest, null::bytea as salt
     from fresh f left join upserted t using (biz_type, biz_id)
@@ -67,10 +85,15 @@ with incoming as (
     select k.ord, case when v.source = k.source or v.source || ' ' || k.source = any ($17)
             then case when v.state = 'erased' then 'erased' else 'known' end
             else 'other source' end,
-        v.id, v.biz_type, v.biz_id, k.answer_reference, v.source, k.answer_state,
+        v.id, v.product, v.biz_type, v.biz_id, v.certify_id, k.answer_reference, v.source, k.answer_state,
         v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id, k.digest, k.salt
     from known k cross join lateral (
         select * from verifications where id = k.verification_id limit 1) v
+    union all
+    select o.ord, 'other product', null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null
+    from other_certify_id o
+    where not exists (select from known k where k.ord = o.ord)
 )
 select a.*, d.id as decision_id, d.result_id, d.policy_digest, d.outcome,
     d.reasons, d.decided_by, d.decided_at, d.simulated

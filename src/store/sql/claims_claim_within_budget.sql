@@ -54,7 +54,7 @@ with durability as materialized (
     where v.id = any (array(select id from next union all select id from probe
                             union all select id from next_best
         ))
-    returning v.id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
+    returning v.id, v.product, v.certify_id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
         v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
         v.reference

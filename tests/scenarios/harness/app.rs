@@ -36,6 +36,8 @@ pub struct Options {
     pub provider_secret: String,
     /// Signature, method and format of calls.
     pub dialect: [&'static str; 3],
+    /// The product of callbacks that name none.
+    pub product: &'static str,
     /// Delays between polls of unfinished verifications, in milliseconds.
     pub unfinished_schedule_ms: &'static str,
     pub database: Option<Database>,
@@ -62,6 +64,7 @@ impl Default for Options {
             queries_per_second: 1000.0,
             provider_secret: "provider-secret".to_owned(),
             dialect: ["v2", "POST", "JSON"],
+            product: "verify-result",
             unfinished_schedule_ms: "[50]",
             database: None,
             vault_keys: &["test"],
@@ -122,6 +125,7 @@ pub fn vault_secret(id: &str) -> String {
 /// Configuration for the service under test.
 pub fn configuration(options: &Options, database: &Database, provider: SocketAddr) -> String {
     let [signature, method, format] = options.dialect;
+    let product = options.product;
     let vault: String = options
         .vault_keys
         .iter()
@@ -143,6 +147,7 @@ url = "{}"
 [sources.app]
 secrets = ["{SECRET}"]
 [provider]
+product = "{product}"
 endpoint = "http://{provider}"
 signature = "{signature}"
 method = "{method}"

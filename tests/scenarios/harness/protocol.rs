@@ -21,6 +21,7 @@ use verdict::domain::decision::{DecidedBy, StoredDecision};
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::source::SourceAccess;
 use verdict::domain::verification::Verification;
+use verdict::provider::Progress;
 use verdict::store::callbacks::{Accepted, Incoming};
 use verdict::store::claims::{self, ClaimLimits, Claimed};
 use verdict::store::completions::{Completion, NewResult, Written};
@@ -175,7 +176,11 @@ impl Steps {
                 message_id: message.id.clone(),
                 body: BodyDigest::of(&[message.bytes]),
                 salt: self.ids.salt(),
-                callback: Callback::parse(body.to_string().as_bytes()).expect("a callback"),
+                callback: Callback::parse(
+                    body.to_string().as_bytes(),
+                    policy::product::Product::default(),
+                )
+                .expect("a callback"),
                 received_at: START,
                 verification_id: self.ids.next(START),
                 trace: None,
@@ -262,7 +267,8 @@ impl Steps {
             Answer::Nothing => (None, None),
         };
         let heard = match (status, &error) {
-            (Some(status), _) => CallOutcome::Status(status),
+            (Some(-1), _) => CallOutcome::Answered(Progress::Unfinished),
+            (Some(status), _) => CallOutcome::Answered(Progress::Finished { last: status == 1 }),
             (None, Some(error)) => CallOutcome::Error(error, None),
             (None, None) => CallOutcome::NoAnswer,
         };

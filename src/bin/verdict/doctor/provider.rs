@@ -1,7 +1,8 @@
 //! The provider: one harmless signed call, about a verification that cannot exist.
 
-use cloudauth::wire::{AnswerError, ErrorClass};
-use verdict::provider::{self, Answer, Provider, Unanswered};
+use policy::product::Product;
+use verdict::domain::answer::{AnswerError, ErrorClass};
+use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered};
 
 use super::context::DoctorContext;
 use super::database::clock_against;
@@ -29,7 +30,8 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
     };
     let nobody = format!("unknown_{}", doctor.ids.nonce());
     let scene_name = doctor.scene.as_deref().unwrap_or(NO_SCENE);
-    match provider.describe_verify_result(scene_name, &nobody).await {
+    let key = Key { biz_type: scene_name, biz_id: &nobody, certify_id: Some(&nobody) };
+    match provider.ask(Product::VerifyResult, key).await {
         Ok(answer) => {
             let mut found = vec![answered(&answer, doctor.scene.is_some())];
             if answer.simulated {
@@ -46,12 +48,13 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
             }
             found
         }
-        Err(Unanswered::NoCredentials(error)) => vec![Finding::failed(
+        Err(NoAnswer::Call(Unanswered::NoCredentials(error))) => vec![Finding::failed(
             error.to_string(),
             "set provider.access_key_id and access_key_secret (or …_file), or give this process \
              one of the sources of the vendor's chain",
         )],
-        Err(problem) => vec![Finding::failed(
+        Err(NoAnswer::NoCertifyId) => vec![Finding::skipped("nothing can be asked")],
+        Err(NoAnswer::Call(problem)) => vec![Finding::failed(
             provider::sentence(&problem),
             format!("provider.endpoint: {}", provider::cause_of(&problem).advice()),
         )],
@@ -59,7 +62,7 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
 }
 
 fn answered(answer: &Answer, known_scene: bool) -> Finding {
-    let Err(AnswerError { class, code }) = &answer.reading.outcome else {
+    let Err(AnswerError { class, code }) = &answer.outcome else {
         return Finding::ok("the signature is good, the call is permitted");
     };
     // Of a closed alphabet, and the provider's own; its message is not shown.

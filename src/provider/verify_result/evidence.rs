@@ -1,16 +1,15 @@
 //! From an answer to evidence: what of it a policy may see, without the person.
 
 use cloudauth::wire::{self, Answered, Material};
-use time::macros::offset;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
-use crate::domain::answer::{AnswerError, ErrorClass};
+use crate::provider::calendar::{in_china, whole_years};
 use policy::card_days::highest_edge_reached;
 use policy::evidence::{Evidence, FaceQuality, History, ImagesOffered, Product, Scores};
 
 /// The evidence in an answer that arrived at `fetched_at`. The card's dates are compared with the
 /// date in China at `fetched_at`, so that the same answer always gives the same evidence.
-pub fn evidence(
+pub(super) fn evidence(
     answered: &Answered,
     biz_type: &str,
     history: History,
@@ -49,25 +48,6 @@ pub fn evidence(
     }
 }
 
-/// A refusal of the provider in Verdict's words.
-pub fn answer_error(error: &wire::AnswerError) -> AnswerError {
-    AnswerError { class: error.class.into(), code: error.code.clone() }
-}
-
-impl From<wire::ErrorClass> for ErrorClass {
-    fn from(class: wire::ErrorClass) -> Self {
-        match class {
-            wire::ErrorClass::Throttled => Self::Throttled,
-            wire::ErrorClass::Transient => Self::Transient,
-            wire::ErrorClass::Clock => Self::Clock,
-            wire::ErrorClass::Credentials => Self::Credentials,
-            wire::ErrorClass::BadRequest => Self::BadRequest,
-            wire::ErrorClass::Gone => Self::Gone,
-            wire::ErrorClass::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
 fn face_quality(quality: wire::FaceQuality) -> FaceQuality {
     match quality {
         wire::FaceQuality::Unqualified => FaceQuality::Unqualified,
@@ -75,17 +55,4 @@ fn face_quality(quality: wire::FaceQuality) -> FaceQuality {
         wire::FaceQuality::Normal => FaceQuality::Normal,
         wire::FaceQuality::High => FaceQuality::High,
     }
-}
-
-/// The date in China. The cards are Chinese, and so is the provider's calendar.
-fn in_china(at: OffsetDateTime) -> Date {
-    // Fails only within a day of the year 9999.
-    at.checked_to_offset(offset!(+8)).unwrap_or(at).date()
-}
-
-/// Birthdays up to and including that day; nothing for the unborn.
-fn whole_years(birth: Date, day: Date) -> Option<i64> {
-    let had_birthday = (u8::from(day.month()), day.day()) >= (u8::from(birth.month()), birth.day());
-    let years = i64::from(day.year()) - i64::from(birth.year()) - i64::from(!had_birthday);
-    Some(years).filter(|years| *years >= 0)
 }

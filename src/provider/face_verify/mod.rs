@@ -1,0 +1,103 @@
+//! `face-verify`: `DescribeFaceVerify`, keyed by scene and `CertifyId`.
+
+mod evidence;
+mod person;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use cloudauth::Client;
+use cloudauth::face_verify::{self, Material, Read, Verified};
+use cloudauth::wire;
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use super::answer::{Answer, Outcome, Person, Progress, Reading};
+use super::error::answer_error;
+use super::product::{Asking, Key, Served};
+use crate::domain::image::ImageKind;
+use policy::evidence::{Evidence, History};
+
+/// Links are valid for 15 minutes from the answer, by the provider's documentation.
+const LINKS_LIVE: Duration = Duration::from_mins(15);
+
+pub(super) struct FaceVerify;
+
+impl Served for FaceVerify {
+    fn ask<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<Asking<'a>> {
+        let certify_id = key.certify_id?;
+        Some(Box::pin(async move {
+            let answer = client.describe_face_verify(key.biz_type, certify_id).await?;
+            Ok(Answer {
+                http_status: answer.http_status,
+                body: answer.body,
+                retry_after: answer.retry_after,
+                date: answer.date,
+                simulated: answer.simulated,
+                request_id: answer.reading.request_id,
+                outcome: outcome(answer.reading.outcome),
+            })
+        }))
+    }
+
+    fn read(&self, http_status: u16, body: &[u8]) -> Outcome {
+        outcome(face_verify::read(http_status, body).outcome)
+    }
+
+    fn is_conclusive(&self, code: &str) -> bool {
+        face_verify::is_conclusive(Some(code))
+    }
+}
+
+fn outcome(read: Result<Read, wire::AnswerError>) -> Outcome {
+    match read {
+        Ok(read) => Ok(Box::new(read)),
+        Err(error) => Err(answer_error(&error)),
+    }
+}
+
+impl Reading for Read {
+    /// A `CertifyId` is good for one submission, so every result is the last one.
+    fn progress(&self) -> Progress {
+        match self {
+            Self::Unfinished { .. } => Progress::Unfinished,
+            Self::Finished(_) | Self::Refused { .. } => Progress::Finished { last: true },
+        }
+    }
+
+    fn evidence(&self, biz_type: &str, history: History, fetched_at: OffsetDateTime) -> Evidence {
+        evidence::evidence(self, biz_type, history, fetched_at)
+    }
+
+    fn person(&self) -> Option<Person> {
+        person::person(material(self)?)
+    }
+
+    fn links(&self) -> Vec<(ImageKind, &SecretString)> {
+        let Some(material) = material(self) else { return Vec::new() };
+        let card = material.id_card.as_ref();
+        let named = [
+            (ImageKind::Face, material.face_image_url.as_ref()),
+            (ImageKind::CardFront, card.and_then(|card| card.front_image_url.as_ref())),
+            (ImageKind::CardBack, card.and_then(|card| card.back_image_url.as_ref())),
+            (ImageKind::Video(1), material.video_url.as_ref()),
+        ];
+        named.into_iter().filter_map(|(kind, link)| Some((kind, link?))).collect()
+    }
+
+    fn links_live(&self) -> Duration {
+        LINKS_LIVE
+    }
+}
+
+fn verified(read: &Read) -> Option<&Verified> {
+    match read {
+        Read::Finished(verified) => Some(verified),
+        Read::Unfinished { .. } | Read::Refused { .. } => None,
+    }
+}
+
+fn material(read: &Read) -> Option<&Material> {
+    verified(read)?.material.as_ref()
+}

@@ -1,0 +1,31 @@
+//! The seam between Verdict and the products of the provider. A product is a folder beside this
+//! file and one line in `registry.rs`.
+
+use std::pin::Pin;
+
+use cloudauth::{Client, Unanswered};
+
+use super::answer::{Answer, Outcome};
+
+/// The names of a verification, of which each product uses its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub biz_type: &'a str,
+    pub biz_id: &'a str,
+    /// Of face-verify, once known.
+    pub certify_id: Option<&'a str>,
+}
+
+/// What is asked of a product. Reading its answers is pure; only the call itself does I/O.
+pub(super) trait Served: Sync {
+    /// Asks for the result of a verification. Idempotent. `None`: it cannot be asked for yet.
+    fn ask<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<Asking<'a>>;
+
+    /// Reads the bytes of an answer.
+    fn read(&self, http_status: u16, body: &[u8]) -> Outcome;
+
+    /// Whether the provider will never answer the same request otherwise.
+    fn is_conclusive(&self, code: &str) -> bool;
+}
+
+pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;

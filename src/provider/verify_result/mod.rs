@@ -1,0 +1,97 @@
+//! `verify-result`: `DescribeVerifyResult`, keyed by scene and `BizId`. It is no longer sold.
+
+mod evidence;
+mod person;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use cloudauth::Client;
+use cloudauth::wire::{self, Answered};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use super::answer::{Answer, Outcome, Person, Progress, Reading};
+use super::error::answer_error;
+use super::product::{Asking, Key, Served};
+use crate::domain::image::ImageKind;
+use policy::evidence::{Evidence, History};
+
+/// Links are valid for 5 minutes from the result, by the provider's documentation.
+const LINKS_LIVE: Duration = Duration::from_mins(5);
+/// Most recordings of one result that are archived.
+const MOST_VIDEOS: u8 = 9;
+/// `VerifyStatus` of those who passed. Only this one is final: others may try again under the same
+/// `BizId`.
+const PASSED: i32 = 1;
+
+pub(super) struct VerifyResult;
+
+impl Served for VerifyResult {
+    fn ask<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<Asking<'a>> {
+        Some(Box::pin(async move {
+            let answer = client.describe_verify_result(key.biz_type, key.biz_id).await?;
+            Ok(Answer {
+                http_status: answer.http_status,
+                body: answer.body,
+                retry_after: answer.retry_after,
+                date: answer.date,
+                simulated: answer.simulated,
+                request_id: answer.reading.request_id,
+                outcome: outcome(answer.reading.outcome),
+            })
+        }))
+    }
+
+    fn read(&self, http_status: u16, body: &[u8]) -> Outcome {
+        outcome(wire::read(http_status, body).outcome)
+    }
+
+    fn is_conclusive(&self, code: &str) -> bool {
+        wire::is_conclusive(Some(code))
+    }
+}
+
+fn outcome(read: Result<Answered, wire::AnswerError>) -> Outcome {
+    match read {
+        Ok(answered) => Ok(Box::new(answered)),
+        Err(error) => Err(answer_error(&error)),
+    }
+}
+
+impl Reading for Answered {
+    fn progress(&self) -> Progress {
+        match self.verify_status {
+            -1 | 0 => Progress::Unfinished,
+            status => Progress::Finished { last: status == PASSED },
+        }
+    }
+
+    fn evidence(&self, biz_type: &str, history: History, fetched_at: OffsetDateTime) -> Evidence {
+        evidence::evidence(self, biz_type, history, fetched_at)
+    }
+
+    fn person(&self) -> Option<Person> {
+        person::person(self.material.as_ref()?)
+    }
+
+    fn links(&self) -> Vec<(ImageKind, &SecretString)> {
+        let Some(material) = &self.material else { return Vec::new() };
+        let card = material.id_card.as_ref();
+        let named = [
+            (ImageKind::Face, material.face_image_url.as_ref()),
+            (ImageKind::FaceGlobal, material.face_global_url.as_ref()),
+            (ImageKind::CardFront, card.and_then(|card| card.front_image_url.as_ref())),
+            (ImageKind::CardBack, card.and_then(|card| card.back_image_url.as_ref())),
+        ];
+        let videos =
+            (1..=MOST_VIDEOS).map(ImageKind::Video).zip(material.video_urls.iter().map(Some));
+        let links = named.into_iter().chain(videos);
+        links.filter_map(|(kind, link)| Some((kind, link?))).collect()
+    }
+
+    fn links_live(&self) -> Duration {
+        LINKS_LIVE
+    }
+}

@@ -1,0 +1,164 @@
+//! Verifications of more than one product of the provider.
+
+use serde_json::{Value, json};
+use verdict::app::Role;
+
+use crate::harness::{Callback, Options, Reply, TestApp};
+
+/// Accepts only: nothing moves on by itself.
+async fn accepting_only() -> TestApp {
+    TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await
+}
+
+async fn post(app: &TestApp, body: Value) -> Reply {
+    app.post(Callback::signed(&body.to_string(), app.clock.now())).await
+}
+
+fn face_verify(certify_id: &str) -> Value {
+    json!({ "product": "face-verify", "biz_type": "1000000006", "certify_id": certify_id })
+}
+
+#[tokio::test]
+async fn callback_names_its_product_and_the_answer_says_it() {
+    let app = accepting_only().await;
+    let old = post(&app, json!({ "biz_type": "test", "biz_id": "pass-1" })).await;
+    assert_eq!(old.status, 202);
+    assert_eq!(old.json["product"], "verify-result");
+    assert!(old.json["certify_id"].is_null());
+
+    let new = post(&app, face_verify("sha7")).await;
+    assert_eq!(new.status, 202);
+    assert_eq!(new.json["product"], "face-verify");
+    assert_eq!(new.json["biz_type"], "1000000006");
+    assert_eq!((&new.json["biz_id"], &new.json["certify_id"]), (&json!("sha7"), &json!("sha7")));
+
+    // Where it was started elsewhere, the CertifyId is also the `biz_id`.
+    let body = json!({ "product": "face-verify", "biz_type": "1000000006", "biz_id": "sha7" });
+    let same = post(&app, body).await;
+    assert_eq!((same.status, same.id()), (202, new.id()));
+    assert_eq!(app.get(&format!("/v1/verifications/{}", new.id())).await.json["attempts"], 0);
+}
+
+#[tokio::test]
+async fn product_is_the_configured_one_where_none_is_named() {
+    let options = Options { role: Role::Api, product: "face-verify", ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let reply = post(&app, json!({ "biz_type": "1000000006", "certify_id": "sha7" })).await;
+    assert_eq!((reply.status, &reply.json["product"]), (202, &json!("face-verify")));
+}
+
+#[tokio::test]
+async fn verification_keeps_its_product_and_its_certify_id() {
+    let app = accepting_only().await;
+    let first = post(&app, face_verify("sha7")).await;
+    post(&app, json!({ "biz_type": "test", "biz_id": "order1" })).await;
+    for body in [
+        // Another product for the pair.
+        json!({ "biz_type": "1000000006", "biz_id": "sha7" }),
+        json!({ "product": "face-verify", "biz_type": "test", "biz_id": "order1" }),
+        // The CertifyId of another verification.
+        json!({ "product": "face-verify", "biz_type": "1000000007", "certify_id": "sha7" }),
+        json!({ "product": "face-verify", "biz_type": "1000000007", "biz_id": "sha7" }),
+        json!({ "product": "face-verify", "biz_type": "1000000006", "biz_id": "order2",
+            "certify_id": "sha7" }),
+        // Another CertifyId for the verification.
+        json!({ "product": "face-verify", "biz_type": "1000000006", "biz_id": "sha7",
+            "certify_id": "sha8" }),
+    ] {
+        let reply = post(&app, body.clone()).await;
+        assert_eq!(
+            (reply.status, &reply.json["code"]),
+            (409, &json!("product-mismatch")),
+            "{body}"
+        );
+    }
+    let reply = post(&app, json!({ "product": "x", "biz_type": "1", "biz_id": "1" })).await;
+    reply.assert_problem(422, "invalid-field");
+    let now = app.get(&format!("/v1/verifications/{}", first.id())).await;
+    assert_eq!(now.text, first.text, "nothing was changed");
+    let all = app.get("/v1/verifications").await;
+    assert_eq!(all.json["items"].as_array().map(Vec::len), Some(2), "nothing was kept");
+}
+
+#[tokio::test]
+async fn callbacks_that_contradict_each_other_at_once_spoil_nothing() {
+    let app = accepting_only().await;
+    let mut posts = Vec::new();
+    for n in 0..12 {
+        let scene = format!("100000000{}", n % 3);
+        let body = match n % 4 {
+            0 => json!({ "biz_type": scene, "biz_id": "same" }),
+            _ => json!({ "product": "face-verify", "biz_type": scene, "biz_id": "same" }),
+        };
+        posts.push(body);
+        posts.push(json!({ "biz_type": "test", "biz_id": format!("other-{n}") }));
+    }
+    let replies = futures_util::future::join_all(posts.into_iter().map(|body| post(&app, body)));
+    let replies = replies.await;
+    for reply in &replies {
+        assert!([202, 409].contains(&reply.status), "{reply:?}");
+    }
+    let others = replies.iter().skip(1).step_by(2);
+    assert!(others.into_iter().all(|reply| reply.status == 202));
+    // One scene has the CertifyId; each scene has one product.
+    let with_id = app.get("/v1/verifications").await;
+    let with_id = with_id.json["items"].as_array().unwrap().iter();
+    assert!(with_id.filter(|item| item["certify_id"] == "same").count() <= 1);
+}
+
+#[tokio::test]
+async fn result_of_face_verify_is_fetched_and_decided() {
+    let app = TestApp::start().await;
+    let id = post(&app, face_verify("fv-424-x2-then-pass97-u1")).await.id();
+    app.settled(&id).await;
+    let decided = app.get(&format!("/v1/verifications/{id}")).await.json;
+    assert_eq!((&decided["state"], &decided["attempts"]), (&json!("decided"), &json!(3)));
+    let results = app.get(&format!("/v1/verifications/{id}/results")).await.json;
+    let waiting = &results["items"][0];
+    assert_eq!((&waiting["code"], &waiting["passed"]), (&json!("424"), &Value::Null));
+    assert_eq!((&waiting["family"], &waiting["error"]), (&Value::Null, &Value::Null));
+    let passed = &results["items"][2];
+    assert_eq!(passed["product"], "face-verify");
+    assert_eq!((&passed["verify_status"], &passed["code"]), (&Value::Null, &json!("200")));
+    assert_eq!((&passed["passed"], &passed["family"]), (&json!(true), &json!("pass")));
+    assert_eq!(passed["scores"]["verify"], 97.0);
+    let scores: Vec<&String> = passed["scores"].as_object().unwrap().keys().collect();
+    assert_eq!(scores, ["attack", "id_card", "quality", "verify"]);
+
+    // It is the last result: another callback asks nobody.
+    post(&app, face_verify("fv-424-x2-then-pass97-u1")).await;
+    let again = app.get(&format!("/v1/verifications/{id}")).await.json;
+    assert_eq!(again["attempts"], 3);
+}
+
+#[tokio::test]
+async fn refusals_and_failures_of_face_verify_end_as_the_provider_means_them() {
+    let app = TestApp::start().await;
+    for (certify_id, state, family) in [
+        ("fv-204-u1", "decided", json!("face")),
+        ("fv-417-u1", "decided", json!("refused")),
+        ("fv-299-u1", "decided", json!("unknown")),
+        ("true205-u1", "decided", json!("attack-or-risk")),
+        ("fv-404-u1", "failed", Value::Null),
+        ("fv-406-u1", "expired", Value::Null),
+    ] {
+        let id = post(&app, face_verify(certify_id)).await.id();
+        app.settled(&id).await;
+        let settled = app.get(&format!("/v1/verifications/{id}")).await.json;
+        assert_eq!(settled["state"], state, "{certify_id}");
+        let results = app.get(&format!("/v1/verifications/{id}/results")).await.json;
+        assert_eq!(results["items"][0]["family"], family, "{certify_id}");
+        assert_ne!(settled["decision"]["outcome"], "approve", "{certify_id}");
+    }
+}
+
+#[tokio::test]
+async fn events_and_lists_name_the_product() {
+    let app = TestApp::start().await;
+    let id = post(&app, face_verify("pass97-u2")).await.id();
+    app.settled(&id).await;
+    let events = app.get("/v1/events?types=verification.decided&wait=10").await.json;
+    let data = &events["items"][0]["data"];
+    assert_eq!((&data["product"], &data["verification_id"]), (&json!("face-verify"), &json!(id)));
+    assert_eq!(app.get("/v1/verifications").await.json["items"][0]["product"], "face-verify");
+}
