@@ -94,7 +94,6 @@ impl Sandbox {
         match known {
             Some(RESULT) => self.result(question, now),
             Some(TOKEN) => self.token(question, version == ENVELOPE_VERSION, now),
-            Some(face::SEARCH) => self.search(question, now),
             Some(action) => self.face_verify(question, action, now).await,
             None => Err(Refusal::new(
                 "InvalidAction.NotFound",

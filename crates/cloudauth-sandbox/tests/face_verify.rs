@@ -236,6 +236,11 @@ async fn the_spare_region_is_asked_when_the_main_one_fails() {
     let lost = client.init_face_verify(&parameters("initcutu1")).await;
     assert!(matches!(lost, Err(Unanswered::Cut(_))), "{lost:?}");
     assert_eq!(sandbox.certify_ids("initcutu1").len(), 1, "billed once");
+    let found = client.find_face_verify(SCENE, "initcutu1").await.expect("an answer");
+    let found = found.reading.outcome.expect("a list");
+    assert_eq!(found[0].certify_id, sandbox.certify_ids("initcutu1")[0]);
+    let none = client.find_face_verify(SCENE, "maincutu1").await.expect("an answer");
+    assert!(none.from_spare && none.reading.outcome.expect("a list").is_empty());
 
     sandbox.fail_main(Some(Behaviour::http(503)));
     assert_eq!(describe(&client, "fv-204-u2").await, "F 204");

@@ -1,4 +1,4 @@
-//! Handles the three calls of face-verify, once their signatures are right.
+//! Handles the calls of face-verify, once their signatures are right.
 
 use time::OffsetDateTime;
 
@@ -6,7 +6,7 @@ use super::answer::{self, Described, Subject};
 use super::script::{Answer, Finding, Script};
 use super::sessions::Session;
 use super::start::{self, Code, Start};
-use super::{DELETE, DESCRIBE, INIT};
+use super::{DELETE, DESCRIBE, INIT, SEARCH};
 use crate::Sandbox;
 use crate::damage::Damage;
 use crate::desk::Outcome;
@@ -26,30 +26,35 @@ const EARLIER_NOT_PASSED: Code = 423;
 const OTHER_ANSWER: &[u8] = br#"{"Code":"200","ResultObject":{"Passed":"F","SubCode":"204"}}"#;
 
 /// One call under way: who asks, and how the answer is to be written.
-struct Asked<'a> {
-    question: &'a Question,
+pub struct Asked<'a> {
+    /// The request.
+    pub question: &'a Question,
     action: &'static str,
-    script: Script,
+    /// How it is answered.
+    pub script: Script,
     now: OffsetDateTime,
 }
 
 impl Sandbox {
-    /// One of the three calls.
+    /// One of the calls.
     pub(crate) async fn face_verify(
         &self,
         question: &Question,
         action: &'static str,
         now: OffsetDateTime,
     ) -> Result<Outcome, Refusal> {
-        let key = if action == INIT { "OuterOrderNo" } else { "CertifyId" };
+        let by_order = matches!(action, INIT | SEARCH);
+        let key = if by_order { "OuterOrderNo" } else { "CertifyId" };
         let key = question.param(key).unwrap_or_default();
         let name = question.param("CertName").unwrap_or_default();
         let (script, main) = {
             let mut memory = self.memory();
-            memory.count(key);
+            if action != SEARCH {
+                memory.count(key);
+            }
             memory.take_turn(action, now)?;
             let faces = &mut memory.faces;
-            let script = if action == INIT {
+            let script = if by_order {
                 Some(faces.script_of_order(key, name))
             } else {
                 faces.script_of_id(key)
@@ -66,6 +71,7 @@ impl Sandbox {
         }
         match action {
             INIT => Ok(self.init(&asked).await),
+            SEARCH => self.search(&asked),
             DESCRIBE => Ok(self.describe(&asked, script.is_some())),
             _ => Ok(self.delete(&asked, script.is_some())),
         }
@@ -226,7 +232,7 @@ impl Sandbox {
     }
 
     /// Writes an answer.
-    fn scripted(&self, asked: &Asked<'_>, answer: &Answer) -> Outcome {
+    pub(super) fn scripted(&self, asked: &Asked<'_>, answer: &Answer) -> Outcome {
         match answer {
             Answer::Result(finding) => {
                 self.face_document(asked, 200, Some(self.described(asked, finding)))
@@ -286,7 +292,8 @@ impl Sandbox {
 }
 
 impl Asked<'_> {
-    fn outcome(&self, name: String, http_status: u16, node: &Node) -> Outcome {
+    /// Writes one document.
+    pub(super) fn outcome(&self, name: String, http_status: u16, node: &Node) -> Outcome {
         let shape = &self.script.shape;
         let xml = shape.xml || self.question.wants_xml();
         let reply = match shape.damage {

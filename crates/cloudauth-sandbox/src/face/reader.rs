@@ -13,8 +13,8 @@ const MAX_SLOW: u64 = 600_000;
 /// All words. The longest one that fits is taken: `submits` before `sub`.
 const WORDS: &str = "
     pass sub true false unfinished quit code noresult nullresult nothing throttled noperm http
-    error html garbage empty cut torn refused x then fv shafv init main delete waits submits
-    processing nourl callbacknone callbacklower callbacksub callbacktf headprobe slow ashttp
+    error html garbage empty cut torn refused x then fv shafv init main search delete waits
+    submits processing unlisted nourl callbacknone callbacklower callbacksub callbacktf headprobe slow ashttp
     numbers strings booleans nopassed badpassed nosub badsub materialobject materialnull
     materialnulltext materialempty nomaterial materialcut materialgarbage userinfo
     userinfoobject userinfocut identityinfo degrade extra xml damagedsurrogate damagedcontrol
@@ -30,6 +30,7 @@ enum Call {
     Describe,
     Init,
     Delete,
+    Search,
     Main,
 }
 
@@ -103,6 +104,7 @@ impl<'a> Reader<'a> {
             "init" => Call::Init,
             "main" => Call::Main,
             "delete" => Call::Delete,
+            "search" => Call::Search,
             _ => return None,
         };
         Some(())
@@ -205,6 +207,7 @@ impl<'a> Reader<'a> {
             Call::Describe => &mut self.script.describe,
             Call::Init => &mut self.script.init,
             Call::Delete => &mut self.script.delete,
+            Call::Search => &mut self.script.search,
             Call::Main => &mut self.script.main,
         }
     }
@@ -217,6 +220,7 @@ impl<'a> Reader<'a> {
                 self.script.person.submits = Some(Duration::from_millis(millis));
             }
             "processing" => self.script.person.processing = self.number(|_| true)?,
+            "unlisted" => self.script.person.unlisted = true,
             "nourl" => self.script.person.no_url = true,
             "callbacknone" => self.script.person.callback = CallbackForm::Never,
             "callbacklower" => self.script.person.callback = CallbackForm::LowerCase,

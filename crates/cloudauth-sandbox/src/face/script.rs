@@ -9,7 +9,8 @@
 //! digits; an underscore ends the script. So anything may be appended to make it unique, best after
 //! a `u`: `pass97u0001`, `fv-204-u17`. Decimals are written `88.5`, or `88p5` in an order number.
 //! `fv` may stand first, or `shafv` in a `CertifyId`. After it, after `then` and after `init`,
-//! `main` and `delete`, three digits alone are a code: 2xx is a `SubCode`, others a body `Code`.
+//! `main`, `search` and `delete`, three digits alone are a code: 2xx is a `SubCode`, others a body
+//! `Code`.
 //!
 //! | Script begins with | Answer of `DescribeFaceVerify` |
 //! |---|---|
@@ -31,7 +32,8 @@
 //! |---|---|
 //! | `init417` · `init500x1` · `initthrottled1` | `InitFaceVerify` for this order number answers so: no `CertifyId` is made |
 //! | `initcut` · `inittorn` · `initgarbage` · `initempty` | the start has worked, but its answer is lost |
-//! | `main500` · `mainhttp503x1` · `maincut` | only the main region answers so, to all three calls; see `Sandbox::spare` |
+//! | `main500` · `mainhttp503x1` · `maincut` | only the main region answers so, to all calls; see `Sandbox::spare` |
+//! | `searchnoperm` · `search500x1` · `searchcut` | `DescribeVerifySearchPageList` for this order number answers so |
 //! | `delete500` · `delete500x1` · `deleterefused` | `DeleteFaceVerifyResult` answers so · `DeleteResult` N with an undocumented reason |
 //!
 //! How the person behaves, where the verification was started here:
@@ -41,6 +43,7 @@
 //! | `waits` | 424 until it is submitted, as with a page |
 //! | `submits` · `submits300` | the person submits at once · after so many milliseconds; then the callback goes out |
 //! | `processing2` | the first so many queries after the submission still answer 424 |
+//! | `unlisted` | `DescribeVerifySearchPageList` does not find it |
 //! | `nourl` | no `CertifyUrl`, as with an unusable `MetaInfo` |
 //! | `callbacknone` · `callbacklower` · `callbacksub` · `callbacktf` | no callback at all · `certifyid` and `subcode` in lower case · `subCode` in place of `passed` · `passed` is T or F |
 //! | `headprobe` | the probe of the callback is a HEAD |
@@ -84,7 +87,9 @@ pub struct Script {
     pub init: Vec<Step>,
     /// Answers of `DeleteFaceVerifyResult`.
     pub delete: Vec<Step>,
-    /// Answers of the main region to any of the three.
+    /// Answers of `DescribeVerifySearchPageList`.
+    pub search: Vec<Step>,
+    /// Answers of the main region to any of them.
     pub main: Vec<Step>,
     /// How the person behaves.
     pub person: Behaving,
@@ -147,6 +152,7 @@ impl Finding {
 
 /// How the person behaves.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, one per word")]
 pub struct Behaving {
     /// No result before it is submitted.
     pub waits: bool,
@@ -154,6 +160,8 @@ pub struct Behaving {
     pub submits: Option<Duration>,
     /// So many queries after the submission find nothing yet.
     pub processing: u32,
+    /// A search does not find it.
+    pub unlisted: bool,
     /// No `CertifyUrl`.
     pub no_url: bool,
     /// How the callback is written.

@@ -1,17 +1,17 @@
 //! `DescribeVerifySearchPageList`: which verifications did an order number start? The answer of a
 //! start may have been lost, and a start must not be repeated blindly.
 
+use time::UtcOffset;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
 
+use super::desk::Asked;
 use super::sessions::Session;
 use crate::Sandbox;
 use crate::desk::Outcome;
 use crate::document::Node;
 use crate::question::Question;
 use crate::refusal::Refusal;
-use crate::reply::Reply;
 
 /// As the vendor writes it, in China's time.
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -21,12 +21,14 @@ const MAX_PAGE_SIZE: usize = 100;
 
 impl Sandbox {
     /// Lists started verifications, oldest first.
-    pub(crate) fn search(
-        &self,
-        question: &Question,
-        now: OffsetDateTime,
-    ) -> Result<Outcome, Refusal> {
-        self.memory().take_turn(super::SEARCH, now)?;
+    pub(super) fn search(&self, asked: &Asked<'_>) -> Result<Outcome, Refusal> {
+        let question = asked.question;
+        let key = question.param("OuterOrderNo").unwrap_or_default();
+        let steps = asked.script.search.as_slice();
+        let scripted = self.memory().faces.advance("all", super::SEARCH, key, steps).cloned();
+        if let Some(answer) = scripted {
+            return Ok(self.scripted(asked, &answer));
+        }
         if !self.0.settings.searchable {
             return Err(Refusal::new("Forbidden.RAM", 403, "User not authorized to operate."));
         }
@@ -47,13 +49,7 @@ impl Sandbox {
             ("TotalPage", number(total.div_ceil(size))),
             ("Items", Node::List(items)),
         ]);
-        let reply = Reply::Document {
-            http_status: 200,
-            node,
-            xml_root: question.wants_xml().then(|| format!("{}Response", super::SEARCH)),
-            retry_after: None,
-        };
-        Ok(Outcome { name: "ok".to_owned(), reply, slow: std::time::Duration::ZERO })
+        Ok(asked.outcome("ok".to_owned(), 200, &node))
     }
 }
 
@@ -72,7 +68,8 @@ fn fits(question: &Question, session: &Session) -> bool {
     let is = |name, value: &str| question.param(name).is_none_or(|wanted| wanted == value);
     let millis = |name| question.param(name).and_then(|text| text.parse::<i128>().ok());
     let started = session.started.unix_timestamp_nanos() / 1_000_000;
-    is("OuterOrderNo", &session.order_number)
+    !session.script.person.unlisted
+        && is("OuterOrderNo", &session.order_number)
         && is("CertifyId", &session.certify_id)
         && is("SceneId", &session.scene)
         && is("ProductCode", session.subject.product.code())

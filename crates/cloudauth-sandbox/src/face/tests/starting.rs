@@ -298,6 +298,15 @@ async fn starts_are_found_by_order_number_scene_and_time() {
         (&"order2".into(), &2.into())
     );
 
+    for (order_number, code) in [("searchnoperm", "Forbidden.RAM"), ("search500x1", "500")] {
+        certify_id(&room, start(&room, order_number)).await;
+        assert_eq!(search(&[("OuterOrderNo", order_number)]).await["Code"], code);
+    }
+    assert_eq!(search(&[("OuterOrderNo", "search500x1")]).await["TotalCount"], 1);
+    certify_id(&room, start(&room, "unlisted")).await;
+    assert_eq!(search(&[("OuterOrderNo", "unlisted")]).await["TotalCount"], 0);
+    assert_eq!(room.sandbox.queries("unlisted"), 1, "a search is no start");
+
     let mut settings = crate::Settings::new("testid", "testsecret".to_owned().into());
     settings.searchable = false;
     let room = Room::with(settings).await;
