@@ -144,6 +144,24 @@ const BROKEN: &[(&str, &str)] = &[
     ("reasons = [\"look\"]", "reasons = \"look\""),
     ("status = 7, authority_score", "verify_status = 7, score"),
     ("authority_score = 30.0", "authority_score = \"30\""),
+    // Both products.
+    (SCORE, r#"{ field = "verify_score", ge = "far-0.01%" }"#),
+    (SCORE, r#"{ field = "attack_score", lt = 50 }"#),
+    (SCORE, r#"{ field = "product", eq = "face verify" }"#),
+    (SCORE, r#"{ field = "family", in = ["pass", "fail"] }"#),
+    (SCORE, r#"{ field = "provider_outcome", gt = "passed" }"#),
+    (SCORE, r#"{ field = "code", eq = 200 }"#),
+    (SCORE, r#"{ field = "device_risk", in = ["ROOT"] }"#),
+    (SCORE, r#"{ field = "device_risk", contains_any = ["root"] }"#),
+    (SCORE, r#"{ field = "device_risk", contains_none = ["ROOT"], missing = true }"#),
+    (SCORE, r#"{ field = "product", eq = "face-verify" }"#),
+    (OTHERS, r#"when = { field = "family", in = ["identity-data", "face"] }"#),
+    ("status = 7, authority_score", "status = 7, product = \"face-verify\", authority_score"),
+    ("status = 7, authority_score", "code = \"204\", authority_score"),
+    (
+        "status = 7, authority_score",
+        "product = \"face-verify\", code = \"204\", device_risk = \"ROOT\", authority_score",
+    ),
     // Absent evidence, in an example.
     (
         OTHERS,

@@ -19,4 +19,18 @@ fuzz_target!(|input: &[u8]| {
         let decision = decide(&policy, &evidence);
         assert_ne!(decision.outcome, Outcome::Approve, "approved status {verify_status}");
     }
+    for (passed, code) in [
+        (Some(false), "204"),
+        (Some(false), "208"),
+        (Some(false), "200"),
+        (Some(true), "204"),
+        (None, "200"),
+        (None, "417"),
+    ] {
+        let code = Some(code.to_owned());
+        let evidence =
+            Evidence { passed, code, ..Evidence::blank(Product::FaceVerify, "", history) };
+        let decision = decide(&policy, &evidence);
+        assert_ne!(decision.outcome, Outcome::Approve, "approved {evidence:?}");
+    }
 });

@@ -102,6 +102,10 @@ pub(super) struct ComparisonView {
     scores: Option<Vec<u64>>,
     /// Flips by lowest score.
     flipped_scores: Option<Vec<u64>>,
+    /// Decisions on `face-verify` by `verify_score`, whole points from 0 to 100.
+    verify_scores: Option<Vec<u64>>,
+    /// Flips by `verify_score`.
+    flipped_verify_scores: Option<Vec<u64>>,
 }
 
 #[derive(Serialize, ToSchema)]

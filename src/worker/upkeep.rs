@@ -11,7 +11,7 @@ use crate::periodic::{self, Periodic};
 use crate::policies::past::{Pace, sample};
 use crate::store;
 use crate::store::audit::AuditCheckpoint;
-use policy::calibration::{Calibration, stability};
+use policy::calibration::{Calibration, SCORES, stability};
 
 /// Persons with kept faces at which an alarm goes off, and the legal threshold itself.
 const PERSONS_ALARMS: [i64; 3] = [80_000, 95_000, 100_000];
@@ -179,7 +179,7 @@ impl Worker {
 }
 
 fn report_drift(before: &Calibration, now: &Calibration) {
-    for score in ["authority", "face", "id_card_face"] {
+    for score in SCORES {
         let of = |calibration: &Calibration| calibration.sum(|group| group.score == score);
         let psi = stability(&of(before), &of(now));
         metrics::gauge!("verdict_score_drift_psi", "score" => score).set(psi.unwrap_or(f64::NAN));
@@ -192,13 +192,22 @@ fn report_drift(before: &Calibration, now: &Calibration) {
 mod tests {
     use super::*;
     use policy::calibration::Group;
+    use policy::evidence::Product;
 
     /// Face scores: this many at 95, this many at 65.
     fn scores(high: u64, low: u64) -> Calibration {
         let mut histogram = vec![0; 101];
         (histogram[95], histogram[65]) = (high, low);
         let (biz_type, week) = ("a".to_owned(), "2026-11-23".to_owned());
-        let group = Group { biz_type, week, status: 1, score: "face" };
+        let group = Group {
+            biz_type,
+            week,
+            product: Product::VerifyResult,
+            status: Some(1),
+            code: None,
+            passed: Some(true),
+            score: "face",
+        };
         let mut calibration = Calibration::default();
         calibration.histograms.insert(group, histogram);
         calibration

@@ -99,6 +99,19 @@ fn nested_values() -> String {
 }
 
 /// A policy of many rules and as many examples as fit.
+/// Codes of the second product, each of them a case to try, in rules that the first one cannot answer.
+fn many_codes() -> String {
+    (0..256).fold("name=\"x\"\n".to_owned(), |text, n| {
+        let codes: Vec<String> = (0..32).map(|m| format!("\"{}\"", 1000 + n * 32 + m)).collect();
+        let codes = codes.join(",");
+        let when = format!(
+            "{{any=[{{field=\"code\",in=[{codes}]}},{{field=\"quality_score\",lt=5}},\
+             {{field=\"status\",eq=1}}]}}"
+        );
+        text + &rule(n, "review", &when)
+    })
+}
+
 fn many_examples() -> String {
     let mut text = base();
     for n in 0..120 {
@@ -170,6 +183,7 @@ fn hostile_policy_hits_the_step_budget_and_reports_it() {
         nested_values(),
         many_examples(),
         deep(),
+        many_codes(),
     ];
     hostile.extend(only_errors());
     for (n, text) in hostile.iter().enumerate() {

@@ -7,10 +7,17 @@ use serde::Serialize;
 use time::Date;
 
 use crate::compare::whole_points;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Product};
+use crate::product::ProviderOutcome;
+
+/// Every score by name, those of `verify-result` first.
+pub const SCORES: [&str; 7] =
+    ["authority", "face", "id_card_face", "verify", "id_card", "quality", "attack"];
+/// Those that compare two faces, so that a threshold between 0 and 100 makes sense.
+const COMPARISONS: [&str; 5] = ["authority", "face", "id_card_face", "verify", "id_card"];
 
 /// The vendor's table: false accepts per comparison with another person's face, at a threshold.
-/// (`DescribeVerifyResult`, on the scores.)
+/// (`DescribeVerifyResult`, on the scores.) There is none for the scores of `face-verify`.
 const VENDOR: [(f64, f64); 4] = [(60.0, 0.01), (80.0, 0.001), (90.0, 0.000_1), (95.0, 0.000_01)];
 /// Bins of a score when two periods are compared: the usual ten.
 const BINS: usize = 10;
@@ -56,9 +63,19 @@ pub struct Group {
     pub biz_type: String,
     /// Monday of the week of the answer, ISO 8601.
     pub week: String,
-    /// The provider's status.
-    pub status: i32,
-    /// `authority`, `face` or `id_card_face`.
+    /// The product; left out for `verify-result`.
+    #[serde(skip_serializing_if = "Product::is_default")]
+    pub product: Product,
+    /// The status of `verify-result`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<i32>,
+    /// The code of `face-verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Whether the provider says that the person passed; `None`: it says neither.
+    #[serde(skip)]
+    pub passed: Option<bool>,
+    /// One of [`SCORES`]. The attack score is counted in hundredths.
     pub score: &'static str,
 }
 
@@ -71,7 +88,7 @@ pub struct Calibration {
     pub erased: u64,
     /// One histogram of 0 to 100 for each group.
     pub histograms: BTreeMap<Group, Vec<u64>>,
-    /// By score, those who passed (status 1) that lie between the two thresholds, if two were
+    /// By score that compares faces, those who passed that lie between the two thresholds, if two were
     /// given: what moving one to the other flips.
     pub moved: BTreeMap<&'static str, u64>,
     /// From the lower threshold on, below the higher one.
@@ -92,23 +109,33 @@ impl Calibration {
         let week =
             format!("{:04}-{:02}-{:02}", monday.year(), u8::from(monday.month()), monday.day());
         let scores = evidence.scores;
-        for (name, score) in [
-            ("authority", scores.authority),
-            ("face", scores.face),
-            ("id_card_face", scores.id_card_face),
-        ] {
+        let scores = [
+            scores.authority,
+            scores.face,
+            scores.id_card_face,
+            scores.verify,
+            scores.id_card,
+            scores.quality,
+            scores.attack.map(|share| share * 100.0),
+        ];
+        let outcome = evidence.provider_outcome();
+        let passed = outcome.map(|outcome| outcome == ProviderOutcome::Passed);
+        for (name, score) in SCORES.into_iter().zip(scores) {
             let Some((score, bin)) = score.and_then(|score| Some((score, whole_points(score)?)))
             else {
                 continue;
             };
-            let passed = evidence.verify_status == Some(1);
-            if self.between.is_some_and(|(low, high)| passed && (low..high).contains(&score)) {
+            let moves = COMPARISONS.contains(&name) && passed == Some(true);
+            if self.between.is_some_and(|(low, high)| moves && (low..high).contains(&score)) {
                 *self.moved.entry(name).or_default() += 1;
             }
             let group = Group {
                 biz_type: evidence.biz_type.clone(),
                 week: week.clone(),
-                status: evidence.verify_status.unwrap_or_default(),
+                product: evidence.product,
+                status: evidence.verify_status,
+                code: evidence.code.clone(),
+                passed,
                 score: name,
             };
             if self.histograms.len() < MOST_GROUPS || self.histograms.contains_key(&group) {
@@ -197,6 +224,35 @@ mod tests {
         low[65] = 500;
         assert!(stability(&high, &low).unwrap() > 0.25);
         assert_eq!(stability(&high, &vec![0; 101]), None);
+    }
+
+    #[test]
+    fn both_products_are_counted_apart() {
+        let mut calibration = Calibration::between(50.0, 60.0);
+        let first = crate::tests::evidence(1, [Some(55.0), None, None]);
+        let mut second = crate::tests::face_verify(Some(true), Some("210"));
+        second.scores.verify = Some(55.0);
+        second.scores.quality = Some(55.0);
+        second.scores.attack = Some(0.25);
+        let mut failed = crate::tests::face_verify(Some(false), Some("204"));
+        failed.scores.verify = Some(55.0);
+        for evidence in [&first, &second, &failed] {
+            calibration.add(evidence, time::macros::date!(2026 - 11 - 25));
+        }
+        assert_eq!(calibration.moved, BTreeMap::from([("authority", 1), ("verify", 1)]));
+        let groups: Vec<String> = calibration
+            .histograms
+            .keys()
+            .map(|group| serde_json::to_string(group).unwrap())
+            .collect();
+        let old =
+            r#"{"biz_type":"RPBasicTest","week":"2026-11-23","status":1,"score":"authority"}"#;
+        assert!(groups.contains(&old.to_owned()), "{groups:?}");
+        assert_eq!(groups.len(), 5);
+        let attack = calibration.sum(|group| group.score == "attack");
+        assert_eq!(attack[25], 1);
+        let passed = calibration.sum(|group| group.score == "verify" && group.passed == Some(true));
+        assert_eq!(passed.iter().sum::<u64>(), 1);
     }
 
     #[test]

@@ -1,31 +1,27 @@
-//! Checks of a policy as a whole: does it speak about every status, and approve only what passed
-//! and was seen?
+//! Checks of a policy as a whole: does it speak about every status and code, and approve only what
+//! passed and was seen?
 //!
-//! By partial evaluation: the status is fixed and every other field is taken as unknown, so a
-//! rule *can* match unless its condition is false already. That errs on the careful side; what
-//! excludes each other (a score below 50 and above 90) is found apart from it.
-//! Statuses are only ever compared with constants, so trying each constant and its neighbours
-//! tries every status there is.
+//! By partial evaluation: product and code are fixed ([`case`](crate::case)) and every other field
+//! is taken as unknown, so a rule *can* match unless its condition cannot hold already. That errs on
+//! the careful side; what excludes each other (a score below 50 and above 90) is found apart from it.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::absence::{absent, without};
+use crate::case::{Case, LAST_DOCUMENTED, cases};
 use crate::condition::{Bound, Truth};
 use crate::contradiction::{Literal, contradiction, literals};
 use crate::decision::Outcome;
 use crate::diagnostics::Diagnostics;
 use crate::edges;
 use crate::effort::Effort;
-use crate::field::{Field, Reading, Value};
+use crate::evidence::Product;
+use crate::field::{Field, Reading};
+use crate::product::Family;
 use crate::rule::{LocatedRule, Rule};
 use crate::scene;
 use crate::visible;
 
-/// The status of those who passed.
-const PASSED: i64 = 1;
-/// The last documented status; the provider's document calls all above 1 failures.
-const LAST_DOCUMENTED: i64 = 12;
 /// Longest name, in characters.
 const MAX_NAME_CHARS: usize = 128;
 /// Steps that one decision may take: it is made on the path of every verification, and a thousand
@@ -55,22 +51,34 @@ struct Weighed<'a> {
     rule: &'a Rule,
     /// Of judging its condition once.
     steps: usize,
-    mentions_status: bool,
+    mentions_code: bool,
+    knows_products: bool,
 }
 
 impl<'a> Weighed<'a> {
     fn new(rule: &'a Rule) -> Self {
-        let mentions_status = rule.when.leaves().iter().any(|leaf| leaf.field == Field::Status);
-        Self { rule, steps: rule.when.steps(), mentions_status }
+        let is_code = |field| {
+            matches!(field, Field::Status | Field::Code | Field::Family | Field::ProviderOutcome)
+        };
+        let mentions_code = rule.when.leaves().iter().any(|leaf| is_code(leaf.field));
+        let knows_products = rule.knows_products();
+        Self { rule, steps: rule.when.steps(), mentions_code, knows_products }
     }
 
-    /// Whether it can match an answer with this status; true where the effort is used up.
-    fn can_match(&self, status: i64, effort: &Effort) -> bool {
-        let only_status = |field: Field| match field {
-            Field::Status => Reading::Value(Value::Whole(status)),
-            _ => Reading::Unknowable,
-        };
-        !effort.spend(self.steps) || self.rule.when.judge(&only_status) != Truth::False
+    /// Whether it can match such an answer; true where the effort is used up.
+    fn can_match(&self, case: &Case, effort: &Effort) -> bool {
+        !effort.spend(self.steps)
+            || self.rule.when.chance(&|leaf| leaf.chance(case.read(leaf.field))).holds
+    }
+
+    /// Whether it says something about such an answer: it mentions the code and can match, or it
+    /// matches whatever the code is. A rule about other evidence alone says nothing about any.
+    fn covers(&self, case: &Case, effort: &Effort) -> bool {
+        if self.mentions_code {
+            return self.can_match(case, effort);
+        }
+        let certain = || self.rule.when.judge(&|field| case.read(field)) == Truth::True;
+        self.knows_products && (!effort.spend(self.steps) || certain())
     }
 }
 
@@ -87,23 +95,24 @@ pub fn check(diagnostics: &mut Diagnostics, rules: &[LocatedRule], effort: &Effo
         diagnostics.error_overall::<()>(message);
         return;
     }
-    let statuses = statuses(&weighed);
-    coverage(diagnostics, &weighed, &statuses, effort);
+    let cases = cases(rules.iter().map(|located| &located.rule));
+    coverage(diagnostics, &weighed, &cases, effort);
     for (located, rule) in rules.iter().zip(&weighed) {
         diagnostics.rule = Some(rule.rule.id.clone());
         texts_and_bounds(diagnostics, located);
         edges::check(diagnostics, located);
         own_calls(diagnostics, located);
+        attack_flag(diagnostics, located);
         if let Some(conflict) = contradiction(&rule.rule.when, effort) {
             let message = format!("this rule can never match: {}", conflict.message);
             diagnostics.error::<()>(located.comparison(conflict.place), message);
         } else {
-            if !statuses.iter().any(|status| rule.can_match(*status, effort)) {
+            if !cases.iter().any(|case| rule.can_match(case, effort)) {
                 diagnostics
                     .warn(located.when.clone(), "this rule can never match, whatever the status");
             }
             if rule.rule.outcome == Outcome::Approve {
-                approval(diagnostics, located, rule, &statuses, effort);
+                approval(diagnostics, located, rule, &cases, effort);
             }
         }
         diagnostics.rule = None;
@@ -118,8 +127,9 @@ fn texts_and_bounds(diagnostics: &mut Diagnostics, located: &LocatedRule) {
         diagnostics.error::<()>(text.clone(), message);
     }
     for (place, leaf) in rule.when.leaves().into_iter().enumerate() {
+        // Words and labels were checked when they were read.
         let wrong = leaf.bounds().iter().find_map(|bound| match bound {
-            Bound::Text(text) => scene::check_key(text).err(),
+            Bound::Text(text) if leaf.field == Field::BizType => scene::check_key(text).err(),
             _ => None,
         });
         if let Some(wrong) = wrong {
@@ -144,29 +154,57 @@ fn own_calls(diagnostics: &mut Diagnostics, located: &LocatedRule) {
     }
 }
 
-fn coverage(
-    diagnostics: &mut Diagnostics,
-    rules: &[Weighed<'_>],
-    statuses: &[i64],
-    effort: &Effort,
-) {
-    // A rule that does not mention the status says nothing about any.
-    let covered = |status: i64| {
-        rules.iter().any(|rule| rule.mentions_status && rule.can_match(status, effort))
+/// Warns of rules about the provider's own flag of an attack.
+fn attack_flag(diagnostics: &mut Diagnostics, located: &LocatedRule) {
+    for (place, leaf) in located.rule.when.leaves().into_iter().enumerate() {
+        if leaf.field == Field::FaceAttack {
+            let message = "the provider sets `face_attack` for people who passed with an attack score \
+                           near 0: use `attack_score`";
+            diagnostics.warn(located.comparison(place), message);
+        }
+    }
+}
+
+fn coverage(diagnostics: &mut Diagnostics, rules: &[Weighed<'_>], cases: &[Case], effort: &Effort) {
+    let open = |case: &&Case| !rules.iter().any(|rule| rule.covers(case, effort));
+    let of = |product: Product, is_documented: bool| {
+        let of =
+            move |case: &&Case| case.product() == product && case.is_documented() == is_documented;
+        cases.iter().filter(of)
     };
-    let open: Vec<String> = (PASSED..=LAST_DOCUMENTED)
-        .filter(|status| !covered(*status))
-        .map(|status| status.to_string())
-        .collect();
-    if !open.is_empty() {
-        let message = format!("no rule covers status {}", open.join(", "));
+    let codes: Vec<String> = of(Product::VerifyResult, true).filter(open).map(Case::code).collect();
+    if !codes.is_empty() {
+        let message = format!("no rule covers status {}", codes.join(", "));
         diagnostics.error_overall::<()>(message);
     }
-    let unknown = statuses.iter().find(|status| **status > LAST_DOCUMENTED && !covered(**status));
-    if let Some(status) = unknown {
+    let unknown =
+        |case: &&Case| case.code().parse::<i64>().is_ok_and(|code| code > LAST_DOCUMENTED);
+    if let Some(case) = of(Product::VerifyResult, false).filter(unknown).find(open) {
         let message = format!(
-            "no rule covers unknown statuses such as {status}; add one with \
-             {{ field = \"status\", not_in = [1, 2, …, 12] }}"
+            "no rule covers unknown statuses such as {}; add one with \
+             {{ field = \"status\", not_in = [1, 2, …, 12] }}",
+            case.code()
+        );
+        diagnostics.error_overall::<()>(message);
+    }
+    let codes: Vec<String> = of(Product::FaceVerify, true)
+        .filter(open)
+        .map(|case| format!("{} ({})", case.code(), case.family()))
+        .collect();
+    if !codes.is_empty() {
+        let message = format!(
+            "no rule covers these codes of face-verify: {}; a policy that compares `product`, \
+             `provider_outcome`, `code`, `family` or a field of face-verify decides both products",
+            codes.join(", ")
+        );
+        diagnostics.error_overall::<()>(message);
+    }
+    let unknown = |case: &&Case| case.family() == Family::Unknown;
+    if let Some(case) = of(Product::FaceVerify, false).filter(unknown).find(open) {
+        let message = format!(
+            "no rule covers unknown codes of face-verify such as {}; add one with {{ all = [{{ \
+             field = \"product\", eq = \"face-verify\" }}, {{ field = \"family\", eq = \"unknown\" }}] }}",
+            case.code()
         );
         diagnostics.error_overall::<()>(message);
     }
@@ -176,32 +214,58 @@ fn approval(
     diagnostics: &mut Diagnostics,
     located: &LocatedRule,
     weighed: &Weighed<'_>,
-    statuses: &[i64],
+    cases: &[Case],
     effort: &Effort,
 ) {
     let LocatedRule { rule, when, .. } = located;
     let literals = literals(&rule.when);
-    let other = statuses
-        .iter()
-        .find(|status| **status != PASSED && weighed.can_match(**status, effort))
-        .filter(|_| !effort.is_spent());
-    if let Some(status) = other {
-        let message = format!(
-            "this rule can approve status {status}; only status 1 says that the person passed: \
-             add {{ field = \"status\", eq = 1 }}"
-        );
-        let mut about = literals.iter().filter(|literal| literal.leaf.field == Field::Status);
-        let span = match (about.next(), about.next()) {
-            (Some(only), None) => located.comparison(only.place),
-            _ => when.clone(),
-        };
-        diagnostics.error::<()>(span, message);
+    for product in [Product::VerifyResult, Product::FaceVerify] {
+        let other = cases
+            .iter()
+            .filter(|case| case.product() == product)
+            .find(|case| !case.has_passed() && weighed.can_match(case, effort))
+            .filter(|_| !effort.is_spent());
+        if let Some(case) = other {
+            let code = case.code();
+            let (message, field) = match product {
+                Product::VerifyResult if weighed.knows_products => (
+                    format!(
+                        "this rule can approve status {code} of verify-result; only status 1 says \
+                         that the person passed: add {{ field = \"provider_outcome\", eq = \
+                         \"passed\" }}"
+                    ),
+                    Field::Status,
+                ),
+                Product::VerifyResult => (
+                    format!(
+                        "this rule can approve status {code}; only status 1 says that the person \
+                         passed: add {{ field = \"status\", eq = 1 }}"
+                    ),
+                    Field::Status,
+                ),
+                Product::FaceVerify => (
+                    format!(
+                        "this rule can approve code {code} of face-verify; only `Passed` T with 200 \
+                         or 210 says that the person passed: add {{ field = \"provider_outcome\", \
+                         eq = \"passed\" }}"
+                    ),
+                    Field::Code,
+                ),
+            };
+            let mut about = literals.iter().filter(|literal| literal.leaf.field == field);
+            let span = match (about.next(), about.next()) {
+                (Some(only), None) => located.comparison(only.place),
+                _ => when.clone(),
+            };
+            diagnostics.error::<()>(span, message);
+        }
     }
-    // Judged once more for each comparison that may be met by absence.
-    if !effort.spend(weighed.steps * (1 + literals.len())) {
+    // Judged once more for each comparison that may be met by absence, for each way to pass.
+    let passed: Vec<&Case> = cases.iter().filter(|case| case.has_passed()).collect();
+    if !effort.spend(weighed.steps * (1 + literals.len()) * passed.len()) {
         return;
     }
-    for literal in absences(rule) {
+    for literal in absences(rule, &passed) {
         let message = format!(
             "this rule can approve because evidence is absent (`{}`): absent evidence must \
              never approve",
@@ -211,41 +275,25 @@ fn approval(
     }
 }
 
-/// The comparisons by which a rule could match because evidence is absent.
-pub fn absences(rule: &Rule) -> Vec<Literal<'_>> {
-    literals(&rule.when).into_iter().filter(|literal| asks_for_absence(rule, literal)).collect()
+/// The comparisons by which a rule could match one of these cases because evidence is absent.
+pub fn absences<'r>(rule: &'r Rule, passed: &[&Case]) -> Vec<Literal<'r>> {
+    let asks =
+        |literal: &Literal<'_>| passed.iter().any(|case| asks_for_absence(rule, literal, case));
+    literals(&rule.when).into_iter().filter(asks).collect()
 }
 
 /// Whether a comparison is met because its field lacks, where there it could fail, and the rule can
 /// match all the same.
-fn asks_for_absence(rule: &Rule, literal: &Literal<'_>) -> bool {
+fn asks_for_absence(rule: &Rule, literal: &Literal<'_>, case: &Case) -> bool {
     let field = literal.leaf.field;
     let always_there = !field.can_lack() && absent(field) == Reading::Absent;
     if always_there || !literal.accepts(absent(field)) || !literal.can_fail() {
         return false;
     }
     let without = without(field);
-    let read = |other: Field| match other {
-        Field::Status => Reading::Value(Value::Whole(PASSED)),
-        other => without(other),
+    let read = |other: Field| match case.read(other) {
+        Reading::Unknowable => without(other),
+        known => known,
     };
-    rule.when.judge(&read) != Truth::False
-}
-
-/// Every status that could make a difference, documented ones first.
-fn statuses(rules: &[Weighed<'_>]) -> Vec<i64> {
-    let mut mentioned = BTreeSet::from([-1, 0, LAST_DOCUMENTED + 1]);
-    let leaves = rules.iter().flat_map(|rule| rule.rule.when.leaves());
-    for leaf in leaves.filter(|leaf| leaf.field == Field::Status) {
-        for bound in leaf.bounds() {
-            if let Bound::Whole(status) = bound {
-                mentioned.extend([status.saturating_sub(1), *status, status.saturating_add(1)]);
-            }
-        }
-    }
-    let wire = i64::from(i32::MIN)..=i64::from(i32::MAX);
-    mentioned.extend([*wire.start(), *wire.end()]);
-    let documented = PASSED..=LAST_DOCUMENTED;
-    let others = mentioned.into_iter().filter(|s| wire.contains(s) && !documented.contains(s));
-    documented.clone().chain(others).collect()
+    rule.when.chance(&|leaf| leaf.chance(read(leaf.field))).holds
 }

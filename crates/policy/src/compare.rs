@@ -33,6 +33,12 @@ pub struct Comparison {
     pub scores: Vec<u64>,
     /// Flips by lowest score.
     pub flipped_scores: Vec<u64>,
+    /// Cases of `face-verify` by `verify_score`, whole points: 0 to 100; empty where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verify_scores: Vec<u64>,
+    /// Flips by `verify_score`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flipped_verify_scores: Vec<u64>,
 }
 
 impl Comparison {
@@ -54,6 +60,12 @@ impl Comparison {
         if let Some(bin) = evidence.lowest_score().and_then(whole_points) {
             self.scores[bin] += 1;
             self.flipped_scores[bin] += u64::from(flipped);
+        }
+        if let Some(bin) = evidence.scores.verify.and_then(whole_points) {
+            self.verify_scores.resize(101, 0);
+            self.flipped_verify_scores.resize(101, 0);
+            self.verify_scores[bin] += 1;
+            self.flipped_verify_scores[bin] += u64::from(flipped);
         }
         self.count_day(day, flipped);
         if flipped {

@@ -55,6 +55,40 @@ impl Truth {
     }
 }
 
+/// The truths that a condition can come to where only some fields are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chance {
+    pub holds: bool,
+    pub fails: bool,
+}
+
+impl Chance {
+    /// Neither: the comparison is not about such answers.
+    pub const NONE: Self = Self { holds: false, fails: false };
+
+    fn any(chances: impl IntoIterator<Item = Self>) -> Self {
+        chances.into_iter().fold(Self { holds: false, fails: true }, |sum, chance| Self {
+            holds: sum.holds || chance.holds,
+            fails: sum.fails && chance.fails,
+        })
+    }
+}
+
+/// Unknown may be either.
+impl From<Truth> for Chance {
+    fn from(truth: Truth) -> Self {
+        Self { holds: truth != Truth::False, fails: truth != Truth::True }
+    }
+}
+
+impl std::ops::Not for Chance {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self { holds: self.fails, fails: self.holds }
+    }
+}
+
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase", const_into_str)]
@@ -106,11 +140,11 @@ pub enum Bound {
     Flag(bool),
     /// For whole numbers.
     Whole(i64),
-    /// For scores; finite.
+    /// For scores of either scale; finite.
     Score(f64),
     /// For face qualities.
     Quality(FaceQuality),
-    /// For texts.
+    /// For texts, words, and labels of a set.
     Text(String),
 }
 
@@ -123,8 +157,13 @@ impl Bound {
             (Value::Score(value), Self::Score(bound)) => value.partial_cmp(bound),
             (Value::Quality(value), Self::Quality(bound)) => Some(value.cmp(bound)),
             (Value::Text(value), Self::Text(bound)) => Some(value.cmp(bound.as_str())),
+            (Value::Code(code), Self::Text(bound)) => Some(code.to_string().cmp(bound)),
             _ => None,
         }
+    }
+
+    fn is_in(&self, labels: &[String]) -> bool {
+        matches!(self, Self::Text(text) if labels.contains(text))
     }
 
     fn datum(&self) -> Datum {
@@ -139,8 +178,8 @@ impl Bound {
 }
 
 /// Every operator, as policies spell it.
-pub(crate) const OPERATORS: [&str; 9] =
-    ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
+pub(crate) const OPERATORS: [&str; 11] =
+    ["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "contains_any", "contains_none", "exists"];
 
 /// The test of a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +188,8 @@ pub enum Test {
     Compare(Operator, Bound),
     /// Whether it is one of these (`true`) or none of them (`false`).
     Member(bool, Vec<Bound>),
+    /// Whether it, a set, contains one of these (`true`) or none of them (`false`).
+    Contains(bool, Vec<Bound>),
     /// Whether it is there (`true`) or lacking (`false`).
     Exists(bool),
 }
@@ -164,6 +205,12 @@ impl Test {
                 let found = bounds.iter().any(|b| b.order(value).is_some_and(Ordering::is_eq));
                 (found == *wanted).into()
             }
+            Self::Contains(wanted, bounds) => match value {
+                Value::Labels(labels) => {
+                    (bounds.iter().any(|label| label.is_in(labels)) == *wanted).into()
+                }
+                _ => Truth::Unknown,
+            },
         }
     }
 
@@ -172,6 +219,8 @@ impl Test {
             Self::Compare(operator, _) => operator.into_str(),
             Self::Member(true, _) => "in",
             Self::Member(false, _) => "not_in",
+            Self::Contains(true, _) => "contains_any",
+            Self::Contains(false, _) => "contains_none",
             Self::Exists(_) => "exists",
         }
     }
@@ -179,7 +228,9 @@ impl Test {
     fn bound(&self) -> Datum {
         match self {
             Self::Compare(_, bound) => bound.datum(),
-            Self::Member(_, bounds) => Datum::List(bounds.iter().map(Bound::datum).collect()),
+            Self::Member(_, bounds) | Self::Contains(_, bounds) => {
+                Datum::List(bounds.iter().map(Bound::datum).collect())
+            }
             Self::Exists(wanted) => Datum::Flag(*wanted),
         }
     }
@@ -209,8 +260,17 @@ impl Leaf {
     pub fn bounds(&self) -> &[Bound] {
         match &self.test {
             Test::Compare(_, bound) => std::slice::from_ref(bound),
-            Test::Member(_, bounds) => bounds,
+            Test::Member(_, bounds) | Test::Contains(_, bounds) => bounds,
             Test::Exists(_) => &[],
+        }
+    }
+
+    /// What it can come to where [`Reading::Unknowable`] means a field of which nothing is known. A
+    /// field that is known to be absent makes it neither true nor false.
+    pub fn chance(&self, reading: Reading<'_>) -> Chance {
+        match self.judge(reading) {
+            Truth::Unknown if reading != Reading::Unknowable => Chance::NONE,
+            truth => truth.into(),
         }
     }
 
@@ -249,6 +309,16 @@ impl Condition {
             Self::All(parts) => Truth::all(parts.iter().map(|part| part.judge(read))),
             Self::Any(parts) => Truth::any(parts.iter().map(|part| part.judge(read))),
             Self::Not(part) => !part.judge(read),
+        }
+    }
+
+    /// What it can come to, by what each comparison can come to.
+    pub fn chance(&self, of: &impl Fn(&Leaf) -> Chance) -> Chance {
+        match self {
+            Self::Leaf(leaf) => of(leaf),
+            Self::All(parts) => !Chance::any(parts.iter().map(|part| !part.chance(of))),
+            Self::Any(parts) => Chance::any(parts.iter().map(|part| part.chance(of))),
+            Self::Not(part) => !part.chance(of),
         }
     }
 

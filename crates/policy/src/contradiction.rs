@@ -10,9 +10,14 @@
 
 #![expect(clippy::float_cmp, reason = "bounds are compared as they were written")]
 
+use strum::VariantArray;
+
+use crate::absence::absent;
 use crate::condition::{Bound, Condition, Leaf, Operator, Test, Truth};
 use crate::effort::Effort;
 use crate::field::{Field, Kind, Reading};
+use crate::in_words::in_words;
+use crate::product::Product;
 
 /// Most ways, and most comparisons in all ways together, that a condition is taken apart into.
 const MOST_WAYS: usize = 256;
@@ -252,6 +257,9 @@ fn steps(leaf: &Leaf) -> usize {
     1 + leaf.bounds().len()
 }
 
+/// Steps of beginning with every value of every field.
+const BEGINNING_STEPS: usize = 25;
+
 const SCORES: [Field; 3] = [Field::AuthorityScore, Field::FaceScore, Field::IdCardFaceScore];
 
 impl Known {
@@ -280,12 +288,44 @@ impl Known {
             return false;
         }
         // Twice: what follows may follow from what followed.
-        self.follow() && self.follow()
+        self.follow_product() && self.follow() && self.follow()
     }
 
-    /// Steps taken so far.
+    /// Steps taken so far, and as many as it takes to begin.
     fn steps(&self) -> usize {
-        self.0.iter().map(|values| 1 + values.steps).sum()
+        BEGINNING_STEPS + self.0.iter().map(|values| values.steps).sum::<usize>()
+    }
+
+    /// Narrows the fields that answers of one product only have. `false`: no product is left, or
+    /// nothing of a field.
+    fn follow_product(&mut self) -> bool {
+        let possible: Vec<Product> =
+            Product::VARIANTS.iter().copied().filter(|product| self.can_be_of(*product)).collect();
+        let [only] = possible.as_slice() else { return !possible.is_empty() };
+        for field in Field::ALL.iter().filter(|field| !field.is_of(*only)) {
+            let values = self.of(*field);
+            if absent(*field) == Reading::Absent {
+                (values.present, values.unknowable) = (false, false);
+            }
+            if !values.is_possible() {
+                return false;
+            }
+        }
+        if *only == Product::VerifyResult {
+            self.of(Field::Status).absent = false;
+        }
+        let word = Bound::Text(only.as_str().to_owned());
+        self.of(Field::Product).keep(&[word]);
+        self.of(Field::Status).is_possible()
+    }
+
+    /// Whether answers of a product may still meet it all.
+    fn can_be_of(&self, product: Product) -> bool {
+        let word = Bound::Text(product.as_str().to_owned());
+        let others = |field: &&Field| !field.is_of(product) && absent(**field) == Reading::Absent;
+        self.0[Field::Product as usize].can_be(&word)
+            && Field::ALL.iter().filter(others).all(|field| self.0[*field as usize].absent)
+            && (product != Product::VerifyResult || self.0[Field::Status as usize].present)
     }
 
     /// Narrows the scores by what is known of the lowest of them and of how many there are, and
@@ -356,6 +396,10 @@ struct Values {
     /// If set, only these values.
     only: Option<Vec<Bound>>,
     not: Vec<Bound>,
+    /// The words of a closed list.
+    words: &'static [&'static str],
+    /// Of a set: one of each of these is in it.
+    any_of: Vec<Vec<Bound>>,
     /// Steps that narrowing took.
     steps: usize,
 }
@@ -366,22 +410,23 @@ impl Values {
         let (low, high) = match field.kind() {
             Kind::Score => (0.0, 100.0),
             Kind::Quality => (0.0, 3.0),
-            Kind::Flag => (0.0, 1.0),
+            Kind::Flag | Kind::Fraction => (0.0, 1.0),
             Kind::Whole if field == Field::ScoresPresent => (0.0, 3.0),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
-        let unknowable = field.kind() == Kind::Score;
         Self {
-            absent: field.can_lack(),
-            unknowable,
+            absent: field.can_be_absent(),
+            unknowable: field.can_be_unknowable(),
             present: true,
             low,
             low_open: false,
             high,
             high_open: false,
-            whole: !unknowable,
+            whole: !matches!(field.kind(), Kind::Score | Kind::Fraction),
             only: None,
             not: Vec::new(),
+            words: field.words(),
+            any_of: Vec::new(),
             steps: 0,
         }
     }
@@ -399,14 +444,18 @@ impl Values {
             Test::Compare(operator, bound) if holds => self.compare(*operator, bound),
             Test::Compare(operator, bound) => self.compare(operator.contrary(), bound),
             Test::Member(wanted, bounds) if *wanted == holds => self.keep(bounds),
-            Test::Member(_, bounds) => self.not.extend(bounds.iter().cloned()),
+            Test::Contains(wanted, labels) if *wanted == holds => self.any_of.push(labels.clone()),
+            Test::Member(_, bounds) | Test::Contains(_, bounds) => {
+                self.not.extend(bounds.iter().cloned());
+            }
         }
         self.is_possible()
     }
 
     /// Notes whether a value is left. `false`: nothing is.
     fn settle(&mut self) -> bool {
-        self.steps += self.only.as_ref().map_or(1, Vec::len) * (1 + self.not.len());
+        let labels: usize = self.any_of.iter().map(Vec::len).sum();
+        self.steps += (self.only.as_ref().map_or(1, Vec::len) + labels) * (1 + self.not.len());
         self.present = self.present && self.some_value();
         self.is_possible()
     }
@@ -463,8 +512,15 @@ impl Values {
     }
 
     fn some_value(&self) -> bool {
+        if !self.any_of.iter().all(|labels| labels.iter().any(|label| !self.not.contains(label))) {
+            return false;
+        }
         if let Some(only) = &self.only {
             return only.iter().any(|bound| self.allows(bound));
+        }
+        if !self.words.is_empty() {
+            let word = |word: &&str| Bound::Text((*word).to_owned());
+            return self.words.iter().any(|text| !self.not.contains(&word(text)));
         }
         if self.low > self.high || self.low == self.high && (self.low_open || self.high_open) {
             return false;
@@ -483,6 +539,13 @@ impl Values {
             return f64::from(excluded) < self.high - self.low + 1.0;
         }
         true
+    }
+
+    /// Whether this value, of a closed list, is left.
+    fn can_be(&self, word: &Bound) -> bool {
+        self.present
+            && self.allows(word)
+            && self.only.as_ref().is_none_or(|only| only.contains(word))
     }
 
     fn allows(&self, bound: &Bound) -> bool {
@@ -510,38 +573,5 @@ fn number(bound: &Bound) -> Option<f64> {
 }
 
 fn words(literal: &Literal<'_>) -> String {
-    let holds = literal.want.accepts(Truth::True);
-    match &literal.leaf.test {
-        Test::Exists(wanted) if *wanted == holds => "there".to_owned(),
-        Test::Exists(_) => "absent".to_owned(),
-        Test::Member(wanted, bounds) if *wanted == holds => format!("one of {}", list(bounds)),
-        Test::Member(_, bounds) => format!("none of {}", list(bounds)),
-        Test::Compare(operator, bound) => {
-            let how = match if holds { *operator } else { operator.contrary() } {
-                Operator::Eq => "",
-                Operator::Ne => "other than ",
-                Operator::Lt => "below ",
-                Operator::Le => "at most ",
-                Operator::Gt => "above ",
-                Operator::Ge => "at least ",
-            };
-            format!("{how}{}", word(bound))
-        }
-    }
-}
-
-fn list(bounds: &[Bound]) -> String {
-    let shown: Vec<String> = bounds.iter().take(8).map(word).collect();
-    let more = if bounds.len() > 8 { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
-}
-
-fn word(bound: &Bound) -> String {
-    match bound {
-        Bound::Flag(flag) => flag.to_string(),
-        Bound::Whole(number) => number.to_string(),
-        Bound::Score(score) => score.to_string(),
-        Bound::Quality(quality) => quality.as_str().to_owned(),
-        Bound::Text(text) => format!("\"{}\"", text.escape_debug()),
-    }
+    in_words(literal.leaf, literal.want.accepts(Truth::True))
 }

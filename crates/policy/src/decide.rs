@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use crate::condition::Truth;
+use crate::condition::{Leaf, Truth};
 use crate::decision::{Datum, Decision, Observation, Outcome, Reason};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Product};
 use crate::field::{Field, malformed_fields};
 use crate::policy::{EVIDENCE_MALFORMED, EVIDENCE_MISSING, NO_RULE_MATCHED, Policy};
 use crate::rule::Rule;
@@ -14,10 +14,11 @@ use crate::rule::Rule;
 ///
 /// Every rule is evaluated and the strictest outcome wins. Unforeseen cases go to a person:
 /// a rule that cannot be judged because evidence is missing, an answer with fields that make no sense,
-/// and evidence that no rule matches.
+/// and evidence that no rule matches, such as that of a product the policy does not know.
 pub fn decide(policy: &Policy, evidence: &Evidence) -> Decision {
-    let mut reasons: Vec<Reason> =
-        policy.rules.iter().filter_map(|rule| judge(rule, evidence)).collect();
+    let knows = evidence.product == Product::VerifyResult || policy.decides_face_verify();
+    let rules = if knows { &policy.rules[..] } else { &[] };
+    let mut reasons: Vec<Reason> = rules.iter().filter_map(|rule| judge(rule, evidence)).collect();
     if reasons.is_empty() {
         reasons.push(review(NO_RULE_MATCHED, None, Vec::new()));
     }
@@ -39,6 +40,9 @@ fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
     if truth == Truth::False {
         return None;
     }
+    if truth == Truth::Unknown && !is_about(rule, evidence) {
+        return None;
+    }
     let mut observed = Vec::new();
     rule.when.witnesses(truth, &read, &mut observed);
     let id = Some(rule.id.clone());
@@ -46,6 +50,18 @@ fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
         Truth::Unknown => review(EVIDENCE_MISSING, id, observed),
         _ => Reason { code: rule.reason.clone(), rule: id, outcome: rule.outcome, observed },
     })
+}
+
+/// Whether a rule that cannot be judged could match such an answer if all evidence were there. One
+/// that needs the status of `verify-result` is not about the other product. Nothing is lost by that:
+/// a policy must cover the codes of both. Other fields that a product lacks are evidence like any
+/// other, so that a person must look.
+fn is_about(rule: &Rule, evidence: &Evidence) -> bool {
+    let chance = |leaf: &Leaf| match (leaf.field, evidence.product) {
+        (Field::Status, Product::FaceVerify) => leaf.chance(Field::Status.read(evidence)),
+        (field, _) => leaf.judge(field.read(evidence)).into(),
+    };
+    rule.when.chance(&chance).holds
 }
 
 /// Explains `evidence-missing`: names rule and fields, and suggests `missing`. `None` for other

@@ -91,7 +91,8 @@ pub struct Observation {
     pub field: String,
     /// What the evidence said; `None` where it said nothing.
     pub value: Option<Datum>,
-    /// The comparison: `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `not_in`, `exists`.
+    /// The comparison: `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `in`, `not_in`, `contains_any`,
+    /// `contains_none`, `exists`.
     pub operator: String,
     /// What it was compared with.
     pub bound: Datum,

@@ -78,6 +78,11 @@ impl Diagnostics {
         self.kept.len() >= MOST_DIAGNOSTICS
     }
 
+    /// How many are kept.
+    pub(crate) fn count(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Adds an error; always `None`, to be passed on as "nothing could be read".
     pub(crate) fn error<T>(&mut self, span: Range<usize>, message: impl Into<String>) -> Option<T> {
         self.add(Severity::Error, Some(span), message.into());

@@ -33,7 +33,7 @@ pub fn compares_between_edges(condition: &Condition) -> bool {
 fn bounds(leaf: &Leaf) -> impl Iterator<Item = i64> {
     let bounds = match &leaf.test {
         Test::Compare(_, bound) => std::slice::from_ref(bound),
-        Test::Member(_, bounds) => bounds.as_slice(),
+        Test::Member(_, bounds) | Test::Contains(_, bounds) => bounds.as_slice(),
         Test::Exists(_) => &[],
     };
     bounds.iter().filter_map(|bound| match bound {
@@ -60,7 +60,9 @@ fn misleading(leaf: &Leaf) -> Option<String> {
     let edge = match &leaf.test {
         Test::Compare(Operator::Lt | Operator::Ge, _) | Test::Exists(_) => return None,
         Test::Compare(_, Bound::Whole(edge)) => *edge,
-        Test::Compare(..) | Test::Member(..) => return Some(OF_MANY_DAYS.to_owned()),
+        Test::Compare(..) | Test::Member(..) | Test::Contains(..) => {
+            return Some(OF_MANY_DAYS.to_owned());
+        }
     };
     let Some(next) = next_edge(edge) else { return Some(OF_MANY_DAYS.to_owned()) };
     Some(format!(

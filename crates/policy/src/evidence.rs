@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::card_days::highest_edge_reached;
-use crate::product::{Family, ProviderOutcome, outcome_of_face_verify};
+use crate::product::{Family, ProviderOutcome, outcome_of_face_verify, outcome_of_status};
 
 pub use crate::product::Product;
 
@@ -150,11 +150,7 @@ impl Evidence {
     /// itself.
     pub fn provider_outcome(&self) -> Option<ProviderOutcome> {
         match self.product {
-            Product::VerifyResult => match self.verify_status? {
-                1 => Some(ProviderOutcome::Passed),
-                2.. => Some(ProviderOutcome::NotPassed),
-                _ => None,
-            },
+            Product::VerifyResult => outcome_of_status(self.verify_status?),
             Product::FaceVerify => outcome_of_face_verify(self.passed, self.code.as_deref()),
         }
     }
@@ -189,11 +185,9 @@ impl Evidence {
     /// `Passed` of `face-verify` counts as sent.
     pub fn has_passed(&self) -> Option<bool> {
         match self.product {
-            Product::VerifyResult => match self.verify_status? {
-                1 => Some(true),
-                2.. => Some(false),
-                _ => None,
-            },
+            Product::VerifyResult => {
+                outcome_of_status(self.verify_status?).map(|of| of == ProviderOutcome::Passed)
+            }
             Product::FaceVerify => self.passed,
         }
     }

@@ -24,9 +24,11 @@
 //! | `policy` | a compiled policy |
 //! | `compile` | from TOML text to policy: types, spelling, examples |
 //! | [`decide()`] | the decision |
+//! | `in_words` | comparisons in words |
 //! | `contradiction` | conditions that can never hold, rules that another one implies |
 //! | `absence` | how absent fields read |
-//! | `check` | what refuses a policy: uncovered statuses, approvals that must not be |
+//! | `case` | the products and codes that the checks try |
+//! | `check` | what refuses a policy: uncovered statuses and codes, approvals that must not be |
 //! | `lint` | warnings: rules, and parts of rules, without effect |
 //! | `load` | compile, check, run the examples, lint |
 //! | [`render()`] | diagnostics as a compiler prints them |
@@ -49,8 +51,10 @@ mod edges;
 mod policy;
 mod compile;
 mod decide;
+mod in_words;
 mod contradiction;
 mod absence;
+mod case;
 mod check;
 mod lint;
 mod load;

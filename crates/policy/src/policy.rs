@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::condition::{Bound, Leaf, Test};
 use crate::diagnostics::Diagnostic;
 use crate::edges;
+use crate::field::Field;
 use crate::rule::Rule;
 
 /// Reason of a rule that could not be judged because evidence is missing.
@@ -36,6 +37,8 @@ pub struct Policy {
     pub(crate) text: String,
     pub(crate) digest: String,
     pub(crate) rules: Vec<Rule>,
+    /// Whether a rule takes notice of the products; see [`Field::knows_products`].
+    pub(crate) knows_products: bool,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -77,14 +80,30 @@ impl Policy {
         self.rules.iter().any(|rule| edges::compares_between_edges(&rule.when))
     }
 
-    /// The bounds of its comparisons of scores, ascending, each once.
+    /// Whether it decides answers of `face-verify`. One that takes no notice of the products, as all
+    /// from before the second one, leaves them to a person.
+    pub const fn decides_face_verify(&self) -> bool {
+        self.knows_products
+    }
+
+    /// The bounds of its comparisons of the scores of `verify-result`, ascending, each once.
     pub fn score_bounds(&self) -> Vec<f64> {
+        self.bounds_of(Field::has_named_bounds)
+    }
+
+    /// The same of `verify_score`.
+    pub fn verify_score_bounds(&self) -> Vec<f64> {
+        self.bounds_of(|field| field == Field::VerifyScore)
+    }
+
+    fn bounds_of(&self, is_meant: impl Fn(Field) -> bool) -> Vec<f64> {
         let leaves = self.rules.iter().flat_map(|rule| rule.when.leaves());
         let score = |leaf: &Leaf| match leaf.test {
             Test::Compare(_, Bound::Score(bound)) => Some(bound),
             _ => None,
         };
-        let mut bounds: Vec<f64> = leaves.filter_map(score).collect();
+        let meant = leaves.filter(|leaf| is_meant(leaf.field));
+        let mut bounds: Vec<f64> = meant.filter_map(score).collect();
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
         bounds

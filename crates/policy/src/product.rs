@@ -159,6 +159,15 @@ pub const FACE_VERIFY_CODES: [(&str, Family); 19] = [
     ("427", Family::Refused),
 ];
 
+/// What a status of `verify-result` says; `None` where it is not final.
+pub const fn outcome_of_status(status: i32) -> Option<ProviderOutcome> {
+    match status {
+        1 => Some(ProviderOutcome::Passed),
+        2.. => Some(ProviderOutcome::NotPassed),
+        _ => None,
+    }
+}
+
 /// What an answer of `face-verify` says; `None` where `Passed` and the code contradict each other or
 /// cannot be read. `Passed` decides, and only with a code that goes with it.
 pub fn outcome_of_face_verify(passed: Option<bool>, code: Option<&str>) -> Option<ProviderOutcome> {

@@ -62,6 +62,8 @@ pub struct Thresholds {
     pub old: Vec<f64>,
     /// Of the one that was tried.
     pub new: Vec<f64>,
+    /// Of `verify_score`, in the same order.
+    pub of_verify_score: (Vec<f64>, Vec<f64>),
 }
 
 /// The page. `flips` may be the first of many.
@@ -97,7 +99,7 @@ pub fn html(
     }
     matrix(&mut page, comparison);
     kinds(&mut page, comparison);
-    histogram(&mut page, comparison, thresholds);
+    histograms(&mut page, comparison, thresholds);
     days(&mut page, comparison);
     list(&mut page, comparison, flips);
     page.push_str("</html>\n");
@@ -137,22 +139,35 @@ fn kinds(page: &mut String, comparison: &Comparison) {
     page.push_str("</table>");
 }
 
-fn histogram(page: &mut String, comparison: &Comparison, thresholds: &Thresholds) {
+fn histograms(page: &mut String, comparison: &Comparison, thresholds: &Thresholds) {
     page.push_str(
         "<h2>Lowest scores; flips dark</h2><p>Thresholds of the policy tried are red, those of the \
          active one grey and broken. Heights go by the square root of the number of decisions; the dark \
          part of a bar is the share that flips.</p>",
     );
-    let bars = comparison.scores.iter().zip(&comparison.flipped_scores).map(|(n, f)| (*n, *f));
-    let bars: Vec<(u64, u64)> = bars.collect();
-    open_svg(page, "Histogram of lowest scores, 0 to 100");
+    let both = (&comparison.scores[..], &comparison.flipped_scores[..]);
+    histogram(page, "lowest score", both, (&thresholds.old[..], &thresholds.new[..]));
+    // Scores of another scale must not be mixed with those of the first product.
+    let both = (&comparison.verify_scores[..], &comparison.flipped_verify_scores[..]);
+    if !both.0.is_empty() {
+        page.push_str("<h2>Verify scores of face-verify; flips dark</h2>");
+        let (old, new) = &thresholds.of_verify_score;
+        histogram(page, "verify score", both, (&old[..], &new[..]));
+    }
+}
+
+fn histogram(
+    page: &mut String,
+    what: &str,
+    (scores, flipped): (&[u64], &[u64]),
+    (old, new): (&[f64], &[f64]),
+) {
+    let bars: Vec<(u64, u64)> = scores.iter().zip(flipped).map(|(n, f)| (*n, *f)).collect();
+    open_svg(page, &format!("Histogram of {what}s, 0 to 100"));
     draw(page, &bars);
     // The bar of a whole point begins where the point is.
     let place = |score: f64| score / 101.0 * WIDTH;
-    let lines = [
-        (&thresholds.old, "#777", " stroke-dasharray=\"4 3\"", 24),
-        (&thresholds.new, "#c00", "", 12),
-    ];
+    let lines = [(old, "#777", " stroke-dasharray=\"4 3\"", 24), (new, "#c00", "", 12)];
     for (bounds, colour, dashes, y) in lines {
         for threshold in bounds.iter().filter(|threshold| (0.0..=100.0).contains(*threshold)) {
             let x = place(*threshold);
@@ -165,7 +180,7 @@ fn histogram(page: &mut String, comparison: &Comparison, thresholds: &Thresholds
         }
     }
     let ticks = (0..=10).map(|ten| (place(f64::from(ten) * 10.0), (ten * 10).to_string()));
-    x_axis(page, ticks, "lowest score");
+    x_axis(page, ticks, what);
     y_axis(page, &bars);
     page.push_str("</svg>");
 }
@@ -338,7 +353,7 @@ mod tests {
             comparison.scores[*score] = *decisions;
             comparison.flipped_scores[*score] = *flips;
         }
-        let thresholds = Thresholds { old: vec![90.0], new: vec![60.0] };
+        let thresholds = Thresholds { old: vec![90.0], new: vec![60.0], ..Thresholds::default() };
         html(&subject("x"), &comparison, &thresholds, &[])
     }
 
@@ -350,7 +365,7 @@ mod tests {
         (comparison.scores[95], comparison.scores[70]) = (4, 1);
         comparison.flipped_scores[70] = 1;
         comparison.days.insert("2026-11-25".to_owned(), (5, 1));
-        let thresholds = Thresholds { old: vec![90.0], new: vec![60.0] };
+        let thresholds = Thresholds { old: vec![90.0], new: vec![60.0], ..Thresholds::default() };
         let page = html(&subject("<b> & \"c\""), &comparison, &thresholds, &[]);
         // Both policies' bounds, told apart.
         assert!(
@@ -372,6 +387,22 @@ mod tests {
             ["Answers from 2026-10-01T00:00:00Z on to the last, in all scenes", "active then"]
         {
             assert!(page.contains(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn scores_of_the_second_product_have_a_picture_of_their_own() {
+        let mut comparison = Comparison { decisions: 5, flips: 1, ..Comparison::default() };
+        let page = |comparison: &Comparison| {
+            let of_verify_score = (vec![50.0], vec![55.5]);
+            let thresholds = Thresholds { of_verify_score, ..Thresholds::default() };
+            html(&subject("x"), comparison, &thresholds, &[])
+        };
+        assert!(!page(&comparison).contains("verify score"));
+        (comparison.verify_scores, comparison.flipped_verify_scores) = (vec![1; 101], vec![0; 101]);
+        let page = page(&comparison);
+        for said in [">verify score<", "fill=\"#c00\">55.5</text>", "fill=\"#777\">50</text>"] {
+            assert_eq!(page.matches(said).count(), 1, "{said}");
         }
     }
 

@@ -18,6 +18,11 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// Whether it takes notice of the products; see [`Field::knows_products`](crate::field::Field::knows_products).
+    pub(crate) fn knows_products(&self) -> bool {
+        self.when.leaves().iter().any(|leaf| leaf.field.knows_products())
+    }
+
     /// Most steps that deciding by it takes: its condition is judged, and to name what it saw its
     /// parts are judged again at every level.
     pub(crate) fn decision_steps(&self) -> usize {

@@ -8,23 +8,26 @@ use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use toml::de::DeTable;
 
-use super::conditions::bound;
-use super::examples::{nothing, set};
+use super::conditions::{bound, labels};
+use super::draft::Draft;
 use super::limits::Limits;
 use super::mistakes::FIELD_ALIASES;
-use super::reader::Reader;
+use super::reader::{Item, Reader};
 use super::spelling::suggest;
 use super::wording::quote;
-use crate::condition::Bound;
 use crate::diagnostics::Diagnostics;
 use crate::evidence::Evidence;
-use crate::field::Field;
+use crate::field::{Field, Kind};
 
 /// Members of stored evidence that have another name there.
-const SCORES: [(&str, Field); 3] = [
+const SCORES: [(&str, Field); 7] = [
     ("authority", Field::AuthorityScore),
     ("face", Field::FaceScore),
     ("id_card_face", Field::IdCardFaceScore),
+    ("verify", Field::VerifyScore),
+    ("id_card", Field::IdCardScore),
+    ("quality", Field::QualityScore),
+    ("attack", Field::AttackScore),
 ];
 const IMAGES: [(&str, Field); 4] = [
     ("face", Field::HasFaceImage),
@@ -74,6 +77,7 @@ impl<'de> Visitor<'de> for CaseVisitor {
 enum Place {
     Field(Field),
     Group(&'static [(&'static str, Field)]),
+    Passed,
     Malformed,
     Damaged,
 }
@@ -84,6 +88,7 @@ impl Place {
             "verify_status" => Self::Field(Field::Status),
             "scores" => Self::Group(&SCORES),
             "images" => Self::Group(&IMAGES),
+            "passed" => Self::Passed,
             "malformed" => Self::Malformed,
             "damaged_texts" => Self::Damaged,
             "evidence" | "fields" | "items" => {
@@ -103,13 +108,13 @@ impl Place {
 
 /// A case, half read.
 struct Case {
-    evidence: Evidence,
+    draft: Draft,
     seen: BTreeSet<String>,
 }
 
 impl Case {
     fn new() -> Self {
-        Self { evidence: nothing(), seen: BTreeSet::new() }
+        Self { draft: Draft::new(), seen: BTreeSet::new() }
     }
 
     fn take(&mut self, name: &str, place: Place, value: &Value) -> Result<(), String> {
@@ -131,6 +136,11 @@ impl Case {
                 }
                 Ok(())
             }
+            (Place::Passed, Value::Bool(_) | Value::Null) => {
+                (self.draft.evidence.passed, self.draft.has_passed) = (value.as_bool(), true);
+                Ok(())
+            }
+            (Place::Passed, _) => Err(format!("{} must be true, false or null", quote(name))),
             (Place::Group(_), _) => Err(format!("{} must be an object", quote(name))),
             (Place::Malformed | Place::Damaged, value) => {
                 let texts = value.as_array().and_then(|texts| {
@@ -140,9 +150,9 @@ impl Case {
                     return Err(format!("{} must be a list of texts", quote(name)));
                 };
                 if matches!(place, Place::Malformed) {
-                    self.evidence.malformed = texts;
+                    self.draft.evidence.malformed = texts;
                 } else {
-                    self.evidence.damaged_texts = texts;
+                    self.draft.evidence.damaged_texts = texts;
                 }
                 Ok(())
             }
@@ -152,42 +162,50 @@ impl Case {
     fn set(&mut self, name: &str, field: Field, value: &Value) -> Result<(), String> {
         if value.is_null() {
             match field {
-                Field::Callbacks => self.evidence.callbacks = None,
-                Field::Answers => self.evidence.answers = None,
+                Field::Callbacks => self.draft.evidence.callbacks = None,
+                Field::Answers => self.draft.evidence.answers = None,
+                Field::Code => self.draft.evidence.code = None,
                 field if field.can_lack() => {}
                 _ => return Err(format!("{name} cannot be null: evidence always has it")),
             }
             return Ok(());
         }
-        let bound = bound_of(field, value).map_err(|why| format!("{name}: {why}"))?;
-        set(&mut self.evidence, field, bound).map_err(|why| format!("{name} {why}"))
+        let said = |why| format!("{name}: {why}");
+        if field.kind() == Kind::Labels {
+            let labels = read_as_toml(field, value, |reader, item| labels(reader, field, item));
+            self.draft.evidence.device_risk = labels.map_err(said)?;
+            return Ok(());
+        }
+        let bound = read_as_toml(field, value, |reader, item| bound(reader, field, item));
+        self.draft.set(field, bound.map_err(said)?).map_err(|why| format!("{name} {why}"))
     }
 
     fn finish(mut self) -> Result<Evidence, String> {
         let is_stored = self.seen.contains("verify_status");
-        if !is_stored && !self.seen.contains("status") {
-            return Err("`status` is missing: every answer has one".to_owned());
-        }
         // An older version stored it; a new case has one callback and this answer.
         if is_stored && !self.seen.contains("callbacks") {
-            self.evidence.callbacks = None;
+            self.draft.evidence.callbacks = None;
         }
         if is_stored && !self.seen.contains("answers") {
-            self.evidence.answers = None;
+            self.draft.evidence.answers = None;
         }
-        Ok(self.evidence)
+        self.draft.complete()
     }
 }
 
 /// The value as an example of a policy would give it.
-fn bound_of(field: Field, value: &Value) -> Result<Bound, String> {
+fn read_as_toml<T>(
+    field: Field,
+    value: &Value,
+    read: impl FnOnce(&mut Reader<'_>, &Item<'_>) -> Option<T>,
+) -> Result<T, String> {
     let cannot = || format!("`{}` cannot hold this", field.name());
     let text = toml::Value::try_from(value).map(|value| format!("value = {value}"));
     let text = text.map_err(|_| cannot())?;
     let document = DeTable::parse(&text).map_err(|_| cannot())?.into_inner();
     let mut diagnostics = Diagnostics::of(&text);
     let mut reader = Reader::new(&text, Limits::New, &mut diagnostics);
-    let found = document.get("value").and_then(|item| bound(&mut reader, field, item));
+    let found = document.get("value").and_then(|item| read(&mut reader, item));
     found.ok_or_else(|| {
         let first = diagnostics.into_sorted().into_iter().next();
         first.map_or_else(cannot, |diagnostic| diagnostic.message)

@@ -5,10 +5,10 @@ use std::ops::Range;
 use strum::VariantArray;
 use toml::de::{DeTable, DeValue};
 
-use super::limits::{MOST_COMPARISONS, MOST_VALUES};
+use super::limits::{MAX_CODE_DIGITS, MAX_LABEL_CHARS, MOST_COMPARISONS, MOST_VALUES};
 use super::mistakes::{self, Wanted};
 use super::reader::{Item, Reader, span_of};
-use super::spelling::suggest;
+use super::spelling::{in_our_case, suggest};
 use super::wording::{MOST_HINT_CHARS, article, quote, shorten_code};
 use crate::condition::{Bound, Condition, Leaf, OPERATORS, Test};
 use crate::evidence::FaceQuality;
@@ -17,12 +17,26 @@ use crate::field::{Field, Kind};
 /// Deepest nesting of `all`, `any` and `not`.
 const MAX_DEPTH: usize = 32;
 
-/// The vendor's table of false-accept rates, the same for all three scores.
+/// The vendor's table of false-accept rates, the same for all three scores of `verify-result`. There
+/// is none for `face-verify`.
 const NAMED_BOUNDS: [(&str, f64); 4] =
     [("far-0.001%", 95.0), ("far-0.01%", 90.0), ("far-0.1%", 80.0), ("far-1%", 60.0)];
 
-const LEAF_KEYS: [&str; 11] =
-    ["field", "missing", "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "exists"];
+const LEAF_KEYS: [&str; 13] = [
+    "field",
+    "missing",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "in",
+    "not_in",
+    "contains_any",
+    "contains_none",
+    "exists",
+];
 const JOINTS: [&str; 3] = ["all", "any", "not"];
 
 /// The message about a value that is no condition.
@@ -164,7 +178,11 @@ fn test(reader: &mut Reader<'_>, field: Field, operator: &str, item: &Item<'_>) 
         );
         return reader.error(item.span(), message);
     }
-    if item.get_ref().is_array() && matches!(operator, "eq" | "ne") && fits("in", field.kind()) {
+    if item.get_ref().is_array()
+        && field.kind() != Kind::Labels
+        && matches!(operator, "eq" | "ne")
+        && fits("in", field.kind())
+    {
         let list = if operator == "eq" { "in" } else { "not_in" };
         let message =
             format!("`{operator}` takes one value: write {list} = {}", reader.source(item.span()));
@@ -174,6 +192,8 @@ fn test(reader: &mut Reader<'_>, field: Field, operator: &str, item: &Item<'_>) 
         "exists" => flag(reader, item, "`exists`").map(Test::Exists),
         "in" | "not_in" => members(reader, field, operator, item)
             .map(|bounds| Test::Member(operator == "in", bounds)),
+        "contains_any" | "contains_none" => members(reader, field, operator, item)
+            .map(|labels| Test::Contains(operator == "contains_any", labels)),
         compare => {
             let compare = compare.parse().ok()?;
             bound(reader, field, item).map(|bound| Test::Compare(compare, bound))
@@ -182,11 +202,14 @@ fn test(reader: &mut Reader<'_>, field: Field, operator: &str, item: &Item<'_>) 
 }
 
 /// Flags and texts have no order. Scores are measured, so that meeting one exactly, as sets ask,
-/// is chance.
+/// is chance. Of a set of labels only its labels are asked for: nobody knows all that there are.
 fn fits(operator: &str, kind: Kind) -> bool {
     match operator {
-        "in" | "not_in" => !matches!(kind, Kind::Flag | Kind::Score),
-        "lt" | "le" | "gt" | "ge" => !matches!(kind, Kind::Flag | Kind::Text),
+        "exists" => true,
+        "contains_any" | "contains_none" => kind == Kind::Labels,
+        _ if kind == Kind::Labels => false,
+        "in" | "not_in" => !matches!(kind, Kind::Flag | Kind::Score | Kind::Fraction),
+        "lt" | "le" | "gt" | "ge" => !matches!(kind, Kind::Flag | Kind::Text | Kind::Word),
         _ => true,
     }
 }
@@ -196,8 +219,11 @@ fn holds(kind: Kind) -> &'static str {
         Kind::Flag => "true or false",
         Kind::Whole => "a whole number",
         Kind::Score => "a score from 0 to 100",
+        Kind::Fraction => "a score from 0 to 1",
         Kind::Quality => "a face quality",
         Kind::Text => "a text",
+        Kind::Word => "one word of a closed list",
+        Kind::Labels => "a set of labels",
     }
 }
 
@@ -226,6 +252,22 @@ fn members(
     }
 }
 
+/// Reads a set of labels that evidence could have.
+pub fn labels(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<Vec<String>> {
+    let Some(items) = item.get_ref().as_array() else {
+        let message = format!("`{}` holds a set of labels: write [\"ROOT\", …]", field.name());
+        return reader.error(item.span(), message);
+    };
+    let labels = items.iter().map(|item| match bound(reader, field, item)? {
+        Bound::Text(label) => Some(label),
+        _ => None,
+    });
+    let mut labels: Vec<String> = labels.collect::<Option<_>>()?;
+    labels.sort_unstable();
+    labels.dedup();
+    Some(labels)
+}
+
 fn flag(reader: &mut Reader<'_>, item: &Item<'_>, what: &str) -> Option<bool> {
     item.get_ref().as_bool().or_else(|| {
         let found = item.get_ref();
@@ -240,8 +282,14 @@ pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<B
     match (field.kind(), item.get_ref()) {
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Bound::Flag(*flag)),
         (Kind::Whole, DeValue::Integer(_)) => whole(reader, field, item).map(Bound::Whole),
-        (Kind::Score, DeValue::Integer(_) | DeValue::Float(_) | DeValue::String(_)) => {
-            score(reader, field, item).map(Bound::Score)
+        (
+            Kind::Score | Kind::Fraction,
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::String(_),
+        ) => score(reader, field, item).map(Bound::Score),
+        (Kind::Word, DeValue::String(word)) => self::word(reader, field, word, item.span()),
+        (Kind::Labels, DeValue::String(label)) => self::label(reader, field, label, item.span()),
+        (Kind::Text, DeValue::String(text)) if field == Field::Code => {
+            code(reader, text, item.span())
         }
         (Kind::Quality, DeValue::String(word)) => {
             word.parse().ok().map(Bound::Quality).or_else(|| {
@@ -255,8 +303,8 @@ pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<B
         (kind, other) => {
             let wanted = match kind {
                 Kind::Flag => Wanted::Flag,
-                Kind::Whole | Kind::Score => Wanted::Number,
-                Kind::Quality | Kind::Text => Wanted::Text,
+                Kind::Whole | Kind::Score | Kind::Fraction => Wanted::Number,
+                Kind::Quality | Kind::Text | Kind::Word | Kind::Labels => Wanted::Text,
             };
             let hint = match other {
                 DeValue::Array(_) => "; compare it with one value".to_owned(),
@@ -267,6 +315,48 @@ pub fn bound(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<B
             reader.error(item.span(), message)
         }
     }
+}
+
+fn word(reader: &mut Reader<'_>, field: Field, word: &str, span: Range<usize>) -> Option<Bound> {
+    if field.words().contains(&word) {
+        return Some(Bound::Text(word.to_owned()));
+    }
+    let hint = suggest(word, field.words(), mistakes::WORD_ALIASES);
+    let message = format!("`{}` is never {}{hint}", field.name(), quote(word));
+    reader.error(span, message)
+}
+
+/// A label as the decoder keeps it.
+fn label(reader: &mut Reader<'_>, field: Field, label: &str, span: Range<usize>) -> Option<Bound> {
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL_CHARS).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if is_label(label) {
+        return Some(Bound::Text(label.to_owned()));
+    }
+    let ours = in_our_case(label).to_ascii_uppercase();
+    let hint = if is_label(&ours) { format!("; write \"{ours}\"") } else { String::new() };
+    let message = format!(
+        "labels of `{}` are of A-Z, 0-9 and _, at most {MAX_LABEL_CHARS} characters, not {}{hint}",
+        field.name(),
+        quote(label)
+    );
+    reader.error(span, message)
+}
+
+/// A code as the provider sends it: digits, and for the unfinished statuses a sign.
+fn code(reader: &mut Reader<'_>, code: &str, span: Range<usize>) -> Option<Bound> {
+    let digits = code.strip_prefix('-').unwrap_or(code);
+    let fits = (1..=MAX_CODE_DIGITS).contains(&digits.len());
+    if fits && digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Some(Bound::Text(code.to_owned()));
+    }
+    let message = format!(
+        "`code` holds digits, at most {MAX_CODE_DIGITS}, such as \"204\", not {}",
+        quote(code)
+    );
+    reader.error(span, message)
 }
 
 fn whole(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<i64> {
@@ -288,6 +378,22 @@ fn whole(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<i64> 
 
 fn score(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<f64> {
     let score = match item.get_ref() {
+        DeValue::String(name) if !field.has_named_bounds() => {
+            let known =
+                NAMED_BOUNDS.iter().any(|(known, _)| known == name) || name.starts_with("far");
+            let message = if known {
+                format!(
+                    "`{}` takes no named bound such as {}: the vendor publishes rates of false \
+                     accepts for the scores of verify-result only; write a number",
+                    field.name(),
+                    quote(name)
+                )
+            } else {
+                let hint = mistakes::instead(Wanted::Number, item.get_ref());
+                format!("`{}` holds {}, not a text{hint}", field.name(), holds(field.kind()))
+            };
+            return reader.error(item.span(), message);
+        }
         DeValue::String(name) => {
             let known = NAMED_BOUNDS.map(|(name, _)| name);
             let named = NAMED_BOUNDS.into_iter().find(|(known, _)| known == name);
@@ -302,6 +408,15 @@ fn score(reader: &mut Reader<'_>, field: Field, item: &Item<'_>) -> Option<f64> 
         DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
         _ => None,
     };
+    if field.kind() == Kind::Fraction {
+        return score.filter(|score| (0.0..=1.0).contains(score)).or_else(|| {
+            let share = score.filter(|score| (1.0..=100.0).contains(score));
+            let hint = share.map(|share| format!(": write {} if a share was meant", share / 100.0));
+            let message =
+                format!("`{}` goes from 0 to 1{}", field.name(), hint.unwrap_or_default());
+            reader.error(item.span(), message)
+        });
+    }
     if let Some(share) = score.filter(|score| *score > 0.0 && *score < 1.0) {
         let message = format!(
             "`{}` goes from 0 to 100, and {share} is almost 0: write {} if a share was meant",

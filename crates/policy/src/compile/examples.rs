@@ -4,17 +4,15 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::conditions::{bound, field};
+use super::conditions::{bound, field, labels};
+use super::draft::Draft;
 use super::limits::MAX_CODE_CHARS;
-use super::mistakes::{EXAMPLE_ALIASES, FIELD_ALIASES};
+use super::mistakes::EXAMPLE_ALIASES;
 use super::reader::{Item, Reader};
 use super::rules::outcome;
-use super::spelling::in_our_case;
-use crate::card_days::highest_edge_reached;
-use crate::condition::Bound;
 use crate::decision::Outcome;
-use crate::evidence::{Evidence, History, Product};
-use crate::field::Field;
+use crate::evidence::Evidence;
+use crate::field::Kind;
 use crate::visible::shorten;
 
 const EXAMPLE_KEYS: &[&str] = &["name", "evidence", "outcome", "reasons"];
@@ -71,72 +69,25 @@ fn reasons(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<String>> {
 
 fn evidence(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Evidence> {
     let table = reader.table(item, "`evidence` must be a table: { status = …, … }")?;
-    // A known other name of it is reported below, as an unknown field.
-    let is_status = |key: &str| FIELD_ALIASES.contains(&(&in_our_case(key), "status"));
-    if table.get("status").is_none() && !table.keys().any(|key| is_status(key.get_ref())) {
-        return reader.error(item.span(), "`evidence` needs `status`: every answer has one");
-    }
-    let mut evidence = nothing();
+    let before = reader.diagnostics.count();
+    let mut draft = Draft::new();
     for (key, item) in table {
         if reader.is_full() {
             return None;
         }
-        let known = field(reader, key.get_ref(), key.span());
-        let value = known.and_then(|field| Some((field, bound(reader, field, item)?)));
-        if let Some((field, value)) = value
-            && let Err(why) = set(&mut evidence, field, value)
+        let Some(field) = field(reader, key.get_ref(), key.span()) else { continue };
+        if field.kind() == Kind::Labels {
+            draft.evidence.device_risk = labels(reader, field, item).unwrap_or_default();
+        } else if let Some(value) = bound(reader, field, item)
+            && let Err(why) = draft.set(field, value)
         {
             let message = format!("`{}` {why}", field.name());
             reader.error::<()>(key.span(), message);
         }
     }
-    Some(evidence)
-}
-
-/// An answer that says nothing yet.
-pub fn nothing() -> Evidence {
-    let history = History { callbacks: Some(1), answers: Some(1), ..History::of_calls(1) };
-    Evidence::blank(Product::VerifyResult, "example", history)
-}
-
-pub fn set(evidence: &mut Evidence, field: Field, value: Bound) -> Result<(), &'static str> {
-    match (field, value) {
-        (Field::LowestScore | Field::ScoresPresent, _) => {
-            return Err("follows from the scores; give those");
-        }
-        (Field::Status, Bound::Whole(status)) => {
-            let status =
-                i32::try_from(status).map_err(|_| "must fit into 32 bits, as the provider's")?;
-            evidence.verify_status = Some(status);
-        }
-        (Field::AuthorityScore, Bound::Score(score)) => evidence.scores.authority = Some(score),
-        (Field::FaceScore, Bound::Score(score)) => evidence.scores.face = Some(score),
-        (Field::IdCardFaceScore, Bound::Score(score)) => {
-            evidence.scores.id_card_face = Some(score);
-        }
-        (Field::MalformedFields, Bound::Whole(count)) => {
-            let count = usize::try_from(count).unwrap_or(0);
-            evidence.malformed = vec!["example".to_owned(); count];
-        }
-        (Field::FaceQuality, Bound::Quality(quality)) => evidence.face_quality = Some(quality),
-        (Field::FaceMask, Bound::Flag(flag)) => evidence.face_mask = Some(flag),
-        (Field::HasFaceImage, Bound::Flag(flag)) => evidence.images.face = flag,
-        (Field::HasCardFrontImage, Bound::Flag(flag)) => evidence.images.card_front = flag,
-        (Field::HasCardBackImage, Bound::Flag(flag)) => evidence.images.card_back = flag,
-        (Field::HasFaceGlobalImage, Bound::Flag(flag)) => evidence.images.face_global = flag,
-        (Field::NameMatches, Bound::Flag(flag)) => evidence.name_matches = Some(flag),
-        (Field::NumberMatches, Bound::Flag(flag)) => evidence.number_matches = Some(flag),
-        (Field::CardDaysLeft, Bound::Whole(days)) => {
-            evidence.card_days_left = Some(highest_edge_reached(days));
-        }
-        (Field::AgeYears, Bound::Whole(years)) => evidence.age_years = Some(years),
-        (Field::BizType, Bound::Text(text)) => evidence.biz_type = text,
-        (Field::Attempts | Field::Calls, Bound::Whole(calls)) => evidence.attempts = calls,
-        (Field::Callbacks, Bound::Whole(count)) => evidence.callbacks = Some(count),
-        (Field::Answers, Bound::Whole(count)) => evidence.answers = Some(count),
-        (Field::Earlier1d, Bound::Whole(count)) => evidence.earlier_1d = Some(count),
-        (Field::Earlier30d, Bound::Whole(count)) => evidence.earlier_30d = Some(count),
-        _ => return Err("cannot hold this"),
+    // What could not be read is reported already, and must not be called missing as well.
+    if reader.diagnostics.count() > before {
+        return None;
     }
-    Ok(())
+    draft.complete().map_or_else(|why| reader.error(item.span(), why), Some)
 }

@@ -16,5 +16,8 @@ pub const MAX_TEXT_BYTES: usize = 256 * 1024;
 pub const MOST_RULES: usize = 256;
 pub const MOST_COMPARISONS: usize = 64;
 pub const MOST_VALUES: usize = 64;
+/// Longest code of the provider, and longest label of a risk, as they are kept.
+pub const MAX_CODE_DIGITS: usize = 16;
+pub const MAX_LABEL_CHARS: usize = 32;
 /// Longest rule id and reason, in characters.
 pub const MAX_CODE_CHARS: usize = 64;

@@ -7,6 +7,7 @@ mod mistakes;
 mod reader;
 mod conditions;
 mod rules;
+mod draft;
 mod examples;
 mod case;
 
@@ -67,6 +68,7 @@ pub(crate) fn compile(
         text: text.to_owned(),
         digest: format!("sha256:{}", hex::encode(Sha256::digest(text.as_bytes()))),
         rules: rules.iter().map(|located| located.rule.clone()).collect(),
+        knows_products: rules.iter().any(|located| located.rule.knows_products()),
         warnings: Vec::new(),
     };
     Some(Compiled { policy, name: reader::span_of(&document, "name"), rules, examples })

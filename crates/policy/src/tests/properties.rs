@@ -33,18 +33,23 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
     let card = (any::<Option<bool>>(), any::<Option<bool>>(), prop::option::of(-9_i64..99));
     let rest = (prop::option::of(quality()), any::<Option<bool>>(), any::<[bool; 4]>(), 0_usize..2);
     let status = prop_oneof![4 => Just(1), 4 => -2..15, 1 => any::<i32>()];
+    let said = (status, any_face_verify());
     let person = (
         prop::option::of(-2_i64..99),
         0_i64..9,
         "[a-c]?",
         [(); 4].map(|()| prop::option::of(0_i64..9)),
     );
-    (status, scores, card, rest, person).prop_map(|(status, (a, b, c), card, rest, person)| {
-        let mut evidence = evidence(status, [a, b, c]);
+    (said, scores, card, rest, person).prop_map(|(said, (a, b, c), card, rest, person)| {
+        let mut evidence = said.1.unwrap_or_else(|| evidence(said.0, [a, b, c]));
         (evidence.name_matches, evidence.number_matches, evidence.card_days_left) = card;
         (evidence.face_quality, evidence.face_mask) = (rest.0, rest.1);
         let [face, card_front, card_back, face_global] = rest.2;
         evidence.images = ImagesOffered { face, card_front, card_back, face_global };
+        if evidence.product == Product::FaceVerify {
+            (evidence.face_quality, evidence.face_mask) = (None, None);
+            evidence.images.face_global = false;
+        }
         evidence.malformed = vec!["x".to_owned(); rest.3];
         (evidence.age_years, evidence.attempts, evidence.biz_type) = (person.0, person.1, person.2);
         [evidence.callbacks, evidence.answers, evidence.earlier_1d, evidence.earlier_30d] =
@@ -53,8 +58,39 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
     })
 }
 
-fn bound(kind: Kind) -> BoxedStrategy<Bound> {
-    match kind {
+/// An answer of the second product, or none.
+fn any_face_verify() -> impl Strategy<Value = Option<Evidence>> {
+    let code = prop::sample::select(vec!["200", "210", "201", "204", "220", "417", "208", "x"]);
+    let said = prop_oneof![
+        4 => Just((Some(true), Some("200"))),
+        4 => (any::<Option<bool>>(), prop::option::of(code)),
+    ];
+    let scores = ([(); 4].map(|()| score()), prop::option::of(-0.1..1.1));
+    let rest = ([(); 3].map(|()| any::<Option<bool>>()), prop::collection::vec(label(), 0..3));
+    prop::option::of((said, scores, rest)).prop_map(|given| {
+        let ((passed, code), ([verify, id_card, quality, risk], attack), (flags, labels)) = given?;
+        let mut evidence = face_verify(passed, code);
+        evidence.scores = Scores { verify, id_card, quality, attack, ..Scores::default() };
+        evidence.guard_risk_score = risk;
+        [evidence.face_occluded, evidence.face_attack, evidence.wear_hat] = flags;
+        evidence.device_risk = labels;
+        Some(evidence)
+    })
+}
+
+fn label() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["ROOT".to_owned(), "VPN".to_owned(), "HOOK".to_owned()])
+}
+
+fn bound(field: Field) -> BoxedStrategy<Bound> {
+    let text = |text: &str| Bound::Text(text.to_owned());
+    match field.kind() {
+        Kind::Fraction => (0.0..=1.0).prop_map(Bound::Score).boxed(),
+        Kind::Word => prop::sample::select(field.words()).prop_map(text).boxed(),
+        Kind::Labels => label().prop_map(Bound::Text).boxed(),
+        Kind::Text if field == Field::Code => {
+            prop::sample::select(vec!["1", "7", "200", "204", "208"]).prop_map(text).boxed()
+        }
         Kind::Flag => any::<bool>().prop_map(Bound::Flag).boxed(),
         Kind::Whole => (-2_i64..15).prop_map(Bound::Whole).boxed(),
         Kind::Score => (0.0..=100.0).prop_map(Bound::Score).boxed(),
@@ -68,10 +104,15 @@ fn leaf() -> impl Strategy<Value = Condition> {
         vec![Operator::Eq, Operator::Ne, Operator::Lt, Operator::Le, Operator::Gt, Operator::Ge];
     (prop::sample::select(Field::ALL), prop::sample::select(operators)).prop_flat_map(
         |(field, operator)| {
+            let labels = field.kind() == Kind::Labels;
+            let many = (any::<bool>(), prop::collection::vec(bound(field), 1..4));
+            let test = if labels { Test::Contains } else { Test::Member };
+            let many = many.prop_map(move |(wanted, bounds)| test(wanted, bounds));
+            let one = bound(field).prop_map(move |bound| Test::Compare(operator, bound));
+            let compare = if labels { many.clone().boxed() } else { one.boxed() };
             let test = prop_oneof![
-                4 => bound(field.kind()).prop_map(move |bound| Test::Compare(operator, bound)),
-                1 => (any::<bool>(), prop::collection::vec(bound(field.kind()), 1..4))
-                    .prop_map(|(wanted, bounds)| Test::Member(wanted, bounds)),
+                4 => compare,
+                1 => many,
                 1 => any::<bool>().prop_map(Test::Exists),
             ];
             (test, any::<Option<bool>>())
@@ -127,7 +168,8 @@ fn rule(index: usize, outcome: Outcome, when: Condition) -> Rule {
 }
 
 fn policy(rules: Vec<Rule>) -> Policy {
-    Policy { rules, ..default_policy() }
+    let knows_products = rules.iter().any(Rule::knows_products);
+    Policy { rules, knows_products, ..default_policy() }
 }
 
 /// Every way to take one thing out of the evidence, or all scores.
@@ -141,12 +183,23 @@ fn removals(evidence: &Evidence) -> Vec<Evidence> {
         without(&|e| e.scores = Scores::default()),
         without(&|e| e.face_quality = None),
         without(&|e| e.face_mask = None),
+        without(&|e| e.face_occluded = None),
+        without(&|e| e.face_attack = None),
+        without(&|e| e.wear_hat = None),
+        without(&|e| e.guard_risk_score = None),
+        without(&|e| e.device_risk = Vec::new()),
         without(&|e| e.images = ImagesOffered::default()),
         without(&|e| e.name_matches = None),
         without(&|e| e.number_matches = None),
         without(&|e| e.card_days_left = None),
         without(&|e| e.age_years = None),
     ]
+}
+
+fn rule_about_products() -> Rule {
+    let bound = Bound::Text("face-verify".to_owned());
+    let test = Test::Compare(Operator::Eq, bound);
+    rule(1, Outcome::Review, Condition::Leaf(Leaf { field: Field::Product, test, missing: None }))
 }
 
 proptest! {
@@ -197,8 +250,16 @@ proptest! {
         when in condition(), evidence in any_evidence(),
     ) {
         let rule = rule(0, Outcome::Approve, when);
-        let evidence = Evidence { verify_status: Some(1), ..evidence };
-        if check::absences(&rule).is_empty() && field::malformed_fields(&evidence) == 0 {
+        let evidence = match evidence.product {
+            Product::VerifyResult => Evidence { verify_status: Some(1), ..evidence },
+            Product::FaceVerify => {
+                Evidence { passed: Some(true), code: Some("210".to_owned()), ..evidence }
+            }
+        };
+        let cases = crate::case::cases(&[rule.clone(), rule_about_products()]);
+        let passed: Vec<_> = cases.iter().filter(|case| case.has_passed()).collect();
+        let absences = check::absences(&rule, &passed);
+        if absences.is_empty() && field::malformed_fields(&evidence) == 0 {
             let judge = |evidence: &Evidence| rule.when.judge(&|field: Field| field.read(evidence));
             for less in removals(&evidence) {
                 let earned = judge(&less) != Truth::True
@@ -249,18 +310,24 @@ proptest! {
         rules in rules(0..6), evidence in any_evidence(),
     ) {
         let nonsense = |score: f64| !(0.0..=100.0).contains(&score);
-        if !evidence.malformed.is_empty() || evidence.scores.present().any(nonsense) {
+        let others = [evidence.scores.verify, evidence.scores.quality, evidence.guard_risk_score];
+        let scores = evidence.scores.present().chain(others.into_iter().flatten());
+        if !evidence.malformed.is_empty() || scores.into_iter().any(nonsense) {
             prop_assert!(decide(&policy(rules), &evidence).outcome >= Outcome::Review);
         }
     }
 
-    // Nothing but status 1 and high scores, under the default policy.
+    // Nothing but status 1 and high scores, or T with 200 or 210, under the default policy.
     #[test]
     fn an_approval_is_always_earned(evidence in any_evidence()) {
-        let earned = evidence.verify_status == Some(1)
-            && evidence.malformed.is_empty()
-            && evidence.scores.present().count() > 0
-            && evidence.scores.present().all(|score| (90.0..=100.0).contains(&score));
+        let well = match evidence.product {
+            Product::VerifyResult => evidence.verify_status == Some(1)
+                && evidence.scores.present().count() > 0
+                && evidence.scores.present().all(|score| (90.0..=100.0).contains(&score)),
+            Product::FaceVerify => evidence.passed == Some(true)
+                && ["200", "210"].contains(&evidence.code.as_deref().unwrap_or_default()),
+        };
+        let earned = well && field::malformed_fields(&evidence) == 0;
         let approved = decide(&default_policy(), &evidence).outcome == Outcome::Approve;
         prop_assert_eq!(approved, earned);
     }
@@ -269,9 +336,12 @@ proptest! {
     fn less_evidence_never_earns_an_approval(evidence in any_evidence()) {
         let policy = default_policy();
         let before = decide(&policy, &evidence).outcome;
-        for less in removals(&evidence) {
-            let after = decide(&policy, &less).outcome;
-            prop_assert!(before == Outcome::Approve || after != Outcome::Approve, "{:?}", less);
+        // What makes no sense may go: the second product is approved without scores.
+        if field::malformed_fields(&evidence) == 0 {
+            for less in removals(&evidence) {
+                let after = decide(&policy, &less).outcome;
+                prop_assert!(before == Outcome::Approve || after != Outcome::Approve, "{:?}", less);
+            }
         }
     }
 

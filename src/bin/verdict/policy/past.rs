@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use policy::Policy;
-use policy::calibration::{Calibration, FalseAccepts, false_accepts, stability};
+use policy::calibration::{Calibration, FalseAccepts, SCORES, false_accepts, stability};
 use policy::compare::Comparison;
 use policy::decision::Outcome;
 use policy::report::{self, Subject, Thresholds};
@@ -119,8 +119,9 @@ pub(super) async fn backtest(
     let candidate = Arc::new(candidate);
     let store = context.store().await?;
     let range = arguments.range.range()?;
-    let old = PolicySnapshot::load(&store, &PolicyCache::default()).await?.map(|policies| {
-        policies.active(range.biz_type.as_deref().unwrap_or_default()).score_bounds()
+    let active = PolicySnapshot::load(&store, &PolicyCache::default()).await?.map(|policies| {
+        let active = policies.active(range.biz_type.as_deref().unwrap_or_default());
+        (active.score_bounds(), active.verify_score_bounds())
     });
     let subject = Subject {
         candidate: candidate.name().to_owned(),
@@ -167,7 +168,9 @@ pub(super) async fn backtest(
     }
     let comparison = &backtest.comparison;
     if let Some(file) = &arguments.html {
-        let thresholds = Thresholds { old: old.unwrap_or_default(), new: candidate.score_bounds() };
+        let (old, old_verify) = active.unwrap_or_default();
+        let of_verify_score = (old_verify, candidate.verify_score_bounds());
+        let thresholds = Thresholds { old, new: candidate.score_bounds(), of_verify_score };
         let page = report::html(&subject, comparison, &thresholds, &listed);
         std::fs::write(file, page)
             .with_context(|| format!("{} cannot be written", file.display()))?;
@@ -356,19 +359,22 @@ pub(super) async fn calibrate(
     }
     say(format_args!("{} answers", calibration.answers));
     say_erased(calibration.erased);
-    for score in ["authority", "face", "id_card_face"] {
-        let passed = calibration.sum(|group| group.score == score && group.status == 1);
-        let failed = calibration.sum(|group| group.score == score && group.status > 1);
+    for score in SCORES {
+        let of = |passed: bool| {
+            calibration.sum(|group| group.score == score && group.passed == Some(passed))
+        };
+        let (passed, failed) = (of(true), of(false));
         if passed.iter().chain(&failed).all(|count| *count == 0) {
             continue;
         }
-        say(format_args!("\n{score}: passed (status 1) and not passed, by ten points"));
+        let unit = if score == "attack" { "ten hundredths" } else { "ten points" };
+        say(format_args!("\n{score}: passed and not passed, by {unit}"));
         for from in (0..=90).step_by(10) {
             let to = if from == 90 { 101 } else { from + 10 };
             let sum = |histogram: &[u64]| histogram[from..to].iter().sum::<u64>();
             say(format_args!("  {from:>3}… {:>10} {:>10}", sum(&passed), sum(&failed)));
         }
-        if let Some((moved, _)) = moved {
+        if let Some((moved, _)) = moved.filter(|_| !["quality", "attack"].contains(&score)) {
             let flips = calibration.moved.get(score).copied().unwrap_or(0);
             say(format_args!(
                 "  {flips} of the answers that passed lie between {} and {moved}",
@@ -389,8 +395,8 @@ pub(super) async fn calibrate(
         say_rate(moved, rate);
     }
     say(
-        "By the vendor's table, for comparisons with somebody else's face; how many such comparisons\n\
-         there are nobody knows. Between its lines the logarithm is taken to be linear; beyond them\n\
+        "By the vendor's table for the scores of verify-result (there is none for those of face-verify),\n\
+         for comparisons with somebody else's face; how many such comparisons there are nobody knows. Between its lines the logarithm is taken to be linear; beyond them\n\
          nothing is known.",
     );
     Ok(())
