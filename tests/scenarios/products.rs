@@ -153,6 +153,31 @@ async fn refusals_and_failures_of_face_verify_end_as_the_provider_means_them() {
 }
 
 #[tokio::test]
+async fn default_policy_decides_every_code_and_odd_form_of_face_verify() {
+    let app = TestApp::start().await;
+    let expected = [
+        ("approve", &["fv-200", "fv-210", "pass50", "passnoscore", "passmaterialnull"][..]),
+        ("approve", &["passmaterialobject", "passnomaterial", "passfaceattackattack0p01"]),
+        ("reject", &["fv-201", "fv-204", "fv-207", "sub204score99"]),
+        ("review", &["fv-202", "fv-203", "fv-205", "fv-206", "fv-209", "fv-299", "sub206risk"]),
+        ("retry", &["fv-220", "fv-221", "fv-222", "fv-414", "fv-415", "fv-416"]),
+        ("review", &["fv-417", "fv-418", "fv-427"]),
+        ("review", &["true205", "true201", "false200", "passmaterialcut", "sub204materialcut"]),
+        ("review", &["passbadscore", "passbadpassed", "passbadsub", "sub201badsub"]),
+    ];
+    let scripts = expected.iter().flat_map(|(outcome, scripts)| {
+        scripts.iter().enumerate().map(move |(n, script)| (outcome, format!("{script}-u{n}")))
+    });
+    let app = &app;
+    let decided = scripts.map(|(outcome, script)| async move {
+        let id = post(app, face_verify(&script)).await.id();
+        let decision = app.settled(&id).await["decision"].take();
+        assert_eq!(decision["outcome"], **outcome, "{script}: {decision}");
+    });
+    futures_util::future::join_all(decided).await;
+}
+
+#[tokio::test]
 async fn events_and_lists_name_the_product() {
     let app = TestApp::start().await;
     let id = post(&app, face_verify("pass97-u2")).await.id();

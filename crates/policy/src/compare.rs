@@ -102,3 +102,30 @@ pub fn whole_points(score: f64) -> Option<usize> {
 fn iso(day: Date) -> String {
     format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day())
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+    use crate::tests::{evidence, face_verify};
+
+    #[test]
+    fn scores_of_both_products_are_counted_apart() {
+        let mut comparison = Comparison::default();
+        let review = Decision { outcome: Outcome::Review, reasons: Vec::new() };
+        let first = evidence(1, [Some(97.5), None, None]);
+        comparison.add(Outcome::Approve, &review, &first, date!(2026 - 11 - 25));
+        let stored = serde_json::to_value(&comparison).unwrap();
+        assert!(stored.get("verify_scores").is_none(), "as before: {stored}");
+        let mut second = face_verify(Some(true), Some("200"));
+        second.scores.verify = Some(88.5);
+        comparison.add(Outcome::Review, &review, &second, date!(2026 - 11 - 25));
+        assert_eq!((comparison.decisions, comparison.flips), (2, 1));
+        assert_eq!((comparison.scores[97], comparison.flipped_scores[97]), (1, 1));
+        assert_eq!((comparison.verify_scores[88], comparison.flipped_verify_scores[88]), (1, 0));
+        assert_eq!(comparison.scores.iter().sum::<u64>(), 1);
+        let again = serde_json::to_value(&comparison).unwrap();
+        assert_eq!(serde_json::from_value::<Comparison>(again).unwrap(), comparison);
+    }
+}

@@ -385,7 +385,7 @@ pub fn by_name(evidence: &Evidence) -> BTreeMap<&'static str, Datum> {
 pub fn malformed_fields(evidence: &Evidence) -> usize {
     let says_nothing =
         evidence.product == Product::FaceVerify && evidence.provider_outcome().is_none();
-    let unnamed = says_nothing && evidence.malformed.is_empty();
+    let unnamed = says_nothing && evidence.malformed.is_empty() && !evidence.is_unfinished();
     evidence.malformed.len() + nonsense_scores(evidence) + usize::from(unnamed)
 }
 
@@ -417,8 +417,8 @@ fn score(score: Option<f64>, most: f64) -> Reading<'static> {
 fn provider_outcome(evidence: &Evidence) -> Reading<'static> {
     match (evidence.provider_outcome(), evidence.product) {
         (Some(outcome), _) => Reading::Value(Value::Text(outcome.as_str())),
-        // Not final.
         (None, Product::VerifyResult) => Reading::Absent,
+        (None, Product::FaceVerify) if evidence.is_unfinished() => Reading::Absent,
         // Unreadable, or a contradiction.
         (None, Product::FaceVerify) => Reading::Unknowable,
     }

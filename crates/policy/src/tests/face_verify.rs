@@ -90,6 +90,20 @@ fn the_default_policy_decides_every_code_by_the_contract() {
 }
 
 #[test]
+fn an_unfinished_answer_is_not_malformed_and_never_approved() {
+    let policy = default_policy();
+    for code in ["403", "424"] {
+        let evidence = face_verify(None, Some(code));
+        assert_eq!(crate::field::malformed_fields(&evidence), 0, "{code}");
+        let (outcome, codes) = codes(&policy, &evidence);
+        assert_eq!(outcome, Outcome::Review, "{code}");
+        assert!(codes.contains(&"code-unknown".to_owned()), "{codes:?}");
+        let said = face_verify(Some(true), Some(code));
+        assert!(crate::field::malformed_fields(&said) > 0, "{code}");
+    }
+}
+
+#[test]
 fn scores_that_are_no_scores_never_approve() {
     let policy = default_policy();
     let good = face_verify(Some(true), Some("200"));
