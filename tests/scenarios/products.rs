@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use verdict::app::Role;
 
-use crate::harness::{Callback, Options, Reply, TestApp};
+use crate::harness::{Callback, Options, Reply, Setting, TestApp, callback, now};
+use crate::policies::DEFAULT;
 
 /// Accepts only: nothing moves on by itself.
 async fn accepting_only() -> TestApp {
@@ -175,6 +176,64 @@ async fn default_policy_decides_every_code_and_odd_form_of_face_verify() {
         assert_eq!(decision["outcome"], **outcome, "{script}: {decision}");
     });
     futures_util::future::join_all(decided).await;
+}
+
+/// The default policy, which also asks for a score of face-verify.
+fn stricter() -> String {
+    let rule = r#"[[rule]]
+id = "face-weak"
+reason = "verify-score-low"
+outcome = "review"
+text = { en = "The score of face-verify is low." }
+when = { all = [
+    { field = "product", eq = "face-verify" },
+    { field = "provider_outcome", eq = "passed" },
+    { field = "verify_score", lt = 60, missing = false },
+] }
+"#;
+    let (rules, _examples) = DEFAULT.split_once("[[example]]").unwrap();
+    rules.replace("= \"default\"", "= \"stricter\"") + rule
+}
+
+#[tokio::test]
+async fn backtest_replay_and_calibration_cover_both_products() {
+    let setting = Setting::new(Options { fixed_clock: false, ..Options::default() }).await;
+    let process = setting.serve().await;
+    for biz_id in ["pass-97-a", "status-7-b"] {
+        assert_eq!(process.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
+    for certify_id in ["pass97-u1", "pass50-u2", "fv-204-u3", "fv-417-u4"] {
+        let signed = Callback::signed(&face_verify(certify_id).to_string(), now());
+        assert_eq!(process.post(&setting.client, signed).await, Some(202));
+    }
+    setting.drained().await;
+    process.kill().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (candidate, page) = (file("stricter.toml"), file("report.html"));
+    std::fs::write(&candidate, stricter()).unwrap();
+
+    let backtest = ["policy", "backtest", &candidate, "--json", "--html", &page];
+    let (code, said, error) = setting.run(&backtest, "").await;
+    assert_eq!(code, 0, "{error}");
+    let comparison: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&comparison["decisions"], &comparison["flips"]), (&json!(6), &json!(1)));
+    assert_eq!(comparison["kinds"], json!({ "approve → review: verify-score-low": 1 }));
+    assert_eq!(comparison["flipped_verify_scores"][50], 1);
+    assert_eq!(comparison["scores"][50], 0, "another scale");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("verify score") && page.contains(">60</text>"), "its own picture");
+
+    let (code, said, error) = setting.run(&["policy", "replay", "--json"], "").await;
+    let replayed: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &replayed["decisions"]), (0, &json!(6)), "{error}{said}");
+
+    let calibrate = ["policy", "calibrate", "--threshold", "40", "--moved-to", "60"];
+    let (code, said, error) = setting.run(&calibrate, "").await;
+    assert_eq!(code, 0, "{error}");
+    let verify = said.split("\nverify: passed and not passed").nth(1).expect(&said);
+    assert!(verify.contains("1 of the answers that passed lie between 40 and 60"), "{said}");
+    assert!(said.contains("there is none for those of face-verify"), "{said}");
 }
 
 #[tokio::test]
