@@ -93,7 +93,7 @@ grant select on verifications, callbacks, decisions, accounts, api_keys
 grant insert (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at,
     give_up_at, trace_parent, source, product, certify_id),
     update (reference, state, updated_at, callbacks, failures, polls, due_at, give_up_at,
-    trace_parent, source, certify_id)
+    trace_parent, source, certify_id, woken_at)
     on verifications to verdict_ingest, verdict_api;
 grant insert (source, message_id, digest, verification_id, received_at, occurred_at, hint_audit,
     hint_code, hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id,

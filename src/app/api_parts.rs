@@ -12,6 +12,7 @@ use crate::http::long_polls::{self, LongPolls};
 use crate::http::one_second_cache::OneSecondCache;
 use crate::http::query_throttle::QueryThrottles;
 use crate::http::sources::{CurrentSources, Sources};
+use crate::http::wakeups::Wakeups;
 use crate::http::webhook_state::Webhooks;
 use crate::http::{Parts, server};
 use crate::telemetry;
@@ -34,10 +35,12 @@ pub(super) fn api_parts(
     };
     // Nothing is lost when it is dropped with the runtime: it only reads.
     let (loader, _) = store.verifications().start_loader();
+    let (wakeups, _) = store.wakeups().start_waking();
     let part = Parts {
         store: store.clone(),
         accepting,
         loader,
+        wakeups: Wakeups::new(wakeups, shared.signals.clone(), shared.clock.clone()),
         signals: shared.signals.clone(),
         long_polls: LongPolls::new(long_polls::Limits {
             all: (limits.connections / 2).max(1),

@@ -16,6 +16,26 @@ pub(super) fn endpoint(key: &str, text: &str) -> Result<url::Url> {
     Ok(url)
 }
 
+/// An address that a browser or the provider is sent to.
+pub(super) fn web_address(key: &str, text: &str) -> Result<url::Url> {
+    let Ok(url) = url::Url::parse(text) else { return wrong(key, "is not a URL") };
+    let on_this_machine = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if on_this_machine => {}
+        _ => return wrong(key, "must be an https URL; http only on this machine"),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return wrong(key, "must not contain a user or a password");
+    }
+    Ok(url)
+}
+
 /// Plain http anywhere: spans hold nothing that has to be hidden.
 pub(super) fn collector(text: &str) -> Result<url::Url> {
     const KEY: &str = "traces.endpoint";

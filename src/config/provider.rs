@@ -1,6 +1,6 @@
 //! The section about the provider, and the keys of the vault.
 
-use super::checks::{endpoint, given, millis, one_of, read_secret, secret};
+use super::checks::{endpoint, given, millis, one_of, read_secret, secret, web_address};
 use super::error::{self, Collector, ConfigError, ConfigErrors, wrong};
 use super::raw::Config;
 use cloudauth::{client, credentials};
@@ -30,6 +30,20 @@ impl Config {
         let urls: Vec<Option<Url>> =
             texts.iter().map(|text| found.take(endpoint(KEY, text))).collect();
         found.finish(|| urls.into_iter().collect())
+    }
+
+    /// Where the provider reports completed verifications. `None`: nowhere.
+    pub fn callback_url(&self) -> error::Result<Option<Url>> {
+        const KEY: &str = "provider.face_verify.callback_url";
+        let text = &self.provider.face_verify.callback_url;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let url = web_address(KEY, text)?;
+        if url.fragment().is_some() {
+            return wrong(KEY, "must have no fragment");
+        }
+        Ok(Some(url))
     }
 
     pub fn provider(&self) -> Result<client::Settings, ConfigErrors> {

@@ -59,6 +59,7 @@ pub(super) struct Http {
     pub(super) write_stall_seconds: f64,
     pub(super) waits_per_key: usize,
     pub(super) docs: bool,
+    pub(super) public_url: String,
 }
 
 #[derive(Clone, Deserialize)]
@@ -93,6 +94,8 @@ pub(super) struct RawSource {
     pub(super) group: Option<String>,
     #[serde(default, deserialize_with = "optional_list")]
     pub(super) scenes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) return_urls: Vec<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -121,6 +124,7 @@ pub(super) struct Provider {
 pub(super) struct FaceVerify {
     #[serde(deserialize_with = "list")]
     pub(super) endpoints: Vec<String>,
+    pub(super) callback_url: String,
 }
 
 #[derive(Clone, Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::checks::{address, at_least, one_of, seconds};
+use url::Url;
+
+use super::checks::{address, at_least, one_of, seconds, web_address};
 use super::error::{self, Collector, ConfigErrors, wrong};
 use super::raw::Config;
 use crate::domain::review::FourEyes;
@@ -80,6 +82,19 @@ impl Config {
     /// Long polls that one API key may have open.
     pub(super) fn waits_per_key(&self) -> error::Result<usize> {
         at_least("http.waits_per_key", self.http.waits_per_key, 1)
+    }
+
+    /// Where users and the provider reach the public listener.
+    pub fn public_url(&self) -> error::Result<Option<Url>> {
+        const KEY: &str = "http.public_url";
+        if self.http.public_url.is_empty() {
+            return Ok(None);
+        }
+        let url = web_address(KEY, &self.http.public_url)?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return wrong(KEY, "must have neither a query nor a fragment");
+        }
+        Ok(Some(url))
     }
 
     /// Whether the public listener serves `/docs`.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::checks::read_secret;
+use super::checks::{read_secret, web_address};
 use super::error::{ConfigError, ConfigErrors, Subject};
 use super::raw::{Config, RawSource};
+use crate::domain::returning::ReturnUrls;
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::http::rate_limit::RateLimit;
@@ -80,6 +81,7 @@ fn source(
         scenes,
         secrets: secrets(name, raw, wrong),
         rate: raw.requests_per_second.map(RateLimit::new),
+        return_urls: return_urls(name, raw, wrong),
     }
 }
 
@@ -120,6 +122,15 @@ fn secrets(name: &str, raw: &RawSource, wrong: &mut Vec<ConfigError>) -> Vec<Sec
             .ok()
     });
     parsed.collect()
+}
+
+fn return_urls(name: &str, raw: &RawSource, wrong: &mut Vec<ConfigError>) -> ReturnUrls {
+    let parse = |(index, text): (usize, &String)| {
+        web_address(&format!("sources.{name}.return_urls[{index}]"), text)
+            .map_err(|error| wrong.push(error))
+            .ok()
+    };
+    ReturnUrls::new(raw.return_urls.iter().enumerate().filter_map(parse).collect())
 }
 
 /// Two sources with one secret are not separate: a message signed with it verifies for both.

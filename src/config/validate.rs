@@ -6,6 +6,7 @@ use std::time::Duration;
 use cloudauth::{client, credentials};
 use policy::Policy;
 use policy::product::Product;
+use url::Url;
 
 use super::error::{Collector, ConfigError, ConfigErrors};
 use super::images::Images;
@@ -39,6 +40,10 @@ pub struct Common {
     pub four_eyes: FourEyes,
     pub policies_need_two: bool,
     pub webhooks: webhooks::Settings,
+    /// Where users and the provider reach the public listener. `None`: unknown.
+    pub public_url: Option<Url>,
+    /// Where the provider reports completed verifications of face-verify. `None`: nowhere.
+    pub callback_url: Option<Url>,
     /// Whether the public listener serves `/docs`.
     pub docs: bool,
 }
@@ -173,6 +178,8 @@ impl Config {
         let waits_per_key = found.take(self.waits_per_key());
         let policies_need_two = found.take(self.policies_need_two());
         let webhooks = found.take(self.webhooks());
+        let public_url = found.take(self.public_url());
+        let callback_url = found.take(self.callback_url());
         found.finish(|| {
             Some(Common {
                 log: log?,
@@ -188,6 +195,8 @@ impl Config {
                 four_eyes: four_eyes?,
                 policies_need_two: policies_need_two?,
                 webhooks: webhooks?,
+                public_url: public_url?,
+                callback_url: callback_url?,
                 docs: self.serves_docs(),
             })
         })
@@ -235,6 +244,7 @@ mod tests {
         body_read_seconds = 0
         write_stall_seconds = 0
         waits_per_key = 0
+        public_url = "http://verdict.example.com"
         [operations]
         listen = "nowhere"
         [database]
@@ -255,6 +265,8 @@ mod tests {
         account = ""
         connect_timeout_ms = 0
         timeout_ms = 0
+        [provider.face_verify]
+        callback_url = "nowhere"
         [[vault.keys]]
         id = "one"
         secret = "short"

@@ -34,6 +34,7 @@ pub const REMAINING: [Remaining; 14] = [
             "failures",
             "polls",
             "give_up_at",
+            "woken_at",
             "result_id",
             "decision_id",
         ],

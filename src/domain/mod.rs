@@ -18,6 +18,7 @@ pub mod ids;
 pub mod image;
 pub mod proposal;
 pub mod purpose;
+pub mod returning;
 pub mod review;
 pub mod scenes;
 pub mod source;

@@ -13,6 +13,7 @@ use super::long_polls::LongPolls;
 use super::one_second_cache::OneSecondCache;
 use super::query_throttle::QueryThrottles;
 use super::sources::CurrentSources;
+use super::wakeups::Wakeups;
 use super::webhook_state::Webhooks;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
@@ -53,6 +54,7 @@ pub struct Parts {
     pub accepting: Accepting,
     /// Loads verifications in groups.
     pub loader: VerificationLoader,
+    pub wakeups: Wakeups,
     pub signals: Signals,
     pub long_polls: LongPolls,
     pub event_watch: EventWatch,

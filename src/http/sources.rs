@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::other_source_cache::OtherSourceCache;
 use super::rate_limit::RateLimit;
+use crate::domain::returning::ReturnUrls;
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::vault::SealError;
@@ -20,6 +21,8 @@ pub struct Source {
     pub secrets: Vec<Secret>,
     /// In each process.
     pub rate: Option<RateLimit>,
+    /// Where users may be redirected to.
+    pub return_urls: ReturnUrls,
 }
 
 /// By the name in the path.
@@ -119,7 +122,8 @@ mod tests {
     fn source(secrets: usize) -> Arc<Source> {
         let secrets = (0..secrets).map(|_| Secret::generate().unwrap()).collect();
         let access = SourceAccess::alone("x");
-        Arc::new(Source { access, scenes: Scenes::default(), secrets, rate: None })
+        let return_urls = ReturnUrls::default();
+        Arc::new(Source { access, scenes: Scenes::default(), secrets, rate: None, return_urls })
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub mod tasks;
 pub mod timeline;
 pub mod vault_keys;
 pub mod verifications;
+pub mod wakeups;
 pub mod webhook_deliveries;
 pub mod webhook_endpoints;
 pub mod webhook_redeliveries;
@@ -83,6 +84,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         timeline::STATEMENTS,
         vault_keys::STATEMENTS,
         verifications::STATEMENTS,
+        wakeups::STATEMENTS,
         webhook_deliveries::STATEMENTS,
         webhook_endpoints::STATEMENTS,
         webhook_redeliveries::STATEMENTS,

@@ -85,6 +85,11 @@ pub const METRICS: &[Metric] = &[
         &["hint"],
         "Hints in callbacks that could not be read and were dropped, by member",
     ),
+    counter(
+        "verdict_wakeups_total",
+        &["by", "outcome"],
+        "Returns of users (return) and callbacks of the provider (provider) for face-verify: made-due, known (nothing to do, or woken within 5 s), unknown, refused (of another source), unreadable or failed (no database in time)",
+    ),
     gauge(
         "verdict_verifications",
         &["state"],

@@ -14,6 +14,9 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on schema_floor"),
     // Verifications that the API started without a source, or that are older than the column.
     ("verdict_ingest", "update on verifications (source)"),
+    // Returns from the provider's page: the attack `returns` runs with this role.
+    ("verdict_api", "update on verifications (woken_at)"),
+    ("verdict_ingest", "update on verifications (woken_at)"),
     // Adding a policy, and comparing one in shadow.
     ("verdict_api", "insert on policies (added_at)"),
     ("verdict_api", "insert on policies (body)"),

@@ -63,7 +63,10 @@ pub(super) fn add(document: &mut Value) {
             let example = examples.of_parameter(name).cloned();
             if is_open(&parameter["schema"]["items"]) {
                 parameter["schema"]["items"]["examples"] = json!(example.as_slice());
-            } else if let Some(example) = example.filter(|_| is_open(&parameter["schema"])) {
+            } else if let Some(example) = example.filter(|_| is_open(&parameter["schema"]))
+                // The handler has one of its own where the name means something else there.
+                && parameter.get("example").is_none()
+            {
                 parameter["example"] = example;
             }
         }

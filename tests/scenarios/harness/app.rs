@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cloudauth_sandbox::{Sandbox, Settings};
+use reqwest::redirect::Policy;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -246,6 +247,15 @@ impl TestApp {
 
     pub async fn get(&self, path: &str) -> Reply {
         self.get_as(path, &self.api_key).await
+    }
+
+    /// As a browser or the provider asks, without a key and without following a redirect.
+    pub async fn ask_as_stranger(&self, method: &str, path: &str) -> Reply {
+        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build();
+        let method = method.parse().expect("a method");
+        let request =
+            client.expect("a client").request(method, format!("http://{}{path}", self.http));
+        Reply::read(request.send().await.expect("an answer")).await
     }
 
     pub async fn get_as(&self, path: &str, key: &str) -> Reply {

@@ -1,0 +1,142 @@
+//! Unsigned hints that the provider may have a result of face-verify: users who return, and the
+//! provider's own callback. Anybody can send them, so they cost one query for many, make a
+//! verification due only while it waits for its result, at most once in 5 s, and change nothing else.
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+use super::hot::group_commit::GroupCommit;
+use super::pool::Store;
+use super::statements::statements;
+use crate::domain::callback::{BizType, CertifyId};
+use crate::domain::ids::VerificationId;
+use crate::domain::scenes::Scenes;
+use crate::domain::source::SourceAccess;
+
+/// Most hints of one query.
+const MAX_BATCH: usize = 128;
+
+/// Looks up and wakes in batches. While the database does not answer, hints are refused at once.
+pub type Waking = GroupCommit<Wakeup, Woken>;
+
+/// One hint.
+#[derive(Clone, Debug)]
+pub struct Wakeup {
+    pub certify_id: CertifyId,
+    pub sender: Sender,
+    pub at: OffsetDateTime,
+}
+
+/// Who sent a hint.
+#[derive(Clone, Debug)]
+pub enum Sender {
+    /// A user, to the address of this source.
+    User(SourceAccess, Scenes),
+}
+
+/// What became of a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    MadeDue(VerificationId),
+    /// It has its result, or was woken a moment ago.
+    Known(VerificationId),
+    Unknown,
+    /// The sender may not wake it.
+    Refused,
+}
+
+/// Wakes verifications.
+#[derive(Clone, Copy, Debug)]
+pub struct Wakeups<'a>(&'a Store);
+
+impl Store {
+    pub fn wakeups(&self) -> Wakeups<'_> {
+        Wakeups(self)
+    }
+}
+
+/// A verification with one of the `CertifyId`s.
+#[derive(Debug, sqlx::FromRow)]
+struct Found {
+    certify_id: String,
+    id: Uuid,
+    biz_type: String,
+    source: Option<String>,
+    can_be_woken: bool,
+}
+
+impl Found {
+    fn may_be_woken_by(&self, sender: &Sender) -> Result<bool> {
+        match sender {
+            Sender::User(source, scenes) => {
+                let scene = BizType::parse(&self.biz_type)
+                    .map_err(|_| Error::Inconsistent("verifications.biz_type"))?;
+                let reached = self.source.as_deref().is_none_or(|owner| source.reaches(owner));
+                Ok(reached && scenes.include(&scene))
+            }
+        }
+    }
+}
+
+impl Wakeups<'_> {
+    pub fn start_waking(self) -> (Waking, tokio::task::JoinHandle<()>) {
+        let store = self.0.clone();
+        GroupCommit::start_refusing(MAX_BATCH, MAX_BATCH * 8, move |hints| {
+            let store = store.clone();
+            async move { store.wakeups().wake_all(&hints).await }
+        })
+    }
+
+    async fn wake_all(self, hints: &[Wakeup]) -> Result<Vec<Woken>> {
+        let ids: Vec<&str> = hints.iter().map(|hint| hint.certify_id.as_str()).collect();
+        let found: Vec<Found> = self.0.run(|| find_waiting(&ids).fetch_all(&self.0.pool)).await?;
+        let mut found: HashMap<String, Found> =
+            found.into_iter().map(|found| (found.certify_id.clone(), found)).collect();
+        let mut all = Vec::with_capacity(hints.len());
+        for hint in hints {
+            let woken = match found.get_mut(hint.certify_id.as_str()) {
+                None => Woken::Unknown,
+                Some(found) if !found.may_be_woken_by(&hint.sender)? => Woken::Refused,
+                Some(found) => {
+                    let id = VerificationId(found.id);
+                    // Once in a batch.
+                    let tried = std::mem::take(&mut found.can_be_woken);
+                    if tried && self.wake(id, hint.at).await? {
+                        Woken::MadeDue(id)
+                    } else {
+                        Woken::Known(id)
+                    }
+                }
+            };
+            all.push(woken);
+        }
+        Ok(all)
+    }
+
+    /// One row at a time, so that it waits for no more than one other statement.
+    async fn wake(self, id: VerificationId, at: OffsetDateTime) -> Result<bool> {
+        let woken = self.0.run(|| wake(id.0, at).execute(&self.0.pool)).await?;
+        Ok(woken.rows_affected() > 0)
+    }
+}
+
+statements! {
+    row find_waiting(certify_ids: &[&str]) -> Found =
+        "select certify_id, id, biz_type, source,
+             not closed and state in ('pending', 'unfinished')
+                 and (woken_at is null or woken_at <= verdict_now() - interval '5 s')
+                 as can_be_woken
+         from verifications where certify_id = any ($1)";
+
+    /// Counts as a hint, so that a fetch under way does not swallow it. It prolongs nothing:
+    /// `give_up_at` stays.
+    execute wake(id: Uuid, at: OffsetDateTime) =
+        "update verifications
+         set state = 'pending', callbacks = callbacks + 1, updated_at = greatest(updated_at, $2),
+             due_at = least(due_at, verdict_now()), woken_at = verdict_now()
+         where id = $1 and not closed and state in ('pending', 'unfinished')
+             and (woken_at is null or woken_at <= verdict_now() - interval '5 s')";
+}
