@@ -85,7 +85,8 @@ async fn demo_shows_every_outcome_and_can_be_repeated() {
         for expected in ["approve", "retry", "review", "reject", "failed"] {
             assert!(out.contains(expected), "{expected} is missing:\n{out}");
         }
-        assert!(out.contains("13 signed events arrived at a receiver"), "{out}");
+        assert_eq!(out.matches("face-verify: ").count(), 4, "{out}");
+        assert!(out.contains("17 signed events arrived at a receiver"), "{out}");
         assert!(out.contains("\"type\":\"verification."), "{out}");
     }
 }

@@ -168,7 +168,7 @@ async fn health_readiness_and_metrics_report_the_state() {
         "verdict_decisions_total{outcome=\"reject\"}",
         "verdict_decision_reasons_total{code=\"provider-passed\",outcome=\"approve\"}",
         "verdict_callbacks_total{outcome=\"new\"}",
-        "verdict_provider_calls_total{class=\"answered\"}",
+        "verdict_provider_calls_total{product=\"verify-result\",class=\"answered\"}",
         "verdict_queue_depth{state=\"due\"} 0",
     ] {
         assert!(metrics.text.contains(line), "{line} is missing");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use policy::product::Product;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -12,48 +13,46 @@ use super::system::Demo;
 use crate::output::say;
 
 pub struct Case {
+    product: Product,
     /// A description in the user's words.
     what: &'static str,
-    /// Scripts the simulated provider.
-    biz_id: &'static str,
+    /// Scripts the simulated provider: the `biz_id` of verify-result, the `certify_id` of
+    /// face-verify.
+    id: &'static str,
     /// `decided` and an outcome, or another state.
     expected: &'static str,
 }
 
-pub const CASES: [Case; 12] = [
-    Case { what: "passed with a strong score", biz_id: "pass-97.53", expected: "approve" },
-    Case {
-        what: "passed, told in the older document's form",
-        biz_id: "strings-pass-96",
-        expected: "approve",
-    },
-    Case { what: "passed, told in XML", biz_id: "xml-pass-95", expected: "approve" },
-    Case { what: "passed, but the score is weak", biz_id: "pass-58.2", expected: "review" },
-    Case { what: "passed, but without any score", biz_id: "pass-noscore", expected: "review" },
-    Case { what: "the card's photo is blurred", biz_id: "status-3", expected: "retry" },
-    Case { what: "the government's photo service failed", biz_id: "status-12", expected: "review" },
-    Case { what: "the face is another one", biz_id: "status-7", expected: "reject" },
-    Case {
-        what: "not finished at first, then passed",
-        biz_id: "unfinished-2-then-pass",
-        expected: "approve",
-    },
-    Case {
-        what: "throttled at first, then passed",
-        biz_id: "throttled-2-then-pass",
-        expected: "approve",
-    },
-    Case {
-        what: "the gateway stumbles, then passed",
-        biz_id: "html-1-then-pass",
-        expected: "approve",
-    },
-    Case {
-        what: "bad data: the provider knows no such scene",
-        biz_id: "invalidbiz",
-        expected: "failed",
-    },
+pub const CASES: [Case; 16] = [
+    verify_result("passed with a strong score", "pass-97.53", "approve"),
+    verify_result("passed, told in the older document's form", "strings-pass-96", "approve"),
+    verify_result("passed, told in XML", "xml-pass-95", "approve"),
+    verify_result("passed, but the score is weak", "pass-58.2", "review"),
+    verify_result("passed, but without any score", "pass-noscore", "review"),
+    verify_result("the card's photo is blurred", "status-3", "retry"),
+    verify_result("the government's photo service failed", "status-12", "review"),
+    verify_result("the face is another one", "status-7", "reject"),
+    verify_result("not finished at first, then passed", "unfinished-2-then-pass", "approve"),
+    verify_result("throttled at first, then passed", "throttled-2-then-pass", "approve"),
+    verify_result("the gateway stumbles, then passed", "html-1-then-pass", "approve"),
+    verify_result("bad data: the provider knows no such scene", "invalidbiz", "failed"),
+    face_verify("face-verify: passed", "fv-pass97-u1", "approve"),
+    face_verify("face-verify: the face is another one", "fv-204-u1", "reject"),
+    face_verify("face-verify: the device is risky", "fv-206-u1", "review"),
+    face_verify(
+        "face-verify: not finished at first, then passed",
+        "fv-424-x2-then-pass-u1",
+        "approve",
+    ),
 ];
+
+const fn verify_result(what: &'static str, id: &'static str, expected: &'static str) -> Case {
+    Case { product: Product::VerifyResult, what, id, expected }
+}
+
+const fn face_verify(what: &'static str, id: &'static str, expected: &'static str) -> Case {
+    Case { product: Product::FaceVerify, what, id, expected }
+}
 
 /// For one case to come to its end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +63,7 @@ pub async fn play(demo: &Demo) -> anyhow::Result<bool> {
     let started = Instant::now();
     say(format_args!("\n{} signed callbacks go in; decisions come out:\n", CASES.len()));
     say(format_args!(
-        "{:>9}  {:45} {:10} {:8} reasons",
+        "{:>9}  {:47} {:10} {:8} reasons",
         "after", "what happened", "state", "outcome"
     ));
     let mut waiting = JoinSet::new();
@@ -88,11 +87,18 @@ pub async fn play(demo: &Demo) -> anyhow::Result<bool> {
 }
 
 fn signed(demo: &Demo, client: &Client, case: &Case) -> RequestBuilder {
-    let body = serde_json::json!({
-        "biz_type": "demo", "biz_id": case.biz_id, "reference": "demo-user",
+    let mut body = serde_json::json!({
+        "product": case.product, "reference": "demo-user",
         "client": { "audit": "AUDIT_PASS", "code": "1", "platform": "android" }
-    })
-    .to_string();
+    });
+    let (scene, id_name) = match case.product {
+        Product::VerifyResult => ("demo", "biz_id"),
+        // The scenes of this product are numbers.
+        Product::FaceVerify => ("1000000006", "certify_id"),
+    };
+    body["biz_type"] = scene.into();
+    body[id_name] = case.id.into();
+    let body = body.to_string();
     let id = format!("msg_{}", demo.ids.nonce());
     let timestamp = demo.clock.now().unix_timestamp();
     client
@@ -121,7 +127,7 @@ fn row(case: &Case, verification: &Value, after: Duration) -> bool {
     let as_expected = case.expected == if state == "decided" { outcome } else { state };
     let mark = if as_expected { "" } else { "  <- not as expected" };
     say(format_args!(
-        "{:6} ms  {:45} {state:10} {outcome:8} {}{mark}",
+        "{:6} ms  {:47} {state:10} {outcome:8} {}{mark}",
         after.as_millis(),
         case.what,
         reasons.join(", ")
