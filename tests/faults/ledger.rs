@@ -31,7 +31,7 @@ pub enum Prescribed {
 use Prescribed::{Decided, Expired, Failed};
 
 /// Scripts of the simulated provider, and the outcome of each under the default policy.
-const SCRIPTS: [(&str, Prescribed); 33] = [
+const SCRIPTS: [(&str, Prescribed); 43] = [
     ("pass-97", Decided("approve")),
     ("pass-97", Decided("approve")),
     ("pass-97", Decided("approve")),
@@ -67,6 +67,17 @@ const SCRIPTS: [(&str, Prescribed); 33] = [
     ("badscore-pass-97", Decided("review")),
     ("expired", Expired),
     ("invalidbiz", Failed),
+    // Of face-verify, as a CertifyId that was made elsewhere.
+    ("fv-pass97", Decided("approve")),
+    ("fv-pass97", Decided("approve")),
+    ("fv-204", Decided("reject")),
+    ("fv-206", Decided("review")),
+    ("fv-427", Decided("review")),
+    ("fv-220", Decided("retry")),
+    ("fv-424-then-pass97", Decided("approve")),
+    ("fv-500-then-204", Decided("reject")),
+    ("fv-406", Expired),
+    ("fv-404", Failed),
 ];
 
 /// One accepted message.
@@ -140,8 +151,13 @@ impl Ledger {
 
     fn message(&self, biz_id: String, prescribed: Prescribed) -> Message {
         let n = self.next.fetch_add(1, Ordering::SeqCst);
-        let body =
-            serde_json::json!({ "biz_type": "test", "biz_id": biz_id, "reference": n.to_string() });
+        let reference = n.to_string();
+        let body = if biz_id.starts_with("fv-") {
+            serde_json::json!({ "product": "face-verify", "biz_type": "1000000006",
+                "certify_id": biz_id, "reference": reference })
+        } else {
+            serde_json::json!({ "biz_type": "test", "biz_id": biz_id, "reference": reference })
+        };
         Message { id: format!("ledger-{n}"), body: body.to_string(), biz_id, prescribed }
     }
 }
@@ -232,7 +248,7 @@ impl Client {
 
     /// Other bytes under a known id.
     async fn contradict(&mut self, entry: &Entry) {
-        let body = entry.body.replace("\"test\"", "\"text\"");
+        let body = entry.body.replace("\"reference\":\"", "\"reference\":\"x");
         match self.send(&entry.message_id, &body).await {
             Some((409, _)) => {
                 self.ledger.conflicts.fetch_add(1, Ordering::SeqCst);

@@ -187,8 +187,9 @@ async fn accepted(
          and not exists (select from results r where r.id = v.result_id and r.error_code is not null)";
     reckoning.zero("failed without a reason", list(db, unexplained).await);
     let open = "select biz_id from verifications v join results r on r.id = v.result_id
-         where v.state = 'decided' and r.verify_status = 1 and not v.closed";
-    reckoning.zero("decided on status 1 and not closed", list(db, open).await);
+         where v.state = 'decided' and not v.closed
+             and (r.verify_status = 1 or v.product = 'face-verify')";
+    reckoning.zero("decided on a last result and not closed", list(db, open).await);
     let busy = "select biz_id from verifications where state in ('decided', 'expired', 'failed')
          and (due_at is not null or lease_token is not null)";
     reckoning.zero("settled, and still due or leased", list(db, busy).await);
