@@ -128,6 +128,15 @@ grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;
 grant execute on function verdict_coarsen_erased(uuid) to verdict_api, verdict_worker;
 
+-- Starting at the provider: under the lease of the verification, and never twice.
+grant insert (lease_token, lease_until) on verifications to verdict_api;
+grant insert (verification_id, key_id, wrapped) on data_keys to verdict_api;
+grant update (retired_at) on vault_keys to verdict_api;
+grant select, insert (verification_id, parameters, callback_token, call_token, asked_at, expires_at),
+    update (callback_token, call_token, asked_at, expires_at, answered_at, answer, refused_code)
+    on starts to verdict_api;
+grant select (verification_id, refused_code) on starts to verdict_ingest;
+
 -- Fetching and deciding. A worker writes material and cannot read it again.
 grant select, update (reference, state, closed, updated_at, attempts, failures, polls, due_at,
     lease_token, lease_until, result_id, decision_id, trace_parent, source)

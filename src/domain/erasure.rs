@@ -15,7 +15,7 @@ pub struct Remaining {
 }
 
 /// The complete list. A test compares it with the columns of the database.
-pub const REMAINING: [Remaining; 14] = [
+pub const REMAINING: [Remaining; 15] = [
     Remaining {
         table: "verifications",
         columns: &[
@@ -70,6 +70,22 @@ pub const REMAINING: [Remaining; 14] = [
         ],
         purpose: "The calls to the provider are accounted for. The evidence holds the status, the \
                   scene and the number of attempts.",
+    },
+    Remaining {
+        table: "starts",
+        columns: &[
+            "verification_id",
+            "parameters",
+            "callback_token",
+            "call_token",
+            "asked_at",
+            "expires_at",
+            "answered_at",
+            "answer",
+            "refused_code",
+        ],
+        purpose: "An order number is not started twice. Parameters and answer are sealed with the \
+                  destroyed key, and nobody can read them.",
     },
     Remaining {
         table: "decisions",

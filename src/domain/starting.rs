@@ -5,15 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::product::Product;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::callback::{BizId, BizType};
+use super::callback::{BizId, BizType, CertifyId};
 
-/// How long the provider's token is valid, by its documentation.
+/// How long the provider's token or `CertifyId` is valid, by its documentation.
 pub const TOKEN_LIVES: Duration = Duration::from_mins(30);
+
+/// What a phone says of itself.
+const DEVICE: &str = "MetaInfo";
 
 /// A verification to be started. Its `Debug` shows nothing of the person.
 pub struct Starting {
+    pub product: Product,
     pub biz_type: BizType,
     pub biz_id: BizId,
     pub reference: Option<String>,
@@ -21,6 +27,29 @@ pub struct Starting {
     pub source: Option<String>,
     /// For the provider only, under its own names; stored nowhere.
     pub handed_through: Vec<(&'static str, Zeroizing<String>)>,
+}
+
+impl Starting {
+    /// As the client takes them.
+    pub fn parameters(&self) -> Vec<(&str, &str)> {
+        self.handed_through.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// Tells a repeated request from another one. What the phone says of itself is new each time and
+    /// is left out.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (name, value) in self.parameters() {
+            if name == DEVICE {
+                continue;
+            }
+            for part in [name, value] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().into()
+    }
 }
 
 impl fmt::Debug for Starting {
@@ -32,12 +61,21 @@ impl fmt::Debug for Starting {
     }
 }
 
-/// The data that the phone needs. Its `Debug` shows nothing: the token opens the verification.
-pub struct Started {
-    /// `VerifyToken`.
-    pub token: Zeroizing<String>,
-    /// `VerifyPageUrl`, of the old H5 scheme only.
-    pub page_url: Option<String>,
+/// The data that the phone needs. Its `Debug` shows nothing: it opens the verification.
+pub enum Started {
+    /// Of verify-result.
+    WithToken {
+        /// `VerifyToken`.
+        token: Zeroizing<String>,
+        /// `VerifyPageUrl`, of the old H5 scheme only.
+        page_url: Option<String>,
+    },
+    /// Of face-verify.
+    WithId {
+        certify_id: CertifyId,
+        /// The page to open in a browser; `None` for apps.
+        certify_url: Option<Zeroizing<String>>,
+    },
 }
 
 impl fmt::Debug for Started {
@@ -57,6 +95,8 @@ pub enum NotStarted {
         /// The provider's code, if any.
         code: Option<String>,
     },
+    /// The call was sent, and its outcome is not known. It must not be repeated: it is billed.
+    Unknown,
 }
 
 /// Starts a verification at the provider. The composition root supplies the client.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::api::Api;
-use super::body_limits::{BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES};
+use super::body_limits::{BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES, MAX_START_BYTES};
 use super::memory_budget::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
 use super::request_body::RequestBody;
@@ -35,6 +35,11 @@ impl Held {
     /// Returns the permit.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// Drops the bytes; what was parsed from them takes their place in memory.
+    fn into_permit(self) -> Option<MemoryPermit> {
+        self.permit
     }
 }
 
@@ -134,6 +139,23 @@ pub(super) async fn json<T: RequestBody>(
     must_be_json(headers)?;
     match serde_json::from_slice(&read(api, body).await?) {
         Ok(Value::Object(members)) => Ok(T::parse(&members)?),
+        _ => Err(Problem::malformed_json()),
+    }
+}
+
+/// The members of a JSON object of up to 2 MiB, and the memory permit that covers them.
+pub(super) async fn start_object(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Map<String, Value>, Option<MemoryPermit>), Problem> {
+    must_be_json(headers)?;
+    let held = collect(body, MAX_START_BYTES, "At most 2 MiB are read", &api.bodies, |limits| {
+        &limits.verified
+    })
+    .await?;
+    match serde_json::from_slice(&held) {
+        Ok(Value::Object(members)) => Ok((members, held.into_permit())),
         _ => Err(Problem::malformed_json()),
     }
 }

@@ -39,6 +39,19 @@ impl<'a> Members<'a> {
         value
     }
 
+    /// A value of several types that must be there.
+    pub(super) fn required_value<T>(
+        &mut self,
+        pointer: &'static str,
+        parse: impl Fn(&Value) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let value = self.any(pointer, parse)?;
+        if value.is_none() {
+            self.errors.push(FieldError { pointer, detail: "is required" });
+        }
+        value
+    }
+
     /// A string that may be left out or `null`.
     #[expect(clippy::option_option, reason = "invalid, left out, or a value")]
     pub(super) fn optional<T>(
@@ -214,7 +227,7 @@ mod tests {
     use crate::http::callbacks::CallbackRequest;
     use crate::http::refetch::RefetchRequest;
     use crate::http::reviews::ReviewRequest;
-    use crate::http::start::StartRequest;
+    use crate::http::start::{FaceVerifyStartRequest, StartRequest};
     use crate::http::webhook_operations::RedeliveryRequest;
 
     request_body! {
@@ -303,6 +316,13 @@ mod tests {
         };
         compare(schema_of::<CallbackRequest>(), &task, &callback);
         compare(schema_of::<StartRequest>(), &task, &parse::<StartRequest>);
+        let face_verify = json!({ "biz_type": "1", "biz_id": "b", "product_code": "ID_PRO",
+            "meta_info": "{}" });
+        compare(
+            schema_of::<FaceVerifyStartRequest>(),
+            &face_verify,
+            &parse::<FaceVerifyStartRequest>,
+        );
         compare(schema_of::<ReviewRequest>(), &review, &parse::<ReviewRequest>);
         compare(
             schema_of::<RefetchRequest>(),

@@ -22,12 +22,12 @@ pub use cloudauth::Unanswered;
 pub use product::Key;
 
 use crate::causes::{self, Cause, Service};
-use crate::domain::answer::ErrorClass;
+use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::starting::{NotStarted, Started, Starting};
-use error::answer_error;
 use policy::product::Product;
+use product::StartError;
 
 /// How Verdict introduces itself.
 pub const USER_AGENT: &str = concat!("verdict/", env!("CARGO_PKG_VERSION"));
@@ -65,31 +65,34 @@ impl Provider {
 
     /// Has the provider start a verification.
     pub async fn start(&self, starting: &Starting) -> Result<Started, NotStarted> {
-        let parameters: Vec<(&str, &str)> =
-            starting.handed_through.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (biz_type, biz_id) = (starting.biz_type.as_str(), starting.biz_id.as_str());
-        let answer = self.client.describe_verify_token(biz_type, biz_id, &parameters).await;
+        let product = registry::serving(starting.product);
+        let answer = product.start(&self.client, starting).await;
         self.note(answer.as_ref().map(|answer| answer.simulated));
         let answer = answer.map_err(|error| {
             let cause = cause_of(&error).code();
             tracing::warn!(error = sentence(&error), cause, "a verification could not be started");
-            NotStarted::Unavailable { wait: None, code: None }
-        })?;
-        match answer.outcome {
-            Ok(token) => Ok(Started { token: token.token, page_url: token.page_url }),
-            Err(error) => {
-                let error = answer_error(&error);
-                tracing::warn!(
-                    class = error.class.as_str(),
-                    code = error.code,
-                    "a verification was not started"
-                );
-                Err(match error.class {
-                    ErrorClass::BadRequest | ErrorClass::Gone => NotStarted::Refused(error.code),
-                    _ => NotStarted::Unavailable { wait: answer.retry_after, code: error.code },
-                })
+            let nothing_sent =
+                matches!(error, Unanswered::NoCredentials(_) | Unanswered::Connect(_));
+            if nothing_sent || product.may_repeat_start() {
+                NotStarted::Unavailable { wait: None, code: None }
+            } else {
+                NotStarted::Unknown
             }
-        }
+        })?;
+        let error = match answer.outcome {
+            Ok(started) => return Ok(started),
+            Err(StartError::Refused(code)) => return Err(NotStarted::Refused(Some(code))),
+            Err(StartError::Failed(error)) => error,
+        };
+        let class = error.class.as_str();
+        tracing::warn!(class, code = error.code, "a verification was not started");
+        Err(match error.class {
+            ErrorClass::BadRequest | ErrorClass::Gone => NotStarted::Refused(error.code),
+            _ if product.may_repeat_start() || starts_nothing(&error) => {
+                NotStarted::Unavailable { wait: answer.retry_after, code: error.code }
+            }
+            _ => NotStarted::Unknown,
+        })
     }
 
     fn note(&self, simulated: Result<bool, &Unanswered>) {
@@ -100,6 +103,16 @@ impl Provider {
             Ok(_) => {}
             Err(error) => causes::count(Service::Provider, cause_of(error)),
         }
+    }
+}
+
+/// Whether an answer with this error proves that no verification was started. A gateway's 5xx does
+/// not: the service behind it may have done its work.
+fn starts_nothing(error: &AnswerError) -> bool {
+    match error.class {
+        ErrorClass::Throttled | ErrorClass::Clock | ErrorClass::Credentials => true,
+        ErrorClass::Transient => error.code.as_deref() == Some("500"),
+        ErrorClass::BadRequest | ErrorClass::Gone | ErrorClass::Unreadable => false,
     }
 }
 

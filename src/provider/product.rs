@@ -2,10 +2,13 @@
 //! file and one line in `registry.rs`.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use cloudauth::{Client, Unanswered};
 
 use super::answer::{Answer, Outcome};
+use crate::domain::answer::AnswerError;
+use crate::domain::starting::{Started, Starting};
 
 /// The names of a verification, of which each product uses its own.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,31 @@ pub(super) trait Served: Sync {
 
     /// Whether the provider will never answer the same request otherwise.
     fn is_conclusive(&self, code: &str) -> bool;
+
+    /// Has the provider start a verification.
+    fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a>;
+
+    /// Whether a start may be repeated after a call whose outcome is unknown.
+    fn may_repeat_start(&self) -> bool;
 }
+
+/// An answer to a start.
+pub(super) struct StartAnswer {
+    pub simulated: bool,
+    /// How long to wait before the next call, if the provider says so.
+    pub retry_after: Option<Duration>,
+    pub outcome: Result<Started, StartError>,
+}
+
+/// Why an answer starts nothing.
+pub(super) enum StartError {
+    /// The provider refuses this person, this device or the picture, with its code.
+    Refused(String),
+    /// The call failed.
+    Failed(AnswerError),
+}
+
+pub(super) type StartCall<'a> =
+    Pin<Box<dyn Future<Output = Result<StartAnswer, Unanswered>> + Send + 'a>>;
 
 pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;

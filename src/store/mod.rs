@@ -36,6 +36,7 @@ pub mod results;
 pub mod retention;
 pub mod reviews;
 pub mod signals;
+pub mod starts;
 pub mod tasks;
 pub mod timeline;
 pub mod vault_keys;
@@ -79,6 +80,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         reviews::STATEMENTS,
         schema::STATEMENTS,
         signals::STATEMENTS,
+        starts::STATEMENTS,
         tasks::STATEMENTS,
         transaction::STATEMENTS,
         timeline::STATEMENTS,

@@ -349,11 +349,17 @@ struct NewestAnswer {
     attempt: Option<i32>,
     error_class: Option<String>,
     error_code: Option<String>,
+    /// The provider refused to start it.
+    refused_code: Option<String>,
 }
 
 impl NewestAnswer {
     /// Why a verification with that many attempts failed.
     fn failure(self, attempts: i32) -> Result<Failure> {
+        if let Some(code) = self.refused_code {
+            let reason = FailureReason::RefusedByProvider;
+            return Ok(Failure { reason, provider_code: Some(code) });
+        }
         // The last attempts brought no answer at all.
         if self.attempt.is_none_or(|attempt| attempt < attempts) {
             return Ok(Failure { reason: FailureReason::NoAnswer, provider_code: None });
@@ -393,10 +399,11 @@ statements! {
         concat!(verification_columns!(), " where v.id = any ($1)");
 
     row find_newest_answers(ids: &[Uuid]) -> NewestAnswer =
-        "select v.id, r.attempt, r.error_class, r.error_code
+        "select v.id, r.attempt, r.error_class, r.error_code, s.refused_code
          from verifications v left join lateral (
              select attempt, error_class, error_code from results
              where id = v.result_id limit 1) r on true
+             left join starts s on s.verification_id = v.id
          where v.id = any ($1)";
 
     read(verification) find(id: Uuid) = concat!(verification_columns!(), " where v.id = $1");

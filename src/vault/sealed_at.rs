@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::label::label;
-use crate::domain::ids::{EndpointId, ResultId};
+use crate::domain::ids::{EndpointId, ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 
 /// Everything that is sealed with a data key.
@@ -24,6 +24,10 @@ pub enum SealedAt {
     WebhookSecret(EndpointId),
     /// The beginning of an answer of a webhook endpoint.
     WebhookAnswer(EndpointId),
+    /// The digest of the parameters that a verification was started with.
+    StartParameters(VerificationId),
+    /// The provider's answer to the start of a verification.
+    StartAnswer(VerificationId),
 }
 
 impl SealedAt {
@@ -41,6 +45,8 @@ impl SealedAt {
             Self::ReviewNote(review) => ("reviews", *review, "note"),
             Self::WebhookSecret(endpoint) => ("webhook_endpoints", endpoint.0, "secret"),
             Self::WebhookAnswer(endpoint) => ("webhook_attempts", endpoint.0, "answer"),
+            Self::StartParameters(id) => ("starts", id.0, "parameters"),
+            Self::StartAnswer(id) => ("starts", id.0, "answer"),
         };
         label(&[b"value", table.as_bytes(), row.as_bytes(), column.as_bytes()])
     }
@@ -61,6 +67,8 @@ mod tests {
             (SealedAt::ReviewNote(id), "reviews", "note"),
             (SealedAt::WebhookSecret(EndpointId(id)), "webhook_endpoints", "secret"),
             (SealedAt::WebhookAnswer(EndpointId(id)), "webhook_attempts", "answer"),
+            (SealedAt::StartParameters(VerificationId(id)), "starts", "parameters"),
+            (SealedAt::StartAnswer(VerificationId(id)), "starts", "answer"),
         ];
         for (sealed_at, table, column) in labels {
             let mut expected = vec![1];

@@ -45,6 +45,7 @@ mod reviewing;
 mod roles;
 mod sealing;
 mod starting;
+mod starting_face_verify;
 mod statements;
 mod simulated;
 mod slow_clients;

@@ -239,6 +239,13 @@ async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::Socke
     assert_eq!(setting.get(api, &format!("{backtest}/flips")).await.status, 200);
 }
 
+const THROTTLED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
+    "product_code": "LR_FR", "user_id": "1", "biz_id": "initthrottled1" }"#;
+const REFUSED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
+    "product_code": "LR_FR", "user_id": "1", "biz_id": "init417" }"#;
+const LOST_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
+    "product_code": "LR_FR", "user_id": "1", "biz_id": "initcut" }"#;
+
 async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, path: &str) {
     for list in ["outcome=approve", "state=failed", "reference=x", "biz_type=test"] {
         let list = format!("/v1/verifications?{list}");
@@ -252,6 +259,10 @@ async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, 
         ),
         ("/v1/verifications/refetch".to_owned(), r#"{ "state": "failed" }"#, 202),
         ("/v1/verifications".to_owned(), r#"{ "biz_type": "test", "biz_id": "pass-9" }"#, 201),
+        ("/v1/verifications".to_owned(), THROTTLED_START, 503),
+        ("/v1/verifications".to_owned(), THROTTLED_START, 201),
+        ("/v1/verifications".to_owned(), REFUSED_START, 422),
+        ("/v1/verifications".to_owned(), LOST_START, 409),
     ] {
         let request = setting.client.post(format!("http://{api}{path}"));
         let request = request.header("content-type", "application/json").body(body);

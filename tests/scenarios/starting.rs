@@ -16,7 +16,7 @@ use verdict::domain::ids::Ids;
 use verdict::http::auth::Scope;
 
 impl TestApp {
-    async fn start_verification(&self, body: &Value) -> Reply {
+    pub async fn start_verification(&self, body: &Value) -> Reply {
         let url = format!("http://{}/v1/verifications", self.http);
         let request = self.client.post(url).bearer_auth(&self.api_key);
         let request = request.header("content-type", "application/json").body(body.to_string());
@@ -24,7 +24,7 @@ impl TestApp {
     }
 
     /// Time passes for due times and leases.
-    async fn minutes_later(&self, minutes: i32) {
+    pub async fn minutes_later(&self, minutes: i32) {
         let later = format!(
             "create or replace function verdict_now() returns timestamptz language sql stable
              parallel safe return statement_timestamp() + interval '{minutes} minutes'"

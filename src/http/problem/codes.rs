@@ -122,6 +122,18 @@ macro_rules! for_each_code {
         "This verification is of another product, or has another certify_id",
         "The first callback or start of a verification fixes its product. Its `certify_id` belongs to it alone.",
         "Send the `product`, `biz_type` and `certify_id` with which the verification was started, or use another `biz_id`.";
+    OrderNumberUsed, order_number_used: CONFLICT "order-number-used",
+        "This order number was already used: start again with a new one",
+        "A verification with this order number (`biz_id`) exists: it was started with other parameters, its `certify_id` has lived out its time, or it was not started here. Nothing was sent to the provider.",
+        "Use a new order number for each attempt of a user. To repeat a request, send the same parameters; only `meta_info` may differ.";
+    StartRunning, start_running: CONFLICT "start-running",
+        "Another request is starting this verification: repeat this one in a moment",
+        "The provider is being called for the same order number. A start is billed, so it is not called twice.",
+        "Send the same request again after the time in `Retry-After`. It gets the answer of the other request.";
+    StartUnknown, start_unknown: CONFLICT "start-unknown",
+        "Nobody knows whether the provider has started this verification: use a new order number",
+        "The provider was called and its answer was lost: a timeout, a broken connection, or a process that ended. A start is billed, so it is not repeated for the same order number.",
+        "Start again with a new `biz_id`. A verification that nobody completes costs nothing.";
     BacktestRunning, backtest_running: CONFLICT "backtest-running",
         "Another backtest is running; start this one when it is done",
         "One backtest at a time runs in an installation. `backtest` names the running one, if the key may see it.",

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod person;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +16,9 @@ use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Served};
+use super::product::{Asking, Key, Served, StartCall};
 use crate::domain::image::ImageKind;
+use crate::domain::starting::Starting;
 use policy::evidence::{Evidence, History};
 
 /// Links are valid for 15 minutes from the answer, by the provider's documentation.
@@ -47,6 +49,15 @@ impl Served for FaceVerify {
 
     fn is_conclusive(&self, code: &str) -> bool {
         face_verify::is_conclusive(Some(code))
+    }
+
+    fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a> {
+        Box::pin(start::start(client, starting))
+    }
+
+    /// Each call may start, and bill, another verification.
+    fn may_repeat_start(&self) -> bool {
+        false
     }
 }
 

@@ -14,8 +14,9 @@ use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Served};
+use super::product::{Asking, Key, Served, StartAnswer, StartCall, StartError};
 use crate::domain::image::ImageKind;
+use crate::domain::starting::{Started, Starting};
 use policy::evidence::{Evidence, History};
 
 /// Links are valid for 5 minutes from the result, by the provider's documentation.
@@ -50,6 +51,25 @@ impl Served for VerifyResult {
 
     fn is_conclusive(&self, code: &str) -> bool {
         wire::is_conclusive(Some(code))
+    }
+
+    fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a> {
+        Box::pin(async move {
+            let (biz_type, biz_id) = (starting.biz_type.as_str(), starting.biz_id.as_str());
+            let parameters = starting.parameters();
+            let answer = client.describe_verify_token(biz_type, biz_id, &parameters).await?;
+            let outcome = match answer.outcome {
+                Ok(of) => Ok(Started::WithToken { token: of.token, page_url: of.page_url }),
+                Err(error) => Err(StartError::Failed(answer_error(&error))),
+            };
+            let (simulated, retry_after) = (answer.simulated, answer.retry_after);
+            Ok(StartAnswer { simulated, retry_after, outcome })
+        })
+    }
+
+    /// It only makes another token.
+    fn may_repeat_start(&self) -> bool {
+        true
     }
 }
 

@@ -1,0 +1,23 @@
+/* verdict starts::note_answer */
+with held as materialized (
+    select id from verifications where id = $1 and state <> 'erased' for no key update
+), answered as (
+    update starts set answer = $3, answered_at = $4
+    where verification_id = (select id from held) and call_token = $2
+    returning verification_id
+)
+update verifications v
+set certify_id = case
+        when v.certify_id is null
+            and not exists (select from verifications o where o.certify_id = $5)
+        then $5 else v.certify_id end,
+    updated_at = greatest(v.updated_at, $4),
+    give_up_at = greatest(v.give_up_at, verdict_now() + make_interval(secs => $6)),
+    due_at = case when v.lease_token = $2
+        then greatest(verdict_now(), least(coalesce(v.due_at, 'infinity'),
+            verdict_now() + interval '1 minute'))
+        else v.due_at end,
+    lease_token = nullif(v.lease_token, $2),
+    lease_until = case when v.lease_token <> $2 then v.lease_until end
+from answered where v.id = answered.verification_id
+returning v.id

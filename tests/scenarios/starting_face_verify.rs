@@ -1,0 +1,281 @@
+//! Starting verifications of face-verify: the call is billed, so it is made once.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+use crate::harness::{Options, Reply, TestApp, dump, eventually};
+
+/// What an app sends: no page is asked for.
+fn app_start(order_number: &str) -> Value {
+    json!({
+        "product": "face-verify", "biz_type": "1000000006", "biz_id": order_number,
+        "reference": "user-1", "product_code": "ID_PRO", "cert_type": "IDENTITY_CARD",
+        "cert_name": "Marked Person", "cert_no": "11010519491231002X",
+        "meta_info": { "deviceType": "ios", "marked": "MARKED-DEVICE" }
+    })
+}
+
+fn with(mut body: Value, member: &str, value: impl Into<Value>) -> Value {
+    body[member] = value.into();
+    body
+}
+
+impl TestApp {
+    fn inits(&self, order_number: &str) -> usize {
+        let calls = self.provider.calls();
+        let of = |action: &str, id: &str| action == "InitFaceVerify" && id == order_number;
+        calls.iter().filter(|call| of(&call.action, &call.biz_id)).count()
+    }
+
+    async fn state_of(&self, started: &Reply, state: &str) -> Value {
+        let id = started.json["verification"]["id"].as_str().unwrap();
+        eventually(state, || async {
+            let now = self.get(&format!("/v1/verifications/{id}")).await;
+            (now.json["state"] == state).then_some(now.json)
+        })
+        .await
+    }
+
+    async fn run_sql(&self, text: &str) {
+        let pool = self.database.pool().await;
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn repeated_start_gets_the_same_answer_and_one_call() {
+    let app = TestApp::start().await;
+    let first = app.start_verification(&app_start("pass97u1")).await;
+    assert_eq!(first.status, 201, "{first:?}");
+    let certify_id = first.json["certify_id"].as_str().unwrap();
+    assert_eq!(app.provider.certify_ids("pass97u1"), [certify_id]);
+    assert_eq!(first.json["certify_url"], Value::Null, "an app needs no page");
+    assert_eq!(first.json["expires_at"], "2026-11-23T10:00:00Z");
+    let verification = &first.json["verification"];
+    assert_eq!(
+        (&verification["state"], &verification["product"]),
+        (&json!("unfinished"), &json!("face-verify"))
+    );
+    assert_eq!(verification["certify_id"], certify_id);
+    let id = verification["id"].as_str().unwrap();
+    assert_eq!(first.headers["location"], format!("/v1/verifications/{id}"));
+    assert_eq!(first.headers["cache-control"], "no-store");
+
+    app.clock.advance(Duration::from_mins(29));
+    let newer = with(app_start("pass97u1"), "meta_info", "{\"deviceType\":\"android\"}");
+    let again = app.start_verification(&newer).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    for member in ["certify_id", "certify_url", "expires_at"] {
+        assert_eq!(again.json[member], first.json[member]);
+    }
+    assert_eq!(again.json["verification"]["id"], id);
+    for (member, value) in [("cert_name", "Other"), ("model", "LIVENESS"), ("crop", "T")] {
+        let other = app.start_verification(&with(app_start("pass97u1"), member, value)).await;
+        other.assert_problem(409, "order-number-used");
+    }
+    app.clock.advance(Duration::from_mins(1));
+    let late = app.start_verification(&newer).await;
+    late.assert_problem(409, "order-number-used");
+    assert_eq!(app.inits("pass97u1"), 1);
+}
+
+#[tokio::test]
+async fn start_is_polled_from_one_minute_on_until_its_id_has_lived_out() {
+    let app = TestApp::start().await;
+    let finished = app.start_verification(&app_start("pass97u2")).await;
+    let abandoned = app.start_verification(&app_start("fv424u2")).await;
+    app.verified("pass-other").await;
+    let id = |reply: &Reply| reply.json["certify_id"].as_str().unwrap().to_owned();
+    assert_eq!(app.provider.queries(&id(&finished)), 0, "nobody can have finished yet");
+    app.minutes_later(2).await;
+    let decided = app.state_of(&finished, "decided").await;
+    assert_eq!(decided["decision"]["outcome"], "approve");
+    eventually("it is polled", || async {
+        (app.provider.queries(&id(&abandoned)) > 1).then_some(())
+    })
+    .await;
+    app.state_of(&abandoned, "unfinished").await;
+    app.minutes_later(36).await;
+    app.state_of(&abandoned, "expired").await;
+}
+
+#[tokio::test]
+async fn refused_start_fails_the_verification_for_good() {
+    let app = TestApp::start().await;
+    for code in ["405", "417", "422", "427"] {
+        let order_number = format!("init{code}u3");
+        for _ in 0..2 {
+            let reply = app.start_verification(&app_start(&order_number)).await;
+            reply.assert_problem(422, "provider-refused");
+            assert!(reply.json["detail"].as_str().unwrap().contains(code), "{reply:?}");
+        }
+        assert_eq!(app.inits(&order_number), 1);
+        let path = format!("/v1/verifications?biz_type=1000000006&biz_id={order_number}");
+        let found = &app.get(&path).await.json["items"][0];
+        assert_eq!(found["state"], "failed");
+        assert_eq!(found["failure"]["code"], "refused-by-provider");
+        assert_eq!(found["failure"]["provider_code"], code);
+    }
+    let other = app.start_verification(&with(app_start("init417u3"), "cert_name", "B")).await;
+    other.assert_problem(409, "order-number-used");
+}
+
+#[tokio::test]
+async fn start_of_which_nothing_was_sent_may_be_repeated() {
+    let app = TestApp::start().await;
+    for order_number in ["initthrottled1u4", "init500x1u4", "initnoperm1u4"] {
+        let reply = app.start_verification(&app_start(order_number)).await;
+        reply.assert_problem(503, "provider-unavailable");
+        assert!(reply.headers.contains_key("retry-after"));
+        let again = app.start_verification(&app_start(order_number)).await;
+        assert_eq!(again.status, 201, "{order_number}: {again:?}");
+        assert_eq!(app.provider.certify_ids(order_number).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn lost_answer_is_never_called_for_again() {
+    let app = TestApp::start().await;
+    for order_number in ["initcutu5", "initgarbageu5", "inithttp503u5"] {
+        for _ in 0..2 {
+            let reply = app.start_verification(&app_start(order_number)).await;
+            reply.assert_problem(409, "start-unknown");
+        }
+        assert_eq!(app.inits(order_number), 1, "{order_number}");
+    }
+    // Nobody can complete it: it expires.
+    let path = "/v1/verifications?biz_type=1000000006&biz_id=initcutu5";
+    assert_eq!(app.get(path).await.json["items"][0]["state"], "unfinished");
+    app.minutes_later(36).await;
+    eventually("it expires", || async {
+        (app.get(path).await.json["items"][0]["state"] == "expired").then_some(())
+    })
+    .await;
+    app.start_verification(&app_start("initcutu5")).await.assert_problem(409, "start-unknown");
+}
+
+/// The rows are those that a process leaves behind which is killed between its two commits.
+#[tokio::test]
+async fn start_of_a_killed_process_is_not_repeated() {
+    let app = TestApp::start().await;
+    app.start_verification(&app_start("pass97u6")).await;
+    app.run_sql(
+        "update starts set answer = null, answered_at = null;
+         update verifications v set certify_id = null, lease_token = s.call_token,
+             lease_until = verdict_now() + interval '1 minute'
+         from starts s where s.verification_id = v.id",
+    )
+    .await;
+    let reply = app.start_verification(&app_start("pass97u6")).await;
+    reply.assert_problem(409, "start-running");
+    assert!(reply.headers.contains_key("retry-after"));
+    app.minutes_later(2).await;
+    let reply = app.start_verification(&app_start("pass97u6")).await;
+    reply.assert_problem(409, "start-unknown");
+    assert_eq!(app.inits("pass97u6"), 1);
+}
+
+#[tokio::test]
+async fn simultaneous_starts_make_one_call() {
+    let app = TestApp::start().await;
+    let body = app_start("pass97u7");
+    let replies = (0..8).map(|_| app.start_verification(&body));
+    let replies = futures_util::future::join_all(replies).await;
+    let mut created = 0;
+    for reply in replies {
+        match reply.status {
+            201 => created += 1,
+            200 => {}
+            _ => reply.assert_problem(409, "start-running"),
+        }
+    }
+    assert_eq!((created, app.inits("pass97u7")), (1, 1));
+    assert_eq!(app.provider.certify_ids("pass97u7").len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_of_the_person_is_stored_and_an_erasure_ends_the_start() {
+    let app = TestApp::start().await;
+    let picture = "TUFSS0VE".repeat(40_000);
+    let body = json!({
+        "product": "face-verify", "biz_type": "1000000006", "biz_id": "pass97u8",
+        "product_code": "LR_FR", "user_id": "MARKED-USER", "mobile": "13900001111",
+        "meta_info": "{\"marked\":\"MARKED-DEVICE\"}"
+    });
+    let large = with(with(body.clone(), "biz_id", "pass97u9"), "product_code", "PV_FV");
+    let large = app.start_verification(&with(large, "face_contrast_picture", picture)).await;
+    assert!([201, 422].contains(&large.status), "a picture of 320 KB is read: {large:?}");
+    let started = app.start_verification(&body).await;
+    assert_eq!(started.status, 201, "{started:?}");
+    let dump = dump(&app.database.url);
+    for marked in ["MARKED", "13900001111", "TUFSS0VE"] {
+        assert!(!dump.contains(marked), "{marked}");
+    }
+    for call in app.provider.calls().iter().filter(|call| call.action == "InitFaceVerify") {
+        assert_eq!(call.method, "POST");
+    }
+    let id = started.json["verification"]["id"].as_str().unwrap();
+    let erase = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
+    let erase = erase.bearer_auth(&app.api_key).header("verdict-purpose", "request 1");
+    assert_eq!(erase.send().await.unwrap().status(), 202);
+    app.start_verification(&body).await.assert_problem(410, "erased");
+    assert_eq!(app.inits("pass97u8"), 1);
+}
+
+#[tokio::test]
+async fn order_number_of_another_verification_is_refused() {
+    let app = TestApp::start_with(Options { product: "face-verify", ..Options::default() }).await;
+    let old = json!({ "product": "verify-result", "biz_type": "1000000006", "biz_id": "pass97" });
+    assert_eq!(app.start_verification(&old).await.status, 201);
+    let mut body = app_start("pass97");
+    body.as_object_mut().unwrap().remove("product");
+    app.start_verification(&body).await.assert_problem(409, "product-mismatch");
+    // Started elsewhere.
+    let callback = json!({ "biz_type": "1000000006", "biz_id": "fv200u10" }).to_string();
+    let callback = crate::harness::Callback::signed(&callback, app.clock.now());
+    assert_eq!(app.post(callback).await.status, 202);
+    let used = app.start_verification(&app_start("fv200u10")).await;
+    used.assert_problem(409, "order-number-used");
+    assert_eq!(app.inits("pass97") + app.inits("fv200u10"), 0);
+}
+
+#[tokio::test]
+async fn wrong_parameters_start_nothing() {
+    let app = TestApp::start().await;
+    let picture = "A".repeat(1_548_577);
+    for (member, value, pointer) in [
+        ("biz_id", json!("has-dash"), "/biz_id"),
+        ("biz_id", json!("a".repeat(33)), "/biz_id"),
+        ("biz_id", Value::Null, "/biz_id"),
+        ("biz_type", json!("test"), "/biz_type"),
+        ("product", json!("x"), "/product"),
+        ("product", json!(7), "/product"),
+        ("meta_info", Value::Null, "/meta_info"),
+        ("meta_info", json!(["x"]), "/meta_info"),
+        ("meta_info", json!("x".repeat(16_385)), "/meta_info"),
+        ("cert_type", json!("VISA"), "/cert_type"),
+        ("cert_no", Value::Null, "/cert_no"),
+        ("model", json!("ID_PRO"), "/model"),
+        ("suitable_type", json!("3"), "/suitable_type"),
+        ("birthday", json!("1.2.1990"), "/birthday"),
+        ("oss_bucket_name", json!("b"), "/oss_object_name"),
+        ("face_contrast_picture", json!("data:image/png;base64,AAAA"), "/face_contrast_picture"),
+        ("face_contrast_picture", json!(picture), "/face_contrast_picture"),
+        ("callback_token", json!("mine"), ""),
+    ] {
+        let body = with(app_start("pass97u11"), member, value);
+        let reply = app.start_verification(&body).await;
+        reply.assert_problem(422, "invalid-field");
+        let errors = reply.json["errors"].as_array().unwrap();
+        assert!(errors.iter().any(|error| error["pointer"] == pointer), "{member}: {reply:?}");
+    }
+    let two = with(app_start("pass97u11"), "face_contrast_picture", "AAAA");
+    let two = app.start_verification(&with(two, "certify_id", "sha7")).await;
+    two.assert_problem(422, "invalid-field");
+    let huge = with(app_start("pass97u11"), "cert_name", "x".repeat(2 << 20));
+    app.start_verification(&huge).await.assert_problem(413, "body-too-large");
+    assert_eq!(app.inits("pass97u11"), 0);
+    assert_eq!(app.get("/v1/verifications").await.json["items"], json!([]));
+}
