@@ -57,6 +57,8 @@ pub(super) fn api_parts(
         account: common.account,
         vault,
         archive: None,
+        public_url: common.public_url,
+        callback_url: common.callback_url,
         starter,
         four_eyes: common.four_eyes,
         policies_need_two: common.policies_need_two,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::auth::ApiKeys;
 use super::body_limits::BodyLimits;
@@ -75,6 +76,10 @@ pub struct Parts {
     pub vault: Option<Arc<Vault>>,
     /// `None`: this process has no image store.
     pub archive: Option<Archive>,
+    /// Where users and the provider reach the public listener. `None`: unknown.
+    pub public_url: Option<Url>,
+    /// Where the provider reports completed verifications of face-verify. `None`: nowhere.
+    pub callback_url: Option<Url>,
     /// `None`: this process starts no verifications.
     pub starter: Option<Starter>,
     /// The reviews that need a second person.

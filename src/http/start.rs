@@ -5,6 +5,7 @@ mod checks;
 mod face_verify;
 mod members;
 mod parameters;
+mod return_url;
 mod verify_result;
 
 use axum::body::Body;

@@ -1,9 +1,11 @@
 //! Starting verifications of face-verify: the call is billed, so it is made once.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Options, Reply, TestApp, dump, eventually};
 
@@ -278,4 +280,122 @@ async fn wrong_parameters_start_nothing() {
     app.start_verification(&huge).await.assert_problem(413, "body-too-large");
     assert_eq!(app.inits("pass97u11"), 0);
     assert_eq!(app.get("/v1/verifications").await.json["items"], json!([]));
+}
+
+const DONE: &str = "https://app.example/done";
+
+/// Beside `app`, which has nowhere to return to: `mobile`.
+fn with_returns() -> Options {
+    let more = format!(
+        "[sources.mobile]\nsecrets = [\"whsec_dGhlIHNlY3JldCBvZiBtb2JpbGUncyBvd24gYmFja2VuZA==\"]\n\
+         return_urls = [\"{DONE}\", \"https://app.example/other?tab=1#/end\"]\n"
+    );
+    let http = "body_read_seconds = 1\npublic_url = \"https://verdict.example/base/\"";
+    Options { more, http, ..Options::default() }
+}
+
+/// What a browser page sends.
+fn page_start(order_number: &str, return_url: &str) -> Value {
+    let body = with(with(app_start(order_number), "source", "mobile"), "certify_url_type", "H5");
+    with(body, "return_url", return_url)
+}
+
+#[tokio::test]
+async fn page_leads_back_only_to_listed_addresses() {
+    let app = TestApp::start_with(with_returns()).await;
+    let ours = "https://verdict.example/base/v1/returns/mobile";
+    let to = format!("{ours}?to=https%3A%2F%2Fapp.example%2Fdone");
+    for (n, return_url) in
+        [DONE, ours, &to, "https://app.example/other?tab=1#/end"].into_iter().enumerate()
+    {
+        let body = page_start(&format!("pass97u20{n}"), return_url);
+        let started = app.start_verification(&body).await;
+        assert_eq!(started.status, 201, "{return_url}: {started:?}");
+        let page = started.json["certify_url"].as_str().unwrap();
+        let again = app.start_verification(&body).await;
+        assert_eq!((again.status, &again.json["certify_url"]), (200, &json!(page)));
+        assert!(!dump(&app.database.url).contains(page), "the page is kept sealed");
+    }
+    let other = page_start("pass97u200", ours);
+    app.start_verification(&other).await.assert_problem(409, "order-number-used");
+
+    for return_url in [
+        "",
+        "nowhere",
+        "https://evil.example/done",
+        "https://app.example/done?x",
+        "https://app.example@evil.example/done",
+        "https://verdict.example/base/v1/returns/app",
+        "https://verdict.example/v1/returns/mobile",
+        "http://verdict.example/base/v1/returns/mobile",
+        "https://verdict.example:444/base/v1/returns/mobile",
+        "https://user@verdict.example/base/v1/returns/mobile",
+        "https://verdict.example/base/v1/returns/mobile/",
+        "https://verdict.example/base/v1/returns/mobile#to",
+        "https://verdict.example/base/v1/returns/mobile?",
+        "https://verdict.example/base/v1/returns/mobile?to=https%3A%2F%2Fevil.example",
+        "https://verdict.example/base/v1/returns/mobile?to=https%3A%2F%2Fapp.example%2Fdone&to=x",
+        "javascript:alert(1)",
+    ] {
+        let reply = app.start_verification(&page_start("pass97u21", return_url)).await;
+        reply.assert_problem(422, "invalid-field");
+        assert_eq!(reply.json["errors"][0]["pointer"], "/return_url", "{return_url}");
+    }
+    // Without a source, or without an address, there is nowhere to go.
+    for (member, value) in [("source", Value::Null), ("return_url", Value::Null)] {
+        let body = with(page_start("pass97u21", DONE), member, value);
+        app.start_verification(&body).await.assert_problem(422, "invalid-field");
+    }
+    assert_eq!(app.inits("pass97u21"), 0);
+}
+
+/// Answers every request with 200; the request lines.
+async fn listener() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lines);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut text = vec![0; 4096];
+            let read = stream.read(&mut text).await.unwrap_or(0);
+            let text = String::from_utf8_lossy(&text[..read]).into_owned();
+            seen.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    (address, lines)
+}
+
+#[tokio::test]
+async fn each_start_has_its_own_callback_token_of_which_a_digest_is_kept() {
+    let (address, lines) = listener().await;
+    let more = format!("[provider.face_verify]\ncallback_url = \"http://{address}/cb\"\n");
+    let app = TestApp::start_with(Options { more, ..Options::default() }).await;
+    let mut tokens = Vec::new();
+    for order_number in ["pass97submitsu22", "pass97submitsu23"] {
+        let started = app.start_verification(&app_start(order_number)).await;
+        assert_eq!(started.status, 201, "{started:?}");
+        let certify_id = started.json["certify_id"].as_str().unwrap();
+        let token = eventually("the provider calls back", || async {
+            let lines = lines.lock().unwrap();
+            let line = lines.iter().find(|line| line.contains(certify_id))?;
+            let query = line.split([' ', '?']).nth(2)?;
+            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(name, _)| name == "callbackToken").map(|(_, token)| token.into_owned())
+        })
+        .await;
+        assert!(token.len() >= 43, "256 bits");
+        let pool = app.database.pool().await;
+        let kept = "select s.callback_token = sha256($1::text::bytea) from starts s
+             join verifications v on v.id = s.verification_id where v.certify_id = $2";
+        let kept: bool =
+            sqlx::query_scalar(kept).bind(&token).bind(certify_id).fetch_one(&pool).await.unwrap();
+        assert!(kept && !dump(&app.database.url).contains(&token));
+        // The token is new for each call, and no part of what is compared.
+        assert_eq!(app.start_verification(&app_start(order_number)).await.status, 200);
+        tokens.push(token);
+    }
+    assert_ne!(tokens[0], tokens[1]);
 }

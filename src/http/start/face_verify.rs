@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use http::header::LOCATION;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::checks::{not_refused, provider_unavailable, source_of, with_code};
+use super::parameters::RETURN_URL;
+use super::return_url::{MUST_BE_LISTED, is_allowed};
 use crate::domain::callback::CertifyId;
 use crate::domain::ids::VerificationId;
 use crate::domain::starting::{NotStarted, Started, Starter, Starting, TOKEN_LIVES};
@@ -25,6 +29,7 @@ use crate::http::view::VerificationView;
 use crate::store;
 use crate::store::audit::AuditContext;
 use crate::store::starts::{FirstStart, StartCall, StoredStart};
+use crate::vault::api_key::secret_digest;
 use crate::vault::{DataKey, SealedAt, Vault, WrappedKey};
 
 /// How long a process may take: [`CALL_TIMEOUT`] and [`STORE_TIMEOUT`]. Whoever asks later learns
@@ -84,7 +89,7 @@ enum Found {
 pub(super) async fn start(
     api: &Api,
     ask: &Starter,
-    starting: Starting,
+    mut starting: Starting,
     context: AuditContext,
     permit: Option<MemoryPermit>,
 ) -> Result<Response, Problem> {
@@ -92,13 +97,19 @@ pub(super) async fn start(
         Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
     })?;
     let source = source_of(api, &starting)?;
+    let return_url = starting.parameters().into_iter().find(|(name, _)| *name == RETURN_URL);
+    if let Some((_, url)) = return_url
+        && !is_allowed(url, api.public_url.as_ref(), source.as_deref())
+    {
+        return Err(Problem::invalid_field().field("/return_url", MUST_BE_LISTED));
+    }
     let source = source.as_ref().map(|source| &source.access);
     not_refused(api, &starting, source, context.at).await?;
     let source = source.map(|source| source.name.as_str());
     let starts = api.store.starts();
     // A request that loses a race finds what the other one has stored.
     for _ in 0..ROUNDS {
-        let call = new_call(api, context.at);
+        let (call, callback) = new_call(api, context.at);
         let stored = starts.find(&starting.biz_type, &starting.biz_id).await?;
         let (id, key) = if let Some(stored) = stored {
             match found(vault, &starting, stored, context.at)? {
@@ -114,6 +125,8 @@ pub(super) async fn start(
                 None => continue,
             }
         };
+        // Of this call alone, so no part of what is compared.
+        starting.handed_through.extend(callback);
         let job = Job { id, call, key, starting, _permit: permit };
         // Goes on if the client goes away: the answer is paid for.
         let task = tokio::spawn(carry_out(api.clone(), Arc::clone(ask), job));
@@ -122,15 +135,24 @@ pub(super) async fn start(
     Err(Problem::start_running().retry_after(Duration::from_secs(1)))
 }
 
-fn new_call(api: &Api, at: OffsetDateTime) -> StartCall {
-    StartCall {
+/// A call, and its parameters for the provider's callback if one is asked for.
+fn new_call(api: &Api, at: OffsetDateTime) -> (StartCall, Vec<(&'static str, Zeroizing<String>)>) {
+    let callback = api.callback_url.as_ref().map(|url| {
+        let token = [api.ids.salt(), api.ids.salt()].concat();
+        (url, Zeroizing::new(URL_SAFE_NO_PAD.encode(token)))
+    });
+    let call = StartCall {
         token: api.ids.next(at),
-        callback_token: None,
+        callback_token: callback.as_ref().map(|(_, token)| secret_digest(token)),
         at,
         expires_at: at + TOKEN_LIVES,
         lease: LEASE,
         window: TOKEN_LIVES + GRACE,
-    }
+    };
+    let parameters = callback.into_iter().flat_map(|(url, token)| {
+        [("CallbackUrl", Zeroizing::new(url.to_string())), ("CallbackToken", token)]
+    });
+    (call, parameters.collect())
 }
 
 /// Stores the start. `None`: another request was faster.

@@ -16,6 +16,9 @@ const MAX_META_INFO_CHARS: usize = 16 * 1024;
 /// Longest base64 of a picture, by the provider's description of its API.
 const MAX_PICTURE_CHARS: usize = 1_548_576;
 
+/// The provider's name of `return_url`.
+pub(super) const RETURN_URL: &str = "ReturnUrl";
+
 /// One of these values.
 macro_rules! choice {
     ($($value:literal),+) => {
@@ -97,6 +100,12 @@ request_body! {
         /// The kind of page. Without it there is no `certify_url`.
         #[schema(value_type = Option<String>, pattern = "^(WEB|H5)$")]
         certify_url_type: Option<PassedThrough> = optional(choice!("WEB", "H5")),
+        /// Where the page leads afterwards: `/v1/returns/{source}` below `http.public_url`, perhaps with
+        /// `?to=`, or one of the `return_urls` of the source.
+        #[schema(
+            value_type = Option<String>, min_length = 1, max_length = 2048, pattern = r"^[^\x00]*$"
+        )]
+        return_url: Option<PassedThrough> = optional(passed_through::<2048>),
         #[schema(value_type = Option<String>, pattern = "^(S|L)$")]
         certify_url_style: Option<PassedThrough> = optional(choice!("S", "L")),
         #[schema(value_type = Option<String>, pattern = "^(keep|url|video)$")]
@@ -239,6 +248,7 @@ pub(super) fn starting(of: FaceVerifyStartRequest) -> Result<Starting, Vec<Field
         ("AuthId", of.auth_id),
         ("Model", of.model),
         ("CertifyUrlType", of.certify_url_type),
+        (RETURN_URL, of.return_url),
         ("CertifyUrlStyle", of.certify_url_style),
         ("ProcedurePriority", of.procedure_priority),
         ("H5DegradeConfirmBtn", of.h5_degrade_confirm_btn),
@@ -298,6 +308,11 @@ fn contradictions(of: &FaceVerifyStartRequest) -> Vec<FieldError> {
         (scheme == "ID_PRO" && of.cert_no.is_none(), "/cert_no", required),
         (matches!(scheme, "PV_FV" | "LR_FR") && of.user_id.is_none(), "/user_id", required),
         (scheme == "PV_FV" && pictures == 0, "/face_contrast_picture", required),
+        (
+            of.certify_url_type.is_some() && of.return_url.is_none(),
+            "/return_url",
+            "is required with certify_url_type",
+        ),
         (pictures > 1, "/face_contrast_picture", "is not the only picture to compare with"),
         (
             from_bucket && of.oss_bucket_name.is_none(),
