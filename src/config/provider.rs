@@ -13,7 +13,7 @@ use crate::vault::{Key, KeyRing};
 
 impl Config {
     /// The product of callbacks and starts that name none.
-    pub(super) fn product(&self) -> error::Result<Product> {
+    pub fn product(&self) -> error::Result<Product> {
         let all = [Product::VerifyResult, Product::FaceVerify];
         let known = all.map(|product| (product.as_str(), product));
         one_of("provider.product", &self.provider.product, &known)

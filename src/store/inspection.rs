@@ -244,5 +244,8 @@ statements! {
         "select indexrelid::regclass::text from pg_index join pg_class on oid = indexrelid
          where not indisvalid and relnamespace = 'public'::regnamespace order by 1";
 
-    scalar newest_scene() -> String = "select biz_type from verifications order by id desc limit 1";
+    scalar newest_scene() -> String =
+        "select biz_type from (
+             select biz_type, product from verifications order by id desc limit 1000) newest
+         where product = 'verify-result' limit 1";
 }

@@ -92,7 +92,8 @@ async fn doctor_prints_one_line_per_check_and_exits_0() {
     };
     assert!(bad.iter().all(expected), "{bad:#?}");
     assert_eq!(report.code, 0);
-    report.has("provider", "ok", "signature is good");
+    report.has("provider", "ok", "verify-result: the signature is good");
+    report.has("provider", "ok", "face-verify: the signature is good");
     report.has("provider", "ok", "Date header");
     report.has("object-store", "ok", "put, read and deleted");
     report.has("rights", "ok", "verdict_api and verdict_worker");
@@ -149,6 +150,8 @@ async fn doctor_distinguishes_permission_and_silent_provider() {
     sqlx::query(scene).execute(&setting.database.pool().await).await.unwrap();
     let report = Report::of(&setting, "worker").await;
     report.has("provider", "failed", "the call is not permitted (NoPermission)");
+    // The other product may not be in use.
+    report.has("provider", "warning", "face-verify: the signature is good; permission was refused");
 
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     setting.provider_address = nobody.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The provider: one harmless signed call, about a verification that cannot exist.
+//! The provider: one harmless signed call for each product, about a verification that cannot exist.
 
 use policy::product::Product;
 use verdict::domain::answer::{AnswerError, ErrorClass};
@@ -6,12 +6,15 @@ use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered};
 
 use super::context::DoctorContext;
 use super::database::clock_against;
-use super::finding::Finding;
+use super::finding::{Finding, State};
 
 /// Asked in where nobody has been verified yet.
 const NO_SCENE: &str = "verdict-doctor";
 
-/// Calls once, outside the account's budget.
+/// The same for face-verify, whose scenes are numbers.
+const NO_SCENE_NUMBER: &str = "1";
+
+/// Calls once for each product, outside the account's budget.
 pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
     if !doctor.role.works() {
         return vec![Finding::skipped("this role does not call the provider")];
@@ -28,12 +31,38 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
             "see that this machine has its certificate authorities (ca-certificates)",
         )];
     };
-    let nobody = format!("unknown_{}", doctor.ids.nonce());
-    let scene_name = doctor.scene.as_deref().unwrap_or(NO_SCENE);
-    let key = Key { biz_type: scene_name, biz_id: &nobody, certify_id: Some(&nobody) };
-    match provider.ask(Product::VerifyResult, key).await {
+    let first = doctor.config.product().unwrap_or_default();
+    let other = match first {
+        Product::VerifyResult => Product::FaceVerify,
+        Product::FaceVerify => Product::VerifyResult,
+    };
+    let (mut found, is_known) = ask(doctor, &provider, first).await;
+    if is_known {
+        let (of_other, _) = ask(doctor, &provider, other).await;
+        found.extend(of_other.into_iter().take(1).map(|finding| only_if_used(finding, other)));
+    }
+    found
+}
+
+/// Asks about a verification that cannot exist. Answers what that shows, that about the product
+/// first, and whether the provider knows the credentials: then it makes sense to ask it more.
+async fn ask(
+    doctor: &DoctorContext,
+    provider: &Provider,
+    product: Product,
+) -> (Vec<Finding>, bool) {
+    let nobody = format!("unknown{}", doctor.ids.nonce());
+    let scene = doctor.scene.as_deref().filter(|_| product == Product::VerifyResult);
+    let no_scene = match product {
+        Product::VerifyResult => NO_SCENE,
+        Product::FaceVerify => NO_SCENE_NUMBER,
+    };
+    let key =
+        Key { biz_type: scene.unwrap_or(no_scene), biz_id: &nobody, certify_id: Some(&nobody) };
+    match provider.ask(product, key).await {
         Ok(answer) => {
-            let mut found = vec![answered(&answer, doctor.scene.is_some())];
+            let (finding, is_known) = answered(&answer, product, scene.is_some());
+            let mut found = vec![finding];
             if answer.simulated {
                 found.push(Finding::warning(
                     "it is a simulated provider: nobody is really verified",
@@ -46,68 +75,124 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
                 clock.says = format!("by the provider's Date header {}", clock.says);
                 found.push(clock);
             }
-            found
+            (found, is_known)
         }
-        Err(NoAnswer::Call(Unanswered::NoCredentials(error))) => vec![Finding::failed(
-            error.to_string(),
-            "set provider.access_key_id and access_key_secret (or …_file), or give this process \
-             one of the sources of the vendor's chain",
-        )],
-        Err(NoAnswer::NoCertifyId) => vec![Finding::skipped("nothing can be asked")],
-        Err(NoAnswer::Call(problem)) => vec![Finding::failed(
-            provider::sentence(&problem),
-            format!("provider.endpoint: {}", provider::cause_of(&problem).advice()),
-        )],
+        Err(NoAnswer::NoCertifyId) => (Vec::new(), false),
+        Err(NoAnswer::Call(Unanswered::NoCredentials(error))) => {
+            let finding = Finding::failed(
+                error.to_string(),
+                "set provider.access_key_id and access_key_secret (or …_file), or give this \
+                 process one of the sources of the vendor's chain",
+            );
+            (vec![finding], false)
+        }
+        Err(NoAnswer::Call(problem)) => {
+            let finding = Finding::failed(
+                format!("{product}: {}", provider::sentence(&problem)),
+                format!("provider.endpoint: {}", provider::cause_of(&problem).advice()),
+            );
+            (vec![finding], false)
+        }
     }
 }
 
-fn answered(answer: &Answer, known_scene: bool) -> Finding {
-    let Err(AnswerError { class, code }) = &answer.outcome else {
-        return Finding::ok("the signature is good, the call is permitted");
-    };
+/// An installation may use one product alone, so a refusal of the other is no failure.
+fn only_if_used(finding: Finding, product: Product) -> Finding {
+    let Finding { state, says, hint } = finding;
+    match state {
+        State::Ok | State::Skipped => Finding { state, says, hint },
+        State::Warning | State::Failed => Finding::warning(
+            says,
+            format!("only if you use {product}: {}", hint.unwrap_or_default()),
+        ),
+    }
+}
+
+/// What the answer shows about the product, and whether the credentials are known.
+fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, bool) {
+    let good =
+        || (Finding::ok(format!("{product}: the signature is good, the call is permitted")), true);
+    let Err(AnswerError { class, code }) = &answer.outcome else { return good() };
     // Of a closed alphabet, and the provider's own; its message is not shown.
     let code = code.as_deref().unwrap_or("no code");
+    let right = match product {
+        Product::VerifyResult => {
+            "grant the RAM user or role AliyunYundunCloudAuthFullAccess or a policy with \
+             DescribeVerifyResult, and see that the account owns the scene"
+        }
+        Product::FaceVerify => {
+            "grant the RAM user or role AliyunAntCloudAuthFullAccess, and see that the product is \
+             opened and paid for"
+        }
+    };
     match class {
         // A provider that says "no such verification" has accepted the signature.
-        ErrorClass::BadRequest | ErrorClass::Gone => {
-            Finding::ok("the signature is good, the call is permitted")
-        }
-        ErrorClass::Credentials if is_about_permission(code) && !known_scene => Finding::warning(
-            format!("the signature is good; permission was refused for an invented scene ({code})"),
-            "look again once a verification is here; if it stays, grant the key \
-             DescribeVerifyResult",
+        ErrorClass::BadRequest | ErrorClass::Gone => good(),
+        ErrorClass::Credentials if is_about_permission(code) && !known_scene => (
+            Finding::warning(
+                format!(
+                    "{product}: the signature is good; permission was refused for an invented \
+                     scene ({code})"
+                ),
+                format!("look again once a verification is here; if it stays, {right}"),
+            ),
+            true,
         ),
-        ErrorClass::Credentials if is_about_permission(code) => Finding::failed(
-            format!("the signature is good, the call is not permitted ({code})"),
-            "grant the RAM user or role AliyunYundunCloudAuthFullAccess or a policy with \
-             DescribeVerifyResult, and see that the account owns the scene",
+        ErrorClass::Credentials if is_about_permission(code) => (
+            Finding::failed(
+                format!("{product}: the signature is good, the call is not permitted ({code})"),
+                right,
+            ),
+            true,
         ),
-        ErrorClass::Credentials => Finding::failed(
-            format!("the credentials are refused ({code})"),
-            "see provider.access_key_id and its secret: same account, active, without blanks \
-             around; after a rotation the new one",
+        ErrorClass::Credentials => (
+            Finding::failed(
+                format!("the credentials are refused ({code})"),
+                "see provider.access_key_id and its secret: same account, active, without blanks \
+                 around; after a rotation the new one",
+            ),
+            false,
         ),
-        ErrorClass::Clock => Finding::failed(
-            format!("the provider finds our clock wrong ({code})"),
-            "set this machine's clock right (chrony, systemd-timesyncd): 15 minutes is its limit",
+        ErrorClass::Clock => (
+            Finding::failed(
+                format!("the provider finds our clock wrong ({code})"),
+                "set this machine's clock right (chrony, systemd-timesyncd): 15 minutes is its \
+                 limit",
+            ),
+            false,
         ),
-        ErrorClass::Throttled => Finding::warning(
-            format!("the call was throttled ({code})"),
-            "try again; if it stays, lower provider.queries_per_second",
+        ErrorClass::Throttled => (
+            Finding::warning(
+                format!("{product}: the call was throttled ({code})"),
+                "try again; if it stays, lower provider.queries_per_second",
+            ),
+            true,
         ),
-        ErrorClass::Transient => Finding::warning(
-            format!("the provider fails at the moment ({code})"),
-            "try again; calls are repeated until it is well",
+        ErrorClass::Transient => (
+            Finding::warning(
+                format!("{product}: the provider fails at the moment ({code})"),
+                "try again; calls are repeated until it is well",
+            ),
+            true,
         ),
-        ErrorClass::Unreadable => Finding::warning(
-            format!("the answer was not one of the provider's (HTTP {})", answer.http_status),
-            "see that provider.endpoint names Cloudauth itself, and no proxy's page",
+        ErrorClass::Unreadable => (
+            Finding::warning(
+                format!(
+                    "{product}: the answer was not one of the provider's (HTTP {})",
+                    answer.http_status
+                ),
+                "see that the endpoint names Cloudauth itself, and no proxy's page",
+            ),
+            true,
         ),
     }
 }
 
+/// Codes that are about one scene or product; bad keys, signatures and tokens are always about the
+/// account.
 fn is_about_permission(code: &str) -> bool {
-    ["NoPermission", "Error.NoPermissionAccess", "Forbidden"]
+    // The last four are body codes of face-verify: not configured, not opened, no right, unpaid.
+    ["NoPermission", "Error.NoPermissionAccess", "Forbidden", "402", "410", "411", "412"]
         .iter()
         .any(|known| code.starts_with(known))
 }
