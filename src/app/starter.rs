@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::role::Role;
 use super::shared::Shared;
 use crate::config::{self, ConfigError};
-use crate::domain::starting::Starter;
-use crate::provider::Provider;
+use crate::domain::starting::{Find, Start, Starter};
+use crate::provider::{Key, Provider};
 
 /// A process that only accepts may do without the provider's
 /// key: it accepts callbacks all the same, and starts nothing.
@@ -29,11 +29,20 @@ pub(super) fn starter(
     let environment = environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let provider =
         Arc::new(Provider::new(provider.client, provider.credentials, environment, clock, ids)?);
-    Ok(Some(Arc::new(move |starting| {
+    let searched = Arc::clone(&provider);
+    let start: Start = Arc::new(move |starting| {
         let provider = Arc::clone(&provider);
         Box::pin(async move {
             let started = provider.start(&starting).await?;
             Ok((starting, started))
         })
-    })))
+    });
+    let find: Find = Arc::new(move |product, biz_type, biz_id| {
+        let provider = Arc::clone(&searched);
+        Box::pin(async move {
+            let (biz_type, biz_id) = (biz_type.as_str(), biz_id.as_str());
+            provider.find_started(product, Key { biz_type, biz_id, certify_id: None }).await
+        })
+    });
+    Ok(Some(Starter { start, find }))
 }

@@ -99,11 +99,19 @@ pub enum NotStarted {
     Unknown,
 }
 
-/// Starts a verification at the provider. The composition root supplies the client.
-pub type Starter = Arc<
-    dyn Fn(
-            Starting,
-        ) -> Pin<Box<dyn Future<Output = Result<(Starting, Started), NotStarted>> + Send>>
-        + Send
-        + Sync,
->;
+/// Calls of the provider about starts. The composition root supplies the client.
+#[derive(Clone)]
+pub struct Starter {
+    pub start: Start,
+    pub find: Find,
+}
+
+/// Starts a verification.
+pub type Start =
+    Arc<dyn Fn(Starting) -> Call<Result<(Starting, Started), NotStarted>> + Send + Sync>;
+
+/// The ids that the provider's records have for a start whose outcome is unknown. None: it has no
+/// record, or does not let us search.
+pub type Find = Arc<dyn Fn(Product, BizType, BizId) -> Call<Vec<CertifyId>> + Send + Sync>;
+
+pub type Call<T> = Pin<Box<dyn Future<Output = T> + Send>>;

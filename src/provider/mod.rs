@@ -23,6 +23,7 @@ pub use product::Key;
 
 use crate::causes::{self, Cause, Service};
 use crate::domain::answer::{AnswerError, ErrorClass};
+use crate::domain::callback::CertifyId;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::starting::{NotStarted, Started, Starting};
@@ -93,6 +94,11 @@ impl Provider {
             }
             _ => NotStarted::Unknown,
         })
+    }
+
+    /// The ids that the provider's records have for a start whose outcome is unknown.
+    pub async fn find_started(&self, product: Product, key: Key<'_>) -> Vec<CertifyId> {
+        registry::serving(product).find_started(&self.client, key).await
     }
 
     fn note(&self, simulated: Result<bool, &Unanswered>) {

@@ -8,6 +8,7 @@ use cloudauth::{Client, Unanswered};
 
 use super::answer::{Answer, Outcome};
 use crate::domain::answer::AnswerError;
+use crate::domain::callback::CertifyId;
 use crate::domain::starting::{Started, Starting};
 
 /// The names of a verification, of which each product uses its own.
@@ -33,6 +34,10 @@ pub(super) trait Served: Sync {
     /// Has the provider start a verification.
     fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a>;
 
+    /// The ids that the provider's records have for a start. None: there is no record, or we may not
+    /// search them.
+    fn find_started<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Search<'a>;
+
     /// Whether a start may be repeated after a call whose outcome is unknown.
     fn may_repeat_start(&self) -> bool;
 }
@@ -55,5 +60,7 @@ pub(super) enum StartError {
 
 pub(super) type StartCall<'a> =
     Pin<Box<dyn Future<Output = Result<StartAnswer, Unanswered>> + Send + 'a>>;
+
+pub(super) type Search<'a> = Pin<Box<dyn Future<Output = Vec<CertifyId>> + Send + 'a>>;
 
 pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;

@@ -244,7 +244,7 @@ const THROTTLED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "m
 const REFUSED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
     "product_code": "LR_FR", "user_id": "1", "biz_id": "init417" }"#;
 const LOST_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
-    "product_code": "LR_FR", "user_id": "1", "biz_id": "initcut" }"#;
+    "product_code": "LR_FR", "user_id": "1", "biz_id": "initcutunlisted" }"#;
 
 async fn lists_reviews_and_starts(setting: &Setting, api: std::net::SocketAddr, path: &str) {
     for list in ["outcome=approve", "state=failed", "reference=x", "biz_type=test"] {

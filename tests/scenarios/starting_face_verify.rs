@@ -140,7 +140,7 @@ async fn start_of_which_nothing_was_sent_may_be_repeated() {
 #[tokio::test]
 async fn lost_answer_is_never_called_for_again() {
     let app = TestApp::start().await;
-    for order_number in ["initcutu5", "initgarbageu5", "inithttp503u5"] {
+    for order_number in ["initcutunlistedu5", "initgarbagesearchnopermu5", "inithttp503u5"] {
         for _ in 0..2 {
             let reply = app.start_verification(&app_start(order_number)).await;
             reply.assert_problem(409, "start-unknown");
@@ -148,21 +148,50 @@ async fn lost_answer_is_never_called_for_again() {
         assert_eq!(app.inits(order_number), 1, "{order_number}");
     }
     // Nobody can complete it: it expires.
-    let path = "/v1/verifications?biz_type=1000000006&biz_id=initcutu5";
+    let path = "/v1/verifications?biz_type=1000000006&biz_id=initcutunlistedu5";
     assert_eq!(app.get(path).await.json["items"][0]["state"], "unfinished");
     app.minutes_later(36).await;
     eventually("it expires", || async {
         (app.get(path).await.json["items"][0]["state"] == "expired").then_some(())
     })
     .await;
-    app.start_verification(&app_start("initcutu5")).await.assert_problem(409, "start-unknown");
+    app.start_verification(&app_start("initcutunlistedu5"))
+        .await
+        .assert_problem(409, "start-unknown");
+}
+
+#[tokio::test]
+async fn lost_answer_is_looked_up_by_order_number() {
+    let app = TestApp::start_with(with_returns()).await;
+    for order_number in ["initcutpass97u30", "initgarbagepass97u31", "initcutsearch500x2pass97u32"]
+    {
+        let mut started = app.start_verification(&app_start(order_number)).await;
+        if order_number.contains("search") {
+            started.assert_problem(409, "start-unknown");
+            app.start_verification(&app_start(order_number)).await;
+            started = app.start_verification(&app_start(order_number)).await;
+        }
+        assert!([200, 201].contains(&started.status), "{order_number}: {started:?}");
+        let certify_id = started.json["certify_id"].as_str().unwrap();
+        assert_eq!(app.provider.certify_ids(order_number), [certify_id]);
+        assert_eq!(started.json["verification"]["certify_id"], certify_id);
+        let again = app.start_verification(&app_start(order_number)).await;
+        assert_eq!((again.status, &again.json["certify_id"]), (200, &json!(certify_id)));
+        assert_eq!(app.inits(order_number), 1);
+    }
+    // The address of its page is nowhere on record.
+    let page = page_start("initcutu33", DONE);
+    for _ in 0..2 {
+        app.start_verification(&page).await.assert_problem(409, "start-unknown");
+    }
+    assert_eq!(app.inits("initcutu33"), 1);
 }
 
 /// The rows are those that a process leaves behind which is killed between its two commits.
 #[tokio::test]
 async fn start_of_a_killed_process_is_not_repeated() {
     let app = TestApp::start().await;
-    app.start_verification(&app_start("pass97u6")).await;
+    app.start_verification(&app_start("pass97unlistedu6")).await;
     app.run_sql(
         "update starts set answer = null, answered_at = null;
          update verifications v set certify_id = null, lease_token = s.call_token,
@@ -170,13 +199,13 @@ async fn start_of_a_killed_process_is_not_repeated() {
          from starts s where s.verification_id = v.id",
     )
     .await;
-    let reply = app.start_verification(&app_start("pass97u6")).await;
+    let reply = app.start_verification(&app_start("pass97unlistedu6")).await;
     reply.assert_problem(409, "start-running");
     assert!(reply.headers.contains_key("retry-after"));
     app.minutes_later(2).await;
-    let reply = app.start_verification(&app_start("pass97u6")).await;
+    let reply = app.start_verification(&app_start("pass97unlistedu6")).await;
     reply.assert_problem(409, "start-unknown");
-    assert_eq!(app.inits("pass97u6"), 1);
+    assert_eq!(app.inits("pass97unlistedu6"), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Starts a verification of face-verify. The call of the provider is billed and not idempotent: it is
 //! on record before it is made, and no order number is called for twice unless nothing was sent.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,10 +16,10 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::checks::{not_refused, provider_unavailable, source_of, with_code};
-use super::parameters::RETURN_URL;
+use super::parameters::{PAGE, RETURN_URL};
 use super::return_url::{MUST_BE_LISTED, is_allowed};
-use crate::domain::callback::CertifyId;
-use crate::domain::ids::VerificationId;
+use crate::domain::callback::{BizId, BizType, CertifyId};
+use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::starting::{NotStarted, Started, Starter, Starting, TOKEN_LIVES};
 use crate::http::api::Api;
 use crate::http::memory_budget::MemoryPermit;
@@ -31,6 +30,7 @@ use crate::store::audit::AuditContext;
 use crate::store::starts::{FirstStart, StartCall, StoredStart};
 use crate::vault::api_key::secret_digest;
 use crate::vault::{DataKey, SealedAt, Vault, WrappedKey};
+use policy::product::Product;
 
 /// How long a process may take: [`CALL_TIMEOUT`] and [`STORE_TIMEOUT`]. Whoever asks later learns
 /// that the outcome is unknown.
@@ -78,12 +78,42 @@ struct Job {
     _permit: Option<MemoryPermit>,
 }
 
+/// A start whose outcome is unknown.
+struct Lost {
+    id: VerificationId,
+    call: StartCall,
+    key: DataKey,
+    what: Wanted,
+}
+
+/// What was started, for a search.
+struct Wanted {
+    product: Product,
+    biz_type: BizType,
+    biz_id: BizId,
+    /// The address of a page is not on record at the provider: without it the user cannot go on.
+    needs_page: bool,
+}
+
+impl From<&Starting> for Wanted {
+    fn from(of: &Starting) -> Self {
+        Self {
+            product: of.product,
+            biz_type: of.biz_type.clone(),
+            biz_id: of.biz_id.clone(),
+            needs_page: of.parameters().iter().any(|(name, _)| *name == PAGE),
+        }
+    }
+}
+
 /// What a request finds about its order number.
 enum Found {
     /// It was started with the same parameters.
     Answered(VerificationId, Answer, OffsetDateTime),
     /// Nothing was sent: this process may call, under this data key.
     NotSent(VerificationId, DataKey),
+    /// The answer of this call was lost.
+    Unknown(Lost),
 }
 
 pub(super) async fn start(
@@ -116,6 +146,7 @@ pub(super) async fn start(
                 Found::Answered(id, answer, expires_at) => {
                     return answered(api, StatusCode::OK, id, answer, expires_at).await;
                 }
+                Found::Unknown(lost) => return find(api, ask, lost, StatusCode::OK).await,
                 Found::NotSent(id, key) if starts.take(id, call).await? => (id, key),
                 Found::NotSent(..) => continue,
             }
@@ -129,7 +160,7 @@ pub(super) async fn start(
         starting.handed_through.extend(callback);
         let job = Job { id, call, key, starting, _permit: permit };
         // Goes on if the client goes away: the answer is paid for.
-        let task = tokio::spawn(carry_out(api.clone(), Arc::clone(ask), job));
+        let task = tokio::spawn(carry_out(api.clone(), ask.clone(), job));
         return task.await.map_err(|_| Problem::internal())?;
     }
     Err(Problem::start_running().retry_after(Duration::from_secs(1)))
@@ -216,7 +247,18 @@ fn found(
         (None, Some(_)) if stored.calling => {
             Err(Problem::start_running().retry_after(Duration::from_secs(1)))
         }
-        (None, Some(_)) => Err(Problem::start_unknown()),
+        (None, Some(_)) if now >= expires_at => Err(Problem::start_unknown()),
+        (None, Some(token)) => {
+            let call = StartCall {
+                token: LeaseToken(token),
+                callback_token: None,
+                at: now,
+                expires_at,
+                lease: LEASE,
+                window: TOKEN_LIVES + GRACE,
+            };
+            Ok(Found::Unknown(Lost { id, call, key, what: starting.into() }))
+        }
     }
 }
 
@@ -245,7 +287,9 @@ fn unreadable(id: VerificationId) -> Problem {
 /// Calls the provider and stores what came of it.
 async fn carry_out(api: Api, ask: Starter, job: Job) -> Result<Response, Problem> {
     let Job { id, call, key, starting, _permit } = job;
-    let called = timeout(CALL_TIMEOUT, ask(starting)).await.unwrap_or(Err(NotStarted::Unknown));
+    let what = Wanted::from(&starting);
+    let called =
+        timeout(CALL_TIMEOUT, (ask.start)(starting)).await.unwrap_or(Err(NotStarted::Unknown));
     let (starts, at) = (api.store.starts(), api.clock.now());
     match called {
         Ok((_, Started::WithId { certify_id, certify_url })) => {
@@ -268,9 +312,28 @@ async fn carry_out(api: Api, ask: Starter, job: Job) -> Result<Response, Problem
         Err(NotStarted::Unknown) => {
             tracing::warn!(verification = %id, "the outcome of a start is unknown");
             until_stored(|| starts.unknown(id, call)).await?;
-            Err(Problem::start_unknown())
+            find(&api, &ask, Lost { id, call, key, what }, StatusCode::CREATED).await
         }
     }
+}
+
+/// Looks up what the provider's records have for the order number. It answers only if it is one
+/// verification.
+async fn find(
+    api: &Api,
+    ask: &Starter,
+    lost: Lost,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let Lost { id, call, key, what } = lost;
+    if what.needs_page {
+        return Err(Problem::start_unknown());
+    }
+    let found = (ask.find)(what.product, what.biz_type, what.biz_id).await;
+    let [certify_id] = found.as_slice() else { return Err(Problem::start_unknown()) };
+    let answer = Answer { certify_id: certify_id.to_string(), certify_url: None };
+    keep_answer(api, id, call, &key, certify_id, &answer).await?;
+    answered(api, status, id, answer, call.expires_at).await
 }
 
 async fn keep_answer(

@@ -16,6 +16,8 @@ const MAX_META_INFO_CHARS: usize = 16 * 1024;
 /// Longest base64 of a picture, by the provider's description of its API.
 const MAX_PICTURE_CHARS: usize = 1_548_576;
 
+/// The provider's name of `certify_url_type`.
+pub(super) const PAGE: &str = "CertifyUrlType";
 /// The provider's name of `return_url`.
 pub(super) const RETURN_URL: &str = "ReturnUrl";
 
@@ -247,7 +249,7 @@ pub(super) fn starting(of: FaceVerifyStartRequest) -> Result<Starting, Vec<Field
         ("Mobile", of.mobile),
         ("AuthId", of.auth_id),
         ("Model", of.model),
-        ("CertifyUrlType", of.certify_url_type),
+        (PAGE, of.certify_url_type),
         (RETURN_URL, of.return_url),
         ("CertifyUrlStyle", of.certify_url_style),
         ("ProcedurePriority", of.procedure_priority),

@@ -146,7 +146,7 @@ pub(super) async fn start(
     let source = source.as_ref().map(|source| &source.access);
     // Before the provider is called: once it has started a task, nobody else can start that one.
     not_refused(api, &starting, source, context.at).await?;
-    let (starting, started) = ask(starting).await.map_err(|refusal| match refusal {
+    let (starting, started) = (ask.start)(starting).await.map_err(|refusal| match refusal {
         NotStarted::Refused(code) => with_code(Problem::provider_refused(), code),
         NotStarted::Unavailable { wait, code } => provider_unavailable(wait, code),
         // Of products whose calls may not be repeated.

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Served, StartCall};
+use super::product::{Asking, Key, Search, Served, StartCall};
 use crate::domain::image::ImageKind;
 use crate::domain::starting::Starting;
 use policy::evidence::{Evidence, History};
@@ -53,6 +53,10 @@ impl Served for FaceVerify {
 
     fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a> {
         Box::pin(start::start(client, starting))
+    }
+
+    fn find_started<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Search<'a> {
+        Box::pin(start::find(client, key))
     }
 
     /// Each call may start, and bill, another verification.

@@ -1,4 +1,5 @@
-//! Starts a verification: `InitFaceVerify`.
+//! Starts a verification: `InitFaceVerify`. Finds one whose answer was lost:
+//! `DescribeVerifySearchPageList`.
 
 use cloudauth::face_verify::Start;
 use cloudauth::{Client, Unanswered};
@@ -9,7 +10,8 @@ use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::callback::CertifyId;
 use crate::domain::starting::{Started, Starting};
 use crate::provider::error::answer_error;
-use crate::provider::product::{StartAnswer, StartError};
+use crate::provider::product::{Key, StartAnswer, StartError};
+use crate::provider::sentence;
 
 pub(super) async fn start(client: &Client, starting: &Starting) -> Result<StartAnswer, Unanswered> {
     let mut parameters = starting.parameters();
@@ -33,4 +35,26 @@ pub(super) async fn start(client: &Client, starting: &Starting) -> Result<StartA
         Err(error) => Err(StartError::Failed(answer_error(&error))),
     };
     Ok(StartAnswer { simulated: answer.simulated, retry_after: answer.retry_after, outcome })
+}
+
+/// Not every account may search the records.
+pub(super) async fn find(client: &Client, key: Key<'_>) -> Vec<CertifyId> {
+    let found = match client.find_face_verify(key.biz_type, key.biz_id).await {
+        Ok(answer) => answer.reading.outcome,
+        Err(error) => {
+            tracing::warn!(error = sentence(&error), "a start could not be searched for");
+            return Vec::new();
+        }
+    };
+    match found {
+        Ok(found) => {
+            found.into_iter().filter_map(|of| CertifyId::parse(&of.certify_id).ok()).collect()
+        }
+        Err(error) => {
+            let error = answer_error(&error);
+            let class = error.class.as_str();
+            tracing::warn!(class, code = error.code, "a start could not be searched for");
+            Vec::new()
+        }
+    }
 }

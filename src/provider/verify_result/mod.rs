@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Served, StartAnswer, StartCall, StartError};
+use super::product::{Asking, Key, Search, Served, StartAnswer, StartCall, StartError};
 use crate::domain::image::ImageKind;
 use crate::domain::starting::{Started, Starting};
 use policy::evidence::{Evidence, History};
@@ -65,6 +65,11 @@ impl Served for VerifyResult {
             let (simulated, retry_after) = (answer.simulated, answer.retry_after);
             Ok(StartAnswer { simulated, retry_after, outcome })
         })
+    }
+
+    /// A start is repeated instead.
+    fn find_started<'a>(&'a self, _: &'a Client, _: Key<'a>) -> Search<'a> {
+        Box::pin(std::future::ready(Vec::new()))
     }
 
     /// It only makes another token.
