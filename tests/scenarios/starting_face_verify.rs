@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Options, Reply, TestApp, dump, eventually};
+use verdict::app::Role;
+
+use crate::harness::{Options, Reply, Setting, TestApp, dump, eventually};
 
 /// What an app sends: no page is asked for.
 fn app_start(order_number: &str) -> Value {
@@ -38,11 +40,6 @@ impl TestApp {
             (now.json["state"] == state).then_some(now.json)
         })
         .await
-    }
-
-    async fn run_sql(&self, text: &str) {
-        let pool = self.database.pool().await;
-        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap();
     }
 }
 
@@ -185,27 +182,6 @@ async fn lost_answer_is_looked_up_by_order_number() {
         app.start_verification(&page).await.assert_problem(409, "start-unknown");
     }
     assert_eq!(app.inits("initcutu33"), 1);
-}
-
-/// The rows are those that a process leaves behind which is killed between its two commits.
-#[tokio::test]
-async fn start_of_a_killed_process_is_not_repeated() {
-    let app = TestApp::start().await;
-    app.start_verification(&app_start("pass97unlistedu6")).await;
-    app.run_sql(
-        "update starts set answer = null, answered_at = null;
-         update verifications v set certify_id = null, lease_token = s.call_token,
-             lease_until = verdict_now() + interval '1 minute'
-         from starts s where s.verification_id = v.id",
-    )
-    .await;
-    let reply = app.start_verification(&app_start("pass97unlistedu6")).await;
-    reply.assert_problem(409, "start-running");
-    assert!(reply.headers.contains_key("retry-after"));
-    app.minutes_later(2).await;
-    let reply = app.start_verification(&app_start("pass97unlistedu6")).await;
-    reply.assert_problem(409, "start-unknown");
-    assert_eq!(app.inits("pass97unlistedu6"), 1);
 }
 
 #[tokio::test]
@@ -427,4 +403,82 @@ async fn each_start_has_its_own_callback_token_of_which_a_digest_is_kept() {
         tokens.push(token);
     }
     assert_ne!(tokens[0], tokens[1]);
+}
+
+/// A process is killed while Postgres holds one of its two writes back. Then that write is lost, or it
+/// is committed although nobody waits for it.
+#[tokio::test]
+async fn start_is_called_for_once_wherever_its_process_is_killed() {
+    let options = Options { role: Role::Api, fixed_clock: false, ..Options::default() };
+    let setting = Setting::new(options).await;
+    let pool = setting.database.pool().await;
+    let run = async |text: &str| {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap();
+    };
+    let later = async |minutes: i32| {
+        run(&format!(
+            "create or replace function verdict_now() returns timestamptz language sql stable
+             parallel safe return statement_timestamp() + interval '{minutes} minutes'"
+        ))
+        .await;
+    };
+    run("create function stall() returns trigger language plpgsql as $$
+         begin perform pg_advisory_xact_lock(4711); return new; end $$")
+    .await;
+    for (write, lost, order_number, answers, calls) in [
+        ("insert", true, "pass97u40", vec![201], 1),
+        ("insert", false, "pass97u41", vec![409, 409], 0),
+        ("update", true, "pass97u42", vec![409, 200], 1),
+        ("update", false, "pass97u43", vec![200], 1),
+    ] {
+        later(0).await;
+        run(&format!(
+            "create trigger stall before {write} on starts for each row execute function stall()"
+        ))
+        .await;
+        let mut holder = pool.acquire().await.unwrap();
+        sqlx::query("select pg_advisory_lock(4711)").execute(&mut *holder).await.unwrap();
+        let process = setting.serve().await;
+        let start = |http: std::net::SocketAddr| {
+            let request = setting.client.post(format!("http://{http}/v1/verifications"));
+            let request = request.header("content-type", "application/json");
+            request.bearer_auth(&setting.api_key).body(app_start(order_number).to_string()).send()
+        };
+        let cut = tokio::spawn(start(process.http));
+        eventually("the write waits", || async {
+            let waits = "select exists (
+                select from pg_locks where locktype = 'advisory' and not granted)";
+            sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap_or(false).then_some(())
+        })
+        .await;
+        process.kill().await;
+        assert!(cut.await.unwrap().is_err(), "nobody was answered");
+        if lost {
+            run("select pg_terminate_backend(pid) from pg_locks
+                 where locktype = 'advisory' and not granted")
+            .await;
+        }
+        sqlx::query("select pg_advisory_unlock(4711)").execute(&mut *holder).await.unwrap();
+        // Waits for the end of the write.
+        run("drop trigger stall on starts").await;
+
+        let process = setting.serve().await;
+        for (n, status) in answers.iter().enumerate() {
+            let reply = Reply::read(start(process.http).await.unwrap()).await;
+            assert_eq!(reply.status, *status, "{write} {lost} {n}: {reply:?}");
+            if reply.status != 409 {
+                let ids = setting.provider.certify_ids(order_number);
+                assert_eq!(json!(ids), json!([reply.json["certify_id"]]));
+            }
+            // The lease of the killed process ends.
+            later(3).await;
+        }
+        process.kill().await;
+        let inits = setting
+            .provider
+            .calls()
+            .into_iter()
+            .filter(|call| call.action == "InitFaceVerify" && call.biz_id == order_number);
+        assert_eq!(inits.count(), calls, "{write} {lost}");
+    }
 }

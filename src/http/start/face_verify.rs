@@ -229,7 +229,7 @@ fn found(
         return Err(Problem::order_number_used());
     };
     let key = data_key(vault, id, stored.key_id, stored.wrapped)?;
-    let known = open(&key, SealedAt::StartParameters(id), parameters)?;
+    let known = open(&key, id, SealedAt::StartParameters(id), parameters)?;
     if known.as_slice() != starting.digest() {
         return Err(Problem::order_number_used());
     }
@@ -239,7 +239,7 @@ fn found(
     match (stored.answer, stored.call_token) {
         (Some(_), _) if now >= expires_at => Err(Problem::order_number_used()),
         (Some(answer), _) => {
-            let text = open(&key, SealedAt::StartAnswer(id), &answer)?;
+            let text = open(&key, id, SealedAt::StartAnswer(id), &answer)?;
             let answer = serde_json::from_slice(&text).map_err(|_| unreadable(id))?;
             Ok(Found::Answered(id, answer, expires_at))
         }
@@ -272,11 +272,13 @@ fn data_key(
     vault.open_data_key(id, &WrappedKey { key_id, bytes }).map_err(|_| unreadable(id))
 }
 
-fn open(key: &DataKey, at: SealedAt, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    key.open(at, sealed).map_err(|error| {
-        tracing::error!(%error, "a stored start cannot be decrypted");
-        Problem::internal()
-    })
+fn open(
+    key: &DataKey,
+    id: VerificationId,
+    at: SealedAt,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    key.open(at, sealed).map_err(|_| unreadable(id))
 }
 
 fn unreadable(id: VerificationId) -> Problem {

@@ -53,7 +53,7 @@ pub(super) async fn find(client: &Client, key: Key<'_>) -> Vec<CertifyId> {
         Err(error) => {
             let error = answer_error(&error);
             let class = error.class.as_str();
-            tracing::warn!(class, code = error.code, "a start could not be searched for");
+            tracing::warn!(class, code = error.code, "a search for a start was refused");
             Vec::new()
         }
     }
