@@ -173,6 +173,15 @@ async fn accept(
             return Err(Problem::other_source());
         }
         Accepted::OtherProduct => return Err(Problem::product_mismatch()),
+        // About what it may not post, a source learns nothing.
+        Accepted::CertifyIdTaken(scene) => {
+            let is_visible = scene.is_some_and(|scene| source.scenes.include(&scene));
+            return Err(if is_visible {
+                Problem::product_mismatch()
+            } else {
+                Problem::other_source()
+            });
+        }
     };
     traces::concerns(verification.id);
     metrics::counter!("verdict_callbacks_total", "outcome" => kind).increment(1);
@@ -183,18 +192,16 @@ async fn accept(
 }
 
 /// The same callback with the `biz_id` of the verification that has its `certify_id`, if there is
-/// one: it was started with an order number.
+/// one: it was started with an order number. Whether they go together is judged when it is accepted,
+/// after who may know of it.
 async fn with_own_biz_id(api: &Api, callback: Callback) -> Result<Callback, Problem> {
     let Some(certify_id) = &callback.certify_id else { return Ok(callback) };
     let Some(pair) = api.store.verifications().with_certify_id(certify_id).await? else {
         return Ok(callback);
     };
     let (biz_type, biz_id) = pair;
-    let names_it = callback.biz_id == biz_id || callback.biz_id.as_str() == certify_id.as_str();
-    if callback.biz_type != biz_type || !names_it {
-        return Err(Problem::product_mismatch());
-    }
-    Ok(Callback { biz_id, ..callback })
+    let means_it = callback.biz_type == biz_type && callback.biz_id.as_str() == certify_id.as_str();
+    Ok(if means_it { Callback { biz_id, ..callback } } else { callback })
 }
 
 /// Moves a charge to the limit that the message counts against. A refused message keeps its charge.
@@ -202,7 +209,10 @@ fn settle(charge: Charge<'_>, accepted: &Accepted) {
     match accepted {
         Accepted::New(_) => charge.was_new(),
         Accepted::Repeated(_) | Accepted::Mismatch => charge.was_known(),
-        Accepted::Erased | Accepted::OtherSource | Accepted::OtherProduct => {}
+        Accepted::Erased
+        | Accepted::OtherSource
+        | Accepted::OtherProduct
+        | Accepted::CertifyIdTaken(_) => {}
     }
 }
 

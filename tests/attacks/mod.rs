@@ -11,6 +11,7 @@ mod object_stores;
 mod people;
 mod phone_photos;
 mod planted_files;
+mod products;
 mod returns;
 mod sources;
 mod transport;

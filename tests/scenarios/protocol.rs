@@ -432,7 +432,8 @@ async fn one_id_with_two_bodies_in_a_batch_is_answered_right() {
                 Accepted::Mismatch
                 | Accepted::Erased
                 | Accepted::OtherSource
-                | Accepted::OtherProduct => "mismatch",
+                | Accepted::OtherProduct
+                | Accepted::CertifyIdTaken(_) => "mismatch",
             })
             .collect()
     };

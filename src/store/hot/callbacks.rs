@@ -64,6 +64,9 @@ pub enum Accepted {
     /// The verification is of another product, or has another `certify_id`: nothing was kept or
     /// changed.
     OtherProduct,
+    /// The `certify_id` belongs to another verification, in this scene if it is in reach: nothing was
+    /// kept or changed.
+    CertifyIdTaken(Option<BizType>),
 }
 
 impl Accepted {
@@ -75,6 +78,7 @@ impl Accepted {
             Self::Erased => Self::Erased,
             Self::OtherSource => Self::OtherSource,
             Self::OtherProduct => Self::OtherProduct,
+            Self::CertifyIdTaken(scene) => Self::CertifyIdTaken(scene),
         }
     }
 }
@@ -353,6 +357,10 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
     let accepted = match kind {
         "other source" => Accepted::OtherSource,
         "other product" => Accepted::OtherProduct,
+        "other certify_id" => {
+            let scene: Option<String> = row.try_get("biz_type")?;
+            Accepted::CertifyIdTaken(scene.and_then(|scene| BizType::parse(&scene).ok()))
+        }
         "erased" => Accepted::Erased,
         "new" => Accepted::New(verification(row)?),
         _ if batch[*index].body.made(digest, salt) => Accepted::Repeated(verification(row)?),

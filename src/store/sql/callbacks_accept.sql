@@ -13,11 +13,15 @@ with incoming as (
     from incoming i cross join lateral (
         select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
 ), other_certify_id as (
-    -- The CertifyId belongs to another verification.
-    select i.ord from incoming i
-    where i.certify_id is not null and exists (
-        select from verifications w where w.certify_id = i.certify_id
-            and (w.biz_type, w.biz_id) <> (i.biz_type, i.biz_id))
+    -- The CertifyId belongs to another verification. Its scene is told only to a source that reaches
+    -- it. An order number that is known is no CertifyId, whatever else is called so.
+    select i.ord, case when w.source = i.source or w.source || ' ' || i.source = any ($17)
+        then w.biz_type end as scene
+    from incoming i cross join lateral (
+        select * from verifications where certify_id = i.certify_id limit 1) w
+    where (w.biz_type, w.biz_id) <> (i.biz_type, i.biz_id)
+        and (i.certify_id <> i.biz_id or not exists (select from verifications v
+            where v.biz_type = i.biz_type and v.biz_id = i.biz_id))
 ), fresh as (
     select * from incoming i
     where not exists (select from known k where k.ord = i.ord)
@@ -52,7 +56,7 @@ with incoming as (
         trace_parent = case when v.closed or v.state = 'erased' then v.trace_parent
                             else excluded.trace_parent end,
         -- One that was started here learns a CertifyId that a crash lost.
-        certify_id = case when excluded.certify_id <> excluded.biz_id
+        certify_id = case when excluded.certify_id <> excluded.biz_id and v.state <> 'erased'
                           then coalesce(v.certify_id, excluded.certify_id) else v.certify_id end,
         failures = 0,
         polls = 0
@@ -90,8 +94,8 @@ with incoming as (
     from known k cross join lateral (
         select * from verifications where id = k.verification_id limit 1) v
     union all
-    select o.ord, 'other product', null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null
+    select o.ord, 'other certify_id', null, null, o.scene, null, null, null, null, null, null, null,
+        null, null, null, null
     from other_certify_id o
     where not exists (select from known k where k.ord = o.ord)
 )

@@ -1,0 +1,220 @@
+//! Sources, replicas and odd answers attack what the two products share: ids, keys and decisions.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool};
+use time::OffsetDateTime;
+use verdict::app::Role;
+use verdict::domain::body_digest::BodyDigest;
+use verdict::domain::ids::Ids;
+use verdict::domain::source::SourceAccess;
+use verdict::store::callbacks::{Accepted, Incoming};
+
+use crate::harness::{Callback, Options, Reply, TestApp};
+
+const SHOP: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcCdzIG93biBiYWNrZW5k";
+const BANK: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaydzIG93biBiYWNrZW5k";
+const WINDOW: Duration = Duration::from_mins(40);
+
+/// Accepts only: nothing moves on by itself.
+async fn accepting(shop: &str, bank: &str) -> TestApp {
+    let more = format!(
+        "[sources.shop]\nsecrets = [\"{SHOP}\"]\n{shop}\n[sources.bank]\nsecrets = [\"{BANK}\"]\n{bank}\n"
+    );
+    TestApp::start_with(Options { role: Role::Api, more, ..Options::default() }).await
+}
+
+/// A message of this source, with this `webhook-id`.
+async fn post_as(app: &TestApp, source: &str, id: &str, body: &Value) -> Reply {
+    let secret = if source == "shop" { SHOP } else { BANK };
+    let at = app.clock.now().unix_timestamp();
+    let callback = Callback::signed_as(id, &body.to_string(), at, secret);
+    app.post(Callback { source: source.to_owned(), ..callback }).await
+}
+
+/// A new message of this source.
+async fn post(app: &TestApp, source: &str, body: &Value) -> Reply {
+    post_as(app, source, &format!("msg_{}", Ids::random().nonce()), body).await
+}
+
+/// A new message of the source `app`.
+async fn post_own(app: &TestApp, body: &Value) -> Reply {
+    app.post(Callback::signed(&body.to_string(), app.clock.now())).await
+}
+
+fn by_certify_id(scene: &str, certify_id: &str) -> Value {
+    json!({ "product": "face-verify", "biz_type": scene, "certify_id": certify_id })
+}
+
+fn by_order(scene: &str, biz_id: &str) -> Value {
+    json!({ "product": "face-verify", "biz_type": scene, "biz_id": biz_id })
+}
+
+fn with(mut body: Value, member: &str, value: &str) -> Value {
+    body[member] = value.into();
+    body
+}
+
+/// A refusal that tells nothing: only its code and the request's own id.
+#[track_caller]
+fn assert_nothing_learned(reply: &Reply, body: &Value) {
+    assert_eq!((reply.status, &reply.json["code"]), (409, &json!("other-source")), "{body}");
+    assert_eq!(reply.json.get("detail"), None, "{body}");
+    assert!(!reply.headers.contains_key("location"), "{body}");
+}
+
+async fn rows(pool: &PgPool) -> Vec<String> {
+    let all = "select v::text as row from verifications v union all select c::text from callbacks c
+               order by 1";
+    sqlx::query_scalar(all).fetch_all(pool).await.unwrap()
+}
+
+async fn execute(pool: &PgPool, statement: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(pool).await.unwrap();
+}
+
+const SCENE: &str = "1000000006";
+const OTHER_SCENE: &str = "1000000007";
+
+#[tokio::test]
+async fn source_learns_nothing_of_a_certify_id_out_of_its_reach() {
+    let app = accepting("", "").await;
+    assert_eq!(post(&app, "shop", &by_certify_id(SCENE, "sha7")).await.status, 202);
+    let pool = app.database.pool().await;
+    let before = rows(&pool).await;
+    for body in [
+        by_certify_id(SCENE, "sha7"),
+        by_order(SCENE, "sha7"),
+        json!({ "biz_type": SCENE, "biz_id": "sha7" }),
+        // In another scene, under another order number, with another id.
+        by_certify_id(OTHER_SCENE, "sha7"),
+        by_order(OTHER_SCENE, "sha7"),
+        with(by_order(SCENE, "order1"), "certify_id", "sha7"),
+        with(by_order(OTHER_SCENE, "order1"), "certify_id", "sha7"),
+        with(by_order(SCENE, "sha7"), "certify_id", "sha8"),
+    ] {
+        assert_nothing_learned(&post(&app, "bank", &body).await, &body);
+    }
+    assert_eq!(rows(&pool).await, before, "nothing was kept or changed");
+    // A refusal about the CertifyId does not hold against the order number.
+    assert_eq!(post(&app, "bank", &by_order(SCENE, "order1")).await.status, 202);
+}
+
+#[tokio::test]
+async fn source_learns_nothing_of_scenes_that_it_may_not_post() {
+    let group = "group = \"retail\"";
+    let app = accepting(group, &format!("{group}\nscenes = [\"{OTHER_SCENE}\"]")).await;
+    assert_eq!(post(&app, "shop", &by_certify_id(SCENE, "sha7")).await.status, 202);
+    let shop = by_certify_id(OTHER_SCENE, "sha7");
+    post(&app, "shop", &shop).await.assert_problem(409, "product-mismatch");
+    for body in [
+        by_certify_id(OTHER_SCENE, "sha7"),
+        by_order(OTHER_SCENE, "sha7"),
+        with(by_order(OTHER_SCENE, "order1"), "certify_id", "sha7"),
+    ] {
+        assert_nothing_learned(&post(&app, "bank", &body).await, &body);
+    }
+    post(&app, "bank", &by_certify_id(SCENE, "sha7")).await.assert_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn nobody_can_block_an_order_number_by_naming_it_a_certify_id() {
+    let app = accepting("", "").await;
+    let pool = app.database.pool().await;
+    let started = post(&app, "shop", &by_order(SCENE, "order1")).await;
+    // As a start leaves it.
+    execute(&pool, "update verifications set certify_id = 'sha7'").await;
+    assert_eq!(post(&app, "bank", &by_certify_id(OTHER_SCENE, "order1")).await.status, 202);
+    for body in [
+        by_order(SCENE, "order1"),
+        by_certify_id(SCENE, "sha7"),
+        with(by_order(SCENE, "order1"), "certify_id", "sha7"),
+    ] {
+        let reply = post(&app, "shop", &body).await;
+        assert_eq!((reply.status, reply.id()), (202, started.id()), "{body}: {reply:?}");
+        assert_eq!(reply.json["certify_id"], "sha7");
+    }
+}
+
+#[tokio::test]
+async fn repeat_under_a_known_webhook_id_is_judged_by_its_bytes() {
+    let app = accepting("", "").await;
+    let first = post_as(&app, "shop", "msg_1", &by_order(SCENE, "order1")).await;
+    assert_eq!(post(&app, "shop", &by_certify_id(SCENE, "sha7")).await.status, 202);
+    for body in [
+        by_certify_id(OTHER_SCENE, "sha7"),
+        with(by_order(SCENE, "order1"), "certify_id", "sha7"),
+        by_order(SCENE, "order2"),
+    ] {
+        let reply = post_as(&app, "shop", "msg_1", &body).await;
+        reply.assert_problem(409, "idempotency-mismatch");
+    }
+    // Whatever has come of its id meanwhile.
+    let pool = app.database.pool().await;
+    execute(&pool, "update verifications set certify_id = 'x' where biz_id = 'order1'").await;
+    let again = post_as(&app, "shop", "msg_1", &by_order(SCENE, "order1")).await;
+    assert_eq!((again.status, again.id()), (202, first.id()));
+}
+
+#[tokio::test]
+async fn erased_verification_learns_no_certify_id() {
+    let app = accepting("", "").await;
+    let pool = app.database.pool().await;
+    assert_eq!(post_own(&app, &by_order(SCENE, "order1")).await.status, 202);
+    execute(&pool, "update verifications set certify_id = null, state = 'erased', closed = true")
+        .await;
+    let before = rows(&pool).await;
+    let body = with(by_order(SCENE, "order1"), "certify_id", "sha7");
+    post_own(&app, &body).await.assert_problem(410, "erased");
+    let kept: Option<String> =
+        sqlx::query_scalar("select certify_id from verifications").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, None, "{before:?}");
+    post_own(&app, &by_order(SCENE, "order1")).await.assert_problem(410, "erased");
+}
+
+fn incoming(body: &Value, ids: &Ids, now: OffsetDateTime) -> Incoming {
+    let text = body.to_string();
+    let product = policy::product::Product::default();
+    Incoming {
+        source: SourceAccess::alone("app"),
+        message_id: ids.nonce(),
+        body: BodyDigest::of(text.as_bytes()),
+        salt: ids.salt(),
+        callback: verdict::domain::callback::Callback::parse(text.as_bytes(), product).unwrap(),
+        received_at: now,
+        verification_id: ids.next(now),
+        trace: None,
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_cross_pairs_and_certify_ids_agree_on_one_owner() {
+    let app = accepting("", "").await;
+    let (here, there) = (app.store.clone(), app.database.store());
+    let ids = Ids::random();
+    // Keys are locked in the order of the pairs, and each batch has the CertifyIds the other way
+    // round.
+    let batch = |scenes: [&str; 4], n: usize| -> Vec<Incoming> {
+        let places = scenes.into_iter().enumerate();
+        let bodies = places.map(|(m, scene)| {
+            let body = by_order(scene, &format!("order-{n}"));
+            with(body, "certify_id", &format!("sha-{n}-{m}"))
+        });
+        bodies.map(|body| incoming(&body, &ids, app.clock.now())).collect()
+    };
+    for n in 0..4 {
+        let one = here.accept(batch(["a", "b", "c", "d"], n), WINDOW);
+        let two = there.accept(batch(["h", "g", "f", "e"], n), WINDOW);
+        let (one, two) = tokio::join!(one, two);
+        let all: Vec<Accepted> = [one.unwrap(), two.unwrap()].concat();
+        let new = all.iter().filter(|outcome| matches!(outcome, Accepted::New(_))).count();
+        let taken = all.iter().filter(|outcome| matches!(outcome, Accepted::CertifyIdTaken(_)));
+        assert_eq!((new, taken.count()), (4, 4), "{all:?}");
+    }
+    let pool = app.database.pool().await;
+    let counts = "select (select count(*) from verifications), (select count(*) from callbacks),
+                  (select count(distinct certify_id) from verifications)";
+    let counts: (i64, i64, i64) = sqlx::query_as(counts).fetch_one(&pool).await.unwrap();
+    assert_eq!(counts, (16, 16, 16));
+}
