@@ -152,6 +152,15 @@ pub fn is_conclusive(product: Product, code: &str) -> bool {
     registry::serving(product).is_conclusive(code)
 }
 
+/// Whether this refusal of credentials may be about one scene (not saved, not granted) or one product
+/// as well as about the account; bad keys, signatures and tokens are always about the account.
+pub fn is_about_permission(product: Product, code: &str) -> bool {
+    let known = ["NoPermission", "Error.NoPermissionAccess"];
+    known.contains(&code)
+        || code.starts_with("Forbidden")
+        || registry::serving(product).is_about_product(code)
+}
+
 /// Why no answer came, for logs, metrics and hints.
 pub fn cause_of(error: &Unanswered) -> Cause {
     match error {

@@ -31,6 +31,11 @@ pub(super) trait Served: Sync {
     /// Whether the provider will never answer the same request otherwise.
     fn is_conclusive(&self, code: &str) -> bool;
 
+    /// Whether this refusal of credentials is about the product: others may be served.
+    fn is_about_product(&self, _code: &str) -> bool {
+        false
+    }
+
     /// Has the provider start a verification.
     fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a>;
 

@@ -9,7 +9,7 @@ use super::next_step::{CallOutcome, Consequence, consequence};
 use crate::causes::Cause;
 use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
-use crate::provider::{Answer, NoAnswer, Progress, Unanswered};
+use crate::provider::{Answer, NoAnswer, Unanswered};
 use crate::store::claims::Claimed;
 use crate::store::completions::ShadowDecision;
 use crate::traces;
@@ -111,7 +111,7 @@ fn classify<'a>(
 ) -> (&'static str, CallOutcome<'a>) {
     let answer = match answer {
         Err(NoAnswer::NoCertifyId) => {
-            return ("not-asked", CallOutcome::Answered(Progress::Unfinished));
+            return ("not-asked", CallOutcome::NotAsked);
         }
         Err(NoAnswer::Call(Unanswered::NoCredentials(_))) => {
             return ("no-credentials", CallOutcome::NoCredentials);

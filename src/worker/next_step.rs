@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use crate::domain::answer::{AnswerError, ErrorClass};
 use crate::domain::verification::State;
-use crate::provider::{Progress, is_conclusive};
+use crate::provider::{Progress, is_about_permission, is_conclusive};
 use crate::store::account_breaker::Breaker;
 use crate::store::claims::{Claimed, Wanted};
 use crate::store::completions::NextStep;
@@ -44,6 +44,9 @@ pub enum CallOutcome<'a> {
     Answered(Progress),
     /// The same again, in an answer with the same evidence as the current decision.
     Unchanged(Progress),
+    /// Not asked: the provider's id of the verification is not known yet. Like an unfinished one, but
+    /// it says nothing about the account.
+    NotAsked,
     /// An error, and how long the provider asked us to wait, if it did.
     Error(&'a AnswerError, Option<Duration>),
     /// No answer at all: connection, timeout.
@@ -149,6 +152,12 @@ fn for_result(
                 Progress::Finished { last } => settle(State::Decided, last, 0, AccountEffect::Well),
             };
         }
+        CallOutcome::NotAsked if claimed.overdue => {
+            return settle(State::Expired, false, 0, AccountEffect::None);
+        }
+        CallOutcome::NotAsked => {
+            return Consequence { account: AccountEffect::None, ..unfinished(schedule, claimed) };
+        }
         CallOutcome::NoCredentials => {
             let trip = AccountEffect::Trip(Breaker::Credentials);
             return again(Duration::ZERO, claimed.failures, trip);
@@ -187,7 +196,9 @@ fn for_result(
         // Refused again although the account has worked since: a fault of this verification, such
         // as a scene that was never saved. It must not stop the others.
         ErrorClass::Credentials
-            if is_about_permission(code) && claimed.refused_before && !breaker_open =>
+            if is_about_permission(claimed.product, code)
+                && claimed.refused_before
+                && !breaker_open =>
         {
             again(backoff(), failures, AccountEffect::None)
         }
@@ -217,12 +228,6 @@ fn for_result(
             again(backoff(), failures, AccountEffect::Fault)
         }
     }
-}
-
-/// Codes that may be about one scene (not saved, not granted) as well as about the account; bad
-/// keys, signatures and tokens are always about the account.
-fn is_about_permission(code: &str) -> bool {
-    code == "NoPermission" || code == "Error.NoPermissionAccess" || code.starts_with("Forbidden")
 }
 
 fn unfinished(schedule: &Schedule, claimed: &Claimed) -> Consequence {
@@ -321,16 +326,24 @@ mod tests {
 
     #[test]
     fn verification_refused_alone_does_not_open_breaker() {
-        let error =
-            AnswerError { class: ErrorClass::Credentials, code: Some("NoPermission".to_owned()) };
-        let again = Claimed { refused_before: true, ..claimed(3, 0) };
-        let of = |breaker_open| {
+        let of = |product, code: &str, breaker_open| {
+            let code = Some(code.to_owned());
+            let error = AnswerError { class: ErrorClass::Credentials, code };
+            let again = Claimed { product, refused_before: true, ..claimed(3, 0) };
             consequence(&schedule(), &again, CallOutcome::Error(&error, None), 0.5, breaker_open)
                 .account
         };
-        assert_eq!(of(false), AccountEffect::None);
-        // As a probe it says nothing about the others: the account stays stopped.
-        assert_eq!(of(true), AccountEffect::Trip(Breaker::Credentials));
+        let trips = AccountEffect::Trip(Breaker::Credentials);
+        for (product, code) in [
+            (Product::VerifyResult, "NoPermission"),
+            (Product::FaceVerify, "Forbidden.RAM"),
+            (Product::FaceVerify, "411"),
+        ] {
+            assert_eq!(of(product, code, false), AccountEffect::None);
+            // As a probe it says nothing about the others: the account stays stopped.
+            assert_eq!(of(product, code, true), trips);
+        }
+        assert_eq!(of(Product::FaceVerify, "SignatureDoesNotMatch", false), trips);
     }
 
     #[test]
@@ -387,6 +400,20 @@ mod tests {
             false,
         );
         assert_eq!((after.next.state, after.next.due_in), (Some(State::Expired), None));
+    }
+
+    #[test]
+    fn verification_that_cannot_be_asked_about_says_nothing_about_the_account() {
+        for breaker_open in [true, false] {
+            for overdue in [true, false] {
+                let claimed = Claimed { overdue, ..claimed(0, 1) };
+                let outcome = CallOutcome::NotAsked;
+                let after = consequence(&schedule(), &claimed, outcome, 0.0, breaker_open);
+                let state = if overdue { State::Expired } else { State::Unfinished };
+                assert_eq!((after.next.state, after.account), (Some(state), AccountEffect::None));
+                assert_eq!(after.next.due_in.is_none(), overdue);
+            }
+        }
     }
 
     #[test]

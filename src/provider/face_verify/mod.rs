@@ -51,6 +51,11 @@ impl Served for FaceVerify {
         face_verify::is_conclusive(Some(code))
     }
 
+    /// Not configured, not opened, no right to it, not paid for.
+    fn is_about_product(&self, code: &str) -> bool {
+        matches!(code, "402" | "410" | "411" | "412")
+    }
+
     fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a> {
         Box::pin(start::start(client, starting))
     }
