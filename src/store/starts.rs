@@ -51,6 +51,8 @@ pub struct StoredStart {
     pub verification_id: Uuid,
     pub product: String,
     pub erased: bool,
+    /// Known from a callback, where the answer of the start was lost.
+    pub certify_id: Option<String>,
     /// `None`: the verification was not started here.
     pub parameters: Option<Vec<u8>>,
     pub key_id: Option<String>,
@@ -191,7 +193,8 @@ impl Starts<'_> {
 
 statements! {
     row find(biz_type: &str, biz_id: &str) -> StoredStart =
-        "select v.id as verification_id, v.product, v.state = 'erased' as erased, s.parameters,
+        "select v.id as verification_id, v.product, v.state = 'erased' as erased, v.certify_id,
+             s.parameters,
              k.key_id, k.wrapped, s.call_token,
              coalesce(v.lease_token = s.call_token and v.lease_until > verdict_now(), false)
                  as calling,

@@ -176,6 +176,17 @@ async fn lost_answer_is_looked_up_by_order_number() {
         assert_eq!((again.status, &again.json["certify_id"]), (200, &json!(certify_id)));
         assert_eq!(app.inits(order_number), 1);
     }
+    // A callback has told it.
+    let lost = app_start("initcutsearchnopermpass97u34");
+    app.start_verification(&lost).await.assert_problem(409, "start-unknown");
+    let certify_id = &app.provider.certify_ids("initcutsearchnopermpass97u34")[0];
+    let callback = json!({ "product": "face-verify", "biz_type": "1000000006",
+        "biz_id": lost["biz_id"], "certify_id": certify_id });
+    let callback = crate::harness::Callback::signed(&callback.to_string(), app.clock.now());
+    let accepted = app.post(callback).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let known = app.start_verification(&lost).await;
+    assert_eq!((known.status, &known.json["certify_id"]), (200, &json!(certify_id)));
     // The address of its page is nowhere on record.
     let page = page_start("initcutu33", DONE);
     for _ in 0..2 {
@@ -425,6 +436,7 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
     run("create function stall() returns trigger language plpgsql as $$
          begin perform pg_advisory_xact_lock(4711); return new; end $$")
     .await;
+    let mut logs = Vec::new();
     for (write, lost, order_number, answers, calls) in [
         ("insert", true, "pass97u40", vec![201], 1),
         ("insert", false, "pass97u41", vec![409, 409], 0),
@@ -451,7 +463,7 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
             sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap_or(false).then_some(())
         })
         .await;
-        process.kill().await;
+        logs.extend(process.kill().await);
         assert!(cut.await.unwrap().is_err(), "nobody was answered");
         if lost {
             run("select pg_terminate_backend(pid) from pg_locks
@@ -473,12 +485,16 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
             // The lease of the killed process ends.
             later(3).await;
         }
-        process.kill().await;
+        logs.extend(process.kill().await);
         let inits = setting
             .provider
             .calls()
             .into_iter()
             .filter(|call| call.action == "InitFaceVerify" && call.biz_id == order_number);
         assert_eq!(inits.count(), calls, "{write} {lost}");
+    }
+    let logs = logs.join("\n");
+    for marked in ["Marked Person", "11010519491231002X", "MARKED-DEVICE"] {
+        assert!(logs.len() > 1000 && !logs.contains(marked), "{marked}");
     }
 }

@@ -84,6 +84,8 @@ struct Lost {
     call: StartCall,
     key: DataKey,
     what: Wanted,
+    /// A callback has told it.
+    certify_id: Option<CertifyId>,
 }
 
 /// What was started, for a search.
@@ -257,7 +259,8 @@ fn found(
                 lease: LEASE,
                 window: TOKEN_LIVES + GRACE,
             };
-            Ok(Found::Unknown(Lost { id, call, key, what: starting.into() }))
+            let certify_id = stored.certify_id.and_then(|id| CertifyId::parse(&id).ok());
+            Ok(Found::Unknown(Lost { id, call, key, what: starting.into(), certify_id }))
         }
     }
 }
@@ -314,24 +317,28 @@ async fn carry_out(api: Api, ask: Starter, job: Job) -> Result<Response, Problem
         Err(NotStarted::Unknown) => {
             tracing::warn!(verification = %id, "the outcome of a start is unknown");
             until_stored(|| starts.unknown(id, call)).await?;
-            find(&api, &ask, Lost { id, call, key, what }, StatusCode::CREATED).await
+            find(&api, &ask, Lost { id, call, key, what, certify_id: None }, StatusCode::CREATED)
+                .await
         }
     }
 }
 
-/// Looks up what the provider's records have for the order number. It answers only if it is one
-/// verification.
+/// Answers with the id that a callback has told, else with the one that the provider's records have
+/// for the order number, if it is one.
 async fn find(
     api: &Api,
     ask: &Starter,
     lost: Lost,
     status: StatusCode,
 ) -> Result<Response, Problem> {
-    let Lost { id, call, key, what } = lost;
+    let Lost { id, call, key, what, certify_id } = lost;
     if what.needs_page {
         return Err(Problem::start_unknown());
     }
-    let found = (ask.find)(what.product, what.biz_type, what.biz_id).await;
+    let found = match certify_id {
+        Some(certify_id) => vec![certify_id],
+        None => (ask.find)(what.product, what.biz_type, what.biz_id).await,
+    };
     let [certify_id] = found.as_slice() else { return Err(Problem::start_unknown()) };
     let answer = Answer { certify_id: certify_id.to_string(), certify_url: None };
     keep_answer(api, id, call, &key, certify_id, &answer).await?;
