@@ -135,7 +135,7 @@ grant update (retired_at) on vault_keys to verdict_api;
 grant select, insert (verification_id, parameters, callback_token, call_token, asked_at, expires_at),
     update (callback_token, call_token, asked_at, expires_at, answered_at, answer, refused_code)
     on starts to verdict_api;
-grant select (verification_id, refused_code) on starts to verdict_ingest;
+grant select (verification_id, refused_code, callback_token) on starts to verdict_ingest;
 
 -- Fetching and deciding. A worker writes material and cannot read it again.
 grant select, update (reference, state, closed, updated_at, attempts, failures, polls, due_at,

@@ -75,6 +75,7 @@ fn openapi_references_resolve_and_operations_list_refusals() {
             // Anybody may read public keys and come back from the provider's page.
             let refusals: &[&str] = match path.as_str() {
                 "/v1/webhook-keys" => &["500", "503"],
+                "/v1/provider-callbacks/{account}" => &[],
                 "/v1/returns/{source}" => &["404", "500"],
                 _ => &["401", "500", "503"],
             };

@@ -1,8 +1,13 @@
-//! A user's return from the provider's page: what the browser says, and where it may be sent.
+//! A user's return from the provider's page: what the browser says, and where it may be sent. And
+//! what the provider's own callback says.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use cloudauth::face_verify::Return;
+use cloudauth::face_verify::{Notice, Return};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
 use super::callback::CertifyId;
@@ -53,6 +58,45 @@ impl Returned {
             certify_id: response.certify_id.and_then(|id| CertifyId::parse(&id).ok()),
             to: parameters.one("to").map(ToOwned::to_owned),
         }
+    }
+}
+
+/// The query of the provider's callback. Anybody can send one.
+#[derive(Clone, Debug, Default)]
+pub struct Notified {
+    pub certify_id: Option<CertifyId>,
+    pub token: Option<CallbackToken>,
+}
+
+impl Notified {
+    pub fn parse(query: &str) -> Self {
+        let notice = Notice::parse(query);
+        let digest = |token: SecretString| Sha256::digest(token.expose_secret()).into();
+        Self {
+            certify_id: notice.certify_id.and_then(|id| CertifyId::parse(&id).ok()),
+            token: notice.token.map(|token| CallbackToken(digest(token))),
+        }
+    }
+}
+
+/// SHA-256 of the token in a callback of the provider. Its `Debug` shows nothing.
+#[derive(Clone, Copy)]
+pub struct CallbackToken([u8; 32]);
+
+impl CallbackToken {
+    /// Whether the start with this stored digest gave it to the provider. In constant time.
+    pub fn is_of(&self, stored: &[u8]) -> bool {
+        self.0[..].ct_eq(stored).into()
+    }
+
+    pub fn digest(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CallbackToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallbackToken")
     }
 }
 

@@ -32,6 +32,7 @@ mod metrics;
 mod other_source_cache;
 mod policies;
 pub mod problem;
+mod provider_callbacks;
 mod purpose;
 mod query_parameters;
 pub mod query_throttle;

@@ -14,8 +14,9 @@ use super::api::Api;
 use super::problem::{self, Problem};
 use super::{
     activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
-    material, metrics, openapi, policies, refetch, request_log, results, returns, reviews, start,
-    timeline, verification, verifications, webhook_endpoints, webhook_keys, webhook_operations,
+    material, metrics, openapi, policies, provider_callbacks, refetch, request_log, results,
+    returns, reviews, start, timeline, verification, verifications, webhook_endpoints,
+    webhook_keys, webhook_operations,
 };
 
 /// The public listener.
@@ -34,6 +35,7 @@ pub fn description() -> serde_json::Value {
 fn described_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(callbacks::handler))
+        .routes(routes!(provider_callbacks::handler))
         .routes(routes!(returns::handler))
         .routes(routes!(verifications::list, start::handler))
         .routes(routes!(verification::handler))

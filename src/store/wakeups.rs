@@ -2,7 +2,7 @@
 //! provider's own callback. Anybody can send them, so they cost one query for many, make a
 //! verification due only while it waits for its result, at most once in 5 s, and change nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::pool::Store;
 use super::statements::statements;
 use crate::domain::callback::{BizType, CertifyId};
 use crate::domain::ids::VerificationId;
+use crate::domain::returning::CallbackToken;
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 
@@ -30,11 +31,23 @@ pub struct Wakeup {
     pub at: OffsetDateTime,
 }
 
+impl Wakeup {
+    /// The digest of the token; empty without one.
+    fn token(&self) -> &[u8] {
+        match &self.sender {
+            Sender::Provider(Some(token)) => token.digest(),
+            Sender::Provider(None) | Sender::User(..) => &[],
+        }
+    }
+}
+
 /// Who sent a hint.
 #[derive(Clone, Debug)]
 pub enum Sender {
     /// A user, to the address of this source.
     User(SourceAccess, Scenes),
+    /// The provider, or somebody who says so.
+    Provider(Option<CallbackToken>),
 }
 
 /// What became of a hint.
@@ -66,6 +79,9 @@ struct Found {
     biz_type: String,
     source: Option<String>,
     can_be_woken: bool,
+    started_here: bool,
+    /// Digest of the token that the start gave the provider.
+    callback_token: Option<Vec<u8>>,
 }
 
 impl Found {
@@ -76,6 +92,12 @@ impl Found {
                     .map_err(|_| Error::Inconsistent("verifications.biz_type"))?;
                 let reached = self.source.as_deref().is_none_or(|owner| source.reaches(owner));
                 Ok(reached && scenes.include(&scene))
+            }
+            // Who started it elsewhere gave the provider another token, or none.
+            Sender::Provider(_) if !self.started_here => Ok(true),
+            Sender::Provider(token) => {
+                let given = self.callback_token.as_deref().zip(token.as_ref());
+                Ok(given.is_some_and(|(stored, token)| token.is_of(stored)))
             }
         }
     }
@@ -95,9 +117,13 @@ impl Wakeups<'_> {
         let found: Vec<Found> = self.0.run(|| find_waiting(&ids).fetch_all(&self.0.pool)).await?;
         let mut found: HashMap<String, Found> =
             found.into_iter().map(|found| (found.certify_id.clone(), found)).collect();
+        let lost = self
+            .lost(hints.iter().filter(|hint| !found.contains_key(hint.certify_id.as_str())))
+            .await?;
         let mut all = Vec::with_capacity(hints.len());
         for hint in hints {
             let woken = match found.get_mut(hint.certify_id.as_str()) {
+                None if lost.contains(hint.token()) => self.teach(hint).await?,
                 None => Woken::Unknown,
                 Some(found) if !found.may_be_woken_by(&hint.sender)? => Woken::Refused,
                 Some(found) => {
@@ -116,6 +142,32 @@ impl Wakeups<'_> {
         Ok(all)
     }
 
+    /// The tokens that belong to starts whose answer a crash lost.
+    async fn lost(self, unknown: impl Iterator<Item = &Wakeup>) -> Result<HashSet<Vec<u8>>> {
+        let tokens: Vec<&[u8]> =
+            unknown.map(Wakeup::token).filter(|token| !token.is_empty()).collect();
+        if tokens.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let lost: Vec<Vec<u8>> = self.0.run(|| find_lost(&tokens).fetch_all(&self.0.pool)).await?;
+        Ok(lost.into_iter().collect())
+    }
+
+    /// The right token tells the `CertifyId`.
+    async fn teach(self, hint: &Wakeup) -> Result<Woken> {
+        let certify_id = hint.certify_id.as_str();
+        let taught: Result<Option<Uuid>> = self
+            .0
+            .run(|| teach(hint.token(), certify_id, hint.at).fetch_optional(&self.0.pool))
+            .await;
+        match taught {
+            Ok(id) => Ok(id.map_or(Woken::Unknown, |id| Woken::MadeDue(VerificationId(id)))),
+            // Another verification got it meanwhile.
+            Err(error) if error.violates("verifications_by_certify_id") => Ok(Woken::Refused),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One row at a time, so that it waits for no more than one other statement.
     async fn wake(self, id: VerificationId, at: OffsetDateTime) -> Result<bool> {
         let woken = self.0.run(|| wake(id.0, at).execute(&self.0.pool)).await?;
@@ -125,11 +177,26 @@ impl Wakeups<'_> {
 
 statements! {
     row find_waiting(certify_ids: &[&str]) -> Found =
-        "select certify_id, id, biz_type, source,
-             not closed and state in ('pending', 'unfinished')
-                 and (woken_at is null or woken_at <= verdict_now() - interval '5 s')
-                 as can_be_woken
-         from verifications where certify_id = any ($1)";
+        "select v.certify_id, v.id, v.biz_type, v.source,
+             not v.closed and v.state in ('pending', 'unfinished')
+                 and (v.woken_at is null or v.woken_at <= verdict_now() - interval '5 s')
+                 as can_be_woken,
+             s.verification_id is not null as started_here, s.callback_token
+         from verifications v left join starts s on s.verification_id = v.id
+         where v.certify_id = any ($1)";
+
+    scalar find_lost(callback_tokens: &[&[u8]]) -> Vec<u8> =
+        "select s.callback_token from starts s join verifications v on v.id = s.verification_id
+         where s.callback_token = any ($1) and v.certify_id is null";
+
+    scalar teach(callback_token: &[u8], certify_id: &str, at: OffsetDateTime) -> Uuid =
+        "update verifications
+         set certify_id = $2, state = 'pending', callbacks = callbacks + 1,
+             updated_at = greatest(updated_at, $3), due_at = least(due_at, verdict_now()),
+             woken_at = verdict_now()
+         where id = (select verification_id from starts where callback_token = $1)
+             and certify_id is null and not closed and state in ('pending', 'unfinished')
+         returning id";
 
     /// Counts as a hint, so that a fetch under way does not swallow it. It prolongs nothing:
     /// `give_up_at` stays.

@@ -88,7 +88,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_wakeups_total",
         &["by", "outcome"],
-        "Returns of users (return) and callbacks of the provider (provider) for face-verify: made-due, known (nothing to do, or woken within 5 s), unknown, refused (of another source), unreadable or failed (no database in time)",
+        "Returns of users (return) and callbacks of the provider (provider) for face-verify: made-due, known (nothing to do, or woken within 5 s), unknown, refused (of another source or account), unreadable, probe (no parameters), dropped (too many at once) or failed (no database in time)",
     ),
     gauge(
         "verdict_verifications",

@@ -15,6 +15,7 @@ const RARE: &[(&str, &str)] = &[
     // Verifications that the API started without a source, or that are older than the column.
     ("verdict_ingest", "update on verifications (source)"),
     // Returns from the provider's page: the attack `returns` runs with this role.
+    ("verdict_ingest", "select on starts (callback_token)"),
     ("verdict_api", "update on verifications (woken_at)"),
     ("verdict_ingest", "update on verifications (woken_at)"),
     // Adding a policy, and comparing one in shadow.

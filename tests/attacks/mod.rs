@@ -12,6 +12,7 @@ mod people;
 mod phone_photos;
 mod planted_files;
 mod products;
+mod provider_callbacks;
 mod returns;
 mod sources;
 mod transport;

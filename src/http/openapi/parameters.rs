@@ -60,6 +60,12 @@ headers_and_paths! {
         /// Its name in the configuration.
         source: String,
     }
+    /// One account at the provider.
+    AccountPath in Path {
+        /// Its name in the configuration.
+        #[param(example = "default")]
+        account: String,
+    }
     /// As Standard Webhooks has it.
     SignatureHeaders in Header {
         /// Identifies the callback; repeated, it gets the same answer.

@@ -65,6 +65,30 @@ pub(super) async fn operations(doctor: &DoctorContext) -> Finding {
     }
 }
 
+/// Whether the address that the provider is given leads to this account, as far as its text says.
+pub(super) fn callback_url(doctor: &DoctorContext) -> Finding {
+    const KEY: &str = "provider.face_verify.callback_url";
+    let (Ok(url), Ok(account)) = (doctor.config.callback_url(), doctor.config.account()) else {
+        return Finding::skipped(format!("{KEY} or provider.account is not usable"));
+    };
+    let Some(url) = url else {
+        return Finding::ok(format!("{KEY} is empty: results of face-verify are polled"));
+    };
+    let mut expected = url.clone();
+    if let Ok(mut segments) = expected.path_segments_mut() {
+        segments.clear().extend(["v1", "provider-callbacks", &account]);
+    }
+    if url.path().ends_with(expected.path()) {
+        Finding::ok(format!("{KEY} leads to the callbacks of this account"))
+    } else {
+        Finding::warning(
+            format!("{KEY} does not end with /v1/provider-callbacks/ and the account"),
+            "correct it, unless a proxy in front rewrites the path; callbacks that arrive \
+             elsewhere are lost, and results come only by polling",
+        )
+    }
+}
+
 /// `None`: a Verdict serves there. `/healthz` tells, for it asks nobody.
 async fn free_or_not_ours(address: SocketAddr) -> Option<Finding> {
     match TcpListener::bind(address).await {

@@ -108,6 +108,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     checks.add("disk-space", |doctor| async move { surroundings::disk_space(&doctor) });
     checks.add("traces", |doctor| async move { surroundings::traces(&doctor).await });
     checks.add("http.listen", |doctor| async move { listeners::public(&doctor).await });
+    checks.add("callback-url", |doctor| async move { listeners::callback_url(&doctor) });
     checks.add("operations.listen", |doctor| async move { listeners::operations(&doctor).await });
     items.extend(checks.done().await);
     if let Some(store) = store {
