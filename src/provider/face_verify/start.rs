@@ -11,7 +11,6 @@ use crate::domain::callback::CertifyId;
 use crate::domain::starting::{Started, Starting};
 use crate::provider::error::answer_error;
 use crate::provider::product::{Key, StartAnswer, StartError};
-use crate::provider::sentence;
 
 pub(super) async fn start(client: &Client, starting: &Starting) -> Result<StartAnswer, Unanswered> {
     let mut parameters = starting.parameters();
@@ -42,7 +41,7 @@ pub(super) async fn find(client: &Client, key: Key<'_>) -> Vec<CertifyId> {
     let found = match client.find_face_verify(key.biz_type, key.biz_id).await {
         Ok(answer) => answer.reading.outcome,
         Err(error) => {
-            tracing::warn!(error = sentence(&error), "a start could not be searched for");
+            tracing::warn!(%error, "a start could not be searched for");
             return Vec::new();
         }
     };
