@@ -123,6 +123,11 @@ grant select, insert (verification_id, requested_at, requested_by, purpose),
     update (unreadable_at, completed_at, data_keys, material, callbacks, answers, digests_erased,
     coarsened_at) on erasures to verdict_api, verdict_worker;
 grant update (images) on erasures to verdict_worker;
+grant select, insert (verification_id, requested_at, due_at, bucket_objects)
+    on provider_deletions to verdict_api, verdict_worker;
+grant select (verification_id, bucket_objects) on results to verdict_api, verdict_worker;
+grant update (due_at, attempts, deleted_at) on provider_deletions to verdict_worker;
+grant select, update (next_at) on provider_deletion_pace to verdict_worker;
 -- Position, time, database user and digests are the trigger's.
 grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;
@@ -146,7 +151,7 @@ grant select, insert (account), update (breaker, failures, trips, probe_at, open
 grant select, insert (account), update (draws, spent_to) on budgets to verdict_worker;
 grant insert (id, verification_id, attempt, fetched_at, request_id, http_status, verify_status,
     authority_score, face_score, id_card_face_score, evidence, error_class, error_code, sealed_body,
-    simulated),
+    simulated, bucket_objects),
     select (id, verification_id, attempt, fetched_at, verify_status, evidence, error_class, coarsened)
     on results to verdict_worker;
 grant select, insert (id, verification_id, result_id, policy_digest, outcome, reasons, decided_by,

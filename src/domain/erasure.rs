@@ -1,7 +1,11 @@
 //! The data that remains of a verification after an erasure: part of every receipt.
 
+use policy::product::Product;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// Products whose copy of a person the provider deletes on request.
+pub const WITH_COPIES: [Product; 1] = [Product::FaceVerify];
 
 /// Columns of one table that outlive an erasure, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -15,7 +19,7 @@ pub struct Remaining {
 }
 
 /// The complete list. A test compares it with the columns of the database.
-pub const REMAINING: [Remaining; 15] = [
+pub const REMAINING: [Remaining; 16] = [
     Remaining {
         table: "verifications",
         columns: &[
@@ -67,6 +71,7 @@ pub const REMAINING: [Remaining; 15] = [
             "error_code",
             "simulated",
             "coarsened",
+            "bucket_objects",
         ],
         purpose: "The calls to the provider are accounted for. The evidence holds the status, the \
                   scene and the number of attempts.",
@@ -174,6 +179,18 @@ pub const REMAINING: [Remaining; 15] = [
             "images",
         ],
         purpose: "This receipt.",
+    },
+    Remaining {
+        table: "provider_deletions",
+        columns: &[
+            "verification_id",
+            "requested_at",
+            "due_at",
+            "attempts",
+            "deleted_at",
+            "bucket_objects",
+        ],
+        purpose: "When the provider deleted its copy, and what stays in your own bucket.",
     },
     Remaining {
         table: "event_notes",

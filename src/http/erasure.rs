@@ -29,8 +29,21 @@ pub(super) struct ReceiptView {
     #[serde(with = "time::serde::rfc3339::option")]
     coarsened_at: Option<OffsetDateTime>,
     destroyed: DestroyedView,
+    /// `null`: the product keeps no copy that can be deleted on request.
+    provider_copy: Option<ProviderCopyView>,
     /// Everything that stays stored about the verification, by table.
     remains: [Remaining; REMAINING.len()],
+}
+
+/// The provider's own copy of the person.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProviderCopyView {
+    /// When the provider had deleted it; `null`: a worker has yet to have it deleted.
+    #[serde(with = "time::serde::rfc3339::option")]
+    deleted_at: Option<OffsetDateTime>,
+    /// Objects (bucket/object) in your own bucket at the provider. It never deletes them: delete
+    /// them yourself.
+    stays: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -75,6 +88,10 @@ impl From<Receipt> for ReceiptView {
             completed_at: receipt.completed_at,
             coarsened_at: receipt.coarsened_at,
             remains: REMAINING,
+            provider_copy: receipt.has_provider_copy.then_some(ProviderCopyView {
+                deleted_at: receipt.provider_copy_deleted_at,
+                stays: receipt.bucket_objects,
+            }),
             destroyed: DestroyedView {
                 data_keys: receipt.data_keys,
                 answers: receipt.answers,

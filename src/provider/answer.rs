@@ -54,6 +54,9 @@ pub trait Reading: Send + Sync {
     /// Links to images, each secret. They expire: see [`Self::links_live`].
     fn links(&self) -> Vec<(ImageKind, &SecretString)>;
 
+    /// Objects (bucket/object) in the customer's own bucket, which the provider never deletes.
+    fn bucket_objects(&self) -> Vec<String>;
+
     /// How long links are valid from the answer, by the provider's documentation.
     fn links_live(&self) -> Duration;
 }

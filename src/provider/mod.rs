@@ -19,7 +19,7 @@ use cloudauth::{Chain, Client, client, credentials};
 
 pub use answer::{Answer, Outcome, Person, Progress, Reading};
 pub use cloudauth::Unanswered;
-pub use product::Key;
+pub use product::{Deletion, Key};
 
 use crate::causes::{self, Cause, Service};
 use crate::domain::answer::{AnswerError, ErrorClass};
@@ -62,6 +62,19 @@ impl Provider {
         let answer = asking.ok_or(NoAnswer::NoCertifyId)?.await;
         self.note(answer.as_ref().map(|answer| answer.simulated));
         answer.map_err(NoAnswer::Call)
+    }
+
+    /// Has a product delete its own copy of the person. Idempotent.
+    pub async fn delete(&self, product: Product, key: Key<'_>) -> Result<Deletion, NotDeleted> {
+        let call = registry::serving(product).delete(&self.client, key);
+        let answer = call.ok_or(NotDeleted::Impossible)?.await;
+        self.note(answer.as_ref().map(|(simulated, _)| *simulated));
+        let (_, outcome) = answer.map_err(NotDeleted::Call)?;
+        match outcome {
+            // The provider knows no such verification, or nothing of it any more.
+            Err(error) if error.class == ErrorClass::Gone => Ok(Deletion::Deleted),
+            outcome => outcome.map_err(NotDeleted::Error),
+        }
     }
 
     /// Has the provider start a verification.
@@ -138,6 +151,26 @@ impl NoAnswer {
         match self {
             Self::NoCertifyId => None,
             Self::Call(error) => Some(cause_of(error)),
+        }
+    }
+}
+
+/// Why the provider did not say what became of its copy.
+#[derive(Debug)]
+pub enum NotDeleted {
+    /// The product deletes nothing, or the verification has no copy.
+    Impossible,
+    Call(Unanswered),
+    Error(AnswerError),
+}
+
+impl NotDeleted {
+    /// For logs and metrics.
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Impossible => "impossible",
+            Self::Call(_) => "no-answer",
+            Self::Error(error) => error.class.as_str(),
         }
     }
 }

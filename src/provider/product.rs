@@ -36,6 +36,10 @@ pub(super) trait Served: Sync {
         false
     }
 
+    /// Has the provider delete its own copy of the person. Idempotent. `None`: the product cannot,
+    /// or there is no copy yet.
+    fn delete<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<DeletionCall<'a>>;
+
     /// Has the provider start a verification.
     fn start<'a>(&'a self, client: &'a Client, starting: &'a Starting) -> StartCall<'a>;
 
@@ -67,5 +71,20 @@ pub(super) type StartCall<'a> =
     Pin<Box<dyn Future<Output = Result<StartAnswer, Unanswered>> + Send + 'a>>;
 
 pub(super) type Search<'a> = Pin<Box<dyn Future<Output = Vec<CertifyId>> + Send + 'a>>;
+
+/// What became of a copy at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// There is none any more.
+    Deleted,
+    /// The provider does not delete it now.
+    Refused,
+}
+
+/// The simulated provider answered, and what became of the copy.
+pub(super) type DeletionAnswer = (bool, Result<Deletion, AnswerError>);
+
+pub(super) type DeletionCall<'a> =
+    Pin<Box<dyn Future<Output = Result<DeletionAnswer, Unanswered>> + Send + 'a>>;
 
 pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Unanswered>> + Send + 'a>>;

@@ -12,7 +12,9 @@ use super::pool::Store;
 use super::statements::statements;
 use super::tasks::Task;
 use super::transaction::{Done, Transaction};
+use crate::domain::erasure::WITH_COPIES;
 use crate::domain::ids::VerificationId;
+use policy::product::Product;
 
 /// Number of destroyed items, and the times of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -35,6 +37,12 @@ pub struct Receipt {
     pub images: i32,
     /// When the stored evidence was coarsened; `None`: a worker still has to.
     pub coarsened_at: Option<OffsetDateTime>,
+    /// The provider has a copy that it deletes.
+    pub has_provider_copy: bool,
+    /// When the provider had deleted its copy.
+    pub provider_copy_deleted_at: Option<OffsetDateTime>,
+    /// Objects in the customer's own bucket, which the provider does not delete.
+    pub bucket_objects: Vec<String>,
 }
 
 /// State of an erasure after a verification's objects were deleted.
@@ -105,8 +113,15 @@ impl Erasures<'_> {
         // since the caller read it.
         self.0
             .run(|| {
-                begin_erasure(id.0, doing.at, &doing.actor, doing.purpose.as_deref(), unless_since)
-                    .fetch_one(&self.0.pool)
+                begin_erasure(
+                    id.0,
+                    doing.at,
+                    &doing.actor,
+                    doing.purpose.as_deref(),
+                    unless_since,
+                    &WITH_COPIES.map(Product::as_str),
+                )
+                .fetch_one(&self.0.pool)
             })
             .await
     }
@@ -247,6 +262,7 @@ statements! {
         actor: &str,
         purpose: Option<&str>,
         unless_since: Option<OffsetDateTime>,
+        with_copies: &[&str],
     ) -> bool = include_str!("sql/erasure_begin_erasure.sql");
 
     scalar find_open_erasures() -> Uuid =
@@ -355,9 +371,13 @@ statements! {
                  'callbacks', $6::int)::text)";
 
     row find_receipt(id: Uuid) -> Receipt =
-        "select verification_id, requested_at, completed_at, data_keys, answers, material,
-             callbacks, images, coarsened_at
-         from erasures where verification_id = $1";
+        "select e.verification_id, e.requested_at, e.completed_at, e.data_keys, e.answers,
+             e.material, e.callbacks, e.images, e.coarsened_at,
+             p.verification_id is not null as has_provider_copy,
+             p.deleted_at as provider_copy_deleted_at,
+             coalesce(p.bucket_objects, '{}') as bucket_objects
+         from erasures e left join provider_deletions p using (verification_id)
+         where e.verification_id = $1";
 
     /// The verification, and the end of the last write that may still be under way; null: none is.
     row lock_sweep(id: Uuid, token: Uuid, late: f64) -> (Uuid, Option<OffsetDateTime>) =

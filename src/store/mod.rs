@@ -32,6 +32,7 @@ pub mod inspection;
 pub mod material;
 pub mod policies;
 pub mod proposals;
+pub mod provider_deletions;
 pub mod results;
 pub mod retention;
 pub mod reviews;
@@ -75,6 +76,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         policies::STATEMENTS,
         pool::STATEMENTS,
         proposals::STATEMENTS,
+        provider_deletions::STATEMENTS,
         results::STATEMENTS,
         retention::STATEMENTS,
         reviews::STATEMENTS,

@@ -112,6 +112,11 @@ pub const METRICS: &[Metric] = &[
         "Leases that this process holds: verifications to fetch, tasks, passes of retention, webhook endpoints",
     ),
     counter(
+        "verdict_provider_deletions_total",
+        &["class"],
+        "Requests to delete the provider's copy of an erased person, by what came of them",
+    ),
+    counter(
         "verdict_provider_calls_total",
         &["product", "class"],
         "Calls to the provider by product and class of answer",

@@ -81,6 +81,7 @@ async fn ask_and_write(
             sealed_body: sealed.body,
             material: sealed.material,
             links: sealed.links.map(|links| (links.sealed, links.live)),
+            bucket_objects: sealed.bucket_objects,
             stored: fetched.result.clone(),
         }),
         decision: fetched.decision.clone(),
@@ -123,6 +124,7 @@ struct SealedAnswer {
     body: Vec<u8>,
     material: Option<NewMaterial>,
     links: Option<SealedLinks>,
+    bucket_objects: Vec<String>,
 }
 
 /// `None`: there is no answer.
@@ -145,6 +147,7 @@ fn seal(
             Some(reading) => sealed_links::seal(&**reading, id, key, mode, now)?,
             None => None,
         },
+        bucket_objects: reading.map(|reading| reading.bucket_objects()).unwrap_or_default(),
     }))
 }
 

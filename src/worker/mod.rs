@@ -26,6 +26,7 @@ pub mod sealed_links;
 pub mod next_step;
 mod number_events;
 mod persist;
+mod provider_deletions;
 mod report;
 mod retention;
 mod run;

@@ -39,6 +39,7 @@ impl Worker {
             () = worker.keep_up(&leases) => {}
             () = worker.watch() => {}
             () = worker.number_events() => {}
+            () = worker.delete_copies() => {}
             () = worker.policies.follow(&worker.store, &worker.ids) => {}
         }
         tracker.close();

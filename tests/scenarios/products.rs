@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use verdict::app::Role;
 
-use crate::harness::{Callback, Options, Reply, Setting, TestApp, callback, now};
+use crate::harness::{Callback, Options, Reply, Setting, TestApp, callback, eventually, now};
 use crate::policies::DEFAULT;
 
 /// Accepts only: nothing moves on by itself.
@@ -245,4 +245,65 @@ async fn events_and_lists_name_the_product() {
     let data = &events["items"][0]["data"];
     assert_eq!((&data["product"], &data["verification_id"]), (&json!("face-verify"), &json!(id)));
     assert_eq!(app.get("/v1/verifications").await.json["items"][0]["product"], "face-verify");
+}
+
+async fn erase(app: &TestApp, id: &str) -> Value {
+    let url = format!("http://{}/v1/verifications/{id}/material", app.http);
+    let request = app.client.delete(url).bearer_auth(&app.api_key);
+    let request = request.header("verdict-purpose", "request 4711");
+    Reply::read(request.send().await.unwrap()).await.json
+}
+
+#[tokio::test]
+async fn erasure_has_the_provider_delete_its_copy() {
+    let app = TestApp::start().await;
+    let certify_id = "idplus-pass97-u7";
+    let id = post(&app, face_verify(certify_id)).await.id();
+    app.settled(&id).await;
+    let stranger = post(&app, face_verify("pass97-u8")).await.id();
+    app.settled(&stranger).await;
+    let old = post(&app, json!({ "biz_type": "test", "biz_id": "pass-97" })).await.id();
+    app.settled(&old).await;
+
+    let receipt = erase(&app, &id).await;
+    let stays = receipt["provider_copy"]["stays"].as_array().expect("objects");
+    assert!(!stays.is_empty(), "{receipt}");
+    assert!(stays.iter().all(|object| object.as_str().unwrap().contains('/')), "{receipt}");
+    let deleted = eventually("the provider's copy is gone", || async {
+        let receipt = erase(&app, &id).await;
+        receipt["provider_copy"]["deleted_at"].as_str().map(ToOwned::to_owned)
+    })
+    .await;
+    assert!(deleted.starts_with("2026-"), "{deleted}");
+    assert!(app.provider.is_deleted(certify_id) && !app.provider.is_deleted("pass97-u8"));
+    // What is left of the evidence says nothing but the product, the code and the scene.
+    let evidence = "select evidence from results where verification_id = $1::uuid";
+    let pool = app.database.pool().await;
+    let evidence: Value = sqlx::query_scalar(evidence).bind(&id).fetch_one(&pool).await.unwrap();
+    assert_eq!((&evidence["product"], &evidence["code"]), (&json!("face-verify"), &json!("200")));
+    assert!(evidence["scores"].as_object().unwrap().values().all(Value::is_null), "{evidence}");
+
+    assert!(erase(&app, &old).await["provider_copy"].is_null(), "that product deletes nothing");
+}
+
+#[tokio::test]
+async fn deletion_that_fails_is_asked_for_again() {
+    let app = TestApp::start().await;
+    let certify_id = "pass97-delete500x1-u9";
+    let id = post(&app, face_verify(certify_id)).await.id();
+    app.settled(&id).await;
+    erase(&app, &id).await;
+    let pool = app.database.pool().await;
+    let attempts = async |least: i32| {
+        let asked = "select true from provider_deletions where attempts >= $1";
+        sqlx::query_scalar::<_, bool>(asked).bind(least).fetch_optional(&pool).await.unwrap()
+    };
+    eventually("it was asked", || attempts(1)).await;
+    assert!(!app.provider.is_deleted(certify_id));
+    app.database.shift_clock(7200).await;
+    eventually("it was asked again", || attempts(2)).await;
+    eventually("the provider's copy is gone", || async {
+        app.provider.is_deleted(certify_id).then_some(())
+    })
+    .await;
 }

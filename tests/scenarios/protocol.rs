@@ -155,6 +155,7 @@ async fn stale_completion_in_its_successors_batch_is_fenced() {
     let owner = bench.claim().await.remove(0);
     let answered = |claimed: &Claimed| Completion {
         result: Some(NewResult {
+            bucket_objects: Vec::new(),
             stored: StoredResult {
                 coarsened: false,
                 id: bench.ids.next(NOW),

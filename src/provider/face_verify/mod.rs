@@ -9,20 +9,24 @@ mod tests;
 use std::time::Duration;
 
 use cloudauth::Client;
-use cloudauth::face_verify::{self, Material, Read, Verified};
+use cloudauth::face_verify::{self, Material, Read, StoredObject, Verified};
 use cloudauth::wire;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Search, Served, StartCall};
+use super::product::{Asking, Deletion, DeletionCall, Key, Search, Served, StartCall};
 use crate::domain::image::ImageKind;
 use crate::domain::starting::Starting;
 use policy::evidence::{Evidence, History};
 
 /// Links are valid for 15 minutes from the answer, by the provider's documentation.
 const LINKS_LIVE: Duration = Duration::from_mins(15);
+
+/// Most objects of one answer that are kept on record. The vendor stores up to five pictures, two
+/// sides of the card and a film.
+const MOST_OBJECTS: usize = 20;
 
 pub(super) struct FaceVerify;
 
@@ -45,6 +49,19 @@ impl Served for FaceVerify {
 
     fn read(&self, http_status: u16, body: &[u8]) -> Outcome {
         outcome(face_verify::read(http_status, body).outcome)
+    }
+
+    fn delete<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<DeletionCall<'a>> {
+        let certify_id = key.certify_id?;
+        Some(Box::pin(async move {
+            let answer = client.delete_face_verify_result(certify_id, false).await?;
+            let outcome = match answer.reading.outcome {
+                Ok(face_verify::Deletion::Gone) => Ok(Deletion::Deleted),
+                Ok(_) => Ok(Deletion::Refused),
+                Err(error) => Err(answer_error(&error)),
+            };
+            Ok((answer.simulated, outcome))
+        }))
     }
 
     fn is_conclusive(&self, code: &str) -> bool {
@@ -106,6 +123,15 @@ impl Reading for Read {
         named.into_iter().filter_map(|(kind, link)| Some((kind, link?))).collect()
     }
 
+    fn bucket_objects(&self) -> Vec<String> {
+        let objects = material(self).into_iter().flat_map(|material| &material.stored_objects);
+        let name = |object: &StoredObject| {
+            let bucket = object.bucket.as_ref().map_or("?", ExposeSecret::expose_secret);
+            format!("{bucket}/{}", object.object.expose_secret())
+        };
+        objects.take(MOST_OBJECTS).map(name).filter(|name| is_object_name(name)).collect()
+    }
+
     fn links_live(&self) -> Duration {
         LINKS_LIVE
     }
@@ -120,4 +146,9 @@ fn verified(read: &Read) -> Option<&Verified> {
 
 fn material(read: &Read) -> Option<&Material> {
     verified(read)?.material.as_ref()
+}
+
+/// A plain name: it is shown in receipts.
+fn is_object_name(name: &str) -> bool {
+    name.len() <= 512 && name.bytes().all(|byte| byte.is_ascii_graphic())
 }

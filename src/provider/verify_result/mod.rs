@@ -14,7 +14,9 @@ use time::OffsetDateTime;
 
 use super::answer::{Answer, Outcome, Person, Progress, Reading};
 use super::error::answer_error;
-use super::product::{Asking, Key, Search, Served, StartAnswer, StartCall, StartError};
+use super::product::{
+    Asking, DeletionCall, Key, Search, Served, StartAnswer, StartCall, StartError,
+};
 use crate::domain::image::ImageKind;
 use crate::domain::starting::{Started, Starting};
 use policy::evidence::{Evidence, History};
@@ -47,6 +49,10 @@ impl Served for VerifyResult {
 
     fn read(&self, http_status: u16, body: &[u8]) -> Outcome {
         outcome(wire::read(http_status, body).outcome)
+    }
+
+    fn delete<'a>(&'a self, _: &'a Client, _: Key<'a>) -> Option<DeletionCall<'a>> {
+        None
     }
 
     fn is_conclusive(&self, code: &str) -> bool {
@@ -114,6 +120,10 @@ impl Reading for Answered {
             (1..=MOST_VIDEOS).map(ImageKind::Video).zip(material.video_urls.iter().map(Some));
         let links = named.into_iter().chain(videos);
         links.filter_map(|(kind, link)| Some((kind, link?))).collect()
+    }
+
+    fn bucket_objects(&self) -> Vec<String> {
+        Vec::new()
     }
 
     fn links_live(&self) -> Duration {

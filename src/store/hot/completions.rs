@@ -81,6 +81,8 @@ pub struct NewResult {
     /// Where its images are, sealed, and how long those links live; `None`: there are none, or
     /// they are left alone.
     pub links: Option<(Vec<u8>, Duration)>,
+    /// Objects in the customer's own bucket.
+    pub bucket_objects: Vec<String>,
 }
 
 /// The person in one answer.
@@ -219,6 +221,7 @@ struct CompletionRow<'a> {
     person: Option<String>,
     simulated: Option<bool>,
     links_live: Option<f64>,
+    bucket_objects: Option<&'a [String]>,
     shadow_policy: Option<&'a str>,
     shadow_outcome: Option<Outcome>,
     shadow_reasons: Option<&'a [Reason]>,
@@ -261,6 +264,11 @@ impl<'a> CompletionRow<'a> {
             person: material.and_then(|material| material.person).map(hex::encode),
             simulated: result.map(|result| result.simulated),
             links_live: links_of(of).map(|(_, live)| live.as_secs_f64()),
+            bucket_objects: of
+                .result
+                .as_ref()
+                .map(|result| &result.bucket_objects[..])
+                .filter(|objects| !objects.is_empty()),
             shadow_policy: shadow.map(|shadow| shadow.policy.as_str()),
             shadow_outcome: shadow.map(|shadow| shadow.decision.outcome),
             shadow_reasons: shadow.map(|shadow| &shadow.decision.reasons[..]),

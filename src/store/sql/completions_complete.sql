@@ -5,7 +5,7 @@ with incoming as (
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text, simulated bool,
-        links_live float8, shadow_policy text, shadow_outcome text, shadow_reasons jsonb)
+        links_live float8, bucket_objects text[], shadow_policy text, shadow_outcome text, shadow_reasons jsonb)
 ), locked as materialized (
     select v.id from verifications v
     -- As an array, here and below: the planner takes any join for a long one, and would walk
@@ -44,13 +44,14 @@ with incoming as (
 ), new_results as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
         verify_status, authority_score, face_score, id_card_face_score, evidence,
-        error_class, error_code, simulated, sealed_body)
+        error_class, error_code, simulated, sealed_body, bucket_objects)
     select i.result_id, i.verification_id, i.attempt, i.fetched_at, i.request_id, i.http_status,
         (i.evidence ->> 'verify_status')::int,
         (i.evidence #>> '{scores,authority}')::float8,
         (i.evidence #>> '{scores,face}')::float8,
         (i.evidence #>> '{scores,id_card_face}')::float8,
-        i.evidence, i.error_class, i.error_code, coalesce(i.simulated, false), ($2::bytea[])[i.ord]
+        i.evidence, i.error_class, i.error_code, coalesce(i.simulated, false), ($2::bytea[])[i.ord],
+        i.bucket_objects
     from incoming i join fenced using (ord)
     where i.result_id is not null
 ), new_material as (

@@ -285,6 +285,7 @@ impl Steps {
             decision: decide(&self.policy, evidence),
         });
         let result = (answer != Answer::Nothing).then(|| NewResult {
+            bucket_objects: Vec::new(),
             stored: StoredResult {
                 coarsened: false,
                 id,
