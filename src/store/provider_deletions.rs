@@ -18,7 +18,7 @@ use crate::domain::ids::VerificationId;
 use policy::product::Product;
 
 /// The provider takes so many deletions a second of an account.
-pub const PER_SECOND: i32 = 10;
+pub const PER_SECOND: i64 = 10;
 /// Until a claimed deletion is asked for again, if nothing is heard of it.
 const TRY_AGAIN: Duration = Duration::from_mins(2);
 
@@ -78,7 +78,7 @@ fn copy(row: &PgRow) -> Result<ClaimedCopy> {
 }
 
 statements! {
-    read(copy) claim(most: i32, again: f64) =
+    read(copy) claim(most: i64, again: f64) =
         "with pace as (
              update provider_deletion_pace set next_at = verdict_now() + interval '1 second'
              where next_at <= verdict_now()

@@ -65,7 +65,7 @@ impl Worker {
 impl Periodic for DeleteCopies<'_> {
     async fn round(&mut self) -> Duration {
         match self.0.delete_due_copies().await {
-            Ok(claimed) if claimed >= PER_SECOND.unsigned_abs() as usize => NEXT_BATCH,
+            Ok(claimed) if i64::try_from(claimed).unwrap_or(i64::MAX) >= PER_SECOND => NEXT_BATCH,
             Ok(_) => POLL,
             Err(error) => {
                 tracing::warn!(%error, cause = error.cause().code(), "provider's copies not deleted yet");

@@ -35,6 +35,13 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "insert on erasures (requested_at)"),
     ("verdict_worker", "insert on erasures (requested_by)"),
     ("verdict_worker", "insert on erasures (verification_id)"),
+    ("verdict_worker", "insert on provider_deletions (bucket_objects)"),
+    ("verdict_worker", "insert on provider_deletions (due_at)"),
+    ("verdict_worker", "insert on provider_deletions (requested_at)"),
+    ("verdict_worker", "insert on provider_deletions (verification_id)"),
+    ("verdict_worker", "select on results (bucket_objects)"),
+    // The provider has deleted its copy of an erased person.
+    ("verdict_worker", "update on provider_deletions (deleted_at)"),
     ("verdict_worker", "update on verifications (reference)"),
     ("verdict_worker", "update on verifications (trace_parent)"),
     // Used by the triggers that check the audit row of an erasure.
