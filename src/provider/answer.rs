@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::domain::answer::AnswerError;
+use crate::domain::folding;
 use crate::domain::image::ImageKind;
 use policy::evidence::{Evidence, History};
 
@@ -82,14 +83,17 @@ pub struct Person {
 }
 
 impl Person {
-    /// `None`: the document cannot be written, which does not happen.
+    /// The first of the numbers that is somebody's counts: the provider may mask one of them. `None`:
+    /// the document cannot be written, which does not happen.
     pub(super) fn new(
         document: &impl serde::Serialize,
-        number: Option<&SecretString>,
+        numbers: [Option<&SecretString>; 2],
     ) -> Option<Self> {
+        let is_whole = |number: &&SecretString| folding::number(number.expose_secret()).is_some();
+        let number = numbers.into_iter().flatten().find(is_whole).cloned();
         // Wiped when dropped, and large enough that no copy of a part is left behind.
         let mut text = Zeroizing::new(Vec::with_capacity(4096));
         serde_json::to_writer(&mut *text, document).ok()?;
-        Some(Self { document: text, number: number.cloned() })
+        Some(Self { document: text, number })
     }
 }

@@ -11,8 +11,8 @@ use crate::provider::card_document::{CardDocument, plain};
 pub(super) fn person(material: &Material) -> Option<Person> {
     let user = material.user_info.as_ref();
     let typed = user.and_then(|user| user.number.as_ref());
-    let on_card = || material.id_card.as_ref()?.number.as_ref();
-    Person::new(&Document::from(material), typed.or_else(on_card))
+    let on_card = material.id_card.as_ref().and_then(|card| card.number.as_ref());
+    Person::new(&Document::from(material), [typed, on_card])
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! The evidence from the samples, and what is kept of the person.
 
+use secrecy::ExposeSecret;
 use time::macros::datetime;
 
 use super::*;
@@ -89,4 +90,19 @@ fn person_is_kept_apart_from_the_evidence() {
     let kinds: Vec<ImageKind> = reading.links().into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, [ImageKind::Face, ImageKind::CardFront, ImageKind::CardBack]);
     assert!(!String::from_utf8_lossy(&person.document).contains("http"), "no links");
+}
+
+#[test]
+fn masked_number_does_not_hide_the_one_on_the_card() {
+    let body = sample!("describe_passed_id_plus_ocr");
+    let on_card = read(body).person().and_then(|person| person.number).expect("a number");
+    let typed = |number: &str| {
+        let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let info = serde_json::json!({ "number": number }).to_string();
+        body["ResultObject"]["UserInfo"] = info.into();
+        let number = read(&body.to_string()).person().and_then(|person| person.number);
+        number.map(|number| number.expose_secret().to_owned())
+    };
+    assert_eq!(typed("110105********002X").as_deref(), Some(on_card.expose_secret()));
+    assert_eq!(typed("00000019000101001X").as_deref(), Some("00000019000101001X"));
 }

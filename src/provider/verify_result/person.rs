@@ -8,8 +8,8 @@ use crate::provider::card_document::{CardDocument, plain};
 
 /// Without links to images: they expire within minutes, and a link needs no key.
 pub(super) fn person(material: &Material) -> Option<Person> {
-    let on_card = || material.id_card.as_ref()?.number.as_ref();
-    Person::new(&Document::from(material), material.number.as_ref().or_else(on_card))
+    let on_card = material.id_card.as_ref().and_then(|card| card.number.as_ref());
+    Person::new(&Document::from(material), [material.number.as_ref(), on_card])
 }
 
 #[derive(Serialize)]
