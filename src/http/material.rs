@@ -30,7 +30,8 @@ pub(super) struct MaterialView {
     person: Value,
 }
 
-/// The personal data in a result; any member may be `null`.
+/// The personal data in a result; any member may be `null`. The first four are of verify-result, the
+/// last three of face-verify; the other product's are left out.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the worker has sealed")]
 pub(super) struct PersonView {
@@ -40,6 +41,28 @@ pub(super) struct PersonView {
     /// `UNQUALIFIED`, `LOW`, `NORMAL` or `HIGH`.
     face_quality: Option<String>,
     id_card: Option<CardView>,
+    user_info: Option<UserInfoView>,
+    /// Identifies the device.
+    device_token: Option<String>,
+    stored_objects: Option<Vec<StoredObjectView>>,
+}
+
+/// What the person typed: only where the provider asked for rare characters.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the worker has sealed")]
+pub(super) struct UserInfoView {
+    name: Option<String>,
+    number: Option<String>,
+    /// The name as it was compared.
+    verify_name: Option<String>,
+}
+
+/// An object in the customer's own bucket, which stays there when the provider deletes its copy.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the worker has sealed")]
+pub(super) struct StoredObjectView {
+    bucket: Option<String>,
+    object: Option<String>,
 }
 
 /// What was read from the card's photos.

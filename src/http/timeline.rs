@@ -18,6 +18,7 @@ use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
 use crate::domain::timeline::{Event, What, in_causal_order};
 use policy::decision::Outcome;
+use policy::evidence::Evidence;
 
 /// What happened to one verification.
 #[derive(Serialize, ToSchema)]
@@ -56,7 +57,12 @@ enum WhatView {
         attempt: i32,
         request_id: Option<String>,
         http_status: u16,
+        /// `VerifyStatus` of verify-result; `null` for face-verify.
         verify_status: Option<i32>,
+        /// The status of verify-result as text, or the code of face-verify as sent.
+        provider_code: Option<String>,
+        /// Whether the provider says that the person passed; `null` as long as it does not say.
+        passed: Option<bool>,
         error: Option<AnswerError>,
     },
     /// The policy decided, or a person.
@@ -128,7 +134,9 @@ impl From<Event> for EventView {
                 attempt: of.attempt,
                 request_id: of.request_id,
                 http_status: of.http_status,
-                verify_status: of.evidence.and_then(|evidence| evidence.verify_status),
+                verify_status: of.evidence.as_ref().and_then(|evidence| evidence.verify_status),
+                provider_code: of.evidence.as_ref().and_then(Evidence::code_as_text),
+                passed: of.evidence.as_ref().and_then(Evidence::has_passed),
                 error: of.error,
             },
             What::Decided(of) => WhatView::Decided {
