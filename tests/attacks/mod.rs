@@ -8,6 +8,7 @@ mod erased_people;
 pub mod grants;
 mod hostile_policies;
 mod object_stores;
+mod odd_answers;
 mod people;
 mod phone_photos;
 mod planted_files;

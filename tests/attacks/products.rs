@@ -11,7 +11,7 @@ use verdict::domain::ids::Ids;
 use verdict::domain::source::SourceAccess;
 use verdict::store::callbacks::{Accepted, Incoming};
 
-use crate::harness::{Callback, Options, Reply, TestApp};
+use crate::harness::{Callback, Options, Reply, TestApp, dump, eventually};
 
 const SHOP: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcCdzIG93biBiYWNrZW5k";
 const BANK: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaydzIG93biBiYWNrZW5k";
@@ -217,4 +217,114 @@ async fn replicas_that_cross_pairs_and_certify_ids_agree_on_one_owner() {
                   (select count(distinct certify_id) from verifications)";
     let counts: (i64, i64, i64) = sqlx::query_as(counts).fetch_one(&pool).await.unwrap();
     assert_eq!(counts, (16, 16, 16));
+}
+
+async fn ask(app: &TestApp, method: &str, path: &str) -> Reply {
+    let url = format!("http://{}{path}", app.http);
+    let request = app.client.request(method.parse().unwrap(), url).bearer_auth(&app.api_key);
+    Reply::read(request.header("verdict-purpose", "request 4711").send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn erased_person_of_face_verify_is_found_in_no_table() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let images = format!("store = \"file://{}\"", folder.path().display());
+    let app = TestApp::start_with(Options { images, ..Options::default() }).await;
+    let certify_id = "idplus-full-userinfo-risk-guard77-cardscore31p25-pass88p625-u1";
+    let body = with(by_certify_id(SCENE, certify_id), "reference", "user-8812");
+    let id = post_own(&app, &body).await.id();
+    let path = format!("/v1/verifications/{id}");
+    let decided = app.settled(&id).await;
+    let pool = app.database.pool().await;
+    let archived = "select count(*) from images where state = 'archived'";
+    eventually("its images are kept", || async {
+        let kept: i64 = sqlx::query_scalar(archived).fetch_one(&pool).await.unwrap();
+        (kept == 3).then_some(())
+    })
+    .await;
+    let material = ask(&app, "GET", &format!("{path}/material")).await;
+    let shown = &material.json;
+    assert!(shown["stored_objects"][0]["object"].is_string(), "{material:?}");
+    let before = app.results(&id).await;
+    assert_eq!(before[0]["evidence"]["device_risk"], json!(["HOOK", "ROOT", "VPN"]));
+    let digests: Vec<String> = sqlx::query_scalar(
+        "select encode(person, 'hex') from material union
+         select encode(sha256, 'hex') from images",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let told = [
+        &shown["id_card"]["name"],
+        &shown["id_card"]["number"],
+        &shown["user_info"]["name"],
+        &shown["device_token"],
+        &before[0]["request_id"],
+    ];
+    let mut marks: Vec<String> = told.map(|mark| mark.as_str().unwrap().to_owned()).into();
+    marks.extend(
+        ["88.625", "31.25", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"].map(ToOwned::to_owned),
+    );
+    let clear = dump(&app.database.url);
+    for seen in ["88.625", "31.25", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"] {
+        assert!(clear.contains(seen), "{seen} is not sealed");
+    }
+    for sealed in &marks[..4] {
+        assert!(!clear.contains(sealed), "{sealed}");
+    }
+    marks.extend(digests);
+
+    assert_eq!(ask(&app, "DELETE", &format!("{path}/material")).await.status, 202);
+    let left = &app.results(&id).await[0];
+    let kept = ["product", "code", "passed", "family", "verify_status", "evidence", "fields"];
+    assert_eq!(
+        kept.map(|name| &left[name]),
+        [
+            &json!("face-verify"),
+            &json!("200"),
+            &json!(true),
+            &json!("pass"),
+            &Value::Null,
+            &Value::Null,
+            &Value::Null
+        ]
+    );
+    assert!(left["scores"].as_object().unwrap().values().all(Value::is_null), "{left}");
+    let now = app.get(&path).await.json;
+    assert_eq!((&now["state"], &now["certify_id"]), (&json!("erased"), &json!(certify_id)));
+    assert_eq!(now["decision"]["outcome"], decided["decision"]["outcome"]);
+    assert_eq!(app.get("/v1/verifications").await.json["items"][0]["product"], "face-verify");
+    let timeline = app.get(&format!("{path}/timeline")).await;
+    assert_eq!(timeline.status, 200, "{timeline:?}");
+    post_own(&app, &by_certify_id(SCENE, certify_id)).await.assert_problem(410, "erased");
+    ask(&app, "GET", &format!("{path}/material")).await.assert_problem(410, "erased");
+    let after = dump(&app.database.url);
+    let found: Vec<&String> = marks.iter().filter(|mark| after.contains(*mark)).collect();
+    assert_eq!(found, Vec::<&String>::new(), "found after the erasure");
+}
+
+#[tokio::test]
+async fn new_links_of_a_closed_face_verify_change_no_decision() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let images = format!("store = \"file://{}\"", folder.path().display());
+    let app = TestApp::start_with(Options { images, ..Options::default() }).await;
+    app.provider.fail_images(Some(403));
+    let id = post_own(&app, &by_certify_id(SCENE, "pass97-risk-guard33p3-u2")).await.id();
+    let decided = app.settled(&id).await;
+    let pool = app.database.pool().await;
+    eventually("new links are asked for", || async {
+        (app.provider.queries("pass97-risk-guard33p3-u2") > 1).then_some(())
+    })
+    .await;
+    app.provider.fail_images(None);
+    eventually("the image is kept", || async {
+        sqlx::query("update tasks set due_at = verdict_now()").execute(&pool).await.unwrap();
+        let kept = "select count(*) from images where state = 'archived'";
+        let kept: i64 = sqlx::query_scalar(kept).fetch_one(&pool).await.unwrap();
+        (kept > 0).then_some(())
+    })
+    .await;
+    assert_eq!(app.decisions(&id).await.len(), 1);
+    let now = app.get(&format!("/v1/verifications/{id}")).await.json;
+    assert_eq!((&now["state"], &now["decision"]), (&decided["state"], &decided["decision"]));
 }
