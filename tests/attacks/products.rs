@@ -230,7 +230,7 @@ async fn erased_person_of_face_verify_is_found_in_no_table() {
     let folder = tempfile::TempDir::new().unwrap();
     let images = format!("store = \"file://{}\"", folder.path().display());
     let app = TestApp::start_with(Options { images, ..Options::default() }).await;
-    let certify_id = "idplus-full-userinfo-risk-guard77-cardscore31p25-pass88p625-u1";
+    let certify_id = "idplus-full-userinfo-risk-guard77-cardscore71p3125-pass88p625-u1";
     let body = with(by_certify_id(SCENE, certify_id), "reference", "user-8812");
     let id = post_own(&app, &body).await.id();
     let path = format!("/v1/verifications/{id}");
@@ -263,10 +263,10 @@ async fn erased_person_of_face_verify_is_found_in_no_table() {
     ];
     let mut marks: Vec<String> = told.map(|mark| mark.as_str().unwrap().to_owned()).into();
     marks.extend(
-        ["88.625", "31.25", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"].map(ToOwned::to_owned),
+        ["88.625", "71.3125", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"].map(ToOwned::to_owned),
     );
     let clear = dump(&app.database.url);
-    for seen in ["88.625", "31.25", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"] {
+    for seen in ["88.625", "71.3125", "[\"HOOK\", \"ROOT\", \"VPN\"]", "user-8812"] {
         assert!(clear.contains(seen), "{seen} is not sealed");
     }
     for sealed in &marks[..4] {
