@@ -138,8 +138,14 @@ async fn answer_arrives_after_the_lease_ended() {
     setting.provider_address = provider;
     let successor = setting.serve().await;
     assert_outcome(&setting, &id, 1, 1).await;
-    // Now it comes (or has come to nothing, if this machine is very slow).
+    // Now it comes (or has come to nothing, if this machine is very slow). The process must not stop
+    // before: while it stops, it notices that its lease is lost, and drops the call.
     wire.stall(false);
+    eventually("it is refused", || async {
+        let metrics = setting.get(late.operations, "/metrics").await.text;
+        metrics.contains("written=\"fenced\"").then_some(())
+    })
+    .await;
     late.signal("TERM").await;
     let (_, log) = late.ended().await;
     assert!(log.iter().any(|line| line.contains("\"written\":\"fenced\"")), "{log:?}");
