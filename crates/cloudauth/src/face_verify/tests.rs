@@ -1093,7 +1093,8 @@ proptest! {
 
     #[test]
     fn answer_cut_off_or_damaged_anywhere_is_read(at: prop::sample::Index, bad: u8, cut: bool) {
-        let mut body = sample("describe_passed_id_plus_ocr");
+        // Without the line feed at its end, which it can do without.
+        let mut body = sample("describe_passed_id_plus_ocr").trim_ascii().to_vec();
         let at = at.index(body.len());
         if cut {
             body.truncate(at);
