@@ -48,9 +48,10 @@ pub fn document(described: OpenApi) -> Value {
         schemas["Datum"]["anyOf"] = kinds;
     }
     // Answers have all their members, `null` where there is nothing to say, except for the
-    // comparison of a backtest that has only begun.
+    // comparison of a backtest that has only begun, and what only one product has.
+    let partial = ["Problem", "ComparisonView", "Evidence", "Scores", "PersonView"];
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        if !name.ends_with("Request") && !["Problem", "ComparisonView"].contains(&name.as_str()) {
+        if !name.ends_with("Request") && !partial.contains(&name.as_str()) {
             require_all(schema);
         }
     }
