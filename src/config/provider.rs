@@ -6,6 +6,7 @@ use super::raw::Config;
 use cloudauth::{client, credentials};
 use policy::product::Product;
 use policy::visible;
+use strum::VariantArray;
 use url::Url;
 
 use crate::provider::USER_AGENT;
@@ -14,9 +15,8 @@ use crate::vault::{Key, KeyRing};
 impl Config {
     /// The product of callbacks and starts that name none.
     pub fn product(&self) -> error::Result<Product> {
-        let all = [Product::VerifyResult, Product::FaceVerify];
-        let known = all.map(|product| (product.as_str(), product));
-        one_of("provider.product", &self.provider.product, &known)
+        let known = Product::VARIANTS.iter().map(|product| (product.as_str(), *product));
+        one_of("provider.product", &self.provider.product, &known.collect::<Vec<_>>())
     }
 
     /// Where face-verify is asked: the main region and a spare one. Empty: at `provider.endpoint`.

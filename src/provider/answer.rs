@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use cloudauth::{client, wire};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use super::error::answer_error;
 use crate::domain::answer::AnswerError;
 use crate::domain::folding;
 use crate::domain::image::ImageKind;
@@ -27,6 +29,32 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// What it says about the verification, or why it says nothing.
     pub outcome: Outcome,
+}
+
+impl Answer {
+    /// An answer of the client; `read` takes the request id and the outcome out of its reading.
+    pub(super) fn of<R, T: Reading + 'static>(
+        answer: client::Answer<R>,
+        read: impl FnOnce(R) -> (Option<String>, Result<T, wire::AnswerError>),
+    ) -> Self {
+        let (request_id, read) = read(answer.reading);
+        Self {
+            http_status: answer.http_status,
+            body: answer.body,
+            retry_after: answer.retry_after,
+            date: answer.date,
+            simulated: answer.simulated,
+            request_id,
+            outcome: outcome(read),
+        }
+    }
+}
+
+pub(super) fn outcome<T: Reading + 'static>(read: Result<T, wire::AnswerError>) -> Outcome {
+    match read {
+        Ok(reading) => Ok(Box::new(reading)),
+        Err(error) => Err(answer_error(&error)),
+    }
 }
 
 /// What an answer says about a verification, or why it says nothing.

@@ -38,7 +38,7 @@ impl Fetched {
         let result = stored_result(worker, claimed, answer);
         let is_unchanged =
             previous_evidence.is_some_and(|previous| repeats(answer, claimed, previous));
-        let (class, outcome) = classify(answer, &result, is_unchanged);
+        let (class, outcome) = classify(answer, is_unchanged);
         let (schedule, jitter) = (&worker.settings.schedule, worker.ids.fraction());
         let consequence = consequence(schedule, claimed, outcome, jitter, breaker_open);
         let evidence = result.evidence.as_ref().filter(|_| consequence.decide);
@@ -104,11 +104,10 @@ fn repeats(
 }
 
 /// The class for logs and metrics, and what it means for the next step.
-fn classify<'a>(
+fn classify(
     answer: &Result<Answer, NoAnswer>,
-    result: &'a StoredResult,
     is_unchanged: bool,
-) -> (&'static str, CallOutcome<'a>) {
+) -> (&'static str, CallOutcome<'_>) {
     let answer = match answer {
         Err(NoAnswer::NoCertifyId) => {
             return ("not-asked", CallOutcome::NotAsked);
@@ -119,15 +118,10 @@ fn classify<'a>(
         Err(_) => return ("no-answer", CallOutcome::NoAnswer),
         Ok(answer) => answer,
     };
-    match (&answer.outcome, &result.error) {
-        (Ok(reading), _) if is_unchanged => {
-            ("answered", CallOutcome::Unchanged(reading.progress()))
-        }
-        (Ok(reading), _) => ("answered", CallOutcome::Answered(reading.progress())),
-        (Err(_), Some(error)) => {
-            (error.class.as_str(), CallOutcome::Error(error, answer.retry_after))
-        }
-        (Err(_), None) => ("no-answer", CallOutcome::NoAnswer),
+    match &answer.outcome {
+        Ok(reading) if is_unchanged => ("answered", CallOutcome::Unchanged(reading.progress())),
+        Ok(reading) => ("answered", CallOutcome::Answered(reading.progress())),
+        Err(error) => (error.class.as_str(), CallOutcome::Error(error, answer.retry_after)),
     }
 }
 

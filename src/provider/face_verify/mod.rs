@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use cloudauth::Client;
 use cloudauth::face_verify::{self, Material, Read, StoredObject, Verified};
-use cloudauth::wire;
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 
-use super::answer::{Answer, Outcome, Person, Progress, Reading};
+use super::answer::{Answer, Outcome, Person, Progress, Reading, outcome};
 use super::error::answer_error;
 use super::product::{Asking, Deletion, DeletionCall, Key, Search, Served, StartCall};
 use crate::domain::image::ImageKind;
@@ -35,15 +34,7 @@ impl Served for FaceVerify {
         let certify_id = key.certify_id?;
         Some(Box::pin(async move {
             let answer = client.describe_face_verify(key.biz_type, certify_id).await?;
-            Ok(Answer {
-                http_status: answer.http_status,
-                body: answer.body,
-                retry_after: answer.retry_after,
-                date: answer.date,
-                simulated: answer.simulated,
-                request_id: answer.reading.request_id,
-                outcome: outcome(answer.reading.outcome),
-            })
+            Ok(Answer::of(answer, |read| (read.request_id, read.outcome)))
         }))
     }
 
@@ -84,13 +75,6 @@ impl Served for FaceVerify {
     /// Each call may start, and bill, another verification.
     fn may_repeat_start(&self) -> bool {
         false
-    }
-}
-
-fn outcome(read: Result<Read, wire::AnswerError>) -> Outcome {
-    match read {
-        Ok(read) => Ok(Box::new(read)),
-        Err(error) => Err(answer_error(&error)),
     }
 }
 

@@ -12,7 +12,7 @@ use cloudauth::wire::{self, Answered};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-use super::answer::{Answer, Outcome, Person, Progress, Reading};
+use super::answer::{Answer, Outcome, Person, Progress, Reading, outcome};
 use super::error::answer_error;
 use super::product::{
     Asking, DeletionCall, Key, Search, Served, StartAnswer, StartCall, StartError,
@@ -35,15 +35,7 @@ impl Served for VerifyResult {
     fn ask<'a>(&'a self, client: &'a Client, key: Key<'a>) -> Option<Asking<'a>> {
         Some(Box::pin(async move {
             let answer = client.describe_verify_result(key.biz_type, key.biz_id).await?;
-            Ok(Answer {
-                http_status: answer.http_status,
-                body: answer.body,
-                retry_after: answer.retry_after,
-                date: answer.date,
-                simulated: answer.simulated,
-                request_id: answer.reading.request_id,
-                outcome: outcome(answer.reading.outcome),
-            })
+            Ok(Answer::of(answer, |read| (read.request_id, read.outcome)))
         }))
     }
 
@@ -81,13 +73,6 @@ impl Served for VerifyResult {
     /// It only makes another token.
     fn may_repeat_start(&self) -> bool {
         true
-    }
-}
-
-fn outcome(read: Result<Answered, wire::AnswerError>) -> Outcome {
-    match read {
-        Ok(answered) => Ok(Box::new(answered)),
-        Err(error) => Err(answer_error(&error)),
     }
 }
 

@@ -110,7 +110,7 @@ impl Store {
         let mut outcomes: Vec<Option<Accepted>> = vec![None; batch.len()];
         let mut waiting: Vec<usize> = (0..batch.len()).collect();
         while !waiting.is_empty() {
-            let (now, mut others) = split_by_owner(&batch, waiting);
+            let (now, mut others) = split_agreeing(&batch, waiting);
             let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
             let mut distinct: Vec<usize> = Vec::with_capacity(now.len());
             for &index in &now {
@@ -310,7 +310,7 @@ impl Store {
 /// Takes the messages that one statement can write, and answers these and the others. Of each
 /// verification it takes those that agree with the first one: by its source or one that shares with
 /// it, of the same product, with the same `certify_id`.
-fn split_by_owner(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+fn split_agreeing(batch: &[Incoming], waiting: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     // Mostly one source posts, or none about another's verifications.
     let first = &batch[waiting[0]].source.name;
     let is_plain =

@@ -2,7 +2,7 @@
 
 use policy::product::Product;
 use verdict::domain::answer::{AnswerError, ErrorClass};
-use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered};
+use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered, is_about_permission};
 
 use super::context::DoctorContext;
 use super::database::clock_against;
@@ -128,7 +128,7 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
     match class {
         // A provider that says "no such verification" has accepted the signature.
         ErrorClass::BadRequest | ErrorClass::Gone => good(),
-        ErrorClass::Credentials if is_about_permission(code) && !known_scene => (
+        ErrorClass::Credentials if is_about_permission(product, code) && !known_scene => (
             Finding::warning(
                 format!(
                     "{product}: the signature is good; permission was refused for an invented \
@@ -138,7 +138,7 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
             ),
             true,
         ),
-        ErrorClass::Credentials if is_about_permission(code) => (
+        ErrorClass::Credentials if is_about_permission(product, code) => (
             Finding::failed(
                 format!("{product}: the signature is good, the call is not permitted ({code})"),
                 right,
@@ -186,13 +186,4 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
             true,
         ),
     }
-}
-
-/// Codes that are about one scene or product; bad keys, signatures and tokens are always about the
-/// account.
-fn is_about_permission(code: &str) -> bool {
-    // The last four are body codes of face-verify: not configured, not opened, no right, unpaid.
-    ["NoPermission", "Error.NoPermissionAccess", "Forbidden", "402", "410", "411", "412"]
-        .iter()
-        .any(|known| code.starts_with(known))
 }
