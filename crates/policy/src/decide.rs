@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use crate::condition::{Leaf, Truth};
 use crate::decision::{Datum, Decision, Observation, Outcome, Reason};
 use crate::evidence::{Evidence, Product};
-use crate::field::{Field, malformed_fields};
+use crate::field::{Field, Reading, malformed_fields};
 use crate::policy::{EVIDENCE_MALFORMED, EVIDENCE_MISSING, NO_RULE_MATCHED, Policy};
 use crate::rule::Rule;
 
@@ -40,7 +40,7 @@ fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
     if truth == Truth::False {
         return None;
     }
-    if truth == Truth::Unknown && !is_about(rule, evidence) {
+    if truth == Truth::Unknown && !is_about(rule, evidence.product, &read) {
         return None;
     }
     let mut observed = Vec::new();
@@ -56,10 +56,14 @@ fn judge(rule: &Rule, evidence: &Evidence) -> Option<Reason> {
 /// that needs the status of `verify-result` is not about the other product. Nothing is lost by that:
 /// a policy must cover the codes of both. Other fields that a product lacks are evidence like any
 /// other, so that a person must look.
-fn is_about(rule: &Rule, evidence: &Evidence) -> bool {
-    let chance = |leaf: &Leaf| match (leaf.field, evidence.product) {
-        (Field::Status, Product::FaceVerify) => leaf.chance(Field::Status.read(evidence)),
-        (field, _) => leaf.judge(field.read(evidence)).into(),
+pub(crate) fn is_about<'a>(
+    rule: &Rule,
+    product: Product,
+    read: &impl Fn(Field) -> Reading<'a>,
+) -> bool {
+    let chance = |leaf: &Leaf| match (leaf.field, product) {
+        (Field::Status, Product::FaceVerify) => leaf.chance(read(Field::Status)),
+        (field, _) => leaf.judge(read(field)).into(),
     };
     rule.when.chance(&chance).holds
 }

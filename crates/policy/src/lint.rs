@@ -6,6 +6,7 @@ use crate::absence::{absent, without};
 use crate::case::{Case, cases};
 use crate::condition::{Leaf, Test, Truth};
 use crate::contradiction::{Want, contradiction, dead_part, follows};
+use crate::decide::is_about;
 use crate::decision::Outcome;
 use crate::diagnostics::Diagnostics;
 use crate::effort::Effort;
@@ -45,7 +46,8 @@ pub fn lint(diagnostics: &mut Diagnostics, rules: &[LocatedRule], effort: &Effor
 }
 
 /// Warns of a rule that cannot be judged where its field is absent: every person without the field
-/// then goes to review. Approvals are excluded, because absent evidence must not approve.
+/// then goes to review. Approvals are excluded, because absent evidence must not approve. Returns
+/// whether it warned.
 fn unjudged(diagnostics: &mut Diagnostics, located: &LocatedRule, effort: &Effort) -> bool {
     let rule = &located.rule;
     let leaves = rule.when.leaves();
@@ -80,7 +82,10 @@ fn of_another_product(
         return;
     }
     let leaves = rule.when.leaves();
-    let unjudged = |case: &Case| rule.when.judge(&|field| case.read(field)) == Truth::Unknown;
+    let unjudged = |case: &Case| {
+        let read = |field| case.read(field);
+        rule.when.judge(&read) == Truth::Unknown && is_about(rule, case.product(), &read)
+    };
     let found = leaves.iter().enumerate().find_map(|(place, leaf)| {
         let asks = !matches!(leaf.test, Test::Exists(_)) && leaf.missing.is_none();
         let lacks = |product: &Product| {

@@ -316,6 +316,11 @@ fn a_rule_that_the_other_product_cannot_answer_gets_a_warning() {
     ] {
         assert_eq!(said(&with("reject", fine)), [] as [&str; 0], "{fine}");
     }
+    // It needs the status, so it is not about the other product.
+    let approval =
+        r#"{ all = [{ field = "status", eq = 1 }, { field = "lowest_score", ge = 90 }] }"#;
+    let found = said(&with("approve", approval));
+    assert!(!found.iter().any(|message| message.contains("answers of face-verify")), "{found:#?}");
     let found = said(&with("reject", r#"{ field = "face_attack", eq = true, missing = false }"#));
     assert!(found.len() == 1 && found[0].contains("use `attack_score`"), "{found:#?}");
 }
