@@ -106,3 +106,11 @@ fn masked_number_does_not_hide_the_one_on_the_card() {
     assert_eq!(typed("110105********002X").as_deref(), Some(on_card.expose_secret()));
     assert_eq!(typed("00000019000101001X").as_deref(), Some("00000019000101001X"));
 }
+
+#[test]
+fn client_and_policy_agree_on_every_family() {
+    for code in (0..1000).map(|code| format!("{code:03}")) {
+        let of_client = face_verify::family(&code);
+        assert_eq!(of_client.as_str(), Family::of_code(&code).as_str(), "{code}");
+    }
+}

@@ -65,9 +65,9 @@ impl Client {
     }
 
     /// Searches the provider's records for verifications with this order number, as after a start
-    /// whose outcome is unknown. None found proves nothing: it is not documented when a record
-    /// appears. Nor may every key search: [`ErrorClass::Credentials`] here says nothing about the
-    /// other calls.
+    /// whose outcome is unknown. An empty list proves nothing: the vendor does not say when a
+    /// record appears. Not every key may search: [`ErrorClass::Credentials`] here says nothing about
+    /// the other calls.
     pub async fn find_face_verify(
         &self,
         scene: &str,

@@ -1,7 +1,6 @@
 //! Reads the answer of `DescribeFaceVerify`.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use super::envelope::Envelope;
 use super::material::Material;
@@ -18,8 +17,6 @@ const MAX_LABELS: usize = 64;
 const MAX_LABEL_BYTES: usize = 32;
 /// Most digits in a label: an invented one may be a person's number.
 const MAX_LABEL_DIGITS: usize = 4;
-/// Ages that a person can have.
-const AGES: RangeInclusive<i32> = 0..=150;
 
 /// One answer of any of the calls, read.
 #[derive(Debug)]
@@ -67,8 +64,6 @@ pub struct Verified {
     pub wear_hat: Option<bool>,
     /// `guardRiskScore`: risk of the device, 0 to 100.
     pub guard_risk_score: Option<f64>,
-    /// `faceAge`: the age that the face looks like.
-    pub face_age: Option<i64>,
     /// `DeviceRisk`: labels such as `ROOT`, in upper case, in order, each once.
     pub device_risk: Vec<String>,
     /// Names ([`malformed`]) of members that were present but made no sense, or of contradictions.
@@ -165,7 +160,6 @@ fn verified(envelope: &Envelope, has_code: bool) -> Option<Verified> {
         face_attack,
         wear_hat,
         guard_risk_score,
-        face_age: age(&places),
         device_risk,
         malformed: fields.malformed,
         damaged_texts: fields.damaged_texts,
@@ -254,14 +248,6 @@ fn letter(node: &Node) -> Option<bool> {
         "T" => Some(true),
         "F" => Some(false),
         _ => None,
-    }
-}
-
-fn age(places: &[&Node]) -> Option<i64> {
-    let read = |node: &Node| fields::whole(node).filter(|age| AGES.contains(age));
-    match agreed(members(places, "faceAge"), read) {
-        Value::Is(age) => Some(age.into()),
-        Value::Absent | Value::Unreadable => None,
     }
 }
 
