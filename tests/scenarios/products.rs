@@ -126,10 +126,11 @@ async fn result_of_face_verify_is_fetched_and_decided() {
     let scores: Vec<&String> = passed["scores"].as_object().unwrap().keys().collect();
     assert_eq!(scores, ["attack", "id_card", "quality", "verify"]);
 
-    // It is the last result: another callback asks nobody.
-    post(&app, face_verify("fv-424-x2-then-pass97-u1")).await;
-    let again = app.get(&format!("/v1/verifications/{id}")).await.json;
-    assert_eq!(again["attempts"], 3);
+    // It is the last result: another callback makes nothing due.
+    let again = post(&app, face_verify("fv-424-x2-then-pass97-u1")).await;
+    assert_eq!(again.json["state"], "decided");
+    app.verified("pass-97-after").await;
+    assert_eq!(app.provider.queries("fv-424-x2-then-pass97-u1"), 3);
 }
 
 #[tokio::test]
