@@ -88,8 +88,8 @@ pub struct Calibration {
     pub erased: u64,
     /// One histogram of 0 to 100 for each group.
     pub histograms: BTreeMap<Group, Vec<u64>>,
-    /// By score that compares faces, those who passed that lie between the two thresholds, if two were
-    /// given: what moving one to the other flips.
+    /// Those who passed with a score between the two thresholds, if two were given: what moving one
+    /// to the other flips. Only scores that compare faces.
     pub moved: BTreeMap<&'static str, u64>,
     /// From the lower threshold on, below the higher one.
     between: Option<(f64, f64)>,

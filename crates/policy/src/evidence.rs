@@ -47,7 +47,7 @@ pub struct Evidence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard_risk_score: Option<f64>,
     /// Labels of `DeviceRisk` of `face-verify`, such as ROOT and VPN. Empty where the provider sent
-    /// none, be it because nobody asked for them.
+    /// none, also where the start did not ask for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_risk: Vec<String>,
     /// Which images the answer offered.
@@ -203,7 +203,8 @@ impl Evidence {
         }
     }
 
-    /// The lowest of the three scores of `verify-result` that are present: if it clears a bound, every one that is present does.
+    /// The lowest of the scores of `verify-result` that are present: if it clears a bound, all of
+    /// them do.
     pub fn lowest_score(&self) -> Option<f64> {
         self.scores.present().min_by(f64::total_cmp)
     }

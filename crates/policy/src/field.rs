@@ -250,8 +250,8 @@ impl Field {
         }
     }
 
-    /// Whether an answer of a product that has it may lack it. The number of calls, what is counted in the answer, and whether
-    /// there are images, always are there. Older versions stored no other counts.
+    /// Whether an answer of a product that has the field may lack it. The number of calls, the counts
+    /// within the answer and the image flags are always there. Older versions stored no other counts.
     pub const fn can_lack(self) -> bool {
         match self {
             Self::LowestScore
