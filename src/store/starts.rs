@@ -117,7 +117,7 @@ impl Starts<'_> {
         Ok(begun.is_some())
     }
 
-    /// Takes a start for which nothing was sent. `false`: somebody else has taken it.
+    /// Takes a start for which nothing was sent. `false`: another request has taken it.
     pub async fn take(self, id: VerificationId, call: StartCall) -> Result<bool> {
         let taken = self
             .0

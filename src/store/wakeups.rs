@@ -46,7 +46,7 @@ impl Wakeup {
 pub enum Sender {
     /// A user, to the address of this source.
     User(SourceAccess, Scenes),
-    /// The provider, or somebody who says so.
+    /// The provider, or a stranger in its name.
     Provider(Option<CallbackToken>),
 }
 
@@ -93,7 +93,7 @@ impl Found {
                 let reached = self.source.as_deref().is_none_or(|owner| source.reaches(owner));
                 Ok(reached && scenes.include(&scene))
             }
-            // Who started it elsewhere gave the provider another token, or none.
+            // The token of a start elsewhere is not known here.
             Sender::Provider(_) if !self.started_here => Ok(true),
             Sender::Provider(token) => {
                 let given = self.callback_token.as_deref().zip(token.as_ref());

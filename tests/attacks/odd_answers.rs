@@ -122,8 +122,8 @@ fn odd_answers() -> Vec<(u16, String, bool)> {
     answers
 }
 
-/// Conditions under which somebody may want to approve.
-const WISHES: [&str; 14] = [
+/// Conditions of approvals that look harmless.
+const CONDITIONS: [&str; 14] = [
     r#"{ field = "product", eq = "face-verify" }"#,
     r#"{ field = "provider_outcome", eq = "passed" }"#,
     r#"{ field = "provider_outcome", ne = "not-passed" }"#,
@@ -140,8 +140,8 @@ const WISHES: [&str; 14] = [
     r#"{ not = { field = "family", in = ["face", "refused", "unknown"] } }"#,
 ];
 
-/// A policy that approves where the wish is met, and asks a person otherwise.
-fn wishful(wish: &str, strict: bool) -> String {
+/// A policy that approves under this condition and sends the rest to review.
+fn approving(condition: &str, strict: bool) -> String {
     let rule = |id: &str, outcome: &str, when: &str| {
         format!(
             "[[rule]]\nid = \"{id}\"\nreason = \"{id}\"\noutcome = \"{outcome}\"\n\
@@ -149,12 +149,13 @@ fn wishful(wish: &str, strict: bool) -> String {
         )
     };
     let passed = r#"{ field = "provider_outcome", eq = "passed" }"#;
-    let wish = if strict { format!("{{ all = [{wish}, {passed}] }}") } else { wish.to_owned() };
+    let when =
+        if strict { format!("{{ all = [{condition}, {passed}] }}") } else { condition.to_owned() };
     format!(
-        "name = \"wishful\"\n{}{}{}[[example]]\nname = \"no\"\nevidence = {{ product = \
+        "name = \"approving\"\n{}{}{}[[example]]\nname = \"no\"\nevidence = {{ product = \
          \"face-verify\", code = \"204\", passed = false }}\noutcome = \"review\"\nreasons = \
          [\"others\"]\n",
-        rule("wish", "approve", &wish),
+        rule("approval", "approve", &when),
         rule("others", "review", r#"{ field = "family", ne = "pass" }"#),
         rule(
             "rest",
@@ -166,14 +167,14 @@ fn wishful(wish: &str, strict: bool) -> String {
 
 #[test]
 fn no_policy_approves_an_odd_answer_of_face_verify() {
-    let texts = WISHES.iter().flat_map(|wish| [wishful(wish, true), wishful(wish, false)]);
+    let texts = CONDITIONS.iter().flat_map(|when| [approving(when, true), approving(when, false)]);
     let mut policies: Vec<Policy> = texts
         .filter_map(|text| {
             let bare = text.split("[[example]]").next().unwrap().to_owned();
             Policy::load(&text).or_else(|_| Policy::load(&bare)).ok()
         })
         .collect();
-    assert!(policies.len() > 3, "some wishes load");
+    assert!(policies.len() > 3, "some policies load");
     policies.push(Policy::load(crate::policies::DEFAULT).unwrap());
     let (mut count, mut wrong) = (0, Vec::new());
     for (http, body, may_approve) in odd_answers() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use verdict::app::Role;
 use verdict::domain::body_digest::BodyDigest;
@@ -11,6 +11,7 @@ use verdict::domain::ids::Ids;
 use verdict::domain::source::SourceAccess;
 use verdict::store::callbacks::{Accepted, Incoming};
 
+use super::waiting::execute;
 use crate::harness::{Callback, Options, Reply, TestApp, dump, eventually};
 
 const SHOP: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcCdzIG93biBiYWNrZW5k";
@@ -68,10 +69,6 @@ async fn rows(pool: &PgPool) -> Vec<String> {
     let all = "select v::text as row from verifications v union all select c::text from callbacks c
                order by 1";
     sqlx::query_scalar(all).fetch_all(pool).await.unwrap()
-}
-
-async fn execute(pool: &PgPool, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(pool).await.unwrap();
 }
 
 const SCENE: &str = "1000000006";
@@ -150,7 +147,7 @@ async fn repeat_under_a_known_webhook_id_is_judged_by_its_bytes() {
         let reply = post_as(&app, "shop", "msg_1", &body).await;
         reply.assert_problem(409, "idempotency-mismatch");
     }
-    // Whatever has come of its id meanwhile.
+    // Also after the verification has learnt its CertifyId.
     let pool = app.database.pool().await;
     execute(&pool, "update verifications set certify_id = 'x' where biz_id = 'order1'").await;
     let again = post_as(&app, "shop", "msg_1", &by_order(SCENE, "order1")).await;

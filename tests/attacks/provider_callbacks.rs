@@ -2,11 +2,15 @@
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use verdict::app::Role;
 use verdict::domain::ids::Ids;
 
+use super::waiting::{execute, is_due, sleeps, waiting};
 use crate::harness::{Callback, Options, Reply, SECRET, Setting, TestApp, eventually, now};
+
+/// The source that owns what waits.
+const OWNER: (&str, &str) = ("app", SECRET);
 
 async fn app() -> TestApp {
     TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await
@@ -16,39 +20,10 @@ async fn notify(app: &TestApp, query: &str) -> Reply {
     app.ask_as_stranger("GET", &format!("/v1/provider-callbacks/default{query}")).await
 }
 
-async fn execute(pool: &PgPool, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(pool).await.unwrap();
-}
-
-/// A verification that was started elsewhere, whose result is asked for in an hour.
-async fn waiting(app: &TestApp, pool: &PgPool, certify_id: &str) -> String {
-    let body =
-        json!({ "product": "face-verify", "biz_type": "1000000006", "certify_id": certify_id });
-    let id = format!("msg_{certify_id}");
-    let at = app.clock.now().unix_timestamp();
-    let reply = app.post(Callback::signed_as(&id, &body.to_string(), at, SECRET)).await;
-    assert_eq!(reply.status, 202, "{reply:?}");
-    sleeps(pool, certify_id).await;
-    reply.id()
-}
-
-async fn sleeps(pool: &PgPool, certify_id: &str) {
-    let set = format!(
-        "update verifications set state = 'unfinished', due_at = now() + interval '1 hour'
-         where certify_id = '{certify_id}'"
-    );
-    execute(pool, &set).await;
-}
-
-async fn is_due(pool: &PgPool, certify_id: &str) -> bool {
-    let due = "select exists (select from verifications where certify_id = $1 and due_at <= now())";
-    sqlx::query_scalar(due).bind(certify_id).fetch_one(pool).await.unwrap()
-}
-
 /// Waits until every callback sent so far is done: they are taken in turn, and this one is the last.
 async fn all_done(app: &TestApp, pool: &PgPool) {
     let marker = format!("marker{}", Ids::random().nonce());
-    waiting(app, pool, &marker).await;
+    waiting(app, pool, OWNER, &marker).await;
     notify(app, &format!("?certifyId={marker}&passed=200")).await;
     eventually("the last one is done", || async { is_due(pool, &marker).await.then_some(()) })
         .await;
@@ -80,7 +55,7 @@ fn visible(reply: &Reply) -> (u16, String, Vec<(String, String)>) {
 async fn every_callback_gets_the_same_answer_and_strangers_change_nothing() {
     let app = app().await;
     let pool = app.database.pool().await;
-    waiting(&app, &pool, "sha7").await;
+    waiting(&app, &pool, OWNER, "sha7").await;
     let before = rows(&pool).await;
     let expected = visible(&notify(&app, "").await);
     assert_eq!((expected.0, expected.1.as_str()), (200, "success"));
@@ -122,7 +97,7 @@ async fn every_callback_gets_the_same_answer_and_strangers_change_nothing() {
 async fn callback_wakes_at_most_once_in_5_seconds_and_its_verdict_is_not_believed() {
     let app = app().await;
     let pool = app.database.pool().await;
-    let id = waiting(&app, &pool, "sha7").await;
+    let id = waiting(&app, &pool, OWNER, "sha7").await;
     let replay = "?CERTIFYID=sha7&passed=T&subCode=200";
     let all = futures_util::future::join_all((0..20).map(|_| notify(&app, replay))).await;
     assert!(all.iter().all(|reply| reply.status == 200));
@@ -212,8 +187,8 @@ async fn verification_started_here_is_woken_only_with_its_own_token() {
     let pool = app.database.pool().await;
     let (mine, other) =
         ("the-token-of-sha7-0123456789abcdef", "the-token-of-sha9-0123456789abcdef");
-    let id = waiting(&app, &pool, "sha7").await;
-    let of_other = waiting(&app, &pool, "sha9").await;
+    let id = waiting(&app, &pool, OWNER, "sha7").await;
+    let of_other = waiting(&app, &pool, OWNER, "sha9").await;
     started(&pool, &id, Some(mine)).await;
     started(&pool, &of_other, Some(other)).await;
     let before = rows(&pool).await;
@@ -247,7 +222,7 @@ async fn verification_started_here_is_woken_only_with_its_own_token() {
 async fn right_token_teaches_the_certify_id_that_a_crash_lost() {
     let app = app().await;
     let pool = app.database.pool().await;
-    let id = waiting(&app, &pool, "sha7").await;
+    let id = waiting(&app, &pool, OWNER, "sha7").await;
     execute(&pool, "update verifications set certify_id = null").await;
     started(&pool, &id, Some("the-token")).await;
     let known = async || {

@@ -1,15 +1,18 @@
 //! A user, or anybody with a link, forges the return from the provider's page.
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use verdict::app::Role;
 
+use super::waiting::{execute, is_due, sleeps, waiting};
 use crate::harness::{Callback, Options, Reply, Setting, TestApp, eventually, now};
 use crate::roles::user;
 
 const DONE: &str = "https://app.example/done";
 const OTHER: &str = "https://app.example/other?tab=1#/end";
 const SHOP: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcCdzIG93biBiYWNrZW5k";
+/// The source that owns what waits.
+const OWNER: (&str, &str) = ("shop", SHOP);
 
 /// Beside `app`, which has nowhere to return to: `mobile` and `shop`, which share nothing.
 fn options(role: Role) -> Options {
@@ -44,40 +47,6 @@ fn location(reply: &Reply) -> &str {
     assert_eq!(reply.headers["cache-control"], "no-store");
     assert_eq!(reply.headers["referrer-policy"], "no-referrer");
     reply.headers["location"].to_str().unwrap()
-}
-
-async fn execute(pool: &PgPool, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(pool).await.unwrap();
-}
-
-/// A verification of `shop`, whose result is awaited and asked for in an hour.
-async fn waiting(app: &TestApp, pool: &PgPool, certify_id: &str) -> String {
-    let body =
-        json!({ "product": "face-verify", "biz_type": "1000000006", "certify_id": certify_id });
-    let id = format!("msg_{certify_id}");
-    let at = app.clock.now().unix_timestamp();
-    let callback = Callback::signed_as(&id, &body.to_string(), at, SHOP);
-    let reply = app.post(Callback { source: "shop".to_owned(), ..callback }).await;
-    assert_eq!(reply.status, 202, "{reply:?}");
-    sleeps(pool, certify_id).await;
-    reply.id()
-}
-
-async fn sleeps(pool: &PgPool, certify_id: &str) {
-    execute(
-        pool,
-        &format!(
-            "update verifications set state = 'unfinished', due_at = now() + interval '1 hour'
-             where certify_id = '{certify_id}'"
-        ),
-    )
-    .await;
-}
-
-async fn is_due(pool: &PgPool, certify_id: &str) -> bool {
-    let due = "select due_at <= now() from verifications where certify_id = $1";
-    let due: Option<bool> = sqlx::query_scalar(due).bind(certify_id).fetch_one(pool).await.unwrap();
-    due.unwrap_or(false)
 }
 
 /// Every row that a return could change.
@@ -133,8 +102,8 @@ async fn return_leads_only_to_listed_addresses() {
 async fn forged_returns_change_nothing_and_are_not_told_apart() {
     let app = app().await;
     let pool = app.database.pool().await;
-    waiting(&app, &pool, "sha7").await;
-    waiting(&app, &pool, "sha9").await;
+    waiting(&app, &pool, OWNER, "sha7").await;
+    waiting(&app, &pool, OWNER, "sha9").await;
     execute(&pool, "update verifications set source = 'mobile' where certify_id = 'sha9'").await;
     let before = rows(&pool).await;
     let of_mobile = [
@@ -171,7 +140,7 @@ async fn forged_returns_change_nothing_and_are_not_told_apart() {
 async fn replayed_return_wakes_at_most_once_in_5_seconds() {
     let app = app().await;
     let pool = app.database.pool().await;
-    let id = waiting(&app, &pool, "sha7").await;
+    let id = waiting(&app, &pool, OWNER, "sha7").await;
     let expected = format!("https://shop.example/?verification_id={id}");
     let give_up = "select give_up_at::text from verifications";
     let before: String = sqlx::query_scalar(give_up).fetch_one(&pool).await.unwrap();

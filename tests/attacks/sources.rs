@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, PgPool, Row};
+use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 
+use super::waiting::execute;
 use crate::harness::{Callback, Options, Reply, SECRET, Setting, TestApp, dump, eventually};
 use verdict::app::Role;
 use verdict::domain::body_digest::BodyDigest;
@@ -72,10 +73,6 @@ async fn rows(pool: &PgPool) -> Vec<String> {
     let all = "select v::text as row from verifications v union all select c::text from callbacks c
                union all select a::text from audit a order by 1";
     sqlx::query_scalar(all).fetch_all(pool).await.unwrap()
-}
-
-async fn execute(pool: &PgPool, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(pool).await.unwrap();
 }
 
 /// A refusal that tells nothing of the verification: only its code and the request's own id.

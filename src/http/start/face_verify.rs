@@ -32,7 +32,7 @@ use crate::vault::api_key::secret_digest;
 use crate::vault::{DataKey, SealedAt, Vault, WrappedKey};
 use policy::product::Product;
 
-/// How long a process may take: [`CALL_TIMEOUT`] and [`STORE_TIMEOUT`]. Whoever asks later learns
+/// How long a process may take: [`CALL_TIMEOUT`] and [`STORE_TIMEOUT`]. A request after that learns
 /// that the outcome is unknown.
 const LEASE: Duration = Duration::from_mins(2);
 /// How long the provider may take: two endpoints, one after the other.

@@ -16,7 +16,7 @@ use crate::question::Question;
 const MAX_PICTURE_CHARS: usize = 1_548_576;
 /// Largest picture.
 const MAX_PICTURE: usize = 1024 * 1024;
-/// Who is younger cannot be verified.
+/// Younger people cannot be verified.
 const MIN_AGE: i32 = 14;
 
 /// A body code other than 200.
