@@ -22,7 +22,7 @@ use uuid::Uuid;
 use verdict::domain::callback::Callback;
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::provider::Reading;
-use verdict::vault::webhook::{sign, verify};
+use verdict::vault::callback_signature::{sign, verify};
 use verdict::vault::{Key, KeyRing, SealedAt, Secret, SignedHeaders, Vault};
 
 const NOW: OffsetDateTime = datetime!(2026-11-23 09:30:00 UTC);

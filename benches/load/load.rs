@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
-use verdict::vault::webhook::{Secret, sign};
+use verdict::vault::callback_signature::{Secret, sign};
 
 use crate::environment::SECRET;
 

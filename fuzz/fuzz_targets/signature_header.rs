@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use time::{Duration, OffsetDateTime};
-use verdict::vault::webhook::{Secret, SignedHeaders, verify};
+use verdict::vault::callback_signature::{Secret, SignedHeaders, verify};
 
 // Input: id, timestamp and signature on one line each, the body after them.
 fuzz_target!(|input: &[u8]| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shared::{Flushed, Shared};
 use super::starter::starter;
 use crate::config::Settings;
-use crate::http::auth::ApiKeys;
+use crate::http::api_key_auth::ApiKeys;
 use crate::http::event_watch::EventWatch;
 use crate::http::long_polls::{self, LongPolls};
 use crate::http::one_second_cache::OneSecondCache;

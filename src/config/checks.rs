@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::did_you_mean::closest;
 use super::error::{Result, wrong};
-use super::similar::closest;
 use crate::domain::byte_order_mark;
 use cloudauth::client;
 

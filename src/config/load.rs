@@ -7,13 +7,13 @@ use ::config::{Environment as Source, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
+use super::did_you_mean::closest;
 use super::digests::digests;
 use super::environment::{Environment, Variables, matching, variable_of, variables};
 use super::error::{ConfigError, ConfigErrors, Subject, wrong};
 use super::keys::{Shape, Unknown, take_unknown};
 use super::origin::{Origin, Origins, join, line_of};
 use super::raw::Config;
-use super::similar::closest;
 use crate::domain::byte_order_mark;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");

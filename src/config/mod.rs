@@ -21,7 +21,7 @@ mod origin;
 mod provider;
 mod raw;
 mod serving;
-mod similar;
+mod did_you_mean;
 mod sources;
 mod validate;
 mod webhooks;

@@ -12,7 +12,7 @@ use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::http::rate_limit::RateLimit;
 use crate::http::sources::{Source, Sources};
-use crate::vault::webhook::Secret;
+use crate::vault::callback_signature::Secret;
 
 impl Config {
     /// The sources that may post callbacks, or every wrong key of the section.

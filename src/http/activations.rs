@@ -9,13 +9,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
+use super::api_key_auth::{Caller, Scope};
 use super::four_eyes::{Consent, ProposedView};
 use super::openapi::{PolicyPath, Purpose, refusals};
 use super::policies::who;
 use super::problem::Problem;
 use super::request_body::request_body;
-use super::{body, four_eyes};
+use super::{four_eyes, json_body};
 use crate::domain::callback::BizType;
 use crate::policies::operations::{Applied, Change};
 use crate::store::audit::AuditContext;
@@ -66,7 +66,7 @@ async fn scene(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<String, Problem> {
-    let request: SceneRequest = body::json_or_nothing(api, headers, body).await?;
+    let request: SceneRequest = json_body::object_or_nothing(api, headers, body).await?;
     let scene = request.biz_type.map_or_else(String::new, |scene| scene.as_str().to_owned());
     caller.must_reach(&scene)?;
     Ok(scene)
@@ -225,7 +225,7 @@ pub async fn deactivate(
     body: Body,
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
-    let request: OwnSceneRequest = body::json(&api, &headers, body).await?;
+    let request: OwnSceneRequest = json_body::object(&api, &headers, body).await?;
     let scene = request.biz_type.as_str();
     caller.must_reach(scene)?;
     let deactivate = Change::Deactivate { scene };

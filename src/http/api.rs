@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::auth::ApiKeys;
+use super::api_key_auth::ApiKeys;
 use super::body_limits::BodyLimits;
 use super::event_watch::EventWatch;
 use super::long_polls::LongPolls;

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
-use super::body;
+use super::api_key_auth::{Caller, Scope};
+use super::json_body;
 use super::openapi::{BacktestPath, PolicyPath, Purpose, refusals};
 use super::policies::who;
 use super::problem::Problem;
@@ -146,7 +146,7 @@ pub async fn backtest(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let BacktestRequest { biz_type: scene, since } =
-        body::json_or_nothing(&api, &headers, body).await?;
+        json_body::object_or_nothing(&api, &headers, body).await?;
     caller.must_reach(scene.as_ref().map_or("", BizType::as_str))?;
     api.policies().text(&digest, &caller.scenes).await?;
     let id: Uuid = api.ids.next(context.at);

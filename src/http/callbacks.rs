@@ -16,10 +16,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::body::{self, Held};
+use super::json_body;
 use super::openapi::{SignatureHeaders, SourcePath, refusals};
 use super::problem::Problem;
 use super::rate_limit::Charge;
+use super::read_body::{self, Held};
 use super::sources::{Judge, Source};
 use super::view::VerificationView;
 use crate::domain::body_digest::BodyDigest;
@@ -27,7 +28,7 @@ use crate::domain::callback::Callback;
 use crate::domain::trace::TraceParent;
 use crate::store::callbacks::{Accepted, Incoming};
 use crate::traces;
-use crate::vault::webhook::{CheckedHeaders, Refusal, SignedHeaders};
+use crate::vault::callback_signature::{CheckedHeaders, Refusal, SignedHeaders};
 use policy::product::Product;
 
 /// Between `webhook-timestamp` and our clock, in both directions (Standard Webhooks: 5 minutes).
@@ -118,11 +119,11 @@ async fn accept(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    body::must_be_json(headers)?;
+    json_body::must_be_json(headers)?;
     let signed = signed_headers(headers)?;
     let received_at = api.clock.now();
     let checked = signed.check(received_at, TOLERANCE).map_err(refused)?;
-    let body = body::read_unverified(api, body).await?;
+    let body = read_body::read_unverified(api, body).await?;
     let source = verified(judge, &checked, &body)?;
     let body = body.into_bytes();
     // After the signature: strangers must not use up a source's rate.

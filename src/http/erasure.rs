@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::openapi::{RequiredPurpose, VerificationPath, refusals};
 use super::problem::Problem;
 use super::purpose::require_purpose;

@@ -4,7 +4,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::auth::Caller;
+use super::api_key_auth::Caller;
 use crate::domain::callback::BizType;
 use crate::domain::event::EventKind;
 use crate::store::events::Filter;

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::event_body::EventBody;
 use super::event_filters::{Kinds, SceneNames, filter, position};
 use super::event_reader::{EventReader, Item};

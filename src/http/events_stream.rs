@@ -10,7 +10,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::event_reader::{EventReader, Item};
 use super::event_watch::Follower;
 use super::held::hold;

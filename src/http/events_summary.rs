@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::event_filters::{Kinds, SceneNames, filter, sequence};
 use super::openapi::refusals;
 use super::problem::Problem;

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
+use super::api_key_auth::{Caller, Scope};
 use super::problem::Problem;
 use crate::domain::proposal::Call;
 use crate::store::audit::AuditContext;

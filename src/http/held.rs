@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, StatusCode};
 
 use super::api::Api;
-use super::auth::{KEY_CACHE_TTL, Scope};
+use super::api_key_auth::{KEY_CACHE_TTL, Scope};
 use super::long_polls::TooManyWaits;
 use super::problem::Problem;
 

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::etag::matches;
 use super::openapi::{
     IfNoneMatch, ImagePath, RangeHeader, RequiredPurpose, VerificationPath, refusals,

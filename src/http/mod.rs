@@ -2,9 +2,10 @@
 
 mod activations;
 mod api;
-pub mod auth;
+pub mod api_key_auth;
 mod backtests;
-mod body;
+mod json_body;
+mod read_body;
 pub mod body_limits;
 mod callbacks;
 mod connections;

@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
+use super::api_key_auth::{Caller, Scope};
 use super::openapi::{IfNoneMatch, PolicyPairPath, PolicyPath, Purpose, refusals};
 use super::problem::Problem;
 use super::purpose::optional_purpose;
-use super::{body, etag};
+use super::{etag, read_body};
 use crate::domain::byte_order_mark;
 use crate::policies::operations::{Added, Listed, PolicyError, PolicyOperations, Turn};
 use crate::store::audit::AuditContext;
@@ -176,7 +176,7 @@ pub async fn add(
     body: Body,
 ) -> Result<Response, Problem> {
     let (_, context) = who(&api, &headers).await?;
-    let body = body::read(&api, body).await?;
+    let body = read_body::read(&api, body).await?;
     let Added { policy, new } = api.policies().add(policy_text(&body)?, &context).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let view = AddedView {
@@ -202,7 +202,7 @@ pub async fn check(
     body: Body,
 ) -> Result<Response, Problem> {
     api.keys.require(&headers, Scope::PoliciesWrite).await?;
-    let body = body::read(&api, body).await?;
+    let body = read_body::read(&api, body).await?;
     let checked = api.policies().check(policy_text(&body)?).await?;
     let digest = checked.policy.as_ref().ok().map(|policy| policy.digest().to_owned());
     let findings = finding_views(checked.diagnostics(), &checked.text);

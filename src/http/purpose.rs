@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::api::Api;
-use super::auth::Caller;
+use super::api_key_auth::Caller;
 use super::problem::Problem;
 use crate::domain::purpose;
 use crate::store::audit::AuditContext;

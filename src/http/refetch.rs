@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
+use super::api_key_auth::{Caller, Scope};
 use super::four_eyes::{Consent, ProposedView};
 use super::openapi::{Purpose, VerificationPath, refusals};
 use super::problem::Problem;
@@ -19,7 +19,7 @@ use super::purpose::optional_purpose;
 use super::request_body::request_body;
 use super::times::time;
 use super::view::VerificationView;
-use super::{body, four_eyes};
+use super::{four_eyes, json_body};
 use crate::domain::callback::BizType;
 use crate::domain::ids::{DecisionId, VerificationId};
 use crate::domain::proposal::Call;
@@ -176,7 +176,7 @@ pub async fn many(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
-    let request: RefetchRequest = body::json(&api, &headers, body).await?;
+    let request: RefetchRequest = json_body::object(&api, &headers, body).await?;
     let context = optional_purpose(&api, &caller, &headers)?;
     let filter = Filter {
         state: Some(request.state),

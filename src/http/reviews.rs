@@ -14,13 +14,13 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::openapi::{IfMatch, Purpose, RequiredPurpose, VerificationPath, refusals};
 use super::problem::Problem;
 use super::purpose::{optional_purpose, require_purpose};
 use super::request_body::request_body;
 use super::view::{Page, VerificationView};
-use super::{body, etag, review_notes};
+use super::{etag, json_body, review_notes};
 use crate::domain::ids::{DecisionId, ReviewId};
 use crate::domain::review;
 use crate::domain::verification::State as Standing;
@@ -99,7 +99,7 @@ pub async fn give(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ReviewsWrite).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let ReviewRequest { outcome, reason, note } = body::json(&api, &headers, body).await?;
+    let ReviewRequest { outcome, reason, note } = json_body::object(&api, &headers, body).await?;
     let note = note.filter(|note| !note.is_empty());
     let context = optional_purpose(&api, &caller, &headers)?;
     let needs_another = api.four_eyes.apply_to(outcome);

@@ -1,7 +1,7 @@
 //! Keys limited to scenes: nothing outside these scenes exists for them.
 
 use super::api::Api;
-use super::auth::Caller;
+use super::api_key_auth::Caller;
 use super::problem::Problem;
 use crate::domain::ids::VerificationId;
 

@@ -9,7 +9,7 @@ use crate::domain::returning::ReturnUrls;
 use crate::domain::scenes::Scenes;
 use crate::domain::source::SourceAccess;
 use crate::vault::SealError;
-use crate::vault::webhook::Secret;
+use crate::vault::callback_signature::Secret;
 
 /// A sender of callbacks.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::Scope;
-use super::body;
+use super::api_key_auth::Scope;
+use super::json_body;
 use super::openapi::refusals;
 use super::problem::Problem;
 use super::purpose::optional_purpose;
@@ -84,7 +84,7 @@ pub async fn handler(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::VerificationsWrite).await?;
-    let (members, permit) = body::start_object(&api, &headers, body).await?;
+    let (members, permit) = json_body::start_object(&api, &headers, body).await?;
     let product = product(&members).unwrap_or(api.product);
     let starting = match product {
         Product::VerifyResult => Starting::from(StartRequest::parse(&members)?),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;

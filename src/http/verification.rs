@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::etag;
 use super::held::{hold, wait_seconds};
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use time::OffsetDateTime;
 
 use super::api::Api;
-use super::auth::Scope;
+use super::api_key_auth::Scope;
 use super::cursor::{self, Cursor};
 use super::etag;
 use super::openapi::{IfNoneMatch, refusals};

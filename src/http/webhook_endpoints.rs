@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::api::Api;
-use super::auth::{Caller, Scope};
-use super::body;
+use super::api_key_auth::{Caller, Scope};
 use super::event_body::EventType;
+use super::json_body;
 use super::openapi::{EndpointPath, Purpose, refusals};
 use super::problem::Problem;
 use super::purpose::optional_purpose;
@@ -238,7 +238,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let request: EndpointRequest =
-        body::json_checked(&api, &headers, body, |members| api.check_url(members)).await?;
+        json_body::object_checked(&api, &headers, body, |members| api.check_url(members)).await?;
     let requested = Requested {
         url: request.url,
         description: request.description.unwrap_or_default(),
@@ -315,7 +315,7 @@ pub async fn change(
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
     let request: EndpointChangeRequest =
-        body::json_checked(&api, &headers, body, |members| api.check_url(members)).await?;
+        json_body::object_checked(&api, &headers, body, |members| api.check_url(members)).await?;
     let change = EndpointChange {
         url: request.url,
         description: request.description,

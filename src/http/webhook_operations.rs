@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use super::auth::Scope;
-use super::body;
+use super::api_key_auth::Scope;
+use super::json_body;
 use super::openapi::{EndpointPath, Purpose, refusals};
 use super::problem::Problem;
 use super::query_parameters::{page_limit, query_parameters};
@@ -140,7 +140,7 @@ pub async fn rotate_secret(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
-    let request: RotateSecretRequest = body::json_or_nothing(&api, &headers, body).await?;
+    let request: RotateSecretRequest = json_body::object_or_nothing(&api, &headers, body).await?;
     let keep = request.keep_seconds.unwrap_or(DEFAULT_KEEP_SECONDS);
     let rotated = api.endpoints().rotate_secret(id, keep, &caller.scenes, &context).await?;
     api.signals.endpoint_is_due();
@@ -249,7 +249,7 @@ pub async fn redeliver(
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
     let id = endpoint_id(&id)?;
-    let request: RedeliveryRequest = body::json(&api, &headers, body).await?;
+    let request: RedeliveryRequest = json_body::object(&api, &headers, body).await?;
     let selection = request.selection()?;
     let count = api.endpoints().redeliver(id, selection, &caller.scenes, &context).await?;
     api.signals.endpoint_is_due();

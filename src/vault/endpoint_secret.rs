@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::callback_signature::SECRET_PREFIX;
 use super::seal::SealError;
-use super::webhook::SECRET_PREFIX;
 
 /// Prefix of the text form of a public key.
 pub const PUBLIC_PREFIX: &str = "whpk_";

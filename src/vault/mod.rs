@@ -25,8 +25,9 @@ pub mod person_index;
 pub mod ring;
 pub mod seal;
 pub mod sealed_at;
-pub mod webhook;
+pub mod callback_signature;
 
+pub use callback_signature::{Refusal, Secret, SecretError, SignedHeaders};
 pub use checkpoint_mac::AuditSeal;
 pub use endpoint_secret::EndpointSecret;
 pub use locked::all_keys_are_locked;
@@ -34,4 +35,3 @@ pub use person_index::PersonIndex;
 pub use ring::{Key, KeyError, KeyRing, OpenError, Vault, WrappedKey};
 pub use seal::{DataKey, Refused, SealError};
 pub use sealed_at::SealedAt;
-pub use webhook::{Refusal, Secret, SecretError, SignedHeaders};

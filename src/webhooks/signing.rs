@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::vault::webhook::{Secret, SecretError, sign};
+use crate::vault::callback_signature::{Secret, SecretError, sign};
 
 /// Prefix of the text form of an ed25519 private key.
 pub const PRIVATE_KEY_PREFIX: &str = "whsk_";

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::breaker::AccountAtClaim;
 use super::claim_loop::{ClaimWork, Rest};
 use super::context::Worker;
-use super::expiring_leases::ExpiringLeases;
+use super::dead_workers::ExpiringLeases;
 use super::fairness::{FairQueue, MOST_PROPOSED, SCAN_ROWS};
 use super::fetch::fetch_result;
 use super::horizon::{Horizon, Search};

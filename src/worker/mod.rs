@@ -1,10 +1,10 @@
 //! Works on leased work: fetches results, archives images, does the upkeep.
 //!
 //! From the bottom up: `context` (settings and connections), `backoff`; `next_step`,
-//! `breaker` and `leases`; `fetch` with its parts, `tasks` and `archiving`; `claim_loop` and what it
+//! `breaker` and `leases`; `fetch` with its parts, `tasks` and `archive_images`; `claim_loop` and what it
 //! claims; `number_events`; `run` on top.
 
-mod archiving;
+mod archive_images;
 pub mod backoff;
 mod backtesting;
 mod breaker;
@@ -15,13 +15,14 @@ mod claim_verifications;
 mod context;
 mod deliveries;
 mod event_retention;
-mod expiring_leases;
+mod dead_workers;
 mod fairness;
 mod fetch;
 mod fetched;
 mod horizon;
 mod image_context;
 pub mod leases;
+mod link_refresh;
 pub mod sealed_links;
 pub mod next_step;
 mod number_events;

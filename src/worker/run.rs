@@ -10,8 +10,8 @@ use super::claim_loop::claim_until_stopped;
 use super::claim_tasks::ClaimTasks;
 use super::claim_verifications::ClaimVerifications;
 use super::context::Worker;
+use super::dead_workers::ExpiringLeases;
 use super::deliveries::ClaimEndpoints;
-use super::expiring_leases::ExpiringLeases;
 use super::leases::Leases;
 
 impl Worker {

@@ -2,7 +2,7 @@
 
 use tracing::Instrument;
 
-use super::archiving::{self, StartedWrites};
+use super::archive_images::{self, StartedWrites};
 use super::backoff::millis;
 use super::context::Worker;
 use super::leases::Lease;
@@ -23,7 +23,7 @@ impl Worker {
             match &task.work {
                 Work::Archive { .. } => {
                     let span = traces::images(task.trace, task.verification);
-                    archiving::archive(self, task, &started).instrument(span).await
+                    archive_images::archive(self, task, &started).instrument(span).await
                 }
                 Work::DeleteImages => self.delete_images(task).await,
                 Work::RetireImages(result) => self.retire_images(task, *result).await,
@@ -32,7 +32,7 @@ impl Worker {
         };
         let Some(outcome) = lease.while_held(done).await else {
             tracing::warn!(verification = %task.verification, "task lease lost: dropped");
-            if let Err(error) = archiving::clean_up(self, task, &started).await {
+            if let Err(error) = archive_images::clean_up(self, task, &started).await {
                 tracing::warn!(%error, verification = %task.verification, "cleanup failed");
             }
             return;

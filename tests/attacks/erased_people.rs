@@ -20,7 +20,7 @@ use crate::harness::{
     new_database, now,
 };
 use crate::roles::user;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 const START: OffsetDateTime = datetime!(2026-11-23 09:30 UTC);
 const WHY: (&str, &str) = ("verdict-purpose", "request 4711");

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 use verdict::domain::ids::ApiKeyId;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::AuditContext;
 use verdict::store::policies::{Changed, Use};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use verdict::app::Role;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 use crate::harness::{
     Callback, Options, PATIENCE, Reply, SECRET, Setting, TestApp, callback, eventually, make_key,

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use url::Url;
 use verdict::domain::clock::Clock;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::{Settings, Store};
 
 use super::receivers::{self, Receiver};

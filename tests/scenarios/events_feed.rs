@@ -13,7 +13,7 @@ use crate::harness::{
 };
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::ApiKeyId;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::AuditContext;
 

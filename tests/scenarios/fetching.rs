@@ -1,7 +1,7 @@
 //! Fetching results: every form of the call, and every kind of answer.
 
 use crate::harness::{Options, TestApp, callback, eventually, make_key};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 #[tokio::test]
 async fn both_signatures_methods_and_formats_work() {

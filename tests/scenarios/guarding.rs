@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use crate::harness::protocol::{Answer, START, Steps, waits_for_a_lock};
 use crate::harness::{Options, Setting, TestApp, callback, dump, eventually, make_key, now};
 use verdict::domain::ids::VerificationId;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::audit::AuditContext;
 use verdict::store::completions::Written;
 use verdict::store::retention::{Pass, RetentionClock};

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{
     Options, PATIENCE, Setting, callback, eventually, make_key, now, run_verdict,
 };
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 /// A receiver under development. Clones share what came.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use verdict::app::Role;
 use verdict::domain::callback::BizType;
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::domain::verification::State;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::listing::{self, Filter};
 
 impl TestApp {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::harness::{Options, Reply, Setting, TestApp, callback, eventually, make_key, now};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 pub const DEFAULT: &str = include_str!("../../config/policy.toml");
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::harness::{Options, Reply, TestApp, make_key, run_verdict};
 use verdict::app::Role;
 use verdict::domain::ids::{ApiKeyId, Ids};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::audit::AuditContext;
 use verdict::vault::api_key;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Options, Reply, TestApp, callback, make_key, make_key_of};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 struct Reviewer<'a> {
     app: &'a TestApp,

@@ -7,7 +7,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row};
 use url::Url;
 use verdict::app::Role;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 use crate::attacks::grants::not_needed;
 use crate::harness::{Database, Options, Receiver, Recorder, Setting, callback, make_key_of, now};

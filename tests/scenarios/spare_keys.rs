@@ -1,7 +1,7 @@
 //! A vault key that has sealed nothing, for example from a first start, can be replaced.
 
 use verdict::domain::clock::Clock;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 use crate::harness::{
     Database, Options, Process, Setting, callback, eventually, make_key, new_database, now,

@@ -13,7 +13,7 @@ use verdict::app::{self, Role};
 use verdict::config::{Config, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 impl TestApp {
     pub async fn start_verification(&self, body: &Value) -> Reply {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use verdict::app::Role;
 use verdict::domain::clock::Clock;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 use crate::crashes::assert_decided_once;
 use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};

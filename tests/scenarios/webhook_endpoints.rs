@@ -7,7 +7,7 @@ use standardwebhooks::Webhook;
 use uuid::Uuid;
 use verdict::app::Role;
 use verdict::domain::ids::EndpointId;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::api_keys::KeyTerms;
 use verdict::vault::{EndpointSecret, Key, KeyRing, SealedAt, Vault, WrappedKey};
 

@@ -15,6 +15,7 @@ mod document;
 mod identity;
 mod images;
 mod memory;
+mod nonces;
 mod question;
 mod refusal;
 mod reply;

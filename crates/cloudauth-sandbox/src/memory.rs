@@ -1,23 +1,19 @@
 //! The state of the simulated provider between calls, in memory only.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use crate::face::{self, Sessions};
+use crate::nonces::Nonces;
 use crate::question::Version;
 use crate::refusal::Refusal;
 use crate::scenario::{Behaviour, Scenario};
 
 /// Calls that are kept for [`crate::Sandbox::calls`].
 const MAX_CALLS: usize = 100_000;
-/// How long a nonce may not come again: as long as its time stamp may be good, both ways.
-const NONCE_LIFE: time::Duration = time::Duration::minutes(31);
-/// Nonces that are kept: at 500 calls a second all of them, beyond it the newest.
-const MAX_NONCES: usize = 1_000_000;
 /// Longest text of a call that is kept.
 const MAX_TEXT: usize = 64;
 
@@ -156,32 +152,6 @@ impl Memory {
         let Some(rate) = deletes.or(self.queries_per_second) else { return Ok(()) };
         let bucket = self.buckets.entry(action).or_insert_with(|| Bucket::full(rate, now));
         bucket.take(now).map_err(Refusal::throttled)
-    }
-}
-
-/// Nonces seen, as hashes: two of a million are the same once in 37 million runs.
-#[derive(Default)]
-struct Nonces {
-    hasher: RandomState,
-    seen: HashSet<u64>,
-    order: VecDeque<(OffsetDateTime, u64)>,
-}
-
-impl Nonces {
-    fn take(&mut self, nonce: &str, now: OffsetDateTime) -> bool {
-        while let Some(&(at, hash)) = self.order.front() {
-            if self.order.len() < MAX_NONCES && now - at <= NONCE_LIFE {
-                break;
-            }
-            self.order.pop_front();
-            self.seen.remove(&hash);
-        }
-        let hash = self.hasher.hash_one(nonce);
-        let is_new = self.seen.insert(hash);
-        if is_new {
-            self.order.push_back((now, hash));
-        }
-        is_new
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
-use verdict::vault::webhook::{Secret, sign};
+use verdict::vault::callback_signature::{Secret, sign};
 
 use crate::context::{Context, Usage};
 use crate::output::{say, say_done};

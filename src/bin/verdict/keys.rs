@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use unicode_normalization::UnicodeNormalization;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::domain::scenes::Scenes;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;

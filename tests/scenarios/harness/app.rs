@@ -14,7 +14,7 @@ use verdict::app::{self, Role, Running};
 use verdict::config::{Config, Environment};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::api_keys::KeyTerms;
 use verdict::store::audit::AuditContext;

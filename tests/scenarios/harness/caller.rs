@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use time::OffsetDateTime;
-use verdict::vault::webhook::{Secret, sign};
+use verdict::vault::callback_signature::{Secret, sign};
 
 /// The secret of source `app` in every test.
 pub const SECRET: &str = "whsec_dGhlc2UgdGhpcnR5LXR3byBieXRlcyBhcmUgbm8gc2VjcmV0";

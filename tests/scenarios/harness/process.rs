@@ -15,7 +15,7 @@ use super::{PATIENCE, eventually};
 use cloudauth_sandbox::Sandbox;
 use verdict::app::Role;
 use verdict::domain::clock::Clock;
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 
 /// A database, a provider and a configuration that processes share.
 pub struct Setting {

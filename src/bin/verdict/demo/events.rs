@@ -15,7 +15,7 @@ use reqwest::Url;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use verdict::domain::clock::Clock;
-use verdict::vault::webhook::{Secret, SignedHeaders, verify};
+use verdict::vault::callback_signature::{Secret, SignedHeaders, verify};
 
 use super::system::Demo;
 use crate::listen::feed::{Feed, FeedEvent, Outcome};

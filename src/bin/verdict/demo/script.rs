@@ -7,7 +7,7 @@ use policy::product::Product;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
-use verdict::vault::webhook::sign;
+use verdict::vault::callback_signature::sign;
 
 use super::system::Demo;
 use crate::output::say;

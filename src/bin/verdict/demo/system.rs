@@ -18,12 +18,12 @@ use verdict::app::{self, Role, Running};
 use verdict::config::{Config, ConfigError, Environment, Keys};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
-use verdict::http::auth::Scope;
+use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
-use verdict::vault::webhook::Secret;
+use verdict::vault::callback_signature::Secret;
 
 use crate::output::say;
 use crate::shell::quoted;

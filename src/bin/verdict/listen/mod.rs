@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use sha2::{Digest, Sha256};
-use verdict::vault::webhook::SECRET_PREFIX;
+use verdict::vault::callback_signature::SECRET_PREFIX;
 
 use crate::context::{Context, Usage, told_to_stop};
 use crate::output::written;
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn secret_is_one_of_standard_webhooks_and_the_same_for_the_same_key() {
         let [one, other] = ["vk_one", "vk_other"].map(secret);
-        assert!(verdict::vault::webhook::Secret::parse(&one).is_ok());
+        assert!(verdict::vault::callback_signature::Secret::parse(&one).is_ok());
         assert_eq!(one, secret("vk_one"));
         assert_ne!(one, other);
     }

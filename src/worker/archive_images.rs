@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::backoff::{Backoff, millis};
+use super::backoff::millis;
 use super::context::Worker;
+use super::link_refresh::{self, Refresh};
 use super::sealed_links::{self, Links};
 use super::task_retry::{count_failure, retry_delay};
 use crate::domain::ids::ResultId;
@@ -19,27 +20,11 @@ use crate::domain::trace::TraceParent;
 use crate::images::archive::{ArchiveError, ImageId, Put};
 use crate::images::format::Recognised;
 use crate::images::{Archive, DownloadError, Picture};
-use crate::store::archiving::{LinkRefresh, TaskOutcome};
+use crate::store::archiving::TaskOutcome;
 use crate::store::images::{Fate, SettledImage};
 use crate::store::tasks::{Task, Work};
 use crate::vault::{DataKey, WrappedKey};
 
-/// The delay before each request for new links; after the last one, images are lost. The host of the
-/// images may be down for hours; the provider keeps them for 180 days.
-const REFRESH_AFTER: [Duration; 9] = [
-    Duration::ZERO,
-    Duration::from_secs(10),
-    Duration::from_mins(1),
-    Duration::from_mins(10),
-    Duration::from_hours(1),
-    Duration::from_hours(6),
-    Duration::from_hours(24),
-    Duration::from_hours(24),
-    Duration::from_hours(24),
-];
-/// Time between two polls for refreshed links. While the provider is down, no task's poll succeeds,
-/// so tasks poll less and less often.
-const REFRESH_POLL: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
 /// Until the next try while the object store is down or full: no links are used up meanwhile.
 const STORE_RETRY: Duration = Duration::from_secs(10);
 /// Bytes from this size on are sealed off the runtime's threads.
@@ -100,13 +85,10 @@ async fn follow_links(
         .ok_or_else(|| anyhow::anyhow!("links do not open"))?;
     links.links.retain(|(kind, _)| !settled.contains(&kind.to_string()));
     if *awaits_links {
-        return Ok(match worker.store.archiving().link_refresh(task).await? {
-            LinkRefresh::Arrived => (Vec::new(), TaskOutcome::Done),
-            LinkRefresh::Pending => {
-                let delay = REFRESH_POLL.half_jitter(task.failures, worker.ids.fraction());
-                (Vec::new(), TaskOutcome::RetryAfter(delay))
-            }
-            LinkRefresh::Failed => (all_lost(&links, "no-new-links"), TaskOutcome::Done),
+        return Ok(match link_refresh::poll(worker, task).await? {
+            Refresh::Arrived => (Vec::new(), TaskOutcome::Done),
+            Refresh::LookAgain(delay) => (Vec::new(), TaskOutcome::RetryAfter(delay)),
+            Refresh::Failed => (all_lost(&links, "no-new-links"), TaskOutcome::Done),
         });
     }
     // Links are followed, and new ones requested, only while the images can be stored.
@@ -134,9 +116,8 @@ async fn follow_links(
     if expired {
         // The new links lead to all of the images. Those stored already are stored twice then, under
         // two results.
-        let refreshes = usize::try_from(*link_refreshes).unwrap_or(usize::MAX);
-        if let Some(wait) = REFRESH_AFTER.get(refreshes) {
-            return Ok((images, TaskOutcome::RefreshLinks(*wait)));
+        if let Some(wait) = link_refresh::wait_before(*link_refreshes) {
+            return Ok((images, TaskOutcome::RefreshLinks(wait)));
         }
         links.links.retain(|(kind, _)| !images.iter().any(|image| image.kind == *kind));
         images.extend(all_lost(&links, "link-dead"));
@@ -367,19 +348,4 @@ pub(super) async fn clean_up(
         archive.delete(&ImageId { verification, result, kind }).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn polls_for_refreshed_links_become_rare() {
-        let times = |jitter| (0..40).map(move |polls| REFRESH_POLL.half_jitter(polls, jitter));
-        let longest: Vec<u64> = times(1.0).map(|time| time.as_secs()).take(8).collect();
-        assert_eq!(longest, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert!(times(0.0).zip(times(1.0)).all(|(least, most)| least * 2 == most));
-        // Fifty thousand waiting tasks poll fewer than 350 times a second.
-        assert!(50_000.0 / REFRESH_POLL.half_jitter(40, 0.0).as_secs_f64() < 350.0);
-    }
 }
