@@ -54,6 +54,9 @@ keys! {
     CertifyId;
 }
 
+/// Products whose results are asked for by `CertifyId`: before it is known nothing can be asked.
+pub const BY_CERTIFY_ID: [Product; 1] = [Product::FaceVerify];
+
 /// One valid callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {

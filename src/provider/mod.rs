@@ -146,6 +146,11 @@ pub enum NoAnswer {
 }
 
 impl NoAnswer {
+    /// Whether the provider was called. Without credentials there is nothing to sign with.
+    pub const fn was_called(&self) -> bool {
+        !matches!(self, Self::NoCertifyId | Self::Call(Unanswered::NoCredentials(_)))
+    }
+
     /// For logs, metrics and hints. `None`: nothing was asked.
     pub fn cause(&self) -> Option<Cause> {
         match self {

@@ -1,8 +1,10 @@
 //! The cause of a fault, and the classes of refusals.
 
 use cloudauth::wire;
+use strum::VariantArray;
 
 use super::*;
+use crate::domain::callback::BY_CERTIFY_ID;
 
 #[test]
 fn every_class_of_error_keeps_its_name() {
@@ -38,6 +40,10 @@ async fn closed_port_is_a_refused_connection() {
     let (clock, ids) = (Clock::system(), Ids::random());
     let settings = client::Settings::new(endpoint);
     let provider = Provider::new(settings, credentials, environment, &clock, &ids).unwrap();
+    for product in Product::VARIANTS {
+        let cannot_ask = registry::serving(*product).ask(&provider.client, KEY).is_none();
+        assert_eq!(cannot_ask, BY_CERTIFY_ID.contains(product), "{product}");
+    }
     let asked = provider.ask(Product::VerifyResult, KEY).await;
     let Err(NoAnswer::Call(error)) = asked else { panic!("{asked:?}") };
     assert_eq!(cause_of(&error), Cause::Refused);

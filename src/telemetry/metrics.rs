@@ -119,7 +119,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_provider_calls_total",
         &["product", "class"],
-        "Calls to the provider by product and class of answer",
+        "Calls made to the provider by product and class of answer",
     ),
     counter(
         "verdict_simulated_answers_total",

@@ -50,25 +50,28 @@ async fn ask_and_write(
     // The key comes first: a result that cannot be sealed must not be fetched.
     let (key, new_key) = match data_key(worker, claimed) {
         Ok(keys) => keys,
-        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+        Err(error) => return reschedule(worker, claimed, false, &error, lost).await,
     };
     let previous_evidence = match previous_evidence(worker, claimed).await {
         Ok(evidence) => evidence,
-        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+        Err(error) => return reschedule(worker, claimed, false, &error, lost).await,
     };
     let started = Instant::now();
     let call = traces::call(span);
     let asked = worker.provider.ask(claimed.product, key_of(claimed));
     let answer = lease.while_held(asked.instrument(call.clone())).await?;
     let took = started.elapsed();
+    let called = was_called(&answer);
     let previous = previous_evidence.as_ref();
     let mut fetched = Fetched::new(worker, claimed, account.breaker_open, &answer, previous, span);
     traces::called(span, &call, fetched.class);
     drop(call);
-    count_call(claimed.product, &fetched, took);
+    if called {
+        count_call(claimed.product, &fetched, took);
+    }
     let sealed = match seal(worker, claimed, &answer, fetched.result.id, &key) {
         Ok(sealed) => sealed,
-        Err(error) => return reschedule(worker, claimed, &error, lost).await,
+        Err(error) => return reschedule(worker, claimed, called, &error, lost).await,
     };
 
     // Before the verification can become due again.
@@ -86,7 +89,7 @@ async fn ask_and_write(
         }),
         decision: fetched.decision.clone(),
         shadow: fetched.shadow.clone(),
-        ..bare_completion(worker, claimed, fetched.consequence.next)
+        ..bare_completion(worker, claimed, called, fetched.consequence.next)
     };
     let writing = traces::write(span);
     match persist(worker, claimed, completion, lost).instrument(writing).await {
@@ -97,8 +100,13 @@ async fn ask_and_write(
             report(claimed, &fetched, took, written?, span);
             Some(())
         }
-        Err(error) => reschedule(worker, claimed, &error, lost).await,
+        Err(error) => reschedule(worker, claimed, called, &error, lost).await,
     }
+}
+
+/// A request went out, or was about to.
+fn was_called(answer: &Result<Answer, NoAnswer>) -> bool {
+    answer.as_ref().err().is_none_or(NoAnswer::was_called)
 }
 
 fn key_of(claimed: &Claimed) -> Key<'_> {

@@ -95,11 +95,17 @@ fn wake_followers(worker: &Worker, completion: &Completion) {
 }
 
 /// A completion that only sets the next step.
-pub fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Completion {
+pub fn bare_completion(
+    worker: &Worker,
+    claimed: &Claimed,
+    called: bool,
+    next: NextStep,
+) -> Completion {
     Completion {
         verification_id: claimed.id,
         lease_token: claimed.lease_token,
         attempt: claimed.attempt,
+        called,
         callbacks_seen: claimed.callbacks,
         next,
         result: None,
@@ -115,6 +121,7 @@ pub fn bare_completion(worker: &Worker, claimed: &Claimed, next: NextStep) -> Co
 pub async fn reschedule(
     worker: &Worker,
     claimed: &Claimed,
+    called: bool,
     error: &(dyn std::error::Error + Sync),
     lost: &CancellationToken,
 ) -> Option<()> {
@@ -122,10 +129,10 @@ pub async fn reschedule(
     metrics::counter!("verdict_fetches_rescheduled_total").increment(1);
     let (schedule, jitter) = (&worker.settings.schedule, worker.ids.fraction());
     let next = consequence(schedule, claimed, CallOutcome::Unsealable, jitter, false).next;
-    match write(worker, &bare_completion(worker, claimed, next), lost).await {
+    match write(worker, &bare_completion(worker, claimed, called, next), lost).await {
         Ok(written) => written.map(drop),
         Err(error) => {
-            reschedule_only(worker, claimed, next, &error).await;
+            reschedule_only(worker, claimed, called, next, &error).await;
             Some(())
         }
     }
@@ -133,10 +140,16 @@ pub async fn reschedule(
 
 /// For a completion that cannot be written at all: a mistake of ours, or a schema that was changed
 /// by hand. The verification backs off, so that no calls to the provider are wasted.
-async fn reschedule_only(worker: &Worker, claimed: &Claimed, next: NextStep, error: &store::Error) {
+async fn reschedule_only(
+    worker: &Worker,
+    claimed: &Claimed,
+    called: bool,
+    next: NextStep,
+    error: &store::Error,
+) {
     let due_in = next.due_in.unwrap_or_default();
     let (id, token) = (claimed.id, claimed.lease_token);
-    match worker.store.reschedule(id, token, due_in, next.failures).await {
+    match worker.store.reschedule(id, token, due_in, next.failures, called).await {
         Ok(_) => tracing::error!(
             %error, cause = error.cause().code(), verification = %id, again_in_ms = millis(due_in),
             "completion could not be written; rescheduled"

@@ -99,6 +99,7 @@ fn completion(claimed: &Claimed, next: NextStep) -> Completion {
         verification_id: claimed.id,
         lease_token: claimed.lease_token,
         attempt: claimed.attempt,
+        called: true,
         callbacks_seen: claimed.callbacks,
         next,
         result: None,
@@ -321,6 +322,38 @@ async fn nothing_is_claimed_without_the_account_row() {
     assert!(bench.store.claim(&limits, bench.ids.next(NOW)).await.is_err());
     bench.store.accounts().open_account("a").await.unwrap();
     assert_eq!(bench.claim().await[0].attempt, 1);
+}
+
+/// Verifications that nobody can be asked about: the provider's id of them is not known.
+#[tokio::test]
+async fn row_that_asks_nobody_spends_no_budget_and_is_no_probe() {
+    let bench = Bench::new().await;
+    let pool = bench.database.pool().await;
+    for n in 0..4 {
+        bench.accept(&format!("x{n}")).await;
+    }
+    let started = "update verifications set product = 'face-verify' where biz_id in ('x0', 'x1')";
+    sqlx::query(started).execute(&pool).await.unwrap();
+    bench.database.shift_clock(1).await;
+    // Two calls a second, two at once: the two that call nobody leave room for two others.
+    assert_eq!(bench.claim_at(2.0, 2.0, 2).await.rows.len(), 2);
+    assert_eq!(bench.claim_at(2.0, 2.0, 100).await.rows.len(), 2);
+    bench.accept("x5").await;
+    assert!(bench.claim_at(2.0, 2.0, 100).await.rows.is_empty());
+
+    let pause = Duration::from_secs(1);
+    let broken = Breaker::Credentials;
+    bench.store.accounts().trip("a", broken, false, pause, pause).await.unwrap();
+    bench.database.shift_clock(10).await;
+    sqlx::query("update verifications set product = 'face-verify'").execute(&pool).await.unwrap();
+    let claim = bench.claim_at(2.0, 2.0, 100).await;
+    assert!(claim.rows.is_empty() && claim.breaker_open, "{claim:?}");
+    sqlx::query("update verifications set certify_id = 'c' where biz_id = 'x1'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let probe = bench.claim_at(2.0, 2.0, 100).await.rows;
+    assert_eq!((probe.len(), &*probe[0].biz_id), (1, "x1"));
 }
 
 #[tokio::test]

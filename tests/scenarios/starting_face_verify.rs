@@ -195,6 +195,45 @@ async fn lost_answer_is_looked_up_by_order_number() {
     assert_eq!(app.inits("initcutu33"), 1);
 }
 
+/// Verifications are claimed here whose `CertifyId` is not known: nobody can be asked about them.
+#[tokio::test]
+async fn claim_that_asks_nobody_counts_as_no_call() {
+    let app = TestApp::start().await;
+    let order_number = "initcutsearchnopermpass97u50";
+    let lost = app_start(order_number);
+    app.start_verification(&lost).await.assert_problem(409, "start-unknown");
+    let pool = app.database.pool().await;
+    let polls = "select polls from verifications";
+    let mut callback = json!({ "product": "face-verify", "biz_type": "1000000006",
+        "biz_id": order_number });
+    let post = async |body: &Value| {
+        app.post(crate::harness::Callback::signed(&body.to_string(), app.clock.now())).await
+    };
+    for _ in 0..3 {
+        assert_eq!(post(&callback).await.status, 202);
+        eventually("it was claimed", || async {
+            let polls: i32 = sqlx::query_scalar(polls).fetch_one(&pool).await.unwrap();
+            (polls == 1).then_some(())
+        })
+        .await;
+    }
+    let path = format!("/v1/verifications?biz_type=1000000006&biz_id={order_number}");
+    let waiting = &app.get(&path).await.json["items"][0];
+    assert_eq!((&waiting["state"], &waiting["attempts"]), (&json!("unfinished"), &json!(0)));
+    let spent = "select max(draws) from budgets";
+    let spent: i64 = sqlx::query_scalar(spent).fetch_one(&pool).await.unwrap();
+    assert_eq!(spent, 0, "the budget is for calls");
+
+    callback["certify_id"] = json!(app.provider.certify_ids(order_number)[0]);
+    let id = post(&callback).await.id();
+    assert_eq!(app.settled(&id).await["attempts"], 1);
+    assert_eq!(app.results(&id).await[0]["evidence"]["attempts"], 1);
+    let metrics = app.client.get(format!("http://{}/metrics", app.operations)).send();
+    let metrics = metrics.await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("verdict_provider_calls_total{product=\"face-verify\""));
+    assert!(!metrics.contains("class=\"not-asked\""), "{metrics}");
+}
+
 #[tokio::test]
 async fn simultaneous_starts_make_one_call() {
     let app = TestApp::start().await;

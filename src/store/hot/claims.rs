@@ -7,6 +7,7 @@ use sqlx::{FromRow, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::domain::callback::BY_CERTIFY_ID;
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::trace::TraceParent;
 use crate::store::error::{Error, Result};
@@ -30,7 +31,7 @@ pub struct Claimed {
     pub certify_id: Option<String>,
     /// The fencing token of this claim.
     pub lease_token: LeaseToken,
-    /// From 1.
+    /// From 1: calls of the provider, this one included.
     pub attempt: i32,
     /// Failed attempts in a row before this one.
     pub failures: i32,
@@ -155,8 +156,8 @@ pub struct DueRow {
 }
 
 impl Store {
-    /// Claims due rows and spends budget for exactly those, in one statement: a claimed row is a call
-    /// that is allowed now. `token` must be fresh.
+    /// Claims due rows and spends budget for exactly the calls they cost, in one statement: a claimed
+    /// row is a call that is allowed now. `token` must be fresh.
     pub async fn claim(&self, limits: &ClaimLimits<'_>, token: LeaseToken) -> Result<Claim> {
         // Not repeated on a broken connection: the first may have happened; its rows come back
         // when their lease ends.
@@ -234,8 +235,10 @@ impl Store {
         token: LeaseToken,
         due_in: Duration,
         failures: i32,
+        called: bool,
     ) -> Result<bool> {
-        self.write_fenced(|| reschedule(id.0, token.0, due_in.as_secs_f64(), failures)).await
+        let due_in = due_in.as_secs_f64();
+        self.write_fenced(|| reschedule(id.0, token.0, due_in, failures, called)).await
     }
 }
 
@@ -245,8 +248,19 @@ fn statement_of(limits: &ClaimLimits<'_>, token: LeaseToken) -> Execute {
     let seconds_per_query = 1.0 / limits.queries_per_second;
     let probe_every = limits.probe_every.as_secs_f64();
     let (token, since) = (token.0, limits.due_since);
+    let by_certify_id = BY_CERTIFY_ID.map(Product::as_str);
     if limits.first.is_empty() {
-        claim((account, max_rows, lease, seconds_per_query, burst, probe_every, token, since))
+        claim((
+            account,
+            max_rows,
+            lease,
+            seconds_per_query,
+            burst,
+            probe_every,
+            token,
+            since,
+            &by_certify_id,
+        ))
     } else {
         let first = limits.first;
         claim_in_turn((
@@ -258,6 +272,7 @@ fn statement_of(limits: &ClaimLimits<'_>, token: LeaseToken) -> Execute {
             probe_every,
             token,
             since,
+            &by_certify_id,
             first,
         ))
     }
@@ -339,6 +354,9 @@ statements! {
     /// work off the dead entries of all work done before, and the budget's row is found from the
     /// newest end of its key (`>=`, so that the row a wait for the lock has brought up to date still
     /// fits).
+    ///
+    /// A verification of a product in `$9` cannot be asked for before its `CertifyId` is known. It is
+    /// claimed to be rescheduled or to expire. That costs no budget and is no probe.
     read(claim_row) claim((
         account: &str,
         max_rows: i32,
@@ -348,9 +366,10 @@ statements! {
         probe_every: f64,
         token: Uuid,
         due_since: Option<OffsetDateTime>,
+        by_certify_id: &[&str],
     )) = include_str!("../sql/claims_claim_within_budget.sql");
 
-    /// The same, but takes the rows of `$9` first, in that order. It is a separate statement, so
+    /// The same, but takes the rows of `$10` first, in that order. It is a separate statement, so
     /// that claims by age, which are nearly all, cost nothing for it.
     read(claim_row) claim_in_turn((
         account: &str,
@@ -361,6 +380,7 @@ statements! {
         probe_every: f64,
         token: Uuid,
         due_since: Option<OffsetDateTime>,
+        by_certify_id: &[&str],
         first: &[Uuid],
     )) = include_str!("../sql/claims_claim_in_turn_within_budget.sql");
 
@@ -400,10 +420,10 @@ statements! {
          where v.id = any ($1) and v.id = held.id and v.lease_token = held.token
          returning v.id";
 
-    execute reschedule(id: Uuid, token: Uuid, due_in: f64, failures: i32) =
+    execute reschedule(id: Uuid, token: Uuid, due_in: f64, failures: i32, called: bool) =
         "update verifications
          set due_at = verdict_now() + make_interval(secs => $3), failures = $4,
-             lease_token = null, lease_until = null
+             attempts = attempts - case when $5 then 0 else 1 end, lease_token = null, lease_until = null
          where id = $1 and lease_token = $2";
 
     /// In the same order.

@@ -31,6 +31,8 @@ pub struct Completion {
     /// The claim's fencing token.
     pub lease_token: LeaseToken,
     pub attempt: i32,
+    /// The provider was called. If not, the attempt does not count.
+    pub called: bool,
     /// Callbacks known when it was claimed.
     pub callbacks_seen: i32,
     pub next: NextStep,
@@ -195,6 +197,7 @@ struct CompletionRow<'a> {
     verification_id: VerificationId,
     lease_token: LeaseToken,
     attempt: i32,
+    called: bool,
     callbacks_seen: i32,
     state: Option<&'static str>,
     closed: bool,
@@ -240,6 +243,7 @@ impl<'a> CompletionRow<'a> {
             verification_id: of.verification_id,
             lease_token: of.lease_token,
             attempt: of.attempt,
+            called: of.called,
             callbacks_seen: of.callbacks_seen,
             state: of.next.state.map(State::as_str),
             closed: of.next.closed,
@@ -304,6 +308,7 @@ mod tests {
             verification_id: VerificationId(Uuid::nil()),
             lease_token: LeaseToken(Uuid::nil()),
             attempt: 1,
+            called: true,
             callbacks_seen: 1,
             next: NextStep { state: None, closed: false, due_in: None, failures: 0, polls: 0 },
             result: None,

@@ -8,7 +8,7 @@ with durability as materialized (
                 and (lease_until is null or lease_until <= verdict_now())
             order by due_at limit 1) is null
         and not exists (select from verifications -- in turn
-            where id = any ($9::uuid[]) and due_at <= verdict_now() -- in turn
+            where id = any ($10::uuid[]) and due_at <= verdict_now() -- in turn
                 and (lease_until is null or lease_until <= verdict_now())) -- in turn
         as is_idle
 ), newest as (
@@ -27,10 +27,10 @@ with durability as materialized (
     from account a
 ), in_turn as ( -- in turn
     select id from verifications -- in turn
-    where id = any ($9::uuid[]) and due_at <= verdict_now() -- in turn
+    where id = any ($10::uuid[]) and due_at <= verdict_now() -- in turn
         and (lease_until is null or lease_until <= verdict_now()) -- in turn
         and (select breaker from granted) = 'closed' -- in turn
-    order by array_position($9::uuid[], id) -- in turn
+    order by array_position($10::uuid[], id) -- in turn
     limit coalesce((select allowed from granted), 0) -- in turn
     for update skip locked -- in turn
 ), next as (
@@ -38,17 +38,18 @@ with durability as materialized (
     where due_at >= coalesce($8::timestamptz, '-infinity') and due_at <= verdict_now()
         and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from granted) = 'closed'
-        and id <> all ($9::uuid[]) -- in turn
+        and id <> all ($10::uuid[]) -- in turn
     order by due_at, id
     limit coalesce((select allowed from granted), 0)
         - (select count(*) from in_turn) -- in turn
     for update skip locked
 ), probe as (
     -- The newest that has not failed: the least likely to be one of those that opened the breaker,
-    -- and one that always fails must not keep the account stopped.
+    -- and one that always fails must not keep the account stopped. One that asks nobody proves nothing.
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from granted) <> 'closed' and failures = 0
+        and (certify_id is not null or product <> all ($9))
     order by due_at desc, id desc
     limit coalesce((select allowed from granted), 0)
     for update skip locked
@@ -56,6 +57,7 @@ with durability as materialized (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from granted) <> 'closed' and not exists (select from probe)
+        and (certify_id is not null or product <> all ($9))
     order by due_at, id
     limit coalesce((select allowed from granted), 0)
     for update skip locked
@@ -71,15 +73,18 @@ with durability as materialized (
     returning v.id, v.product, v.certify_id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
         v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
-        v.reference
+        v.reference, v.certify_id is null and v.product = any ($9) as asks_nobody
 ), taken as (
-    select count(*)::int as n, max(due_at) as latest from claimed
+    -- Such a row is claimed to reschedule it, and costs no call.
+    select count(*)::int as n, count(*) filter (where not asks_nobody)::int as calls,
+        max(due_at) as latest
+    from claimed
 ), spent as (
     update budgets b
     set draws = b.draws + 1,
-        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => ceil(taken.n * $4 * 1e6 - 1e-3) / 1e6)
+        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => ceil(taken.calls * $4 * 1e6 - 1e-3) / 1e6)
     from taken
-    where b.account = $1 and b.draws >= (select draws from newest) and taken.n > 0
+    where b.account = $1 and b.draws >= (select draws from newest) and taken.calls > 0
 ), probed as (
     update accounts a set probe_at = verdict_now() + make_interval(secs => $6)
     from taken where a.account = $1 and a.breaker <> 'closed' and taken.n > 0
@@ -97,7 +102,7 @@ select c.*,
     coalesce(w.failures > 0, false) as faults_on_record,
     case when w.allowed >= $2 or taken.n < w.allowed then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
-         else (w.ahead + (taken.n + 1 - $5) * $4)::float8
+         else (w.ahead + (taken.calls + 1 - $5) * $4)::float8
     end as wait,
     case when w.breaker is null or w.breaker = 'closed' and taken.n < w.allowed then verdict_now()
          when w.breaker = 'closed' then taken.latest

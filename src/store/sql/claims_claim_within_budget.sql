@@ -32,10 +32,11 @@ with durability as materialized (
     for update skip locked
 ), probe as (
     -- The newest that has not failed: the least likely to be one of those that opened the breaker,
-    -- and one that always fails must not keep the account stopped.
+    -- and one that always fails must not keep the account stopped. One that asks nobody proves nothing.
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from granted) <> 'closed' and failures = 0
+        and (certify_id is not null or product <> all ($9))
     order by due_at desc, id desc
     limit coalesce((select allowed from granted), 0)
     for update skip locked
@@ -43,6 +44,7 @@ with durability as materialized (
     select id from verifications
     where due_at <= verdict_now() and (lease_until is null or lease_until <= verdict_now())
         and (select breaker from granted) <> 'closed' and not exists (select from probe)
+        and (certify_id is not null or product <> all ($9))
     order by due_at, id
     limit coalesce((select allowed from granted), 0)
     for update skip locked
@@ -57,15 +59,18 @@ with durability as materialized (
     returning v.id, v.product, v.certify_id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
         v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
         v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
-        v.reference
+        v.reference, v.certify_id is null and v.product = any ($9) as asks_nobody
 ), taken as (
-    select count(*)::int as n, max(due_at) as latest from claimed
+    -- Such a row is claimed to reschedule it, and costs no call.
+    select count(*)::int as n, count(*) filter (where not asks_nobody)::int as calls,
+        max(due_at) as latest
+    from claimed
 ), spent as (
     update budgets b
     set draws = b.draws + 1,
-        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => ceil(taken.n * $4 * 1e6 - 1e-3) / 1e6)
+        spent_to = greatest(b.spent_to, verdict_now()) + make_interval(secs => ceil(taken.calls * $4 * 1e6 - 1e-3) / 1e6)
     from taken
-    where b.account = $1 and b.draws >= (select draws from newest) and taken.n > 0
+    where b.account = $1 and b.draws >= (select draws from newest) and taken.calls > 0
 ), probed as (
     update accounts a set probe_at = verdict_now() + make_interval(secs => $6)
     from taken where a.account = $1 and a.breaker <> 'closed' and taken.n > 0
@@ -83,7 +88,7 @@ select c.*,
     coalesce(w.failures > 0, false) as faults_on_record,
     case when w.allowed >= $2 or taken.n < w.allowed then null
          when w.breaker <> 'closed' then greatest(extract(epoch from w.probe_at - w.now_at)::float8, 0.05)
-         else (w.ahead + (taken.n + 1 - $5) * $4)::float8
+         else (w.ahead + (taken.calls + 1 - $5) * $4)::float8
     end as wait,
     case when w.breaker is null or w.breaker = 'closed' and taken.n < w.allowed then verdict_now()
          when w.breaker = 'closed' then taken.latest

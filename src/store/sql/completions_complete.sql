@@ -1,7 +1,7 @@
 /* verdict hot::completions::complete */
 with incoming as (
     select * from jsonb_to_recordset($1) as t (ord int, verification_id uuid, lease_token uuid,
-        attempt int, callbacks_seen int, state text, closed bool, due_in float8, failures int,
+        attempt int, called bool, callbacks_seen int, state text, closed bool, due_in float8, failures int,
         polls int, at timestamptz, result_id uuid, fetched_at timestamptz, request_id text,
         http_status int, evidence jsonb, error_class text, error_code text, decision_id uuid,
         policy_digest text, outcome text, reasons jsonb, decided_by text, key_id text, wrapped text, person text, simulated bool,
@@ -22,6 +22,7 @@ with incoming as (
                       else verdict_now() + make_interval(secs => i.due_in) end,
         failures = case when v.callbacks > i.callbacks_seen then 0 else i.failures end,
         polls = case when v.callbacks > i.callbacks_seen then 0 else i.polls end,
+        attempts = v.attempts - case when i.called then 0 else 1 end,
         updated_at = greatest(v.updated_at, i.at),
         result_id = coalesce(i.result_id, v.result_id),
         decision_id = coalesce(i.decision_id, v.decision_id),

@@ -309,6 +309,7 @@ impl Steps {
             verification_id: claimed.id,
             lease_token: claimed.lease_token,
             attempt: claimed.attempt,
+            called: true,
             callbacks_seen: claimed.callbacks,
             next: after.next,
             decision,
