@@ -216,7 +216,7 @@ grant select, update (state, after, comparison, updated_at, looked_at) on backte
 grant select on events, event_weeks, event_log, event_epochs
     to verdict_api, verdict_worker, verdict_reader;
 grant select on event_notes to verdict_reader;
-grant select (id, verification_id) on event_notes to verdict_api;
+grant select (id, verification_id, kind, at, position) on event_notes to verdict_api;
 grant execute on function verdict_number_events(integer) to verdict_worker;
 grant execute on function verdict_drop_events(integer, bigint) to verdict_worker;
 

@@ -30,13 +30,52 @@ pub enum What {
     /// The provider answered.
     ProviderAnswered(Box<StoredResult>),
     /// A policy or a person decided.
-    Decided(StoredDecision),
+    Decided(StoredDecision, Option<Numbered>),
+    /// It failed, expired or was erased.
+    Ended(End, Option<Numbered>),
+    /// An endpoint was sent an event of this verification.
+    Delivered(DeliveryAttempt),
     /// An image is settled.
     ImageSettled(SettledImage),
     /// A person reviewed the case.
     Reviewed(StoredReview),
     /// An audited operation.
     Recorded(Recorded),
+}
+
+/// How a verification ended without a decision; by the kind of its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString)]
+pub enum End {
+    #[strum(serialize = "verification.failed")]
+    Failed,
+    #[strum(serialize = "verification.expired")]
+    Expired,
+    #[strum(serialize = "verification.erased")]
+    Erased,
+}
+
+/// The numbers of an event in the event log; an event has them a moment after its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The position in its epoch, as in its body.
+    pub sequence: i64,
+    /// The position among the events of its verification.
+    pub verification_sequence: i32,
+}
+
+/// One request to a webhook endpoint.
+#[derive(Clone, Debug)]
+pub struct DeliveryAttempt {
+    pub endpoint: Uuid,
+    /// The sequence of the event that it delivered.
+    pub sequence: i64,
+    /// From 1, for this event.
+    pub attempt: i32,
+    /// HTTP status of the answer.
+    pub status: Option<i32>,
+    /// Why it failed, one of a closed list of words.
+    pub error: Option<String>,
+    pub latency_ms: i32,
 }
 
 /// One accepted callback.
@@ -84,17 +123,20 @@ impl What {
             Self::CallbackAccepted(_) => 0,
             Self::ProviderAnswered(_) => 1,
             Self::Reviewed(_) => 2,
-            Self::Decided(_) => 3,
-            Self::ImageSettled(_) => 4,
-            Self::Recorded(_) => 5,
+            // Both are numbered by one order of writing.
+            Self::Decided(..) | Self::Ended(..) => 3,
+            Self::Delivered(_) => 4,
+            Self::ImageSettled(_) => 5,
+            Self::Recorded(_) => 6,
         }
     }
 }
 
 /// Sorts events. Each kind arrives in its true order: callbacks by arrival, results by attempt,
-/// decisions by writing, reviews by id, the audit by position. The output keeps that order. A result
-/// follows the first event of the verification, a decision follows its result and its reviews, and
-/// an image follows its result.
+/// decisions and ends by writing, reviews by id, deliveries and the audit by position. The output
+/// keeps that order. A result follows the first event of the verification, a decision follows its
+/// result and its reviews, an end follows every earlier result, a delivery follows what it reports,
+/// and an image follows its result.
 pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     // No fetch can precede the verification, which began with its first callback or with a start.
     let first = |begins: fn(&What) -> bool| {
@@ -106,6 +148,7 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     // The earliest possible time of each, given the events before it.
     let mut answered: HashMap<Uuid, OffsetDateTime> = HashMap::new();
     let mut reviewed: HashMap<Uuid, OffsetDateTime> = HashMap::new();
+    let mut reported: HashMap<i64, OffsetDateTime> = HashMap::new();
     let mut newest: HashMap<u8, OffsetDateTime> = HashMap::new();
     let mut kinds: Vec<(usize, Event)> = events.into_iter().enumerate().collect();
     kinds.sort_by_key(|(place, event)| (event.what.rank(), *place));
@@ -115,10 +158,12 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
         let cause = match &event.what {
             What::CallbackAccepted(_) | What::Recorded(_) | What::Reviewed(_) => None,
             What::ProviderAnswered(_) => first_cause,
-            What::Decided(decision) => {
+            What::Decided(decision, _) => {
                 let answer = answered.get(&decision.result_id.0).copied();
                 answer.max(reviewed.get(&decision.id.0).copied())
             }
+            What::Ended(..) => latest_before(&placed, event.at),
+            What::Delivered(delivery) => reported.get(&delivery.sequence).copied(),
             What::ImageSettled(image) => answered.get(&image.result).copied(),
         };
         let at = [Some(event.at), cause, newest.get(&rank).copied()].into_iter().flatten().max();
@@ -129,12 +174,26 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
             What::Reviewed(StoredReview { decision: Some(decision), .. }) => {
                 reviewed.insert(decision.0, at);
             }
+            What::Decided(_, Some(numbered)) | What::Ended(_, Some(numbered)) => {
+                reported.insert(numbered.sequence, at);
+            }
             _ => {}
         }
         placed.push((at, rank, place, event));
     }
     placed.sort_by_key(|(at, rank, place, _)| (*at, *rank, *place));
     placed.into_iter().map(|(.., event)| event).collect()
+}
+
+/// Where the latest result was placed that has no later time than this.
+fn latest_before(
+    placed: &[(OffsetDateTime, u8, usize, Event)],
+    at: OffsetDateTime,
+) -> Option<OffsetDateTime> {
+    let before = placed
+        .iter()
+        .filter(|(.., event)| event.at <= at && matches!(event.what, What::ProviderAnswered(_)));
+    before.map(|(place, ..)| *place).max()
 }
 
 #[cfg(test)]
@@ -178,7 +237,7 @@ mod tests {
     }
 
     fn decision(of: i32, seconds: i64) -> Event {
-        let what = What::Decided(StoredDecision {
+        let decision = StoredDecision {
             id: DecisionId(Uuid::from_u128(1000 + u128::from(of.unsigned_abs()))),
             result_id: ResultId(Uuid::from_u128(u128::from(of.unsigned_abs()))),
             policy: String::new(),
@@ -186,6 +245,22 @@ mod tests {
             decided_at: at(seconds),
             simulated: false,
             decision: Decision { outcome: Outcome::Review, reasons: Vec::new() },
+        };
+        Event { at: at(seconds), what: What::Decided(decision, Some(numbered(of))) }
+    }
+
+    fn numbered(place: i32) -> Numbered {
+        Numbered { sequence: 100 + i64::from(place), verification_sequence: place }
+    }
+
+    fn delivery(of: i32, seconds: i64) -> Event {
+        let what = What::Delivered(DeliveryAttempt {
+            endpoint: Uuid::nil(),
+            sequence: numbered(of).sequence,
+            attempt: 1,
+            status: Some(200),
+            error: None,
+            latency_ms: 3,
         });
         Event { at: at(seconds), what }
     }
@@ -205,12 +280,18 @@ mod tests {
         fn no_effect_sorts_before_its_cause(
             callbacks in prop::collection::vec(0_i64..100, 1..5),
             answers in prop::collection::vec((0_i64..100, 0_i64..100, 0_i64..100), 0..6),
+            delivered in prop::collection::vec(0_i64..100, 0..7),
         ) {
             let mut events: Vec<Event> = Vec::new();
+            let numbers = (1..).zip(&delivered);
+            events.extend(numbers.map(|(number, seconds)| delivery(number, *seconds)));
             for (attempt, (_, decided, settled)) in (1..).zip(&answers) {
                 events.push(image(attempt, *settled));
                 events.push(decision(attempt, *decided));
             }
+            // No clock is behind those that it answers to: an end is written after all results.
+            let end = Some(numbered(i32::try_from(answers.len()).unwrap() + 1));
+            events.push(Event { at: at(100), what: What::Ended(End::Erased, end) });
             for (attempt, (answered, ..)) in (1..).zip(&answers) {
                 events.push(answer(attempt, *answered));
             }
@@ -220,7 +301,7 @@ mod tests {
             let ordered = in_causal_order(events);
             prop_assert_eq!(ordered.len(), count);
             prop_assert!(matches!(ordered[0].what, What::CallbackAccepted(_)));
-            let (mut attempts, mut messages) = (0, 0);
+            let (mut attempts, mut messages, mut reported) = (0, 0, Vec::new());
             for event in &ordered {
                 match &event.what {
                     What::ProviderAnswered(result) => {
@@ -231,8 +312,18 @@ mod tests {
                         prop_assert_eq!(&callback.message_id, &messages.to_string());
                         messages += 1;
                     }
-                    What::Decided(decision) => {
+                    What::Decided(decision, numbered) => {
                         prop_assert!(decision.result_id.0.as_u128() <= attempts.unsigned_abs().into());
+                        reported.extend(numbered.map(|numbered| numbered.sequence));
+                    }
+                    What::Ended(_, numbered) => {
+                        prop_assert_eq!(reported.len(), answers.len());
+                        reported.extend(numbered.map(|numbered| numbered.sequence));
+                    }
+                    What::Delivered(delivery) => {
+                        let known = i64::try_from(answers.len()).unwrap() + 101;
+                        let unknown = delivery.sequence > known;
+                        prop_assert!(unknown || reported.contains(&delivery.sequence));
                     }
                     What::ImageSettled(image) => {
                         prop_assert!(image.result.as_u128() <= attempts.unsigned_abs().into());

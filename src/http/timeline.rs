@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::domain::answer::AnswerError;
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
-use crate::domain::timeline::{Event, What, in_causal_order};
+use crate::domain::timeline::{End, Event, Numbered, What, in_causal_order};
 use policy::decision::Outcome;
 use policy::evidence::Evidence;
 
@@ -24,7 +24,7 @@ use policy::evidence::Evidence;
 #[derive(Serialize, ToSchema)]
 pub(super) struct TimelineView {
     verification_id: VerificationId,
-    /// Causes before effects; of callbacks and audit entries the newest 500.
+    /// Causes before effects; of callbacks, deliveries and audit entries the newest 500.
     items: Vec<EventView>,
 }
 
@@ -73,6 +73,44 @@ enum WhatView {
         reasons: Vec<String>,
         by: DecidedBy,
         policy: String,
+        /// `sequence` of its event; `null` until the event is numbered.
+        sequence: Option<i64>,
+        /// `verification_sequence` of its event; `null` until the event is numbered.
+        verification_sequence: Option<i32>,
+    },
+    /// It became a dead letter.
+    Failed {
+        /// `sequence` of its event; `null` until the event is numbered.
+        sequence: Option<i64>,
+        /// `verification_sequence` of its event; `null` until the event is numbered.
+        verification_sequence: Option<i32>,
+    },
+    /// The person did not finish in time.
+    Expired {
+        /// `sequence` of its event; `null` until the event is numbered.
+        sequence: Option<i64>,
+        /// `verification_sequence` of its event; `null` until the event is numbered.
+        verification_sequence: Option<i32>,
+    },
+    /// The person was erased.
+    Erased {
+        /// `sequence` of its event; `null` until the event is numbered.
+        sequence: Option<i64>,
+        /// `verification_sequence` of its event; `null` until the event is numbered.
+        verification_sequence: Option<i32>,
+    },
+    /// An event of this verification was sent to a webhook endpoint.
+    Delivered {
+        endpoint_id: Uuid,
+        /// `sequence` of the event.
+        sequence: i64,
+        /// The number of the attempt for this event, from 1.
+        attempt: i32,
+        /// HTTP status of the answer; `null`: none came.
+        status: Option<i32>,
+        /// Why it failed; `null`: it was acknowledged.
+        error: Option<String>,
+        latency_ms: i32,
     },
     /// A person reviewed the decision; without `decision_id` a second person has to agree.
     Reviewed {
@@ -139,13 +177,24 @@ impl From<Event> for EventView {
                 passed: of.evidence.as_ref().and_then(Evidence::has_passed),
                 error: of.error,
             },
-            What::Decided(of) => WhatView::Decided {
+            What::Decided(of, numbered) => WhatView::Decided {
                 decision_id: of.id,
                 result_id: of.result_id,
                 outcome: of.decision.outcome,
                 reasons: of.decision.codes(),
                 by: of.by,
                 policy: of.policy,
+                sequence: numbered.map(|event| event.sequence),
+                verification_sequence: numbered.map(|event| event.verification_sequence),
+            },
+            What::Ended(end, numbered) => ended(end, numbered),
+            What::Delivered(of) => WhatView::Delivered {
+                endpoint_id: of.endpoint,
+                sequence: of.sequence,
+                attempt: of.attempt,
+                status: of.status,
+                error: of.error,
+                latency_ms: of.latency_ms,
             },
             What::Reviewed(of) => WhatView::Reviewed {
                 review_id: of.id,
@@ -169,5 +218,15 @@ impl From<Event> for EventView {
             },
         };
         Self { at: event.at, what }
+    }
+}
+
+fn ended(end: End, numbered: Option<Numbered>) -> WhatView {
+    let sequence = numbered.map(|event| event.sequence);
+    let verification_sequence = numbered.map(|event| event.verification_sequence);
+    match end {
+        End::Failed => WhatView::Failed { sequence, verification_sequence },
+        End::Expired => WhatView::Expired { sequence, verification_sequence },
+        End::Erased => WhatView::Erased { sequence, verification_sequence },
     }
 }

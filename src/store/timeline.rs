@@ -1,17 +1,22 @@
 //! What is known to have happened to one verification.
 
+use std::collections::HashMap;
+
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::images::ImageRow;
 use super::pool::Store;
 use super::statements::statements;
+use crate::domain::decision::StoredDecision;
 use crate::domain::ids::VerificationId;
-use crate::domain::timeline::{AcceptedCallback, Event, Recorded, SettledImage, What};
+use crate::domain::timeline::{
+    AcceptedCallback, DeliveryAttempt, Event, Numbered, Recorded, SettledImage, What,
+};
 use uuid::Uuid;
 
-/// Most callbacks, and most rows of the audit, that a timeline tells: the newest.
+/// Most callbacks, deliveries and rows of the audit that a timeline lists: the newest.
 pub const MOST_OF_A_KIND: i64 = 500;
 
 #[derive(FromRow)]
@@ -31,6 +36,32 @@ struct RecordRow {
     at: OffsetDateTime,
     actor: String,
     action: String,
+}
+
+#[derive(FromRow)]
+struct NumberRow {
+    event_id: Uuid,
+    sequence: i64,
+    verification_sequence: i32,
+}
+
+#[derive(FromRow)]
+struct ReportedRow {
+    id: Uuid,
+    /// `None`: a decision.
+    kind: Option<String>,
+    at: OffsetDateTime,
+}
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    endpoint_id: Uuid,
+    sequence: i64,
+    at: OffsetDateTime,
+    attempt: i32,
+    status: Option<i32>,
+    error: Option<String>,
+    latency_ms: i32,
 }
 
 /// The events of one verification.
@@ -56,12 +87,10 @@ impl Timeline<'_> {
         }));
         let images = self.0.images().images_of(id).await?;
         events.extend(images.into_iter().filter_map(settled));
-        let decisions = self.0.results().decisions_of(id).await?;
-        events.extend(
-            decisions
-                .into_iter()
-                .map(|decision| Event { at: decision.decided_at, what: What::Decided(decision) }),
-        );
+        let deliveries: Vec<DeliveryRow> =
+            self.0.run(|| newest_deliveries(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
+        events.extend(deliveries.into_iter().map(Event::from));
+        events.extend(self.reported(id).await?);
         let reviews = self.0.reviews().reviews_of(id).await?;
         events.extend(
             reviews
@@ -77,6 +106,55 @@ impl Timeline<'_> {
             self.0.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
         events.extend(callbacks.into_iter().map(Event::from));
         Ok(events)
+    }
+
+    /// Decisions and ends, in the order in which they were written.
+    async fn reported(self, id: VerificationId) -> Result<Vec<Event>> {
+        let numbers = self.numbers(id).await?;
+        let rows: Vec<ReportedRow> =
+            self.0.run(|| find_reported(id.0).fetch_all(&self.0.pool)).await?;
+        let decisions = self.0.results().decisions_of(id).await?;
+        let mut decisions: HashMap<Uuid, StoredDecision> =
+            decisions.into_iter().map(|decision| (decision.id.0, decision)).collect();
+        rows.into_iter()
+            .map(|ReportedRow { id, kind, at }| {
+                let numbered = numbers.get(&id).copied();
+                let what = if let Some(kind) = kind {
+                    let end = kind.parse();
+                    What::Ended(end.map_err(|_| Error::Inconsistent("event_notes.kind"))?, numbered)
+                } else {
+                    let decision = decisions.remove(&id);
+                    What::Decided(decision.ok_or(Error::Inconsistent("decisions.id"))?, numbered)
+                };
+                Ok(Event { at, what })
+            })
+            .collect()
+    }
+
+    /// The numbers of its events, by id of the decision or the note.
+    async fn numbers(self, id: VerificationId) -> Result<HashMap<Uuid, Numbered>> {
+        let rows: Vec<NumberRow> =
+            self.0.run(|| find_numbers(id.0).fetch_all(&self.0.pool)).await?;
+        let numbered = |NumberRow { event_id, sequence, verification_sequence }| {
+            (event_id, Numbered { sequence, verification_sequence })
+        };
+        Ok(rows.into_iter().map(numbered).collect())
+    }
+}
+
+impl From<DeliveryRow> for Event {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            at: row.at,
+            what: What::Delivered(DeliveryAttempt {
+                endpoint: row.endpoint_id,
+                sequence: row.sequence,
+                attempt: row.attempt,
+                status: row.status,
+                error: row.error,
+                latency_ms: row.latency_ms,
+            }),
+        }
     }
 }
 
@@ -115,6 +193,33 @@ statements! {
              select position, at, actor, action from audit
              where subject = $1 order by position desc limit $2) newest
          order by position";
+
+    row find_numbers(verification: Uuid) -> NumberRow =
+        "select coalesce(e.id, e.decision_id) as event_id,
+             e.number - (select max(p.after) from event_epochs p where p.after < e.number)
+                 as sequence,
+             e.verification_sequence
+         from events e where e.verification_id = $1";
+
+    row find_reported(verification: Uuid) -> ReportedRow =
+        "select id, kind, at from (
+             select id, null::text as kind, decided_at as at, position
+             from decisions where verification_id = $1
+             union all
+             select id, kind, at, position from event_notes where verification_id = $1) reported
+         order by position";
+
+    row newest_deliveries(verification: Uuid, most: i64) -> DeliveryRow =
+        "select * from (
+             select a.id, a.endpoint_id,
+                 a.number - (select max(p.after) from event_epochs p where p.after < a.number)
+                     as sequence,
+                 a.at, a.attempt, a.status, a.error, a.latency_ms
+             from webhook_attempts a
+             where a.number = any (array(
+                 select e.number from events e where e.verification_id = $1))
+             order by a.id desc limit $2) newest
+         order by id";
 
     row newest_callbacks(verification: Uuid, most: i64) -> CallbackRow =
         "select * from (

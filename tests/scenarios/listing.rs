@@ -1,20 +1,15 @@
-//! Lists, timelines, conditional reads, and refetching many.
+//! Lists, conditional reads, and refetching many.
 
 use std::time::Duration;
 
-use std::collections::BTreeSet;
-
 use sqlx::{Connection, PgConnection, Row};
 
-use crate::harness::{
-    Callback, Options, Reply, TestApp, callback, make_key, new_database, run_verdict,
-};
+use crate::harness::{Callback, Options, Reply, TestApp, callback, new_database, run_verdict};
 use policy::decision::Outcome;
 use verdict::app::Role;
 use verdict::domain::callback::BizType;
-use verdict::domain::ids::{Ids, VerificationId};
+use verdict::domain::ids::VerificationId;
 use verdict::domain::verification::State;
-use verdict::http::api_key_auth::Scope;
 use verdict::store::listing::{self, Filter};
 
 impl TestApp {
@@ -37,11 +32,11 @@ impl TestApp {
         }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         Reply::read(request.bearer_auth(&self.api_key).send().await.unwrap()).await
     }
 
-    fn at(&self, path: &str) -> String {
+    pub fn at(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
     }
 }
@@ -253,6 +248,7 @@ async fn unchanged_resource_answers_304() {
     app.settled(&id).await;
     for path in ["", "/decisions", "/results", "/timeline"] {
         let path = format!("/v1/verifications/{id}{path}");
+        app.numbered(&id).await;
         let first = app.get(&path).await;
         let tag = first.headers["etag"].to_str().unwrap().to_owned();
         assert_eq!(first.headers["cache-control"], "private, no-cache");
@@ -273,65 +269,6 @@ async fn unchanged_resource_answers_304() {
             assert_eq!(again(tag).await.status, 200, "{path}");
         }
     }
-}
-
-#[tokio::test]
-async fn timeline_lists_everything_with_causes_first() {
-    let app = TestApp::start().await;
-    let id = app.accepted("throttled-1-then-status-7").await;
-    app.settled(&id).await;
-    app.post(callback("throttled-1-then-status-7", app.clock.now())).await;
-    app.settled(&id).await;
-    let path = format!("/v1/verifications/{id}/refetch");
-    let refetch = app.client.post(app.at(&path)).header("verdict-purpose", "they called");
-    assert_eq!(app.send(refetch).await.status, 202);
-    app.settled(&id).await;
-
-    // As if those who took the callbacks had clocks that are ahead.
-    let pool = app.database.pool().await;
-    let ahead = "update callbacks set received_at = received_at + interval '3 minutes'";
-    sqlx::raw_sql(ahead).execute(&pool).await.unwrap();
-    let timeline = app.get(&format!("/v1/verifications/{id}/timeline")).await;
-    let items = timeline.json["items"].as_array().unwrap();
-    let named: Vec<&str> = items.iter().map(|item| item["event"].as_str().unwrap()).collect();
-    let count = |name: &str| named.iter().filter(|event| **event == name).count();
-    assert_eq!(
-        (
-            count("callback-accepted"),
-            count("provider-answered"),
-            count("decided"),
-            count("recorded")
-        ),
-        (2, 4, 3, 1),
-        "{named:?}"
-    );
-    let mut answers = BTreeSet::new();
-    let mut attempts = Vec::new();
-    for item in items {
-        match item["event"].as_str().unwrap() {
-            "provider-answered" => {
-                answers.insert(item["result_id"].as_str().unwrap());
-                attempts.push(item["attempt"].as_i64().unwrap());
-            }
-            "decided" => assert!(answers.contains(item["result_id"].as_str().unwrap())),
-            "recorded" => assert_eq!(item["action"], "verification.refetch"),
-            _ => {}
-        }
-    }
-    assert_eq!(attempts, [1, 2, 3, 4]);
-    let first = named.iter().find(|event| **event != "recorded").unwrap();
-    assert_eq!(*first, "callback-accepted", "{named:?}");
-    let answer = items.iter().find(|item| item["attempt"] == 1).unwrap();
-    assert_eq!(answer["error"]["class"], "throttled");
-    assert!(!timeline.text.contains("they called"), "a purpose is the auditor's");
-
-    let unknown: VerificationId = Ids::random().next(app.clock.now());
-    app.get(&format!("/v1/verifications/{unknown}/timeline"))
-        .await
-        .assert_problem(404, "not-found");
-    let decisions = make_key(&app.store, &[Scope::DecisionsRead]).await;
-    let reply = app.get_as(&format!("/v1/verifications/{id}/timeline"), &decisions).await;
-    reply.assert_problem(403, "scope-missing");
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ mod sealing;
 mod starting;
 mod starting_face_verify;
 mod statements;
+mod timeline;
 mod simulated;
 mod slow_clients;
 mod spare_keys;
