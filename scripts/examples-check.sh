@@ -1,8 +1,9 @@
 #!/bin/sh
 # Do the examples work? Starts the demo, runs every example whose tools are here or can be
 # installed, and compares what they print: an approval, a rejection, a verification without a
-# decision, a wrong secret, and one behind a proxy that loses answers. Receivers of events get the
-# deliveries of scripts/receiver-check.py, without the demo.
+# decision, a wrong secret, one behind a proxy that loses answers, and two starts of face-verify, one
+# of them behind that proxy. Receivers of events get the deliveries of scripts/receiver-check.py,
+# without the demo.
 #
 #   scripts/examples-check.sh [--installed] [LANGUAGE…]
 #
@@ -95,17 +96,19 @@ build() {
     esac
 }
 
-# run LANGUAGE BIZ_ID
+# run LANGUAGE BIZ_TYPE BIZ_ID [--start]
 run() {
-    case $1 in
-        curl) examples/curl/verify.sh demo "$2" ;;
-        rust) "$target/debug/examples/rust" demo "$2" ;;
-        python) "$room/venv/bin/python" examples/python/verify.py demo "$2" ;;
-        node) node "$room/node/verify.mjs" demo "$2" ;;
-        php) php examples/php/verify.php demo "$2" ;;
-        go) "$room/go" demo "$2" ;;
-        java) java examples/java/Verify.java demo "$2" ;;
-        dotnet) dotnet "$room/dotnet/bin/Verify/debug/Verify.dll" demo "$2" ;;
+    language_to_run=$1
+    shift
+    case $language_to_run in
+        curl) examples/curl/verify.sh "$@" ;;
+        rust) "$target/debug/examples/rust" "$@" ;;
+        python) "$room/venv/bin/python" examples/python/verify.py "$@" ;;
+        node) node "$room/node/verify.mjs" "$@" ;;
+        php) php examples/php/verify.php "$@" ;;
+        go) "$room/go" "$@" ;;
+        java) java examples/java/Verify.java "$@" ;;
+        dotnet) dotnet "$room/dotnet/bin/Verify/debug/Verify.dll" "$@" ;;
     esac
 }
 
@@ -159,10 +162,10 @@ faulty=$(told "$room/proxy.log" '\(http://.*\)' "$proxy")
 
 # --- The cases ---
 
-# check LANGUAGE WHAT EXPECTED_CODE EXPECTED_LINE BIZ_ID
+# check LANGUAGE WHAT EXPECTED_CODE EXPECTED_LINE BIZ_ID [BIZ_TYPE --start]
 check() {
     code=0
-    run "$1" "$5" >"$room/out" 2>"$room/err" || code=$?
+    run "$1" "${6:-demo}" "$5" ${7:+"$7"} >"$room/out" 2>"$room/err" || code=$?
     # A refusal goes to standard error, and nothing goes to standard output.
     if [ "$3" = 0 ]; then said=$room/out quiet=$room/err; else said=$room/err quiet=$room/out; fi
     if [ $((code != 0)) = "$3" ] && [ ! -s "$quiet" ] && [ "$(wc -l <"$said")" -eq 1 ] &&
@@ -213,17 +216,22 @@ check_feed() {
     fi
 }
 
+# Of an invented person, for the starts.
+CERT_NAME=测试乙 CERT_NO=110101190001011009 META_INFO='{"deviceType":"h5"}'
+export CERT_NAME CERT_NO META_INFO
+scene=1000000006
 approved='^decided approve provider-passed'
+started_approved='^decided approve face-passed'
 wrong="whsec_$(printf 'another secret of enough bytes..' | base64)"
 for language in "$@"; do
     if ! equip "$language" >"$room/out" 2>&1; then
-        skipped=$((skipped + 6))
+        skipped=$((skipped + 8))
         echo "skipped: $language: $missing is missing"
         cat "$room/out"
         continue
     fi
     if ! build "$language" >"$room/out" 2>&1; then
-        failed=$((failed + 6))
+        failed=$((failed + 8))
         echo "FAILED  $language: it does not build"
         cat "$room/out"
         continue
@@ -237,9 +245,18 @@ for language in "$@"; do
     VERDICT_SECRET=$right
     direct=$VERDICT_URL VERDICT_URL=$faulty
     check "$language" 'lost answers' 0 "$approved" "pass-95-$language"
+    # An order number has only letters and digits; what it begins with scripts the simulated provider.
+    check "$language" 'start, lost answers' 0 "$started_approved" "pass94u$language" "$scene" --start
     VERDICT_URL=$direct
+    check "$language" 'start refused' 1 'Verdict refused: 422 provider-refused' "init417u$language" \
+        "$scene" --start
     if [ "$language" = curl ]; then check_feed; else check_receiver "$language"; fi
 done
+
+if grep -q -e "$CERT_NAME" -e "$CERT_NO" "$room/demo.log" "$room/demo/verdict.log"; then
+    failed=$((failed + 1))
+    echo 'FAILED  a log of the demo names the person of a start'
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

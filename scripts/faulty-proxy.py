@@ -2,10 +2,11 @@
 
     faulty-proxy.py http://127.0.0.1:8080
 
-Prints its own URL. Of each message (by `webhook-id`) the first try is delivered, but its answer is
-lost; the second gets 503 with `Retry-After: 2`; the third is delivered. The first question about a
-verification is answered at once with `pending`, as when a long poll runs out. Whoever does not
-sign anew, sends another body or comes back too early is refused with a code that says so.
+Prints its own URL. Of each message (by `webhook-id`) and of each start (by its body) the first try is
+delivered, but its answer is lost; the second gets 503 with `Retry-After: 2`; the third is delivered.
+The first question about a verification is answered at once with `pending`, as when a long poll runs
+out. Whoever does not sign anew, sends another body or comes back too early is refused with a code
+that says so.
 """
 
 import http.client
@@ -21,7 +22,7 @@ RETRY_AFTER = 2
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    tries = {}  # by webhook-id: (when, timestamp, signature, body) of each try
+    tries = {}  # by webhook-id, or body: (when, timestamp, signature, body) of each try
     lost = {}  # by path of a verification: the answer that was lost, until it is asked for
     lock = threading.Lock()
 
@@ -34,11 +35,12 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             body,
         )
         with self.lock:
-            tries = self.tries.setdefault(self.headers.get("webhook-id"), [])
+            tries = self.tries.setdefault(self.headers.get("webhook-id", body), [])
             tries.append(this)
         if len(tries) > 1:
             before = tries[-2]
-            if this[1] == before[1] or this[2] == before[2]:
+            is_signed = this[1] is not None
+            if is_signed and (this[1] == before[1] or this[2] == before[2]):
                 return self.refuse("not-signed-anew")
             if this[3] != before[3]:
                 return self.refuse("another-body")

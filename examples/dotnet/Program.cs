@@ -1,4 +1,5 @@
-// Posts a signed callback and prints the decision: dotnet run -- BIZ_TYPE BIZ_ID
+// Posts a signed callback and prints the decision: dotnet run -- BIZ_TYPE BIZ_ID [--start]
+// With --start it first starts a verification of face-verify; BIZ_ID is then a new order number.
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Text;
@@ -9,19 +10,48 @@ var web = new JsonSerializerOptions(JsonSerializerDefaults.Web); // camelCase
 using var client = new HttpClient { Timeout = TimeSpan.FromSeconds(40) };
 try
 {
-    if (args.Length != 2)
+    var starts = args.Length == 3 && args[2] == "--start";
+    if (args.Length != 2 && !starts)
     {
-        throw new Failure("usage: dotnet run -- BIZ_TYPE BIZ_ID");
+        throw new Failure("usage: dotnet run -- BIZ_TYPE BIZ_ID [--start]");
     }
     var url = Setting("VERDICT_URL");
     var secret = Setting("VERDICT_SECRET");
     var key = Convert.FromBase64String(secret.StartsWith("whsec_") ? secret.Substring(6) : secret);
     var apiKey = Setting("VERDICT_API_KEY");
     var source = Setting("VERDICT_SOURCE", "app");
-    var body = JsonSerializer.Serialize(new { biz_type = args[0], biz_id = args[1] });
+    var callback = new Dictionary<string, string> { ["biz_type"] = args[0], ["biz_id"] = args[1] };
+    if (starts)
+    {
+        callback["product"] = "face-verify";
+    }
+    var body = JsonSerializer.Serialize(callback);
     // The same id for every try: what was accepted already is not accepted twice.
     var id = "msg_" + Guid.NewGuid().ToString("N");
 
+    if (starts)
+    {
+        // Name and number come from your database, meta_info from the SDK in the app. They go into the
+        // body, never into a URL or a log.
+        var start = JsonSerializer.Serialize(new Dictionary<string, string>(callback)
+        {
+            ["product_code"] = "ID_PRO",
+            ["cert_type"] = "IDENTITY_CARD",
+            ["cert_name"] = Setting("CERT_NAME"),
+            ["cert_no"] = Setting("CERT_NO"),
+            ["meta_info"] = Setting("META_INFO"),
+        });
+        // Nothing is started twice: a repetition gets the same answer.
+        await Persist(() =>
+        {
+            var post = new HttpRequestMessage(HttpMethod.Post, $"{url}/v1/verifications");
+            post.Content = new StringContent(start, Encoding.UTF8, "application/json");
+            post.Headers.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+            return post;
+        });
+        // The app goes on with `certify_id` of the answer, and tells your backend when the user has
+        // finished. Then:
+    }
     var verification = await Persist(() =>
     {
         // Signed anew for every try: an old timestamp is refused.
@@ -64,7 +94,7 @@ async Task<Verification> Persist(Func<HttpRequestMessage> request)
     {
         using var next = request();
         var (status, after, text) = await Once(next);
-        var mayHelp = status is 0 or 408 or 429 or >= 500;
+        var mayHelp = status is 0 or 408 or 429 or >= 500 || after is not null;
         if (mayHelp && pause <= 8)
         {
             await Task.Delay(after ?? TimeSpan.FromSeconds(pause));

@@ -1,4 +1,5 @@
-// Posts a signed callback and prints the decision: go run . BIZ_TYPE BIZ_ID
+// Posts a signed callback and prints the decision: go run . BIZ_TYPE BIZ_ID [--start]
+// With --start it first starts a verification of face-verify; BIZ_ID is then a new order number.
 package main
 
 import (
@@ -67,7 +68,7 @@ func persist(next func() *http.Request) (found verification) {
 	for pause := 1; ; pause *= 2 {
 		request := next()
 		status, after, body := send(request)
-		mayHelp := status == 0 || status == 408 || status == 429 || status >= 500
+		mayHelp := status == 0 || status == 408 || status == 429 || status >= 500 || after > 0
 		switch {
 		case mayHelp && pause <= 8:
 			if after == 0 {
@@ -91,8 +92,9 @@ func persist(next func() *http.Request) (found verification) {
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 3 {
-		log.Fatal("usage: go run . BIZ_TYPE BIZ_ID")
+	starts := len(os.Args) == 4 && os.Args[3] == "--start"
+	if len(os.Args) != 3 && !starts {
+		log.Fatal("usage: go run . BIZ_TYPE BIZ_ID [--start]")
 	}
 	url, apiKey := setting("VERDICT_URL", ""), setting("VERDICT_API_KEY", "")
 	secret := strings.TrimPrefix(setting("VERDICT_SECRET", ""), "whsec_")
@@ -100,7 +102,11 @@ func main() {
 	if err != nil {
 		log.Fatal("VERDICT_SECRET is not base64")
 	}
-	body, _ := json.Marshal(map[string]string{"biz_type": os.Args[1], "biz_id": os.Args[2]})
+	callback := map[string]string{"biz_type": os.Args[1], "biz_id": os.Args[2]}
+	if starts {
+		callback["product"] = "face-verify"
+	}
+	body, _ := json.Marshal(callback)
 	// The same id for every try: what was accepted already is not accepted twice.
 	random := make([]byte, 16)
 	if _, err := rand.Read(random); err != nil {
@@ -108,6 +114,25 @@ func main() {
 	}
 	id := fmt.Sprintf("msg_%x", random)
 
+	if starts {
+		// Name and number come from your database, meta_info from the SDK in the app. They go into
+		// the body, never into a URL or a log.
+		start, _ := json.Marshal(map[string]string{
+			"product": "face-verify", "biz_type": os.Args[1], "biz_id": os.Args[2],
+			"product_code": "ID_PRO", "cert_type": "IDENTITY_CARD",
+			"cert_name": setting("CERT_NAME", ""), "cert_no": setting("CERT_NO", ""),
+			"meta_info": setting("META_INFO", ""),
+		})
+		persist(func() *http.Request {
+			// Nothing is started twice: a repetition gets the same answer.
+			post := request("POST", url+"/v1/verifications", start)
+			post.Header.Set("Content-Type", "application/json")
+			post.Header.Set("Authorization", "Bearer "+apiKey)
+			return post
+		})
+		// The app goes on with certify_id of the answer, and tells your backend when the user has
+		// finished. Then:
+	}
 	found := persist(func() *http.Request {
 		// Signed anew for every try: an old timestamp is refused.
 		now := strconv.FormatInt(time.Now().Unix(), 10)

@@ -1,4 +1,5 @@
-// Posts a signed callback and prints the decision: java Verify.java BIZ_TYPE BIZ_ID
+// Posts a signed callback and prints the decision: java Verify.java BIZ_TYPE BIZ_ID [--start]
+// With --start it first starts a verification of face-verify; BIZ_ID is then a new order number.
 // The JDK (17 or newer) brings no JSON: in your project, use the library that you use anyway.
 
 import java.io.IOException;
@@ -20,8 +21,9 @@ class Verify {
     static final HttpClient CLIENT = HttpClient.newHttpClient();
 
     public static void main(String[] arguments) throws Exception {
-        if (arguments.length != 2) {
-            throw fail("usage: java Verify.java BIZ_TYPE BIZ_ID");
+        boolean starts = arguments.length == 3 && arguments[2].equals("--start");
+        if (arguments.length != 2 && !starts) {
+            throw fail("usage: java Verify.java BIZ_TYPE BIZ_ID [--start]");
         }
         String url = setting("VERDICT_URL", null);
         String secret = setting("VERDICT_SECRET", null).replaceFirst("^whsec_", "");
@@ -29,10 +31,29 @@ class Verify {
         String source = setting("VERDICT_SOURCE", "app");
         Mac mac = Mac.getInstance("HmacSHA256");
         mac.init(new SecretKeySpec(Base64.getDecoder().decode(secret), "HmacSHA256"));
-        String body = "{\"biz_type\":%s,\"biz_id\":%s}".formatted(quoted(arguments[0]), quoted(arguments[1]));
+        String product = starts ? "\"product\":\"face-verify\"," : "";
+        String members = product
+            + "\"biz_type\":%s,\"biz_id\":%s".formatted(quoted(arguments[0]), quoted(arguments[1]));
+        String body = "{" + members + "}";
         // The same id for every try: what was accepted already is not accepted twice.
         String id = "msg_" + UUID.randomUUID();
 
+        if (starts) {
+            // Name and number come from your database, meta_info from the SDK in the app. They go into
+            // the body, never into a URL or a log.
+            String start = """
+                {%s, "product_code": "ID_PRO", "cert_type": "IDENTITY_CARD",
+                "cert_name": %s, "cert_no": %s, "meta_info": %s}""".formatted(members,
+                    quoted(setting("CERT_NAME", null)), quoted(setting("CERT_NO", null)),
+                    quoted(setting("META_INFO", null)));
+            // Nothing is started twice: a repetition gets the same answer.
+            persist(() -> request(url + "/v1/verifications")
+                .header("content-type", "application/json")
+                .header("authorization", "Bearer " + apiKey)
+                .POST(HttpRequest.BodyPublishers.ofString(start)));
+            // The app goes on with `certify_id` of the answer, and tells your backend when the user has
+            // finished. Then:
+        }
         String verification = persist(() -> {
             // Signed anew for every try: an old timestamp is refused.
             String time = Long.toString(Instant.now().getEpochSecond());
@@ -64,9 +85,9 @@ class Verify {
                 // What became of the request is unknown.
             }
             int status = answer == null ? 0 : answer.statusCode();
-            boolean mayHelp = status == 0 || status == 408 || status == 429 || status >= 500;
+            String after = answer == null ? "" : answer.headers().firstValue("retry-after").orElse("");
+            boolean mayHelp = status == 0 || status == 408 || status == 429 || status >= 500 || !after.isEmpty();
             if (mayHelp && pause <= 8) {
-                String after = answer == null ? "" : answer.headers().firstValue("retry-after").orElse("");
                 Thread.sleep(Duration.ofSeconds(after.matches("\\d+") ? Long.parseLong(after) : pause).toMillis());
             } else if (status == 0) {
                 throw fail("no answer from " + next.uri());

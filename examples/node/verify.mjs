@@ -1,4 +1,5 @@
-// Posts a signed callback and prints the decision: node verify.mjs BIZ_TYPE BIZ_ID
+// Posts a signed callback and prints the decision: node verify.mjs BIZ_TYPE BIZ_ID [--start]
+// With --start it first starts a verification of face-verify; BIZ_ID is then a new order number.
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
@@ -20,7 +21,8 @@ async function persist(url, options) {
       const response = await fetch(url, { ...options(), signal: AbortSignal.timeout(40_000) });
       text = await response.text();
       answer = response;
-      if (answer.status !== 408 && answer.status !== 429 && answer.status < 500) break;
+      const mayHelp = answer.status === 408 || answer.status === 429 || answer.status >= 500;
+      if (!mayHelp && !answer.headers.has('retry-after')) break;
     } catch {
       // What became of the request is unknown.
     }
@@ -35,13 +37,14 @@ async function persist(url, options) {
   return JSON.parse(text);
 }
 
-const [, , biz_type, biz_id] = process.argv;
-if (!biz_id) fail('usage: node verify.mjs BIZ_TYPE BIZ_ID');
+const [, , biz_type, biz_id, start] = process.argv;
+if (!biz_id || (start && start !== '--start')) fail('usage: node verify.mjs BIZ_TYPE BIZ_ID [--start]');
 const url = setting('VERDICT_URL');
 const webhook = new Webhook(setting('VERDICT_SECRET'));
 const apiKey = setting('VERDICT_API_KEY');
 const source = setting('VERDICT_SOURCE', 'app');
-const body = JSON.stringify({ biz_type, biz_id });
+const product = start ? 'face-verify' : undefined; // left out of the JSON
+const body = JSON.stringify({ product, biz_type, biz_id });
 // The same id for every try: what was accepted already is not accepted twice.
 const id = `msg_${randomUUID()}`;
 
@@ -59,6 +62,21 @@ function signed() {
 
 const authorized = () => ({ headers: { authorization: `Bearer ${apiKey}` } });
 
+if (start) {
+  // Name and number come from your database, meta_info from the SDK in the app. They go into the
+  // body, never into a URL or a log.
+  const body = JSON.stringify({
+    product, biz_type, biz_id,
+    product_code: 'ID_PRO', cert_type: 'IDENTITY_CARD',
+    cert_name: setting('CERT_NAME'), cert_no: setting('CERT_NO'), meta_info: setting('META_INFO'),
+  });
+  const { headers } = authorized();
+  headers['content-type'] = 'application/json';
+  // Nothing is started twice: a repetition gets the same answer.
+  await persist(`${url}/v1/verifications`, () => ({ method: 'POST', headers, body }));
+  // The app goes on with `certify_id` of the answer, and tells your backend when the user has
+  // finished. Then:
+}
 let verification = await persist(`${url}/v1/callbacks/${source}`, signed);
 const one = `${url}/v1/verifications/${verification.id}`;
 while (['pending', 'unfinished'].includes(verification.state)) {

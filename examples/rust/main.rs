@@ -1,4 +1,7 @@
-//! Posts a signed callback and prints the decision: `cargo run --example rust -- BIZ_TYPE BIZ_ID`
+//! Posts a signed callback and prints the decision:
+//! `cargo run --example rust -- BIZ_TYPE BIZ_ID [--start]`
+//!
+//! With `--start` it first starts a verification of face-verify; `BIZ_ID` is then a new order number.
 //!
 //! In your project: anyhow, reqwest, `serde_json`, standardwebhooks, time, tokio, uuid.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
@@ -31,16 +34,35 @@ async fn main() -> ExitCode {
 
 async fn verify() -> anyhow::Result<String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [biz_type, biz_id] = arguments.as_slice() else { bail!("usage: rust BIZ_TYPE BIZ_ID") };
+    let (biz_type, biz_id, starts) = match arguments.as_slice() {
+        [biz_type, biz_id] => (biz_type, biz_id, false),
+        [biz_type, biz_id, flag] if flag == "--start" => (biz_type, biz_id, true),
+        _ => bail!("usage: rust BIZ_TYPE BIZ_ID [--start]"),
+    };
     let (url, api_key) = (setting("VERDICT_URL")?, setting("VERDICT_API_KEY")?);
     let source = std::env::var("VERDICT_SOURCE").unwrap_or_else(|_| "app".to_owned());
     let webhook = Webhook::new(&setting("VERDICT_SECRET")?)?;
     // Longer than the service holds a request below.
     let client = Client::builder().timeout(Duration::from_secs(40)).build()?;
-    let body = json!({ "biz_type": biz_type, "biz_id": biz_id }).to_string();
+    let mut callback = json!({ "biz_type": biz_type, "biz_id": biz_id });
+    if starts {
+        callback["product"] = "face-verify".into();
+    }
+    let body = callback.to_string();
     // The same id for every try: what was accepted already is not accepted twice.
     let id = format!("msg_{}", Uuid::new_v4().simple());
 
+    if starts {
+        let start = start(callback)?;
+        // Nothing is started twice: a repetition gets the same answer.
+        persist(|| {
+            let post = client.post(format!("{url}/v1/verifications")).bearer_auth(&api_key);
+            Ok(post.header("content-type", "application/json").body(start.clone()))
+        })
+        .await?;
+        // The app goes on with `certify_id` of the answer, and tells your backend when the user has
+        // finished. Then:
+    }
     let mut verification = persist(|| {
         // Signed anew for every try: an old timestamp is refused.
         let now = OffsetDateTime::now_utc().unix_timestamp();
@@ -67,6 +89,17 @@ async fn verify() -> anyhow::Result<String> {
     Ok(format!("{} {} {reasons}", text(&verification["state"]), text(&decision["outcome"])))
 }
 
+/// The body of a start. Name and number come from your database, `meta_info` from the SDK in the
+/// app. They go into the body, never into a URL or a log.
+fn start(mut body: Value) -> anyhow::Result<String> {
+    body["product_code"] = "ID_PRO".into();
+    body["cert_type"] = "IDENTITY_CARD".into();
+    body["cert_name"] = setting("CERT_NAME")?.into();
+    body["cert_no"] = setting("CERT_NO")?.into();
+    body["meta_info"] = setting("META_INFO")?.into();
+    Ok(body.to_string())
+}
+
 fn setting(name: &'static str) -> anyhow::Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set"))
 }
@@ -76,9 +109,10 @@ async fn persist(request: impl Fn() -> anyhow::Result<RequestBuilder>) -> anyhow
     let mut pauses = [1, 2, 4, 8].into_iter();
     loop {
         let answer = once(request()?).await;
-        let may_help = answer.as_ref().map_or(true, |(status, ..)| {
+        let may_help = answer.as_ref().map_or(true, |(status, after, _)| {
             [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status)
                 || status.is_server_error()
+                || after.is_some()
         });
         if may_help && let Some(pause) = pauses.next() {
             let after = answer.ok().and_then(|(_, after, _)| after).unwrap_or(pause);
