@@ -128,6 +128,7 @@ grant select, insert (verification_id, requested_at, due_at, bucket_objects)
 grant select (verification_id, bucket_objects) on results to verdict_api, verdict_worker;
 grant update (due_at, attempts, deleted_at) on provider_deletions to verdict_worker;
 grant select, update (next_at) on provider_deletion_pace to verdict_worker;
+grant select (verification_id, lifted_at) on legal_holds to verdict_api, verdict_worker;
 -- Position, time, database user and digests are the trigger's.
 grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;
@@ -176,7 +177,8 @@ grant select, insert (key_id, first_used_at, wraps_at), update (retired_at, wrap
 
 -- Looking. No digest of a person's data, no blind index: both can be tried against a list of names.
 grant select on verifications, decisions, policies, policy_activations, accounts, budgets, erasures,
-    audit, audit_head, audit_checkpoints, vault_keys, retention_passes, backtests to verdict_reader;
+    audit, audit_head, audit_checkpoints, vault_keys, retention_passes, backtests, legal_holds
+    to verdict_reader;
 grant select (source, message_id, verification_id, received_at, occurred_at, hint_audit, hint_code,
     hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id)
     on callbacks to verdict_reader;
@@ -241,7 +243,7 @@ grant select (id, url, types, biz_types, ordering, signing, max_in_flight, reque
     on webhook_endpoints to verdict_worker;
 grant select, insert (endpoint_id, redelivery, number, verification_id, state, attempts, first_at,
     next_at), update (state, attempts, next_at), delete on webhook_pending to verdict_worker;
-grant select (id, at), insert (endpoint_id, number, event_id, at, attempt, status, error, latency_ms,
+grant select (id, at, number), insert (endpoint_id, number, event_id, at, attempt, status, error, latency_ms,
     answer, next_at), delete on webhook_attempts to verdict_worker;
 grant select (id, description, types, biz_types, ordering, signing, max_in_flight,
     requests_per_second, status, revision, cursor, failing_since, last_status, failures, next_try_at,

@@ -16,6 +16,7 @@
 //! | [`provider`] | what an answer of the provider means: evidence, causes (the crate `cloudauth` calls it) |
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`policies`] | active policies, their cache, operations on policies, the time machine |
+//! | [`persons`] | a person's verifications by identity number, and all that is held of them |
 //! | [`webhooks`] | where events may be delivered to, operations on endpoints |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
@@ -33,6 +34,7 @@ pub mod store;
 pub mod provider;
 pub mod images;
 pub mod policies;
+pub mod persons;
 pub mod webhooks;
 pub mod worker;
 pub mod http;

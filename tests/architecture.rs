@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Each layer, and the layers it may import. `images` means all of it, `images::archive` a part.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("causes", &[]),
     ("lanes", &[]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("provider", &["domain", "causes"]),
     ("images", &["domain", "causes", "vault"]),
     ("policies", &["domain", "causes", "lanes", "periodic", "store"]),
+    ("persons", &["domain", "vault", "store", "images::archive"]),
     ("webhooks", &["domain", "vault", "store", "images::guard"]),
     (
         "worker",

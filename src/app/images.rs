@@ -21,6 +21,11 @@ pub(super) fn worker_images(images: &config::Images) -> anyhow::Result<Images> {
     })
 }
 
+/// The object store, for a command that reads images.
+pub fn archive(config: &config::Config) -> anyhow::Result<Option<Archive>> {
+    Ok(archive_of(&config.images()?)?)
+}
+
 /// The object store. Where nothing is archived any more it may be gone too; while it is there,
 /// images from before can be shown and deleted.
 pub(super) fn archive_of(images: &config::Images) -> Result<Option<Archive>, ConfigError> {

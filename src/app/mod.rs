@@ -39,6 +39,7 @@ use service::Service;
 use shared::{Flushed, Shared};
 use worker_parts::WorkerParts;
 
+pub use images::archive;
 pub use installation_keys::{audit_seal, person_index};
 pub use role::Role;
 pub use service::Running;

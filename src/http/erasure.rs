@@ -15,7 +15,8 @@ use super::problem::Problem;
 use super::purpose::require_purpose;
 use crate::domain::erasure::{REMAINING, Remaining};
 use crate::domain::ids::VerificationId;
-use crate::store::erasure::Receipt;
+use crate::store::audit::AuditContext;
+use crate::store::erasure::{Erased, Receipt};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReceiptView {
@@ -55,10 +56,11 @@ pub(super) struct DestroyedView {
     images: i32,
 }
 
-refusals!(EraseRefusals = [NotFound] + REQUIRED_PURPOSE + API_KEY);
+refusals!(EraseRefusals = [NotFound, OnHold] + REQUIRED_PURPOSE + API_KEY);
 
 /// Erases the person: the key is destroyed, and with it everything sealed; stored evidence is
-/// coarsened. The receipt lists what was destroyed and what remains. Erasure is idempotent.
+/// coarsened. The receipt lists what was destroyed and what remains. Erasure is idempotent. A
+/// verification under a legal hold is not erased.
 #[utoipa::path(
     delete, path = "/v1/verifications/{id}/material", operation_id = "erase-person", tag = "person",
     params(VerificationPath, RequiredPurpose),
@@ -73,11 +75,25 @@ pub async fn handler(
     let caller = api.keys.require(&headers, Scope::ErasuresWrite).await?;
     let id = api.visible_verification(&caller, &id).await?;
     let context = require_purpose(&api, &caller, &headers)?;
-    let receipt = api.store.erasures().erase(id, &context).await?.ok_or_else(Problem::not_found)?;
+    let receipt = erase(&api, id, &context).await?;
+    Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(receipt))).into_response())
+}
+
+/// Erases the person of a verification that the caller may see.
+pub async fn erase(
+    api: &Api,
+    id: VerificationId,
+    context: &AuditContext,
+) -> Result<Receipt, Problem> {
+    let receipt = match api.store.erasures().erase(id, context).await? {
+        Erased::Done(receipt) => receipt,
+        Erased::OnHold => return Err(Problem::on_hold()),
+        Erased::NotFound => return Err(Problem::not_found()),
+    };
     api.signals.something_settled();
     api.signals.task_is_due();
     metrics::counter!("verdict_erasures_total").increment(1);
-    Ok((StatusCode::ACCEPTED, Json(ReceiptView::from(receipt))).into_response())
+    Ok(receipt)
 }
 
 impl From<Receipt> for ReceiptView {

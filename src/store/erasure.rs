@@ -45,6 +45,25 @@ pub struct Receipt {
     pub bucket_objects: Vec<String>,
 }
 
+/// What became of an erasure that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// Now or before; the receipt is the same.
+    Done(Receipt),
+    /// A legal hold forbids it: nothing was changed.
+    OnHold,
+    NotFound,
+}
+
+impl Erased {
+    pub fn receipt(self) -> Option<Receipt> {
+        match self {
+            Self::Done(receipt) => Some(receipt),
+            Self::OnHold | Self::NotFound => None,
+        }
+    }
+}
+
 /// State of an erasure after a verification's objects were deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
@@ -71,47 +90,50 @@ impl Store {
 }
 
 impl Erasures<'_> {
-    /// Forgets the person of one verification: the receipt, the same one if it was done before;
-    /// `None` if there is no such verification.
+    /// Forgets the person of one verification, unless a legal hold forbids it.
     ///
     /// In two statements, because what a completion commits while the first waits for it is seen
     /// by the second only. After the first nothing can be added any more; if the second does not
     /// come, [`Self::finish_erasures`] does it.
-    pub async fn erase(self, id: VerificationId, doing: &AuditContext) -> Result<Option<Receipt>> {
-        if !self.begin_erasure(id, None, doing).await? {
-            return Ok(None);
+    pub async fn erase(self, id: VerificationId, doing: &AuditContext) -> Result<Erased> {
+        match self.begin_erasure(id, None, doing).await? {
+            None => return Ok(Erased::NotFound),
+            Some(false) => return Ok(Erased::OnHold),
+            Some(true) => {}
         }
         self.finish_erasure(id.0, doing.at).await?;
-        self.receipt(id).await
+        Ok(self.receipt(id).await?.map_or(Erased::NotFound, Erased::Done))
     }
 
-    /// Erases the person of one verification, unless it was updated since `than`; `false`: not
-    /// erased.
+    /// Erases the person of one verification, unless it was updated since `than` or is under a legal
+    /// hold; `false`: not erased.
     pub async fn erase_if_older(
         self,
         id: VerificationId,
         than: OffsetDateTime,
         doing: &AuditContext,
     ) -> Result<bool> {
-        if !self.begin_erasure(id, Some(than), doing).await? {
+        if self.begin_erasure(id, Some(than), doing).await? != Some(true) {
             return Ok(false);
         }
         self.finish_erasure(id.0, doing.at).await?;
         Ok(true)
     }
 
-    /// Marks the verification as erased, unless it was updated since `unless_since`. Answers
-    /// whether it is erased, now or from before.
+    /// Marks the verification as erased, unless it was updated since `unless_since` or is under a
+    /// legal hold (the trigger `verifications_held` leaves the row as it is). Answers whether it is
+    /// erased, now or from before; `None` if there is no such verification.
     async fn begin_erasure(
         self,
         id: VerificationId,
         unless_since: Option<OffsetDateTime>,
         doing: &AuditContext,
-    ) -> Result<bool> {
+    ) -> Result<Option<bool>> {
         // Revokes the lease of a running fetch, so that no key, answer or
         // material can be added. The statement itself checks the age: a callback may have arrived
         // since the caller read it.
-        self.0
+        let began = self
+            .0
             .run(|| {
                 begin_erasure(
                     id.0,
@@ -123,7 +145,12 @@ impl Erasures<'_> {
                 )
                 .fetch_one(&self.0.pool)
             })
-            .await
+            .await?;
+        if began {
+            return Ok(Some(true));
+        }
+        // With a new statement: an erasure at the same moment may have been first.
+        self.0.run(|| find_erased(id.0).fetch_optional(&self.0.pool)).await
     }
 
     /// Completes interrupted erasures; answers how many. Separate tasks delete the objects in the
@@ -406,6 +433,9 @@ statements! {
         "insert into audit (at, actor, action, subject, details)
          values ($1, 'service', 'verification.images-deleted', $2,
              json_build_object('objects', $3::int)::text)";
+
+    scalar find_erased(id: Uuid) -> bool =
+        "select state = 'erased' from verifications where id = $1";
 
     scalar is_erased(id: Uuid) -> bool =
         "select coalesce((select state = 'erased' from verifications where id = $1), true)";

@@ -179,9 +179,12 @@ impl Events<'_> {
     }
 
     /// Drops the weeks that ended at least `days` days ago, and returns the oldest number that is
-    /// left. Keeps events that are still to be delivered to an endpoint, unless it is disabled.
+    /// left. Keeps events that are still to be delivered to an endpoint, unless it is disabled, and
+    /// all since the oldest event about a verification under a legal hold.
     pub async fn drop_weeks(self, days: i32) -> Result<i64> {
-        self.0.run(|| drop_weeks(days).fetch_one(&self.0.pool)).await
+        // Its own statement: a week cannot be dropped by one that reads the log.
+        let held: i64 = self.0.run(|| find_oldest_held().fetch_one(&self.0.pool)).await?;
+        self.0.run(|| drop_weeks(days, held - 1).fetch_one(&self.0.pool)).await
     }
 }
 
@@ -341,11 +344,16 @@ statements! {
          )
          select $1 as epoch, after from begun";
 
-    scalar drop_weeks(days: i32) -> i64 =
+    scalar drop_weeks(days: i32, up_to: i64) -> i64 =
         "select verdict_drop_events($1, least(
              (select coalesce(min(cursor), 9223372036854775807) from webhook_endpoints
               where status <> 'disabled'),
              (select coalesce(min(p.number) - 1, 9223372036854775807)
               from webhook_pending p join webhook_endpoints e on e.id = p.endpoint_id
-              where p.state <> 'dead' and p.number > 0 and e.status <> 'disabled')))";
+              where p.state <> 'dead' and p.number > 0 and e.status <> 'disabled'), $2))";
+
+    scalar find_oldest_held() -> i64 =
+        "select coalesce(min(e.number), 9223372036854775807)
+         from legal_holds h join events e on e.verification_id = h.verification_id
+         where h.lifted_at is null";
 }

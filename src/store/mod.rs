@@ -26,10 +26,12 @@ pub mod hot;
 pub mod images;
 pub mod listing;
 pub mod lease;
+pub mod legal_holds;
 pub mod leased_tables;
 pub mod metrics_queries;
 pub mod inspection;
 pub mod material;
+pub mod persons;
 pub mod policies;
 pub mod proposals;
 pub mod provider_deletions;
@@ -69,10 +71,12 @@ pub fn all_statements() -> Vec<&'static Statement> {
         history::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,
+        legal_holds::STATEMENTS,
         listing::STATEMENTS,
         metrics_queries::STATEMENTS,
         material::STATEMENTS,
         ownership::STATEMENTS,
+        persons::STATEMENTS,
         policies::STATEMENTS,
         pool::STATEMENTS,
         proposals::STATEMENTS,

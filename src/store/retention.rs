@@ -99,7 +99,7 @@ impl RetentionPasses<'_> {
         self.0.write_fenced(|| finish(clock, token, rest.as_secs_f64())).await
     }
 
-    /// Verifications that are unchanged since a cutoff and not erased: at most `limit`, among the
+    /// Verifications that are unchanged since a cutoff, not erased and not under a legal hold: at most `limit`, among the
     /// next `examined` after `after` and before `end`, in the order of their ids.
     pub async fn older_than(
         self,
@@ -148,8 +148,10 @@ statements! {
         limit: i64,
     ) -> (Vec<Uuid>, Option<Uuid>) =
         "with page as materialized (
-             select id, state <> 'erased' and updated_at < $1 as old from verifications
-             where id > $3 and id < $2 order by id limit $4
+             select id, state <> 'erased' and updated_at < $1 and not exists (
+                     select from legal_holds
+                     where verification_id = verifications.id and lifted_at is null) as old
+             from verifications where id > $3 and id < $2 order by id limit $4
          )
          select array(select id from page where old order by id limit $5),
              (select id from page order by id desc limit 1)";

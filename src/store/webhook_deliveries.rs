@@ -343,6 +343,11 @@ statements! {
     execute delete_attempts(before: OffsetDateTime, most: i64) =
         "delete from webhook_attempts where id = any (array(
              select id from (
-                 select id, at from webhook_attempts order by id limit $2) as oldest
+                 select id, at from webhook_attempts
+                 where number is null or number <> all (array(
+                     select e.number from legal_holds h
+                     join events e on e.verification_id = h.verification_id
+                     where h.lifted_at is null))
+                 order by id limit $2) as oldest
              where at < $1))";
 }

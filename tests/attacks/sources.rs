@@ -439,7 +439,7 @@ async fn callback_digest_is_keyed_and_erased_with_the_person() {
     assert!(!dump(&app.database.url).contains(&hex::encode(plain)));
 
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    app.store.erasures().erase(ids[0].parse().unwrap(), &doing).await.unwrap().unwrap();
+    app.store.erasures().erase(ids[0].parse().unwrap(), &doing).await.unwrap().receipt().unwrap();
     assert_eq!(left_of_callbacks(&pool).await, 2);
     for message in messages {
         app.post(message).await.assert_problem(410, "erased");
@@ -467,7 +467,13 @@ async fn digests_of_older_binaries_recognise_repeats_and_are_erased() {
 
     // An erasure by an older binary leaves them; a worker of this version does not.
     let doing = AuditContext { actor: "cli:test".to_owned(), purpose: None, at: app.clock.now() };
-    app.store.erasures().erase(first.id().parse().unwrap(), &doing).await.unwrap().unwrap();
+    app.store
+        .erasures()
+        .erase(first.id().parse().unwrap(), &doing)
+        .await
+        .unwrap()
+        .receipt()
+        .unwrap();
     execute(&pool, &unkeyed).await;
     execute(&pool, "update callbacks set message_id = 'user-8812'").await;
     execute(&pool, "update erasures set digests_erased = false").await;

@@ -161,7 +161,8 @@ async fn answer_after_the_erasure_is_not_written() {
     let message = steps.message("x");
     let told = steps.accept_new(&message).await;
     let claimed = steps.claim(1).await.unwrap().remove(0);
-    let receipt = steps.store.erasures().erase(told.id, &audit_context()).await.unwrap().unwrap();
+    let receipt =
+        steps.store.erasures().erase(told.id, &audit_context()).await.unwrap().receipt().unwrap();
     assert!(receipt.completed_at.is_some());
     let late = steps.answered(&claimed, Answer::Passed);
     assert_eq!(steps.complete(&[late]).await.unwrap(), [Written::Fenced]);
@@ -190,7 +191,7 @@ async fn data_key_written_during_an_erasure_is_destroyed() {
         tokio::spawn(async move { eraser.store.erasures().erase(told.id, &audit_context()).await });
     waits_for_a_lock(&steps.look).await;
     completion.commit().await.unwrap();
-    assert_eq!(erasing.await.unwrap().unwrap().unwrap().data_keys, 1);
+    assert_eq!(erasing.await.unwrap().unwrap().receipt().unwrap().data_keys, 1);
     assert_eq!(one::<i64>(&steps.look, "select count(*) from data_keys").await, 0);
 }
 

@@ -512,7 +512,7 @@ async fn image_settled_during_an_erasure_is_deleted() {
     wait_for_a_lock(&steps.look, 2).await;
     other.rollback().await.unwrap();
     assert!(settling.await.unwrap().unwrap());
-    let receipt = erasing.await.unwrap().unwrap().unwrap();
+    let receipt = erasing.await.unwrap().unwrap().receipt().unwrap();
     assert_eq!(receipt.completed_at, None, "there is an object to delete");
     let follow_up: String =
         sqlx::query_scalar("select kind from tasks").fetch_one(&steps.look).await.unwrap();

@@ -15,12 +15,15 @@ mod events;
 mod hardening;
 mod healthcheck;
 mod hints;
+mod hold;
 mod keys;
 mod listen;
 mod migrate;
 mod openapi;
 mod operator;
 mod output;
+mod person;
+mod person_number;
 mod policy;
 mod refetch;
 #[cfg(feature = "demo")]
@@ -80,6 +83,14 @@ enum Command {
     Keys(keys::Command),
     /// Erase a person, by verification or by identity number.
     Erase(erase::Arguments),
+    /// Export all that is held of a person.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict person export --purpose 'request 12' < number.txt")]
+    Person(person::Command),
+    /// Place, lift and list legal holds: what is held is neither erased nor deleted by retention.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict hold list --config verdict.toml")]
+    Hold(hold::Command),
     /// List the audit (who read, erased or changed what), and verify that it is complete.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict audit verify --config verdict.toml")]
@@ -196,6 +207,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Keys(command) => keys::run(context, command).await,
         Command::Callback(command) => callback::run(context, command).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
+        Command::Person(command) => person::run(context, command).await,
+        Command::Hold(command) => hold::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Vault(command) => vault::run(context, &command).await,
         Command::Webhooks(command) => webhooks::run(context, *command).await,

@@ -142,6 +142,10 @@ macro_rules! for_each_code {
         "There is no policy to go back to, to promote or to remove",
         "The scene has no earlier policy to roll back to, no shadow to promote, or no policy of its own to remove.",
         "`GET /v1/policies` shows which policy is in use where. Check `biz_type`.";
+    OnHold, on_hold: CONFLICT "on-hold",
+        "This verification is under a legal hold: nothing of it is erased until the hold is lifted",
+        "Somebody has placed a legal hold on the verification, with a purpose that is on record. Nothing was changed.",
+        "`verdict hold list` shows who placed it and why. Ask them whether it can be lifted, then repeat the request.";
     ProposalClosed, proposal_closed: CONFLICT "proposal-closed",
         "The proposal was carried out or withdrawn at the same moment: check, then repeat if necessary",
         "Another request completed or overtook the proposal while this one was being processed. This one changed nothing.",

@@ -2,6 +2,8 @@
 with old as (
     select result_id from images i
     where settled_at < $1 and not exists (select from tasks where id = i.result_id)
+        and not exists (
+            select from legal_holds where verification_id = i.verification_id and lifted_at is null)
     order by settled_at limit $2
 ), deleted as (
     delete from images

@@ -1,0 +1,27 @@
+//! Persons: their verifications by the identity number, and all that is held of them.
+
+mod export;
+
+pub use export::{Export, ExportError};
+
+use crate::store::Store;
+use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
+use crate::vault::{OpenError, Vault, WrappedKey};
+
+/// The key with which this installation hashes identity numbers; `None`: it has stored nobody yet.
+pub async fn person_index(store: &Store, vault: &Vault) -> Result<Option<PersonIndex>, IndexError> {
+    let Some((key_id, bytes)) = store.vault_keys().find_named_key(PERSON_INDEX).await? else {
+        return Ok(None);
+    };
+    let key = vault.open_named_key(PERSON_INDEX, &WrappedKey { key_id, bytes })?;
+    Ok(Some(PersonIndex::new(key)))
+}
+
+/// Why numbers cannot be hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    #[error("the key that hashes identity numbers: {0}")]
+    Key(#[from] OpenError),
+}
