@@ -1,7 +1,8 @@
 #!/bin/sh
 # Does the system in containers work? Builds the image, starts everything with the simulated
-# provider in a separate project, posts callbacks, compares the decisions, kills the worker in
-# between, checks the logs, and removes everything it made. The exit code is the result.
+# provider in a separate project, posts callbacks, compares the decisions, starts a verification of
+# face-verify, delivers events to a receiver, kills the worker in between, checks the logs, and
+# removes everything it made. The exit code is the result.
 #
 #   scripts/container-check.sh
 #
@@ -12,9 +13,47 @@ cd "$(dirname "$0")/.."
 unset ALIBABA_CLOUD_ACCESS_KEY_ID COMPOSE_PROFILES
 export VERDICT_PORT=0 VERDICT_OPERATIONS_PORT=0
 project=verdict-check-$$
+files=$(mktemp -d)
+export VERDICT_CHECK="$files"
+
+# Beside the services of docker-compose.yml: a receiver of webhooks, which plain http may reach.
+{
+    cat config/compose.toml
+    printf '\n[webhooks]\nallow_private = ["receiver"]\n'
+} >"$files/compose.toml"
+chmod 755 "$files"
+chmod 644 "$files/compose.toml"
+cat >"$files/receiver.yml" <<'EOF'
+services:
+  api: &configured
+    volumes: ["${VERDICT_CHECK}/compose.toml:/etc/verdict/config/compose.toml:ro,z"]
+  worker: *configured
+  receiver:
+    image: postgres:17
+    user: nobody
+    init: true
+    networks: [default]
+    # Prints the body of each request, and acknowledges it.
+    entrypoint:
+      - perl
+      - -MIO::Socket::INET
+      - -e
+      - |
+        $$| = 1;
+        my $$socket = IO::Socket::INET->new(LocalPort => 8000, Listen => 16) or die;
+        while (my $$client = $$socket->accept) {
+            my $$length = 0;
+            while (<$$client>) { /^content-length:\s*(\d+)/i and $$length = $$1; last if /^\r?$$/ }
+            read $$client, my $$body, $$length;
+            print "$$body\n";
+            print $$client "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+            close $$client;
+        }
+EOF
 
 compose() {
-    docker compose --env-file /dev/null --project-name "$project" --profile sandbox "$@"
+    docker compose --env-file /dev/null --project-name "$project" --profile sandbox \
+        --file docker-compose.yml --file "$files/receiver.yml" "$@"
 }
 # As the owner of the database; the API's own role could not make keys.
 verdict() { compose run --rm --no-deps -T cli "$@"; }
@@ -25,7 +64,10 @@ fail() {
     compose logs --no-color --tail 5 api worker sandbox migrate secrets >&2 || true
     exit 1
 }
-clean_up() { compose down --volumes --timeout 20 >/dev/null 2>&1 || true; }
+clean_up() {
+    compose down --volumes --timeout 20 >/dev/null 2>&1 || true
+    rm -rf "$files"
+}
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
@@ -43,8 +85,8 @@ until_true() {
 echo '== build and start'
 compose build --quiet
 told=$(compose up --detach --no-build 2>&1) || fail "up: $told"
-api=http://$(compose port api 8080)
-operations=http://$(compose port api 9464)
+api=http://$(compose port loopback 8080)
+operations=http://$(compose port loopback 9464)
 is_ready() { curl -fsS -o /dev/null "$operations/readyz" 2>/dev/null; }
 until_true 60 'the API is ready' is_ready
 # The simulated provider and the worker would be left without their network.
@@ -99,7 +141,8 @@ for command in demo sandbox; do
 done
 
 echo '== keys and callbacks'
-key=$(verdict keys create --name check --scopes decisions:read,images:read,erasures:write --json |
+scopes=decisions:read,images:read,erasures:write,verifications:write,webhooks:write
+key=$(verdict keys create --name check --scopes "$scopes" --json |
     sed -n 's/.*"key":"\([^"]*\)".*/\1/p')
 [ -n "$key" ] || fail 'keys create showed no key'
 refused=$(curl -sS -o /dev/null -w '%{http_code}' -X POST -H 'content-type: application/json' \
@@ -114,6 +157,14 @@ post() { verdict callback send --biz-type check --biz-id "$1" >/dev/null || fail
 # is BIZ_ID PATTERN
 is() { verification "$1" | grep -q "$2"; }
 ends() { until_true 60 "$1 shows $2" is "$1" "$2"; }
+
+# posted PATH BODY: the answer of the API.
+posted() {
+    curl -sS -H "authorization: Bearer $key" -H 'content-type: application/json' \
+        -H 'verdict-purpose: check' -d "$2" "$api/v1/$1"
+}
+endpoint=$(posted webhook-endpoints '{"url":"http://receiver:8000/hook"}')
+case $endpoint in *'"status":"active"'*) ;; *) fail "the endpoint is not added: $endpoint" ;; esac
 
 post pass_1
 # By curl from this machine, as the app's backend would: the same signature.
@@ -133,6 +184,28 @@ ends pass_2 '"outcome":"approve"'
 ends status-7 '"outcome":"reject"'
 ends throttled-2-then-pass '"outcome":"approve"'
 ends expired '"state":"expired"'
+
+echo '== face-verify is started by the API and decided by the worker'
+scene=1000000006 order=pass97ucheck
+started=$(posted verifications '{
+    "product": "face-verify", "biz_type": "'$scene'", "biz_id": "'$order'",
+    "product_code": "ID_PRO", "cert_type": "IDENTITY_CARD",
+    "cert_name": "测试甲", "cert_no": "110101190001011009",
+    "meta_info": "{\"deviceType\":\"android\"}" }')
+case $started in *'"certify_id":"'*) ;; *) fail 'face-verify is not started' ;; esac
+verdict callback send --product face-verify --biz-type "$scene" --biz-id "$order" >/dev/null ||
+    fail 'posting the callback of face-verify'
+approved() {
+    curl -sS -G -H "authorization: Bearer $key" --data-urlencode "biz_type=$scene" \
+        --data-urlencode "biz_id=$order" "$api/v1/verifications" | grep -q '"outcome":"approve"'
+}
+until_true 60 'face-verify is approved' approved
+
+echo '== every decision arrives at the receiver'
+received() { compose logs --no-color --no-log-prefix receiver | grep -q "\"biz_id\":\"$1\""; }
+for biz_id in pass_1 status-7 expired "$order"; do
+    until_true 30 "the event of $biz_id arrives" received "$biz_id"
+done
 
 echo '== the face is kept, shown, and forgotten'
 id=$(verification pass_1 | sed 's/.*"items":\[{"id":"\([^"]*\)".*/\1/')
@@ -161,7 +234,7 @@ echo '== logs'
 logs=$(compose logs --no-color 2>&1)
 secret=$(compose run --rm --no-deps webhook-secret 2>/dev/null | tr -d '\r\n')
 [ -n "$secret" ] || fail 'the webhook secret cannot be shown'
-for hidden in "$key" "${secret#whsec_}" 测试; do
+for hidden in "$key" "${secret#whsec_}" 测试 110101190001011009; do
     case $logs in *"$hidden"*) fail 'the logs hold a secret or a name' ;; esac
 done
 # An invented identity number: eighteen places, no place after a point.

@@ -36,9 +36,12 @@ pub struct Send {
     /// The provider's scene (biz_type).
     #[arg(long)]
     biz_type: String,
-    /// The id of the verification at the provider (biz_id).
+    /// The id of the verification at the provider (biz_id); for face-verify the order number.
     #[arg(long)]
     biz_id: String,
+    /// verify-result or face-verify; default: the one that provider.product names.
+    #[arg(long)]
+    product: Option<String>,
     /// Your own reference.
     #[arg(long)]
     reference: Option<String>,
@@ -79,6 +82,9 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     }
     let id = send.id.clone().unwrap_or_else(|| format!("msg_{}", Ids::random().nonce()));
     let mut body = serde_json::json!({ "biz_type": send.biz_type, "biz_id": send.biz_id });
+    if let Some(product) = &send.product {
+        body["product"] = product.as_str().into();
+    }
     if let Some(reference) = &send.reference {
         body["reference"] = reference.as_str().into();
     }
