@@ -20,6 +20,7 @@
 //! | [`webhooks`] | where events may be delivered to, operations on endpoints |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
+//! | [`console`] | the pages on which people review and operate |
 //! | [`config`] | files and environment become the layers' settings |
 //! | [`traces`] | the spans there are |
 //! | [`telemetry`] | logs, metrics, export of traces |
@@ -38,6 +39,7 @@ pub mod persons;
 pub mod webhooks;
 pub mod worker;
 pub mod http;
+pub mod console;
 pub mod config;
 pub mod traces;
 pub mod telemetry;

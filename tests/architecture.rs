@@ -47,6 +47,23 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "images::archive",
         ],
     ),
+    // Whatever `http` may, and its functions.
+    (
+        "console",
+        &[
+            "domain",
+            "causes",
+            "lanes",
+            "periodic",
+            "traces",
+            "policies",
+            "vault",
+            "store",
+            "webhooks",
+            "images::archive",
+            "http",
+        ],
+    ),
 ];
 /// Not a layer: the ones above may not import it.
 const TELEMETRY: (&str, &[&str]) = ("telemetry", &["causes", "traces"]);
@@ -57,7 +74,10 @@ const TOP: [&str; 4] = ["config", "app", "bin", "lib"];
 const OUTSIDE: [(&[&str], &[&str]); 9] = [
     (&["sqlx::"], &["store", "bin", "causes/reading"]),
     // The demo has a receiver of events.
-    (&["axum::", "hyper::", "hyper_util::"], &["http", "causes/reading", "bin/verdict/demo"]),
+    (
+        &["axum::", "hyper::", "hyper_util::"],
+        &["http", "console", "app/service", "causes/reading", "bin/verdict/demo"],
+    ),
     (
         &["reqwest::"],
         &["images", "worker/deliveries/attempt", "bin", "telemetry/export", "causes/reading"],

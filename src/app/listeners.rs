@@ -29,8 +29,12 @@ pub(super) fn fitting_limits(settings: &Settings, role: Role) -> server::Limits 
 
 /// The sockets of a process.
 pub(super) struct Listeners {
-    /// For callers; `None` for a worker.
+    /// For callers; `None` for a process that accepts nothing.
     pub(super) http: Option<TcpListener>,
+    /// For callbacks; `None`: they are served with the rest.
+    pub(super) callbacks: Option<TcpListener>,
+    /// For people; `None` where the console is off.
+    pub(super) console: Option<TcpListener>,
     pub(super) operations: TcpListener,
 }
 
@@ -40,12 +44,29 @@ impl Listeners {
             Some(accepting) => Some(bind("http.listen", accepting.listen).await?),
             None => None,
         };
+        let callbacks = settings.accepting.as_ref().and_then(|it| it.callbacks_listen);
+        let callbacks = match callbacks {
+            Some(address) => Some(bind("http.callbacks_listen", address).await?),
+            None => None,
+        };
+        let console = match &settings.console {
+            Some(console) => Some(bind("console.listen", console.listen).await?),
+            None => None,
+        };
         let operations = bind("operations.listen", settings.common.operations_listen).await?;
-        Ok(Self { http, operations })
+        Ok(Self { http, callbacks, console, operations })
     }
 
     pub(super) fn http_address(&self) -> io::Result<Option<SocketAddr>> {
         self.http.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    pub(super) fn console_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.console.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    pub(super) fn callbacks_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.callbacks.as_ref().map(TcpListener::local_addr).transpose()
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Environment, Settings};
+use crate::console::Console;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::Api;
@@ -52,7 +53,7 @@ pub async fn start(
     clock: Clock,
     ids: Ids,
 ) -> anyhow::Result<Running> {
-    let settings = config.settings(role.accepts(), role.works())?;
+    let settings = config.settings(role.parts())?;
     Box::pin(start_with(settings, config, environment, role, clock, ids)).await
 }
 
@@ -79,6 +80,7 @@ pub async fn start_with(
         .map(|(working, vault)| WorkerParts::new(working, &images, &webhooks, vault, environment))
         .transpose()?;
     let listeners = Listeners::bind(&settings).await?;
+    let console = settings.console.take().map(|console| console.console);
     let mut api = api_parts(settings, vault.clone(), &limits, listeners.http_address()?, &shared)?;
 
     wait_for_database(&shared.store).await?;
@@ -99,6 +101,8 @@ pub async fn start_with(
     let reload_now = Arc::new(Notify::new());
     let reload = Reload::new(config, environment, role, groups, Arc::clone(&reload_now));
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
+    let console = console.map(|settings| Console::new(api.part.clone(), settings));
     let Shared { store, signals, ids, stop, .. } = shared;
-    Service { store, signals, api, limits, listeners, worker, reload, ids }.start(reload_now, stop)
+    Service { store, signals, api, console, limits, listeners, worker, reload, ids }
+        .start(reload_now, stop)
 }

@@ -84,7 +84,7 @@ impl Reload {
             config.reload(&environment).map(|next| {
                 // Before what they hold is read: the next poll sees a change after this one.
                 let watched = next.watched();
-                let checked = next.settings(role.accepts(), role.works()).map(|settings| {
+                let checked = next.settings(role.parts()).map(|settings| {
                     settings.accepting.map(|accepting| accepting.sources).unwrap_or_default()
                 });
                 Read { config: Arc::new(next), watched, checked }

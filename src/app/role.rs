@@ -1,23 +1,36 @@
-//! The role of a process: accepting, fetching, or both.
+//! The role of a process: accepting, fetching, serving people, or all of it.
+
+use crate::config::{People, RoleParts};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Both.
     All,
     /// Accepts callbacks and answers.
     Api,
     /// Fetches and decides; serves health and metrics only.
     Worker,
+    /// Serves the console, where people work.
+    Console,
 }
 
 impl Role {
     /// It takes callbacks and answers callers.
     pub fn accepts(self) -> bool {
-        self != Self::Worker
+        matches!(self, Self::All | Self::Api)
     }
 
     /// It fetches and decides.
     pub fn works(self) -> bool {
-        self != Self::Api
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    /// The part of the configuration that it needs.
+    pub fn parts(self) -> RoleParts {
+        let people = match self {
+            Self::All => People::Optional,
+            Self::Console => People::Required,
+            Self::Api | Self::Worker => People::None,
+        };
+        RoleParts { accepts: self.accepts(), works: self.works(), people }
     }
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +14,11 @@ use super::descriptors;
 use super::listeners::Listeners;
 use super::reload::Reload;
 use super::shared::Flushed;
+use crate::console::{self, Console};
 use crate::domain::ids::Ids;
-use crate::http::{Api, operations_router, router, server};
+use crate::http::{
+    Api, callbacks_router, operations_router, router, router_without_callbacks, server,
+};
 use crate::periodic::{self, Periodic};
 use crate::store::Store;
 use crate::store::signals::Signals;
@@ -30,8 +35,12 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// A service that runs.
 #[derive(Debug)]
 pub struct Running {
-    /// Where callbacks and the API are served; `None` for a worker.
+    /// Where callbacks and the API are served; `None` for a process that accepts nothing.
     pub http: Option<SocketAddr>,
+    /// Where callbacks are served in place of there; `None`: there.
+    pub callbacks: Option<SocketAddr>,
+    /// Where people are served; `None`: nowhere.
+    pub console: Option<SocketAddr>,
     /// Where metrics and health are served.
     pub operations: SocketAddr,
     stop: CancellationToken,
@@ -61,6 +70,7 @@ pub(super) struct Service {
     pub(super) store: Store,
     pub(super) signals: Signals,
     pub(super) api: Flushed<Api>,
+    pub(super) console: Option<Console>,
     pub(super) limits: server::Limits,
     pub(super) listeners: Listeners,
     pub(super) worker: Option<Flushed<Worker>>,
@@ -77,8 +87,10 @@ impl Service {
     ) -> anyhow::Result<Running> {
         let (http, operations) =
             (self.listeners.http_address()?, self.listeners.operations.local_addr()?);
+        let (callbacks, console) =
+            (self.listeners.callbacks_address()?, self.listeners.console_address()?);
         let whole = tokio::spawn(self.run(stop.clone()));
-        Ok(Running { http, operations, stop, reload_now, whole })
+        Ok(Running { http, callbacks, console, operations, stop, reload_now, whole })
     }
 
     async fn run(self, stop: CancellationToken) {
@@ -118,14 +130,20 @@ impl Service {
             last.push(flusher);
             tokio::spawn(part.run(stop.clone()))
         });
-        let http = self.listeners.http.map(|listener| {
-            tokio::spawn(server::serve(listener, router(api.clone()), self.limits, stop.clone()))
-        });
+        let serve = |listener: Option<TcpListener>, router: Option<Router>| {
+            let (listener, router) = listener.zip(router)?;
+            Some(tokio::spawn(server::serve(listener, router, self.limits.clone(), stop.clone())))
+        };
+        let callbacks = self.listeners.callbacks.is_some().then(|| callbacks_router(api.clone()));
+        let at_http = if callbacks.is_some() { router_without_callbacks } else { router };
+        let http = serve(self.listeners.http, Some(at_http(api.clone())));
+        let callbacks = serve(self.listeners.callbacks, callbacks);
+        let console = serve(self.listeners.console, self.console.map(console::router));
         drop(api);
 
         stop.cancelled().await;
         tracing::info!("stopping");
-        for part in [http, worker].into_iter().flatten() {
+        for part in [http, callbacks, console, worker].into_iter().flatten() {
             let _ = part.await;
         }
         background.cancel();

@@ -61,6 +61,10 @@ impl Config {
         let mut files = vec![
             ("database.url_file".to_owned(), self.database.url_file.as_deref()),
             (
+                "console.oidc.client_secret_file".to_owned(),
+                self.console.oidc.client_secret_file.as_deref(),
+            ),
+            (
                 "provider.security_token_file".to_owned(),
                 self.provider.security_token_file.as_deref(),
             ),

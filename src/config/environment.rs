@@ -10,7 +10,8 @@ pub type Environment = BTreeMap<String, String>;
 const PREFIX: &str = "VERDICT__";
 
 /// Secrets that can be given as such or as a file.
-const EITHER_WAY: [&str; 3] = [
+const EITHER_WAY: [&str; 4] = [
+    "VERDICT__CONSOLE__OIDC__CLIENT_SECRET",
     "VERDICT__DATABASE__URL",
     "VERDICT__PROVIDER__ACCESS_KEY_SECRET",
     "VERDICT__PROVIDER__SECURITY_TOKEN",

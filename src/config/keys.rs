@@ -11,7 +11,8 @@ use serde::forward_to_deserialize_any;
 use super::origin::join;
 use super::raw::{
     Callbacks, Config, Database, FaceVerify, Http, Images, Log, Operations, Policy, Provider,
-    RawKey, RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews, S3, Traces, Worker,
+    RawConsole, RawKey, RawOidc, RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews,
+    S3, Traces, Worker,
 };
 
 /// The keys that may be written below a key.
@@ -30,6 +31,7 @@ impl Shape {
             let shape = match *name {
                 "http" => section::<Http>(),
                 "operations" => section::<Operations>(),
+                "console" => section::<RawConsole>().with("oidc", section::<RawOidc>()),
                 "database" => section::<Database>(),
                 "callbacks" => section::<Callbacks>(),
                 "sources" => Self::Named(Box::new(section::<RawSource>())),

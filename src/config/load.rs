@@ -77,6 +77,10 @@ impl Config {
         let provider = &mut self.provider;
         let mut optional = vec![
             ("database.url_file".to_owned(), &mut self.database.url_file),
+            (
+                "console.oidc.client_secret_file".to_owned(),
+                &mut self.console.oidc.client_secret_file,
+            ),
             ("provider.access_key_secret_file".to_owned(), &mut provider.access_key_secret_file),
             ("provider.security_token_file".to_owned(), &mut provider.security_token_file),
         ];
@@ -354,6 +358,6 @@ mod tests {
                 assert_eq!(resolved(&text, &environment), Path::new("other/it"), "{key}");
             }
         }
-        assert_eq!(seen, 7);
+        assert_eq!(seen, 8);
     }
 }

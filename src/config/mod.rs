@@ -8,6 +8,7 @@
 mod advice;
 mod changes;
 mod checks;
+mod console;
 mod database;
 mod digests;
 mod environment;
@@ -34,4 +35,7 @@ pub use error::{ConfigError, ConfigErrors, FromKey, Subject};
 pub use images::Images;
 pub use origin::Origin;
 pub use raw::Config;
-pub use validate::{Accepting, CommandSettings, Common, Keys, ProviderCall, Settings, Working};
+pub use validate::{
+    Accepting, CommandSettings, Common, Console, Keys, People, ProviderCall, RoleParts, Settings,
+    Working,
+};

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 pub struct Config {
     pub(super) http: Http,
     pub(super) operations: Operations,
+    pub(super) console: RawConsole,
     pub(super) database: Database,
     pub(super) callbacks: Callbacks,
     #[serde(default)]
@@ -52,6 +53,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: String,
+    pub(super) callbacks_listen: String,
     pub(super) max_connections: usize,
     pub(super) header_read_seconds: f64,
     pub(super) first_byte_seconds: f64,
@@ -66,6 +68,23 @@ pub(super) struct Http {
 #[serde(deny_unknown_fields)]
 pub(super) struct Operations {
     pub(super) listen: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConsole {
+    pub(super) listen: String,
+    pub(super) public_url: String,
+    pub(super) oidc: RawOidc,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOidc {
+    pub(super) issuer: String,
+    pub(super) client_id: String,
+    pub(super) client_secret: String,
+    pub(super) client_secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -23,6 +23,12 @@ impl Config {
         address("http.listen", &self.http.listen)
     }
 
+    /// Where callbacks and returns are served in place of there. `None`: they are served there.
+    pub fn callbacks_listen(&self) -> error::Result<Option<SocketAddr>> {
+        let text = &self.http.callbacks_listen;
+        if text.is_empty() { Ok(None) } else { address("http.callbacks_listen", text).map(Some) }
+    }
+
     /// Where metrics and health are served.
     pub fn operations_listen(&self) -> error::Result<SocketAddr> {
         address("operations.listen", &self.operations.listen)

@@ -8,9 +8,10 @@ use policy::Policy;
 use policy::product::Product;
 use url::Url;
 
-use super::error::{Collector, ConfigError, ConfigErrors};
+use super::error::{Collector, ConfigError, ConfigErrors, wrong};
 use super::images::Images;
 use super::raw::Config;
+use crate::console;
 use crate::domain::review::FourEyes;
 use crate::http::body_limits::BodyLimits;
 use crate::http::server::Limits;
@@ -61,6 +62,35 @@ pub struct Settings {
     pub accepting: Option<Accepting>,
     /// `None`: the role fetches nothing.
     pub working: Option<Working>,
+    /// `None`: people are not served here.
+    pub console: Option<Console>,
+}
+
+/// What a process of one role does, and so which part of the configuration it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleParts {
+    pub accepts: bool,
+    pub works: bool,
+    pub people: People,
+}
+
+/// Whether a process serves the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum People {
+    None,
+    /// If it is configured.
+    Optional,
+    Required,
+}
+
+impl RoleParts {
+    pub const ALL: Self = Self { accepts: true, works: true, people: People::Optional };
+}
+
+/// For a process that people work with.
+pub struct Console {
+    pub listen: SocketAddr,
+    pub console: console::Settings,
 }
 
 /// The validated configuration of a command that works on the database. A command reads no secret
@@ -84,6 +114,8 @@ pub enum Keys {
 /// For a process that accepts and answers.
 pub struct Accepting {
     pub listen: SocketAddr,
+    /// Where callbacks and returns are served, and nowhere else. `None`: where the API is.
+    pub callbacks_listen: Option<SocketAddr>,
     pub sources: Sources,
     /// Starts verifications. A process that only accepts may do without.
     pub starting: Result<ProviderCall, ConfigErrors>,
@@ -106,8 +138,9 @@ pub struct Working {
 }
 
 impl Config {
-    /// The settings of a service that accepts, works, or does both.
-    pub fn settings(&self, accepts: bool, works: bool) -> Result<Settings, ConfigErrors> {
+    /// The settings of a service that has these parts.
+    pub fn settings(&self, parts: RoleParts) -> Result<Settings, ConfigErrors> {
+        let RoleParts { accepts, works, people } = parts;
         let mut found = Collector::new(self.misread.clone());
         let common = found.take(self.common());
         let store = found.take(self.store());
@@ -117,6 +150,10 @@ impl Config {
         let accepting = found.take(accepts.then(|| self.accepting()).transpose());
         let keys = found.take(needs_keys.then(|| self.key_ring()).transpose());
         let working = found.take(works.then(|| self.working()).transpose());
+        let console = found.take(if people == People::None { Ok(None) } else { self.console() });
+        if people == People::Required && matches!(console, Some(None)) {
+            found.take(wrong::<()>("console.listen", "is required for the role console"));
+        }
         found.finish(|| {
             Some(Settings {
                 common: common?,
@@ -126,6 +163,7 @@ impl Config {
                 keys: keys?,
                 accepting: accepting?,
                 working: working?,
+                console: console?,
             })
         })
     }
@@ -205,9 +243,17 @@ impl Config {
     fn accepting(&self) -> Result<Accepting, ConfigErrors> {
         let mut found = Collector::default();
         let listen = found.take(self.http_listen());
+        let callbacks_listen = found.take(self.callbacks_listen());
         let sources = found.take(self.sources());
         let starting = self.client();
-        found.finish(|| Some(Accepting { listen: listen?, sources: sources?, starting }))
+        found.finish(|| {
+            Some(Accepting {
+                listen: listen?,
+                callbacks_listen: callbacks_listen?,
+                sources: sources?,
+                starting,
+            })
+        })
     }
 
     fn client(&self) -> Result<ProviderCall, ConfigErrors> {
@@ -238,6 +284,7 @@ mod tests {
     const WRONG: &str = r#"
         [http]
         listen = "nowhere"
+        callbacks_listen = "nowhere"
         max_connections = 0
         header_read_seconds = 0
         first_byte_seconds = -1
@@ -245,6 +292,13 @@ mod tests {
         write_stall_seconds = 0
         waits_per_key = 0
         public_url = "http://verdict.example.com"
+        [console]
+        listen = "nowhere"
+        public_url = "nowhere"
+        [console.oidc]
+        issuer = "nowhere"
+        client_id = ""
+        client_secret = ""
         [operations]
         listen = "nowhere"
         [database]
@@ -359,7 +413,7 @@ mod tests {
         let file = folder.path().join("verdict.toml");
         std::fs::write(&file, WRONG).unwrap();
         let config = Config::load(Some(Path::new(&file)), &Environment::new()).unwrap();
-        let Err(errors) = config.settings(true, true) else { panic!("it was taken") };
+        let Err(errors) = config.settings(RoleParts::ALL) else { panic!("it was taken") };
         let mut reported: Vec<String> =
             errors.0.iter().map(|error| error.subject.to_string()).collect();
         reported.sort();
@@ -372,7 +426,7 @@ mod tests {
         let file = folder.path().join("verdict.toml");
         std::fs::write(&file, "[database]\nurl = { a = 1 }\n").unwrap();
         let config = Config::read(Some(Path::new(&file)), &Environment::new()).unwrap();
-        let Err(errors) = config.settings(true, true) else { panic!("it was taken") };
+        let Err(errors) = config.settings(RoleParts::ALL) else { panic!("it was taken") };
         let about_url = errors.0.iter().filter(|error| error.subject.to_string() == "database.url");
         let problems: Vec<&str> = about_url.map(|error| error.problem.as_str()).collect();
         assert_eq!(problems, ["must be text"]);

@@ -45,12 +45,16 @@ ids! {
     ResultId;
     /// One decision.
     DecisionId;
-/// One review.
+    /// One review.
     ReviewId;
     /// One API key.
     ApiKeyId;
     /// One webhook endpoint.
     EndpointId;
+    /// One user of the console.
+    UserId;
+    /// One place where a user is signed in.
+    SessionId;
     /// The fencing token of one claim: a write with another token changes nothing.
     LeaseToken;
     /// One HTTP request to us.

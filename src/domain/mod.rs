@@ -21,11 +21,14 @@ pub mod purpose;
 pub mod returning;
 pub mod review;
 pub mod scenes;
+pub mod scope;
 pub mod source;
 pub mod starting;
 pub mod timeline;
 pub mod trace;
+pub mod user;
 pub mod verification;
 pub mod webhook_endpoint;
+pub mod zone;
 
 pub use cloudauth::text::{byte_order_mark, folding, lenient_json};

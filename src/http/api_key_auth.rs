@@ -1,7 +1,6 @@
 //! Authentication of internal callers by API key.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,79 +12,10 @@ use super::problem::Problem;
 use super::rate_limit::Bucket;
 use crate::domain::ids::ApiKeyId;
 use crate::domain::scenes::Scenes;
+pub use crate::domain::scope::Scope;
 use crate::store::api_keys::WorkingKey;
 use crate::store::{self, Store};
 use crate::vault::api_key::{self, secret_digest};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Read verifications and their decisions.
-    DecisionsRead,
-    /// Read raw answers without personal data.
-    ResultsRead,
-    /// Read the person's data.
-    MaterialRead,
-    /// Read the person's images.
-    ImagesRead,
-    /// Decide as a person.
-    ReviewsWrite,
-    /// Start verifications and ask again.
-    VerificationsWrite,
-    /// Change policies.
-    PoliciesWrite,
-    /// Erase persons; it allows nothing else.
-    ErasuresWrite,
-    /// Read the event log.
-    EventsRead,
-    /// Manage webhook endpoints.
-    WebhooksWrite,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 10] = [
-        Self::DecisionsRead,
-        Self::ResultsRead,
-        Self::MaterialRead,
-        Self::ImagesRead,
-        Self::ReviewsWrite,
-        Self::VerificationsWrite,
-        Self::PoliciesWrite,
-        Self::ErasuresWrite,
-        Self::EventsRead,
-        Self::WebhooksWrite,
-    ];
-
-    /// The stable spelling.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DecisionsRead => "decisions:read",
-            Self::ResultsRead => "results:read",
-            Self::MaterialRead => "material:read",
-            Self::ImagesRead => "images:read",
-            Self::ReviewsWrite => "reviews:write",
-            Self::VerificationsWrite => "verifications:write",
-            Self::PoliciesWrite => "policies:write",
-            Self::ErasuresWrite => "erasures:write",
-            Self::EventsRead => "events:read",
-            Self::WebhooksWrite => "webhooks:write",
-        }
-    }
-
-    /// The scope of that name. Keys made before the scope was renamed have `admin` stored.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "admin" => Some(Self::ErasuresWrite),
-            _ => Self::ALL.into_iter().find(|scope| scope.as_str() == text),
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A valid key.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ mod api;
 pub mod api_key_auth;
 mod backtests;
 mod json_body;
-mod read_body;
+pub mod read_body;
 pub mod body_limits;
 mod callbacks;
 mod connections;
@@ -40,7 +40,7 @@ pub mod query_throttle;
 pub mod rate_limit;
 mod refetch;
 mod request_body;
-mod request_log;
+pub mod request_log;
 mod result_view;
 mod results;
 mod returns;
@@ -63,4 +63,6 @@ pub mod webhook_operations;
 pub mod webhook_state;
 
 pub use api::{Api, Parts};
-pub use router::{description, operations_router, router};
+pub use router::{
+    callbacks_router, description, operations_router, router, router_without_callbacks,
+};

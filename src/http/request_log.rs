@@ -38,6 +38,10 @@ const USUAL_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
 
+/// The code of a page that refuses something; a problem has its own.
+#[derive(Clone, Copy, Debug)]
+pub struct PageCode(pub &'static str);
+
 /// The outermost layer.
 pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -62,7 +66,8 @@ pub async fn observe(State(api): State<Api>, mut request: Request, next: Next) -
 
     let mut response = next.run(request).instrument(span.clone()).await;
     let problem = response.extensions_mut().remove::<Problem>();
-    let code = problem.as_ref().map_or("", |problem| problem.code().as_str());
+    let page = response.extensions().get::<PageCode>().map_or("", |code| code.0);
+    let code = problem.as_ref().map_or(page, |problem| problem.code().as_str());
     if let Some(problem) = &problem {
         response = problem.render(&request_id);
     }

@@ -26,6 +26,21 @@ pub fn router(api: Api) -> Router {
     finish(routes, api)
 }
 
+/// The public listener where callbacks have one of their own.
+pub fn router_without_callbacks(api: Api) -> Router {
+    let (routes, _) = api_routes().split_for_parts();
+    let described = described_routes().split_for_parts().1;
+    let routes = if api.docs { routes.merge(openapi::docs::routes(described)) } else { routes };
+    finish(routes, api)
+}
+
+/// The listener of callbacks, which may face the internet.
+pub fn callbacks_router(api: Api) -> Router {
+    let (routes, _) = callback_routes().split_for_parts();
+    let routes = routes.route("/healthz", get(health::live)).route("/readyz", get(health::ready));
+    finish(routes, api)
+}
+
 /// The description of the API (OpenAPI 3.1).
 pub fn description() -> serde_json::Value {
     openapi::document(described_routes().split_for_parts().1)
@@ -33,10 +48,19 @@ pub fn description() -> serde_json::Value {
 
 /// Each handler declares its own path; see [`super::openapi`].
 fn described_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(openapi::frame())
+    OpenApiRouter::with_openapi(openapi::frame()).merge(callback_routes()).merge(api_routes())
+}
+
+/// What senders of callbacks, the provider and users of face-verify call.
+fn callback_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
         .routes(routes!(callbacks::handler))
         .routes(routes!(provider_callbacks::handler))
         .routes(routes!(returns::handler))
+}
+
+fn api_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
         .routes(routes!(verifications::list, start::handler))
         .routes(routes!(verification::handler))
         .routes(routes!(results::handler))

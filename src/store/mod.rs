@@ -38,10 +38,12 @@ pub mod provider_deletions;
 pub mod results;
 pub mod retention;
 pub mod reviews;
+pub mod sign_ins;
 pub mod signals;
 pub mod starts;
 pub mod tasks;
 pub mod timeline;
+pub mod users;
 pub mod vault_keys;
 pub mod verifications;
 pub mod wakeups;
@@ -85,6 +87,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         retention::STATEMENTS,
         reviews::STATEMENTS,
         schema::STATEMENTS,
+        sign_ins::STATEMENTS,
         signals::STATEMENTS,
         starts::STATEMENTS,
         tasks::STATEMENTS,

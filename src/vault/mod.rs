@@ -12,6 +12,7 @@
 //! | [`checkpoint_mac`] | the signature of the audit's checkpoints |
 //! | `locked` | memory for keys that is never swapped out |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
+//! | [`token`] | the same for tokens of sessions and invitations |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
 //! source, the one exception to "randomness comes in through `domain::ids`".
@@ -25,6 +26,7 @@ pub mod person_index;
 pub mod ring;
 pub mod seal;
 pub mod sealed_at;
+pub mod token;
 pub mod callback_signature;
 
 pub use callback_signature::{Refusal, Secret, SecretError, SignedHeaders};

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use unicode_normalization::UnicodeNormalization;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::domain::scenes::Scenes;
-use verdict::http::api_key_auth::Scope;
+use verdict::domain::scope::Scope;
+use verdict::domain::user;
 use verdict::store::Store;
 use verdict::store::api_keys::{ApiKey, KeyTerms};
 use verdict::vault::api_key;
@@ -55,7 +55,7 @@ pub struct NewKey {
     scenes: Option<Vec<String>>,
     /// The person who holds it: 1 to 64 visible characters without blanks, the same in all keys of
     /// this person. A key without one cannot vote where two persons must agree.
-    #[arg(long, value_parser = person)]
+    #[arg(long, value_parser = user::name)]
     person: Option<String>,
     /// The key expires after this many days; default: never.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=MAX_DAYS))]
@@ -72,19 +72,13 @@ pub struct NewKey {
 const MAX_DAYS: i64 = 3_650;
 /// Highest rate; more than one process serves.
 const MAX_RATE: i64 = 1_000_000;
-/// Longest name and longest person, in characters.
+/// Longest name, in characters.
 const MAX_NAME_CHARS: usize = 100;
-const MAX_PERSON_CHARS: usize = 64;
 
 fn name(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let fits = (1..=MAX_NAME_CHARS).contains(&text.chars().count()) && visible::is_line(text);
     fits.then(|| text.to_owned()).ok_or("must be 1 to 100 visible characters, on one line")
-}
-
-fn person(text: &str) -> Result<String, &'static str> {
-    let fits = text.chars().count() <= MAX_PERSON_CHARS && visible::is_word(text);
-    fits.then(|| text.to_owned()).ok_or("must be 1 to 64 visible characters, without blanks")
 }
 
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
@@ -140,8 +134,10 @@ async fn unseen(store: &Store, id: ApiKeyId, error: &std::io::Error) -> anyhow::
 fn scopes(given: &[String]) -> anyhow::Result<Vec<&'static str>> {
     let mut scopes: Vec<&str> = Vec::new();
     for scope in given {
-        let Some(scope) = Scope::parse(scope.trim()) else {
-            let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        let scope = Scope::parse(scope.trim()).filter(|scope| !scope.is_for_people_only());
+        let Some(scope) = scope else {
+            let known = Scope::ALL.iter().filter(|scope| !scope.is_for_people_only());
+            let known: Vec<&str> = known.map(|scope| scope.as_str()).collect();
             return Err(Usage(format!("--scopes: known are {}", known.join(", "))).into());
         };
         if !scopes.contains(&scope.as_str()) {
@@ -166,7 +162,7 @@ const MAX_SCENES: usize = 64;
 
 /// One person must not become two by another spelling: capitals, composed or wide characters.
 async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
-    let folded = |text: &str| text.nfkc().collect::<String>().to_lowercase();
+    let folded = user::folded;
     let keys = store.api_keys().list_api_keys().await?;
     let known = keys.iter().filter_map(|key| key.person.as_deref());
     let mut others = known.filter(|known| *known != person && folded(known) == folded(person));

@@ -216,7 +216,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Listen(arguments) => listen::run(context, &arguments).await,
         Command::Events(command) => events::run(context, command).await,
         Command::Openapi => openapi::run(),
-        Command::Doctor(arguments) => doctor::run(context, &arguments).await,
+        Command::Doctor(arguments) => Box::pin(doctor::run(context, &arguments)).await,
         Command::Healthcheck => healthcheck::run(context).await,
     }
 }

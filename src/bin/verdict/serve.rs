@@ -15,7 +15,8 @@ use crate::context::{Context, told_to_stop};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: verdict serve --role api --config verdict.toml")]
 pub struct Arguments {
-    /// The work of this process: all of it, accepting and answering only, or fetching and deciding.
+    /// The work of this process: all of it, accepting and answering only, fetching and deciding, or
+    /// the console.
     #[arg(long, value_enum, default_value = "all")]
     role: RoleName,
 }
@@ -28,6 +29,8 @@ pub enum RoleName {
     Api,
     /// Fetch and decide.
     Worker,
+    /// Serve the console.
+    Console,
 }
 
 impl From<RoleName> for Role {
@@ -36,6 +39,7 @@ impl From<RoleName> for Role {
             RoleName::All => Self::All,
             RoleName::Api => Self::Api,
             RoleName::Worker => Self::Worker,
+            RoleName::Console => Self::Console,
         }
     }
 }
@@ -44,7 +48,7 @@ impl From<RoleName> for Role {
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = context.config_without_warnings()?;
     let role = Role::from(arguments.role);
-    let settings = config.settings(role.accepts(), role.works())?;
+    let settings = config.settings(role.parts())?;
     // Before anything is counted.
     telemetry::metrics();
     let export = settings.common.traces.as_ref();
@@ -70,6 +74,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     }
     tracing::info!(
         http = running.http.map(tracing::field::display),
+        callbacks = running.callbacks.map(tracing::field::display),
+        console = running.console.map(tracing::field::display),
         operations = %running.operations,
         version = env!("CARGO_PKG_VERSION"),
         "serving"

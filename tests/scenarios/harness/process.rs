@@ -65,6 +65,7 @@ impl Setting {
             Role::All => "all",
             Role::Api => "api",
             Role::Worker => "worker",
+            Role::Console => "console",
         };
         let mut child = Command::new(&self.binary)
             .args(["serve", "--role", role, "--config"])

@@ -76,7 +76,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 }
 
 async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, ExitCode) {
-    let checked = config.settings(role.accepts(), role.works());
+    let checked = config.settings(role.parts());
     let valid = checked.is_ok();
     let mut items: Vec<Item> = match checked {
         Ok(_) => vec![Item::new("configuration", Finding::ok("complete, every key is valid"))],

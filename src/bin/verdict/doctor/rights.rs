@@ -13,6 +13,7 @@ pub(super) fn roles_for(role: Role, has_vault_keys: bool) -> &'static [&'static 
         (Role::Api, true) => &["verdict_api"],
         (Role::Api, false) => &["verdict_ingest"],
         (Role::Worker, _) => &["verdict_worker"],
+        (Role::Console, _) => &["verdict_console"],
     }
 }
 

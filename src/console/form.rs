@@ -1,0 +1,91 @@
+//! What a page posts. It is read only from the console's own pages: the browser says that the request
+//! is of the same origin, and the form carries the token of the session.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
+use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+
+use super::refused::{Reason, Refused};
+use super::signed_in::SignedIn;
+use super::state::Console;
+use crate::http::problem::Problem;
+use crate::http::read_body;
+
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// A form of somebody who is signed in. The name of its token's field is `form_token`.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+/// A form that is filled in before anybody is signed in: its origin alone is checked.
+#[derive(Debug)]
+pub struct OpenForm<T>(pub T);
+
+/// The field that every form of somebody who is signed in has.
+#[derive(Deserialize)]
+struct Token {
+    form_token: String,
+}
+
+impl<T: DeserializeOwned> FromRequest<Console> for Form<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, console: &Console) -> Result<Self, Refused> {
+        must_be_ours(console, request.headers())?;
+        let (mut parts, body) = request.into_parts();
+        let person = SignedIn::from_request_parts(&mut parts, console).await?;
+        let bytes = read_body::read(&console.api, body).await?;
+        let token = parsed::<Token>(&bytes).map_err(|_| Reason::FormOutdated)?.form_token;
+        // Another session's: this one began after the page was opened.
+        if !bool::from(token.as_bytes().ct_eq(person.form_token.as_bytes())) {
+            return Err(Reason::FormOutdated.into());
+        }
+        parsed(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Console> for OpenForm<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, console: &Console) -> Result<Self, Refused> {
+        must_be_ours(console, request.headers())?;
+        let bytes = read_body::read(&console.api, request.into_body()).await?;
+        parsed(&bytes).map(Self)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    // The error is left out: it may quote what was typed.
+    serde_html_form::from_bytes(bytes).map_err(|_| Problem::invalid_field().into())
+}
+
+/// Posted by a page of this console, as a form.
+fn must_be_ours(console: &Console, headers: &HeaderMap) -> Result<(), Refused> {
+    let site = headers.get(&SEC_FETCH_SITE);
+    if site.is_some_and(|site| site != "same-origin") || !has_our_origin(console, headers) {
+        return Err(Reason::OtherOrigin.into());
+    }
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let is_form = media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    if !is_form || headers.contains_key(CONTENT_ENCODING) {
+        return Err(Problem::unsupported_media_type().into());
+    }
+    Ok(())
+}
+
+fn has_our_origin(console: &Console, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()) else {
+        return false;
+    };
+    if let Some(url) = &console.settings.public_url {
+        return origin == url.origin().ascii_serialization();
+    }
+    // Where nothing else is said, the origin is where the browser sends its requests to.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let ours = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some() && ours == host
+}

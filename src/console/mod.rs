@@ -1,0 +1,28 @@
+//! The console: the pages on which people decide reviews and operators look after the installation.
+//!
+//! Rendered here, without need of JavaScript. Above `http`: what a call of the API does beyond HTTP is
+//! done by the same functions for a page.
+//!
+//! | File | Contents |
+//! |---|---|
+//! | [`state`] | what all pages share |
+//! | `around` | around every request: who is signed in, headers, refusals as pages |
+//! | [`signed_in`] | proof that somebody is signed in, and what the person may do |
+//! | [`form`] | what a page posts: from the same origin, with the session's token |
+//! | [`refused`] | everything that a page may answer in place of what was wanted |
+//! | [`oidc`] | signing in by OpenID Connect |
+
+mod around;
+mod cookie;
+pub mod form;
+mod headers;
+pub mod oidc;
+pub mod page;
+pub mod refused;
+mod router;
+mod sign_in;
+pub mod signed_in;
+pub mod state;
+
+pub use router::router;
+pub use state::{Console, Settings};
