@@ -198,6 +198,20 @@ grant select, insert (id, call, action, subject, key_id, person, purpose, propos
 grant select on proposals to verdict_reader;
 grant update (last_used_at) on api_keys to verdict_ingest, verdict_api;
 
+-- Users count as persons beside keys. A worker commits the verdicts that they give in the console,
+-- and no others.
+grant select (id, disabled_at) on users to verdict_api;
+grant insert (user_id), update (seconded_user) on proposals to verdict_api;
+grant select (id, name, disabled_at, scopes, scenes) on users to verdict_worker;
+grant select (decision_id, biz_type) on cases to verdict_worker;
+grant select, update (ended_at, ended_as, note) on assignments to verdict_worker;
+grant select (id, revoked_at, expires_at) on api_keys to verdict_worker;
+grant select (verification_id, about, outcome, reviewer, person, decision_id),
+    insert (id, verification_id, about, outcome, reason, note, reviewer, person, reviewed_at,
+    decision_id) on reviews to verdict_worker;
+grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)
+    to verdict_worker;
+
 -- Policies over time. A worker adds the first one and no other: it may not name a scene.
 grant select on policies, policy_activations to verdict_api, verdict_worker;
 grant insert (digest, name, body, added_at) on policies to verdict_api, verdict_worker;

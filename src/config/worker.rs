@@ -35,6 +35,7 @@ impl Config {
         let keep_callbacks =
             found.take(days("retention.callbacks_days", self.retention.callbacks_days));
         let keep_events = found.take(days("retention.events_days", self.retention.events_days));
+        let four_eyes = found.take(self.four_eyes());
         found.finish(|| {
             Some(worker::Settings {
                 account: account?,
@@ -49,6 +50,7 @@ impl Config {
                 keep_images: keep_images?,
                 keep_callbacks: keep_callbacks?,
                 keep_events: keep_events?,
+                four_eyes: four_eyes?,
             })
         })
     }

@@ -47,6 +47,12 @@ ids! {
     DecisionId;
     /// One review.
     ReviewId;
+    /// One case, or golden pair, in the hands of one reviewer.
+    AssignmentId;
+    /// One pair of pictures whose answer is known.
+    GoldenId;
+    /// One person who may sign in to the console.
+    UserId;
     /// One API key.
     ApiKeyId;
     /// One webhook endpoint.

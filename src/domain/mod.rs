@@ -9,6 +9,7 @@ pub mod audit_chain;
 pub mod audit_details;
 pub mod body_digest;
 pub mod callback;
+pub mod case;
 pub mod clock;
 pub mod decision;
 pub mod erasure;

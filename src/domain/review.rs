@@ -1,8 +1,10 @@
 //! A person's review of a case.
 
+use std::fmt;
+
 use time::OffsetDateTime;
 
-use super::ids::{DecisionId, ReviewId};
+use super::ids::{ApiKeyId, DecisionId, ReviewId, UserId};
 use policy::decision::Outcome;
 use policy::visible;
 
@@ -27,6 +29,39 @@ impl FourEyes {
             Self::Off => false,
             Self::Approvals => outcome == Outcome::Approve,
             Self::All => true,
+        }
+    }
+}
+
+/// Who reviews or agrees: an API key, or a user of the console. Both stand for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reviewer {
+    Key(ApiKeyId),
+    User(UserId),
+}
+
+impl Reviewer {
+    pub const fn key(self) -> Option<ApiKeyId> {
+        match self {
+            Self::Key(id) => Some(id),
+            Self::User(_) => None,
+        }
+    }
+
+    pub const fn user(self) -> Option<UserId> {
+        match self {
+            Self::Key(_) => None,
+            Self::User(id) => Some(id),
+        }
+    }
+}
+
+/// As reviews and the audit store it.
+impl fmt::Display for Reviewer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
         }
     }
 }
@@ -60,9 +95,9 @@ pub struct StoredReview {
     pub about: DecisionId,
     pub outcome: Outcome,
     pub reason: String,
-    /// `key:` and the API key's id.
+    /// A [`Reviewer`].
     pub reviewer: String,
-    /// The person of that key, if the key names one.
+    /// The person behind it, if the key names one.
     pub person: Option<String>,
     pub reviewed_at: OffsetDateTime,
     /// `None`: another person must agree first.

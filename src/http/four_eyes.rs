@@ -12,6 +12,7 @@ use super::api::Api;
 use super::api_key_auth::{Caller, Scope};
 use super::problem::Problem;
 use crate::domain::proposal::Call;
+use crate::domain::review::Reviewer;
 use crate::store::audit::AuditContext;
 use crate::store::proposals::{Proposed, Second, Voter};
 
@@ -40,7 +41,7 @@ pub(super) async fn require_second_person(
     let person = caller.must_be_person()?;
     // A key revoked a moment ago must not vote, so the cached keys are not enough.
     api.keys.require_still(headers, scope, std::time::Duration::ZERO).await?;
-    let voter = Voter { key: caller.key_id, person };
+    let voter = Voter { by: Reviewer::Key(caller.key_id), person };
     let id = api.ids.next(context.at);
     Ok(match api.store.proposals().propose(id, call, voter, context).await? {
         Proposed::Seconded(second) => Consent::Given(second),

@@ -22,7 +22,7 @@ use super::request_body::request_body;
 use super::view::{Page, VerificationView};
 use super::{etag, json_body, review_notes};
 use crate::domain::ids::{DecisionId, ReviewId};
-use crate::domain::review;
+use crate::domain::review::{self, Reviewer};
 use crate::domain::verification::State as Standing;
 use crate::store::reviews::{NewReview, Reviewed};
 use policy::decision::Outcome;
@@ -63,7 +63,7 @@ pub(super) struct ReviewView {
     /// `null`: there is none, or the person was erased.
     note: Option<String>,
     reviewer: String,
-    /// The person who held the key; `null`: the key named none.
+    /// The person who reviewed; `null`: the API key named none.
     person: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     reviewed_at: OffsetDateTime,
@@ -134,7 +134,7 @@ pub async fn give(
         note,
         decision: api.ids.next(context.at),
         needs_another,
-        key: caller.key_id,
+        reviewer: Reviewer::Key(caller.key_id),
         person: caller.person.clone(),
     };
     let reviewed = api.store.reviews().review(&review, &context).await?;

@@ -17,8 +17,11 @@ mod transaction;
 pub mod account_breaker;
 pub mod api_keys;
 pub mod archiving;
+pub mod assignments;
 pub mod audit;
 pub mod backtests;
+pub mod cases;
+pub mod claim_cases;
 pub mod erasure;
 pub mod events;
 pub mod history;
@@ -45,6 +48,7 @@ pub mod tasks;
 pub mod timeline;
 pub mod users;
 pub mod vault_keys;
+pub mod verdicts;
 pub mod verifications;
 pub mod wakeups;
 pub mod webhook_deliveries;
@@ -66,8 +70,11 @@ pub fn all_statements() -> Vec<&'static Statement> {
         account_breaker::STATEMENTS,
         api_keys::STATEMENTS,
         archiving::STATEMENTS,
+        assignments::STATEMENTS,
         audit::STATEMENTS,
         backtests::STATEMENTS,
+        cases::STATEMENTS,
+        claim_cases::STATEMENTS,
         erasure::STATEMENTS,
         events::STATEMENTS,
         history::STATEMENTS,
@@ -94,6 +101,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         transaction::STATEMENTS,
         timeline::STATEMENTS,
         vault_keys::STATEMENTS,
+        verdicts::STATEMENTS,
         verifications::STATEMENTS,
         wakeups::STATEMENTS,
         webhook_deliveries::STATEMENTS,

@@ -13,16 +13,33 @@ use super::error::{Error, Result};
 use super::pool::Store;
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
-use crate::domain::ids::ApiKeyId;
 use crate::domain::proposal::Call;
+use crate::domain::review::Reviewer;
 use time::OffsetDateTime;
 
-/// The person whose call it is, by the key that named them.
+/// Whether the voice of a reviewer, written as [`Reviewer`], still counts: the key works, or the
+/// user may sign in.
+macro_rules! reviewer_counts {
+    ($reviewer:literal) => {
+        concat!(
+            "(exists (select from api_keys k where 'key:' || k.id = ",
+            $reviewer,
+            " and ",
+            $crate::store::api_keys::key_works!(),
+            ") or exists (select from users u where 'user:' || u.id = ",
+            $reviewer,
+            " and u.disabled_at is null))"
+        )
+    };
+}
+pub(super) use reviewer_counts;
+
+/// The person whose call it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Voter<'a> {
-    /// Must still work when the call is carried out.
-    pub key: ApiKeyId,
-    /// As the key names them.
+    /// Must still count when the call is carried out.
+    pub by: Reviewer,
+    /// The person behind that key or user.
     pub person: &'a str,
 }
 
@@ -31,9 +48,9 @@ pub struct Voter<'a> {
 pub struct Second {
     /// What another person has proposed.
     pub proposal: Uuid,
-    /// The second person's key.
-    pub key: ApiKeyId,
-    /// As the key names them: not the proposer.
+    /// The second person's key or user.
+    pub by: Reviewer,
+    /// Not the proposer.
     pub person: String,
 }
 
@@ -48,11 +65,23 @@ pub enum Proposed {
 
 /// Closes the proposal that a call carries out, in the transaction that acts. `false`: the second
 /// person's consent does not count any more. Where one person is enough, nothing is closed. A
-/// proposal counts once, for a day, and only while its key works.
+/// proposal counts once, for a day, and only while its key works or its user may sign in.
 pub(super) async fn consents(transaction: &mut Transaction, second: Option<&Second>) -> Done<bool> {
-    let Some(Second { proposal, key, person }) = second else { return Ok(true) };
-    let closed = close_seconded(*proposal, key.0, person).execute(transaction).await?;
+    let Some(Second { proposal, by, person }) = second else { return Ok(true) };
+    let (key, user) = (by.key().map(|id| id.0), by.user().map(|id| id.0));
+    let closed = close_seconded(*proposal, key, user, person).execute(transaction).await?;
     Ok(closed.rows_affected() > 0)
+}
+
+/// Whether the one who made a proposal `p` still counts.
+macro_rules! proposer_counts {
+    () => {
+        concat!(
+            "(exists (select from api_keys k where k.id = p.key_id and ",
+            key_works!(),
+            ") or exists (select from users u where u.id = p.user_id and u.disabled_at is null))"
+        )
+    };
 }
 
 /// Another may be carried out between two looks; more often than that something is wrong.
@@ -88,16 +117,16 @@ impl Proposals<'_> {
                 return Ok(if person == voter.person {
                     Proposed::Waits(proposal)
                 } else {
-                    let (key, person) = (voter.key, voter.person.to_owned());
-                    Proposed::Seconded(Second { proposal, key, person })
+                    let (by, person) = (voter.by, voter.person.to_owned());
+                    Proposed::Seconded(Second { proposal, by, person })
                 });
             }
         }
         Err(Error::Timeout(std::time::Duration::ZERO))
     }
 
-    /// Makes room for a new one: what is a day old, or was proposed with a key that was revoked or
-    /// has expired, does not count any more.
+    /// Makes room for a new one: what is a day old, or was proposed with a key that has ended or by a
+    /// user who was disabled, does not count any more.
     async fn close_lapsed_proposals(self, call: &Call<'_>) -> Result<()> {
         self.0
             .run(|| async {
@@ -124,7 +153,8 @@ impl Proposals<'_> {
                     &call.digest()[..],
                     call.action(),
                     call.subject(),
-                    voter.key.0,
+                    voter.by.key().map(|id| id.0),
+                    voter.by.user().map(|id| id.0),
                     voter.person,
                     doing.purpose.as_deref(),
                     doing.at,
@@ -142,25 +172,28 @@ impl Proposals<'_> {
 }
 
 statements! {
-    execute close_seconded(proposal: Uuid, key: Uuid, person: &str) =
+    execute close_seconded(
+        proposal: Uuid,
+        key: Option<Uuid>,
+        user: Option<Uuid>,
+        person: &str,
+    ) =
         concat!(
             "update proposals p
-             set closed_at = verdict_now(), seconded_by = $2, seconded_person = $3
-             where p.id = $1 and p.closed_at is null and p.person <> $3
-                 and p.proposed_at > verdict_now() - interval '24 hours'
-                 and exists (select from api_keys k where k.id = p.key_id and ",
-            key_works!(),
-            ")"
+             set closed_at = verdict_now(), seconded_by = $2, seconded_user = $3,
+                 seconded_person = $4
+             where p.id = $1 and p.closed_at is null and p.person <> $4
+                 and p.proposed_at > verdict_now() - interval '24 hours' and ",
+            proposer_counts!()
         );
 
     execute close_lapsed(call: &[u8]) =
         concat!(
             "update proposals p set closed_at = verdict_now()
              where p.call = $1 and p.closed_at is null
-                 and (p.proposed_at <= verdict_now() - interval '24 hours'
-                     or not exists (select from api_keys k where k.id = p.key_id and ",
-            key_works!(),
-            "))"
+                 and (p.proposed_at <= verdict_now() - interval '24 hours' or not ",
+            proposer_counts!(),
+            ")"
         );
 
     scalar add((
@@ -168,7 +201,8 @@ statements! {
         call: &[u8],
         action: &str,
         subject: Option<Uuid>,
-        key: Uuid,
+        key: Option<Uuid>,
+        user: Option<Uuid>,
         person: &str,
         purpose: Option<&str>,
         at: OffsetDateTime,
@@ -176,14 +210,14 @@ statements! {
         details: Json<serde_json::Value>,
     )) -> bool =
         "with added as (
-             insert into proposals (id, call, action, subject, key_id, person, purpose,
+             insert into proposals (id, call, action, subject, key_id, user_id, person, purpose,
                  proposed_at)
-             values ($1, $2, $3, $4, $5, $6, $7, verdict_now())
+             values ($1, $2, $3, $4, $5, $6, $7, $8, verdict_now())
              on conflict (call) where closed_at is null do nothing
              returning subject
          ), recorded as (
              insert into audit (at, actor, action, subject, purpose, details)
-             select $8, $9, 'proposal.create', subject, $7, ($10::jsonb)::text from added
+             select $9, $10, 'proposal.create', subject, $8, ($11::jsonb)::text from added
          )
          select exists (select from added)";
 

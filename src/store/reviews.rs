@@ -4,14 +4,14 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::api_keys::key_works;
 use super::audit::AuditContext;
 use super::error::{Error, Result};
 use super::pool::Store;
+use super::proposals::reviewer_counts;
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
-use crate::domain::ids::{ApiKeyId, DecisionId, ReviewId, VerificationId};
-use crate::domain::review::StoredReview;
+use crate::domain::ids::{DecisionId, ReviewId, VerificationId};
+use crate::domain::review::{Reviewer, StoredReview};
 use policy::decision::Outcome;
 
 /// One verdict to be kept.
@@ -33,9 +33,9 @@ pub struct NewReview {
     pub decision: DecisionId,
     /// Another person has to agree.
     pub needs_another: bool,
-    /// The API key that it came with.
-    pub key: ApiKeyId,
-    /// The person whom the key names.
+    /// Who gives it.
+    pub reviewer: Reviewer,
+    /// The person behind that key or user.
     pub person: Option<String>,
 }
 
@@ -63,9 +63,9 @@ pub struct SealedReview {
     pub reason: String,
     /// Ciphertext.
     pub note: Option<Vec<u8>>,
-    /// `key:` and the API key's id.
+    /// A [`Reviewer`].
     pub reviewer: String,
-    /// The person whom that key named.
+    /// The person behind it.
     pub person: Option<String>,
     /// When.
     pub reviewed_at: OffsetDateTime,
@@ -133,7 +133,8 @@ impl Reviews<'_> {
     }
 }
 
-async fn write(
+/// Writes the review, and the decision that it makes if it counts.
+pub(super) async fn write(
     transaction: &mut Transaction,
     review: &NewReview,
     doing: &AuditContext,
@@ -162,8 +163,8 @@ async fn write(
     record((at, &doing.actor, verification, purpose, id, outcome, reason, decision))
         .execute(&mut *transaction)
         .await?;
-    let (note, key) = (review.note.as_deref(), review.key.0);
-    add((id, verification, about, outcome, reason, note, key, person, at, decision))
+    let (note, reviewer) = (review.note.as_deref(), review.reviewer.to_string());
+    add((id, verification, about, outcome, reason, note, &reviewer, person, at, decision))
         .execute(&mut *transaction)
         .await?;
     Ok(if counts { Reviewed::Decided } else { Reviewed::Proposed })
@@ -205,9 +206,9 @@ statements! {
             "select exists (
                  select from reviews r
                  where r.verification_id = $1 and r.about = $2 and r.outcome = $3 and r.person <> $4
-                     and exists (select from api_keys k where 'key:' || k.id = r.reviewer and ",
-            key_works!(),
-            "))"
+                     and ",
+            reviewer_counts!("r.reviewer"),
+            ")"
         );
 
     scalar decide(
@@ -257,14 +258,14 @@ statements! {
         outcome: &str,
         reason: &str,
         note: Option<&[u8]>,
-        key: Uuid,
+        reviewer: &str,
         person: Option<&str>,
         at: OffsetDateTime,
         decision: Option<Uuid>,
     )) =
         "insert into reviews (id, verification_id, about, outcome, reason, note, reviewer, person,
              reviewed_at, decision_id)
-         values ($1, $2, $3, $4, $5, $6, 'key:' || $7::uuid, $8, $9, $10)";
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
     row list(verification: Uuid) -> SealedReview =
         "select id, about, outcome, reason, note, reviewer, person, reviewed_at, decision_id,

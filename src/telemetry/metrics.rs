@@ -159,6 +159,11 @@ pub const METRICS: &[Metric] = &[
         "Decisions, or shadow decisions, that the database refused for their data: the result is stored, and without a decision the verification is failed",
     ),
     counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
+    counter(
+        "verdict_assignments_total",
+        &["kind", "ended"],
+        "Cases and golden pairs that left the hands of a reviewer, by kind (review, golden, again) and by how they ended; without those that an erasure or another decision ended before a verdict",
+    ),
     counter("verdict_events_logged_total", &[], "Events that this process has numbered"),
     counter(
         "verdict_decision_reasons_total",

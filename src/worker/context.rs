@@ -11,6 +11,7 @@ use super::image_context::Images;
 use super::next_step::Schedule;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
+use crate::domain::review::FourEyes;
 use crate::domain::source::Groups;
 use crate::periodic::jittered;
 use crate::policies::active::ActivePolicies;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub keep_callbacks: Option<Duration>,
     /// How long events stay in the log; `None`: indefinitely.
     pub keep_events: Option<Duration>,
+    /// The reviews that need a second person.
+    pub four_eyes: FourEyes,
 }
 
 impl Settings {
@@ -129,6 +132,7 @@ mod tests {
             keep_images: None,
             keep_callbacks: None,
             keep_events: None,
+            four_eyes: FourEyes::Off,
         }
     }
 }

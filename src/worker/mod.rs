@@ -12,6 +12,7 @@ mod claim_backtests;
 mod claim_loop;
 mod claim_tasks;
 mod claim_verifications;
+mod commit_verdicts;
 mod context;
 mod deliveries;
 mod event_retention;

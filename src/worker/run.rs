@@ -40,6 +40,7 @@ impl Worker {
             () = worker.watch() => {}
             () = worker.number_events() => {}
             () = worker.delete_copies() => {}
+            () = worker.commit_verdicts() => {}
             () = worker.policies.follow(&worker.store, &worker.ids) => {}
         }
         tracker.close();

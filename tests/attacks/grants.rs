@@ -27,6 +27,7 @@ const RARE: &[(&str, &str)] = &[
     // A second person agrees to what another one has proposed.
     ("verdict_api", "update on proposals (seconded_by)"),
     ("verdict_api", "update on proposals (seconded_person)"),
+    ("verdict_api", "update on proposals (seconded_user)"),
     // `verdict policy redecide`.
     ("verdict_worker", "execute on verdict_newest_activation"),
     // Persons whose time of retention is over, and images.
@@ -46,6 +47,8 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "update on verifications (trace_parent)"),
     // Used by the triggers that check the audit row of an erasure.
     ("verdict_worker", "select on audit"),
+    // Used by the trigger that checks the review of a person's decision.
+    ("verdict_worker", "select on reviews (decision_id)"),
     // Links have expired, and newer ones are asked for.
     ("verdict_worker", "update on tasks (asked_again_at)"),
     // Reading the event log, for deliveries.

@@ -8,6 +8,7 @@ mod accepting;
 #[path = "../attacks/mod.rs"]
 mod attacks;
 mod bad_input;
+mod cases;
 mod configuration;
 mod crashes;
 mod damaged_text;

@@ -3,13 +3,17 @@
 
 use std::path::Path;
 
+use policy::decision::Outcome;
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Row};
 use url::Url;
 use verdict::app::Role;
+use verdict::domain::case::Ended;
+use verdict::domain::clock::Clock;
 use verdict::http::api_key_auth::Scope;
 
 use crate::attacks::grants::not_needed;
+use crate::cases::Person;
 use crate::harness::{Database, Options, Receiver, Recorder, Setting, callback, make_key_of, now};
 
 const WHY: (&str, &str) = ("verdict-purpose", "appeal 4711");
@@ -104,6 +108,7 @@ async fn api_and_worker_need_only_their_own_roles() {
     for path in parts.iter().map(String::as_str).chain(events) {
         assert_eq!(setting.get(api.http, path).await.status, 200, "{path}");
     }
+    commits_verdicts(&setting, &api, &owner).await;
     lists_reviews_and_starts(&setting, api.http, &path).await;
     let material = format!("{path}/material");
     assert_eq!(setting.ask("GET", api.http, &material, &[WHY]).await.status, 200);
@@ -171,6 +176,21 @@ async fn api_and_worker_need_only_their_own_roles() {
     let wrong = not_needed(&owner, "verdict_worker", of_worker.statements()).await
         + &not_needed(&owner, "verdict_api", of_api.statements()).await;
     assert_eq!(wrong, "");
+}
+
+/// A user approves one case, which needs a second person, and rejects another.
+async fn commits_verdicts(setting: &Setting, api: &crate::harness::Process, owner: &Database) {
+    let anna = Person::of(&owner.store(), &Clock::system(), "anna").await;
+    for biz_id in ["pass-88", "pass-89"] {
+        assert_eq!(api.post(&setting.client, callback(biz_id, now())).await, Some(202));
+    }
+    setting.drained().await;
+    for (outcome, ended) in [(Outcome::Approve, Ended::Proposed), (Outcome::Reject, Ended::Decided)]
+    {
+        let assignment = anna.claims().await;
+        anna.decides(assignment, outcome, std::time::Duration::ZERO).await;
+        assert_eq!(anna.until_ended(assignment).await, ended);
+    }
 }
 
 /// Everything about an endpoint, to which nothing is delivered: the name never leads anywhere.
