@@ -48,6 +48,8 @@ impl Sandbox {
             .route("/images/{kind}/{token}", get(image))
             .route("/s/{name}", get(face::short_link))
             .route("/h5", get(face::hosted).post(face::hosted))
+            .route("/h5.css", get(face::style))
+            .route("/h5.js", get(face::message))
             .route("/h5iframe", get(face::iframe).post(face::iframe))
             .fallback(handle)
             .with_state(self.clone())

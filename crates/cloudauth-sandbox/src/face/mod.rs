@@ -19,7 +19,7 @@ pub use product::Product;
 pub use script::{Answer, Finding, Script};
 pub use sessions::{CallbackTry, NotSubmitted};
 
-pub(crate) use page::{hosted, iframe, short_link};
+pub(crate) use page::{hosted, iframe, message, short_link, style};
 pub(crate) use sessions::Sessions;
 
 use crate::Sandbox;

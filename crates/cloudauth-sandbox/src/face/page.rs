@@ -32,8 +32,10 @@ const FAILURES: [(u32, &str); 11] = [
     (222, "ordinary check failed"),
 ];
 
-const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:26em;margin:3em auto;padding:0 1em}\
-    button,select{font:inherit;padding:.5em 1em;margin:.3em .3em .3em 0}";
+/// Without `form-action`: browsers apply it to the redirect to `ReturnUrl` as well. Any page may
+/// embed `/h5iframe`.
+const POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'self'; script-src 'self'");
 
 /// How the page tells what happened.
 #[derive(Clone, Copy)]
@@ -72,6 +74,16 @@ impl Sandbox {
     }
 }
 
+/// The stylesheet of the pages.
+pub(crate) async fn style() -> Response {
+    response(200, "text/css;charset=utf-8", include_str!("page/page.css"))
+}
+
+/// The script of the embedded page's end.
+pub(crate) async fn message() -> Response {
+    response(200, "text/javascript;charset=utf-8", include_str!("page/message.js"))
+}
+
 /// A short link leads to the long one.
 pub(crate) async fn short_link(
     State(sandbox): State<Sandbox>,
@@ -80,7 +92,7 @@ pub(crate) async fn short_link(
     let target = sandbox.memory().faces.long_link(&name).map(str::to_owned);
     match target {
         Some(target) => redirect(302, &target),
-        None => page(404, "<h1>Unknown link</h1>"),
+        None => page(404, "Unknown link", "<p>The simulated provider made no such link.</p>"),
     }
 }
 
@@ -113,18 +125,19 @@ fn answer(
 ) -> Response {
     let query = query.unwrap_or_default();
     let Some(id) = sandbox.opened(&pairs(query.as_bytes())) else {
-        return page(403, "<h1>Signature error</h1><p>This link was changed, or is not ours.</p>");
+        let about = "<p>This link was changed, or another provider made it.</p>";
+        return page(403, "Signature error", about);
     };
     let now = sandbox.0.clock.now();
     if let Err(refusal) = sandbox.memory().faces.can_submit(&id, now) {
         return refused(refusal);
     }
     if method == Method::GET || method == Method::HEAD {
-        return page(200, &choices(&id, &query, back));
+        return page(200, "Simulated verification", &choices(&id, &query, back));
     }
     // A GET's query is also its form; what the person does comes by POST alone.
     let Some(step) = read_step(&pairs(&form)) else {
-        return page(400, "<h1>Unknown choice</h1>");
+        return page(400, "Unknown choice", "<p>Go back and press one of the buttons.</p>");
     };
     let (code, sub_code, reason) = match &step {
         Step::Submit(finding) if finding.passed => (1000, "Z5050", "success"),
@@ -154,10 +167,13 @@ fn leave(back: Back, return_url: Option<Url>, told: String) -> Response {
             redirect(303, with_parameters(url, &[("response", told)]).as_str())
         }
         (Back::Message, _) => {
-            // The text is ours but for the id, which is hexadecimal: nothing in it ends a script.
-            page(200, &format!("<h1>Done</h1><script>parent.postMessage({told}, \"*\")</script>"))
+            let told = quick_xml::escape::escape(&told);
+            let body = format!(
+                r#"<input type="hidden" id="told" value="{told}"><script src="/h5.js"></script>"#
+            );
+            page(200, "Done", &body)
         }
-        (Back::Redirect, None) => page(200, "<h1>Done</h1><p>You may close this page.</p>"),
+        (Back::Redirect, None) => page(200, "Done", "<p>You may close this page.</p>"),
     }
 }
 
@@ -186,35 +202,48 @@ fn choices(id: &str, query: &str, back: Back) -> String {
     }
     let query = quick_xml::escape::escape(query);
     format!(
-        r#"<h1>Simulated verification</h1>
-<p>Nobody is verified here. Choose what the provider finds for <code>{id}</code>.</p>
+        r#"<p>Nobody is verified here. Choose what the provider finds.</p>
 <form method="post" action="{action}?{query}">
-<p><button id="pass" name="result" value="pass">Pass</button></p>
-<p><button id="fail" name="result" value="fail">Fail</button>
-<select id="code" name="code" aria-label="Why it fails">{options}</select></p>
-<p><button id="leave" name="result" value="leave">Leave</button></p>
-</form>"#
+<button id="pass" name="result" value="pass">Pass</button>
+<div class="failing">
+<label for="code">Why it fails</label>
+<select id="code" name="code">{options}</select>
+<button id="fail" name="result" value="fail">Fail</button>
+</div>
+<button id="leave" name="result" value="leave">Leave without a result</button>
+</form>
+<p class="about">CertifyId <code>{id}</code></p>"#
     )
 }
 
 fn refused(refusal: NotSubmitted) -> Response {
-    match refusal {
-        NotSubmitted::Unknown => page(404, "<h1>Unknown verification</h1>"),
-        NotSubmitted::Expired => page(410, "<h1>Expired</h1><p>This link has expired.</p>"),
-        NotSubmitted::Used => {
-            page(410, "<h1>Already used</h1><p>A link is good for one submission.</p>")
+    let (status, title, about) = match refusal {
+        NotSubmitted::Unknown => (404, "Unknown verification", "Its records are gone."),
+        NotSubmitted::Expired => {
+            (410, "Expired", "This link has expired: start a new verification.")
         }
-    }
+        NotSubmitted::Used => {
+            (410, "Already used", "A link is good for one submission: start a new verification.")
+        }
+    };
+    page(status, title, &format!("<p>{about}</p>"))
 }
 
-fn page(http_status: u16, body: &str) -> Response {
+fn page(http_status: u16, title: &str, body: &str) -> Response {
     let html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Simulated verification</title><style>{STYLE}</style></head>\n\
-         <body>\n{body}\n</body></html>\n"
+        r#"<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="stylesheet" href="/h5.css"></head>
+<body><main>
+<h1>{title}</h1>
+{body}
+</main></body></html>
+"#
     );
-    marked(response(http_status, "text/html;charset=utf-8", html))
+    let mut page = marked(response(http_status, "text/html;charset=utf-8", html));
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    page
 }
 
 fn redirect(http_status: u16, target: &str) -> Response {
@@ -228,5 +257,7 @@ fn redirect(http_status: u16, target: &str) -> Response {
 fn marked(mut response: Response) -> Response {
     response.headers_mut().insert(wire::SIMULATED, HeaderValue::from_static("1"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A link of a page is a credential.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

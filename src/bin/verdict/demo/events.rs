@@ -29,6 +29,9 @@ const TOLERANCE: time::Duration = time::Duration::minutes(5);
 /// For all events to arrive.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// Between two tries while the service cannot answer.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
 /// The receiver, and what came with a good signature.
 #[derive(Clone)]
 struct Receiver {
@@ -37,25 +40,78 @@ struct Receiver {
     bodies: Arc<Mutex<Vec<Bytes>>>,
 }
 
-/// Forwards the log until so many verifications have an event, and shows what arrived.
-pub async fn show(demo: &Demo, verifications: usize) -> anyhow::Result<()> {
-    let secret = secret(&demo.api_key);
-    let bodies = Arc::default();
-    let receiver = Receiver { secret: Secret::parse(&secret)?, clock: demo.clock.clone(), bodies };
-    let address = receiver.serve().await?;
-    let sender = Sender::new(format!("http://{address}/hook").parse()?, &secret)?;
-    let server: Url = format!("http://{}", demo.http).parse()?;
-    let feed = Feed::new(server, &demo.api_key, None)?;
-    let forwarding = forward(&feed, &sender, &receiver, verifications);
-    within(DEADLINE, forwarding).await?;
-    let bodies = receiver.bodies();
-    let last = bodies.last().context("no event arrived")?;
-    say(format_args!(
-        "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
-        bodies.len(),
-        String::from_utf8_lossy(last)
-    ));
-    Ok(())
+/// The log on its way to the receiver.
+pub struct Events {
+    feed: Feed,
+    sender: Sender,
+    receiver: Receiver,
+    /// The sequence of the last one that arrived.
+    after: i64,
+}
+
+impl Events {
+    /// Forwards the log until so many verifications have an event, and shows what arrived.
+    pub async fn show(demo: &Demo, verifications: usize) -> anyhow::Result<Self> {
+        let secret = secret(&demo.api_key);
+        let bodies = Arc::default();
+        let receiver =
+            Receiver { secret: Secret::parse(&secret)?, clock: demo.clock.clone(), bodies };
+        let address = receiver.serve().await?;
+        let sender = Sender::new(format!("http://{address}/hook").parse()?, &secret)?;
+        let server: Url = format!("http://{}", demo.http).parse()?;
+        let feed = Feed::new(server, &demo.api_key, None)?;
+        let mut events = Self { feed, sender, receiver, after: 0 };
+        within(DEADLINE, events.forward_until(verifications)).await?;
+        let bodies = events.receiver.bodies();
+        let last = bodies.last().context("no event arrived")?;
+        say(format_args!(
+            "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
+            bodies.len(),
+            String::from_utf8_lossy(last)
+        ));
+        Ok(events)
+    }
+
+    /// Forwards the log and shows each event in one line, until dropped.
+    pub async fn show_more(mut self) {
+        loop {
+            let shown = self.receiver.bodies().len();
+            match self.forward().await {
+                Ok(true) => {}
+                Ok(false) => tokio::time::sleep(RETRY_DELAY).await,
+                Err(error) => {
+                    say(format_args!("Events are not shown any more: {error:#}"));
+                    return std::future::pending().await;
+                }
+            }
+            for body in &self.receiver.bodies()[shown..] {
+                say(line(body));
+            }
+        }
+    }
+
+    async fn forward_until(&mut self, verifications: usize) -> anyhow::Result<()> {
+        while self.receiver.verifications()? < verifications {
+            if !self.forward().await? {
+                bail!("the event log cannot be read");
+            }
+        }
+        Ok(())
+    }
+
+    /// The next part of the log. `false`: the service cannot answer now.
+    async fn forward(&mut self) -> anyhow::Result<bool> {
+        let Outcome::Part(part) = self.feed.after(self.after).await? else { return Ok(false) };
+        for item in &part.items {
+            let event = FeedEvent::read(item)?;
+            let answer = self.sender.post(&event, &part.epoch, self.after).await;
+            if !matches!(answer, Answer::Status(204, _)) {
+                bail!("the receiver refused event {}", event.sequence);
+            }
+            self.after = event.sequence;
+        }
+        Ok(true)
+    }
 }
 
 async fn within(
@@ -66,26 +122,22 @@ async fn within(
     ended.with_context(|| format!("not every event arrived within {} s", limit.as_secs()))?
 }
 
-async fn forward(
-    feed: &Feed,
-    sender: &Sender,
-    receiver: &Receiver,
-    verifications: usize,
-) -> anyhow::Result<()> {
-    let mut after = 0;
-    while receiver.verifications()? < verifications {
-        let Outcome::Part(part) = feed.after(after).await? else {
-            bail!("the event log cannot be read");
-        };
-        for item in &part.items {
-            let event = FeedEvent::read(item)?;
-            if !matches!(sender.post(&event, &part.epoch, after).await, Answer::Status(204, _)) {
-                bail!("the receiver refused event {}", event.sequence);
-            }
-            after = event.sequence;
-        }
-    }
-    Ok(())
+/// An event in one line. Its `biz_id` is left out: that could name a person.
+fn line(body: &[u8]) -> String {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let data = &event["data"];
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let reasons = data["reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<String> = reasons.map(text).collect();
+    format!(
+        "event {}  {}  {}  {}  {:7}  {}",
+        event["sequence"],
+        text(&event["type"]),
+        text(&data["product"]),
+        text(&data["verification_id"]),
+        text(&data["outcome"]),
+        reasons.join(", ")
+    )
 }
 
 impl Receiver {
@@ -148,7 +200,8 @@ mod tests {
         };
         let sender = Sender::new("http://127.0.0.1:9/hook".parse().unwrap(), &key).unwrap();
         let feed = Feed::new(service.parse().unwrap(), "vk_one", None).unwrap();
-        let forwarding = forward(&feed, &sender, &receiver, 1);
+        let mut events = Events { feed, sender, receiver, after: 0 };
+        let forwarding = events.forward_until(1);
         let error = within(Duration::from_millis(50), forwarding).await.unwrap_err();
         assert!(error.to_string().contains("not every event arrived"), "{error}");
     }

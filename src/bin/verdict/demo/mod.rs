@@ -1,6 +1,7 @@
 //! `verdict demo`: the main job for real. A private Postgres, a simulated provider, the service,
 //! signed callbacks for every outcome, and the decisions as they fall.
 
+mod backend;
 mod events;
 mod script;
 mod system;
@@ -14,6 +15,7 @@ use private_postgres::is_libpq_variable;
 
 use crate::context::{Context, told_to_stop};
 use crate::output::say;
+use events::Events;
 use system::Demo;
 
 /// How to run it.
@@ -57,29 +59,36 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         outcome = show(&demo, arguments.exit) => outcome,
         _ = &mut told => Err(anyhow::anyhow!("interrupted")),
     };
-    if matches!(outcome, Ok(true)) && !arguments.exit {
-        say("\nIt stays up until Ctrl-C.");
-        let _ = told.await;
-    }
-    demo.stop().await;
-    match outcome {
-        Ok(true) => Ok(ExitCode::SUCCESS),
-        Ok(false) => {
-            bail!("some decisions were not the expected ones; see {}", arguments.folder.display())
+    let outcome = match outcome {
+        Ok(Some(events)) => {
+            if !arguments.exit {
+                say("\nIt stays up until Ctrl-C.");
+                tokio::select! {
+                    () = events.show_more() => {}
+                    _ = &mut told => {}
+                }
+            }
+            Ok(ExitCode::SUCCESS)
         }
+        Ok(None) => Err(anyhow::anyhow!(
+            "some decisions were not the expected ones; see {}",
+            arguments.folder.display()
+        )),
         Err(error) => Err(error),
-    }
+    };
+    demo.stop().await;
+    outcome
 }
 
-/// Plays the script; `true` if everything came as expected.
-async fn show(demo: &Demo, exits: bool) -> anyhow::Result<bool> {
-    let as_expected = script::play(demo).await?;
-    // A case that did not settle may never have an event.
-    if as_expected {
-        events::show(demo, script::CASES.len()).await?;
+/// Plays the script; the events that follow, if everything came as expected.
+async fn show(demo: &Demo, exits: bool) -> anyhow::Result<Option<Events>> {
+    if !script::play(demo).await? {
+        // A case that did not settle may never have an event.
+        return Ok(None);
     }
+    let events = Events::show(demo, script::CASES.len()).await?;
     if !exits {
-        demo.invite();
+        demo.invite().await?;
     }
-    Ok(as_expected)
+    Ok(Some(events))
 }

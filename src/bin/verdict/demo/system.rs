@@ -25,11 +25,14 @@ use verdict::telemetry::{self, Output};
 use verdict::vault::api_key;
 use verdict::vault::callback_signature::Secret;
 
+use super::backend::Backend;
 use crate::output::say;
 use crate::shell::quoted;
 
 /// Of the public and the operations listener; others if one of them is taken.
 const PREFERRED_PORTS: [u16; 2] = [8080, 9464];
+/// How often other ports are tried: another process may take one before the service does.
+const TRIES: usize = 5;
 const DATABASE: &str = "verdict_demo";
 /// Owns the database and is no superuser, as an installation's owner should be.
 const OWNER: &str = "verdict_demo_owner";
@@ -47,6 +50,9 @@ pub struct Demo {
     pub ids: Ids,
     /// Time for the script's messages.
     pub clock: Clock,
+    /// Starts verifications that a browser goes through.
+    pub backend: Backend,
+    backend_address: SocketAddr,
     operations: SocketAddr,
     config_file: PathBuf,
     log_file: PathBuf,
@@ -94,6 +100,9 @@ impl Demo {
         };
         tell(format!("simulated provider on {provider}"));
 
+        let backend_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let backend_address = backend_listener.local_addr()?;
+
         let webhook_secret = format!("whsec_{}", random_base64(&ids));
         let config_file = folder.join(CONFIG);
         let settings = |ports: [u16; 2]| {
@@ -101,9 +110,8 @@ impl Demo {
             let text = settings(
                 &url,
                 provider,
-                &sandbox_secret,
-                &webhook_secret,
-                &vault_secret,
+                backend_address,
+                [&sandbox_secret, &webhook_secret, &vault_secret],
                 &std::path::absolute(folder.join("images"))?,
                 ports,
             );
@@ -117,16 +125,23 @@ impl Demo {
         let api_key = make_key(&store, &clock, &ids).await?;
         store.close().await;
         let mut running = serve(&config, &clock, &ids).await;
-        if running.as_ref().is_err_and(is_about_an_address) {
-            config = settings([0, 0])?;
+        for _ in 0..TRIES {
+            if !running.as_ref().is_err_and(is_about_an_address) {
+                break;
+            }
+            config = settings(free_ports().await?)?;
             running = serve(&config, &clock, &ids).await;
         }
         let running = running?;
         let http = running.http.context("no public listener")?;
         tell(format!("verdict on http://{http}, metrics on http://{}/metrics", running.operations));
+        let backend = Backend::new(http, &api_key, &ids)?;
+        backend.serve(backend_listener);
         Ok(Self {
             http,
             api_key,
+            backend,
+            backend_address,
             secret: Secret::parse(&webhook_secret)?,
             ids,
             clock,
@@ -140,8 +155,21 @@ impl Demo {
         })
     }
 
-    /// Ready-to-paste commands.
-    pub fn invite(&self) {
+    /// A page to click, and ready-to-paste commands.
+    pub async fn invite(&self) -> anyhow::Result<()> {
+        let page = self.backend.start().await?;
+        self.show_commands();
+        say(format_args!(
+            "
+A page of face-verify to click through, good for 30 minutes:
+  {page}
+Open it and press Pass: the decision appears in the browser and below. Another one: http://{}/",
+            self.backend_address
+        ));
+        Ok(())
+    }
+
+    fn show_commands(&self) {
         let (http, key) = (self.http, &self.api_key);
         let program = std::env::args().next().unwrap_or_else(|| "verdict".to_owned());
         let program = quoted(&program);
@@ -196,6 +224,14 @@ async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Runn
     app::start(config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await
 }
 
+/// Two ports that nobody uses at the moment. The configuration has to name them: users and the
+/// provider come back to this address.
+async fn free_ports() -> std::io::Result<[u16; 2]> {
+    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+}
+
 fn is_about_an_address(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<ConfigError>()
@@ -205,9 +241,8 @@ fn is_about_an_address(error: &anyhow::Error) -> bool {
 fn settings(
     url: &str,
     provider: SocketAddr,
-    sandbox_secret: &str,
-    webhook_secret: &str,
-    vault_secret: &str,
+    backend: SocketAddr,
+    [sandbox_secret, webhook_secret, vault_secret]: [&str; 3],
     images: &Path,
     [http, operations]: [u16; 2],
 ) -> String {
@@ -216,17 +251,21 @@ fn settings(
         r#"# Written by `verdict demo`; every secret in it is made anew at each start.
 [http]
 listen = "127.0.0.1:{http}"
+public_url = "http://127.0.0.1:{http}"
 [operations]
 listen = "127.0.0.1:{operations}"
 [database]
 url = "{url}"
 [sources.app]
 secrets = ["{webhook_secret}"]
+return_urls = ["http://{backend}/done"]
 [provider]
 endpoint = "http://{provider}"
 access_key_id = "demo-key"
 access_key_secret = "{sandbox_secret}"
 queries_per_second = 50
+[provider.face_verify]
+callback_url = "http://127.0.0.1:{http}/v1/provider-callbacks/default"
 [[vault.keys]]
 id = "demo"
 secret = "{vault_secret}"

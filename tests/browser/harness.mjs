@@ -1,0 +1,258 @@
+// What every browser test needs: Verdict's demo on ports of its own, the system's Chromium, and a watch
+// over what a page does. A visit that asks for anything beyond this machine fails, and so does one that
+// the content security policy or the console complains about.
+//
+// scripts/browser-check.sh sets VERDICT_BINARY, CHROMIUM and VERDICT_SCREENSHOTS.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+/** For anything that must happen: only a failing test waits this long. In milliseconds. */
+export const PATIENCE = 60_000;
+
+export const PHONE = { viewport: { width: 360, height: 640 }, isMobile: true, hasTouch: true };
+
+const POLL_INTERVAL = 50;
+
+// A browser that hangs must not hold up a CI.
+setTimeout(() => {
+  console.error("the tests took too long");
+  process.exit(1);
+}, 15 * PATIENCE).unref();
+const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]"]);
+
+/** Polls `look` until it returns something. */
+export async function eventually(what, look) {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    assert.ok(Date.now() < deadline, `${what}: not within ${PATIENCE} ms`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL));
+  }
+}
+
+/** `verdict demo`, as a newcomer runs it. */
+export class Demo {
+  static async start() {
+    const demo = new Demo();
+    demo.folder = await mkdtemp(join(tmpdir(), "verdict-browser-"));
+    demo.output = "";
+    demo.process = spawn(process.env.VERDICT_BINARY, ["demo", "--folder", demo.folder]);
+    for (const stream of [demo.process.stdout, demo.process.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => (demo.output += text));
+    }
+    demo.ended = new Promise((resolve) => demo.process.on("close", resolve));
+    // A test that breaks off leaves nothing running.
+    process.on("exit", () => demo.process.kill("SIGINT"));
+    await demo.says(/^(It stays up)/m).catch(async (error) => {
+      await demo.stop();
+      throw error;
+    });
+    const [, url, key] = demo.output.match(/ verdict on (http:[^,]*),[^]*Bearer ([^']*)'/);
+    Object.assign(demo, { url, key });
+    return demo;
+  }
+
+  /** Waits until the output has it; its first group. */
+  async says(pattern) {
+    const found = await eventually(`the demo says ${pattern}`, () => {
+      assert.equal(this.process.exitCode, null, `the demo ended:\n${this.output}`);
+      return this.output.match(pattern);
+    });
+    return found[1];
+  }
+
+  async stop() {
+    this.process.kill("SIGINT");
+    await this.ended;
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Calls the API; the answer has `status` and `json`. */
+  async call(path, body) {
+    const answer = await fetch(this.url + path, {
+      method: body ? "POST" : "GET",
+      headers: { authorization: `Bearer ${this.key}`, "content-type": "application/json" },
+      body: body && JSON.stringify(body),
+    });
+    return { status: answer.status, json: await answer.json() };
+  }
+
+  /** Starts a verification of face-verify with a page. */
+  async startWithPage(orderNumber, returnUrl) {
+    const { status, json } = await this.call("/v1/verifications", {
+      product: "face-verify",
+      biz_type: "1000000006",
+      biz_id: orderNumber,
+      product_code: "ID_PRO",
+      cert_type: "IDENTITY_CARD",
+      cert_name: "测试甲",
+      cert_no: "110101190001011009",
+      meta_info: '{"deviceType":"h5"}',
+      certify_url_type: "H5",
+      return_url: returnUrl ?? `${this.url}/v1/returns/app`,
+      source: "app",
+    });
+    assert.equal(status, 201, JSON.stringify(json));
+    return { id: json.verification.id, page: json.certify_url, certifyId: json.certify_id };
+  }
+
+  async verification(id, wait = 0) {
+    const { status, json } = await this.call(`/v1/verifications/${id}?wait=${wait}`);
+    assert.equal(status, 200, JSON.stringify(json));
+    return json;
+  }
+
+  /** Waits for the decision. */
+  async decision(id) {
+    return eventually(`${id} is decided`, async () => (await this.verification(id, 5)).decision);
+  }
+
+  /** Adds an address where users may come back to, and waits until it counts. */
+  async allowReturnTo(address) {
+    const file = join(this.folder, "verdict.toml");
+    const text = await readFile(file, "utf8");
+    const changed = text.replace(/^(return_urls = \[.*)\]$/m, `$1, "${address}"]`);
+    assert.notEqual(changed, text);
+    await writeFile(file, changed);
+    const probe = `${this.url}/v1/returns/app?to=${encodeURIComponent(address)}`;
+    await eventually(`${address} is listed`, async () => {
+      const answer = await fetch(probe, { redirect: "manual" });
+      return answer.headers.get("location") === address;
+    });
+  }
+}
+
+/** A small site on this machine, for example the customer's app. `pages` maps paths to HTML. */
+export async function serve(pages) {
+  const visits = [];
+  const server = createServer((request, response) => {
+    visits.push(request.url);
+    const page = pages[new URL(request.url, "http://localhost").pathname];
+    response.writeHead(page === undefined ? 404 : 200, { "content-type": "text/html; charset=utf-8" });
+    response.end(page);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const close = () => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  };
+  return { url: `http://127.0.0.1:${server.address().port}`, visits, pages, close };
+}
+
+/** The system's Chromium; without a window, and its profiles below the folder of temporary files. */
+export async function launch() {
+  const arguments_ = [
+    "--no-proxy-server",
+    // Not even a name is looked up.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+  ];
+  // Chromium's sandbox refuses to run as root, as in a container.
+  if (process.getuid?.() === 0) arguments_.push("--no-sandbox");
+  return chromium.launch({ executablePath: process.env.CHROMIUM, args: arguments_ });
+}
+
+/**
+ * Opens a page in a profile of its own for `steps`, and watches it. `options` are those of Playwright's
+ * `newContext`, and `expected`, a pattern of complaints that belong to the test. If anything fails, a
+ * screenshot is kept.
+ */
+export async function visit(browser, name, options, steps) {
+  const { expected, ...settings } = options;
+  const context = await browser.newContext(settings);
+  context.setDefaultTimeout(PATIENCE);
+  const watch = await watchOver(context);
+  const page = await context.newPage();
+  try {
+    await steps(page, watch);
+    const complaints = watch.complaints.filter((complaint) => !expected?.test(complaint));
+    assert.deepEqual({ outside: watch.outside, complaints }, { outside: [], complaints: [] });
+  } catch (error) {
+    for (const [index, open] of context.pages().entries()) {
+      const file = await keepScreenshot(open, `failed-${name}-${index}`).catch(() => undefined);
+      if (file) error.message += `\nscreenshot of ${open.url()}: ${file}`;
+    }
+    throw error;
+  } finally {
+    await context.close();
+  }
+}
+
+async function watchOver(context) {
+  const watch = { requests: [], outside: [], complaints: [] };
+  await context.route("**", (route) => {
+    const url = new URL(route.request().url());
+    if (LOOPBACK.has(url.hostname) || url.protocol === "data:") return route.continue();
+    watch.outside.push(url.href);
+    return route.abort();
+  });
+  // Redirects do not pass the route a second time.
+  context.on("request", (request) => {
+    watch.requests.push(request);
+    const url = new URL(request.url());
+    if (!LOOPBACK.has(url.hostname) && /^(http|ws)s?:$/.test(url.protocol)) watch.outside.push(url.href);
+  });
+  context.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) {
+      watch.complaints.push(`console: ${message.text()}`);
+    }
+  });
+  context.on("weberror", (error) => watch.complaints.push(`error: ${error.error()}`));
+  context.on("page", async (page) => {
+    // Reported apart from the console, and without JavaScript as well.
+    const devtools = await context.newCDPSession(page);
+    devtools.on("Audits.issueAdded", ({ issue }) => {
+      if (issue.code === "ContentSecurityPolicyIssue") {
+        watch.complaints.push(`policy: ${JSON.stringify(issue.details)}`);
+      }
+    });
+    await devtools.send("Audits.enable").catch(() => {});
+  });
+  return watch;
+}
+
+/** Keeps a screenshot outside the repository; its file. */
+export async function keepScreenshot(page, name) {
+  const folder = process.env.VERDICT_SCREENSHOTS ?? join(tmpdir(), "verdict-screenshots");
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, `${name.replace(/[^\w-]+/g, "-")}.png`);
+  await page.screenshot({ path, fullPage: true });
+  return path;
+}
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** No rule of axe (WCAG 2.2 AA and good practice) is broken on the page. */
+export async function assertAccessible(page) {
+  // By the debugger, which no content security policy restricts.
+  await page.evaluate(AXE);
+  const violations = await page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run(document);
+    return violations.map(({ id, help, nodes }) => ({
+      id,
+      help,
+      nodes: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`),
+    }));
+  });
+  assert.deepEqual(violations, [], `axe on ${page.url()}`);
+}
+
+/** Nothing is wider than the screen, and every control is large enough for a finger (WCAG 2.5.8). */
+export async function assertFitsScreen(page) {
+  const [wide, screen] = await page.evaluate(() => [
+    document.documentElement.scrollWidth,
+    document.documentElement.clientWidth,
+  ]);
+  assert.ok(wide <= screen, `${page.url()} is ${wide} pixels wide on a screen of ${screen}`);
+  for (const control of await page.locator("button, select, input:not([type=hidden])").all()) {
+    const box = await control.boundingBox();
+    if (box) assert.ok(box.height >= 24 && box.width >= 24, `too small: ${await control.innerText()}`);
+  }
+}
