@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Each layer, and the layers it may import. `images` means all of it, `images::archive` a part.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("causes", &[]),
     ("lanes", &[]),

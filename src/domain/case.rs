@@ -266,7 +266,7 @@ mod tests {
 
     fn targets() -> Targets {
         let scenes = BTreeMap::from([("fast".to_owned(), Duration::from_mins(4))]);
-        Targets { general: Duration::from_mins(240), scenes }
+        Targets { general: Duration::from_hours(4), scenes }
     }
 
     #[test]

@@ -51,8 +51,6 @@ ids! {
     AssignmentId;
     /// One pair of pictures whose answer is known.
     GoldenId;
-    /// One person who may sign in to the console.
-    UserId;
     /// One API key.
     ApiKeyId;
     /// One webhook endpoint.

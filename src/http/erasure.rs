@@ -33,7 +33,8 @@ pub(super) struct ReceiptView {
     /// `null`: the product keeps no copy that can be deleted on request.
     provider_copy: Option<ProviderCopyView>,
     /// Everything that stays stored about the verification, by table.
-    remains: [Remaining; REMAINING.len()],
+    #[schema(value_type = Vec<Remaining>)]
+    remains: &'static [Remaining],
 }
 
 /// The provider's own copy of the person.

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn ages_cover_each_case_once() {
         let scenes = BTreeMap::from([("fast".to_owned(), Duration::from_mins(4))]);
-        let targets = Targets { general: Duration::from_mins(240), scenes };
+        let targets = Targets { general: Duration::from_hours(4), scenes };
         for scene in ["fast", "any"] {
             for minutes in -10..300 {
                 let opened_at = NOW - time::Duration::MINUTE * minutes;

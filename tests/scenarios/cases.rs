@@ -121,7 +121,7 @@ impl Person {
     /// The cases that the queue shows this person.
     async fn queue(&self, filter: &Filter) -> Vec<verdict::store::cases::QueuedCase> {
         let targets = verdict::domain::case::Targets {
-            general: Duration::from_mins(240),
+            general: Duration::from_hours(4),
             scenes: std::collections::BTreeMap::new(),
         };
         let now = self.clock.now();
@@ -442,7 +442,7 @@ async fn scenes_limit_what_a_reviewer_sees_and_gets() {
     let filter = Filter { scenes: Some(limit.clone()), ..Filter::default() };
     assert!(anna.queue(&filter).await.is_empty());
     let targets = verdict::domain::case::Targets {
-        general: Duration::from_mins(240),
+        general: Duration::from_hours(4),
         scenes: std::collections::BTreeMap::new(),
     };
     let now = app.clock.now();

@@ -69,6 +69,15 @@ pub async fn member(owner: &Database, roles: &str) -> Database {
     Database { url: url.into() }
 }
 
+async fn retention_has_passed(pool: &sqlx::PgPool) {
+    let passes = "select count(*) from retention_passes where rests_until > now()";
+    crate::harness::eventually("retention has passed over everything", || async {
+        let whole: i64 = sqlx::query_scalar(passes).fetch_one(pool).await.unwrap();
+        (whole == 3).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn api_and_worker_need_only_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -162,12 +171,7 @@ async fn api_and_worker_need_only_their_own_roles() {
         (row.get::<i64, _>("open") == 0 && row.get::<bool, _>("signed")).then_some(())
     })
     .await;
-    let passes = "select count(*) from retention_passes where rests_until > now()";
-    crate::harness::eventually("retention has passed over everything", || async {
-        let whole: i64 = sqlx::query_scalar(passes).fetch_one(&pool).await.unwrap();
-        (whole == 3).then_some(())
-    })
-    .await;
+    retention_has_passed(&pool).await;
     for process in [worker, api] {
         let log = process.kill().await.join("\n");
         let refused = ["SQLSTATE 42501", "SQLSTATE 23001"].iter().any(|code| log.contains(code));

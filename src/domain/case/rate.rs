@@ -6,20 +6,20 @@ const Z: f64 = 1.959_963_984_540_054;
 /// So many of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {
-    pub hits: u64,
-    pub of: u64,
+    pub hits: u32,
+    pub of: u32,
 }
 
 impl Rate {
     /// `None`: nothing was counted.
     pub fn share(self) -> Option<f64> {
-        (self.of > 0).then(|| self.hits.min(self.of) as f64 / self.of as f64)
+        (self.of > 0).then(|| f64::from(self.hits.min(self.of)) / f64::from(self.of))
     }
 
     /// The Wilson score interval of 95 % (Wilson 1927), which stays within 0 and 1 and says
     /// something useful of few cases and of rates near 0. `None`: nothing was counted.
     pub fn interval(self) -> Option<(f64, f64)> {
-        let (n, p) = (self.of as f64, self.share()?);
+        let (n, p) = (f64::from(self.of), self.share()?);
         let z2n = Z * Z / n;
         let center = (p + z2n / 2.0) / (1.0 + z2n);
         let half = Z / (1.0 + z2n) * (p * (1.0 - p) / n + z2n / (4.0 * n)).sqrt();
