@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use verdict::domain::body_digest::BodyDigest;
 
 use super::schedule::Dice;
+use super::starts::{self, Starts};
 use super::world::World;
 use crate::harness::{Callback, SECRET, now};
 
@@ -93,6 +94,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Its `biz_id` is an order number.
+    fn is_of_a_start(&self) -> bool {
+        self.body.contains(starts::SCENE)
+    }
+
     pub fn digest(&self) -> BodyDigest {
         BodyDigest::of(self.body.as_ref())
     }
@@ -120,6 +126,7 @@ pub struct Ledger {
     /// Neither an acceptance nor an honest "not now".
     pub odd_answers: Mutex<Vec<String>>,
     pub never_accepted: Mutex<Vec<String>>,
+    pub starts: Starts,
     next: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -132,16 +139,7 @@ impl Ledger {
 
     /// One client, until stopped.
     pub async fn post(self: Arc<Self>, world: Arc<World>, dice: Dice) {
-        let mut client = Client {
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .expect("a client"),
-            dice,
-            world,
-            ledger: self,
-        };
+        let mut client = Client::new(self, world, dice);
         while !client.ledger.stopping.load(Ordering::SeqCst) {
             client.act().await;
             let pause = client.dice.millis(20, 250);
@@ -149,27 +147,45 @@ impl Ledger {
         }
     }
 
+    /// Never the same again.
+    pub fn number(&self) -> usize {
+        self.next.fetch_add(1, Ordering::SeqCst)
+    }
+
     fn message(&self, biz_id: String, prescribed: Prescribed) -> Message {
-        let n = self.next.fetch_add(1, Ordering::SeqCst);
-        let reference = n.to_string();
+        let reference = self.number().to_string();
         let body = if biz_id.starts_with("fv-") {
             serde_json::json!({ "product": "face-verify", "biz_type": "1000000006",
                 "certify_id": biz_id, "reference": reference })
         } else {
             serde_json::json!({ "biz_type": "test", "biz_id": biz_id, "reference": reference })
         };
-        Message { id: format!("ledger-{n}"), body: body.to_string(), biz_id, prescribed }
+        self.with_id(body.to_string(), biz_id, prescribed)
+    }
+
+    fn with_id(&self, body: String, biz_id: String, prescribed: Prescribed) -> Message {
+        Message { id: format!("ledger-{}", self.number()), body, biz_id, prescribed }
     }
 }
 
-struct Client {
-    http: reqwest::Client,
-    dice: Dice,
-    world: Arc<World>,
-    ledger: Arc<Ledger>,
+/// One client.
+pub struct Client {
+    pub http: reqwest::Client,
+    pub dice: Dice,
+    pub world: Arc<World>,
+    pub ledger: Arc<Ledger>,
 }
 
 impl Client {
+    pub fn new(ledger: Arc<Ledger>, world: Arc<World>, dice: Dice) -> Self {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build();
+        Self { http: http.expect("a client"), dice, world, ledger }
+    }
+
     async fn act(&mut self) {
         let known = {
             let entries = self.ledger.entries.lock().expect("not poisoned");
@@ -178,7 +194,7 @@ impl Client {
         match (self.dice.below(100), known) {
             (0..10, Some(entry)) => self.repeat(&entry).await,
             (10..15, Some(entry)) => self.contradict(&entry).await,
-            (15..25, Some(entry)) => {
+            (15..25, Some(entry)) if !entry.is_of_a_start() => {
                 let message = self.ledger.message(entry.biz_id, entry.prescribed);
                 self.deliver(message).await;
             }
@@ -187,6 +203,8 @@ impl Client {
                 self.give_up_early(&message).await;
                 self.deliver(message).await;
             }
+            (32..55, _) => self.start_another().await,
+            (55..60, _) => self.repeat_a_start().await,
             _ => {
                 let message = self.new_message();
                 self.deliver(message).await;
@@ -196,9 +214,15 @@ impl Client {
 
     fn new_message(&mut self) -> Message {
         let (script, prescribed) = self.dice.one_of(&SCRIPTS);
-        let n = self.ledger.next.fetch_add(1, Ordering::SeqCst);
+        let n = self.ledger.number();
         // The underscore ends the script.
         self.ledger.message(format!("{script}_{n}"), prescribed)
+    }
+
+    /// The app reports about a start.
+    pub async fn report(&mut self, body: String, order_number: &str, prescribed: Prescribed) {
+        let message = self.ledger.with_id(body, order_number.to_owned(), prescribed);
+        self.deliver(message).await;
     }
 
     /// Sends it, anywhere and again, until it is accepted.
@@ -284,7 +308,8 @@ impl Client {
         Some((status, answer.text().await.ok()?))
     }
 
-    fn judge(&self, what: &str, answer: Option<(u16, String)>) {
+    /// Anything but an honest "not now" is odd.
+    pub fn judge(&self, what: &str, answer: Option<(u16, String)>) {
         if let Some((status, text)) = answer.filter(|(status, _)| *status != 503) {
             let mut odd = self.ledger.odd_answers.lock().expect("not poisoned");
             odd.push(format!("{what} got {status}: {text}"));

@@ -1,6 +1,7 @@
-//! The fault harness: an outside ledger posts callbacks to several real processes and records every
-//! 2xx. Meanwhile a seeded schedule injects faults into processes, Postgres, the network and the
-//! provider, and an open transaction keeps all dead rows. At the end everything is reconciled.
+//! The fault harness: an outside ledger posts callbacks to several real processes, starts
+//! verifications of face-verify there, and records every 2xx. Meanwhile a seeded schedule injects
+//! faults into processes, Postgres, the network and the provider, and an open transaction keeps all
+//! dead rows. At the end everything is reconciled.
 //!
 //! The short form runs with the other scenarios, with one fault of each kind. The long form:
 //!
@@ -10,6 +11,7 @@
 //!
 //! The same seed gives the same faults at the same times; their effect depends on the machine.
 
+mod edge;
 mod event_log;
 mod idle_time;
 mod ledger;
@@ -18,6 +20,7 @@ mod receivers;
 mod reckoning;
 mod schedule;
 mod service;
+mod starts;
 mod strikes;
 mod world;
 
@@ -35,6 +38,10 @@ use crate::harness::now;
 /// For the backlog to drain once nothing disturbs it any more; and as much again for every second
 /// of faults, because a budget may have a lot to catch up with.
 const DRAIN_WITHIN: Duration = Duration::from_mins(1);
+/// What settles by itself; starts wait for the end of leases and for their first poll.
+const NO_START: &str = "s is null";
+/// What settles once these have passed: not what nobody submits, or of which only the provider knows.
+const CAN_SETTLE: &str = "s is null or (v.certify_id is not null and v.biz_id not like 'waits%')";
 /// For the receivers to have every event after that.
 const DELIVER_WITHIN: Duration = Duration::from_mins(1);
 
@@ -95,18 +102,31 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     while let Some(client) = clients.join_next().await {
         client.expect("a client");
     }
-    drained(&world, DRAIN_WITHIN + began.elapsed()).await;
-    say(&format!("          +{:8.3} s  drained", began.elapsed().as_secs_f64()));
+    let said = |what| say(&format!("          +{:8.3} s  {what}", began.elapsed().as_secs_f64()));
+    drained(&world, NO_START, DRAIN_WITHIN + began.elapsed()).await;
+    said("drained");
+    // The leases of killed processes end, and what nobody has reported is asked for.
+    world.is_later(3).await;
+    starts::finish(&ledger, &world).await;
+    // What was answered only now is asked for a minute later.
+    world.is_later(5).await;
+    drained(&world, CAN_SETTLE, DRAIN_WITHIN).await;
+    said("starts finished");
+    // Every `CertifyId` lives out its time.
+    world.is_later(60).await;
+    drained(&world, "true", DRAIN_WITHIN).await;
+    said("expired");
 
     event_log::numbered(&world).await;
     receivers::delivered(&world, DELIVER_WITHIN).await;
-    say(&format!("          +{:8.3} s  delivered", began.elapsed().as_secs_f64()));
+    said("delivered");
     reader.stop();
     let read = reading.await.expect("the reader");
     let mut reckoning = reckoning::reckon(&world, &ledger).await;
     let mut db = world.admin().await;
     event_log::reckon(&mut reckoning, &world, &mut db, &read).await;
     receivers::reckon(&mut reckoning, &world, &mut db).await;
+    starts::reckon(&mut reckoning, &world, &ledger, &mut db).await;
     let measures = measures::measures(&mut reckoning, &world, &ledger, began_at).await;
     watchman.abort();
     forgotten.abort();
@@ -119,17 +139,16 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
 
 /// Waits until nothing is due, leased or unfinished any more; what is then still open, the
 /// reckoning tells.
-async fn drained(world: &World, within: Duration) {
+async fn drained(world: &World, which: &str, within: Duration) {
     let began = Instant::now();
     let mut db = world.admin().await;
+    let query = format!(
+        "select count(*) from verifications v left join starts s on s.verification_id = v.id
+         where (state in ('pending', 'unfinished') or lease_token is not null) and ({which})"
+    );
     while began.elapsed() < within {
-        let open: i64 = sqlx::query_scalar(
-            "select count(*) from verifications
-             where state in ('pending', 'unfinished') or lease_token is not null",
-        )
-        .fetch_one(&mut db)
-        .await
-        .unwrap();
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(query.clone()));
+        let open: i64 = query.fetch_one(&mut db).await.unwrap();
         if open == 0 {
             return;
         }

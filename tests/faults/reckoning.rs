@@ -184,7 +184,9 @@ async fn accepted(
     reckoning.zero("accepted and not settled", unsettled);
     reckoning.zero("settled otherwise than prescribed", otherwise);
     let unexplained = "select biz_id || ' ' || state from verifications v where state = 'failed'
-         and not exists (select from results r where r.id = v.result_id and r.error_code is not null)";
+         and not exists (select from results r where r.id = v.result_id and r.error_code is not null)
+         and not exists (select from starts s where s.verification_id = v.id
+             and s.refused_code is not null)";
     reckoning.zero("failed without a reason", list(db, unexplained).await);
     let open = "select biz_id from verifications v join results r on r.id = v.result_id
          where v.state = 'decided' and not v.closed

@@ -87,6 +87,17 @@ kinds! {
     StatementLost,
     AcceptanceOutlivesItsSender,
     CompletionOutlivesItsSender,
+    // While a verification is being started.
+    KillDuringAStart,
+    FreezeDuringAStart,
+    PostgresRestartsDuringAStart,
+    DatabaseCutDuringAStart,
+    ProviderCutDuringAStart,
+    StartUnanswered,
+    StartedUnanswered,
+    StartOutlivesItsSender,
+    StartedOutlivesItsSender,
+    InitUnanswered,
     // The network before the provider.
     ProviderCut,
     ProviderRefused,
@@ -124,6 +135,15 @@ impl Kind {
             StartDisturbed => (Target::Service(dice.below(SERVICES)), dice.millis(200, 1000)),
             // Longer than a lease.
             Freeze => (Target::Service(dice.below(SERVICES)), dice.millis(2300, 3500)),
+            KillDuringAStart => (starter(dice), dice.millis(50, 1000)),
+            FreezeDuringAStart => (starter(dice), dice.millis(500, 3500)),
+            PostgresRestartsDuringAStart => (Target::Postgres, dice.millis(10, 700)),
+            DatabaseCutDuringAStart | ProviderCutDuringAStart => (starter(dice), Duration::ZERO),
+            StartUnanswered
+            | StartedUnanswered
+            | StartOutlivesItsSender
+            | StartedOutlivesItsSender
+            | InitUnanswered => (starter(dice), dice.millis(1000, 2000)),
             Terminate => (Target::Service(dice.below(SERVICES)), dice.millis(50, 800)),
             PostgresRestartsFast | PostgresRestartsImmediately => {
                 (Target::Postgres, dice.millis(10, 700))
@@ -163,6 +183,11 @@ impl Kind {
             _ => (Target::Provider, dice.millis(100, 900)),
         }
     }
+}
+
+/// One of those that start verifications.
+fn starter(dice: &mut Dice) -> Target {
+    Target::Service(dice.below(3))
 }
 
 /// Whom it strikes.

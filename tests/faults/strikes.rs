@@ -10,6 +10,7 @@ use sqlx::{Connection, PgConnection};
 use super::receivers::Manner;
 use super::schedule::{Fault, Kind, Target};
 use super::service::Service;
+use super::starts;
 use super::world::World;
 use crate::harness::{Proxy, READY_FOR_QUERY, now};
 
@@ -22,15 +23,42 @@ const OURS: &str = "application_name = 'verdict'";
 const ACCEPTANCE: &[u8] = b"ledger-";
 /// And only in those of COMPLETE.
 const COMPLETION: &[u8] = b"\"callbacks_seen\":";
+/// Only in those of the statement that stores a start.
+const START: &[u8] = starts::PURPOSE.as_bytes();
+/// In those of the statement that stores its answer: how the simulated provider's ids begin.
+const STARTED: &[u8] = b"sha";
+/// In the call that starts a verification.
+const INIT: &[u8] = b"InitFaceVerify";
 
 /// Does it, and returns when it is over.
 pub async fn strike(world: &World, fault: &Fault) {
     match fault.kind {
-        Kind::Kill | Kind::StartDisturbed => kill(world, service(world, fault), fault).await,
-        Kind::AcceptanceOutlivesItsSender | Kind::CompletionOutlivesItsSender => {
+        Kind::Kill | Kind::KillDuringAStart | Kind::StartDisturbed => {
+            kill(world, service(world, fault), fault).await;
+        }
+        Kind::AcceptanceOutlivesItsSender
+        | Kind::CompletionOutlivesItsSender
+        | Kind::StartOutlivesItsSender
+        | Kind::StartedOutlivesItsSender => {
             outlive(world, service(world, fault), fault).await;
         }
-        Kind::Freeze => freeze(world, service(world, fault), fault.lasts).await,
+        Kind::Freeze | Kind::FreezeDuringAStart => {
+            freeze(world, service(world, fault), fault).await;
+        }
+        Kind::PostgresRestartsDuringAStart => {
+            world.until_it_starts_one(None).await;
+            world.restart_postgres(true, fault.lasts).await;
+        }
+        Kind::DatabaseCutDuringAStart => {
+            let service = service(world, fault);
+            world.until_it_starts_one(Some(service)).await;
+            service.database.cut();
+        }
+        Kind::ProviderCutDuringAStart => {
+            let service = service(world, fault);
+            world.until_it_starts_one(Some(service)).await;
+            service.provider.cut();
+        }
         Kind::Terminate => terminate(world, service(world, fault), fault.lasts).await,
         Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
         Kind::PostgresRestartsImmediately => world.restart_postgres(true, fault.lasts).await,
@@ -56,13 +84,13 @@ fn service<'a>(world: &'a World, fault: &Fault) -> &'a Service {
 /// `kill -9`; started again after a while, with or without a network that breaks all the time.
 async fn kill(world: &World, service: &Service, fault: &Fault) {
     let mut place = service.process.lock().await;
-    world.until_it_works(service).await;
+    until_it_is_busy(world, service, fault).await;
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
     let _outage = world.moments.outage(Some(service.number));
     process.kill().await;
     service.move_to(None);
-    if fault.kind == Kind::Kill {
+    if fault.kind != Kind::StartDisturbed {
         tokio::time::sleep(fault.lasts).await;
         *place = Some(service.start().await);
         return;
@@ -87,6 +115,8 @@ async fn kill(world: &World, service: &Service, fault: &Fault) {
 async fn outlive(world: &World, service: &Service, fault: &Fault) {
     let needle = match fault.kind {
         Kind::AcceptanceOutlivesItsSender => ACCEPTANCE,
+        Kind::StartOutlivesItsSender => START,
+        Kind::StartedOutlivesItsSender => STARTED,
         _ => COMPLETION,
     };
     let mut place = service.process.lock().await;
@@ -105,14 +135,24 @@ async fn outlive(world: &World, service: &Service, fault: &Fault) {
 }
 
 /// Still for longer than a lease, and then on as if nothing had been.
-async fn freeze(world: &World, service: &Service, time: Duration) {
+async fn freeze(world: &World, service: &Service, fault: &Fault) {
     let place = service.process.lock().await;
-    world.until_it_works(service).await;
+    until_it_is_busy(world, service, fault).await;
     let process = place.as_ref().expect("it runs");
     let _outage = world.moments.outage(Some(service.number));
     process.signal(Signal::STOP);
-    tokio::time::sleep(time).await;
+    tokio::time::sleep(fault.lasts).await;
     process.signal(Signal::CONT);
+}
+
+/// Waits a little for work that the fault can interrupt.
+async fn until_it_is_busy(world: &World, service: &Service, fault: &Fault) {
+    match fault.kind {
+        Kind::KillDuringAStart | Kind::FreezeDuringAStart => {
+            world.until_it_starts_one(Some(service)).await;
+        }
+        _ => world.until_it_works(service).await,
+    }
 }
 
 /// Receivers do not answer as they should, for a while.
@@ -243,6 +283,8 @@ async fn disturb(world: &World, fault: &Fault) {
             | Kind::CompletionUnanswered
             | Kind::StatementUnanswered
             | Kind::StatementLost
+            | Kind::StartUnanswered
+            | Kind::StartedUnanswered
     );
     let struck = world.services.iter().filter(|service| match fault.target {
         Target::Service(number) => service.number == number,
@@ -302,9 +344,11 @@ async fn disturb(world: &World, fault: &Fault) {
 /// Loses one answer or one message, if one comes by in time.
 async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
     let lost = match kind {
-        // Bytes that only occur in the parameters of these two statements.
-        Kind::AcceptanceUnanswered => proxy.lose_answer_to(b"ledger-", READY_FOR_QUERY),
-        Kind::CompletionUnanswered => proxy.lose_answer_to(b"\"callbacks_seen\":", READY_FOR_QUERY),
+        Kind::AcceptanceUnanswered => proxy.lose_answer_to(ACCEPTANCE, READY_FOR_QUERY),
+        Kind::CompletionUnanswered => proxy.lose_answer_to(COMPLETION, READY_FOR_QUERY),
+        Kind::StartUnanswered => proxy.lose_answer_to(START, READY_FOR_QUERY),
+        Kind::StartedUnanswered => proxy.lose_answer_to(STARTED, READY_FOR_QUERY),
+        Kind::InitUnanswered => proxy.lose_answer_to(INIT, b""),
         Kind::StatementUnanswered => proxy.lose_answer_to(b"", READY_FOR_QUERY),
         Kind::StatementLost => proxy.lose_message_with(b""),
         _ => proxy.lose_answer_to(b"", b""),

@@ -13,13 +13,16 @@ use private_postgres::{Mode, Programs, Server, folder_of_this_process};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use time::OffsetDateTime;
+use tokio::net::TcpListener;
 use url::Url;
 use verdict::domain::clock::Clock;
 use verdict::http::api_key_auth::Scope;
 use verdict::store::{Settings, Store};
 
+use super::edge::Edge;
 use super::receivers::{self, Receiver};
 use super::service::{Service, never_in_logs};
+use super::starts;
 use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
 
 /// Calls per second of the account: enough to drain what the clients post, little enough that
@@ -43,7 +46,7 @@ create table lease_log (
     judged_at timestamptz not null default verdict_now(),
     verification_id uuid not null,
     attempt integer not null,
-    event text not null check (event in ('claimed', 'renewed', 'ended', 'overtaken')),
+    event text not null check (event in ('claimed', 'renewed', 'ended', 'overtaken', 'started')),
     due_at timestamptz,
     lease_until timestamptz,
     service integer,
@@ -66,7 +69,10 @@ begin
     end if;
     if new.lease_token is not null then
         insert into lease_log (verification_id, attempt, event, due_at, lease_until, service, probe)
-        values (new.id, new.attempts, 'claimed', new.due_at, new.lease_until,
+        values (new.id, new.attempts,
+                -- A start has a lease as well, and spends no budget.
+                case when new.attempts > old.attempts then 'claimed' else 'started' end,
+                new.due_at, new.lease_until,
                 current_setting('harness.service', true)::int,
                 (select breaker <> 'closed' from accounts limit 1));
     end if;
@@ -76,6 +82,17 @@ create trigger note_lease after update on verifications
     for each row when (old.lease_token is distinct from new.lease_token
                        or old.lease_until is distinct from new.lease_until)
     execute function note_lease();
+-- Which service starts what.
+create table start_log (verification_id uuid primary key, service integer);
+create function note_start() returns trigger language plpgsql as $$
+begin
+    insert into start_log
+    values (new.verification_id, current_setting('harness.service', true)::int)
+    on conflict (verification_id) do update set service = excluded.service;
+    return null;
+end $$;
+create trigger note_start after insert or update of call_token on starts
+    for each row execute function note_start();
 -- While calls are stopped, for all replicas: by the breaker, or because the provider throttled.
 create table breaker_log (
     at timestamptz not null default clock_timestamp(),
@@ -221,6 +238,8 @@ impl World {
         let server = Server::start(&programs, &folder, Mode::Durable).await.expect("Postgres");
         let api_key = prepare(&server).await;
         let (sandbox, provider_address) = provider(&Clock::system()).await;
+        let spare = spare_region(&sandbox).await;
+        let edge = Edge::start().await;
 
         let configurations = TempDir::new().expect("a folder");
         let troubles = Arc::new(Troubles::default());
@@ -230,7 +249,8 @@ impl World {
             let provider = Proxy::start(provider_address).await;
             let config = configurations.path().join(format!("service-{number}.toml"));
             let url = through(&server.url(DATABASE), &database, number);
-            std::fs::write(&config, configuration(&url, provider.address())).expect("written");
+            let text = configuration(&url, provider.address(), spare, edge.address);
+            std::fs::write(&config, text).expect("written");
             services.push(Arc::new(Service {
                 number,
                 role,
@@ -242,6 +262,7 @@ impl World {
                 troubles: Arc::clone(&troubles),
             }));
         }
+        edge.lead_to(&services);
         Arc::new(Self {
             programs,
             folder,
@@ -373,6 +394,39 @@ impl World {
         }
     }
 
+    /// Waits a little for a start whose call is under way, at this service or at any.
+    pub async fn until_it_starts_one(&self, service: Option<&Service>) {
+        let service = service.map(|of| i32::try_from(of.number).expect("a small number"));
+        let mut db = self.admin().await;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            let busy = sqlx::query_scalar(
+                "select exists (select from starts join start_log l using (verification_id)
+                     where call_token is not null and answered_at is null
+                         and asked_at > now() - interval '2 s'
+                         and ($1::int is null or l.service = $1))",
+            )
+            .bind(service)
+            .fetch_one(&mut db)
+            .await;
+            // Postgres may be restarting.
+            if busy.unwrap_or(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// From now on the database's clock is that far ahead.
+    pub async fn is_later(&self, minutes: i32) {
+        let later = format!(
+            "create or replace function verdict_now() returns timestamptz language sql stable
+             parallel safe return statement_timestamp() + interval '{minutes} minutes'"
+        );
+        let mut db = self.admin().await;
+        db.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(later))).await.expect("another clock");
+    }
+
     /// Ends every lasting fault of the network and the provider.
     pub fn heal(&self) {
         self.provider.fail_all(None);
@@ -426,9 +480,24 @@ async fn prepare(server: &Server) -> String {
     api_key
 }
 
+/// Where the provider's spare region answers, past every proxy.
+async fn spare_region(sandbox: &Sandbox) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let spare = sandbox.spare();
+    tokio::spawn(async move { spare.serve(listener, std::future::pending()).await });
+    address
+}
+
 /// Short leases and backoffs make the run quick. A verification may fail as often as it likes,
 /// because all faults are injected: a dead letter is a finding.
-fn configuration(database: &str, provider: SocketAddr) -> String {
+fn configuration(
+    database: &str,
+    provider: SocketAddr,
+    spare: SocketAddr,
+    edge: SocketAddr,
+) -> String {
+    let done = starts::DONE;
     format!(
         r#"
 [http]
@@ -441,6 +510,7 @@ max_connections = 8
 timeout_seconds = 2
 [sources.app]
 secrets = ["{SECRET}"]
+return_urls = ["{done}"]
 [provider]
 endpoint = "http://{provider}"
 access_key_id = "provider-key"
@@ -448,6 +518,9 @@ access_key_secret = "provider-secret"
 queries_per_second = {QUERIES_PER_SECOND:?}
 connect_timeout_ms = 1000
 timeout_ms = 4000
+[provider.face_verify]
+endpoints = ["http://{provider}", "http://{spare}"]
+callback_url = "http://{edge}/callback"
 [images]
 mode = "off"
 [webhooks]
@@ -458,7 +531,7 @@ secret = "{}"
 [worker]
 lease_seconds = {LEASE_SECONDS:?}
 drain_seconds = 2
-unfinished_schedule_ms = [100, 200, 400]
+unfinished_schedule_ms = [100, 200, 400, 400, 400, 400, 10000]
 backoff_first_ms = 20
 backoff_longest_ms = 1000
 unreadable_tries = 1000000
