@@ -2,6 +2,8 @@
 //! as the provider documents them.
 
 use serde_json::Value;
+use time::Date;
+use time::macros::format_description;
 use zeroize::Zeroizing;
 
 use super::members::{PassedThrough, passed_through, source_name};
@@ -55,8 +57,8 @@ request_body! {
         /// `ID_PRO`, `ID_PLUS`, `PV_FV`, `LR_FR`, `MFVC` or another scheme.
         #[schema(value_type = String, pattern = "^[A-Z][A-Z0-9_]{0,31}$")]
         product_code: PassedThrough = required(scheme),
-        /// What the provider's client SDK says of the device, fresh each time: JSON as text, or the
-        /// object itself. At most 16,384 characters.
+        /// What the provider's client SDK says of the device, fresh each time: a JSON object as text, or
+        /// the object itself. At most 16,384 characters.
         #[schema(value_type = serde_json::Value, example = "{\"deviceType\":\"h5\"}")]
         meta_info: PassedThrough = required_value(meta_info),
         #[schema(value_type = Option<String>, pattern = "^(IDENTITY_CARD|PASSPORT)$")]
@@ -201,12 +203,14 @@ fn scheme(text: &str) -> Result<PassedThrough, &'static str> {
     fits.then(|| Zeroizing::new(text.to_owned())).ok_or("must be a product code such as ID_PRO")
 }
 
+/// With anything else the provider starts the verification, but makes no page for it.
 fn meta_info(value: &Value) -> Result<PassedThrough, &'static str> {
+    let is_object = |text: &str| matches!(serde_json::from_str(text), Ok(Value::Object(_)));
     let text = match value {
-        Value::String(text) => Zeroizing::new(text.clone()),
+        Value::String(text) if is_object(text) => Zeroizing::new(text.clone()),
         // The SDK for iOS makes an object.
         Value::Object(_) => Zeroizing::new(value.to_string()),
-        _ => return Err("must be JSON as text, or an object"),
+        _ => return Err("must be a JSON object, or one as text"),
     };
     let fits = (1..=MAX_META_INFO_CHARS).contains(&text.chars().count()) && !text.contains('\0');
     fits.then_some(text).ok_or("must be 1 to 16384 characters, none of them NUL")
@@ -222,12 +226,8 @@ fn picture(text: &str) -> Result<PassedThrough, &'static str> {
 }
 
 fn day(text: &str) -> Result<PassedThrough, &'static str> {
-    let bytes = text.as_bytes();
-    let fits = bytes.len() == 10
-        && bytes.iter().enumerate().all(|(place, byte)| match place {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
+    let written = format_description!("[year]-[month]-[day]");
+    let fits = text.len() == 10 && Date::parse(text, written).is_ok();
     fits.then(|| Zeroizing::new(text.to_owned())).ok_or("must be a date: yyyy-MM-dd")
 }
 
