@@ -19,7 +19,7 @@ pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
 pub use cluster::{Database, empty_database, new_database};
 pub use collector::{Collector, attribute};
-pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in};
+pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in, spellings};
 pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
 pub use receiver::{Delivery, Receiver, Reply as ReceiverReply};

@@ -40,6 +40,46 @@ fn in_base64(mark: &str) -> [String; 3] {
     })
 }
 
+/// Every way in which a mark may be written: plain, in URLs, escaped, in hex, in base64.
+pub fn spellings(mark: &str) -> Vec<String> {
+    let percent = |upper: bool| -> String {
+        let byte = |byte: u8| match byte {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
+            b if upper => format!("%{b:02X}"),
+            b => format!("%{b:02x}"),
+        };
+        mark.bytes().map(byte).collect()
+    };
+    let escaped: String = mark.chars().map(|c| c.escape_unicode().to_string()).collect();
+    let json =
+        mark.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
+    let form = url::form_urlencoded::byte_serialize(mark.as_bytes()).collect();
+    let hex = hex::encode(mark);
+    let mut all = vec![
+        mark.to_owned(),
+        percent(true),
+        percent(false),
+        form,
+        escaped,
+        json,
+        hex.to_uppercase(),
+        hex,
+    ];
+    all.extend(in_base64(mark));
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[test]
+fn a_mark_has_many_spellings() {
+    let all = spellings("测 1");
+    for text in ["%E6%B5%8B%201", "%e6%b5%8b%201", "%E6%B5%8B+1", "\\u6d4b\\u0020\\u0031"] {
+        assert!(all.iter().any(|spelling| spelling == text), "{text}: {all:?}");
+    }
+    assert_eq!(spellings("abc").iter().filter(|spelling| *spelling == "abc").count(), 1);
+}
+
 #[test]
 fn a_person_is_found_however_it_is_written() {
     use base64::Engine;
