@@ -406,7 +406,7 @@ async fn page_leads_back_only_to_listed_addresses() {
 }
 
 /// Answers every request with 200; the request lines.
-async fn listener() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub async fn listener() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -456,6 +456,10 @@ async fn each_start_has_its_own_callback_token_of_which_a_digest_is_kept() {
     assert_ne!(tokens[0], tokens[1]);
 }
 
+/// The write that is held back, of this database alone: others lock as well.
+const WAITS: &str = "from pg_locks where locktype = 'advisory' and not granted and objid = 4711
+    and database = (select oid from pg_database where datname = current_database())";
+
 /// A process is killed while Postgres holds one of its two writes back. Then that write is lost, or it
 /// is committed although nobody waits for it.
 #[tokio::test]
@@ -477,6 +481,7 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
          begin perform pg_advisory_xact_lock(4711); return new; end $$")
     .await;
     let mut logs = Vec::new();
+    let mut process = setting.serve().await;
     for (write, lost, order_number, answers, calls) in [
         ("insert", true, "pass97u40", vec![201], 1),
         ("insert", false, "pass97u41", vec![409, 409], 0),
@@ -490,7 +495,6 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
         .await;
         let mut holder = pool.acquire().await.unwrap();
         sqlx::query("select pg_advisory_lock(4711)").execute(&mut *holder).await.unwrap();
-        let process = setting.serve().await;
         let start = |http: std::net::SocketAddr| {
             let request = setting.client.post(format!("http://{http}/v1/verifications"));
             let request = request.header("content-type", "application/json");
@@ -498,23 +502,21 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
         };
         let cut = tokio::spawn(start(process.http));
         eventually("the write waits", || async {
-            let waits = "select exists (
-                select from pg_locks where locktype = 'advisory' and not granted)";
-            sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap_or(false).then_some(())
+            let waits = format!("select exists (select {WAITS})");
+            let waits = sqlx::query_scalar(AssertSqlSafe(waits)).fetch_one(&pool).await;
+            waits.unwrap_or(false).then_some(())
         })
         .await;
         logs.extend(process.kill().await);
         assert!(cut.await.unwrap().is_err(), "nobody was answered");
         if lost {
-            run("select pg_terminate_backend(pid) from pg_locks
-                 where locktype = 'advisory' and not granted")
-            .await;
+            run(&format!("select pg_terminate_backend(pid) {WAITS}")).await;
         }
         sqlx::query("select pg_advisory_unlock(4711)").execute(&mut *holder).await.unwrap();
         // Waits for the end of the write.
         run("drop trigger stall on starts").await;
 
-        let process = setting.serve().await;
+        process = setting.serve().await;
         for (n, status) in answers.iter().enumerate() {
             let reply = Reply::read(start(process.http).await.unwrap()).await;
             assert_eq!(reply.status, *status, "{write} {lost} {n}: {reply:?}");
@@ -525,7 +527,6 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
             // The lease of the killed process ends.
             later(3).await;
         }
-        logs.extend(process.kill().await);
         let inits = setting
             .provider
             .calls()
@@ -533,6 +534,7 @@ async fn start_is_called_for_once_wherever_its_process_is_killed() {
             .filter(|call| call.action == "InitFaceVerify" && call.biz_id == order_number);
         assert_eq!(inits.count(), calls, "{write} {lost}");
     }
+    logs.extend(process.kill().await);
     let logs = logs.join("\n");
     for marked in ["Marked Person", "11010519491231002X", "MARKED-DEVICE"] {
         assert!(logs.len() > 1000 && !logs.contains(marked), "{marked}");
