@@ -19,4 +19,4 @@ mod sources;
 mod transport;
 mod unauthenticated;
 mod unfair_sources;
-mod waiting;
+pub mod waiting;
