@@ -10,12 +10,19 @@
 //! | [`signed_in`] | proof that somebody is signed in, and what the person may do |
 //! | [`form`] | what a page posts: from the same origin, with the session's token |
 //! | [`refused`] | everything that a page may answer in place of what was wanted |
+//! | [`layout`] | what every page has around its content |
+//! | [`texts`] | all texts, in English and Chinese |
+//! | [`moments`] | times as a person reads them |
+//! | `assets` | stylesheet, script and icon |
 //! | [`oidc`] | signing in by OpenID Connect |
 
 mod around;
+mod assets;
 mod cookie;
 pub mod form;
 mod headers;
+pub mod layout;
+pub mod moments;
 pub mod oidc;
 pub mod page;
 pub mod refused;
@@ -23,6 +30,7 @@ mod router;
 mod sign_in;
 pub mod signed_in;
 pub mod state;
+pub mod texts;
 
 pub use router::router;
 pub use state::{Console, Settings};
