@@ -26,10 +26,11 @@ use super::openapi::{
 };
 use super::problem::Problem;
 use super::purpose::require_purpose;
-use crate::domain::ids::ResultId;
+use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::domain::verification::State as Standing;
 use crate::images::archive::{ImageId, MemoryPermit};
+use crate::store::audit::AuditContext;
 use crate::store::images::ImageRow;
 use crate::vault::WrappedKey;
 
@@ -106,12 +107,23 @@ pub async fn read(
     let id = api.visible_verification(&caller, &id).await?;
     let kind: ImageKind = kind.parse().map_err(|_| Problem::not_found())?;
     let context = require_purpose(&api, &caller, &headers)?;
+    serve(&api, id, kind, &context, &headers).await
+}
+
+/// The newest image of its kind. The reading is on record before anything is decrypted.
+pub async fn serve(
+    api: &Api,
+    id: VerificationId,
+    kind: ImageKind,
+    context: &AuditContext,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let (Some(vault), Some(archive)) = (&api.vault, &api.archive) else {
         return Err(Problem::unavailable().detail(
             "This process has no vault.keys or no images.store; another one may serve it",
         ));
     };
-    let Some(found) = api.store.images().read_image(id, kind, &context).await? else {
+    let Some(found) = api.store.images().read_image(id, kind, context).await? else {
         let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),
@@ -126,7 +138,7 @@ pub async fn read(
     };
     let length = usize::try_from(found.bytes).map_err(|_| Problem::internal())?;
     metrics::counter!("verdict_image_reads_total").increment(1);
-    let Some(wanted) = wanted(&headers, &etag, length)? else {
+    let Some(wanted) = wanted(headers, &etag, length)? else {
         return respond(&shown_as, length, None);
     };
     let mut permit = archive.memory_for(length).await.ok_or_else(|| {

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::purpose::require_purpose;
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::verification::State as Standing;
+use crate::store::audit::AuditContext;
 use crate::vault::{SealedAt, WrappedKey};
 
 #[derive(Serialize, ToSchema)]
@@ -106,10 +107,29 @@ pub async fn handler(
     let caller = api.keys.require(&headers, Scope::MaterialRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
     let context = require_purpose(&api, &caller, &headers)?;
+    let Material { result_id, fetched_at, person } = open(&api, id, &context).await?;
+    let view = MaterialView { verification_id: id, result_id, fetched_at, person };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}
+
+/// The person's data in the newest result that had any.
+pub struct Material {
+    pub result_id: ResultId,
+    pub fetched_at: OffsetDateTime,
+    /// A [`PersonView`].
+    pub person: Value,
+}
+
+/// Opens the person's data. The reading is on record before anything leaves the database.
+pub async fn open(
+    api: &Api,
+    id: VerificationId,
+    context: &AuditContext,
+) -> Result<Material, Problem> {
     let vault = api.vault.as_ref().ok_or_else(|| {
         Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
     })?;
-    let Some(sealed) = api.store.material().read_material(id, &context).await? else {
+    let Some(sealed) = api.store.material().read_material(id, context).await? else {
         let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
         return Err(match found.state {
             Standing::Erased => Problem::erased(),
@@ -131,7 +151,5 @@ pub async fn handler(
             Problem::internal()
         })?;
     metrics::counter!("verdict_material_reads_total").increment(1);
-    let fetched_at = sealed.fetched_at;
-    let view = MaterialView { verification_id: id, result_id, fetched_at, person };
-    Ok(([(CACHE_CONTROL, "no-store")], Json(view)).into_response())
+    Ok(Material { result_id, fetched_at: sealed.fetched_at, person })
 }

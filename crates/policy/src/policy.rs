@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::condition::{Bound, Leaf, Test};
+use crate::decision::Outcome;
 use crate::diagnostics::Diagnostic;
 use crate::edges;
 use crate::field::Field;
@@ -94,6 +95,23 @@ impl Policy {
     /// The same of `verify_score`.
     pub fn verify_score_bounds(&self) -> Vec<f64> {
         self.bounds_of(|field| field == Field::VerifyScore)
+    }
+
+    /// The comparisons of a score, in the order of the rules, each once: operator, bound, and the
+    /// outcome of the rule.
+    pub fn score_comparisons(&self, field: Field) -> Vec<(&'static str, f64, Outcome)> {
+        let mut found = Vec::new();
+        for rule in &self.rules {
+            for leaf in rule.when.leaves().into_iter().filter(|leaf| leaf.field == field) {
+                if let Test::Compare(operator, Bound::Score(bound)) = leaf.test {
+                    let comparison = (operator.into_str(), bound, rule.outcome);
+                    if !found.contains(&comparison) {
+                        found.push(comparison);
+                    }
+                }
+            }
+        }
+        found
     }
 
     fn bounds_of(&self, is_meant: impl Fn(Field) -> bool) -> Vec<f64> {
