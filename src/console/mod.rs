@@ -10,9 +10,10 @@
 //! | [`signed_in`] | proof that somebody is signed in, and what the person may do |
 //! | [`form`] | what a page posts: from the same origin, with the session's token |
 //! | [`refused`] | everything that a page may answer in place of what was wanted |
-//! | [`layout`] | what every page has around its content |
+//! | [`layout`], [`frame`] | what every page has around its content, and how a page gets it |
 //! | [`texts`] | all texts, in English and Chinese |
 //! | [`moments`] | times as a person reads them |
+//! | [`timeline`], [`person`] | what happened to a verification; the person's data by name |
 //! | `assets` | stylesheet, script and icon |
 //! | [`oidc`] | signing in by OpenID Connect |
 
@@ -20,17 +21,20 @@ mod around;
 mod assets;
 mod cookie;
 pub mod form;
+pub mod frame;
 mod headers;
 pub mod layout;
 pub mod moments;
 pub mod oidc;
 pub mod page;
+pub mod person;
 pub mod refused;
 mod router;
 mod sign_in;
 pub mod signed_in;
 pub mod state;
 pub mod texts;
+pub mod timeline;
 
 pub use router::router;
 pub use state::{Console, Settings};

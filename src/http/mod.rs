@@ -44,7 +44,7 @@ pub mod request_log;
 mod result_view;
 mod results;
 mod returns;
-mod review_notes;
+pub mod review_notes;
 mod reviews;
 mod router;
 mod scene_limits;

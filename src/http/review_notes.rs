@@ -6,7 +6,7 @@ use crate::domain::ids::{ReviewId, VerificationId};
 use crate::store::reviews::SealedReview;
 use crate::vault::{SealedAt, WrappedKey};
 
-pub(super) async fn seal(
+pub async fn seal(
     api: &Api,
     id: VerificationId,
     review: ReviewId,

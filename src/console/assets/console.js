@@ -45,6 +45,7 @@
   const act = (element) => {
     if (element.matches("textarea, input:not([type=radio], [type=checkbox]), select")) return element.focus();
     element.click();
+    if (element.matches("summary")) one("select, input:not([type=hidden]), button", element.parentElement)?.focus();
     if (element.matches("[type=radio], [type=checkbox]")) element.focus({ preventScroll: true });
   };
   addEventListener("keydown", (event) => {

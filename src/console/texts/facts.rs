@@ -70,6 +70,7 @@ texts! {
         decided_by_policy: "Policy decided: {outcome} ({reasons})", "策略结论：{outcome}（{reasons}）";
         decided_by_person: "Person decided: {outcome} ({reasons})", "人工结论：{outcome}（{reasons}）";
         reviewed: "{who} reviewed: {outcome} ({reason})", "{who} 审核：{outcome}（{reason}）";
+        delivered: "Event sent to endpoint {endpoint}", "已向端点 {endpoint} 推送事件";
         image: "Image {kind}: {state}", "图片 {kind}：{state}";
         recorded: "{action} by {actor}", "{actor} 执行 {action}";
     }

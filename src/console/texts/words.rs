@@ -8,7 +8,7 @@ texts! {
     /// Outcomes, judgements and units.
     pub struct Words {
         approve: "Approve", "通过";
-        retry: "Let them retry", "重试";
+        retry: "Retry", "重试";
         reject: "Reject", "拒绝";
         review: "Review", "人工审核";
         approved: "Approved", "已通过";
