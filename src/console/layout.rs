@@ -122,8 +122,8 @@ impl Layout {
         self
     }
 
-    pub fn say(&mut self, tone: Tone, text: impl ToString) {
-        self.messages.push(Message { tone, text: text.to_string() });
+    pub fn say(&mut self, tone: Tone, text: String) {
+        self.messages.push(Message { tone, text });
     }
 
     /// The address of an embedded file.
