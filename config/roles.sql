@@ -93,7 +93,7 @@ grant select on verifications, callbacks, decisions, accounts, api_keys
 grant insert (id, biz_type, biz_id, reference, state, created_at, updated_at, callbacks, due_at,
     give_up_at, trace_parent, source, product, certify_id),
     update (reference, state, updated_at, callbacks, failures, polls, due_at, give_up_at,
-    trace_parent, source, certify_id, woken_at)
+    trace_parent, source, certify_id, woken_at, answered_by)
     on verifications to verdict_ingest, verdict_api;
 grant insert (source, message_id, digest, verification_id, received_at, occurred_at, hint_audit,
     hint_code, hint_platform, answer_state, answer_attempts, answer_reference, answer_decision_id,
@@ -138,9 +138,11 @@ grant execute on function verdict_coarsen_erased(uuid) to verdict_api, verdict_w
 grant insert (lease_token, lease_until) on verifications to verdict_api;
 grant insert (verification_id, key_id, wrapped) on data_keys to verdict_api;
 grant update (retired_at) on vault_keys to verdict_api;
-grant select, insert (verification_id, parameters, callback_token, call_token, asked_at, expires_at),
-    update (callback_token, call_token, asked_at, expires_at, answered_at, answer, refused_code)
-    on starts to verdict_api;
+grant select, insert (verification_id, parameters, callback_token, call_token, asked_at, expires_at,
+    person), update (callback_token, call_token, asked_at, expires_at, answered_at, answer,
+    refused_code) on starts to verdict_api;
+-- Of the installation's keys, the one by which an erasure finds the person of a start.
+grant execute on function verdict_person_index_key() to verdict_api;
 grant select (verification_id, refused_code, callback_token) on starts to verdict_ingest;
 
 -- Fetching and deciding. A worker writes material and cannot read it again.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::shared::{Flushed, Shared};
 use super::starter::starter;
 use crate::config::Settings;
@@ -56,6 +58,7 @@ pub(super) fn api_parts(
         bodies: common.bodies,
         account: common.account,
         vault,
+        persons: OnceCell::new(),
         archive: None,
         public_url: common.public_url,
         callback_url: common.callback_url,

@@ -28,6 +28,7 @@ pub const REMAINING: &[Remaining] = &[
             "biz_id",
             "product",
             "certify_id",
+            "answered_by",
             "source",
             "state",
             "closed",

@@ -16,6 +16,9 @@ pub const TOKEN_LIVES: Duration = Duration::from_mins(30);
 
 /// What a phone says of itself.
 const DEVICE: &str = "MetaInfo";
+const NUMBER: &str = "CertNo";
+/// Name and number are given as ciphertext.
+const ENCRYPTED: &str = "EncryptType";
 
 /// A verification to be started. Its `Debug` shows nothing of the person.
 pub struct Starting {
@@ -33,6 +36,12 @@ impl Starting {
     /// As the client takes them.
     pub fn parameters(&self) -> Vec<(&str, &str)> {
         self.handed_through.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    /// The person's identity number, if it is given in clear.
+    pub fn number(&self) -> Option<&str> {
+        let named = |wanted| self.parameters().into_iter().find(|(name, _)| *name == wanted);
+        named(NUMBER).filter(|_| named(ENCRYPTED).is_none()).map(|(_, number)| number)
     }
 
     /// Tells a repeated request from another one. What the phone says of itself is new each time and

@@ -71,6 +71,8 @@ pub struct Verification {
     pub biz_id: BizId,
     /// Of face-verify, once known: the provider's id.
     pub certify_id: Option<CertifyId>,
+    /// A start, and the verification that had its `CertifyId` before: that one is decided.
+    pub answered_by: Option<VerificationId>,
     /// The caller's reference, from the first callback that had one.
     pub reference: Option<String>,
     /// The source that owns it, once known.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -26,7 +27,7 @@ use crate::store::Store;
 use crate::store::callbacks::Accepting;
 use crate::store::signals::Signals;
 use crate::store::verifications::VerificationLoader;
-use crate::vault::Vault;
+use crate::vault::{PersonIndex, Vault};
 use policy::product::Product;
 
 /// The handlers' state. Every layer around a handler clones it with each request, so it is one
@@ -74,6 +75,8 @@ pub struct Parts {
     pub account: String,
     /// `None`: this process has no keys.
     pub vault: Option<Arc<Vault>>,
+    /// Loaded by the first start that names a number.
+    pub persons: OnceCell<PersonIndex>,
     /// `None`: this process has no image store.
     pub archive: Option<Archive>,
     /// Where users and the provider reach the public listener. `None`: unknown.

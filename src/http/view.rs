@@ -40,6 +40,9 @@ pub struct VerificationView {
     biz_id: String,
     /// Of face-verify, once known: the provider's id of the verification. Else `null`.
     certify_id: Option<String>,
+    /// Another verification has the `certify_id` of this start, and gets its decision: a callback
+    /// named nothing but that id before the start knew it. Else `null`.
+    answered_by: Option<VerificationId>,
     reference: Option<String>,
     /// The source that it belongs to; `null` until the first callback of one that was started
     /// without a source.
@@ -80,6 +83,7 @@ impl From<Verification> for VerificationView {
             biz_type: of.biz_type.as_str().to_owned(),
             biz_id: of.biz_id.as_str().to_owned(),
             certify_id: of.certify_id.map(|id| id.as_str().to_owned()),
+            answered_by: of.answered_by,
             reference: of.reference,
             source: of.source,
             state: of.state,

@@ -90,7 +90,9 @@ impl Store {
 }
 
 impl Erasures<'_> {
-    /// Forgets the person of one verification, unless a legal hold forbids it.
+    /// Forgets the person of one verification, unless a legal hold forbids it. A start and the
+    /// verification that answers for it are one session: the other one is erased, too, unless it is
+    /// held.
     ///
     /// In two statements, because what a completion commits while the first waits for it is seen
     /// by the second only. After the first nothing can be added any more; if the second does not
@@ -102,6 +104,12 @@ impl Erasures<'_> {
             Some(true) => {}
         }
         self.finish_erasure(id.0, doing.at).await?;
+        let others = self.0.run(|| find_of_same_session(id.0).fetch_all(&self.0.pool)).await?;
+        for other in others {
+            if self.begin_erasure(VerificationId(other), None, doing).await? == Some(true) {
+                self.finish_erasure(other, doing.at).await?;
+            }
+        }
         Ok(self.receipt(id).await?.map_or(Erased::NotFound, Erased::Done))
     }
 
@@ -291,6 +299,10 @@ statements! {
         unless_since: Option<OffsetDateTime>,
         with_copies: &[&str],
     ) -> bool = include_str!("sql/erasure_begin_erasure.sql");
+
+    scalar find_of_same_session(verification: Uuid) -> Uuid =
+        "select id from verifications where answered_by = $1
+         union select answered_by from verifications where id = $1 and answered_by is not null";
 
     scalar find_open_erasures() -> Uuid =
         "select verification_id from erasures

@@ -51,13 +51,6 @@ impl Material<'_> {
             )
             .await
     }
-
-    /// All verifications with material of the person with this blind index.
-    pub async fn verifications_of_person(self, person: &[u8; 32]) -> Result<Vec<VerificationId>> {
-        let ids: Vec<Uuid> =
-            self.0.run(|| find_verifications_of(&person[..]).fetch_all(&self.0.pool)).await?;
-        Ok(ids.into_iter().map(VerificationId).collect())
-    }
 }
 
 statements! {
@@ -80,7 +73,4 @@ statements! {
              from wanted returning 1
          )
          select wanted.* from wanted, recorded";
-
-    scalar find_verifications_of(person: &[u8]) -> Uuid =
-        "select distinct verification_id from material where person = $1 order by 1";
 }

@@ -52,7 +52,7 @@ impl Store {
 }
 
 impl Persons<'_> {
-    /// The verifications with this blind index; that somebody looked is recorded by the same
+    /// The verifications whose results or start have this blind index; that somebody looked is recorded by the same
     /// statement.
     pub async fn look_up(
         self,
@@ -113,17 +113,7 @@ statements! {
         at: OffsetDateTime,
         actor: &str,
         purpose: Option<&str>,
-    ) -> Vec<Uuid> =
-        "with found as (
-             select array(select distinct verification_id from material
-                          where person = $1 order by 1) as ids
-         ), recorded as (
-             insert into audit (at, actor, action, purpose, details)
-             select $2, $3, 'person.look-up', $4,
-                 json_build_object('found', cardinality(ids))::text
-             from found returning 1
-         )
-         select ids from found, recorded";
+    ) -> Vec<Uuid> = include_str!("sql/persons_look_up.sql");
 
     scalar export(
         verification: Uuid,

@@ -67,6 +67,11 @@ impl VaultKeys<'_> {
         self.0.run(|| find_named_key(name).fetch_optional(&self.0.pool)).await
     }
 
+    /// The key of the blind index of persons; `None`: no process has made it yet.
+    pub async fn person_index_key(self) -> Result<Option<(String, Vec<u8>)>> {
+        self.0.run(|| find_person_index_key().fetch_optional(&self.0.pool)).await
+    }
+
     /// Names and wrapped keys of the installation.
     pub async fn named_keys(self) -> Result<Vec<(String, String, Vec<u8>)>> {
         self.0.run(|| list_named_keys().fetch_all(&self.0.pool)).await
@@ -192,6 +197,9 @@ statements! {
 
     row find_named_key(name: &str) -> (String, Vec<u8>) =
         "select key_id, wrapped from named_keys where name = $1";
+
+    row find_person_index_key() -> (String, Vec<u8>) =
+        "select key_id, verdict_person_index_key() from named_keys where name = 'person-index'";
 
     row list_named_keys() -> (String, String, Vec<u8>) =
         "select name, key_id, wrapped from named_keys order by name";

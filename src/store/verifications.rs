@@ -30,7 +30,7 @@ use policy::product::Product;
 
 macro_rules! columns {
     () => {
-        "v.id, v.product, v.biz_type, v.biz_id, v.certify_id, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
+        "v.id, v.product, v.biz_type, v.biz_id, v.certify_id, v.answered_by, v.reference, v.source, v.state, v.created_at, v.updated_at, v.attempts,
          d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons, d.decided_by,
          d.decided_at, d.simulated"
     };
@@ -319,6 +319,7 @@ pub(super) fn verification(row: &PgRow) -> Result<Verification> {
         biz_id: BizId::parse(row.try_get("biz_id")?)
             .map_err(|_| Error::Inconsistent("verifications.biz_id"))?,
         certify_id: certify_id_of(row)?,
+        answered_by: row.try_get::<Option<Uuid>, _>("answered_by")?.map(VerificationId),
         reference: row.try_get("reference")?,
         source: row.try_get("source")?,
         state: State::parse(row.try_get("state")?)

@@ -118,7 +118,9 @@ impl Wakeups<'_> {
         let mut found: HashMap<String, Found> =
             found.into_iter().map(|found| (found.certify_id.clone(), found)).collect();
         let lost = self
-            .lost(hints.iter().filter(|hint| !found.contains_key(hint.certify_id.as_str())))
+            .lost(hints.iter().filter(|hint| {
+                found.get(hint.certify_id.as_str()).is_none_or(|found| !found.started_here)
+            }))
             .await?;
         let mut all = Vec::with_capacity(hints.len());
         for hint in hints {
@@ -127,6 +129,9 @@ impl Wakeups<'_> {
                 None => Woken::Unknown,
                 Some(found) if !found.may_be_woken_by(&hint.sender)? => Woken::Refused,
                 Some(found) => {
+                    if lost.contains(hint.token()) {
+                        self.answer_elsewhere(hint).await?;
+                    }
                     let id = VerificationId(found.id);
                     // Once in a batch.
                     let tried = std::mem::take(&mut found.can_be_woken);
@@ -163,9 +168,25 @@ impl Wakeups<'_> {
         match taught {
             Ok(id) => Ok(id.map_or(Woken::Unknown, |id| Woken::MadeDue(VerificationId(id)))),
             // Another verification got it meanwhile.
-            Err(error) if error.violates("verifications_by_certify_id") => Ok(Woken::Refused),
+            Err(error) if error.violates("verifications_by_certify_id") => {
+                self.answer_elsewhere(hint).await?;
+                Ok(Woken::Refused)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// The right token of a start whose `CertifyId` another verification has.
+    async fn answer_elsewhere(self, hint: &Wakeup) -> Result<()> {
+        let certify_id = hint.certify_id.as_str();
+        self.0
+            .run(|| async {
+                answer_elsewhere(hint.token(), certify_id, hint.at)
+                    .execute(&self.0.pool)
+                    .await
+                    .map(drop)
+            })
+            .await
     }
 
     /// One row at a time, so that it waits for no more than one other statement.
@@ -197,6 +218,19 @@ statements! {
          where id = (select verification_id from starts where callback_token = $1)
              and certify_id is null and not closed and state in ('pending', 'unfinished')
          returning id";
+
+    /// Only a verification that a callback has made which named nothing but the id. The start expires
+    /// when it is claimed.
+    execute answer_elsewhere(callback_token: &[u8], certify_id: &str, at: OffsetDateTime) =
+        "update verifications v
+         set answered_by = o.id, updated_at = greatest(v.updated_at, $3),
+             due_at = least(v.due_at, verdict_now())
+         from verifications o
+         where v.id = (select verification_id from starts where callback_token = $1)
+             and v.certify_id is null and v.answered_by is null
+             and not v.closed and v.state in ('pending', 'unfinished')
+             and o.certify_id = $2 and o.biz_id = $2
+             and (o.product, o.biz_type) = (v.product, v.biz_type)";
 
     /// Counts as a hint, so that a fetch under way does not swallow it. It prolongs nothing:
     /// `give_up_at` stays.

@@ -398,6 +398,7 @@ const TOUCHES: &[&str] = &[
     "select * from public.verdict_activations()",
     "select public.verdict_newest_activation()",
     "select public.verdict_now()",
+    "select public.verdict_person_index_key()",
     "select public.verdict_audit_digest(null)",
     "select public.verdict_netstring('x')",
     "select public.verdict_person_decides(gen_random_uuid(), '{rejected}', gen_random_uuid(), 'x', 'approve', 'x', now())",

@@ -18,6 +18,8 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_ingest", "select on starts (callback_token)"),
     ("verdict_api", "update on verifications (woken_at)"),
     ("verdict_ingest", "update on verifications (woken_at)"),
+    // The provider's callback about a start whose CertifyId another verification has.
+    ("verdict_ingest", "update on verifications (answered_by)"),
     // Adding a policy, and comparing one in shadow.
     ("verdict_api", "insert on policies (added_at)"),
     ("verdict_api", "insert on policies (body)"),

@@ -230,6 +230,37 @@ async fn verification_started_here_is_woken_only_with_its_own_token() {
 }
 
 #[tokio::test]
+async fn right_token_points_its_start_at_the_verification_that_has_the_id() {
+    let app = app().await;
+    let pool = app.database.pool().await;
+    let id = waiting(&app, &pool, OWNER, "sha7").await;
+    execute(&pool, "update verifications set certify_id = null, biz_id = 'order1'").await;
+    started(&pool, &id, Some("the-token")).await;
+    // Made by a callback with nothing but the id; in another scene; of another order number.
+    let first = waiting(&app, &pool, OWNER, "sha8").await;
+    waiting(&app, &pool, OWNER, "sha9").await;
+    waiting(&app, &pool, OWNER, "shaA").await;
+    execute(&pool, "update verifications set biz_type = '7' where certify_id = 'sha9'").await;
+    execute(&pool, "update verifications set biz_id = 'order2' where certify_id = 'shaA'").await;
+    let answered_by = async || {
+        all_done(&app, &pool).await;
+        app.get(&format!("/v1/verifications/{id}")).await.json["answered_by"].clone()
+    };
+    for certify_id in ["sha9", "shaA"] {
+        notify(&app, &format!("?callbackToken=the-token&certifyId={certify_id}")).await;
+    }
+    notify(&app, "?callbackToken=another&certifyId=sha8").await;
+    assert_eq!(answered_by().await, json!(null));
+    sleeps(&pool, "sha8").await;
+    execute(&pool, "update verifications set woken_at = null").await;
+    notify(&app, "?callbackToken=the-token&certifyId=sha8").await;
+    assert_eq!(answered_by().await, json!(first));
+    let due = "select count(*) from verifications where id::text in ($1, $2) and due_at <= now()";
+    let due: i64 = sqlx::query_scalar(due).bind(&id).bind(&first).fetch_one(&pool).await.unwrap();
+    assert_eq!(due, 2, "one asks, the other expires");
+}
+
+#[tokio::test]
 async fn right_token_teaches_the_certify_id_that_a_crash_lost() {
     let app = app().await;
     let pool = app.database.pool().await;

@@ -264,7 +264,8 @@ async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::Socke
 }
 
 const THROTTLED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
-    "product_code": "LR_FR", "user_id": "1", "biz_id": "initthrottled1" }"#;
+    "product_code": "LR_FR", "user_id": "1", "biz_id": "initthrottled1",
+    "cert_no": "11010519491231002X" }"#;
 const REFUSED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},
     "product_code": "LR_FR", "user_id": "1", "biz_id": "init417" }"#;
 const LOST_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},

@@ -234,6 +234,90 @@ async fn claim_that_asks_nobody_counts_as_no_call() {
     assert!(!metrics.contains("class=\"not-asked\""), "{metrics}");
 }
 
+/// The answer of a start is lost, and a callback names its `CertifyId` before the start learns it.
+#[tokio::test]
+async fn start_is_answered_by_the_verification_that_had_its_certify_id_first() {
+    let app = TestApp::start().await;
+    let order_number = "initcutsearch500x2pass97u60";
+    let lost = app_start(order_number);
+    app.start_verification(&lost).await.assert_problem(409, "start-unknown");
+    let certify_id = app.provider.certify_ids(order_number)[0].clone();
+    let callback = json!({ "product": "face-verify", "biz_type": "1000000006",
+        "certify_id": certify_id });
+    let callback = crate::harness::Callback::signed(&callback.to_string(), app.clock.now());
+    let first = app.post(callback).await.id();
+    let decided = app.settled(&first).await;
+    assert_eq!(decided["decision"]["outcome"], "approve");
+
+    app.start_verification(&lost).await.assert_problem(409, "start-unknown");
+    for _ in 0..2 {
+        let known = app.start_verification(&lost).await;
+        assert_eq!((known.status, &known.json["certify_id"]), (200, &json!(certify_id)));
+        assert_eq!(known.json["verification"]["id"], json!(first));
+        assert_eq!(known.headers["location"], format!("/v1/verifications/{first}"));
+    }
+    app.minutes_later(2).await;
+    let path = format!("/v1/verifications?biz_type=1000000006&biz_id={order_number}");
+    let started = eventually("the start expires", || async {
+        let started = app.get(&path).await.json["items"][0].clone();
+        (started["state"] == "expired").then_some(started)
+    })
+    .await;
+    assert_eq!((&started["answered_by"], &started["attempts"]), (&json!(first), &json!(0)));
+    let pool = app.database.pool().await;
+    let decisions = "select count(*) from decisions";
+    let decisions: i64 = sqlx::query_scalar(decisions).fetch_one(&pool).await.unwrap();
+    assert_eq!((decisions, app.inits(order_number)), (1, 1));
+
+    // One session, one erasure.
+    let id = started["id"].as_str().unwrap();
+    let erase = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
+    let erase = erase.bearer_auth(&app.api_key).header("verdict-purpose", "request 1");
+    assert_eq!(erase.send().await.unwrap().status(), 202);
+    for id in [id, &first] {
+        assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json["state"], "erased");
+    }
+}
+
+/// Results of `ID_PRO` have no number: only the start has it.
+#[tokio::test]
+async fn person_of_a_start_is_erased_by_identity_number() {
+    let options = Options { fixed_clock: false, ..Options::default() };
+    let setting = Setting::new(options).await;
+    let process = setting.serve().await;
+    let start = async |body: Value| {
+        let request = setting.client.post(format!("http://{}/v1/verifications", process.http));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let reply = Reply::read(request.bearer_auth(&setting.api_key).send().await.unwrap()).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        reply.json["verification"]["id"].as_str().unwrap().to_owned()
+    };
+    let mine = start(app_start("pass97u70")).await;
+    let other = start(with(app_start("pass97u71"), "cert_no", "110105194912310038")).await;
+    let sealed = with(app_start("pass97u72"), "encrypt_type", "SM2");
+    let point = format!("BA{}", "A".repeat(150));
+    start(with(with(sealed, "cert_no", point.as_str()), "cert_name", point.as_str())).await;
+    let pool = setting.database.pool().await;
+    let persons = "select count(person) from starts";
+    let count = async || -> i64 { sqlx::query_scalar(persons).fetch_one(&pool).await.unwrap() };
+    assert_eq!(count().await, 2, "a ciphertext is nobody's number");
+    let digest = "select encode(person, 'hex') from starts where verification_id = $1::uuid";
+    let digest: String = sqlx::query_scalar(digest).bind(&mine).fetch_one(&pool).await.unwrap();
+    assert!(!dump(&setting.database.url).contains("11010519491231002X"));
+
+    let erase = ["erase", "--person", "--purpose", "request 4711"];
+    let (code, receipts, error) = setting.run(&erase, "110105 19491231 002x\n").await;
+    assert_eq!((code, receipts.lines().count()), (0, 1), "{error}");
+    assert!(receipts.contains(&mine), "{receipts}");
+    let state = async |id: &str| {
+        setting.get(process.http, &format!("/v1/verifications/{id}")).await.json["state"].clone()
+    };
+    assert_eq!((state(&mine).await, state(&other).await), (json!("erased"), json!("unfinished")));
+    assert_eq!(count().await, 1);
+    assert!(!dump(&setting.database.url).contains(&digest), "the index goes, too");
+    process.kill().await;
+}
+
 #[tokio::test]
 async fn simultaneous_starts_make_one_call() {
     let app = TestApp::start().await;
@@ -329,13 +413,44 @@ async fn wrong_parameters_start_nothing() {
         let errors = reply.json["errors"].as_array().unwrap();
         assert!(errors.iter().any(|error| error["pointer"] == pointer), "{member}: {reply:?}");
     }
+    // A name in clear, or what no SM2 ciphertext is, although it is said to be encrypted.
+    let sample =
+        include_str!("../../crates/cloudauth/tests/fixtures/face_verify/init_request_sm2.json");
+    let sample: Value = serde_json::from_str(sample).unwrap();
+    let good = sample["params"]["CertNo"].as_str().unwrap();
+    for (wrong, member) in [
+        ("11010519491231002X", "cert_no"),
+        ("BIm=", "cert_no"),
+        (&good[4..], "cert_no"),
+        (&good[..80], "cert_no"),
+        ("张三", "cert_name"),
+    ] {
+        let body = with(app_start("pass97u11"), "encrypt_type", "SM2");
+        let body = with(
+            with(body, "cert_no", good),
+            "cert_name",
+            sample["params"]["CertName"].as_str().unwrap(),
+        );
+        let reply = app.start_verification(&with(body, member, wrong)).await;
+        reply.assert_problem(422, "invalid-field");
+        let pointer = format!("/{member}");
+        assert_eq!(reply.json["errors"].as_array().unwrap().len(), 1, "{reply:?}");
+        assert_eq!(reply.json["errors"][0]["pointer"], pointer, "{wrong}: {reply:?}");
+    }
+    for order in ["params", "other_order_C1C3C2"] {
+        let of = |name: &str| sample[order][name].as_str().unwrap();
+        let body = with(app_start(&format!("pass97u12{}", order.len())), "encrypt_type", "SM2");
+        let body = with(with(body, "cert_no", of("CertNo")), "cert_name", of("CertName"));
+        assert_eq!(app.start_verification(&body).await.status, 201, "{order}");
+    }
     let two = with(app_start("pass97u11"), "face_contrast_picture", "AAAA");
     let two = app.start_verification(&with(two, "certify_id", "sha7")).await;
     two.assert_problem(422, "invalid-field");
     let huge = with(app_start("pass97u11"), "cert_name", "x".repeat(2 << 20));
     app.start_verification(&huge).await.assert_problem(413, "body-too-large");
     assert_eq!(app.inits("pass97u11"), 0);
-    assert_eq!(app.get("/v1/verifications").await.json["items"], json!([]));
+    let kept = app.get("/v1/verifications?biz_type=1000000006&biz_id=pass97u11").await;
+    assert_eq!(kept.json["items"], json!([]));
 }
 
 const DONE: &str = "https://app.example/done";

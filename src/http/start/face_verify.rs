@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::checks::{not_refused, provider_unavailable, source_of, with_code};
 use super::parameters::{PAGE, RETURN_URL};
 use super::return_url::{MUST_BE_LISTED, is_allowed};
+use crate::causes::Cause;
 use crate::domain::callback::{BizId, BizType, CertifyId};
 use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::starting::{NotStarted, Started, Starter, Starting, TOKEN_LIVES};
@@ -29,6 +30,7 @@ use crate::store;
 use crate::store::audit::AuditContext;
 use crate::store::starts::{FirstStart, StartCall, StoredStart};
 use crate::vault::api_key::secret_digest;
+use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::vault::{DataKey, SealedAt, Vault, WrappedKey};
 use policy::product::Product;
 
@@ -44,6 +46,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(25);
 const GRACE: Duration = Duration::from_mins(5);
 /// Between two tries to store the answer.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+const NO_PERSON_INDEX: &str = "No worker has run on this database yet: start one, then try again";
 /// Rounds of requests that start the same order number at once.
 const ROUNDS: usize = 4;
 
@@ -198,6 +201,10 @@ async fn begin(
     context: &AuditContext,
 ) -> Result<Option<(VerificationId, DataKey)>, Problem> {
     let id: VerificationId = api.ids.next(context.at);
+    let person = match starting.number() {
+        Some(number) => person_index(api, vault).await?.digest(number),
+        None => None,
+    };
     let (key, wrapped) = vault.new_data_key(id).map_err(|_| Problem::internal())?;
     let parameters = key
         .seal(SealedAt::StartParameters(id), &starting.digest())
@@ -208,9 +215,36 @@ async fn begin(
         source,
         parameters: &parameters,
         data_key: (&wrapped.key_id, &wrapped.bytes),
+        person: person.as_ref(),
     };
     let begun = api.store.starts().begin(first, call, context).await?;
     Ok(begun.then_some((id, key)))
+}
+
+/// The blind index of persons.
+async fn person_index<'a>(api: &'a Api, vault: &Vault) -> Result<&'a PersonIndex, Problem> {
+    let load = || async {
+        let keys = api.store.vault_keys();
+        let known = if let Some(known) = keys.person_index_key().await? {
+            known
+        } else {
+            let (_, new) = vault.new_named_key(PERSON_INDEX).map_err(|_| Problem::internal())?;
+            let candidate = (new.key_id.as_str(), &new.bytes[..]);
+            match keys.named_key(PERSON_INDEX, candidate, api.clock.now()).await {
+                Err(error) if error.cause() == Cause::MissingRight => {
+                    return Err(Problem::unavailable().detail(NO_PERSON_INDEX));
+                }
+                made => made?,
+            }
+        };
+        let (key_id, bytes) = known;
+        let key = vault.open_named_key(PERSON_INDEX, &WrappedKey { key_id, bytes });
+        key.map(PersonIndex::new).map_err(|error| {
+            tracing::error!(%error, "the key of the person index cannot be opened");
+            Problem::internal()
+        })
+    };
+    api.persons.get_or_try_init(load).await
 }
 
 /// What is on record for the order number, or why it cannot be started.
@@ -387,13 +421,17 @@ async fn answered(
     answer: Answer,
     expires_at: OffsetDateTime,
 ) -> Result<Response, Problem> {
-    let found = api.store.verifications().find(id).await?.ok_or_else(Problem::not_found)?;
+    let verifications = api.store.verifications();
+    let mut found = verifications.find(id).await?.ok_or_else(Problem::not_found)?;
+    if let Some(other) = found.answered_by {
+        found = verifications.find(other).await?.ok_or_else(Problem::not_found)?;
+    }
+    let location = format!("/v1/verifications/{}", found.id);
     let view = FaceVerifyStartedView {
         verification: found.into(),
         certify_id: answer.certify_id,
         certify_url: answer.certify_url,
         expires_at,
     };
-    let location = format!("/v1/verifications/{id}");
     Ok((status, [(LOCATION, location)], Json(view)).into_response())
 }

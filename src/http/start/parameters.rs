@@ -1,6 +1,8 @@
 //! The parameters of a start of face-verify: those of `InitFaceVerify` in snake case, checked as far
 //! as the provider documents them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use time::Date;
 use time::macros::format_description;
@@ -17,6 +19,10 @@ use policy::product::Product;
 const MAX_META_INFO_CHARS: usize = 16 * 1024;
 /// Longest base64 of a picture, by the provider's description of its API.
 const MAX_PICTURE_CHARS: usize = 1_548_576;
+
+/// A point of the curve (uncompressed: 04 and two coordinates), a digest, and at least one byte of
+/// ciphertext.
+const MIN_SM2_BYTES: usize = 1 + 64 + 32 + 1;
 
 /// The provider's name of `certify_url_type`.
 pub(super) const PAGE: &str = "CertifyUrlType";
@@ -36,7 +42,7 @@ macro_rules! choice {
 request_body! {
     /// A verification of face-verify to be started. The members after `source` are passed to the
     /// provider, as parameters of `InitFaceVerify` with the same meaning; personal data among them is
-    /// stored nowhere.
+    /// stored nowhere. A keyed digest of `cert_no` is, by which an erasure finds the person.
     pub(in crate::http) struct FaceVerifyStartRequest {
         /// The product; without one `provider.product` of the configuration.
         #[schema(value_type = Option<String>, pattern = "^face-verify$")]
@@ -71,7 +77,8 @@ request_body! {
             value_type = Option<String>, min_length = 1, max_length = 512, pattern = r"^[^\x00]*$"
         )]
         cert_no: Option<PassedThrough> = optional(passed_through::<512>),
-        /// `cert_name` and `cert_no` are encrypted with the provider's key.
+        /// `cert_name` and `cert_no` are encrypted with the provider's key: base64 of an SM2 ciphertext
+        /// that begins with the byte 04. `verdict erase --person` does not find such a number.
         #[schema(value_type = Option<String>, pattern = "^SM2$")]
         encrypt_type: Option<PassedThrough> = optional(choice!("SM2")),
         /// Your own id of the person.
@@ -288,6 +295,14 @@ pub(super) fn starting(of: FaceVerifyStartRequest) -> Result<Starting, Vec<Field
     })
 }
 
+/// Whether it may be a ciphertext of SM2, whichever order its parts have. Only the provider can
+/// decrypt it.
+fn is_sm2(text: &str) -> bool {
+    STANDARD
+        .decode(text)
+        .is_ok_and(|bytes| bytes.first() == Some(&4) && bytes.len() >= MIN_SM2_BYTES)
+}
+
 /// What the provider's pages require together.
 fn contradictions(of: &FaceVerifyStartRequest) -> Vec<FieldError> {
     let scheme = of.product_code.as_str();
@@ -304,7 +319,14 @@ fn contradictions(of: &FaceVerifyStartRequest) -> Vec<FieldError> {
     let pictures = pictures.into_iter().filter(|given| *given).count();
     let passport = is(&of.cert_type, "PASSPORT") && is(&of.mode, "3");
     let required = "is required with this product_code";
+    let encrypted = is(&of.encrypt_type, "SM2");
+    let in_clear = |value: &Option<PassedThrough>| {
+        encrypted && value.as_ref().is_some_and(|value| !is_sm2(value))
+    };
+    let must_be_sm2 = "must be the base64 of an SM2 ciphertext with this encrypt_type";
     [
+        (in_clear(&of.cert_name), "/cert_name", must_be_sm2),
+        (in_clear(&of.cert_no), "/cert_no", must_be_sm2),
         (scheme == "ID_PRO" && of.cert_type.is_none(), "/cert_type", required),
         (scheme == "ID_PRO" && of.cert_name.is_none(), "/cert_name", required),
         (scheme == "ID_PRO" && of.cert_no.is_none(), "/cert_no", required),

@@ -42,7 +42,7 @@ pub struct Claimed {
     /// Other counts for the evidence.
     pub past: Past,
     pub reference: ReferenceUse,
-    /// The time limit of unfinished verifications has passed.
+    /// The time limit of unfinished verifications has passed, or another one answers for it.
     pub overdue: bool,
     /// The newest result is a refusal: credentials, permission or clock.
     pub refused_before: bool,

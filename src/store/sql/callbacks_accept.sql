@@ -81,7 +81,7 @@ with incoming as (
                 where (w.biz_type, w.biz_id) = (f.biz_type, f.biz_id)
                     and (w.source = f.source or w.source || ' ' || f.source = any ($17)))
             then 'other product' else 'other source' end as answer,
-        t.id, t.product, t.biz_type, t.biz_id, t.certify_id, t.reference, t.source, t.state,
+        t.id, t.product, t.biz_type, t.biz_id, t.certify_id, t.answered_by, t.reference, t.source, t.state,
         t.created_at, f.received_at as updated_at, t.attempts, t.decision_id as standing_id,
         null::bytea as digest, null::bytea as salt
     from fresh f left join upserted t using (biz_type, biz_id)
@@ -89,13 +89,13 @@ with incoming as (
     select k.ord, case when v.source = k.source or v.source || ' ' || k.source = any ($17)
             then case when v.state = 'erased' then 'erased' else 'known' end
             else 'other source' end,
-        v.id, v.product, v.biz_type, v.biz_id, v.certify_id, k.answer_reference, v.source, k.answer_state,
+        v.id, v.product, v.biz_type, v.biz_id, v.certify_id, v.answered_by, k.answer_reference, v.source, k.answer_state,
         v.created_at, k.received_at, k.answer_attempts, k.answer_decision_id, k.digest, k.salt
     from known k cross join lateral (
         select * from verifications where id = k.verification_id limit 1) v
     union all
     select o.ord, 'other certify_id', null, null, o.scene, null, null, null, null, null, null, null,
-        null, null, null, null
+        null, null, null, null, null
     from other_certify_id o
     where not exists (select from known k where k.ord = o.ord)
 )

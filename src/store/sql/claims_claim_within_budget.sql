@@ -57,7 +57,7 @@ with durability as materialized (
                             union all select id from next_best
         ))
     returning v.id, v.product, v.certify_id, v.biz_type, v.biz_id, v.attempts, v.failures, v.polls, v.callbacks,
-        v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() as overdue,
+        v.result_id, v.due_at, v.closed, v.give_up_at <= verdict_now() or v.answered_by is not null as overdue,
         v.state not in ('pending', 'unfinished') as quiet, v.trace_parent,
         v.reference, v.certify_id is null and v.product = any ($9) as asks_nobody
 ), taken as (

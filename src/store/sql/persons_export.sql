@@ -7,7 +7,7 @@ with wanted as (
 )
 select jsonb_build_object(
     'verification', (select to_jsonb(v) from (
-        select w.id, w.biz_type, w.biz_id, w.product, w.certify_id, w.source, w.reference, w.state,
+        select w.id, w.biz_type, w.biz_id, w.product, w.certify_id, w.answered_by, w.source, w.reference, w.state,
             w.created_at, w.updated_at, w.callbacks, w.attempts, w.result_id, w.decision_id) v),
     'callbacks', (select coalesce(jsonb_agg(to_jsonb(c) order by c.received_at), '[]') from (
         select source, message_id, received_at, occurred_at, hint_audit, hint_code, hint_platform,

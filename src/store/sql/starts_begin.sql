@@ -16,8 +16,8 @@ with opened as (
     where key_id = $11 and retired_at is not null and exists (select from opened)
 ), noted as (
     insert into starts (verification_id, parameters, callback_token, call_token, asked_at,
-        expires_at)
-    select id, $13, $14, $9, $7, $15 from opened
+        expires_at, person)
+    select id, $13, $14, $9, $7, $15, $18 from opened
 ), recorded as (
     insert into audit (at, actor, action, subject, purpose)
     select $7, $16, 'verification.start', id, $17 from opened

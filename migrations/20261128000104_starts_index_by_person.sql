@@ -1,0 +1,2 @@
+-- no-transaction
+create index concurrently starts_by_person on starts (person) where person is not null;
