@@ -1,6 +1,7 @@
 //! A running process applies a changed configuration as far as it can: the sources of callbacks with
-//! their secrets and limits. (API keys are in the database.) The whole configuration is checked first.
-//! If anything in it is wrong, all of it is refused and the old one stays.
+//! their secrets and limits. (API keys are in the database.) It looks every few seconds, and at once
+//! on SIGHUP. The whole configuration is checked first. If anything in it is wrong, all of it is
+//! refused and the old one stays.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,11 +7,11 @@ use ::config::{Environment as Source, File, FileFormat, Value, ValueKind};
 use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
-use super::did_you_mean::closest;
+use super::did_you_mean::complaint;
 use super::digests::digests;
-use super::environment::{Environment, Variables, matching, variable_of, variables};
+use super::environment::{Environment, Variables, variables};
 use super::error::{ConfigError, ConfigErrors, Subject, wrong};
-use super::keys::{Shape, Unknown, take_unknown};
+use super::keys::{Shape, take_unknown};
 use super::origin::{Origin, Origins, join, line_of};
 use super::raw::Config;
 use crate::domain::byte_order_mark;
@@ -137,56 +137,6 @@ fn malformed(variables: &Variables) -> Vec<ConfigError> {
     let problem = "is not the name of a key: write VERDICT__SECTION__KEY";
     let names = variables.malformed.iter();
     names.map(|name| ConfigError::new(name.as_str(), problem)).collect()
-}
-
-/// Suggests the key that was probably meant.
-fn complaint(unknown: &Unknown, shape: &Shape, origins: &Origins) -> ConfigError {
-    let (origin, below) = match origins.of(&unknown.key) {
-        // A section that only variables write into is in none itself.
-        Origin::Default => origins.below(&unknown.key),
-        origin => (origin, String::new()),
-    };
-    let spelled = |key: &str| match origin {
-        Origin::Variable(_) => variable_of(&format!("{key}{below}")),
-        _ => key.to_owned(),
-    };
-    let suggestion = match probably_meant(unknown, shape) {
-        Some(meant) => format!("did you mean {}?", spelled(&meant)),
-        None if unknown.section.is_empty() => {
-            format!("the sections are {}", unknown.siblings.join(", "))
-        }
-        None => format!("[{}] has {}", unknown.section, unknown.siblings.join(", ")),
-    };
-    let problem = format!("unknown key ({origin}); {suggestion}");
-    ConfigError::new(unknown.key.as_str(), problem)
-}
-
-fn probably_meant(unknown: &Unknown, shape: &Shape) -> Option<String> {
-    let Unknown { key, section, name, siblings } = unknown;
-    let here = |name: &str| join(section, name);
-    if let Some(sibling) = closest(name, siblings) {
-        return Some(here(sibling));
-    }
-    let keys = shape.keys();
-    let words_of = |known: &String| {
-        let variable = matching(key, known).or_else(|| matching(name, known))?;
-        Some(variable.to_lowercase().trim_start_matches("verdict__").replace("__", "."))
-    };
-    // The same words, separated in another way; then the same name in another section.
-    if let Some(known) = keys.iter().find_map(words_of) {
-        return Some(known);
-    }
-    let same_name = |known: &&String| known.rsplit_once('.').is_some_and(|(_, last)| last == name);
-    let mut elsewhere = keys.iter().filter(same_name).filter(|known| !known.contains('*'));
-    if let (Some(only), None) = (elsewhere.next(), elsewhere.next()) {
-        return Some(only.clone());
-    }
-    let begins = |sibling: &&&str| name.len() >= 3 && sibling.starts_with(name.as_str());
-    let mut longer = siblings.iter().filter(begins);
-    match (longer.next(), longer.next()) {
-        (Some(only), None) => Some(here(only)),
-        _ => None,
-    }
 }
 
 /// Reads the values; what is of another type is noted and replaced by its default.
@@ -319,6 +269,7 @@ fn first_line(error: &::config::ConfigError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::variable_of;
 
     /// Each way to write a key that names a file: in the file it goes by the file's folder, in a
     /// variable by the working folder, and an absolute one stays.
