@@ -128,7 +128,7 @@ grant select, insert (verification_id, requested_at, due_at, bucket_objects)
 grant select (verification_id, bucket_objects) on results to verdict_api, verdict_worker;
 grant update (due_at, attempts, deleted_at) on provider_deletions to verdict_worker;
 grant select, update (next_at) on provider_deletion_pace to verdict_worker;
-grant select (verification_id, lifted_at) on legal_holds to verdict_api, verdict_worker;
+grant select (verification_id, lifted_at) on legal_holds to verdict_worker;
 -- Position, time, database user and digests are the trigger's.
 grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;

@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("images", &["domain", "causes", "vault"]),
     ("policies", &["domain", "causes", "lanes", "periodic", "store"]),
     ("persons", &["domain", "vault", "store", "images::archive"]),
+    ("audit_log", &["domain", "vault", "store"]),
+    ("checks", &["domain", "causes", "vault", "store"]),
     ("webhooks", &["domain", "vault", "store", "images::guard"]),
     (
         "worker",

@@ -7,7 +7,6 @@ use super::database::retry_until_ready;
 use crate::config::FromKey;
 use crate::domain::clock::Clock;
 use crate::store::Store;
-use crate::vault::checkpoint_mac::{AUDIT, AuditSeal};
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::vault::{DataKey, Vault, WrappedKey};
 
@@ -15,15 +14,6 @@ use crate::vault::{DataKey, Vault, WrappedKey};
 pub async fn person_index(vault: &Vault, store: &Store) -> anyhow::Result<PersonIndex> {
     let now = Clock::system().now();
     Ok(PersonIndex::new(named_key(vault, store, PERSON_INDEX, now).await?))
-}
-
-/// The key that signs this installation's checkpoints of the audit; `None` where there is none yet.
-pub async fn audit_seal(vault: &Vault, store: &Store) -> anyhow::Result<Option<AuditSeal>> {
-    let Some((key_id, bytes)) = store.vault_keys().find_named_key(AUDIT).await? else {
-        return Ok(None);
-    };
-    let key = vault.open_named_key(AUDIT, &WrappedKey { key_id, bytes })?;
-    Ok(Some(AuditSeal::new(key)))
 }
 
 /// A key of the installation, made if there is none yet.

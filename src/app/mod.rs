@@ -41,7 +41,7 @@ use shared::{Flushed, Shared};
 use worker_parts::WorkerParts;
 
 pub use images::archive;
-pub use installation_keys::{audit_seal, person_index};
+pub use installation_keys::person_index;
 pub use role::Role;
 pub use service::Running;
 

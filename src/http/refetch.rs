@@ -24,7 +24,7 @@ use crate::domain::callback::BizType;
 use crate::domain::ids::{DecisionId, VerificationId};
 use crate::domain::proposal::Call;
 use crate::domain::review::FourEyes;
-use crate::domain::verification::State as Standing;
+use crate::domain::verification::{State as Standing, Verification};
 use crate::store::audit::AuditContext;
 use crate::store::listing::{Filter, MAX_REFETCHED};
 use crate::store::verifications::{Refetched, Reopening};
@@ -65,8 +65,21 @@ pub async fn one(
             Some(Reopening { decision, second })
         }
     };
+    let verification = make_due(&api, id, reopening, &context).await?;
+    tracing::info!(verification = %id, key = %caller.key_id, "refetch");
+    Ok((StatusCode::ACCEPTED, Json(VerificationView::from(verification))).into_response())
+}
+
+/// Makes a verification due that the caller may see. What a person has closed is reopened only with
+/// that decision.
+pub async fn make_due(
+    api: &Api,
+    id: VerificationId,
+    reopening: Option<Reopening>,
+    context: &AuditContext,
+) -> Result<Verification, Problem> {
     let done =
-        api.store.verifications().refetch(id, api.window, reopening.as_ref(), &context).await?;
+        api.store.verifications().refetch(id, api.window, reopening.as_ref(), context).await?;
     let Refetched { verification, made_due } = done.ok_or_else(Problem::not_found)?;
     if verification.state == Standing::Erased {
         return Err(Problem::erased());
@@ -78,8 +91,7 @@ pub async fn one(
         });
     }
     api.signals.work_is_due();
-    tracing::info!(verification = %id, key = %caller.key_id, "refetch");
-    Ok((StatusCode::ACCEPTED, Json(VerificationView::from(verification))).into_response())
+    Ok(verification)
 }
 
 /// Reopening what a review has closed needs the scope to review, a purpose and, with four eyes, a

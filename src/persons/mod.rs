@@ -8,6 +8,9 @@ use crate::store::Store;
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::vault::{OpenError, Vault, WrappedKey};
 
+/// How many letters and digits an identity number has; the shortest passport numbers have eight.
+pub const NUMBER_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
+
 /// The key with which this installation hashes identity numbers; `None`: it has stored nobody yet.
 pub async fn person_index(store: &Store, vault: &Vault) -> Result<Option<PersonIndex>, IndexError> {
     let Some((key_id, bytes)) = store.vault_keys().find_named_key(PERSON_INDEX).await? else {

@@ -45,6 +45,29 @@ pub struct AuditRow {
     pub digest: Vec<u8>,
 }
 
+/// Which rows are looked for; everything may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A part of it.
+    pub actor: Option<String>,
+    /// Its beginning.
+    pub action: Option<String>,
+    pub subject: Option<Uuid>,
+    pub since: Option<OffsetDateTime>,
+    pub until: Option<OffsetDateTime>,
+}
+
+/// A page of rows, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub rows: Vec<AuditRow>,
+    /// Rows before this position were not looked at; `None`: all were.
+    pub next: Option<i64>,
+}
+
+/// Rows that one search looks through.
+const SEARCHED: i64 = 100_000;
+
 /// The end of the chain at some moment, under a key.
 #[derive(Clone, Debug, FromRow)]
 pub struct AuditCheckpoint {
@@ -98,6 +121,36 @@ impl Audit<'_> {
         limit: i64,
     ) -> Result<Vec<AuditRow>> {
         self.0.run(|| after(position, subject, limit).fetch_all(&self.0.pool)).await
+    }
+
+    /// Rows before a position, or from the newest on: at most `limit` that fit, among the next
+    /// [`SEARCHED`]. Those about one subject are found by an index, however far back.
+    pub async fn search(self, wanted: &Wanted, before: Option<i64>, limit: i64) -> Result<Found> {
+        let end = match before {
+            Some(before) => before,
+            None => self.audit_head().await?.0 + 1,
+        };
+        let floor = if wanted.subject.is_some() { 0 } else { (end - SEARCHED).max(0) };
+        let mut rows: Vec<AuditRow> = self
+            .0
+            .run(|| {
+                search((
+                    floor,
+                    end,
+                    wanted.subject,
+                    wanted.actor.as_deref(),
+                    wanted.action.as_deref(),
+                    wanted.since,
+                    wanted.until,
+                    limit + 1,
+                ))
+                .fetch_all(&self.0.pool)
+            })
+            .await?;
+        let more = i64::try_from(rows.len()).is_ok_and(|found| found > limit);
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let next = if more { rows.last().map(|row| row.position) } else { Some(floor) };
+        Ok(Found { rows, next: next.filter(|next| *next > 1) })
     }
 
     /// Position and digest of the newest row, as the chain's head says.
@@ -159,6 +212,25 @@ statements! {
              previous, digest
          from audit where position > $1 and ($2::uuid is null or subject = $2)
          order by position limit $3";
+
+    row search((
+        floor: i64,
+        end: i64,
+        subject: Option<Uuid>,
+        actor: Option<&str>,
+        action: Option<&str>,
+        since: Option<OffsetDateTime>,
+        until: Option<OffsetDateTime>,
+        limit: i64,
+    )) -> AuditRow =
+        "select position, at, actor, action, subject, purpose, details, database_user,
+             previous, digest
+         from audit where position >= $1 and position < $2
+             and ($3::uuid is null or subject = $3)
+             and ($4::text is null or strpos(actor, $4) > 0)
+             and ($5::text is null or starts_with(action, $5))
+             and ($6::timestamptz is null or at >= $6) and ($7::timestamptz is null or at < $7)
+         order by position desc limit $8";
 
     row head() -> (i64, Vec<u8>) = "select position, digest from audit_head";
 

@@ -119,6 +119,40 @@ impl Listing<'_> {
     }
 }
 
+impl Listing<'_> {
+    /// Makes those of these verifications due again that are given up; answers how many. What a
+    /// person closed is left alone: that is reopened one at a time, by name.
+    pub async fn refetch_chosen(
+        self,
+        ids: &[VerificationId],
+        window: Duration,
+        context: &AuditContext,
+    ) -> Result<u64> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let mut refetched = 0;
+        for ids in ids.chunks(usize::try_from(MAX_REFETCHED).unwrap_or(1)) {
+            refetched += self
+                .0
+                .once(async {
+                    let mut transaction = self.0.pool.begin().await?;
+                    let locked = lock_chosen(ids).fetch_all(&mut transaction).await?;
+                    let (at, purpose) = (context.at, context.purpose.as_deref());
+                    // The record comes first, as above.
+                    record_refetches(at, &context.actor, purpose, &locked)
+                        .execute(&mut transaction)
+                        .await?;
+                    let done = make_due(&locked, at, window.as_secs_f64())
+                        .execute(&mut transaction)
+                        .await?;
+                    transaction.commit().await?;
+                    Ok(done.rows_affected())
+                })
+                .await?;
+        }
+        Ok(refetched)
+    }
+}
+
 /// One statement as it is built for some filters.
 pub struct Built {
     /// `listing::page`, say.
@@ -322,6 +356,13 @@ statements! {
     scalar lock(ids: &[Uuid]) -> Uuid =
         "select id from verifications
          where id = any ($1) and state in ('failed', 'expired')
+         order by biz_type, biz_id for no key update";
+
+    scalar lock_chosen(ids: &[Uuid]) -> Uuid =
+        "select id from verifications v
+         where id = any ($1) and state in ('failed', 'expired')
+             and not (closed and exists (
+                 select from decisions d where d.id = v.decision_id and d.decided_by = 'person'))
          order by biz_type, biz_id for no key update";
 
     execute record_refetches(

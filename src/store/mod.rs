@@ -35,14 +35,17 @@ pub mod metrics_queries;
 pub mod inspection;
 pub mod material;
 pub mod persons;
+pub mod operations;
 pub mod policies;
 pub mod proposals;
 pub mod provider_deletions;
 pub mod results;
 pub mod retention;
 pub mod reviews;
+pub mod search;
 pub mod sign_ins;
 pub mod signals;
+pub mod standing;
 pub mod starts;
 pub mod tasks;
 pub mod timeline;
@@ -84,6 +87,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         listing::STATEMENTS,
         metrics_queries::STATEMENTS,
         material::STATEMENTS,
+        operations::STATEMENTS,
         ownership::STATEMENTS,
         persons::STATEMENTS,
         policies::STATEMENTS,
@@ -94,8 +98,10 @@ pub fn all_statements() -> Vec<&'static Statement> {
         retention::STATEMENTS,
         reviews::STATEMENTS,
         schema::STATEMENTS,
+        search::STATEMENTS,
         sign_ins::STATEMENTS,
         signals::STATEMENTS,
+        standing::STATEMENTS,
         starts::STATEMENTS,
         tasks::STATEMENTS,
         transaction::STATEMENTS,

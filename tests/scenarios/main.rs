@@ -29,6 +29,7 @@ mod listen;
 mod listing;
 mod migrations;
 mod observing;
+mod operating;
 mod outages;
 mod person_export;
 mod policies;

@@ -1,23 +1,21 @@
 //! `verdict audit`: who read, erased or changed what, and whether the record is whole.
 
-use std::collections::VecDeque;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use policy::visible;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
-use verdict::app;
+use verdict::audit_log::{self, link};
 use verdict::config::Keys;
-use verdict::domain::audit_chain::{Chain, Checkpoint, Export, Line, Link, Place};
+use verdict::domain::audit_chain::{Export, Line, Place};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
-use verdict::store::audit::{AuditCheckpoint, AuditRow};
+use verdict::store::audit::AuditCheckpoint;
 use verdict::vault::{AuditSeal, Vault};
 
 use crate::context::{Context, migrated_store};
@@ -101,104 +99,45 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
     }
 }
 
-/// The chain up to what is its head now. With the installation's key the last row is signed too, if
-/// no worker has done so: then nothing in the export is without a signature behind it.
 async fn export(store: &Store, seal: Option<&AuditSeal>) -> anyhow::Result<ExitCode> {
-    let (end, digest) = store.audit().audit_head().await?;
-    let mut checkpoints = Ahead::open(store).await?;
-    let (mut after, mut checkpointed_to) = (0, 0);
-    while after < end {
-        let rows = store.audit().audit_after(after, None, PAGE).await?;
-        if rows.is_empty() {
-            break;
+    let mut error = None;
+    let write = async |line| match serde_json::to_string(&line) {
+        Ok(text) => {
+            say(text);
+            true
         }
-        for row in rows.into_iter().take_while(|row| row.position <= end) {
-            after = row.position;
-            say(serde_json::to_string(&Line::Row(link(row)))?);
-            while let Some(next) = checkpoints.at(store, after).await? {
-                checkpointed_to = next.position;
-                say(serde_json::to_string(&checkpoint_line(next))?);
-            }
+        Err(failed) => {
+            error = Some(failed);
+            false
         }
-        if after >= end {
-            break;
-        }
-    }
-    if let (Some(seal), true) = (seal, after == end && checkpointed_to < end) {
-        let at = Clock::system().now();
-        let mac = seal.sign(end, micros(at)?, &digest).to_vec();
-        let last = AuditCheckpoint { position: end, at, digest: digest.clone(), mac };
-        say(serde_json::to_string(&checkpoint_line(last))?);
-    }
-    let head = Place { position: end, digest: hex::encode(digest) };
-    say(serde_json::to_string(&Line::Head { head })?);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn checkpoint_line(checkpoint: AuditCheckpoint) -> Line {
-    let AuditCheckpoint { position, at, digest, mac } = checkpoint;
-    let (digest, mac) = (hex::encode(digest), hex::encode(mac));
-    Line::Checkpoint { checkpoint: Checkpoint { position, at, digest, mac } }
-}
-
-/// Microseconds since 1970: what is signed, and all that Postgres keeps.
-fn micros(at: OffsetDateTime) -> anyhow::Result<i64> {
-    Ok(i64::try_from(at.unix_timestamp_nanos() / 1000)?)
+    };
+    audit_log::export(store, seal, Clock::system().now(), write).await?;
+    error.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Result<ExitCode> {
     let (store, seal) = store_and_seal(context).await?;
-    // Before the rows: what is added meanwhile is beyond it.
-    let (position, digest) = store.audit().audit_head().await?;
-    let head = Place { position, digest: hex::encode(&digest) };
     if strict && seal.is_none() {
         bail!(NOT_CHECKED);
     }
-    let mut checkpoints = Ahead::open(&store).await?;
-    let (mut good, mut covered) = (0_usize, 0);
-    let mut chain = Chain::default();
-    loop {
-        let rows = store.audit().audit_after(chain.position(), None, PAGE).await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            chain.follow(&link(row))?;
-            expect.iter().try_for_each(|place| chain.confirm(place))?;
-            if chain.confirm(&head).is_err() {
-                bail!("row {position} is not the one that the chain's head names: it was replaced");
-            }
-            while let Some(next) = checkpoints.at(&store, chain.position()).await? {
-                if let Some(seal) = &seal {
-                    signed(seal, &next)?;
-                }
-                let (position, digest) = (next.position, hex::encode(&next.digest));
-                chain.confirm(&Place { position, digest })?;
-                (good, covered) = (good + 1, position);
-            }
-        }
-    }
-    chain.ends_beyond(expect.iter().chain([&head]))?;
-    if let Some(next) = checkpoints.next() {
-        bail!("the newest rows are missing: row {} was checkpointed", next.position);
-    }
+    let whole = audit_log::verify(&store, seal.as_ref(), expect).await?;
+    let good = whole.checkpoints;
     if strict && good == 0 {
         bail!("no row is signed yet: run a worker, which signs the newest row every minute");
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
         "whole: {} rows, {good} checkpoints{signatures}, {} rows behind the last one",
-        chain.position(),
-        chain.position() - covered
+        whole.last.position,
+        whole.last.position - whole.covered
     ));
-    say(format_args!("write down elsewhere, for --expect: {}", chain.place()));
+    say(format_args!("write down elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
 }
 
 fn signed(seal: &AuditSeal, checkpoint: &AuditCheckpoint) -> anyhow::Result<()> {
-    let AuditCheckpoint { position, at, digest, mac } = checkpoint;
-    if !seal.verifies(*position, micros(*at)?, digest, mac) {
-        bail!("the checkpoint at row {position} was not made by this installation");
+    if !audit_log::is_signed(seal, checkpoint) {
+        return Err(audit_log::Fault::Forged(checkpoint.position).into());
     }
     Ok(())
 }
@@ -272,63 +211,8 @@ async fn store_and_seal(context: &Context) -> anyhow::Result<(Store, Option<Audi
     let keys = settings.keys.take();
     let store = migrated_store(&settings).await?;
     let seal = match keys {
-        Some(keys) => app::audit_seal(&Vault::new(keys), &store).await?,
+        Some(keys) => audit_log::seal(&store, &Vault::new(keys)).await?,
         None => None,
     };
     Ok((store, seal))
-}
-
-/// The checkpoints still ahead, in order.
-struct Ahead {
-    page: VecDeque<AuditCheckpoint>,
-    after: i64,
-}
-
-impl Ahead {
-    async fn open(store: &Store) -> anyhow::Result<Self> {
-        let mut ahead = Self { page: VecDeque::new(), after: 0 };
-        ahead.fill(store).await?;
-        Ok(ahead)
-    }
-
-    async fn fill(&mut self, store: &Store) -> anyhow::Result<()> {
-        if self.page.is_empty() {
-            self.page = store.audit().audit_checkpoints_after(self.after, PAGE).await?.into();
-            self.after = self.page.back().map_or(self.after, |last| last.position);
-        }
-        Ok(())
-    }
-
-    /// The next one, if it is about this row.
-    async fn at(
-        &mut self,
-        store: &Store,
-        position: i64,
-    ) -> anyhow::Result<Option<AuditCheckpoint>> {
-        if self.page.front().is_none_or(|next| next.position != position) {
-            return Ok(None);
-        }
-        let next = self.page.pop_front();
-        self.fill(store).await?;
-        Ok(next)
-    }
-
-    fn next(&self) -> Option<&AuditCheckpoint> {
-        self.page.front()
-    }
-}
-
-fn link(row: AuditRow) -> Link {
-    Link {
-        position: row.position,
-        at: row.at,
-        actor: row.actor,
-        action: row.action,
-        subject: row.subject,
-        purpose: row.purpose,
-        details: row.details.map(Details),
-        database_user: row.database_user,
-        previous: hex::encode(row.previous),
-        digest: hex::encode(row.digest),
-    }
 }

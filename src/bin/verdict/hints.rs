@@ -2,7 +2,7 @@
 
 use verdict::causes::Cause;
 use verdict::config::{self, ConfigError, ConfigErrors, FromKey, Subject};
-use verdict::store::{Error, SchemaState};
+use verdict::store::Error;
 
 use crate::context::{Context, Usage};
 use crate::error_text;
@@ -20,7 +20,7 @@ pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> 
             return Some("`--help` after the command shows its options and an example".to_owned());
         }
         if let Some(refusal) = cause.downcast_ref::<Error>() {
-            return Some(about_database(refusal).to_owned());
+            return Some(verdict::checks::about_database(refusal).to_owned());
         }
     }
     if let Some(cause) = error_text::cause(error).filter(|cause| *cause != Cause::Unknown) {
@@ -56,23 +56,5 @@ pub(super) fn about_subject(subject: &Subject, context: &Context) -> String {
         Subject::Key(key) => {
             config::advice(key, context.config_file.as_deref(), &context.environment)
         }
-    }
-}
-
-/// Postgres offers no TLS, or shows a certificate that is not trusted.
-pub(super) const UNTRUSTED: &str = "outside this machine database.url means sslmode=verify-full: \
-     turn TLS on in Postgres, name its certificate's host in the URL, and its authority as \
-     ?sslrootcert=/path/ca.pem; spell a weaker sslmode only on a network that nobody else reaches";
-
-pub(super) fn about_database(error: &Error) -> &'static str {
-    match error {
-        Error::Schema(SchemaState::Behind) => {
-            "as the owner of the schema: `verdict migrate`, then config/roles.sql"
-        }
-        Error::Schema(_) => "`verdict --version` tells which binary this is; see docs/upgrades.md",
-        Error::Untrusted(Cause::TlsNotOffered | Cause::TlsUntrusted | Cause::TlsWrongName) => {
-            UNTRUSTED
-        }
-        error => error.cause().advice(),
     }
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::Context as _;
 use verdict::domain::folding;
 use verdict::domain::ids::VerificationId;
-use verdict::persons;
+use verdict::persons::{self, NUMBER_CHARS};
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::vault::Vault;
@@ -16,8 +16,6 @@ use crate::context::{Context, Usage, store_and_vault};
 
 /// Most bytes read for an identity number.
 const MAX_NUMBER_BYTES: u64 = 1024;
-/// How many letters and digits one has; the shortest passport numbers have eight.
-const NUMBER_CHARS: std::ops::RangeInclusive<usize> = 8..=64;
 const NO_NUMBER: &str = "standard input must hold one identity number: at least 8 letters and \
     digits, none of them masked";
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use uuid::Uuid;
 use verdict::app::vault_keys;
+use verdict::checks::vault_keys::keys_with_other_bytes;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{EndpointId, VerificationId};
 use verdict::store::Store;
@@ -67,7 +68,7 @@ async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
 async fn status(context: &Context) -> anyhow::Result<ExitCode> {
     let (store, vault) = store_and_vault(context).await?;
     let ring = vault.ring();
-    let others = vault_keys::keys_with_other_bytes(&vault, &store).await?;
+    let others = keys_with_other_bytes(&vault, &store).await?;
     let mut code = ExitCode::SUCCESS;
     for id in store.vault_keys().vault_keys_in_use().await? {
         let here = match (id == ring.primary_id(), ring.has(&id)) {

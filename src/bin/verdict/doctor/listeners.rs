@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::context::DoctorContext;
-use super::finding::Finding;
+use verdict::checks::Finding;
 
 /// For a service on this machine to answer.
 const ANSWER: Duration = Duration::from_secs(2);

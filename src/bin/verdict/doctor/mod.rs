@@ -3,9 +3,8 @@
 //! Each check runs in a separate task with a time limit, so that none hides the others. Nothing is
 //! shown but names of keys, states and numbers: no values, no secrets, nobody's data.
 
+mod configured;
 mod context;
-mod database;
-mod finding;
 mod listeners;
 mod provider;
 mod rights;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::app::Role;
+use verdict::checks::{Finding, Item, State, database};
 use verdict::config::{self, Config, ConfigError, ConfigErrors};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
@@ -27,7 +27,6 @@ use crate::hints;
 use crate::output::say;
 use crate::serve::RoleName;
 use context::DoctorContext;
-use finding::{Finding, Item, State};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: verdict doctor --role worker --config verdict.toml")]
@@ -141,7 +140,7 @@ async fn learn(doctor: &mut DoctorContext, store: &Store) -> Result<Server, Find
 fn of_server(doctor: &DoctorContext, server: &Result<Server, Finding>) -> Vec<Item> {
     let found = match server {
         Ok(server) => {
-            let settings = (doctor.config.max_connections(), doctor.role);
+            let settings = (doctor.config.max_connections(), doctor.role == Role::All);
             database::of_server(server, doctor.clock.now(), settings)
         }
         Err(finding) => database::SERVER_CHECKS.map(|name| {
@@ -164,19 +163,19 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
     checks.ask("indexes", |_, store| async move { database::indexes(&store).await });
     checks.ask("owner", move |_, store| async move { database::owner(&store, &role, owner).await });
     checks.ask("rights", move |doctor, store| async move {
-        database::rights(&doctor, &store, &same, owner).await
+        configured::rights(&doctor, &store, &same, owner).await
     });
     checks.ask("clock-verdict-now", |doctor, store| async move {
-        database::clock(&doctor, &store).await
+        database::clock(doctor.clock.now(), &store).await
     });
     checks.ask("transactions", |_, store| async move { database::transactions(&store).await });
-    checks.ask("policy", |doctor, store| async move { database::policy(&doctor, &store).await });
-    checks.ask(
-        "vault-keys",
-        |doctor, store| async move { database::vault_keys(&doctor, &store).await },
-    );
+    checks.ask("policy", |doctor, store| async move { configured::policy(&doctor, &store).await });
+    checks.ask("vault-keys", |doctor, store| async move {
+        configured::vault_keys(&doctor, &store).await
+    });
     checks.ask("backlog", |_, store| async move { database::backlog(&store).await });
-    checks.ask("breaker", |doctor, store| async move { database::breaker(&doctor, &store).await });
+    checks
+        .ask("breaker", |doctor, store| async move { configured::breaker(&doctor, &store).await });
     checks.ask("given-up", |_, store| async move { database::given_up(&store).await });
 }
 

@@ -5,8 +5,8 @@ use verdict::domain::answer::{AnswerError, ErrorClass};
 use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered, is_about_permission};
 
 use super::context::DoctorContext;
-use super::database::clock_against;
-use super::finding::{Finding, State};
+use verdict::checks::database::clock_against;
+use verdict::checks::{Finding, State};
 
 /// Asked in where nobody has been verified yet.
 const NO_SCENE: &str = "verdict-doctor";

@@ -11,8 +11,8 @@ use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
 
 use super::context::DoctorContext;
-use super::finding::Finding;
 use crate::shell::quoted;
+use verdict::checks::Finding;
 
 /// Others may read.
 const BY_OTHERS: u32 = 0o004;

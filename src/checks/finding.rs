@@ -7,7 +7,7 @@ use serde::Serialize;
 /// How it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum State {
+pub enum State {
     /// As it should be.
     Ok,
     /// It works, and will not for long, or not as well as it could.
@@ -20,27 +20,27 @@ pub(super) enum State {
 
 /// A fact, and its remedy.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Finding {
-    pub(super) state: State,
-    pub(super) says: String,
+pub struct Finding {
+    pub state: State,
+    pub says: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hint: Option<String>,
+    pub hint: Option<String>,
 }
 
 impl Finding {
-    pub(super) fn ok(says: impl Into<String>) -> Self {
+    pub fn ok(says: impl Into<String>) -> Self {
         Self { state: State::Ok, says: says.into(), hint: None }
     }
 
-    pub(super) fn warning(says: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn warning(says: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { state: State::Warning, says: says.into(), hint: Some(hint.into()) }
     }
 
-    pub(super) fn failed(says: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn failed(says: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { state: State::Failed, says: says.into(), hint: Some(hint.into()) }
     }
 
-    pub(super) fn skipped(why: impl Into<String>) -> Self {
+    pub fn skipped(why: impl Into<String>) -> Self {
         Self { state: State::Skipped, says: why.into(), hint: None }
     }
 }
@@ -53,14 +53,14 @@ impl From<Finding> for Vec<Finding> {
 
 /// A finding of a check.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Item {
-    check: &'static str,
+pub struct Item {
+    pub check: &'static str,
     #[serde(flatten)]
-    pub(super) finding: Finding,
+    pub finding: Finding,
 }
 
 impl Item {
-    pub(super) fn new(check: &'static str, finding: Finding) -> Self {
+    pub fn new(check: &'static str, finding: Finding) -> Self {
         Self { check, finding }
     }
 }

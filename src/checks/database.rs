@@ -1,16 +1,13 @@
-//! The database: the server, the schema, our rights in it, and what waits there.
+//! The database: the server, the schema, and what waits there.
 
-use policy::Policy;
 use time::OffsetDateTime;
-use verdict::app::Role;
-use verdict::store::inspection::Server;
-use verdict::store::{Error, Protection, SchemaState, Store};
-use verdict::vault::Vault;
 
-use super::context::DoctorContext;
+use super::about_database;
 use super::finding::Finding;
-use super::rights;
-use crate::hints;
+use super::vault_keys::keys_with_other_bytes;
+use crate::store::inspection::Server;
+use crate::store::{Error, Protection, SchemaState, Store};
+use crate::vault::Vault;
 
 /// A clock that is off by more stamps wrong times.
 const SKEW: time::Duration = time::Duration::seconds(5);
@@ -22,19 +19,18 @@ const LONG_SECONDS: f64 = 600.0;
 const LATE_SECONDS: f64 = 60.0;
 
 /// The checks of [`of_server`].
-pub(super) const SERVER_CHECKS: [&str; 4] =
-    ["database", "durability", "connections", "clock-database"];
+pub const SERVER_CHECKS: [&str; 4] = ["database", "durability", "connections", "clock-database"];
 
 /// The server's own state.
-pub(super) fn of_server(
+pub fn of_server(
     server: &Server,
     now: OffsetDateTime,
-    (pool, role): (u32, Role),
+    (pool, is_the_only_one): (u32, bool),
 ) -> [(&'static str, Vec<Finding>); 4] {
     [
         ("database", vec![reachable(server)]),
         ("durability", durability(server)),
-        ("connections", vec![connections(server, i64::from(pool), role)]),
+        ("connections", vec![connections(server, i64::from(pool), is_the_only_one)]),
         ("clock-database", vec![clock_against(server.now, now)]),
     ]
 }
@@ -65,12 +61,12 @@ fn reachable(server: &Server) -> Finding {
 }
 
 /// There is no connection to be had.
-pub(super) fn unreachable(error: &Error) -> Finding {
-    Finding::failed(error.to_string(), hints::about_database(error))
+pub fn unreachable(error: &Error) -> Finding {
+    Finding::failed(error.to_string(), about_database(error))
 }
 
 /// How the connection is protected on its way, as the URL says; asks nobody.
-pub(super) fn protection(protection: Protection) -> Finding {
+pub fn protection(protection: Protection) -> Finding {
     match protection {
         Protection::Local => Finding::ok("the connection does not leave this machine"),
         Protection::VerifyFull => {
@@ -112,7 +108,7 @@ fn durability(server: &Server) -> Vec<Finding> {
     found
 }
 
-fn connections(server: &Server, pool: i64, role: Role) -> Finding {
+fn connections(server: &Server, pool: i64, is_the_only_one: bool) -> Finding {
     let most = i64::from(server.connections);
     // The pool, and one that listens.
     let wanted = pool + 1;
@@ -123,7 +119,7 @@ fn connections(server: &Server, pool: i64, role: Role) -> Finding {
     if wanted > most {
         Finding::failed(says, hint)
     } else if server.connected + wanted > most {
-        let who = if role == Role::All { "it" } else { "each such process" };
+        let who = if is_the_only_one { "it" } else { "each such process" };
         Finding::warning(format!("{says}: {who} may find none left"), hint)
     } else {
         Finding::ok(says)
@@ -131,7 +127,7 @@ fn connections(server: &Server, pool: i64, role: Role) -> Finding {
 }
 
 /// Ours against another's: how far ours is ahead.
-pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Finding {
+pub fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Finding {
     let skew = ours - theirs;
     let seconds = skew.as_seconds_f64().abs();
     let says = if seconds < 0.05 {
@@ -151,14 +147,14 @@ pub(super) fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Fin
     }
 }
 
-pub(super) async fn clock(doctor: &DoctorContext, store: &Store) -> Finding {
+pub async fn clock(now: OffsetDateTime, store: &Store) -> Finding {
     match store.inspection().database_now().await {
-        Ok(then) => clock_against(then, doctor.clock.now()),
+        Ok(then) => clock_against(then, now),
         Err(error) => unasked(&error),
     }
 }
 
-pub(super) async fn schema(store: &Store) -> Finding {
+pub async fn schema(store: &Store) -> Finding {
     match store.schema_state().await {
         Ok(state @ SchemaState::Current) => Finding::ok(format!("the schema is {state}")),
         Ok(state @ SchemaState::Newer) => Finding::warning(
@@ -181,7 +177,7 @@ pub(super) async fn schema(store: &Store) -> Finding {
     }
 }
 
-pub(super) async fn indexes(store: &Store) -> Finding {
+pub async fn indexes(store: &Store) -> Finding {
     match store.inspection().invalid_indexes().await {
         Ok(invalid) if invalid.is_empty() => Finding::ok("every index is whole"),
         Ok(invalid) => Finding::failed(
@@ -193,7 +189,7 @@ pub(super) async fn indexes(store: &Store) -> Finding {
 }
 
 /// The owner of the schema, and the rights of others to create objects in its database.
-pub(super) async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Finding> {
+pub async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Finding> {
     let ownership = match store.inspection().ownership().await {
         Ok(ownership) => ownership,
         Err(error) => return vec![unasked(&error)],
@@ -222,42 +218,7 @@ pub(super) async fn owner(store: &Store, role: &str, is_owner: bool) -> Vec<Find
     found
 }
 
-pub(super) async fn rights(
-    doctor: &DoctorContext,
-    store: &Store,
-    role: &str,
-    owner: bool,
-) -> Finding {
-    if owner {
-        return Finding::warning(
-            format!("{role} owns the schema, and may do more than serving needs"),
-            "give the process a role of its own: config/roles.sql makes them",
-        );
-    }
-    let roles = rights::roles_for(doctor.role, doctor.config.has_vault_keys());
-    match store.inspection().missing_rights(&rights::given_to(roles)).await {
-        Ok(missing) if missing.is_empty() => {
-            Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))
-        }
-        Ok(missing) => {
-            let first: Vec<&str> = missing.iter().take(3).map(String::as_str).collect();
-            let more = match missing.len() {
-                0..=3 => String::new(),
-                all => format!(" and {} more", all - 3),
-            };
-            Finding::failed(
-                format!("{role} lacks {}{more}", first.join(", ")),
-                format!(
-                    "as the owner run config/roles.sql, then: grant {} to {role}",
-                    roles.join(", ")
-                ),
-            )
-        }
-        Err(error) => unasked(&error),
-    }
-}
-
-pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
+pub async fn transactions(store: &Store) -> Vec<Finding> {
     let mut found = Vec::new();
     match store.inspection().long_transactions(LONG_SECONDS).await {
         Ok(long) if long.count > 0 => found.push(Finding::warning(
@@ -286,55 +247,20 @@ pub(super) async fn transactions(store: &Store) -> Vec<Finding> {
     found
 }
 
-pub(super) async fn policy(doctor: &DoctorContext, store: &Store) -> Finding {
-    if !doctor.role.works() {
-        return Finding::skipped("this role decides nothing");
-    }
-    let in_use = match store.policies().policies_in_use().await {
-        Ok(in_use) => in_use,
-        Err(error) => return unasked(&error),
-    };
-    for policy in &in_use {
-        if Policy::load_stored(&policy.body).is_none() {
-            return Finding::failed(
-                format!("this version cannot load {}", policy.digest),
-                "activate one that it can (`verdict policy activate`), or run the version that \
-                 it was written for",
-            );
-        }
-    }
-    let active = in_use.iter().find(|policy| policy.kind == "active" && policy.biz_type.is_empty());
-    let seed = doctor.config.policy_text().ok().and_then(|text| Policy::load(&text).ok());
-    match (active, seed) {
-        (None, _) => Finding::ok("none is active yet: the configured one will be"),
-        (Some(active), Some(seed)) if seed.digest() != active.digest => Finding::warning(
-            format!("{} is active, and policy.file is another, which is ignored", active.digest),
-            "`verdict policy diff` shows how they differ; `add` and `activate` put the file to use",
-        ),
-        (Some(active), _) => Finding::ok(format!("{} is active", active.digest)),
-    }
-}
-
-pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Finding> {
-    if !doctor.role.works() && !doctor.config.has_vault_keys() {
-        return vec![Finding::skipped("this role has no keys and shows nobody's data")];
-    }
-    let Ok(ring) = doctor.config.key_ring() else {
-        return vec![Finding::skipped("vault.keys is not usable")];
-    };
+pub async fn vault_keys(vault: &Vault, store: &Store) -> Vec<Finding> {
     let needed = match store.vault_keys().vault_keys_in_use().await {
         Ok(needed) => needed,
         Err(error) => return vec![unasked(&error)],
     };
-    let missing: Vec<&str> = needed.iter().map(String::as_str).filter(|id| !ring.has(id)).collect();
+    let missing: Vec<&str> =
+        needed.iter().map(String::as_str).filter(|id| !vault.ring().has(id)).collect();
     if !missing.is_empty() {
         return vec![Finding::failed(
             format!("data needs {}, which vault.keys lacks", missing.join(", ")),
             "put it back behind the primary one, then run `verdict vault rotate`",
         )];
     }
-    let vault = Vault::new(ring);
-    let others = match verdict::app::vault_keys::keys_with_other_bytes(&vault, store).await {
+    let others = match keys_with_other_bytes(vault, store).await {
         Ok(others) => others,
         Err(error) => return vec![unasked(&error)],
     };
@@ -361,7 +287,7 @@ pub(super) async fn vault_keys(doctor: &DoctorContext, store: &Store) -> Vec<Fin
     )]
 }
 
-pub(super) async fn backlog(store: &Store) -> Finding {
+pub async fn backlog(store: &Store) -> Finding {
     match store.metrics_queries().backlog().await {
         Ok(backlog) if backlog.oldest_seconds > LATE_SECONDS => Finding::warning(
             format!(
@@ -381,11 +307,8 @@ pub(super) async fn backlog(store: &Store) -> Finding {
     }
 }
 
-pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
-    let Ok(account) = doctor.config.account() else {
-        return Finding::skipped("provider.account is not usable");
-    };
-    match store.inspection().open_breaker(&account).await {
+pub async fn breaker(account: &str, store: &Store) -> Finding {
+    match store.inspection().open_breaker(account).await {
         Ok(None) => Finding::ok("closed: calls go out"),
         Ok(Some(open)) => {
             let says = format!("open for {} ({})", minutes(open.open_seconds), open.breaker);
@@ -406,7 +329,7 @@ pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
     }
 }
 
-pub(super) async fn given_up(store: &Store) -> Finding {
+pub async fn given_up(store: &Store) -> Finding {
     match store.inspection().given_up().await {
         Ok(Some(0)) => Finding::ok("no verification was given up"),
         Ok(Some(count)) => Finding::warning(
@@ -419,7 +342,7 @@ pub(super) async fn given_up(store: &Store) -> Finding {
 }
 
 /// A question the database did not answer.
-fn unasked(error: &Error) -> Finding {
+pub fn unasked(error: &Error) -> Finding {
     match error {
         Error::Refused { code, .. } if code == "42P01" || code == "42703" || code == "42883" => {
             Finding::skipped("the schema lacks what is asked about: see schema")
@@ -427,7 +350,7 @@ fn unasked(error: &Error) -> Finding {
         Error::Refused { code, .. } if code == "42501" => {
             Finding::skipped("this role may not see it: see rights")
         }
-        error => Finding::failed(error.to_string(), hints::about_database(error)),
+        error => Finding::failed(error.to_string(), about_database(error)),
     }
 }
 
