@@ -8,6 +8,7 @@ pub mod descriptors;
 mod images;
 mod installation_keys;
 mod listeners;
+mod presence;
 mod reload;
 mod role;
 mod seed_policy;
@@ -102,7 +103,7 @@ pub async fn start_with(
     let reload = Reload::new(config, environment, role, groups, Arc::clone(&reload_now));
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
     let console = console.map(|settings| Console::new(api.part.clone(), settings));
-    let Shared { store, signals, ids, stop, .. } = shared;
-    Service { store, signals, api, console, limits, listeners, worker, reload, ids }
+    let Shared { store, signals, clock, ids, stop, .. } = shared;
+    Service { store, signals, api, console, limits, listeners, worker, reload, role, clock, ids }
         .start(reload_now, stop)
 }

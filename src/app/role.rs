@@ -14,6 +14,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// As `verdict serve --role` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api => "api",
+            Self::Worker => "worker",
+            Self::Console => "console",
+        }
+    }
+
     /// It takes callbacks and answers callers.
     pub fn accepts(self) -> bool {
         matches!(self, Self::All | Self::Api)

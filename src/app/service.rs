@@ -12,9 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::descriptors;
 use super::listeners::Listeners;
+use super::presence;
 use super::reload::Reload;
+use super::role::Role;
 use super::shared::Flushed;
 use crate::console::{self, Console};
+use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::http::{
     Api, callbacks_router, operations_router, router, router_without_callbacks, server,
@@ -75,6 +78,8 @@ pub(super) struct Service {
     pub(super) listeners: Listeners,
     pub(super) worker: Option<Flushed<Worker>>,
     pub(super) reload: Reload,
+    pub(super) role: Role,
+    pub(super) clock: Clock,
     pub(super) ids: Ids,
 }
 
@@ -113,6 +118,9 @@ impl Service {
                 );
             }
         });
+        let here = (self.ids.clone(), self.clock);
+        let presence =
+            tokio::spawn(presence::keep(self.store.clone(), self.role, here, background.clone()));
         let upkeep = tokio::spawn(keep_metrics(self.ids.clone(), background.clone()));
         let reload = tokio::spawn(self.reload.run(api.clone(), self.ids, background.clone()));
         // Health and metrics answer until the end.
@@ -147,7 +155,7 @@ impl Service {
             let _ = part.await;
         }
         background.cancel();
-        for part in [operations, relay, waiting, upkeep, reload] {
+        for part in [operations, relay, waiting, presence, upkeep, reload] {
             let _ = part.await;
         }
         let _ = tokio::time::timeout(LAST_BATCHES, async {

@@ -4,7 +4,7 @@ mod checkpoints;
 mod export;
 mod verify;
 
-pub use export::export;
+pub use export::Export;
 pub use verify::{Fault, Whole, verify};
 
 use crate::domain::audit_chain::Link;

@@ -15,9 +15,14 @@
 //! | [`moments`] | times as a person reads them |
 //! | [`timeline`], [`person`] | what happened to a verification; the person's data by name |
 //! | `assets` | stylesheet, script and icon |
+//! | `verifications`, `verification` | finding a verification, everything about one, and what can be done |
+//! | `persons` | finding a person, and exporting what is held |
+//! | `operations` | the state of the installation, dead letters, endpoints |
+//! | `audit` | the audit: list, verify, export |
 //! | [`oidc`] | signing in by OpenID Connect |
 
 mod around;
+mod audit;
 mod assets;
 mod cookie;
 pub mod form;
@@ -26,8 +31,11 @@ mod headers;
 pub mod layout;
 pub mod moments;
 pub mod oidc;
+mod operations;
 pub mod page;
 pub mod person;
+mod persons;
+mod purposes;
 pub mod refused;
 mod router;
 mod sign_in;
@@ -35,6 +43,10 @@ pub mod signed_in;
 pub mod state;
 pub mod texts;
 pub mod timeline;
+mod verification;
+mod verification_actions;
+mod verifications;
+mod waiting;
 
 pub use router::router;
 pub use state::{Console, Settings};

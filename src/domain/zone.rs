@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use time::OffsetDateTime;
 
@@ -46,6 +47,21 @@ impl Zone {
         self.formatted(at, "%Y-%m-%d")
     }
 
+    /// When a day such as `2026-11-27` begins there.
+    pub fn start_of(&self, day: &str) -> Option<OffsetDateTime> {
+        self.beginning(day.parse().ok()?)
+    }
+
+    /// When the day after it begins.
+    pub fn end_of(&self, day: &str) -> Option<OffsetDateTime> {
+        self.beginning(day.parse::<Date>().ok()?.tomorrow().ok()?)
+    }
+
+    fn beginning(&self, day: Date) -> Option<OffsetDateTime> {
+        let at = day.to_zoned_datetime(self.0.clone()).ok()?.timestamp().as_nanosecond();
+        OffsetDateTime::from_unix_timestamp_nanos(at).ok()
+    }
+
     fn formatted(&self, at: OffsetDateTime, format: &str) -> String {
         let at = Timestamp::from_nanosecond(at.unix_timestamp_nanos()).unwrap_or_default();
         at.to_zoned_datetime(self.0.clone()).strftime(format).to_string()
@@ -76,6 +92,10 @@ mod tests {
         );
         assert_eq!(Zone::UTC.day(at), "2026-07-01");
         assert_eq!(Zone::parse("asia/shanghai").unwrap().name(), "Asia/Shanghai");
+        let zone = Zone::parse("Asia/Shanghai").unwrap();
+        assert_eq!(zone.start_of("2026-07-02"), Some(datetime!(2026-07-01 16:00 UTC)));
+        assert_eq!(zone.end_of("2026-07-01"), zone.start_of("2026-07-02"));
+        assert!(zone.start_of("2026-02-30").is_none() && zone.start_of("x").is_none());
         assert!(Zone::parse("Mars/Olympus").is_err() && Zone::parse("").is_err());
         assert!(Zone::names().len() > 400);
     }

@@ -367,7 +367,7 @@ pub(super) fn shown(endpoint: WebhookEndpoint) -> Result<Response, Problem> {
 }
 
 impl Api {
-    pub(super) fn endpoints(&self) -> EndpointOperations<'_> {
+    pub fn endpoints(&self) -> EndpointOperations<'_> {
         EndpointOperations {
             store: &self.store,
             targets: &self.webhooks.targets,

@@ -37,6 +37,7 @@ pub mod material;
 pub mod persons;
 pub mod operations;
 pub mod policies;
+pub mod processes;
 pub mod proposals;
 pub mod provider_deletions;
 pub mod results;
@@ -92,6 +93,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         persons::STATEMENTS,
         policies::STATEMENTS,
         pool::STATEMENTS,
+        processes::STATEMENTS,
         proposals::STATEMENTS,
         provider_deletions::STATEMENTS,
         results::STATEMENTS,

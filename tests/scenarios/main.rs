@@ -11,6 +11,7 @@ mod bad_input;
 mod cases;
 mod bad_starts;
 mod configuration;
+mod console_operations;
 mod crashes;
 mod damaged_text;
 mod deciding;

@@ -71,7 +71,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
 async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::Result<ExitCode> {
     if json && subject.is_none() {
         let (store, seal) = store_and_seal(context).await?;
-        return export(&store, seal.as_ref()).await;
+        return export(store, seal).await;
     }
     let store = context.store().await?;
     let mut after = 0;
@@ -99,20 +99,14 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
     }
 }
 
-async fn export(store: &Store, seal: Option<&AuditSeal>) -> anyhow::Result<ExitCode> {
-    let mut error = None;
-    let write = async |line| match serde_json::to_string(&line) {
-        Ok(text) => {
-            say(text);
-            true
+async fn export(store: Store, seal: Option<AuditSeal>) -> anyhow::Result<ExitCode> {
+    let mut export = audit_log::Export::open(store, seal, Clock::system().now()).await?;
+    while let Some(lines) = export.next().await? {
+        for line in lines {
+            say(serde_json::to_string(&line)?);
         }
-        Err(failed) => {
-            error = Some(failed);
-            false
-        }
-    };
-    audit_log::export(store, seal, Clock::system().now(), write).await?;
-    error.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Result<ExitCode> {

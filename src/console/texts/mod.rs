@@ -3,11 +3,15 @@
 #[macro_use]
 mod phrase;
 
+mod audit;
 mod case;
 mod facts;
 mod frame;
+mod operations;
+mod persons;
 mod queue;
 mod reviewers;
+mod verification;
 mod words;
 
 use crate::domain::user::Language;
@@ -41,6 +45,10 @@ pages! {
     case: case::Case;
     facts: facts::Facts;
     reviewers: reviewers::Reviewers;
+    verification: verification::Verification;
+    persons: persons::Persons;
+    operations: operations::Operations;
+    audit: audit::Audit;
 }
 
 impl Texts {

@@ -96,6 +96,8 @@ impl Options {
 pub struct TestApp {
     pub http: SocketAddr,
     pub operations: SocketAddr,
+    /// `None`: `[console] listen` is not set.
+    pub console: Option<SocketAddr>,
     pub database: Database,
     pub store: Store,
     pub provider: Sandbox,
@@ -219,6 +221,7 @@ impl TestApp {
         Self {
             http: running.http.unwrap_or(running.operations),
             operations: running.operations,
+            console: running.console,
             database,
             store,
             provider,
