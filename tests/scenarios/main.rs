@@ -51,6 +51,7 @@ mod replicas;
 mod reviewing;
 mod roles;
 mod sealing;
+mod start_races;
 mod starting;
 mod starting_face_verify;
 mod statements;

@@ -1,6 +1,19 @@
 /* verdict starts::note_answer */
-with held as materialized (
-    select * from verifications where id = $1 and state <> 'erased' for no key update
+with found as materialized (
+    select * from verifications where id = $1 for no key update
+), held as (
+    select * from found where state <> 'erased'
+), erased as (
+    update verifications v set certify_id = $5
+    from found
+    where v.id = found.id and found.state = 'erased' and v.certify_id is null
+        and exists (select from starts where verification_id = v.id and call_token = $2)
+        and not exists (select from verifications o where o.certify_id = $5)
+    returning v.id
+), copies as (
+    insert into provider_deletions (verification_id, requested_at, due_at, bucket_objects)
+    select id, $4, verdict_now(), '{}' from erased
+    on conflict (verification_id) do nothing
 ), answered as (
     update starts set answer = $3, answered_at = $4
     where verification_id = (select id from held) and call_token = $2
