@@ -196,8 +196,9 @@ async fn started(pool: &PgPool, id: &str, token: Option<&str>) {
 async fn verification_started_here_is_woken_only_with_its_own_token() {
     let app = app().await;
     let pool = app.database.pool().await;
-    let (mine, other) =
-        ("the-token-of-sha7-0123456789abcdef", "the-token-of-sha9-0123456789abcdef");
+    // As long as those of starts.
+    let mine = "the-token-of-sha7-0123456789abcdef-12345678";
+    let other = "the-token-of-sha9-0123456789abcdef-12345678";
     let id = waiting(&app, &pool, OWNER, "sha7").await;
     let of_other = waiting(&app, &pool, OWNER, "sha9").await;
     started(&pool, &id, Some(mine)).await;
@@ -205,7 +206,8 @@ async fn verification_started_here_is_woken_only_with_its_own_token() {
     let before = rows(&pool).await;
     let upper = mine.to_uppercase();
     let longer = format!("{mine}0");
-    let wrong = ["", "x", &mine[1..], other, upper.as_str(), longer.as_str(), "%00"];
+    let shorter = &mine[..mine.len() - 1];
+    let wrong = ["", "x", &mine[1..], shorter, other, upper.as_str(), longer.as_str(), "%00"];
     for token in wrong {
         let query = format!("?callbackToken={token}&certifyId=sha7&passed=200");
         assert_eq!(notify(&app, &query).await.status, 200);
@@ -280,4 +282,18 @@ async fn right_token_teaches_the_certify_id_that_a_crash_lost() {
     // Learned once.
     notify(&app, "?callbackToken=the-token&certifyId=sha9&passed=200").await;
     assert_eq!(known().await, "sha8");
+    // Too late.
+    for state in ["expired", "failed", "erased"] {
+        let set = format!(
+            "alter table verifications disable trigger user;
+             update verifications set certify_id = null, state = '{state}', due_at = null
+                 where id = '{id}';
+             alter table verifications enable trigger user"
+        );
+        execute(&pool, &set).await;
+        let before = rows(&pool).await;
+        notify(&app, "?callbackToken=the-token&certifyId=sha8&passed=200").await;
+        all_done(&app, &pool).await;
+        assert_eq!(rows(&pool).await, before, "{state}");
+    }
 }

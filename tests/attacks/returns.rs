@@ -181,6 +181,38 @@ async fn replayed_return_wakes_at_most_once_in_5_seconds() {
     }
 }
 
+/// Both have read that it may be woken when the first one wakes it.
+#[tokio::test]
+async fn two_processes_wake_at_most_once_in_5_seconds() {
+    let app = app().await;
+    let other = app.another(options(Role::Api), app.http).await;
+    let pool = app.database.pool().await;
+    waiting(&app, &pool, OWNER, "sha7").await;
+    let mut holder = pool.begin().await.unwrap();
+    let lock = "select id from verifications for update";
+    sqlx::query(lock).execute(&mut *holder).await.unwrap();
+    let query = response("sha7");
+    let both =
+        async { tokio::join!(returns(&app, "shop", &query), returns(&other, "shop", &query)) };
+    let released = async {
+        eventually("both wait for the row", || async {
+            let waiting = "select count(*) = 2 from pg_stat_activity where wait_event_type = 'Lock'
+                and datname = current_database()";
+            let both: bool = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+            both.then_some(())
+        })
+        .await;
+        holder.commit().await.unwrap();
+    };
+    tokio::join!(both, released);
+    eventually("it is due", || async { is_due(&pool, "sha7").await.then_some(()) }).await;
+    // Behind both: rows are locked in turn.
+    execute(&pool, "select id from verifications for update").await;
+    let callbacks = "select callbacks from verifications";
+    let count: i32 = sqlx::query_scalar(callbacks).fetch_one(&pool).await.unwrap();
+    assert_eq!(count, 2, "the callback and one return");
+}
+
 #[tokio::test]
 async fn user_who_returns_gets_the_decision_at_once() {
     // Without the return it would be asked for in ten minutes.
