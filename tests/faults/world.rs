@@ -46,7 +46,8 @@ create table lease_log (
     judged_at timestamptz not null default verdict_now(),
     verification_id uuid not null,
     attempt integer not null,
-    event text not null check (event in ('claimed', 'renewed', 'ended', 'overtaken', 'started')),
+    event text not null check (
+        event in ('claimed', 'renewed', 'ended', 'overtaken', 'started', 'idle')),
     due_at timestamptz,
     lease_until timestamptz,
     service integer,
@@ -70,8 +71,11 @@ begin
     if new.lease_token is not null then
         insert into lease_log (verification_id, attempt, event, due_at, lease_until, service, probe)
         values (new.id, new.attempts,
-                -- A start has a lease as well, and spends no budget.
-                case when new.attempts > old.attempts then 'claimed' else 'started' end,
+                -- A start has a lease as well. Neither it nor a claim without a CertifyId to ask with
+                -- is a call that spends budget.
+                case when new.attempts = old.attempts then 'started'
+                    when new.product = 'face-verify' and new.certify_id is null then 'idle'
+                    else 'claimed' end,
                 new.due_at, new.lease_until,
                 current_setting('harness.service', true)::int,
                 (select breaker <> 'closed' from accounts limit 1));
