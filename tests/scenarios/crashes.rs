@@ -52,7 +52,7 @@ pub async fn assert_decided_once(setting: &Setting, accepted: &HashSet<String>) 
             (select count(*) from decisions d where d.verification_id = v.id) as decisions,
             (select count(*) from results r where r.verification_id = v.id) as results,
             (select count(distinct attempt) from results r where r.verification_id = v.id) as attempts
-         from verifications v",
+         from verifications v where v.biz_type = 'test'",
     )
     .fetch_all(&pool)
     .await

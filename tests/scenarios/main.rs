@@ -60,5 +60,6 @@ mod simulated;
 mod slow_clients;
 mod spare_keys;
 mod upgrade;
+mod upgrade_states;
 mod webhook_deliveries;
 mod webhook_endpoints;

@@ -4,7 +4,7 @@
 //! In an ordinary test run the previous version is this one, on a schema that grows beyond it.
 //! `scripts/upgrade-check.sh` builds a real previous version and names it in the environment.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,6 +18,7 @@ use verdict::http::api_key_auth::Scope;
 use crate::crashes::assert_decided_once;
 use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};
 use crate::roles::{lay_out, member};
+use crate::upgrade_states::{States, face_verify_is_served};
 
 /// Probes like an orchestrator's: the interval, and how many failures in a row take a process out.
 const PROBE: Duration = Duration::from_secs(1);
@@ -67,13 +68,15 @@ struct Behind {
 struct Balancer {
     client: reqwest::Client,
     behind: Arc<Mutex<Vec<Behind>>>,
+    /// Requests under way, by where.
+    under_way: Arc<Mutex<HashMap<SocketAddr, usize>>>,
     next: Arc<AtomicUsize>,
 }
 
 impl Balancer {
     fn new() -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(REQUEST).build().unwrap();
-        Self { client, behind: Arc::default(), next: Arc::default() }
+        Self { client, behind: Arc::default(), under_way: Arc::default(), next: Arc::default() }
     }
 
     fn add(&self, process: &Process) {
@@ -81,9 +84,19 @@ impl Balancer {
         self.behind.lock().unwrap().push(Behind { http, operations, ready: false, failures: 0 });
     }
 
-    /// No further request goes there: what an orchestrator does before it says SIGTERM.
-    fn take_out(&self, process: &Process) {
+    /// No further request goes there, and none is under way any more: what an orchestrator does before
+    /// it says SIGTERM.
+    async fn take_out(&self, process: &Process) {
         self.behind.lock().unwrap().retain(|one| one.http != process.http);
+        eventually("its last requests are answered", || async {
+            let under_way = self.under_way.lock().unwrap();
+            (under_way.get(&process.http).is_none_or(|count| *count == 0)).then_some(())
+        })
+        .await;
+    }
+
+    fn is_answered(&self, at: SocketAddr) {
+        *self.under_way.lock().unwrap().entry(at).or_default() -= 1;
     }
 
     fn choose(&self) -> Option<SocketAddr> {
@@ -91,7 +104,9 @@ impl Balancer {
         let ready: Vec<SocketAddr> =
             behind.iter().filter(|one| one.ready).map(|one| one.http).collect();
         let turn = self.next.fetch_add(1, Ordering::SeqCst);
-        (!ready.is_empty()).then(|| ready[turn % ready.len()])
+        let chosen = (!ready.is_empty()).then(|| ready[turn % ready.len()])?;
+        *self.under_way.lock().unwrap().entry(chosen).or_default() += 1;
+        Some(chosen)
     }
 
     async fn becomes_ready(&self, process: &Process) {
@@ -145,6 +160,7 @@ async fn go_on(balancer: Balancer, key: String, done: Arc<AtomicBool>, seen: Arc
             };
             let started = Instant::now();
             let answer = build(at).send().await;
+            balancer.is_answered(at);
             let took = started.elapsed();
             let mut seen = seen.lock().unwrap();
             seen.requests += 1;
@@ -198,7 +214,8 @@ async fn ends_well(process: Process) {
 
 /// A new API key, made by the binary of `setting`: only that one knows the schema of its time.
 async fn key_made_by(setting: &Setting) -> String {
-    let scopes = Scope::ALL.map(Scope::as_str).join(",");
+    let scopes = Scope::ALL.into_iter().filter(|scope| !scope.is_for_people_only());
+    let scopes = scopes.map(Scope::as_str).collect::<Vec<_>>().join(",");
     let arguments = ["keys", "create", "--name", "client", "--scopes", &scopes];
     let (code, said, error) = setting.run(&arguments, "").await;
     assert_eq!(code, 0, "{error}");
@@ -237,6 +254,7 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
         old.push(api);
     }
     let old_worker = start(&mut setting, Role::Worker).await;
+    let states = States::begin(&setting, old[0].http, &owner.pool().await).await;
 
     let (seen, done) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..CLIENTS)
@@ -274,13 +292,19 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
         let api = start(&mut setting, Role::Api).await;
         balancer.add(&api);
         balancer.becomes_ready(&api).await;
-        balancer.take_out(&gone);
+        balancer.take_out(&gone).await;
         more_are_accepted(&seen, 50).await;
         ends_well(gone).await;
         new.push(api);
     }
+    let api = &new[0];
     let worker = start(&mut setting, Role::Worker).await;
+    let pool = owner.pool().await;
+    states.are_shown_as_before(&setting, api.http, !previous.is_another).await;
+    States::call_is_under_way(&setting, api.http, &pool).await;
     ends_well(old_worker).await;
+    states.go_on(&setting, api, &pool).await;
+    face_verify_is_served(&setting, api, &pool).await;
     more_are_accepted(&seen, 200).await;
     done.store(true, Ordering::SeqCst);
     for client in clients {
