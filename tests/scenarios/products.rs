@@ -308,3 +308,35 @@ async fn deletion_that_fails_is_asked_for_again() {
     })
     .await;
 }
+
+/// The provider takes ten deletions a second of an account, whichever process asks.
+#[tokio::test]
+async fn copies_are_deleted_ten_a_second_by_all_processes_together() {
+    let app = accepting_only().await;
+    for n in 0..25 {
+        let id = post(&app, face_verify(&format!("pass97-u{n}"))).await.id();
+        assert!(erase(&app, &id).await["provider_copy"].is_object());
+    }
+    // The time that passes is the test's.
+    let pool = app.database.pool().await;
+    let at = async |seconds: f64| {
+        let clock = format!(
+            "create or replace function verdict_now() returns timestamptz language sql stable
+             parallel safe return '2027-01-01'::timestamptz + interval '{seconds} s'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(clock)).execute(&pool).await.unwrap();
+    };
+    let (here, there) = (app.store.clone(), app.database.store());
+    let claim = async |store: &verdict::store::Store| {
+        store.provider_deletions().claim().await.unwrap().len()
+    };
+    at(0.0).await;
+    let (one, two) = tokio::join!(claim(&here), claim(&there));
+    assert_eq!((one.max(two), one.min(two)), (10, 0));
+    at(0.9).await;
+    assert_eq!((claim(&here).await, claim(&there).await), (0, 0));
+    at(1.0).await;
+    assert_eq!((claim(&there).await, claim(&here).await), (10, 0));
+    at(2.1).await;
+    assert_eq!((claim(&here).await, claim(&there).await), (5, 0));
+}
