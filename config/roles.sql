@@ -15,6 +15,7 @@
 -- | verdict_ingest | `serve --role api` that only takes callbacks | see keys, answers or material |
 -- | verdict_api | `serve --role api` | see raw answers, write results or decisions |
 -- | verdict_worker | `serve --role worker` | see material or raw answers once they are written |
+-- | verdict_console | `serve --role console`: what verdict_api may do, and people | see raw answers, write results |
 -- | verdict_reader | analysts and auditors | see anything sealed, any key, any digest of a person's data; write |
 --
 -- Rights to write are given by column, as the statements of each process need them. Invariants that
@@ -36,7 +37,8 @@ declare
         select c.relnamespace::regnamespace::text from pg_class c
         where c.oid = coalesce(to_regclass('_sqlx_migrations'), (
             select oid from pg_class where relname = '_sqlx_migrations' and relkind = 'r' limit 1)));
-    ours text[] := array['verdict_ingest', 'verdict_api', 'verdict_worker', 'verdict_reader'];
+    ours text[] := array['verdict_ingest', 'verdict_api', 'verdict_worker', 'verdict_console',
+        'verdict_reader'];
     name text;
     mine record;
 begin
@@ -62,16 +64,16 @@ begin
     -- PUBLIC has rights by default that no process needs: temporary objects, which can have the names
     -- of ours; objects in our schema; calls of our functions.
     execute format('revoke create on schema %s from public, verdict_ingest, verdict_api, '
-        'verdict_worker, verdict_reader', home);
+        'verdict_worker, verdict_console, verdict_reader', home);
     execute format('revoke temporary, create on database %I from public, verdict_ingest, '
-        'verdict_api, verdict_worker, verdict_reader', current_database());
+        'verdict_api, verdict_worker, verdict_console, verdict_reader', current_database());
     for mine in
         select c.oid::regclass as name, c.relkind as kind from pg_class c
         where c.relnamespace = home::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
     loop
         -- Takes the rights on columns away as well.
         execute format('revoke all on %s %s from verdict_ingest, verdict_api, verdict_worker, '
-            'verdict_reader',
+            'verdict_console, verdict_reader',
             case mine.kind when 'S' then 'sequence' else 'table' end, mine.name);
     end loop;
     for mine in
@@ -79,8 +81,12 @@ begin
         where p.pronamespace = home::regnamespace and p.proname like 'verdict\_%'
     loop
         execute format('revoke all on function %s from public, verdict_ingest, verdict_api, '
-            'verdict_worker, verdict_reader', mine.signature);
+            'verdict_worker, verdict_console, verdict_reader', mine.signature);
     end loop;
+    -- What a person does on a page, a call of the API does as well.
+    if not pg_has_role('verdict_console', 'verdict_api', 'member') then
+        grant verdict_api to verdict_console;
+    end if;
 end $$;
 
 grant select on _sqlx_migrations, schema_floor to verdict_ingest, verdict_api, verdict_worker;
@@ -271,6 +277,21 @@ grant select (id, description, types, biz_types, ordering, signing, max_in_fligh
 grant select on webhook_pending to verdict_reader;
 grant select (id, endpoint_id, number, event_id, at, attempt, status, error, latency_ms, next_at)
     on webhook_attempts to verdict_reader;
+
+-- People of the console: who they are, and where they are signed in. Passwords are digests, secrets of
+-- one-time codes are sealed.
+grant select, insert (id, name, language, time_zone, scopes, scenes, created_at),
+    update (language, theme, time_zone, scopes, scenes, disabled_at, password, totp_secret,
+    totp_last_step, oidc_issuer, oidc_subject) on users to verdict_console;
+grant select, insert (digest, user_id, created_at, expires_at), update (used_at)
+    on user_invitations to verdict_console;
+grant select, insert (digest, id, user_id, method, browser, created_at, confirmed_at, seen_at, ends_at),
+    update (confirmed_at, seen_at, ended_at), delete on user_sessions to verdict_console;
+grant select, insert (name, failures, next_at, failed_at), update (failures, next_at, failed_at),
+    delete on sign_in_failures to verdict_console;
+grant select, insert (name, key_id, wrapped, made_at) on named_keys to verdict_console;
+grant select, insert (key_id, first_used_at, wraps_at), update (retired_at, wraps_at) on vault_keys
+    to verdict_console;
 
 -- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no
 -- transaction that waits for anything, and no statement that takes a minute. Settings of a role do

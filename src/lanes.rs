@@ -47,6 +47,25 @@ pub async fn requested_policy_work<T: Send + 'static>(
     Ok(policy_work(work).await)
 }
 
+/// Digests of passwords at a time: each takes 20 MiB and a core.
+static PASSWORDS: Semaphore = Semaphore::const_new(2);
+/// Requests that may wait for theirs.
+static WAITING_PASSWORDS: Semaphore = Semaphore::const_new(32);
+
+/// Computes or compares the digest of a password; refused where many wait already.
+pub async fn password_work<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Busy> {
+    let _waiting = WAITING_PASSWORDS.try_acquire().map_err(|_: TryAcquireError| Busy)?;
+    let turn = PASSWORDS.acquire().await;
+    Ok(off_runtime(move || {
+        let done = work();
+        drop(turn);
+        done
+    })
+    .await)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -85,7 +85,14 @@ const OUTSIDE: [(&[&str], &[&str]); 9] = [
     ),
     (
         &["reqwest::"],
-        &["images", "worker/deliveries/attempt", "bin", "telemetry/export", "causes/reading"],
+        &[
+            "images",
+            "worker/deliveries/attempt",
+            "console/oidc_client",
+            "bin",
+            "telemetry/export",
+            "causes/reading",
+        ],
     ),
     // `domain` takes what reads text, and never the client.
     (&["cloudauth::"], &["provider", "config", "app", "bin", "domain"]),

@@ -20,6 +20,7 @@ mod worker_parts;
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ use crate::vault::Vault;
 use api_parts::api_parts;
 use database::{retry_until_ready, wait_for_database};
 use images::archive_of;
+use installation_keys::console_key;
 use listeners::{Listeners, fitting_limits};
 use reload::Reload;
 use service::Service;
@@ -102,7 +104,15 @@ pub async fn start_with(
     let reload_now = Arc::new(Notify::new());
     let reload = Reload::new(config, environment, role, groups, Arc::clone(&reload_now));
     let api = Flushed { part: Api::from(api.part), flusher: api.flusher };
-    let console = console.map(|settings| Console::new(api.part.clone(), settings));
+    let console = match console.zip(listeners.console_address()?) {
+        Some((settings, listens)) => {
+            let key = console_key(vault.as_deref(), &shared).await?;
+            let api = api.part.clone();
+            let console = Console::new(api, settings, listens, key);
+            Some(console.context("the HTTP client cannot be set up")?)
+        }
+        None => None,
+    };
     let Shared { store, signals, clock, ids, stop, .. } = shared;
     Service { store, signals, api, console, limits, listeners, worker, reload, role, clock, ids }
         .start(reload_now, stop)

@@ -1,5 +1,7 @@
 //! Around every request: who is signed in, the headers of every answer, refusals as pages.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -8,12 +10,14 @@ use http::header::{ACCEPT_LANGUAGE, REFERER};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use url::Url;
 
+use super::layout::{Layout, Person, Section};
 use super::page::{page, see};
-use super::refused::{Reason, Refused};
+use super::refused::Refused;
 use super::signed_in::SignedIn;
 use super::state::Console;
-use super::{cookie, headers};
-use crate::domain::user::Language;
+use super::texts::{Phrase, Texts};
+use super::{cookie, frame, headers, refusal_texts};
+use crate::domain::user::{Language, Theme};
 use crate::http::problem::Problem;
 use crate::http::request_log::PageCode;
 
@@ -28,6 +32,21 @@ struct Asked {
     back: String,
 }
 
+impl Asked {
+    /// The frame without what needs the database, which may be the trouble.
+    fn layout(&self, console: &Console) -> Layout {
+        match &self.person {
+            None => Layout::signed_out(self.language, Theme::Auto),
+            Some(who) => {
+                let moments = frame::moments(console, who);
+                let person = Person { name: who.name.clone(), form_token: who.form_token.clone() };
+                let how = (who.language, who.theme);
+                Layout::of(person, how, &moments, |scope| who.has(scope), Section::Own)
+            }
+        }
+    }
+}
+
 pub(super) async fn around(
     State(console): State<Console>,
     mut request: Request,
@@ -36,7 +55,7 @@ pub(super) async fn around(
     let token = cookie::session(request.headers());
     let is_asset = request.uri().path().starts_with(ASSETS);
     let found = match token.filter(|_| !is_asset) {
-        Some(token) => SignedIn::find(&console, token).await,
+        Some(token) => SignedIn::find(&console, token, is_activity(&request)).await,
         None => Ok(None),
     };
     let person = found.as_ref().ok().cloned().flatten();
@@ -55,7 +74,12 @@ pub(super) async fn around(
         }
         Err(error) => Refused::from(error).into_response(),
     };
-    finished(response, &asked)
+    finished(&console, response, &asked)
+}
+
+/// A page that is left open renews its claim by itself: that keeps nobody signed in.
+fn is_activity(request: &Request) -> bool {
+    !request.uri().path().ends_with("/renew")
 }
 
 /// The person's, or the browser's.
@@ -80,12 +104,12 @@ fn back(request: &Request) -> String {
     )
 }
 
-fn finished(mut response: Response, asked: &Asked) -> Response {
+fn finished(console: &Console, mut response: Response, asked: &Asked) -> Response {
     // A panic, or the framework's own refusal.
     let problem = response.extensions_mut().remove::<Problem>().map(Refused::from);
     let refused = response.extensions_mut().remove::<Refused>().or(problem);
     if let Some(refused) = refused.or_else(|| of_framework(&response)) {
-        response = rendered(&refused, asked);
+        response = rendered(console, &refused, asked);
     }
     for (name, value) in headers::USUAL {
         response.headers_mut().entry(name).or_insert(value);
@@ -103,20 +127,19 @@ fn of_framework(response: &Response) -> Option<Refused> {
 }
 
 /// A refusal as a page, or the way to another one.
-fn rendered(refused: &Refused, asked: &Asked) -> Response {
+fn rendered(console: &Console, refused: &Refused, asked: &Asked) -> Response {
     let next = || url::form_urlencoded::byte_serialize(asked.back.as_bytes()).collect::<String>();
     match refused {
         Refused::SignIn if asked.back == "/" => see("/sign-in"),
         Refused::SignIn => see(&format!("/sign-in?next={}", next())),
         Refused::Confirm => see(&format!("/confirm?next={}", next())),
         Refused::Page(reason, detail) => {
-            let shown = page(&RefusedPage {
-                language: asked.language,
-                title: title(*reason),
-                detail: detail.as_deref(),
-                remedy: remedy(*reason),
-                code: reason.code(),
-            });
+            let layout = asked.layout(console);
+            let t = layout.t;
+            let (title, remedy) = refusal_texts::of(&t.refusals, *reason);
+            let code = reason.code();
+            let shown =
+                page(&RefusedPage { t, layout, title, detail: detail.clone(), remedy, code });
             // A template that cannot be rendered leaves an empty page with the right status.
             let mut response = shown.unwrap_or_else(|_| reason.status().into_response());
             *response.status_mut() = reason.status();
@@ -128,33 +151,11 @@ fn rendered(refused: &Refused, asked: &Asked) -> Response {
 
 #[derive(Template)]
 #[template(path = "refused.html")]
-struct RefusedPage<'a> {
-    language: Language,
-    title: &'a str,
-    detail: Option<&'a str>,
-    remedy: &'a str,
-    code: &'a str,
-}
-
-fn title(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Problem(code) => code.title(),
-        Reason::RightMissing(_) => "You do not have the right to do this",
-        Reason::OtherScene => "This is about a scene that you do not work on",
-        Reason::SignedOut => "You are signed out",
-        Reason::FormOutdated => "This page is of an earlier session",
-        Reason::OtherOrigin => "This did not come from a page of the console",
-    }
-}
-
-fn remedy(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Problem(code) => code.remedy(),
-        Reason::RightMissing(_) | Reason::OtherScene => {
-            "Somebody who may change users can give you the right."
-        }
-        Reason::SignedOut => "Sign in and do it again.",
-        Reason::FormOutdated => "Open the page again and repeat what you did.",
-        Reason::OtherOrigin => "Open the console at its own address and do it there.",
-    }
+struct RefusedPage {
+    t: &'static Texts,
+    layout: Layout,
+    title: Phrase,
+    detail: Option<Cow<'static, str>>,
+    remedy: String,
+    code: &'static str,
 }

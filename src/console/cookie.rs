@@ -1,16 +1,48 @@
 //! The cookie of a session. Its prefix makes browsers keep it to this host, this origin's scheme and
 //! every path; browsers take a `Secure` cookie over http from this machine.
 
-use http::HeaderMap;
 use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 
 use crate::vault::token;
 
 const SESSION: &str = "__Host-verdict_session";
+const IDENTITY: &str = "__Host-verdict_identity";
+const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// The token that a request presents.
 pub(super) fn session(headers: &HeaderMap) -> Option<&str> {
     value(headers, SESSION).filter(|token| token::has_shape(token))
+}
+
+/// The header that signs a browser in. The cookie ends with the browser's session; the session itself
+/// ends by the database's clock.
+pub(super) fn signs_in(token: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{SESSION}={token}; {ATTRIBUTES}")).ok()
+}
+
+/// The header that takes the cookie away.
+pub(super) const fn signs_out() -> HeaderValue {
+    HeaderValue::from_static(
+        "__Host-verdict_session=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0",
+    )
+}
+
+/// What a browser keeps while it is at the identity provider.
+pub(super) fn identity(headers: &HeaderMap) -> Option<&str> {
+    value(headers, IDENTITY)
+}
+
+/// The header that keeps it, for ten minutes.
+pub(super) fn keeps_identity(value: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{IDENTITY}={value}; {ATTRIBUTES}; Max-Age=600")).ok()
+}
+
+/// The header that takes it away.
+pub(super) const fn drops_identity() -> HeaderValue {
+    HeaderValue::from_static(
+        "__Host-verdict_identity=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0",
+    )
 }
 
 /// The value of a cookie; of several with one name none counts.

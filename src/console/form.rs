@@ -24,6 +24,10 @@ pub struct Form<T>(pub T);
 #[derive(Debug)]
 pub struct OpenForm<T>(pub T);
 
+/// A form that is nothing but a button.
+#[derive(Debug, Deserialize)]
+pub struct NoFields {}
+
 /// The field that every form of somebody who is signed in has.
 #[derive(Deserialize)]
 struct Token {

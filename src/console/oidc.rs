@@ -1,4 +1,8 @@
-//! Signing in by OpenID Connect.
+//! Signing in by OpenID Connect: the code flow with PKCE, at one provider that the configuration
+//! names.
+//!
+//! `oidc_client` asks the provider, `oidc_token` says whether an ID token holds, `oidc_flow` are the
+//! pages on the way there and back.
 
 use secrecy::SecretString;
 

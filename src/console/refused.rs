@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use crate::domain::scope::Scope;
 use crate::http::problem::{Code, Problem};
+use crate::http::request_log::PageCode;
 use crate::store;
 
 /// Rendered by the outermost layer, which knows the person's language.
@@ -36,6 +37,18 @@ pub enum Reason {
     FormOutdated,
     /// The form is of another site.
     OtherOrigin,
+    /// Nobody changes their own rights.
+    OwnRights,
+    /// The invitation was used, replaced, or is too old.
+    InvitationOver,
+    /// No user is the person whom the identity provider named.
+    NotInvited,
+    /// Another user is that person already.
+    IdentityTaken,
+    /// The identity provider did not sign anybody in, or what it said does not hold.
+    Identity,
+    /// It does not answer.
+    IdentityDown,
 }
 
 impl Reason {
@@ -43,9 +56,16 @@ impl Reason {
         match self {
             Self::Problem(code) => code.status(),
             Self::SignedOut => StatusCode::UNAUTHORIZED,
-            Self::RightMissing(_) | Self::OtherScene | Self::FormOutdated | Self::OtherOrigin => {
-                StatusCode::FORBIDDEN
-            }
+            Self::RightMissing(_)
+            | Self::OtherScene
+            | Self::FormOutdated
+            | Self::OtherOrigin
+            | Self::OwnRights
+            | Self::NotInvited
+            | Self::Identity => StatusCode::FORBIDDEN,
+            Self::InvitationOver => StatusCode::GONE,
+            Self::IdentityTaken => StatusCode::CONFLICT,
+            Self::IdentityDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -58,6 +78,12 @@ impl Reason {
             Self::SignedOut => "signed-out",
             Self::FormOutdated => "form-outdated",
             Self::OtherOrigin => "other-origin",
+            Self::OwnRights => "own-rights",
+            Self::InvitationOver => "invitation-over",
+            Self::NotInvited => "not-invited",
+            Self::IdentityTaken => "identity-taken",
+            Self::Identity => "identity-refused",
+            Self::IdentityDown => "identity-unavailable",
         }
     }
 }
@@ -94,6 +120,13 @@ impl From<store::Error> for Refused {
     fn from(error: store::Error) -> Self {
         Problem::from(error).into()
     }
+}
+
+/// A page with what was typed, which was refused.
+pub fn marked(mut page: Response, status: StatusCode, code: &'static str) -> Response {
+    *page.status_mut() = status;
+    page.extensions_mut().insert(PageCode(code));
+    page
 }
 
 impl IntoResponse for Refused {

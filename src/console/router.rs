@@ -7,10 +7,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::around::around;
 use super::refused::Refused;
-use super::sign_in;
 use super::state::Console;
 use super::{
-    assets, audit, operations, persons, verification, verification_actions, verifications,
+    assets, audit, confirm, invitations, oidc_flow, operations, persons, sessions, sign_in, users,
+    verification, verification_actions, verifications,
 };
 use crate::http::request_log;
 
@@ -18,7 +18,6 @@ use crate::http::request_log;
 pub fn router(console: Console) -> Router {
     Router::new()
         .route("/assets/{name}", get(assets::handler))
-        .route("/sign-in", get(sign_in::page_of))
         .route("/verifications", get(verifications::list))
         .route("/verifications/{id}", get(verification::page_of))
         .route("/verifications/{id}/refetch", post(verification_actions::refetch))
@@ -37,9 +36,42 @@ pub fn router(console: Console) -> Router {
         .route("/audit", get(audit::list))
         .route("/audit/verify", post(audit::verify))
         .route("/audit/export", get(audit::export))
+        .merge(signing_in())
+        .merge(people())
         .fallback(|| async { Refused::not_found() })
         .layer(CatchPanicLayer::custom(request_log::on_panic))
         .layer(from_fn_with_state(console.clone(), around))
         .layer(from_fn_with_state(console.api.clone(), request_log::observe))
         .with_state(console)
+}
+
+fn signing_in() -> Router<Console> {
+    let routes = Router::new()
+        .route("/", get(sign_in::home))
+        .route("/sign-in", get(sign_in::page_of).post(sign_in::sign_in))
+        .route("/sign-in/oidc", get(oidc_flow::begin))
+        .route("/sign-in/oidc/return", get(oidc_flow::returned))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/invitations/{token}", get(invitations::page_of).post(invitations::choose))
+        .route("/confirm", get(confirm::page_of).post(confirm::confirm));
+    #[cfg(feature = "demo")]
+    let routes = routes.route("/sign-in/demo/{token}", get(sign_in::demo));
+    routes
+}
+
+fn people() -> Router<Console> {
+    Router::new()
+        .route("/sessions", get(sessions::page_of))
+        .route("/sessions/reading", post(sessions::set_reading))
+        .route("/sessions/password", post(sessions::set_password))
+        .route("/sessions/codes", get(sessions::codes).post(sessions::set_codes))
+        .route("/sessions/codes/remove", post(sessions::remove_codes))
+        .route("/sessions/{id}/end", post(sessions::end))
+        .route("/users", get(users::list).post(users::add))
+        .route("/users/{id}", get(users::one))
+        .route("/users/{id}/rights", post(users::change_rights))
+        .route("/users/{id}/invite", post(users::invite))
+        .route("/users/{id}/disable", post(users::disable))
+        .route("/users/{id}/enable", post(users::enable))
+        .route("/users/{id}/reset", post(users::reset))
 }

@@ -53,8 +53,13 @@ impl Deref for SignedIn {
 
 impl SignedIn {
     /// The person of a cookie; `None`: the session has ended.
-    pub(super) async fn find(console: &Console, token: &str) -> store::Result<Option<Self>> {
-        let found = console.api.store.sign_ins().session(&token::digest(token)).await?;
+    pub(super) async fn find(
+        console: &Console,
+        token: &str,
+        is_activity: bool,
+    ) -> store::Result<Option<Self>> {
+        let sign_ins = console.api.store.sign_ins();
+        let found = sign_ins.session(&token::digest(token), is_activity).await?;
         Ok(found.map(|FoundSession { user, session, method, confirmed_recently }| {
             let User { id, name, language, theme, zone, scopes, scenes } = user;
             Self(Arc::new(Person {
@@ -107,6 +112,11 @@ impl Person {
     pub fn audit_context(&self, purpose: Option<&str>, now: OffsetDateTime) -> AuditContext {
         AuditContext { actor: self.actor(), purpose: purpose.map(ToOwned::to_owned), at: now }
     }
+}
+
+/// A user in the audit log, before there is a session.
+pub(super) fn context(user: &User, now: OffsetDateTime) -> AuditContext {
+    AuditContext { actor: user.actor(), purpose: None, at: now }
 }
 
 impl FromRequestParts<Console> for SignedIn {

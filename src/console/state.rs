@@ -1,12 +1,19 @@
 //! What all pages share.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use url::Url;
 
 use super::oidc;
+use super::oidc_client::{Client, Unusable};
 use crate::http::Api;
+use crate::http::rate_limit::Bucket;
+use crate::vault::DataKey;
+
+/// Tries to sign in per second that one process looks at, all names together.
+const TRIES_PER_SECOND: u32 = 10;
 
 /// How the console is reached, and who signs people in.
 #[derive(Clone, Debug)]
@@ -25,11 +32,39 @@ pub struct Console(Arc<Parts>);
 pub struct Parts {
     pub api: Api,
     pub settings: Settings,
+    /// Where it listens.
+    pub listens: SocketAddr,
+    /// Seals what users keep with us. `None`: this process has no keys.
+    pub key: Option<DataKey>,
+    pub tries: Bucket,
+    /// The identity provider. `None`: there is none.
+    pub identity: Option<Client>,
 }
 
 impl Console {
-    pub fn new(api: Api, settings: Settings) -> Self {
-        Self(Arc::new(Parts { api, settings }))
+    pub fn new(
+        api: Api,
+        settings: Settings,
+        listens: SocketAddr,
+        key: Option<DataKey>,
+    ) -> Result<Self, Unusable> {
+        let identity = settings.oidc.clone().map(Client::new).transpose()?;
+        let tries = Bucket::new(TRIES_PER_SECOND);
+        Ok(Self(Arc::new(Parts { api, settings, listens, key, tries, identity })))
+    }
+
+    /// Its address in a browser, with a slash at the end.
+    pub fn url(&self) -> String {
+        match &self.settings.public_url {
+            Some(url) => url.to_string(),
+            None => format!("http://{}/", self.listens),
+        }
+    }
+
+    /// The identity provider's host, for people to read.
+    pub fn issuer_host(&self) -> Option<String> {
+        let issuer = Url::parse(&self.settings.oidc.as_ref()?.issuer).ok()?;
+        issuer.host_str().map(ToOwned::to_owned)
     }
 }
 

@@ -108,6 +108,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         tasks::STATEMENTS,
         transaction::STATEMENTS,
         timeline::STATEMENTS,
+        users::STATEMENTS,
         vault_keys::STATEMENTS,
         verdicts::STATEMENTS,
         verifications::STATEMENTS,

@@ -64,6 +64,11 @@ pub const METRICS: &[Metric] = &[
         "Connections closed for new ones because they waited longest for their clients while all slots were taken",
     ),
     counter(
+        "verdict_console_sign_ins_total",
+        &["outcome"],
+        "Tries to sign in to the console that were looked at: ok or refused",
+    ),
+    counter(
         "verdict_config_reloads_total",
         &["outcome"],
         "Changed configurations that were applied while serving, or refused because of a mistake",

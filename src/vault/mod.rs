@@ -12,6 +12,8 @@
 //! | [`checkpoint_mac`] | the signature of the audit's checkpoints |
 //! | `locked` | memory for keys that is never swapped out |
 //! | [`api_key`] | making API keys, and the digest that is kept of them |
+//! | [`password`] | digests of passwords |
+//! | [`totp`] | one-time codes |
 //! | [`token`] | the same for tokens of sessions and invitations |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
@@ -22,11 +24,13 @@ pub mod checkpoint_mac;
 pub mod endpoint_secret;
 mod label;
 mod locked;
+pub mod password;
 pub mod person_index;
 pub mod ring;
 pub mod seal;
 pub mod sealed_at;
 pub mod token;
+pub mod totp;
 pub mod callback_signature;
 
 pub use callback_signature::{Refusal, Secret, SecretError, SignedHeaders};

@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::label::label;
-use crate::domain::ids::{EndpointId, ResultId, VerificationId};
+use crate::domain::ids::{EndpointId, ResultId, UserId, VerificationId};
 use crate::domain::image::ImageKind;
 
 /// Everything that is sealed with a data key.
@@ -28,6 +28,8 @@ pub enum SealedAt {
     StartParameters(VerificationId),
     /// The provider's answer to the start of a verification.
     StartAnswer(VerificationId),
+    /// The secret of a user's one-time codes.
+    TotpSecret(UserId),
 }
 
 impl SealedAt {
@@ -47,6 +49,7 @@ impl SealedAt {
             Self::WebhookAnswer(endpoint) => ("webhook_attempts", endpoint.0, "answer"),
             Self::StartParameters(id) => ("starts", id.0, "parameters"),
             Self::StartAnswer(id) => ("starts", id.0, "answer"),
+            Self::TotpSecret(user) => ("users", user.0, "totp_secret"),
         };
         label(&[b"value", table.as_bytes(), row.as_bytes(), column.as_bytes()])
     }
@@ -69,6 +72,7 @@ mod tests {
             (SealedAt::WebhookAnswer(EndpointId(id)), "webhook_attempts", "answer"),
             (SealedAt::StartParameters(VerificationId(id)), "starts", "parameters"),
             (SealedAt::StartAnswer(VerificationId(id)), "starts", "answer"),
+            (SealedAt::TotpSecret(UserId(id)), "users", "totp_secret"),
         ];
         for (sealed_at, table, column) in labels {
             let mut expected = vec![1];

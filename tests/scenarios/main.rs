@@ -56,6 +56,7 @@ mod starting;
 mod starting_face_verify;
 mod statements;
 mod timeline;
+mod signing_in;
 mod simulated;
 mod slow_clients;
 mod spare_keys;

@@ -30,6 +30,7 @@ mod refetch;
 mod sandbox;
 mod serve;
 mod shell;
+mod users;
 mod vault;
 mod webhooks;
 #[cfg(not(feature = "demo"))]
@@ -81,6 +82,10 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict keys list --config verdict.toml")]
     Keys(keys::Command),
+    /// Add, invite, list and disable users of the console.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict users list --config verdict.toml")]
+    Users(users::Command),
     /// Erase a person, by verification or by identity number.
     Erase(erase::Arguments),
     /// Export all that is held of a person.
@@ -205,6 +210,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Sandbox(_) => Err(anyhow::Error::msg(without_demo::NO_SANDBOX)),
         Command::Policy(command) => policy::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
+        Command::Users(command) => users::run(context, command).await,
         Command::Callback(command) => callback::run(context, command).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Person(command) => person::run(context, command).await,

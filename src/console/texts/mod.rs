@@ -10,8 +10,12 @@ mod frame;
 mod operations;
 mod persons;
 mod queue;
+pub mod refusals;
 mod reviewers;
 mod verification;
+mod sessions;
+mod sign_in;
+mod users;
 mod words;
 
 use crate::domain::user::Language;
@@ -49,6 +53,10 @@ pages! {
     persons: persons::Persons;
     operations: operations::Operations;
     audit: audit::Audit;
+    refusals: refusals::Refusals;
+    sign_in: sign_in::SignIn;
+    sessions: sessions::Sessions;
+    users: users::Users;
 }
 
 impl Texts {

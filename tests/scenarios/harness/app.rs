@@ -98,6 +98,7 @@ pub struct TestApp {
     pub operations: SocketAddr,
     /// `None`: `[console] listen` is not set.
     pub console: Option<SocketAddr>,
+    pub callbacks: Option<SocketAddr>,
     pub database: Database,
     pub store: Store,
     pub provider: Sandbox,
@@ -222,6 +223,7 @@ impl TestApp {
             http: running.http.unwrap_or(running.operations),
             operations: running.operations,
             console: running.console,
+            callbacks: running.callbacks,
             database,
             store,
             provider,

@@ -3,6 +3,7 @@
 
 mod backend;
 mod events;
+mod person;
 mod script;
 mod system;
 

@@ -26,11 +26,12 @@ use verdict::vault::api_key;
 use verdict::vault::callback_signature::Secret;
 
 use super::backend::Backend;
+use super::person;
 use crate::output::say;
 use crate::shell::quoted;
 
-/// Of the public and the operations listener; others if one of them is taken.
-const PREFERRED_PORTS: [u16; 2] = [8080, 9464];
+/// Of the public listener, the operations listener and the console; others if one of them is taken.
+const PREFERRED_PORTS: [u16; 3] = [8080, 9464, 8081];
 /// How often other ports are tried: another process may take one before the service does.
 const TRIES: usize = 5;
 const DATABASE: &str = "verdict_demo";
@@ -54,6 +55,8 @@ pub struct Demo {
     pub backend: Backend,
     backend_address: SocketAddr,
     operations: SocketAddr,
+    /// The link that signs in to the console.
+    console: String,
     config_file: PathBuf,
     log_file: PathBuf,
     running: Running,
@@ -105,7 +108,7 @@ impl Demo {
 
         let webhook_secret = format!("whsec_{}", random_base64(&ids));
         let config_file = folder.join(CONFIG);
-        let settings = |ports: [u16; 2]| {
+        let settings = |ports: [u16; 3]| {
             let vault_secret = random_base64(&ids);
             let text = settings(
                 &url,
@@ -123,6 +126,7 @@ impl Demo {
         let store = Store::new(&config.for_command(Keys::Unused)?.store)?;
         store.migrate().await?;
         let api_key = make_key(&store, &clock, &ids).await?;
+        let session = person::sign_in(&store, environment, &clock, &ids).await?;
         store.close().await;
         let mut running = serve(&config, &clock, &ids).await;
         for _ in 0..TRIES {
@@ -135,6 +139,8 @@ impl Demo {
         let running = running?;
         let http = running.http.context("no public listener")?;
         tell(format!("verdict on http://{http}, metrics on http://{}/metrics", running.operations));
+        let console = running.console.context("no console")?;
+        tell(format!("console on http://{console}"));
         let backend = Backend::new(http, &api_key, &ids)?;
         backend.serve(backend_listener);
         Ok(Self {
@@ -146,6 +152,7 @@ impl Demo {
             ids,
             clock,
             operations: running.operations,
+            console: format!("http://{console}/sign-in/demo/{session}"),
             config_file,
             log_file,
             running,
@@ -159,6 +166,12 @@ impl Demo {
     pub async fn invite(&self) -> anyhow::Result<()> {
         let page = self.backend.start().await?;
         self.show_commands();
+        say(format_args!(
+            "
+The console, where people review cases and look after the installation; this link signs in:
+Console: {}",
+            self.console
+        ));
         say(format_args!(
             "
 A page of face-verify to click through, good for 30 minutes:
@@ -224,12 +237,13 @@ async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Runn
     app::start(config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await
 }
 
-/// Two ports that nobody uses at the moment. The configuration has to name them: users and the
+/// Ports that nobody uses at the moment. The configuration has to name them: users and the
 /// provider come back to this address.
-async fn free_ports() -> std::io::Result<[u16; 2]> {
+async fn free_ports() -> std::io::Result<[u16; 3]> {
     let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+    let two = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let three = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    Ok([one.local_addr()?.port(), two.local_addr()?.port(), three.local_addr()?.port()])
 }
 
 fn is_about_an_address(error: &anyhow::Error) -> bool {
@@ -244,7 +258,7 @@ fn settings(
     backend: SocketAddr,
     [sandbox_secret, webhook_secret, vault_secret]: [&str; 3],
     images: &Path,
-    [http, operations]: [u16; 2],
+    [http, operations, console]: [u16; 3],
 ) -> String {
     let images = images.display();
     format!(
@@ -254,6 +268,8 @@ listen = "127.0.0.1:{http}"
 public_url = "http://127.0.0.1:{http}"
 [operations]
 listen = "127.0.0.1:{operations}"
+[console]
+listen = "127.0.0.1:{console}"
 [database]
 url = "{url}"
 [sources.app]
