@@ -88,8 +88,8 @@ pub(super) async fn choose(
     let digest = digest.map_err(Problem::from)?.map_err(|_| Problem::internal())?;
     let now = console.api.clock.now();
     let sign_ins = console.api.store.sign_ins();
-    let used = sign_ins.choose_password(&token::digest(&token), &digest, now).await?;
-    if used != Some(user.id) {
+    let invited = sign_ins.choose_password(&token::digest(&token), &digest, now).await?;
+    if invited != Some(user.id) {
         return Err(Reason::InvitationOver.into());
     }
     let session = begin(&console, &user, Method::Password, &headers).await?;

@@ -134,9 +134,9 @@ impl Client {
             Err(oidc_token::Invalid::UnknownKey) => {
                 // The provider may have new ones.
                 let keys = self.keys(&provider, Some(LOOK_AGAIN)).await?;
-                oidc_token::claims(&id_token, &keys, expected).map_err(|why| why.into())
+                oidc_token::claims(&id_token, &keys, expected).map_err(Into::into)
             }
-            outcome => outcome.map_err(|why| why.into()),
+            outcome => outcome.map_err(Into::into),
         }
     }
 

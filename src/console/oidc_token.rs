@@ -133,7 +133,7 @@ fn check(claims: &Claims, expected: &Expected<'_>) -> Result<(), Invalid> {
     }
     if let Some(since) = expected.proved_since {
         let since = since.unix_timestamp() - LEEWAY_SECONDS;
-        if !claims.auth_time.is_some_and(|at| at >= since) {
+        if claims.auth_time.is_none_or(|at| at < since) {
             return Err(Invalid::NotProved);
         }
     }

@@ -154,7 +154,7 @@ fn rights(t: &Texts, given: &[Scope]) -> Vec<Right> {
         Scope::ErasuresWrite => users.right_erasures,
         Scope::EventsRead => users.right_events,
         Scope::WebhooksWrite => users.right_webhooks,
-        Scope::UsersWrite => users.right_users,
+        Scope::UsersWrite => users.right_people,
         Scope::AuditRead => users.right_audit,
         Scope::OperationsRead => users.right_operations,
     };

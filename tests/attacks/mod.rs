@@ -1,6 +1,7 @@
 //! Attacks on the running service: each test is one attacker of SECURITY.md, who must fail.
 
 mod causes;
+mod console;
 mod command_line;
 mod database_roles;
 mod database_sessions;

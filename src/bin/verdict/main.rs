@@ -201,7 +201,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Serve(arguments) => serve::run(context, &arguments).await,
         Command::Migrate => migrate::run(context).await,
         #[cfg(feature = "demo")]
-        Command::Demo(arguments) => demo::run(context, &arguments).await,
+        Command::Demo(arguments) => Box::pin(demo::run(context, &arguments)).await,
         #[cfg(feature = "demo")]
         Command::Sandbox(arguments) => sandbox::run(context, arguments).await,
         #[cfg(not(feature = "demo"))]
@@ -210,7 +210,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Sandbox(_) => Err(anyhow::Error::msg(without_demo::NO_SANDBOX)),
         Command::Policy(command) => policy::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
-        Command::Users(command) => users::run(context, command).await,
+        Command::Users(command) => Box::pin(users::run(context, command)).await,
         Command::Callback(command) => callback::run(context, command).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Person(command) => person::run(context, command).await,

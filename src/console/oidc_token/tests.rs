@@ -31,7 +31,7 @@ fn good() -> Value {
         "iat": NOW - 5, "exp": NOW + 300 })
 }
 
-fn with(changes: Value) -> Value {
+fn with(changes: &Value) -> Value {
     let mut claims = good();
     let claims_of = claims.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
@@ -74,10 +74,10 @@ fn token_holds_only_as_it_is_expected() {
     let signer = Signer::new();
     let keys = keys(&[signer.key("one")]);
     let header = json!({ "alg": "ES256", "kid": "one" });
-    let said = |changes| claims(&signer.sign(&header, &with(changes)), &keys, &expected());
-    assert_eq!(said(json!({})).unwrap().sub, "anna");
-    assert!(said(json!({ "aud": ["verdict"] })).is_ok());
-    assert!(said(json!({ "aud": ["verdict", "other"], "azp": "verdict" })).is_ok());
+    let said = |changes: &Value| claims(&signer.sign(&header, &with(changes)), &keys, &expected());
+    assert_eq!(said(&json!({})).unwrap().sub, "anna");
+    assert!(said(&json!({ "aud": ["verdict"] })).is_ok());
+    assert!(said(&json!({ "aud": ["verdict", "other"], "azp": "verdict" })).is_ok());
     for (changes, why) in [
         (json!({ "iss": "https://evil.example" }), Invalid::Signature),
         (json!({ "iss": null }), Invalid::Signature),
@@ -92,7 +92,7 @@ fn token_holds_only_as_it_is_expected() {
         (json!({ "sub": "" }), Invalid::Malformed),
         (json!({ "sub": null }), Invalid::Signature),
     ] {
-        assert_eq!(said(changes.clone()).err(), Some(why), "{changes}");
+        assert_eq!(said(&changes).err(), Some(why), "{changes}");
     }
 }
 
@@ -116,8 +116,8 @@ fn token_of_another_key_or_without_signature_is_refused() {
         Some(Invalid::UnknownKey)
     );
     let token = signer.sign(&header, &good());
-    let (signed, _) = token.rsplit_once('.').unwrap();
-    assert_eq!(said(&format!("{signed}."), &known), Some(Invalid::Signature));
+    let (unsigned, _) = token.rsplit_once('.').unwrap();
+    assert_eq!(said(&format!("{unsigned}."), &known), Some(Invalid::Signature));
     for algorithm in ["none", "HS256"] {
         let token = signer.sign(&json!({ "alg": algorithm, "kid": "one" }), &good());
         let why = said(&token, &known);
@@ -132,8 +132,8 @@ fn confirming_needs_a_proof_that_is_new() {
     let keys = keys(&[signer.key("one")]);
     let header = json!({ "alg": "ES256", "kid": "one" });
     let since = Expected { proved_since: Some(now() - Duration::seconds(30)), ..expected() };
-    let said = |changes| claims(&signer.sign(&header, &with(changes)), &keys, &since).err();
-    assert_eq!(said(json!({ "auth_time": NOW - 10 })), None);
-    assert_eq!(said(json!({})), Some(Invalid::NotProved));
-    assert_eq!(said(json!({ "auth_time": NOW - 3_600 })), Some(Invalid::NotProved));
+    let said = |changes: &Value| claims(&signer.sign(&header, &with(changes)), &keys, &since).err();
+    assert_eq!(said(&json!({ "auth_time": NOW - 10 })), None);
+    assert_eq!(said(&json!({})), Some(Invalid::NotProved));
+    assert_eq!(said(&json!({ "auth_time": NOW - 3_600 })), Some(Invalid::NotProved));
 }

@@ -53,7 +53,7 @@ texts! {
         right_erasures: "Erase persons, place legal holds", "删除个人数据、设置法定保留";
         right_events: "Read the event log", "查看事件日志";
         right_webhooks: "Manage webhook endpoints", "管理 Webhook 端点";
-        right_users: "Manage people", "管理人员";
+        right_people: "Manage people", "管理人员";
         right_audit: "Read the audit", "查看审计日志";
         right_operations: "See operations", "查看运行状况";
     }

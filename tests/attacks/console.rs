@@ -1,0 +1,245 @@
+//! The console against people without the right, other sites, ended sessions and replayed forms.
+
+use reqwest::Method;
+use verdict::domain::scope::Scope;
+
+use crate::harness::TestApp;
+use crate::signing_in::{Browser, PASSWORD, add, invitation, signed_in, with_console};
+
+/// Pages and actions, and the right that each needs; `None`: everybody's own.
+const PAGES: &[(&str, Option<Scope>)] = &[
+    ("/sessions", None),
+    ("/sessions/codes", None),
+    ("/confirm", None),
+    ("/users", Some(Scope::UsersWrite)),
+    ("/users/{user}", Some(Scope::UsersWrite)),
+];
+const ACTIONS: &[(&str, Option<Scope>)] = &[
+    ("/sign-out", None),
+    ("/confirm", None),
+    ("/sessions/reading", None),
+    ("/sessions/password", None),
+    ("/sessions/codes", None),
+    ("/sessions/codes/remove", None),
+    ("/sessions/{session}/end", None),
+    ("/users", Some(Scope::UsersWrite)),
+    ("/users/{user}/rights", Some(Scope::UsersWrite)),
+    ("/users/{user}/invite", Some(Scope::UsersWrite)),
+    ("/users/{user}/disable", Some(Scope::UsersWrite)),
+    ("/users/{user}/enable", Some(Scope::UsersWrite)),
+    ("/users/{user}/reset", Some(Scope::UsersWrite)),
+];
+
+/// Fields that every action takes, so that only the right is missing.
+const FIELDS: &[(&str, &str)] = &[
+    ("name", "eve"),
+    ("language", "en"),
+    ("theme", "auto"),
+    ("zone", "UTC"),
+    ("scopes", "users:write"),
+    ("current", "x"),
+    ("password", "x"),
+    ("again", "x"),
+    ("secret", "x"),
+    ("code", "x"),
+];
+
+fn with_token(token: &str) -> Vec<(&str, &str)> {
+    std::iter::once(("form_token", token)).chain(FIELDS.iter().copied()).collect()
+}
+
+struct Attack {
+    app: TestApp,
+    /// Signed in, without any right.
+    browser: Browser,
+    victim: String,
+    session: String,
+}
+
+impl Attack {
+    async fn new() -> Self {
+        let app = with_console().await;
+        let (_, victim) = signed_in(&app, "victim", &[Scope::UsersWrite]).await;
+        let (browser, _) = signed_in(&app, "eve", &[]).await;
+        let session: uuid::Uuid = sqlx::query_scalar(
+            "select s.id from user_sessions s join users u on u.id = s.user_id
+             where u.name = 'victim'",
+        )
+        .fetch_one(app.store.pool())
+        .await
+        .unwrap();
+        Self { app, browser, victim: victim.to_string(), session: session.to_string() }
+    }
+
+    fn path(&self, pattern: &str) -> String {
+        pattern.replace("{user}", &self.victim).replace("{session}", &self.session)
+    }
+
+    /// Everything that an action could change.
+    async fn state(&self) -> String {
+        let state: String = sqlx::query_scalar(
+            "select jsonb_build_array(
+                 (select jsonb_agg(to_jsonb(u) order by u.id) from users u),
+                 (select jsonb_agg(to_jsonb(i) - 'used_at' order by i.digest) from user_invitations i),
+                 (select jsonb_agg(to_jsonb(s) - 'seen_at' order by s.id) from user_sessions s))::text",
+        )
+        .fetch_one(self.app.store.pool())
+        .await
+        .unwrap();
+        state
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shown_or_changed_without_the_right() {
+    let mut attack = Attack::new().await;
+    let token = attack.browser.get("/sessions").await.form_token();
+    let before = attack.state().await;
+    for (pattern, scope) in PAGES.iter().filter(|(_, scope)| scope.is_some()) {
+        let path = attack.path(pattern);
+        let page = attack.browser.get(&path).await;
+        assert_eq!((page.status, page.code()), (403, "scope-missing"), "{pattern} {scope:?}");
+        assert!(!page.text.contains("victim"), "{pattern}");
+    }
+    for (pattern, scope) in ACTIONS.iter().filter(|(_, scope)| scope.is_some()) {
+        let path = attack.path(pattern);
+        let fields = with_token(&token);
+        let page = attack.browser.post(&path, &fields).await;
+        assert_eq!((page.status, page.code()), (403, "scope-missing"), "{pattern} {scope:?}");
+    }
+    // Somebody else's session is not to be found.
+    let path = attack.path("/sessions/{session}/end");
+    let page = attack.browser.post(&path, &[("form_token", &token)]).await;
+    assert_eq!(page.status, 404);
+    assert_eq!(attack.state().await, before);
+}
+
+#[tokio::test]
+async fn nothing_is_shown_or_changed_without_a_session() {
+    let attack = Attack::new().await;
+    let browser_with = |cookie: Option<String>| {
+        let mut browser = Browser::at(&attack.app);
+        browser.cookie = cookie;
+        browser
+    };
+    let mut ended = browser_with(attack.browser.cookie.clone());
+    let token = ended.get("/sessions").await.form_token();
+    sqlx::raw_sql(
+        "update user_sessions s set ended_at = now() from users u
+         where u.id = s.user_id and u.name = 'eve'",
+    )
+    .execute(attack.app.store.pool())
+    .await
+    .unwrap();
+    let invented = format!("__Host-verdict_session={}", "A".repeat(43));
+    let mut invented = browser_with(Some(invented));
+    let mut nobody = Browser::at(&attack.app);
+    let before = attack.state().await;
+    for browser in [&mut ended, &mut invented, &mut nobody] {
+        for (pattern, _) in PAGES {
+            let page = browser.get(&attack.path(pattern)).await;
+            assert_eq!(page.status, 303, "{pattern}");
+            assert!(page.location.starts_with("/sign-in?next="), "{pattern}: {}", page.location);
+        }
+        for (pattern, _) in ACTIONS {
+            // The form is of the session that has ended.
+            let fields = with_token(&token);
+            let page = browser.post(&attack.path(pattern), &fields).await;
+            assert_eq!((page.status, page.code()), (401, "signed-out"), "{pattern}");
+        }
+    }
+    assert_eq!(attack.state().await, before);
+}
+
+#[tokio::test]
+async fn forms_of_other_sites_and_other_sessions_change_nothing() {
+    let mut attack = Attack::new().await;
+    let token = attack.browser.get("/sessions").await.form_token();
+    let mut other = Browser::at(&attack.app);
+    other.sign_in("eve", PASSWORD).await;
+    let others_token = other.get("/sessions").await.form_token();
+    assert_ne!(token, others_token);
+    let before = attack.state().await;
+    let mut patterns: Vec<&str> = ACTIONS.iter().map(|(pattern, _)| *pattern).collect();
+    let invitation = format!("/invitations/{}", "A".repeat(43));
+    patterns.extend(["/sign-in", &invitation]);
+    for pattern in patterns {
+        let path = attack.path(pattern);
+        let fields = with_token(&token);
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+        let bare = || {
+            attack
+                .browser
+                .request(Method::POST, &path)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body.clone())
+        };
+        let origin = attack.browser.origin.clone();
+        let port_differs = format!("{origin}0");
+        let foreign = [
+            bare(),
+            bare().header("origin", "null"),
+            bare().header("origin", "https://evil.example"),
+            bare().header("origin", &port_differs),
+            bare().header("origin", &origin).header("sec-fetch-site", "cross-site"),
+            bare().header("origin", &origin).header("sec-fetch-site", "same-site"),
+        ];
+        for request in foreign {
+            let page = attack.browser.send(request).await;
+            assert_eq!((page.status, page.code()), (403, "other-origin"), "{pattern}");
+        }
+        let as_json = attack.browser.request(Method::POST, &path).header("origin", &origin);
+        let as_json = as_json.header("content-type", "application/json").body("{}");
+        assert_eq!(attack.browser.send(as_json).await.status, 415, "{pattern}");
+        let as_text = attack.browser.request(Method::POST, &path).header("origin", &origin);
+        let as_text = as_text.header("content-type", "text/plain").body(body.clone());
+        assert_eq!(attack.browser.send(as_text).await.status, 415, "{pattern}");
+    }
+    for (pattern, _) in ACTIONS {
+        let path = attack.path(pattern);
+        for token in ["", "x", others_token.as_str()] {
+            let fields = with_token(token);
+            let page = attack.browser.post(&path, &fields).await;
+            assert_eq!((page.status, page.code()), (403, "form-outdated"), "{pattern}");
+        }
+        let page = attack.browser.post(&path, FIELDS).await;
+        assert_eq!((page.status, page.code()), (403, "form-outdated"), "{pattern}");
+        let large = "x".repeat(70_000);
+        let page = attack.browser.post(&path, &[("form_token", &token), ("name", &large)]).await;
+        assert_eq!(page.status, 413, "{pattern}");
+        // A change is never a link.
+        let there = attack.browser.get(&path).await;
+        assert!([200, 303, 403, 404, 405].contains(&there.status), "{pattern}: {}", there.status);
+    }
+    assert_eq!(attack.state().await, before);
+}
+
+#[tokio::test]
+async fn every_answer_forbids_what_the_pages_do_not_need() {
+    let mut attack = Attack::new().await;
+    let user = add(&attack.app.store, "new", &[]).await;
+    let link = invitation(&attack.app.store, user).await;
+    let mut seen = 0;
+    let pages = PAGES.iter().map(|(pattern, _)| attack.path(pattern)).collect::<Vec<_>>();
+    for path in pages.iter().map(String::as_str).chain(["/", "/sign-in", &link, "/no-such-page"]) {
+        let page = attack.browser.get(path).await;
+        let header = |name: &str| page.headers[name].to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{path}: {policy}");
+        assert!(policy.contains("require-trusted-types-for 'script'"), "{path}");
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+        assert_eq!(header("cross-origin-opener-policy"), "same-origin", "{path}");
+        for forbidden in
+            [" style=", " onclick=", "javascript:", "<style", "//fonts", "http-equiv=\"set"]
+        {
+            assert!(!page.text.contains(forbidden), "{path} has {forbidden}");
+        }
+        assert!(!page.text.contains("<script>"), "{path}");
+        seen += 1;
+    }
+    assert_eq!(seen, PAGES.len() + 4);
+}
