@@ -9,6 +9,7 @@
 mod accept;
 mod backtest;
 mod baseline;
+mod console;
 mod cost;
 mod drain;
 mod end_to_end;
@@ -53,6 +54,8 @@ enum Bench {
     Images(images::Arguments),
     /// Memory and honest callers' latency under thousands of hostile connections.
     Hostile(hostile::Arguments),
+    /// The queue of reviewers at 100,000 open cases among a million verifications.
+    Console(console::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
     Recovery(recovery::Arguments),
 }
@@ -73,6 +76,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Backtest(arguments) => backtest::run(&arguments).await,
         Bench::Images(arguments) => images::run(&arguments).await,
         Bench::Hostile(arguments) => hostile::run(&arguments).await,
+        Bench::Console(arguments) => console::run(&arguments).await,
         Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn api_parts(
         callback_url: common.callback_url,
         starter,
         four_eyes: common.four_eyes,
+        reviews: Arc::new(common.reviews),
         policies_need_two: common.policies_need_two,
         policy_cache: Arc::default(),
         webhooks: Webhooks::new(common.webhooks.targets),

@@ -1,6 +1,6 @@
 //! Whether the keys of the vault are those that data was sealed with.
 
-use crate::domain::ids::{EndpointId, VerificationId};
+use crate::domain::ids::{EndpointId, GoldenId, VerificationId};
 use crate::store::{self, Store};
 use crate::vault::{Vault, WrappedKey};
 
@@ -30,6 +30,11 @@ pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Resul
         for sample in empty_if_forbidden(of_endpoints)? {
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_endpoint_key(EndpointId(sample.id), &wrapped).is_ok());
+        }
+        let of_pairs = store.golden_pairs().keys_under(id, SAMPLES).await;
+        for sample in empty_if_forbidden(of_pairs)? {
+            let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
+            opened.push(vault.open_golden_key(GoldenId(sample.id), &wrapped).is_ok());
         }
         if !opened.is_empty() && !opened.contains(&true) {
             others.push(id.to_owned());

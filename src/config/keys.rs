@@ -11,8 +11,8 @@ use serde::forward_to_deserialize_any;
 use super::origin::join;
 use super::raw::{
     Callbacks, Config, Database, FaceVerify, Http, Images, Log, Operations, Policy, Provider,
-    RawConsole, RawKey, RawOidc, RawPolicies, RawSource, RawVault, RawWebhooks, Retention, Reviews,
-    S3, Traces, Worker,
+    RawConsole, RawKey, RawOidc, RawPolicies, RawPurpose, RawReason, RawSource, RawVault,
+    RawWebhooks, Retention, Reviews, S3, Traces, Worker,
 };
 
 /// The keys that may be written below a key.
@@ -45,7 +45,10 @@ impl Shape {
                 "retention" => section::<Retention>(),
                 "webhooks" => section::<RawWebhooks>(),
                 "policy" => section::<Policy>(),
-                "reviews" => section::<Reviews>(),
+                "reviews" => section::<Reviews>()
+                    .with("scene_target_minutes", Self::Named(Box::new(Self::Value)))
+                    .with("reasons", Self::Named(Box::new(section::<RawReason>())))
+                    .with("reveal_purposes", Self::Named(Box::new(section::<RawPurpose>()))),
                 "policies" => section::<RawPolicies>(),
                 "worker" => section::<Worker>(),
                 "log" => section::<Log>(),

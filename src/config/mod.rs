@@ -21,6 +21,7 @@ mod observing;
 mod origin;
 mod provider;
 mod raw;
+mod reviews;
 mod serving;
 mod did_you_mean;
 mod sources;

@@ -150,6 +150,40 @@ pub(super) struct FaceVerify {
 #[serde(deny_unknown_fields)]
 pub(super) struct Reviews {
     pub(super) four_eyes: String,
+    pub(super) target_minutes: f64,
+    /// By scene, in place of `target_minutes`.
+    #[serde(default)]
+    pub(super) scene_target_minutes: BTreeMap<String, f64>,
+    pub(super) golden_share: f64,
+    pub(super) again_share: f64,
+    pub(super) claim_minutes: f64,
+    pub(super) undo_seconds: f64,
+    pub(super) reasons: BTreeMap<String, RawReason>,
+    pub(super) reveal_purposes: BTreeMap<String, RawPurpose>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawReason {
+    #[serde(default, deserialize_with = "list")]
+    pub(super) outcomes: Vec<String>,
+    #[serde(default)]
+    pub(super) en: String,
+    #[serde(default)]
+    pub(super) zh: String,
+    #[serde(default)]
+    pub(super) off: bool,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPurpose {
+    #[serde(default)]
+    pub(super) en: String,
+    #[serde(default)]
+    pub(super) zh: String,
+    #[serde(default)]
+    pub(super) off: bool,
 }
 
 #[derive(Clone, Deserialize)]

@@ -12,6 +12,7 @@ use super::error::{Collector, ConfigError, ConfigErrors, wrong};
 use super::images::Images;
 use super::raw::Config;
 use crate::console;
+use crate::domain::case;
 use crate::domain::review::FourEyes;
 use crate::http::body_limits::BodyLimits;
 use crate::http::server::Limits;
@@ -40,6 +41,8 @@ pub struct Common {
     pub waits_per_key: usize,
     pub four_eyes: FourEyes,
     pub policies_need_two: bool,
+    /// How people work on cases.
+    pub reviews: case::Settings,
     pub webhooks: webhooks::Settings,
     /// Where users and the provider reach the public listener. `None`: unknown.
     pub public_url: Option<Url>,
@@ -213,6 +216,7 @@ impl Config {
         let account = found.take(self.account());
         let traces = found.take(self.traces());
         let four_eyes = found.take(self.four_eyes());
+        let reviews = found.take(self.reviews());
         let waits_per_key = found.take(self.waits_per_key());
         let policies_need_two = found.take(self.policies_need_two());
         let webhooks = found.take(self.webhooks());
@@ -232,6 +236,7 @@ impl Config {
                 waits_per_key: waits_per_key?,
                 four_eyes: four_eyes?,
                 policies_need_two: policies_need_two?,
+                reviews: reviews?,
                 webhooks: webhooks?,
                 public_url: public_url?,
                 callback_url: callback_url?,
@@ -354,6 +359,20 @@ mod tests {
         file = "missing.toml"
         [reviews]
         four_eyes = "some"
+        target_minutes = 0
+        golden_share = 0.6
+        again_share = -1
+        claim_minutes = 0
+        undo_seconds = 61
+        [reviews.scene_target_minutes]
+        one = -1
+        [reviews.reasons.one]
+        outcomes = ["review"]
+        en = ""
+        zh = ""
+        [reviews.reveal_purposes.two]
+        en = ""
+        zh = ""
         [policies]
         four_eyes = "some"
         [worker]

@@ -17,6 +17,7 @@ use super::query_throttle::QueryThrottles;
 use super::sources::CurrentSources;
 use super::wakeups::Wakeups;
 use super::webhook_state::Webhooks;
+use crate::domain::case;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::review::FourEyes;
@@ -87,6 +88,8 @@ pub struct Parts {
     pub starter: Option<Starter>,
     /// The reviews that need a second person.
     pub four_eyes: FourEyes,
+    /// How people work on cases.
+    pub reviews: Arc<case::Settings>,
     /// Changing the active policy needs a second person.
     pub policies_need_two: bool,
     /// Compiled policies, for the texts of their reasons.

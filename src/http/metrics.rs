@@ -32,6 +32,7 @@ pub async fn handler(State(api): State<Api>) -> Response {
     vault_keys(&api, deadline).await;
     work(&api, deadline).await;
     deliveries(&api, deadline).await;
+    cases(&api, deadline).await;
     let text = (api.render_metrics)();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
@@ -104,6 +105,31 @@ async fn deliveries(api: &Api, deadline: Instant) {
     gauge!("verdict_oldest_undelivered_seconds")
         .set(backlog.oldest_seconds.unwrap_or(0.0).max(0.0));
     gauge!("verdict_events_head").set(count(backlog.head));
+}
+
+/// Labels are a closed list: scenes without a target of their own count together.
+async fn cases(api: &Api, deadline: Instant) {
+    let (targets, now) = (&api.reviews.targets, api.clock.now());
+    let query = api.store.cases().counts(None, targets, now);
+    let query = api.query_throttles.cases.run("cases", deadline, query);
+    let Some(counts) = query.await else { return };
+    let scenes = targets.scenes.keys().map(String::as_str).chain(["other"]);
+    let mut queues: BTreeMap<&str, (i64, i64, f64)> =
+        scenes.map(|scene| (scene, (0, 0, 0.0))).collect();
+    for count in &counts {
+        let own = targets.scenes.contains_key(&count.biz_type);
+        let scene = if own { count.biz_type.as_str() } else { "other" };
+        let (open, late, oldest) = queues.entry(scene).or_default();
+        *open += count.open;
+        *late += count.late;
+        *oldest = oldest.max((now - count.oldest).as_seconds_f64());
+    }
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    for (scene, (open, late, oldest)) in queues {
+        gauge!("verdict_cases", "biz_type" => scene.to_owned()).set(count(open));
+        gauge!("verdict_cases_late", "biz_type" => scene.to_owned()).set(count(late));
+        gauge!("verdict_oldest_case_seconds", "biz_type" => scene.to_owned()).set(oldest);
+    }
 }
 
 async fn vault_keys(api: &Api, deadline: Instant) {

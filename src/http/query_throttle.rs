@@ -23,6 +23,7 @@ pub struct QueryThrottles {
     pub(super) failed: NextRun,
     pub(super) tasks: NextRun,
     pub(super) deliveries: NextRun,
+    pub(super) cases: NextRun,
 }
 
 /// The earliest time of the next run. Locked while the query runs.

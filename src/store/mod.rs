@@ -25,6 +25,7 @@ pub mod claim_cases;
 pub mod erasure;
 pub mod events;
 pub mod history;
+pub mod golden_pairs;
 pub mod hot;
 pub mod images;
 pub mod listing;
@@ -42,6 +43,7 @@ pub mod proposals;
 pub mod provider_deletions;
 pub mod results;
 pub mod retention;
+pub mod reviewers;
 pub mod reviews;
 pub mod search;
 pub mod sign_ins;
@@ -81,6 +83,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         claim_cases::STATEMENTS,
         erasure::STATEMENTS,
         events::STATEMENTS,
+        golden_pairs::STATEMENTS,
         history::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,
@@ -98,6 +101,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         provider_deletions::STATEMENTS,
         results::STATEMENTS,
         retention::STATEMENTS,
+        reviewers::STATEMENTS,
         reviews::STATEMENTS,
         schema::STATEMENTS,
         search::STATEMENTS,

@@ -223,6 +223,7 @@ statements! {
          select key_id from wrapping where key_id is not null
          union select key_id from named_keys
          union select key_id from webhook_endpoints
+         union select key_id from golden_pairs where retired_at is null
          union select key_id from vault_keys where retired_at is null
          order by 1";
 
@@ -245,6 +246,8 @@ statements! {
              and not exists (select from data_keys d where d.key_id = k.key_id)
              and not exists (select from named_keys n where n.key_id = k.key_id)
              and not exists (select from webhook_endpoints e where e.key_id = k.key_id)
+             and not exists (select from golden_pairs g
+                 where g.key_id = k.key_id and g.retired_at is null)
          returning k.key_id";
 
     scalar give_up(key_id: &str, at: OffsetDateTime, unused_for: f64) -> bool =
@@ -254,7 +257,7 @@ statements! {
         "select exists (select from data_keys) or exists (select from results)
                  or exists (select from material) or exists (select from images)
                  or exists (select from tasks) or exists (select from erasures)
-                 or exists (select from webhook_endpoints),
+                 or exists (select from webhook_endpoints) or exists (select from golden_pairs),
              exists (select from audit_checkpoints),
              exists (select from vault_keys where key_id = $1
                  and wraps_at > verdict_now() - make_interval(secs => $2))";

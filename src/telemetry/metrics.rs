@@ -164,6 +164,21 @@ pub const METRICS: &[Metric] = &[
         "Decisions, or shadow decisions, that the database refused for their data: the result is stored, and without a decision the verification is failed",
     ),
     counter("verdict_decisions_total", &["outcome"], "Decisions by outcome"),
+    gauge(
+        "verdict_cases",
+        &["biz_type"],
+        "Cases that wait for a person, by scene; other: of scenes without a target of their own; counted up to 10,000 a scene",
+    ),
+    gauge(
+        "verdict_cases_late",
+        &["biz_type"],
+        "Cases that have waited longer than the target of their scene",
+    ),
+    gauge(
+        "verdict_oldest_case_seconds",
+        &["biz_type"],
+        "How long the oldest case of a scene has waited; 0: there is none",
+    ),
     counter(
         "verdict_assignments_total",
         &["kind", "ended"],

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::label::label;
 use super::locked::Locked;
 use super::seal::{self, DataKey, KEY_LEN, KeyBytes, SealError};
-use crate::domain::ids::{EndpointId, VerificationId};
+use crate::domain::ids::{EndpointId, GoldenId, VerificationId};
 
 /// Longest key id, in characters.
 pub const MAX_ID_CHARS: usize = 64;
@@ -190,6 +190,22 @@ impl Vault {
         self.unwrap_key(&Whose::Endpoint(id), wrapped)
     }
 
+    /// A fresh data key for one golden pair, with the form to keep of it.
+    pub fn new_golden_key(&self, id: GoldenId) -> Result<(DataKey, WrappedKey), SealError> {
+        let key = DataKey::generate()?;
+        let wrapped = self.wrap(&Whose::Golden(id), &key)?;
+        Ok((key, wrapped))
+    }
+
+    /// The data key of one golden pair.
+    pub fn open_golden_key(
+        &self,
+        id: GoldenId,
+        wrapped: &WrappedKey,
+    ) -> Result<DataKey, OpenError> {
+        self.unwrap_key(&Whose::Golden(id), wrapped)
+    }
+
     /// Id of the key that wraps.
     pub fn primary_id(&self) -> &str {
         self.ring.primary_id()
@@ -268,6 +284,19 @@ impl Vault {
         Ok(Some(self.wrap(&Whose::Endpoint(id), &key)?))
     }
 
+    /// The same for the data key of a golden pair.
+    pub fn rewrap_golden(
+        &self,
+        id: GoldenId,
+        wrapped: &WrappedKey,
+    ) -> Result<Option<WrappedKey>, OpenError> {
+        if self.is_current(wrapped) {
+            return Ok(None);
+        }
+        let key = self.open_golden_key(id, wrapped)?;
+        Ok(Some(self.wrap(&Whose::Golden(id), &key)?))
+    }
+
     fn wrap(&self, whose: &Whose<'_>, key: &DataKey) -> Result<WrappedKey, SealError> {
         let primary = &self.ring.primary;
         let bytes = seal::seal(&primary.secret, &whose.label(&primary.id), key.0.as_slice())?;
@@ -280,6 +309,7 @@ enum Whose<'a> {
     Verification(VerificationId),
     Installation(&'a str),
     Endpoint(EndpointId),
+    Golden(GoldenId),
 }
 
 impl Whose<'_> {
@@ -288,6 +318,7 @@ impl Whose<'_> {
             Self::Verification(id) => label(&[b"data-key", id.0.as_bytes(), key_id.as_bytes()]),
             Self::Installation(name) => label(&[b"named-key", name.as_bytes(), key_id.as_bytes()]),
             Self::Endpoint(id) => label(&[b"endpoint-key", id.0.as_bytes(), key_id.as_bytes()]),
+            Self::Golden(id) => label(&[b"golden-key", id.0.as_bytes(), key_id.as_bytes()]),
         }
     }
 }

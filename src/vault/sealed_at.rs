@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::label::label;
-use crate::domain::ids::{EndpointId, ResultId, UserId, VerificationId};
+use crate::domain::ids::{EndpointId, GoldenId, ResultId, UserId, VerificationId};
 use crate::domain::image::ImageKind;
 
 /// Everything that is sealed with a data key.
@@ -30,6 +30,10 @@ pub enum SealedAt {
     StartAnswer(VerificationId),
     /// The secret of a user's one-time codes.
     TotpSecret(UserId),
+    /// The live face of a golden pair.
+    GoldenLive(GoldenId),
+    /// The reference picture of a golden pair.
+    GoldenReference(GoldenId),
 }
 
 impl SealedAt {
@@ -50,6 +54,8 @@ impl SealedAt {
             Self::StartParameters(id) => ("starts", id.0, "parameters"),
             Self::StartAnswer(id) => ("starts", id.0, "answer"),
             Self::TotpSecret(user) => ("users", user.0, "totp_secret"),
+            Self::GoldenLive(id) => ("golden_pairs", id.0, "live"),
+            Self::GoldenReference(id) => ("golden_pairs", id.0, "reference"),
         };
         label(&[b"value", table.as_bytes(), row.as_bytes(), column.as_bytes()])
     }
@@ -73,6 +79,8 @@ mod tests {
             (SealedAt::StartParameters(VerificationId(id)), "starts", "parameters"),
             (SealedAt::StartAnswer(VerificationId(id)), "starts", "answer"),
             (SealedAt::TotpSecret(UserId(id)), "users", "totp_secret"),
+            (SealedAt::GoldenLive(GoldenId(id)), "golden_pairs", "live"),
+            (SealedAt::GoldenReference(GoldenId(id)), "golden_pairs", "reference"),
         ];
         for (sealed_at, table, column) in labels {
             let mut expected = vec![1];

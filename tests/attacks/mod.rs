@@ -18,6 +18,7 @@ mod provider_callbacks;
 mod returns;
 mod sources;
 mod transport;
+mod two_reviewers;
 mod unauthenticated;
 mod unfair_sources;
 pub mod waiting;

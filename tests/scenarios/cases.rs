@@ -10,7 +10,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::{AssignmentId, DecisionId, Ids, ReviewId, UserId, VerificationId};
 use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
-use verdict::store::assignments::Hold;
+use verdict::store::assignments::{Assignment, Hold};
 use verdict::store::cases::Filter;
 use verdict::store::claim_cases::{Claimed, Next, Reviewing};
 use verdict::store::verdicts::{Given, Judged, NewVerdict};
@@ -19,7 +19,7 @@ use crate::harness::{Options, Reply, TestApp, eventually, make_key_of};
 
 const LEASE: Duration = Duration::from_mins(10);
 /// A verdict that cannot be undone.
-const AT_ONCE: Duration = Duration::ZERO;
+pub const AT_ONCE: Duration = Duration::ZERO;
 const LATER: Duration = Duration::from_hours(1);
 
 /// A person who may sign in to the console.
@@ -77,11 +77,11 @@ impl Person {
         self.store.assignments().claim(&self.reviewing(), case, LEASE, id).await.unwrap()
     }
 
-    async fn judges(&self, id: AssignmentId, judgement: Judgement) -> Judged {
+    pub async fn judges(&self, id: AssignmentId, judgement: Judgement) -> Judged {
         self.store.assignments().judge(id, self.user, judgement, LEASE).await.unwrap()
     }
 
-    async fn says(&self, id: AssignmentId, outcome: Outcome, undo: Duration) -> Given {
+    pub async fn says(&self, id: AssignmentId, outcome: Outcome, undo: Duration) -> Given {
         let review: ReviewId = Ids::random().next(self.clock.now());
         let verdict = NewVerdict {
             id,
@@ -104,18 +104,20 @@ impl Person {
         self.store.assignments().undo(id, self.user, LEASE).await.unwrap()
     }
 
-    async fn ended(&self, id: AssignmentId) -> Option<Ended> {
-        let found = self.store.assignments().find(id, self.user).await.unwrap();
-        found.unwrap().ended.map(|(ended, _)| ended)
+    pub async fn assignment(&self, id: AssignmentId) -> Assignment {
+        self.store.assignments().find(id, self.user).await.unwrap().unwrap()
+    }
+
+    pub async fn ended(&self, id: AssignmentId) -> Option<Ended> {
+        self.assignment(id).await.ended.map(|(ended, _)| ended)
     }
 
     pub async fn until_ended(&self, id: AssignmentId) -> Ended {
         eventually("it ends", || self.ended(id)).await
     }
 
-    async fn case(&self, id: AssignmentId) -> (DecisionId, VerificationId) {
-        let found = self.store.assignments().find(id, self.user).await.unwrap();
-        found.unwrap().case().unwrap()
+    pub async fn case(&self, id: AssignmentId) -> (DecisionId, VerificationId) {
+        self.assignment(id).await.case().unwrap()
     }
 
     /// The cases that the queue shows this person.
@@ -130,7 +132,7 @@ impl Person {
 }
 
 /// A verification that a person has to decide.
-async fn waiting(app: &TestApp, biz_id: &str) -> VerificationId {
+pub async fn waiting(app: &TestApp, biz_id: &str) -> VerificationId {
     let verification = app.verified(biz_id).await;
     assert_eq!(verification["decision"]["outcome"], "review", "{verification}");
     verification["id"].as_str().unwrap().parse().unwrap()

@@ -22,6 +22,7 @@ mod events_feed;
 mod faults;
 mod event_log;
 mod fetching;
+mod golden_pairs;
 mod guarding;
 mod holding;
 mod images;

@@ -12,6 +12,7 @@ mod doctor;
 mod erase;
 mod error_text;
 mod events;
+mod golden;
 mod hardening;
 mod healthcheck;
 mod hints;
@@ -96,6 +97,10 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict hold list --config verdict.toml")]
     Hold(hold::Command),
+    /// Add, list and retire golden pairs: pictures whose answer is known, mixed among reviews.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict golden list --config verdict.toml")]
+    Golden(golden::Command),
     /// List the audit (who read, erased or changed what), and verify that it is complete.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict audit verify --config verdict.toml")]
@@ -209,6 +214,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         #[cfg(not(feature = "demo"))]
         Command::Sandbox(_) => Err(anyhow::Error::msg(without_demo::NO_SANDBOX)),
         Command::Policy(command) => policy::run(context, command).await,
+        Command::Golden(command) => golden::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
         Command::Users(command) => Box::pin(users::run(context, command)).await,
         Command::Callback(command) => callback::run(context, command).await,

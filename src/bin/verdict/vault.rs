@@ -9,7 +9,7 @@ use uuid::Uuid;
 use verdict::app::vault_keys;
 use verdict::checks::vault_keys::keys_with_other_bytes;
 use verdict::domain::clock::Clock;
-use verdict::domain::ids::{EndpointId, VerificationId};
+use verdict::domain::ids::{EndpointId, GoldenId, VerificationId};
 use verdict::store::Store;
 use verdict::store::vault_keys::UNUSED_FOR;
 use verdict::vault::{Vault, WrappedKey};
@@ -157,7 +157,7 @@ async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Res
 /// Rewraps every data key that is not under the primary key.
 async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
     let primary = vault.primary_id();
-    let mut rewrapped = rewrap_endpoints(store, vault).await?;
+    let mut rewrapped = rewrap_endpoints(store, vault).await? + rewrap_pairs(store, vault).await?;
     let (mut after, mut seen) = (Uuid::nil(), 0_u64);
     loop {
         let (keys, last) = store.vault_keys().data_keys_to_rewrap(primary, after, BATCH).await?;
@@ -191,6 +191,20 @@ async fn rewrap_endpoints(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
             let new = (new.key_id.as_str(), &new.bytes[..]);
             rewrapped +=
                 u64::from(store.webhook_endpoints().replace_key(id, &old.bytes, new).await?);
+        }
+    }
+    Ok(rewrapped)
+}
+
+/// The same for the data keys of golden pairs, of which there are few.
+async fn rewrap_pairs(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
+    let mut rewrapped = 0;
+    for key in store.golden_pairs().keys_to_rewrap(vault.primary_id()).await? {
+        let id = GoldenId(key.id);
+        let old = WrappedKey { key_id: key.key_id, bytes: key.wrapped };
+        if let Some(new) = vault.rewrap_golden(id, &old)? {
+            let new = (new.key_id.as_str(), &new.bytes[..]);
+            rewrapped += u64::from(store.golden_pairs().replace_key(id, &old.bytes, new).await?);
         }
     }
     Ok(rewrapped)

@@ -4,7 +4,7 @@ with unneeded as materialized (
     select where not (exists (select from data_keys) or exists (select from results)
             or exists (select from material) or exists (select from images)
             or exists (select from tasks) or exists (select from erasures)
-            or exists (select from webhook_endpoints))
+            or exists (select from webhook_endpoints) or exists (select from golden_pairs))
         and not exists (select from audit_checkpoints)
 ), retired as (
     update vault_keys set retired_at = coalesce(retired_at, $2)
