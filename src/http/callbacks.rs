@@ -142,9 +142,10 @@ async fn accept(
             Problem::not_found().detail("This source may not post callbacks of this biz_type")
         );
     }
-    let callback = with_own_biz_id(api, callback).await?;
-    let pair = api.sources.refusals.key(&source.access.name, &callback);
-    if api.sources.refusals.contains(pair, Instant::now()) {
+    let refusals = &api.sources.refusals;
+    let keys = refusals.keys(&source.access.name, &callback);
+    if refusals.contains(keys.pair, Instant::now()) || refusals.contains(keys.whole, Instant::now())
+    {
         return Err(Problem::other_source());
     }
     let incoming = Incoming {
@@ -157,7 +158,12 @@ async fn accept(
         verification_id: api.ids.next(received_at),
         trace: trace.map(|Extension(trace)| trace),
     };
-    let accepted = api.accepting.submit(incoming).await?;
+    let mut refused_key = keys.pair;
+    let mut accepted = api.accepting.submit(incoming.clone()).await?;
+    if let Some(incoming) = with_own_biz_id(incoming, &accepted) {
+        refused_key = keys.whole;
+        accepted = api.accepting.submit(incoming).await?;
+    }
     if let Some(charge) = charge {
         settle(charge, &accepted);
     }
@@ -170,18 +176,17 @@ async fn accept(
         Accepted::Mismatch => return Err(Problem::idempotency_mismatch()),
         Accepted::Erased => return Err(Problem::erased()),
         Accepted::OtherSource => {
-            api.sources.refusals.insert(pair, Instant::now());
+            refusals.insert(refused_key, Instant::now());
             return Err(Problem::other_source());
         }
         Accepted::OtherProduct => return Err(Problem::product_mismatch()),
         // About what it may not post, a source learns nothing.
-        Accepted::CertifyIdTaken(scene) => {
-            let is_visible = scene.is_some_and(|scene| source.scenes.include(&scene));
-            return Err(if is_visible {
-                Problem::product_mismatch()
-            } else {
-                Problem::other_source()
-            });
+        Accepted::CertifyIdTaken(Some((scene, _))) if source.scenes.include(&scene) => {
+            return Err(Problem::product_mismatch());
+        }
+        Accepted::CertifyIdTaken(_) => {
+            refusals.insert(keys.whole, Instant::now());
+            return Err(Problem::other_source());
         }
     };
     traces::concerns(verification.id);
@@ -192,17 +197,19 @@ async fn accept(
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response())
 }
 
-/// The same callback with the `biz_id` of the verification that has its `certify_id`, if there is
-/// one: it was started with an order number. Whether they go together is judged when it is accepted,
-/// after who may know of it.
-async fn with_own_biz_id(api: &Api, callback: Callback) -> Result<Callback, Problem> {
-    let Some(certify_id) = &callback.certify_id else { return Ok(callback) };
-    let Some(pair) = api.store.verifications().with_certify_id(certify_id).await? else {
-        return Ok(callback);
-    };
-    let (biz_type, biz_id) = pair;
-    let means_it = callback.biz_type == biz_type && callback.biz_id.as_str() == certify_id.as_str();
-    Ok(if means_it { Callback { biz_id, ..callback } } else { callback })
+/// The same callback with the `biz_id` of the verification that has its `certify_id`, where it names
+/// nothing but that and the right scene: it was started with an order number.
+fn with_own_biz_id(incoming: Incoming, accepted: &Accepted) -> Option<Incoming> {
+    let Accepted::CertifyIdTaken(Some((biz_type, biz_id))) = accepted else { return None };
+    let callback = &incoming.callback;
+    let names_no_other = callback
+        .certify_id
+        .as_ref()
+        .is_some_and(|certify_id| certify_id.as_str() == callback.biz_id.as_str());
+    (names_no_other && callback.biz_type == *biz_type).then(|| {
+        let callback = Callback { biz_id: biz_id.clone(), ..incoming.callback.clone() };
+        Incoming { callback, ..incoming }
+    })
 }
 
 /// Moves a charge to the limit that the message counts against. A refused message keeps its charge.

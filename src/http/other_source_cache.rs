@@ -17,7 +17,15 @@ const REFUSAL_TTL: Duration = Duration::from_secs(1);
 /// Beyond this the cache is emptied.
 const MAX_ENTRIES: usize = 16_384;
 
-/// Hashes of source and pair, under keys of this process, and until when they are refused.
+/// What a refusal is remembered by.
+pub(super) struct Keys {
+    /// Source and pair: the verification of that name is another source's.
+    pub(super) pair: u64,
+    /// And the `certify_id`: the verification that has it is another source's. The pair is not.
+    pub(super) whole: u64,
+}
+
+/// Hashes of [`Keys`], under keys of this process, and until when they are refused.
 #[derive(Debug, Default)]
 pub(super) struct OtherSourceCache {
     hasher: RandomState,
@@ -25,16 +33,16 @@ pub(super) struct OtherSourceCache {
 }
 
 impl OtherSourceCache {
-    pub(super) fn contains(&self, pair: u64, now: Instant) -> bool {
-        self.until().get(&pair).is_some_and(|until| now < *until)
+    pub(super) fn contains(&self, key: u64, now: Instant) -> bool {
+        self.until().get(&key).is_some_and(|until| now < *until)
     }
 
-    pub(super) fn insert(&self, pair: u64, now: Instant) {
+    pub(super) fn insert(&self, key: u64, now: Instant) {
         let mut until = self.until();
         if until.len() >= MAX_ENTRIES {
             until.clear();
         }
-        until.insert(pair, now + REFUSAL_TTL);
+        until.insert(key, now + REFUSAL_TTL);
     }
 
     /// After a change of the sources: their groups may share verifications now.
@@ -42,8 +50,11 @@ impl OtherSourceCache {
         self.until().clear();
     }
 
-    pub(super) fn key(&self, source: &str, callback: &Callback) -> u64 {
-        self.hasher.hash_one((source, &callback.biz_type, &callback.biz_id))
+    pub(super) fn keys(&self, source: &str, callback: &Callback) -> Keys {
+        let pair = (source, &callback.biz_type, &callback.biz_id);
+        // Not as in the statement, where the id may come from `biz_id`: then the pair says the same.
+        let whole = (pair, callback.certify_id_if_new());
+        Keys { pair: self.hasher.hash_one(pair), whole: self.hasher.hash_one(whole) }
     }
 
     fn until(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
@@ -60,10 +71,8 @@ mod tests {
         let refused = OtherSourceCache::default();
         let key = |source: &str, id: &str| {
             let body = format!(r#"{{"biz_type":"test","biz_id":"{id}"}}"#);
-            refused.key(
-                source,
-                &Callback::parse(body.as_bytes(), policy::product::Product::default()).unwrap(),
-            )
+            let callback = Callback::parse(body.as_bytes(), policy::product::Product::default());
+            refused.keys(source, &callback.unwrap()).pair
         };
         let now = Instant::now();
         refused.insert(key("shop", "a"), now);

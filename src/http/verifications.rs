@@ -14,11 +14,12 @@ use super::problem::Problem;
 use super::query_parameters::{any_text, page_limit, query_parameters};
 use super::times::time;
 use super::view::{Page, VerificationView};
-use crate::domain::callback::{BizId, BizType, MAX_REFERENCE_CHARS};
+use crate::domain::callback::{BizId, BizType, CertifyId, MAX_REFERENCE_CHARS, parse_product};
 use crate::domain::scenes::Scenes;
 use crate::domain::verification::State as Standing;
 use crate::store::listing::Filter;
 use policy::decision::Outcome;
+use policy::product::Product;
 
 const DEFAULT_LIMIT: i64 = 50;
 const MUST_BE_STATE: &str = "must be pending, unfinished, decided, expired, failed or erased";
@@ -29,6 +30,11 @@ query_parameters! {
         biz_type: String = any_text,
         /// With this id of the task.
         biz_id: String = any_text,
+        /// Of this product.
+        #[param(inline)]
+        product: Product = parse_product,
+        /// With this `certify_id`: at most one.
+        certify_id: String = any_text,
         /// With this reference of yours.
         reference: String = any_text,
         /// In this state.
@@ -51,7 +57,7 @@ query_parameters! {
     }
 }
 
-/// A filter; or nothing can match it, because no callback could have had such a `biz_id`.
+/// A filter; or nothing can match it, because no callback could have had such an id.
 pub(super) enum Narrowed {
     To(Filter),
     ToNothing,
@@ -116,7 +122,10 @@ pub async fn list(
 fn narrow(parameters: ListParameters) -> Narrowed {
     let biz_type = parameters.biz_type.map(|text| BizType::parse(&text)).transpose();
     let biz_id = parameters.biz_id.map(|text| BizId::parse(&text)).transpose();
-    let (Ok(biz_type), Ok(biz_id)) = (biz_type, biz_id) else { return Narrowed::ToNothing };
+    let certify_id = parameters.certify_id.map(|text| CertifyId::parse(&text)).transpose();
+    let (Ok(biz_type), Ok(biz_id), Ok(certify_id)) = (biz_type, biz_id, certify_id) else {
+        return Narrowed::ToNothing;
+    };
     let none_has =
         |text: &String| text.chars().count() > MAX_REFERENCE_CHARS || text.contains('\0');
     if parameters.reference.as_ref().is_some_and(none_has) {
@@ -132,5 +141,7 @@ fn narrow(parameters: ListParameters) -> Narrowed {
         created_before: parameters.created_before,
         error_code: None,
         scenes: None,
+        product: parameters.product,
+        certify_id,
     })
 }

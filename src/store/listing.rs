@@ -16,10 +16,11 @@ use super::error::Result;
 use super::pool::Store;
 use super::statements::statements;
 use super::verifications::{COLUMNS, verification};
-use crate::domain::callback::{BizId, BizType};
+use crate::domain::callback::{BizId, BizType, CertifyId};
 use crate::domain::ids::{VerificationId, earliest};
 use crate::domain::verification::{State, Verification};
 use policy::decision::Outcome;
+use policy::product::Product;
 
 /// What a list is narrowed to; everything may be absent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +43,9 @@ pub struct Filter {
     pub error_code: Option<String>,
     /// Of one of these scenes; `None`: of any.
     pub scenes: Option<Vec<BizType>>,
+    pub product: Option<Product>,
+    /// The provider's id of one verification.
+    pub certify_id: Option<CertifyId>,
 }
 
 /// Most that one call makes due again: its rows stay locked meanwhile, and each is put on record.
@@ -280,8 +284,9 @@ enum Walk {
 
 impl Walk {
     fn of(filter: &Filter) -> Self {
-        let named =
-            filter.reference.is_some() || (filter.biz_type.is_some() && filter.biz_id.is_some());
+        let named = filter.reference.is_some()
+            || filter.certify_id.is_some()
+            || (filter.biz_type.is_some() && filter.biz_id.is_some());
         match (filter.outcome, filter.state) {
             _ if named => Self::Others,
             (_, Some(State::Pending | State::Unfinished)) if filter.outcome.is_none() => Self::Due,
@@ -315,8 +320,8 @@ fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateT
     query.push(" order by v.id limit ").push_bind(most);
 }
 
-/// States and outcomes are words of our own and stand in the text: an index over some of the
-/// states is not considered for a parameter.
+/// States, outcomes and products are words of our own and stand in the text: an index over some of
+/// them is not considered for a parameter.
 fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, walk: Walk, id: &str) {
     if let Some(biz_type) = &filter.biz_type {
         if walk == Walk::Scene {
@@ -331,6 +336,12 @@ fn narrow(query: &mut QueryBuilder<Postgres>, filter: &Filter, walk: Walk, id: &
     }
     if let Some(reference) = &filter.reference {
         query.push(" and v.reference = ").push_bind(reference);
+    }
+    if let Some(certify_id) = &filter.certify_id {
+        query.push(" and v.certify_id = ").push_bind(certify_id.as_str());
+    }
+    if let Some(product) = filter.product {
+        query.push(" and v.product = '").push(product.as_str()).push("'");
     }
     if let Some(state) = filter.state {
         query.push(" and v.state = '").push(state.as_str()).push("'");

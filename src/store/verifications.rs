@@ -155,17 +155,6 @@ impl Verifications<'_> {
         Ok(found)
     }
 
-    /// The pair of the verification that has this `certify_id`.
-    pub async fn with_certify_id(self, id: &CertifyId) -> Result<Option<(BizType, BizId)>> {
-        let found: Option<(String, String)> =
-            self.0.run(|| find_by_certify_id(id.as_str()).fetch_optional(&self.0.pool)).await?;
-        let Some((biz_type, biz_id)) = found else { return Ok(None) };
-        match (BizType::parse(&biz_type), BizId::parse(&biz_id)) {
-            (Ok(biz_type), Ok(biz_id)) => Ok(Some((biz_type, biz_id))),
-            _ => Err(Error::Inconsistent("verifications.biz_id")),
-        }
-    }
-
     /// Whether a start of this pair for this source would be refused.
     pub async fn start_refusal(
         self,
@@ -418,9 +407,6 @@ statements! {
         "select state = 'erased', $3::text is null or source is null or source = $3
              or source || ' ' || $3 = any ($4)
          from verifications where biz_type = $1 and biz_id = $2";
-
-    row find_by_certify_id(certify_id: &str) -> (String, String) =
-        "select biz_type, biz_id from verifications where certify_id = $1";
 
     scalar find_settled(ids: &[Uuid]) -> Uuid =
         "select id from verifications

@@ -98,6 +98,48 @@ async fn source_learns_nothing_of_a_certify_id_out_of_its_reach() {
     assert_eq!(post(&app, "bank", &by_order(SCENE, "order1")).await.status, 202);
 }
 
+/// A stranger who repeats a wrong callback does not cost a statement each time.
+#[tokio::test]
+async fn refusal_about_a_certify_id_is_remembered_for_a_moment() {
+    let app = accepting("", "").await;
+    assert_eq!(post(&app, "shop", &by_certify_id(SCENE, "sha7")).await.status, 202);
+    let pool = app.database.pool().await;
+    let body = with(by_order(SCENE, "order1"), "certify_id", "sha7");
+    eventually("a refusal comes without the database", || async {
+        assert_nothing_learned(&post(&app, "bank", &body).await, &body);
+        // For the database nothing speaks against it any more.
+        execute(&pool, "update verifications set certify_id = 'x' where biz_id = 'sha7'").await;
+        let reply = post(&app, "bank", &body).await;
+        execute(&pool, "delete from callbacks where source = 'bank'").await;
+        execute(&pool, "delete from verifications where biz_id = 'order1'").await;
+        execute(&pool, "update verifications set certify_id = 'sha7' where biz_id = 'sha7'").await;
+        (reply.status == 409).then_some(())
+    })
+    .await;
+    // It holds for this CertifyId alone.
+    assert_eq!(post(&app, "bank", &by_order(SCENE, "order1")).await.status, 202);
+}
+
+/// The start commits its `CertifyId` while a callback with nothing else is under way.
+#[tokio::test]
+async fn callback_finds_the_start_that_learns_its_certify_id_meanwhile() {
+    let app = accepting("", "").await;
+    let pool = app.database.pool().await;
+    let started = post(&app, "shop", &by_order(SCENE, "order1")).await;
+    let mut start = pool.begin().await.unwrap();
+    sqlx::query("update verifications set certify_id = 'sha7'").execute(&mut *start).await.unwrap();
+    let body = by_certify_id(SCENE, "sha7");
+    let (reply, ()) = tokio::join!(post(&app, "shop", &body), async {
+        eventually("the callback waits for the start", || async {
+            let waits = "select exists (select from pg_locks where not granted)";
+            sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap_or(false).then_some(())
+        })
+        .await;
+        start.commit().await.unwrap();
+    });
+    assert_eq!((reply.status, reply.id()), (202, started.id()), "{reply:?}");
+}
+
 #[tokio::test]
 async fn source_learns_nothing_of_scenes_that_it_may_not_post() {
     let group = "group = \"retail\"";

@@ -6,8 +6,9 @@ use sqlx::{Connection, PgConnection, Row};
 
 use crate::harness::{Callback, Options, Reply, TestApp, callback, new_database, run_verdict};
 use policy::decision::Outcome;
+use policy::product::Product;
 use verdict::app::Role;
-use verdict::domain::callback::BizType;
+use verdict::domain::callback::{BizType, CertifyId};
 use verdict::domain::ids::VerificationId;
 use verdict::domain::verification::State;
 use verdict::store::listing::{self, Filter};
@@ -83,6 +84,39 @@ async fn list_filters_combine_and_sort_newest_first() {
     ] {
         assert_eq!(app.walked(filters).await, wanted, "{filters}");
     }
+}
+
+#[tokio::test]
+async fn list_is_narrowed_to_a_product_and_to_a_certify_id() {
+    let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
+    for (scene, certify_id) in [("1000000006", "sha7"), ("1000000007", "sha8")] {
+        let body = serde_json::json!({ "product": "face-verify", "biz_type": scene,
+            "certify_id": certify_id });
+        let reply = app.post(Callback::signed(&body.to_string(), app.clock.now())).await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+    }
+    app.accepted("pass-97").await;
+    assert_eq!(app.walked("product=face-verify").await, ["sha8", "sha7"]);
+    assert_eq!(app.walked("product=face-verify&limit=1").await, ["sha8", "sha7"]);
+    assert_eq!(app.walked("product=verify-result").await, ["pass-97"]);
+    assert_eq!(app.walked("product=face-verify&biz_type=1000000006").await, ["sha7"]);
+    assert_eq!(app.walked("certify_id=sha8").await, ["sha8"]);
+    for none in [
+        "certify_id=sha8&biz_type=1000000006",
+        "certify_id=sha8&product=verify-result",
+        "certify_id=sha9",
+        "certify_id=%00",
+        "product=face-verify&state=failed",
+    ] {
+        assert!(app.walked(none).await.is_empty(), "{none}");
+    }
+    let scenes = vec![BizType::parse("1000000006").unwrap()];
+    let limited = Filter { scenes: Some(scenes), ..Filter::default() };
+    for (certify_id, count) in [("sha7", 1), ("sha8", 0)] {
+        let filter = Filter { certify_id: CertifyId::parse(certify_id).ok(), ..limited.clone() };
+        assert_eq!(app.store.listing().list(&filter, None, 9).await.unwrap().len(), count);
+    }
+    app.get("/v1/verifications?product=x").await.assert_problem(422, "invalid-field");
 }
 
 #[tokio::test]
@@ -178,10 +212,12 @@ async fn every_kind_of_list_walks_an_index_in_order() {
     // Three scenes, some that failed or are pending, few references, few reviews.
     sqlx::raw_sql(
         "insert into verifications (id, biz_type, biz_id, reference, state, created_at, updated_at,
-            give_up_at, decision_id, due_at)
+            give_up_at, decision_id, due_at, product, certify_id)
          select id, 'scene' || n % 3, 'b' || n, case when n % 50 = 0 then 'r' || n end,
             case when n % 100 = 1 then 'failed' when n % 100 = 2 then 'pending' else 'decided' end,
-            now(), now(), now(), case when n % 100 > 2 then id end, case when n % 100 = 2 then now() end
+            now(), now(), now(), case when n % 100 > 2 then id end, case when n % 100 = 2 then now() end,
+            case when n % 500 = 0 then 'face-verify' else 'verify-result' end,
+            case when n % 500 = 0 then 'sha' || n end
          from (select n, ('01990000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid as id
                from generate_series(1, 20000) n) rows;
          insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
@@ -214,8 +250,28 @@ async fn every_kind_of_list_walks_an_index_in_order() {
             "verifications_given_up",
         ),
         (
-            Filter { created_before: Some(time::OffsetDateTime::UNIX_EPOCH), ..all },
+            Filter { created_before: Some(time::OffsetDateTime::UNIX_EPOCH), ..all.clone() },
             "verifications_pkey",
+        ),
+        (
+            Filter { product: Some(Product::FaceVerify), ..all.clone() },
+            "verifications_of_face_verify",
+        ),
+        (
+            Filter {
+                product: Some(Product::FaceVerify),
+                state: Some(State::Failed),
+                ..all.clone()
+            },
+            "verifications_given_up",
+        ),
+        (
+            Filter { product: Some(Product::VerifyResult), biz_type: scene(), ..all.clone() },
+            "verifications_by_scene",
+        ),
+        (
+            Filter { certify_id: CertifyId::parse("sha500").ok(), ..all },
+            "verifications_by_certify_id",
         ),
     ] {
         for before in [None, Some(VerificationId(uuid::Uuid::from_u128(7)))] {
@@ -234,8 +290,9 @@ async fn every_kind_of_list_walks_an_index_in_order() {
             sqlx::raw_sql("deallocate list").execute(&mut connection).await.unwrap();
             let plan = plan.join("\n");
             assert!(plan.contains(index), "{filter:?}:\n{plan}");
-            // Only what is due is sorted: it is a backlog, not the table.
-            let sorts = plan.contains("Sort") && index != "verifications_due";
+            // Only what is due is sorted, a backlog and not the table; and the one with an id.
+            let sorted = ["verifications_due", "verifications_by_certify_id"];
+            let sorts = plan.contains("Sort") && !sorted.contains(&index);
             assert!(!sorts && !plan.contains("Seq Scan"), "{filter:?}:\n{plan}");
         }
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use policy::decision::Outcome;
+use policy::product::Product;
 use sqlx::postgres::{PgConnection, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Column, Connection, Either, Executor, SqlSafeStr, Statement, TypeInfo};
-use verdict::domain::callback::{BizId, BizType};
+use verdict::domain::callback::{BizId, BizType, CertifyId};
 use verdict::domain::ids::VerificationId;
 use verdict::domain::verification::State;
 use verdict::store::listing::{Filter, built};
@@ -170,7 +171,7 @@ async fn every_list_fits_the_schema() {
 
 /// No filter, each alone, and each two together.
 fn filters() -> Vec<Filter> {
-    let narrowed: [fn(&mut Filter); 11] = [
+    let narrowed: [fn(&mut Filter); 13] = [
         |filter| filter.biz_type = BizType::parse("scene").ok(),
         |filter| filter.biz_id = BizId::parse("task").ok(),
         |filter| filter.reference = Some("reference".to_owned()),
@@ -182,6 +183,8 @@ fn filters() -> Vec<Filter> {
         |filter| filter.created_before = Some(time::OffsetDateTime::UNIX_EPOCH),
         |filter| filter.error_code = Some("NoPermission".to_owned()),
         |filter| filter.scenes = Some(vec![BizType::parse("scene").unwrap()]),
+        |filter| filter.product = Some(Product::FaceVerify),
+        |filter| filter.certify_id = CertifyId::parse("sha7").ok(),
     ];
     let mut filters = vec![Filter::default()];
     for (n, first) in narrowed.iter().enumerate() {

@@ -64,9 +64,9 @@ pub enum Accepted {
     /// The verification is of another product, or has another `certify_id`: nothing was kept or
     /// changed.
     OtherProduct,
-    /// The `certify_id` belongs to another verification, in this scene if it is in reach: nothing was
+    /// The `certify_id` belongs to another verification, to this one if it is in reach: nothing was
     /// kept or changed.
-    CertifyIdTaken(Option<BizType>),
+    CertifyIdTaken(Option<(BizType, BizId)>),
 }
 
 impl Accepted {
@@ -78,7 +78,7 @@ impl Accepted {
             Self::Erased => Self::Erased,
             Self::OtherSource => Self::OtherSource,
             Self::OtherProduct => Self::OtherProduct,
-            Self::CertifyIdTaken(scene) => Self::CertifyIdTaken(scene),
+            Self::CertifyIdTaken(by) => Self::CertifyIdTaken(by),
         }
     }
 }
@@ -359,7 +359,12 @@ fn outcome(row: &PgRow, batch: &[Incoming], distinct: &[usize]) -> Result<(usize
         "other product" => Accepted::OtherProduct,
         "other certify_id" => {
             let scene: Option<String> = row.try_get("biz_type")?;
-            Accepted::CertifyIdTaken(scene.and_then(|scene| BizType::parse(&scene).ok()))
+            let id: Option<String> = row.try_get("biz_id")?;
+            let by = scene.zip(id).map(|(scene, id)| (BizType::parse(&scene), BizId::parse(&id)));
+            Accepted::CertifyIdTaken(match by {
+                Some((Ok(scene), Ok(id))) => Some((scene, id)),
+                _ => None,
+            })
         }
         "erased" => Accepted::Erased,
         "new" => Accepted::New(verification(row)?),

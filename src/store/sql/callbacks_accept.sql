@@ -13,10 +13,12 @@ with incoming as (
     from incoming i cross join lateral (
         select * from callbacks where source = i.source and message_id = i.message_id limit 1) c
 ), other_certify_id as (
-    -- The CertifyId belongs to another verification. Its scene is told only to a source that reaches
+    -- The CertifyId belongs to another verification. Its names are told only to a source that reaches
     -- it. An order number that is known is no CertifyId, whatever else is called so.
     select i.ord, case when w.source = i.source or w.source || ' ' || i.source = any ($17)
-        then w.biz_type end as scene
+        then w.biz_type end as biz_type,
+        case when w.source = i.source or w.source || ' ' || i.source = any ($17)
+        then w.biz_id end as biz_id
     from incoming i cross join lateral (
         select * from verifications where certify_id = i.certify_id limit 1) w
     where (w.biz_type, w.biz_id) <> (i.biz_type, i.biz_id)
@@ -94,7 +96,7 @@ with incoming as (
     from known k cross join lateral (
         select * from verifications where id = k.verification_id limit 1) v
     union all
-    select o.ord, 'other certify_id', null, null, o.scene, null, null, null, null, null, null, null,
+    select o.ord, 'other certify_id', null, null, o.biz_type, o.biz_id, null, null, null, null, null, null,
         null, null, null, null, null
     from other_certify_id o
     where not exists (select from known k where k.ord = o.ord)
