@@ -65,7 +65,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             seen.add(began.elapsed());
             anyhow::ensure!(!page.is_empty(), "{name}: nothing was found");
         }
-        rows.push(row(name, seen, None));
+        rows.push(row(name, &seen, None));
     }
     let mut seen = Latencies::default();
     for _ in 0..arguments.rounds {
@@ -73,23 +73,23 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         store.cases().counts(None, &targets(), now()).await?;
         seen.add(began.elapsed());
     }
-    rows.push(row("counts by scene and age", seen, None));
+    rows.push(row("counts by scene and age", &seen, None));
     let alone = in_postgres(&database, anna).await?;
     rows.push(row(
         "claim of the next case",
-        claims(&store, anna, "bo", arguments.rounds).await?,
+        &claims(&store, anna, "bo", arguments.rounds).await?,
         Some(alone[0]),
     ));
     rows.push(row(
         "the same, with 5,000 cases that wait for another's review",
-        claims(&store, anna, "anna", arguments.rounds).await?,
+        &claims(&store, anna, "anna", arguments.rounds).await?,
         Some(alone[1]),
     ));
     table::print(&["", "p50", "p99", "in Postgres alone"], &rows);
     Ok(())
 }
 
-fn row(name: &str, seen: Latencies, alone: Option<f64>) -> Vec<String> {
+fn row(name: &str, seen: &Latencies, alone: Option<f64>) -> Vec<String> {
     let alone = alone.map_or_else(String::new, |ms| format!("{ms:.2} ms"));
     vec![name.to_owned(), millis(seen.percentile(0.5)), millis(seen.percentile(0.99)), alone]
 }
