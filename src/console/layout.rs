@@ -153,7 +153,6 @@ fn links(t: &'static Texts, may: impl Fn(Scope) -> bool, section: Section) -> Ve
         (Section::Reviewers, Scope::AuditRead, frame.reviewers, "/reviewers"),
         (Section::Verifications, Scope::DecisionsRead, frame.verifications, "/verifications"),
         (Section::Persons, Scope::MaterialRead, frame.persons, "/persons"),
-        (Section::Policies, Scope::PoliciesWrite, frame.policies, "/policies"),
         (Section::Operations, Scope::OperationsRead, frame.operations, "/operations"),
         (Section::Audit, Scope::AuditRead, frame.audit, "/audit"),
         (Section::Users, Scope::UsersWrite, frame.users, "/users"),

@@ -13,6 +13,12 @@
 //! | [`layout`], [`frame`] | what every page has around its content, and how a page gets it |
 //! | [`texts`] | all texts, in English and Chinese |
 //! | [`moments`] | times as a person reads them |
+//! | `queue`, `case`, `case_actions` | the cases that wait, the one in hand, and what is done with it |
+//! | `faces`, `case_images` | the two pictures |
+//! | `facts`, `verdict_form` | what is shown once the faces were judged; the form of the verdict |
+//! | `desk` | what a verdict and a golden pair are beyond their pages |
+//! | `reviewers` | how much, how fast and how well people judge |
+//! | `reasons` | the configured reasons in the person's language |
 //! | [`timeline`], [`person`] | what happened to a verification; the person's data by name |
 //! | `assets` | stylesheet, script and icon |
 //! | `verifications`, `verification` | finding a verification, everything about one, and what can be done |
@@ -26,7 +32,13 @@ mod audit;
 mod assets;
 mod browser;
 mod confirm;
+mod case;
+mod case_actions;
+mod case_images;
 mod cookie;
+mod desk;
+mod faces;
+mod facts;
 pub mod form;
 pub mod frame;
 mod headers;
@@ -44,7 +56,10 @@ mod oidc_flow;
 mod oidc_token;
 mod proof;
 mod refusal_texts;
+mod queue;
+mod reasons;
 pub mod refused;
+mod reviewers;
 mod router;
 mod sessions;
 mod sign_in;
@@ -57,6 +72,7 @@ mod verification_actions;
 mod verifications;
 mod waiting;
 mod users;
+mod verdict_form;
 
 pub use router::router;
 pub use state::{Console, Settings};

@@ -9,8 +9,9 @@ use super::around::around;
 use super::refused::Refused;
 use super::state::Console;
 use super::{
-    assets, audit, confirm, invitations, oidc_flow, operations, persons, sessions, sign_in, users,
-    verification, verification_actions, verifications,
+    assets, audit, case, case_actions, case_images, confirm, invitations, oidc_flow, operations,
+    persons, queue, reviewers, sessions, sign_in, users, verification, verification_actions,
+    verifications,
 };
 use crate::http::request_log;
 
@@ -38,6 +39,7 @@ pub fn router(console: Console) -> Router {
         .route("/audit/export", get(audit::export))
         .merge(signing_in())
         .merge(people())
+        .merge(desk())
         .fallback(|| async { Refused::not_found() })
         .layer(CatchPanicLayer::custom(request_log::on_panic))
         .layer(from_fn_with_state(console.clone(), around))
@@ -74,4 +76,22 @@ fn people() -> Router<Console> {
         .route("/users/{id}/disable", post(users::disable))
         .route("/users/{id}/enable", post(users::enable))
         .route("/users/{id}/reset", post(users::reset))
+}
+
+/// What reviewers work on.
+fn desk() -> Router<Console> {
+    Router::new()
+        .route("/cases", get(queue::page_of))
+        .route("/cases/next", post(queue::next))
+        .route("/assignments/{id}", get(case::page_of))
+        .route("/assignments/{id}/images/{side}", get(case_images::read))
+        .route("/assignments/{id}/judge", post(case_actions::judge))
+        .route("/assignments/{id}/verdict", post(case_actions::verdict))
+        .route("/assignments/{id}/undo", post(case_actions::undo))
+        .route("/assignments/{id}/renew", post(case_actions::renew))
+        .route("/assignments/{id}/skip", post(case_actions::skip))
+        .route("/assignments/{id}/release", post(case_actions::release))
+        .route("/assignments/{id}/escalate", post(case_actions::escalate))
+        .route("/assignments/{id}/reveal", post(case_actions::reveal))
+        .route("/reviewers", get(reviewers::page_of))
 }

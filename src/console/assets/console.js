@@ -105,6 +105,10 @@
     // Timers rest in a tab nobody looks at; a sleeping computer stops them.
     document.addEventListener("visibilitychange", () => { if (performance.now() >= end) hide(); });
     addEventListener("pagehide", hide);
+    one("[data-hide]", secret)?.addEventListener("click", (event) => {
+      event.preventDefault();
+      hide();
+    });
   }
 
   // The open page keeps the case, until it is lost or the session has ended.
