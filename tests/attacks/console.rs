@@ -13,6 +13,10 @@ const PAGES: &[(&str, Option<Scope>)] = &[
     ("/confirm", None),
     ("/users", Some(Scope::UsersWrite)),
     ("/users/{user}", Some(Scope::UsersWrite)),
+    ("/cases", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/images/live", Some(Scope::ReviewsWrite)),
+    ("/reviewers", Some(Scope::AuditRead)),
 ];
 const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/sign-out", None),
@@ -28,6 +32,15 @@ const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/users/{user}/disable", Some(Scope::UsersWrite)),
     ("/users/{user}/enable", Some(Scope::UsersWrite)),
     ("/users/{user}/reset", Some(Scope::UsersWrite)),
+    ("/cases/next", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/judge", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/verdict", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/undo", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/renew", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/skip", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/release", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/escalate", Some(Scope::ReviewsWrite)),
+    ("/assignments/{user}/reveal", Some(Scope::ReviewsWrite)),
 ];
 
 /// Fields that every action takes, so that only the right is missing.
@@ -42,6 +55,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("again", "x"),
     ("secret", "x"),
     ("code", "x"),
+    ("judgement", "1"),
 ];
 
 fn with_token(token: &str) -> Vec<(&str, &str)> {

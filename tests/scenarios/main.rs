@@ -12,6 +12,7 @@ mod cases;
 mod bad_starts;
 mod configuration;
 mod console_operations;
+mod console_cases;
 mod crashes;
 mod damaged_text;
 mod deciding;

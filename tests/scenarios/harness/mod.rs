@@ -1,6 +1,7 @@
 //! The harness of the scenarios.
 
 mod app;
+pub mod browser;
 pub mod buckets;
 mod caller;
 mod cluster;
