@@ -314,7 +314,7 @@ async fn decision_shown(
         outcome,
         tone,
         by: t.verification.decided_by.with("who", by).with("time", at).to_string(),
-        policy: decision.policy.chars().take(12).collect(),
+        policy: decision.policy.chars().take(19).collect(),
         reasons: decision
             .decision
             .codes()

@@ -1,5 +1,6 @@
 //! The operators' pages of the console: verifications, persons, operations, audit.
 
+use cloudauth_sandbox::scenario::{Behaviour, Scenario};
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use uuid::Uuid;
@@ -255,7 +256,9 @@ async fn person_is_found_by_number_and_exported() {
 async fn operations_are_shown_and_dead_letters_asked_about_again() {
     let app = app().await;
     let visitor = Visitor::operator(&app).await;
-    for biz_id in ["unknown-1", "unknown-2"] {
+    for biz_id in ["dead-1", "dead-2"] {
+        let refused = Behaviour::error("InvalidParam.InvalidBiz");
+        app.provider.set_scenario(biz_id, Scenario::always(refused));
         assert_eq!(app.post(callback(biz_id, app.clock.now())).await.status, 202);
     }
     let pool = app.database.pool().await;
@@ -288,7 +291,7 @@ async fn operations_are_shown_and_dead_letters_asked_about_again() {
     .await;
 
     let listed = visitor.get("/operations/dead-letters").await.text;
-    assert!(listed.contains("unknown-1") && listed.contains("unknown-2"));
+    assert!(listed.contains("dead-1") && listed.contains("dead-2"));
     let all = [("all", "yes"), ("state", "failed")];
     let asked = visitor.post("/operations/dead-letters", &all).await;
     assert!(asked.text.contains("2 verifications become due"), "{}", asked.text);

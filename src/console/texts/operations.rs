@@ -110,7 +110,7 @@ texts! {
         here: "here", "在线";
         gone: "gone", "离线";
         checks: "Checks", "检查";
-        checks_hint: "Those of `verdict doctor` that concern the database. The command checks the surroundings of each process as well.", "此处为 `verdict doctor` 中与数据库相关的检查；该命令还会检查各进程的运行环境。";
+        checks_hint: "Those of verdict doctor that concern the database. The command checks the surroundings of each process as well.", "此处为 verdict doctor 中与数据库相关的检查；该命令还会检查各进程的运行环境。";
         check: "Check", "检查项";
         finding: "Finding", "结果";
         ok: "ok", "正常";

@@ -15,7 +15,7 @@ texts! {
         found: "{n} verifications of this person", "该当事人共有 {n} 条核验记录";
         recorded: "The look-up is on record.", "本次查询已留存记录。";
         export: "Export all that is held", "导出全部资料";
-        export_hint: "One JSON file: personal data opened, decisions with their reasons, reviews, callbacks, who read any of it. Images are listed. The complete form, with images and the provider's answers, is `verdict person export`.", "导出为一个 JSON 文件：已解密的个人信息、结论及原因、人工审核、回调以及查阅记录；图片仅列出清单。包含图片与服务商原始返回的完整版本请使用 `verdict person export`。";
+        export_hint: "One JSON file: personal data opened, decisions with their reasons, reviews, callbacks, who read any of it. Images are listed. The complete form, with images and the provider's answers, is verdict person export.", "导出为一个 JSON 文件：已解密的个人信息、结论及原因、人工审核、回调以及查阅记录；图片仅列出清单。包含图片与服务商原始返回的完整版本请使用 verdict person export。";
         again: "Another person", "查询其他人";
         on_hold: "on hold", "法定保全";
     }

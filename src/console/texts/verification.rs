@@ -74,6 +74,7 @@ texts! {
         erase: "Erase the person", "删除当事人资料";
         erase_hint: "Destroys the key of this verification: personal data, images and answers become unreadable for good, in backups too. What remains is on the receipt.", "将销毁此核验的密钥，个人信息、图片与返回记录将永久无法读取（包括备份）。保留的内容列于凭证中。";
         erase_sure: "I know that this cannot be undone", "我已知晓此操作无法撤销";
+        erase_held: "It cannot be erased while it is under a legal hold.", "处于法定保全状态，无法删除。";
         erased_now: "Erased. The receipt is below.", "已删除，凭证见下。";
         receipt: "Receipt of the erasure", "删除凭证";
         requested: "Requested", "申请时间";
