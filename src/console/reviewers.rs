@@ -88,11 +88,11 @@ fn row(of: Figures, moments: &Moments) -> Row {
         name: of.name,
         cases: of.cases,
         median: of.median.map_or_else(|| "–".to_owned(), |median| moments.span(median)),
-        rates: [of.agreement, of.false_accepts, of.false_rejects, of.unsure].map(|it| rate(&it)),
+        rates: [of.agreement, of.false_accepts, of.false_rejects, of.unsure].map(rate),
     }
 }
 
-fn rate(of: &Rate) -> RateRow {
+fn rate(of: Rate) -> RateRow {
     let interval = of.interval().map(|(from, to)| format!("{}–{} %", percent(from), percent(to)));
     RateRow {
         of: of.of,

@@ -25,7 +25,7 @@ async fn desk(more: &str) -> (tempfile::TempDir, TestApp) {
     let more = format!(
         "[console]\nlisten = \"127.0.0.1:0\"\n[reviews]\ngolden_share = 0\nagain_share = 0\n{more}\n"
     );
-    let app = TestApp::start_with(Options { images, more, ..Options::default() }).await;
+    let app = TestApp::start_with(Options { more, images, ..Options::default() }).await;
     (folder, app)
 }
 

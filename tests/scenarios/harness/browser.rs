@@ -1,8 +1,7 @@
 //! A browser without JavaScript in which somebody is signed in to the console.
 
 use reqwest::redirect::Policy;
-use uuid::Uuid;
-use verdict::domain::ids::UserId;
+use verdict::domain::ids::{Ids, SessionId, UserId};
 use verdict::vault::token;
 
 use super::TestApp;
@@ -46,7 +45,7 @@ impl Page {
 impl Browser {
     /// A new user of this name with these rights, signed in.
     pub async fn of(app: &TestApp, name: &str, language: &str, scopes: &[&str]) -> Self {
-        let user = UserId(Uuid::now_v7());
+        let user: UserId = Ids::random().next(app.clock.now());
         let token = token::generate().expect("randomness");
         sqlx::query(
             "insert into users (id, name, language, time_zone, scopes, created_at)
@@ -66,7 +65,7 @@ impl Browser {
                  verdict_now() + interval '8 hours')",
         )
         .bind(&token::digest(&token)[..])
-        .bind(Uuid::now_v7())
+        .bind(Ids::random().next::<SessionId>(app.clock.now()).0)
         .bind(user.0)
         .execute(app.store.pool())
         .await
