@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::PAGE;
+use super::rows::PAGE;
 use crate::store::audit::AuditCheckpoint;
 use crate::store::{self, Store};
 

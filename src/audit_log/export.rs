@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::checkpoints::Ahead;
-use super::{PAGE, link};
+use super::rows::{PAGE, link};
 use crate::domain::audit_chain::{Checkpoint, Line, Place};
 use crate::store::audit::AuditCheckpoint;
 use crate::store::{self, Store};

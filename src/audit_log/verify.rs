@@ -1,7 +1,7 @@
 //! Finds any row that was changed, removed, inserted or moved.
 
 use super::checkpoints::Ahead;
-use super::{PAGE, is_signed, link};
+use super::rows::{PAGE, is_signed, link};
 use crate::domain::audit_chain::{Broken, Chain, Place};
 use crate::store::{self, Store};
 use crate::vault::AuditSeal;

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::about_database;
+use super::advice::about_database;
 use super::finding::Finding;
 use super::vault_keys::keys_with_other_bytes;
 use crate::store::inspection::Server;

@@ -29,7 +29,8 @@ alerts! {
         "VerdictDueWorkStuck" "due-work-waits",
         "VerdictSourceBacklog" "source-backlog",
         "VerdictCallbacksRefused" "refused-callbacks",
-        "VerdictSignaturesRefused" "refused-callbacks";
+        "VerdictSignaturesRefused" "refused-callbacks",
+        "VerdictCasesLate" "cases-late";
     "provider":
         "VerdictBudgetUsedUp" "budget-used-up",
         "VerdictSimulatedProvider" "simulated-provider",
