@@ -24,6 +24,8 @@ use crate::upgrade_states::{States, face_verify_is_served};
 const PROBE: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 3;
 const REQUEST: Duration = Duration::from_secs(10);
+/// Shorter than the two seconds for which the processes wait for a next request.
+const IDLE: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 8;
 
 /// A future migration, in steps: a table and a column that this version does not know.
@@ -75,7 +77,9 @@ struct Balancer {
 
 impl Balancer {
     fn new() -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST).build().unwrap();
+        // A connection that rests longer may be closed by its server while a request is on its way.
+        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST);
+        let client = client.pool_idle_timeout(IDLE).build().unwrap();
         Self { client, behind: Arc::default(), under_way: Arc::default(), next: Arc::default() }
     }
 
