@@ -14,12 +14,14 @@ pub struct EventRow {
     pub text: String,
 }
 
-/// Causes before effects. Reviews of `hidden`, and that there were any, are left out: whoever has to
-/// agree with the first reviewer sees nothing of them.
+/// Causes before effects. Reviews of `hidden`, and what users did, are left out: whoever has to agree
+/// with the first reviewer sees nothing of them.
 pub fn rows(events: Vec<Event>, moments: &Moments, hidden: Option<DecisionId>) -> Vec<EventRow> {
     let is_shown = |event: &Event| match (&event.what, hidden) {
         (What::Reviewed(review), Some(hidden)) => review.about != hidden,
-        (What::Recorded(record), Some(_)) => !record.action.contains("review"),
+        (What::Recorded(record), Some(_)) => {
+            !record.action.contains("review") && !record.actor.starts_with("user:")
+        }
         _ => true,
     };
     let events = in_causal_order(events).into_iter().filter(is_shown);
