@@ -6,7 +6,7 @@
 -- Then create a user for each kind of process, for example
 --
 --   create role verdict_api_1 login password '…' in role verdict_api;
---   create role verdict_all_1 login password '…' in role verdict_api, verdict_worker;
+--   create role verdict_all_1 login password '…' in role verdict_api, verdict_worker, verdict_console;
 --
 -- and run this file again: it gives the users their time limits.
 --

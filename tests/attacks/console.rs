@@ -17,6 +17,14 @@ const PAGES: &[(&str, Option<Scope>)] = &[
     ("/assignments/{user}", Some(Scope::ReviewsWrite)),
     ("/assignments/{user}/images/live", Some(Scope::ReviewsWrite)),
     ("/reviewers", Some(Scope::AuditRead)),
+    ("/verifications", Some(Scope::DecisionsRead)),
+    ("/verifications/{any}", Some(Scope::DecisionsRead)),
+    ("/persons", Some(Scope::MaterialRead)),
+    ("/operations", Some(Scope::OperationsRead)),
+    ("/operations/dead-letters", Some(Scope::OperationsRead)),
+    ("/webhook-endpoints/{any}", Some(Scope::OperationsRead)),
+    ("/audit", Some(Scope::AuditRead)),
+    ("/audit/export", Some(Scope::AuditRead)),
 ];
 const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/sign-out", None),
@@ -41,7 +49,17 @@ const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/assignments/{user}/release", Some(Scope::ReviewsWrite)),
     ("/assignments/{user}/escalate", Some(Scope::ReviewsWrite)),
     ("/assignments/{user}/reveal", Some(Scope::ReviewsWrite)),
+    ("/verifications/{any}/refetch", Some(Scope::VerificationsWrite)),
+    ("/verifications/{any}/hold", Some(Scope::ErasuresWrite)),
+    ("/verifications/{any}/lift-hold", Some(Scope::ErasuresWrite)),
+    ("/verifications/{any}/erase", Some(Scope::ErasuresWrite)),
+    ("/verifications/{any}/reveal", Some(Scope::DecisionsRead)),
+    ("/persons", Some(Scope::MaterialRead)),
+    ("/persons/export", Some(Scope::MaterialRead)),
+    ("/audit/verify", Some(Scope::AuditRead)),
 ];
+
+// `{any}` is an id of nothing: the right is missing before anything is looked for.
 
 /// Fields that every action takes, so that only the right is missing.
 const FIELDS: &[(&str, &str)] = &[
@@ -86,7 +104,8 @@ impl Attack {
     }
 
     fn path(&self, pattern: &str) -> String {
-        pattern.replace("{user}", &self.victim).replace("{session}", &self.session)
+        let pattern = pattern.replace("{user}", &self.victim).replace("{any}", &self.victim);
+        pattern.replace("{session}", &self.session)
     }
 
     /// Everything that an action could change.

@@ -21,7 +21,11 @@ pub(super) async fn rights(
             "give the process a role of its own: config/roles.sql makes them",
         );
     }
-    let roles = rights::roles_for(doctor.role, doctor.config.has_vault_keys());
+    let roles = rights::roles_for(
+        doctor.role,
+        doctor.config.has_vault_keys(),
+        matches!(doctor.config.console_listen(), Ok(Some(_))),
+    );
     match store.inspection().missing_rights(&rights::given_to(roles)).await {
         Ok(missing) if missing.is_empty() => {
             Finding::ok(format!("{role} may do all that {} may", roles.join(" and ")))

@@ -6,14 +6,19 @@ use verdict::store::inspection::Right;
 const ROLES: &str = include_str!("../../../../config/roles.sql");
 
 /// The database roles whose rights a process with this role needs. One that accepts and has no
-/// vault keys can show nobody anyway.
-pub(super) fn roles_for(role: Role, has_vault_keys: bool) -> &'static [&'static str] {
+/// vault keys can show nobody anyway; what a person does in the console, the API does as well.
+pub(super) fn roles_for(
+    role: Role,
+    has_vault_keys: bool,
+    has_console: bool,
+) -> &'static [&'static str] {
     match (role, has_vault_keys) {
+        (Role::All, _) if has_console => &["verdict_api", "verdict_worker", "verdict_console"],
         (Role::All, _) => &["verdict_api", "verdict_worker"],
         (Role::Api, true) => &["verdict_api"],
         (Role::Api, false) => &["verdict_ingest"],
         (Role::Worker, _) => &["verdict_worker"],
-        (Role::Console, _) => &["verdict_console"],
+        (Role::Console, _) => &["verdict_api", "verdict_console"],
     }
 }
 
