@@ -5,12 +5,13 @@
 // scripts/browser-check.sh sets VERDICT_BINARY, CHROMIUM and VERDICT_SCREENSHOTS.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 /** For anything that must happen: only a failing test waits this long. In milliseconds. */
@@ -115,6 +116,40 @@ export class Demo {
     return eventually(`${id} is decided`, async () => (await this.verification(id, 5)).decision);
   }
 
+  /**
+   * Another process that serves the console alone, with more settings, which `settings` makes from its
+   * address.
+   */
+  async console(settings) {
+    const [port, operations] = await Promise.all([freePort(), freePort()]);
+    const url = `http://127.0.0.1:${port}`;
+    const file = join(this.folder, `console-${port}.toml`);
+    const base = (await readFile(join(this.folder, "verdict.toml"), "utf8"))
+      .replace(/(\[console\]\nlisten = ).*/, `$1"127.0.0.1:${port}"\npublic_url = "${url}"`)
+      .replace(/(\[operations\]\nlisten = ).*/, `$1"127.0.0.1:${operations}"`);
+    await writeFile(file, `${base}${await settings(url)}`, { mode: 0o600 });
+    const serve = ["--config", file, "serve", "--role", "console"];
+    const server = spawn(process.env.VERDICT_BINARY, serve, { stdio: ["ignore", "ignore", "pipe"] });
+    let errors = "";
+    server.stderr.setEncoding("utf8").on("data", (text) => (errors += text));
+    const ended = new Promise((resolve) => server.on("close", resolve));
+    process.on("exit", () => server.kill("SIGINT"));
+    await eventually("the console answers", async () => {
+      assert.equal(server.exitCode, null, `the console ended:\n${errors}`);
+      return fetch(`${url}/sign-in`).then((answer) => answer.ok).catch(() => false);
+    });
+    return {
+      url,
+      /** A link for a new user, whose first page is that of the users. */
+      invite: async (name) => {
+        const words = ["--config", file, "users", "add", name, "--scopes", "users:write"];
+        const { stdout } = await promisify(execFile)(process.env.VERDICT_BINARY, words);
+        return stdout.match(/http\S+/)[0];
+      },
+      stop: () => (server.kill("SIGINT"), ended),
+    };
+  }
+
   /** Adds an address where users may come back to, and waits until it counts. */
   async allowReturnTo(address) {
     const file = join(this.folder, "verdict.toml");
@@ -128,6 +163,13 @@ export class Demo {
       return answer.headers.get("location") === address;
     });
   }
+}
+
+/** A port that nobody uses at the moment. */
+async function freePort() {
+  const { url, close } = await serve({});
+  await close();
+  return new URL(url).port;
 }
 
 /** A small site on this machine, for example the customer's app. `pages` maps paths to HTML. */
