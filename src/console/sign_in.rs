@@ -168,7 +168,6 @@ pub(super) async fn demo(
 pub(super) async fn home(who: SignedIn) -> Response {
     let first = [
         (Scope::ReviewsWrite, "/cases"),
-        (Scope::PoliciesWrite, "/policies"),
         (Scope::OperationsRead, "/operations"),
         (Scope::DecisionsRead, "/verifications"),
         (Scope::AuditRead, "/audit"),
