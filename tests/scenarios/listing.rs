@@ -96,8 +96,12 @@ async fn list_is_narrowed_to_a_product_and_to_a_certify_id() {
         assert_eq!(reply.status, 202, "{reply:?}");
     }
     app.accepted("pass-97").await;
-    assert_eq!(app.walked("product=face-verify").await, ["sha8", "sha7"]);
-    assert_eq!(app.walked("product=face-verify&limit=1").await, ["sha8", "sha7"]);
+    for filters in ["product=face-verify", "product=face-verify&limit=1"] {
+        // Both came in one millisecond, so either may be the first.
+        let mut walked = app.walked(filters).await;
+        walked.sort();
+        assert_eq!(walked, ["sha7", "sha8"], "{filters}");
+    }
     assert_eq!(app.walked("product=verify-result").await, ["pass-97"]);
     assert_eq!(app.walked("product=face-verify&biz_type=1000000006").await, ["sha7"]);
     assert_eq!(app.walked("certify_id=sha8").await, ["sha8"]);
@@ -263,7 +267,7 @@ async fn every_kind_of_list_walks_an_index_in_order() {
                 state: Some(State::Failed),
                 ..all.clone()
             },
-            "verifications_given_up",
+            "verifications_of_face_verify",
         ),
         (
             Filter { product: Some(Product::VerifyResult), biz_type: scene(), ..all.clone() },
