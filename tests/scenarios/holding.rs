@@ -185,6 +185,12 @@ async fn held_verification_outlives_every_clock_of_retention() {
     assert_eq!(images.json["items"].as_array().unwrap().len(), 4);
     assert_eq!(count(&pool, "select count(*) from callbacks where digest is not null").await, 1);
 
+    // A pass that ended after the clock is moved would rest until after the next one.
+    eventually("all passes rest", || async {
+        let under_way = "select count(*) from retention_passes where rests_until <= verdict_now()";
+        (count(&pool, under_way).await == 0).then_some(())
+    })
+    .await;
     assert!(app.store.legal_holds().lift(id, &audit_context()).await.unwrap());
     app.database.shift_clock(3 * 7200).await;
     let _fourth = app.another(options(), address).await;

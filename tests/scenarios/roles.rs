@@ -133,7 +133,9 @@ async fn api_and_worker_need_only_their_own_roles() {
     assert!(proposed.status == 202 && proposed.json["proposed"].is_string(), "{proposed:?}");
     let receipt = setting.ask("DELETE", api.http, &material, &[WHY]).await;
     assert_eq!((receipt.status, &receipt.json["destroyed"]["data_keys"]), (202, &1.into()));
-    assert_eq!(setting.get(api.operations, "/metrics").await.status, 200);
+    for process in [&api, &worker] {
+        assert_eq!(setting.get(process.operations, "/metrics").await.status, 200);
+    }
 
     changes_policies_and_looks_back(&setting, api.http).await;
     has_events_delivered(&setting, api.http, &owner).await;

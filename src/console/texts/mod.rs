@@ -99,8 +99,12 @@ mod tests {
     }
 
     /// Names that are written alike in both languages.
-    const SAME_IN_BOTH: [(&str, &str); 3] =
-        [("frame", "product"), ("case", "overlay"), ("verification", "biz_id")];
+    const SAME_IN_BOTH: [(&str, &str); 4] = [
+        ("frame", "product"),
+        ("case", "overlay"),
+        ("verification", "biz_id"),
+        ("verification", "certify_id"),
+    ];
 
     #[test]
     fn a_filled_text_keeps_what_was_not_named() {
