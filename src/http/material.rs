@@ -116,7 +116,7 @@ pub async fn handler(
 pub struct Material {
     pub result_id: ResultId,
     pub fetched_at: OffsetDateTime,
-    /// A [`PersonView`].
+    /// A `PersonView`.
     pub person: Value,
 }
 

@@ -124,7 +124,7 @@ impl Audit<'_> {
     }
 
     /// Rows before a position, or from the newest on: at most `limit` that fit, among the next
-    /// [`SEARCHED`]. Those about one subject are found by an index, however far back.
+    /// `SEARCHED`. Those about one subject are found by an index, however far back.
     pub async fn search(self, wanted: &Wanted, before: Option<i64>, limit: i64) -> Result<Found> {
         let end = match before {
             Some(before) => before,

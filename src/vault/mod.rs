@@ -6,7 +6,7 @@
 //! | [`sealed_at`] | what a sealed value is, and whose |
 //! | `label` | what a sealed value is bound to, as bytes |
 //! | [`ring`] | key-encryption keys: wrapping, opening and rotating data keys |
-//! | [`webhook`] | Standard Webhooks: signing and verifying callbacks and notifications |
+//! | [`callback_signature`] | Standard Webhooks: signing and verifying callbacks and notifications |
 //! | [`endpoint_secret`] | what signs deliveries to a webhook endpoint |
 //! | [`person_index`] | the keyed hash of an identity number |
 //! | [`checkpoint_mac`] | the signature of the audit's checkpoints |
