@@ -22,8 +22,8 @@ struct Presence {
 
 impl Periodic for Presence {
     async fn round(&mut self) -> Duration {
-        // Whoever looks sees when it was heard of last; the database's faults have lines of their
-        // own.
+        // The page of operations shows the time of the last success. Faults of the database are
+        // logged elsewhere.
         if let Err(error) = self.store.processes().seen(&self.of).await {
             tracing::debug!(%error, "presence not stored");
         }

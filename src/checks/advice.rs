@@ -1,4 +1,4 @@
-//! What to do about an error of the database.
+//! Advice for each kind of database error.
 
 use crate::causes::Cause;
 use crate::store::{Error, SchemaState};

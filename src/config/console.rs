@@ -49,7 +49,7 @@ impl Config {
         })
     }
 
-    /// Who signs people in beside us. `None`: nobody.
+    /// The provider of OpenID Connect. `None`: people sign in by password alone.
     fn oidc(&self) -> Result<Option<console::oidc::Settings>, ConfigErrors> {
         let raw = &self.console.oidc;
         if raw.issuer.is_empty() {

@@ -137,7 +137,7 @@ struct Row {
     user: Option<String>,
 }
 
-/// What came of verifying.
+/// The result of verifying the audit.
 enum Outcome {
     Whole { rows: String, place: String, is_unsigned: bool },
     Failed(String),
@@ -201,7 +201,7 @@ pub struct Verify {
     expect: String,
 }
 
-/// `POST /audit/verify`: changes nothing, and is no link that somebody follows by chance.
+/// `POST /audit/verify`. It changes nothing, but takes long, so it is a form and no link.
 pub async fn verify(
     State(console): State<Console>,
     who: SignedIn,

@@ -1,4 +1,4 @@
-//! What a browser says it is, as a few words of ours: nothing that a request holds is stored.
+//! Name and system of a browser, as words of our own: no text of the request is stored.
 
 use http::HeaderMap;
 use http::header::USER_AGENT;

@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use super::case::{Opened, decide_page};
 use super::facts::Personal;
-use super::form::Form;
+use super::form::{Form, NoFields};
 use super::layout::milliseconds;
 use super::page::see;
-use super::queue::Nothing;
 use super::refused::Refused;
 use super::signed_in::SignedIn;
 use super::state::Console;
@@ -152,7 +151,7 @@ pub(super) async fn undo(
     State(console): State<Console>,
     who: SignedIn,
     Path(id): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let lease = console.api.reviews.claim;
@@ -165,7 +164,7 @@ pub(super) async fn renew(
     State(console): State<Console>,
     who: SignedIn,
     Path(id): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let lease = console.api.reviews.claim;
@@ -180,7 +179,7 @@ pub(super) async fn skip(
     State(console): State<Console>,
     who: SignedIn,
     Path(id): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let done = console.api.store.assignments().skip(id, who.user).await?;
@@ -191,7 +190,7 @@ pub(super) async fn release(
     State(console): State<Console>,
     who: SignedIn,
     Path(id): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let done = console.api.store.assignments().release(id, who.user).await?;

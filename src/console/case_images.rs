@@ -19,7 +19,7 @@ use crate::http::problem::{Code, Problem};
 use crate::store::assignments::{About, Assignment};
 use crate::store::audit::AuditContext;
 
-/// What an answer of golden pairs and of cases has alike, and nothing else.
+/// The only headers that are passed on, so that the pictures of golden pairs and of cases look alike.
 const KEPT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY];
 
 pub(super) async fn read(

@@ -84,7 +84,7 @@ pub(super) async fn confirm(
 ) -> Result<Response, Refused> {
     let (next, t) = (local(&typed.next), &Texts::of(who.language).sign_in);
     let failed = match who.method {
-        // Whoever has the link of the demo is whoever has the link of the demo.
+        // The demo's user has no password: the link that signed them in is the only proof there is.
         Method::Demo => None,
         // By a link to the identity provider.
         Method::Oidc => return Err(Problem::not_found().into()),

@@ -1,4 +1,4 @@
-//! What a reviewer's verdict and a golden pair are beyond their pages.
+//! Gives a verdict, with its note sealed, and opens the pictures of a golden pair.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};

@@ -20,7 +20,7 @@ pub(super) const USUAL: [(HeaderName, HeaderValue); 8] = [
         ),
     ),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    // Other sites are told nothing; our own forms keep their origin, by which they are known.
+    // Other sites get no referrer. Our own forms keep their origin, which `form.rs` checks.
     (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (
         HeaderName::from_static("cross-origin-opener-policy"),

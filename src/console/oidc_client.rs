@@ -22,13 +22,13 @@ const KEPT: Duration = Duration::from_hours(1);
 /// Between two looks for a key that is not among the known ones.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
-/// Why nobody was identified. Nothing in it is of a person or a secret.
+/// Why nobody was identified. It holds neither personal data nor a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
-    /// It does not answer, or not as a provider does.
+    /// The provider does not answer, or not as OpenID Connect says.
     #[error("{0}")]
     Down(&'static str),
-    /// What it says does not hold.
+    /// The provider's answer or token is not valid.
     #[error("{0}")]
     Refused(&'static str),
 }

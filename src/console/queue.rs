@@ -8,7 +8,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use url::form_urlencoded::Serializer;
 
-use super::form::Form;
+use super::form::{Form, NoFields};
 use super::layout::{Layout, Section, Tone};
 use super::moments::Moments;
 use super::page::{page, see};
@@ -308,15 +308,11 @@ impl Shown<'_> {
     }
 }
 
-/// A form without anything but its token.
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
-
 /// Claims the oldest case that this person may have, and opens it.
 pub(super) async fn next(
     State(console): State<Console>,
     who: SignedIn,
-    Form(Nothing {}): Form<Nothing>,
+    Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
     who.must_have(Scope::ReviewsWrite)?;
     claim_next(&console, &who, "/cases?said=none").await

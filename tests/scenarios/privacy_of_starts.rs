@@ -21,7 +21,7 @@ const NUMBER: &str = "110101198707070777";
 const PICTURE_URL: &str =
     "https://127.0.0.1:1/canary.jpg?OSSAccessKeyId=canary-key&Signature=canary-signature";
 
-/// What is handed to the provider about the person.
+/// The person's data that a start sends to the provider.
 const CANARIES: [&str; 12] = [
     NAME,
     NUMBER,
@@ -34,7 +34,7 @@ const CANARIES: [&str; 12] = [
     "canary-session",
     "canary-signature",
     "canary-ui",
-    // What strangers put into URLs.
+    // URLs that strangers call.
     "canary-extra",
 ];
 
@@ -109,7 +109,7 @@ async fn failures(setting: &Setting, http: SocketAddr) -> Vec<String> {
     told
 }
 
-/// The user comes back, and the provider calls; strangers do both as well. What they are told.
+/// Returns of the user and callbacks of the provider, and the same from strangers. Returns the answers.
 async fn hints(http: SocketAddr, certify_id: &str, callback: &str) -> Vec<String> {
     let encode =
         |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };

@@ -126,7 +126,7 @@ async fn result_of_face_verify_is_fetched_and_decided() {
     let scores: Vec<&String> = passed["scores"].as_object().unwrap().keys().collect();
     assert_eq!(scores, ["attack", "id_card", "quality", "verify"]);
 
-    // It is the last result: another callback makes nothing due.
+    // This result is final, so another callback does not make the verification due.
     let again = post(&app, face_verify("fv-424-x2-then-pass97-u1")).await;
     assert_eq!(again.json["state"], "decided");
     app.verified("pass-97-after").await;

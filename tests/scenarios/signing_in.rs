@@ -277,7 +277,7 @@ async fn sessions_end_when_idle_at_their_latest_when_ended_and_with_their_user()
     sql(&app, "update user_sessions set ends_at = now()").await;
     assert_eq!(browser.get("/sessions").await.status, 303);
 
-    // A person ends another session of its own, and nobody else's.
+    // A person can end their other sessions, and no session of somebody else.
     browser.sign_in("anna", PASSWORD).await;
     other.sign_in("anna", PASSWORD).await;
     let (mut stranger, _) = signed_in(&app, "bert", &[]).await;
@@ -387,7 +387,7 @@ async fn people_are_managed_by_whoever_has_the_right_and_never_by_themselves() {
         let refused = boss.post(&format!("{page}/{action}"), &fields).await;
         assert_eq!((refused.status, refused.code()), (403, "own-rights"), "{action}");
     }
-    // What cannot be undone asks for a new proof after ten minutes.
+    // After ten minutes an action that cannot be undone needs a new proof.
     sql(&app, "update user_sessions set confirmed_at = now() - interval '11 minutes'").await;
     let page = format!("/users/{user}");
     let asked = boss.post_from(&page, &format!("{page}/reset"), &[]).await;

@@ -1,5 +1,5 @@
-//! A start is billed. What meets it on its way, in this process or another one, must neither repeat
-//! the call nor lose its answer.
+//! A start is billed. Whatever happens while it runs, in this process or another one, neither repeats the
+//! call nor loses its answer.
 
 use std::time::Duration;
 

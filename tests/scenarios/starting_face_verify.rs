@@ -413,7 +413,7 @@ async fn wrong_parameters_start_nothing() {
         let errors = reply.json["errors"].as_array().unwrap();
         assert!(errors.iter().any(|error| error["pointer"] == pointer), "{member}: {reply:?}");
     }
-    // A name in clear, or what no SM2 ciphertext is, although it is said to be encrypted.
+    // `encrypt_type` says SM2, but the values are in clear or are no SM2 ciphertexts.
     let sample =
         include_str!("../../crates/cloudauth/tests/fixtures/face_verify/init_request_sm2.json");
     let sample: Value = serde_json::from_str(sample).unwrap();

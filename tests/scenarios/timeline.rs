@@ -139,7 +139,7 @@ fn name_of_state(of: &Value) -> &str {
 async fn number_that_is_not_given_yet_is_null() {
     let app = TestApp::start().await;
     let pool = app.database.pool().await;
-    // Nobody numbers events while somebody has the log's only row.
+    // Events are not numbered while this transaction has the only row of the log locked.
     let mut held = pool.begin().await.unwrap();
     sqlx::query("select from event_log for update").execute(&mut *held).await.unwrap();
     let id = app.accepted("status-7").await;

@@ -13,7 +13,7 @@ use crate::harness::{Callback, Process, Reply, Setting, eventually, now};
 const SCENE: &str = "states";
 const WHY: (&str, &str) = ("verdict-purpose", "request 12");
 
-/// What the previous version leaves settled: `biz_id`, state, outcome.
+/// Verifications that the previous version has settled: `biz_id`, state, outcome.
 const SETTLED: [(&str, &str, Option<&str>); 7] = [
     ("pass-97-approve", "decided", Some("approve")),
     ("status-2-reject", "decided", Some("reject")),
@@ -23,7 +23,7 @@ const SETTLED: [(&str, &str, Option<&str>); 7] = [
     ("expired", "expired", None),
     ("invalidbiz", "failed", None),
 ];
-/// What it leaves open: never called for, polled once, and under a call while it is told to stop.
+/// Verifications that it leaves open: not called for yet, polled once, and under a call at its stop.
 const PENDING: &str = "pass-97-pending";
 const UNFINISHED: &str = "quit-unfinished";
 const UNDER_CALL: &str = "slow-2000-pass-97-called";
@@ -64,7 +64,7 @@ impl States {
         Self { shown }
     }
 
-    /// A call is under way while the previous worker is told to stop.
+    /// The previous worker gets its stop signal while a call is under way.
     pub async fn call_is_under_way(setting: &Setting, api: SocketAddr, pool: &PgPool) {
         post(setting, api, UNDER_CALL).await;
         eventually("it is called for", || async {
@@ -89,7 +89,7 @@ impl States {
         }
     }
 
-    /// What is open settles, and what is settled can go on, by new processes alone.
+    /// New processes alone settle the open verifications, and go on with the settled ones.
     pub async fn go_on(&self, setting: &Setting, api: &Process, pool: &PgPool) {
         for biz_id in [UNFINISHED, "status-3-retry"] {
             setting.provider.set_scenario(biz_id, Scenario::parse("pass-97"));
@@ -232,7 +232,7 @@ async fn read(setting: &Setting, http: SocketAddr, id: &str) -> [Value; 3] {
     all
 }
 
-/// What two versions must agree on.
+/// The answers in which two versions must agree.
 fn essence(shown: &Value) -> Vec<Value> {
     let of = |shown: &Value| {
         let members = [

@@ -86,7 +86,7 @@ impl Backend {
         Ok(page.to_owned())
     }
 
-    /// What Verdict knows of a verification, as soon as it is decided.
+    /// Reads a verification from Verdict, once it is decided.
     async fn verification(&self, id: Uuid) -> anyhow::Result<Value> {
         let url = self.url(&format!("/v1/verifications/{id}?wait={WAIT}"));
         self.ask(self.client.get(url), StatusCode::OK).await
