@@ -88,7 +88,7 @@ const OUTSIDE: [(&[&str], &[&str]); 9] = [
         &[
             "images",
             "worker/deliveries/attempt",
-            "console/oidc_client",
+            "console/signing_in/oidc/client",
             "bin",
             "telemetry/export",
             "causes/reading",

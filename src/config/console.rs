@@ -50,7 +50,7 @@ impl Config {
     }
 
     /// The provider of OpenID Connect. `None`: people sign in by password alone.
-    fn oidc(&self) -> Result<Option<console::oidc::Settings>, ConfigErrors> {
+    fn oidc(&self) -> Result<Option<console::signing_in::oidc::Settings>, ConfigErrors> {
         let raw = &self.console.oidc;
         if raw.issuer.is_empty() {
             return Ok(None);
@@ -71,7 +71,7 @@ impl Config {
         found.finish(|| {
             // The issuer is compared letter by letter with what the provider says of itself.
             issuer?;
-            Some(Some(console::oidc::Settings {
+            Some(Some(console::signing_in::oidc::Settings {
                 issuer: raw.issuer.clone(),
                 client_id: raw.client_id.clone(),
                 client_secret: secret?.into(),

@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use super::form::Form;
 use super::frame;
-use super::layout::{Layout, Section};
-use super::moments::Moments;
-use super::page::page;
+use super::frame::layout::{Layout, Section};
+use super::frame::moments::Moments;
+use super::frame::page::page;
 use super::refused::Refused;
 use super::signed_in::SignedIn;
 use super::state::Console;

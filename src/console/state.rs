@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::oidc;
-use super::oidc_client::{Client, Unusable};
+use super::signing_in::oidc;
+use super::signing_in::oidc::client::{Client, Unusable};
 use crate::http::Api;
 use crate::http::rate_limit::Bucket;
 use crate::vault::DataKey;

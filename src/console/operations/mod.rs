@@ -7,16 +7,15 @@ mod dead_letters;
 mod endpoint;
 mod parts;
 
-pub use dead_letters::{confirm, list as dead_letters};
-pub use endpoint::{act as act_on_endpoint, page_of as endpoint};
-
 use askama::Template;
+use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 
 use super::frame;
-use super::layout::{Layout, Section};
-use super::page::page;
+use super::frame::layout::{Layout, Section};
+use super::frame::page::page;
 use super::refused::Refused;
 use super::signed_in::SignedIn;
 use super::state::Console;
@@ -25,6 +24,13 @@ use crate::domain::scope::Scope;
 use parts::{
     Backlog, Checked, Deliveries, Erasing, HeldNow, Images, Keys, Letters, Processes, Provider,
 };
+
+pub(super) fn routes() -> Router<Console> {
+    Router::new()
+        .route("/operations", get(page_of))
+        .route("/operations/dead-letters", get(dead_letters::list).post(dead_letters::confirm))
+        .route("/webhook-endpoints/{id}", get(endpoint::page_of).post(endpoint::act))
+}
 
 #[derive(Template)]
 #[template(path = "operations.html")]
@@ -43,7 +49,7 @@ struct OperationsPage {
     checks: Vec<Checked>,
 }
 
-pub async fn page_of(State(console): State<Console>, who: SignedIn) -> Result<Response, Refused> {
+async fn page_of(State(console): State<Console>, who: SignedIn) -> Result<Response, Refused> {
     who.must_have(Scope::OperationsRead)?;
     let layout = frame::of(&console, &who, Section::Operations);
     let moments = frame::moments(&console, &who);

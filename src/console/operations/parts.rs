@@ -5,10 +5,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::checks::{self, State as CheckState};
-use crate::console::moments::Moments;
+use crate::console::frame::moments::Moments;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
-use crate::console::waiting::cause_of;
+use crate::console::verifications::waiting::cause_of;
 use crate::domain::callback::BizType;
 use crate::domain::scenes::Scenes;
 use crate::store::metrics_queries::SourceBacklog;

@@ -1,0 +1,123 @@
+//! The two pictures of a case or a golden pair, as a page shows them: by addresses of the assignment,
+//! which do not tell one kind from the other.
+
+use crate::console::frame::moments::Moments;
+use crate::console::refused::Refused;
+use crate::console::signed_in::SignedIn;
+use crate::console::state::Console;
+use crate::console::texts::Phrase;
+use crate::domain::ids::VerificationId;
+use crate::domain::image::ImageKind;
+use crate::domain::scope::Scope;
+use crate::store::assignments::Assignment;
+
+/// Media types that browsers show.
+const SHOWN: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/avif"];
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Live,
+    Reference,
+}
+
+impl Side {
+    pub(super) const ALL: [Self; 2] = [Self::Live, Self::Reference];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reference => "reference",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|side| side.as_str() == text)
+    }
+
+    /// The kinds of image that show it, the best first.
+    pub(super) const fn kinds(self) -> &'static [ImageKind] {
+        match self {
+            Self::Live => &[ImageKind::Face, ImageKind::FaceGlobal],
+            Self::Reference => &[ImageKind::CardFront],
+        }
+    }
+}
+
+/// How a picture is shown.
+#[derive(Debug)]
+pub(super) enum Shown {
+    Image,
+    /// No browser can show this media type, so there is a notice and a download.
+    File(String),
+    /// There is none, and why.
+    Missing(Phrase),
+}
+
+#[derive(Debug)]
+pub(super) struct Picture {
+    pub(super) href: String,
+    pub(super) name: Phrase,
+    pub(super) alt: Phrase,
+    pub(super) shown: Shown,
+}
+
+#[derive(Debug)]
+pub(super) struct Faces {
+    pub(super) is_small: bool,
+    /// Viewer and time, over both pictures.
+    pub(super) mark: String,
+    pub(super) pictures: Vec<Picture>,
+}
+
+/// The pictures of an assignment; `here` is its address.
+pub(super) async fn of(
+    console: &Console,
+    who: &SignedIn,
+    moments: &Moments,
+    (assignment, here): (&Assignment, &str),
+    is_small: bool,
+) -> Result<Faces, Refused> {
+    let t = moments.t;
+    let mut pictures = Vec::new();
+    for side in Side::ALL {
+        let (name, alt) = match side {
+            Side::Live => (t.case.live, t.case.live_alt),
+            Side::Reference => (t.case.reference, t.case.reference_alt),
+        };
+        let shown = match assignment.case() {
+            _ if !who.has(Scope::ImagesRead) => Shown::Missing(t.case.no_right),
+            Some((_, verification)) => found(console, moments, verification, side).await?,
+            None => Shown::Image,
+        };
+        pictures.push(Picture {
+            href: format!("{here}/images/{}", side.as_str()),
+            name,
+            alt,
+            shown,
+        });
+    }
+    let mark = t.case.overlay.with("name", &who.name).with("time", moments.full(moments.now));
+    Ok(Faces { is_small, mark: mark.to_string(), pictures })
+}
+
+/// The newest image of this side.
+async fn found(
+    console: &Console,
+    moments: &Moments,
+    verification: VerificationId,
+    side: Side,
+) -> Result<Shown, Refused> {
+    let rows = console.api.store.images().images_of(verification).await?;
+    let of = |kind: &ImageKind| {
+        let name = kind.to_string();
+        rows.iter().rev().find(|row| row.kind == name && row.state == "archived")
+    };
+    let case = &moments.t.case;
+    let Some(row) = side.kinds().iter().find_map(of) else {
+        let is_pending = rows.iter().any(|row| row.state == "pending");
+        return Ok(Shown::Missing(if is_pending { case.still_fetched } else { case.no_picture }));
+    };
+    let media_type = row.content_type.clone().unwrap_or_default();
+    Ok(if SHOWN.contains(&media_type.as_str()) { Shown::Image } else { Shown::File(media_type) })
+}

@@ -1,0 +1,23 @@
+//! Templates become answers.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+
+use crate::console::refused::Refused;
+use crate::http::problem::Problem;
+
+/// The page of a template.
+pub fn page(template: &impl Template) -> Result<Response, Refused> {
+    match template.render() {
+        Ok(html) => Ok(Html(html).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "page not rendered");
+            Err(Problem::internal().into())
+        }
+    }
+}
+
+/// After a change: the page that shows what is now. Reloading it repeats nothing.
+pub fn see(path: &str) -> Response {
+    Redirect::to(path).into_response()
+}

@@ -1,0 +1,98 @@
+//! What happened to a verification, a sentence for each event.
+
+use crate::console::frame::moments::Moments;
+use crate::domain::decision::DecidedBy;
+use crate::domain::ids::DecisionId;
+use crate::domain::timeline::{End, Event, What, in_causal_order};
+use crate::domain::verification::State;
+use policy::evidence::Evidence;
+
+#[derive(Debug)]
+pub struct EventRow {
+    pub at: String,
+    pub machine: String,
+    pub text: String,
+}
+
+/// Causes before effects. Reviews of `hidden`, and what users did, are left out: whoever has to agree
+/// with the first reviewer sees nothing of them.
+pub fn rows(events: Vec<Event>, moments: &Moments, hidden: Option<DecisionId>) -> Vec<EventRow> {
+    let is_shown = |event: &Event| match (&event.what, hidden) {
+        (What::Reviewed(review), Some(hidden)) => review.about != hidden,
+        (What::Recorded(record), Some(_)) => {
+            !record.action.contains("review") && !record.actor.starts_with("user:")
+        }
+        _ => true,
+    };
+    let events = in_causal_order(events).into_iter().filter(is_shown);
+    events.map(|event| row(&event, moments)).collect()
+}
+
+fn row(event: &Event, moments: &Moments) -> EventRow {
+    EventRow {
+        at: moments.full(event.at),
+        machine: Moments::machine(event.at),
+        text: text(&event.what, moments),
+    }
+}
+
+fn text(what: &What, moments: &Moments) -> String {
+    let (facts, words) = (&moments.t.facts, &moments.t.words);
+    match what {
+        What::CallbackAccepted(callback) => {
+            facts.callback.with("source", &callback.source).to_string()
+        }
+        What::ProviderAnswered(result) => match (&result.error, &result.evidence) {
+            (Some(error), _) => {
+                let code = error.code.as_deref().unwrap_or_default();
+                let error = format!("{} {code}", error.class);
+                facts.failed.with("error", error.trim_end()).to_string()
+            }
+            (None, evidence) => {
+                let code = evidence.as_ref().and_then(Evidence::code_as_text);
+                facts.answered.with("code", code.unwrap_or_else(|| "–".to_owned())).to_string()
+            }
+        },
+        What::Decided(decided, _) => {
+            let text = match decided.by {
+                DecidedBy::Policy => facts.decided_by_policy,
+                DecidedBy::Person => facts.decided_by_person,
+            };
+            text.with("outcome", words.decided(decided.decision.outcome))
+                .with("reasons", decided.decision.codes().join(", "))
+                .to_string()
+        }
+        What::Ended(end, _) => words
+            .state(match end {
+                End::Failed => State::Failed,
+                End::Expired => State::Expired,
+                End::Erased => State::Erased,
+            })
+            .to_string(),
+        What::Delivered(delivery) => {
+            facts.delivered.with("endpoint", delivery.endpoint).to_string()
+        }
+        What::Reviewed(review) => {
+            let who = review.person.as_deref().unwrap_or(&review.reviewer);
+            facts
+                .reviewed
+                .with("who", who)
+                .with("outcome", words.decided(review.outcome))
+                .with("reason", &review.reason)
+                .to_string()
+        }
+        What::ImageSettled(image) => {
+            facts.image.with("kind", &image.kind).with("state", &image.state).to_string()
+        }
+        What::Recorded(record) => facts
+            .recorded
+            .with("action", &record.action)
+            .with("actor", actor(&record.actor))
+            .to_string(),
+    }
+}
+
+/// The person of an actor, else the actor.
+fn actor(actor: &str) -> &str {
+    actor.split_once(" person:").map_or(actor, |(_, person)| person)
+}
