@@ -293,8 +293,22 @@ grant select, insert (digest, id, user_id, method, browser, created_at, confirme
 grant select, insert (name, failures, next_at, failed_at), update (failures, next_at, failed_at),
     delete on sign_in_failures to verdict_console;
 grant select, insert (name, key_id, wrapped, made_at) on named_keys to verdict_console;
-grant select, insert (key_id, first_used_at, wraps_at), update (retired_at, wraps_at) on vault_keys
+grant insert (key_id, first_used_at, wraps_at), update (wraps_at) on vault_keys to verdict_console;
+
+-- The console's desk: cases in the hands of reviewers, and what they say of them. A worker makes a
+-- verdict a decision.
+grant select, update (escalated_at, escalated_by, escalation) on cases to verdict_console;
+grant select, insert (id, kind, user_id, decision_id, verification_id, golden_id, claimed_at, lease_until),
+    update (lease_until, judgement, judged_at, outcome, reason, note, review_id, given_at, commit_at,
+    ended_at, ended_as, told_at) on assignments to verdict_console;
+grant select, insert (user_id, decision_id, skipped_at, until), update (skipped_at, until) on case_skips
     to verdict_console;
+grant select on golden_pairs to verdict_console;
+
+-- The console's pages for operators.
+grant select on audit_head, audit_checkpoints, budgets, retention_passes to verdict_console;
+grant select, insert (id, verification_id, purpose, placed_at, placed_by), update (lifted_at, lifted_by)
+    on legal_holds to verdict_console;
 
 -- Nobody holds a lock for long: not the end of the audit, not a verification. Verdict itself has no
 -- transaction that waits for anything, and no statement that takes a minute. Settings of a role do

@@ -7,7 +7,7 @@ use crate::harness::TestApp;
 use crate::signing_in::{Browser, PASSWORD, add, invitation, signed_in, with_console};
 
 /// Pages and actions, and the right that each needs; `None`: everybody's own.
-const PAGES: &[(&str, Option<Scope>)] = &[
+pub const PAGES: &[(&str, Option<Scope>)] = &[
     ("/sessions", None),
     ("/sessions/codes", None),
     ("/confirm", None),
@@ -26,7 +26,7 @@ const PAGES: &[(&str, Option<Scope>)] = &[
     ("/audit", Some(Scope::AuditRead)),
     ("/audit/export", Some(Scope::AuditRead)),
 ];
-const ACTIONS: &[(&str, Option<Scope>)] = &[
+pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/sign-out", None),
     ("/confirm", None),
     ("/sessions/reading", None),
@@ -62,7 +62,7 @@ const ACTIONS: &[(&str, Option<Scope>)] = &[
 // `{any}` is an id of nothing: the right is missing before anything is looked for.
 
 /// Fields that every action takes, so that only the right is missing.
-const FIELDS: &[(&str, &str)] = &[
+pub const FIELDS: &[(&str, &str)] = &[
     ("name", "eve"),
     ("language", "en"),
     ("theme", "auto"),

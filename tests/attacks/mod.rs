@@ -1,13 +1,14 @@
 //! Attacks on the running service: each test is one attacker of SECURITY.md, who must fail.
 
 mod causes;
-mod console;
+pub mod console;
 mod command_line;
 mod database_roles;
 mod database_sessions;
 mod erased_people;
 pub mod grants;
 mod hostile_policies;
+mod identity_provider;
 mod object_stores;
 mod odd_answers;
 mod people;

@@ -12,7 +12,7 @@ async fn accepting_only() -> TestApp {
 }
 
 async fn post(app: &TestApp, body: Value) -> Reply {
-    app.post(Callback::signed(&body.to_string(), app.clock.now())).await
+    app.deliver(Callback::signed(&body.to_string(), app.clock.now())).await
 }
 
 fn face_verify(certify_id: &str) -> Value {

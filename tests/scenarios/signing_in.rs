@@ -291,6 +291,9 @@ async fn sessions_end_when_idle_at_their_latest_when_ended_and_with_their_user()
     assert_eq!(ended.status, 303);
     let still = [browser.get("/sessions").await.status, other.get("/sessions").await.status];
     assert!(still.contains(&200) && still.contains(&303), "{still:?}");
+    // A session ends with its user, even if the session itself was not ended.
+    sql(&app, "update users set disabled_at = now() where name = 'bert'").await;
+    assert_eq!(stranger.get("/sessions").await.status, 303);
     app.store.users().disable(user, &context()).await.unwrap();
     for one in [&mut browser, &mut other] {
         assert_eq!(one.get("/sessions").await.status, 303);

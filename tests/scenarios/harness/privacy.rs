@@ -54,6 +54,7 @@ pub fn spellings(mark: &str) -> Vec<String> {
     let json =
         mark.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
     let form = url::form_urlencoded::byte_serialize(mark.as_bytes()).collect();
+    let html = |form: fn(char) -> String| mark.chars().map(form).collect::<String>();
     let hex = hex::encode(mark);
     let mut all = vec![
         mark.to_owned(),
@@ -62,6 +63,8 @@ pub fn spellings(mark: &str) -> Vec<String> {
         form,
         escaped,
         json,
+        html(|c| format!("&#{};", u32::from(c))),
+        html(|c| format!("&#x{:x};", u32::from(c))),
         hex.to_uppercase(),
         hex,
     ];

@@ -78,7 +78,7 @@ impl Setting {
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let mut log = Vec::new();
-        let (http, operations) = loop {
+        let (http, operations, console) = loop {
             let line = lines.next_line().await.expect("readable").expect("it says that it serves");
             let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
             log.push(line);
@@ -86,7 +86,7 @@ impl Setting {
                 let address = |name: &str| event[name].as_str().map(|at| at.parse().unwrap());
                 let operations = address("operations").expect("an address");
                 // A worker serves nothing else.
-                break (address("http").unwrap_or(operations), operations);
+                break (address("http").unwrap_or(operations), operations, address("console"));
             }
         };
         let reading = tokio::spawn(async move {
@@ -95,7 +95,7 @@ impl Setting {
             }
             log
         });
-        Process { child, http, operations, reading }
+        Process { child, http, operations, console, reading }
     }
 
     pub async fn get(&self, at: SocketAddr, path: &str) -> Reply {
@@ -167,6 +167,8 @@ pub struct Process {
     pub child: Child,
     pub http: SocketAddr,
     pub operations: SocketAddr,
+    /// `None`: `[console] listen` is not set.
+    pub console: Option<SocketAddr>,
     reading: tokio::task::JoinHandle<Vec<String>>,
 }
 
