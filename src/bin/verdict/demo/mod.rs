@@ -3,8 +3,10 @@
 
 mod backend;
 mod events;
+mod golden;
 mod person;
 mod script;
+mod settings;
 mod system;
 
 use std::os::unix::process::CommandExt;
@@ -29,6 +31,9 @@ pub struct Arguments {
     /// Where database and logs are kept.
     #[arg(long, default_value = ".verdict/demo", value_name = "FOLDER")]
     folder: PathBuf,
+    /// Settings (TOML) in place of the demo's own.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
 }
 
 /// Starts this program anew without the variables of libpq. Comes back where there are none, or with
@@ -53,7 +58,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     let told = told_to_stop();
     tokio::pin!(told);
     let demo = tokio::select! {
-        demo = Demo::start(&arguments.folder, &context.environment) => demo?,
+        demo = Demo::start(&arguments.folder, arguments.settings.as_deref(), &context.environment) => demo?,
         _ = &mut told => bail!("interrupted"),
     };
     let outcome = tokio::select! {

@@ -22,11 +22,12 @@ use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::telemetry::{self, Output};
-use verdict::vault::api_key;
 use verdict::vault::callback_signature::Secret;
+use verdict::vault::{Vault, api_key};
 
 use super::backend::Backend;
-use super::person;
+use super::settings::{self, Parts};
+use super::{golden, person};
 use crate::output::say;
 use crate::shell::quoted;
 
@@ -66,8 +67,15 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts everything, telling what.
-    pub async fn start(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
+    /// Starts everything, telling what. `more` are settings in TOML, in place of the demo's own.
+    pub async fn start(
+        folder: &Path,
+        more: Option<&Path>,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
+        let more = settings::read(more)?;
+        // Meanwhile Postgres starts.
+        let drawing = tokio::task::spawn_blocking(golden::draw_all);
         let started = Instant::now();
         let tell =
             |what: String| say(format_args!("{:5.1} s  {what}", started.elapsed().as_secs_f64()));
@@ -91,16 +99,15 @@ impl Demo {
         let provider = listener.local_addr()?;
         let sandbox_secret = ids.nonce();
         let sandbox_stop = CancellationToken::new();
-        let sandbox = {
-            let settings = Settings::new("demo-key", sandbox_secret.clone().into());
-            let (sandbox, stop) = (
-                Sandbox::with_sources(settings, (&clock).into(), (&ids).into()),
-                sandbox_stop.clone(),
-            );
-            tokio::spawn(async move {
-                sandbox.serve(listener, stop.cancelled_owned()).await;
-            })
-        };
+        let drawn = drawing.await??;
+        let simulated = Sandbox::with_sources(
+            Settings::new("demo-key", sandbox_secret.clone().into()),
+            (&clock).into(),
+            (&ids).into(),
+        );
+        drawn.verified.show_to(&simulated);
+        let stop = sandbox_stop.clone().cancelled_owned();
+        let sandbox = tokio::spawn(async move { simulated.serve(listener, stop).await });
         tell(format!("simulated provider on {provider}"));
 
         let backend_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -108,25 +115,29 @@ impl Demo {
 
         let webhook_secret = format!("whsec_{}", random_base64(&ids));
         let config_file = folder.join(CONFIG);
+        let parts = Parts {
+            database: &url,
+            provider,
+            backend: backend_address,
+            sandbox_secret: &sandbox_secret,
+            webhook_secret: &webhook_secret,
+            vault_secret: random_base64(&ids),
+            images: &std::path::absolute(folder.join("images"))?,
+        };
         let settings = |ports: [u16; 3]| {
-            let vault_secret = random_base64(&ids);
-            let text = settings(
-                &url,
-                provider,
-                backend_address,
-                [&sandbox_secret, &webhook_secret, &vault_secret],
-                &std::path::absolute(folder.join("images"))?,
-                ports,
-            );
+            let text = settings::text(&parts, ports, &more)?;
             own.new_file(CONFIG, 0o600)?.write_all(text.as_bytes())?;
             // The demo's own file alone: a variable set for production must not reach into it.
             anyhow::Ok(Config::load(Some(&config_file), &Environment::new())?)
         };
         let mut config = settings(PREFERRED_PORTS)?;
-        let store = Store::new(&config.for_command(Keys::Unused)?.store)?;
+        let for_command = config.for_command(Keys::Required)?;
+        let store = Store::new(&for_command.store)?;
         store.migrate().await?;
         let api_key = make_key(&store, &clock, &ids).await?;
         let session = person::sign_in(&store, environment, &clock, &ids).await?;
+        let vault = Vault::new(for_command.keys.context("vault.keys is empty")?);
+        golden::add(&store, &vault, drawn.pairs, &clock).await?;
         store.close().await;
         let mut running = serve(&config, &clock, &ids).await;
         for _ in 0..TRIES {
@@ -250,49 +261,6 @@ fn is_about_an_address(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<ConfigError>()
         .is_some_and(|error| error.subject.to_string().ends_with(".listen"))
-}
-
-fn settings(
-    url: &str,
-    provider: SocketAddr,
-    backend: SocketAddr,
-    [sandbox_secret, webhook_secret, vault_secret]: [&str; 3],
-    images: &Path,
-    [http, operations, console]: [u16; 3],
-) -> String {
-    let images = images.display();
-    format!(
-        r#"# Written by `verdict demo`; every secret in it is made anew at each start.
-[http]
-listen = "127.0.0.1:{http}"
-public_url = "http://127.0.0.1:{http}"
-[operations]
-listen = "127.0.0.1:{operations}"
-[console]
-listen = "127.0.0.1:{console}"
-[database]
-url = "{url}"
-[sources.app]
-secrets = ["{webhook_secret}"]
-return_urls = ["http://{backend}/done"]
-[provider]
-endpoint = "http://{provider}"
-access_key_id = "demo-key"
-access_key_secret = "{sandbox_secret}"
-queries_per_second = 50
-[provider.face_verify]
-callback_url = "http://127.0.0.1:{http}/v1/provider-callbacks/default"
-[[vault.keys]]
-id = "demo"
-secret = "{vault_secret}"
-[webhooks]
-allow_private = ["127.0.0.1", "localhost"]
-[images]
-store = "file://{images}"
-[worker]
-unfinished_schedule_ms = [300, 500, 1000]
-"#
-    )
 }
 
 fn random_base64(ids: &Ids) -> String {
