@@ -1,9 +1,10 @@
 #!/bin/sh
 # Does it work in a browser? Goes from the start of a verification over the provider's hosted page and
-# the return to the decision, in the system's Chromium without a window, with the demo as a newcomer
-# runs it. No request may leave this machine.
+# the return to the decision, and through every page of the console, in the system's Chromium without a
+# window, with the demo as a newcomer runs it. No request may leave this machine.
 #
 #   scripts/browser-check.sh [FILE…]        all of tests/browser, or those of its files
+#   UPDATE=1 scripts/browser-check.sh       the same, and takes the documentation's pictures anew
 #
 # Needs Chromium, and Node 18 or newer with npm. A CI installs them where apt-get can; elsewhere they are
 # not installed, and without them there is nothing to do. Screenshots of what failed are kept below
@@ -67,6 +68,8 @@ cp tests/browser/*.mjs "$room"
 
 cargo build --quiet --locked --bin verdict
 export CHROMIUM VERDICT_BINARY="$target/debug/verdict" VERDICT_SCREENSHOTS="$room/failed"
+export VERDICT_PICTURES="$PWD/docs/images/console"
+mkdir -p "$VERDICT_PICTURES"
 cd "$room"
 [ $# -gt 0 ] || set -- *.test.mjs
 exec node --test --test-reporter=spec "$@"

@@ -6,13 +6,16 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
+import { createHmac, randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import pg from "pg";
 import { chromium } from "playwright-core";
+import { findPerson } from "./canary.mjs";
 
 /** For anything that must happen: only a failing test waits this long. In milliseconds. */
 export const PATIENCE = 60_000;
@@ -39,13 +42,16 @@ export async function eventually(what, look) {
   }
 }
 
-/** `verdict demo`, as a newcomer runs it. */
+/** `verdict demo`, as a newcomer runs it, or with other settings (TOML). */
 export class Demo {
-  static async start() {
+  static async start(settings = "") {
     const demo = new Demo();
     demo.folder = await mkdtemp(join(tmpdir(), "verdict-browser-"));
     demo.output = "";
-    demo.process = spawn(process.env.VERDICT_BINARY, ["demo", "--folder", demo.folder]);
+    const more = join(demo.folder, "more.toml");
+    await writeFile(more, settings);
+    const words = ["demo", "--folder", join(demo.folder, "demo"), "--settings", more];
+    demo.process = spawn(process.env.VERDICT_BINARY, words);
     for (const stream of [demo.process.stdout, demo.process.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (demo.output += text));
     }
@@ -57,7 +63,11 @@ export class Demo {
       throw error;
     });
     const [, url, key] = demo.output.match(/ verdict on (http:[^,]*),[^]*Bearer ([^']*)'/);
-    Object.assign(demo, { url, key });
+    Object.assign(demo, { url, key, file: join(demo.folder, "demo", "verdict.toml") });
+    const written = await readFile(demo.file, "utf8");
+    demo.secret = written.match(/whsec_([^"]*)/)[1];
+    demo.databaseUrl = written.match(/url = "(postgres:[^"]*)"/)[1];
+    demo.consoleUrl = new URL(await demo.says(/^Console: (\S+)$/m)).origin;
     return demo;
   }
 
@@ -71,19 +81,93 @@ export class Demo {
   }
 
   async stop() {
+    await this.database?.end();
     this.process.kill("SIGINT");
     await this.ended;
     await rm(this.folder, { recursive: true, force: true });
   }
 
   /** Calls the API; the answer has `status` and `json`. */
-  async call(path, body) {
+  async call(path, body, key = this.key) {
     const answer = await fetch(this.url + path, {
       method: body ? "POST" : "GET",
-      headers: { authorization: `Bearer ${this.key}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body: body && JSON.stringify(body),
     });
     return { status: answer.status, json: await answer.json() };
+  }
+
+  /**
+   * A callback about a verification of verify-result, whose `biz_id` scripts the provider; its id. Its
+   * pictures are stored when it returns.
+   */
+  async verified(scene, bizId, reference = null) {
+    const message = { product: "verify-result", biz_type: scene, biz_id: bizId, reference };
+    const body = JSON.stringify({ ...message, client: { audit: "AUDIT_PASS", code: "1" } });
+    const id = `msg_${randomUUID()}`;
+    const timestamp = Math.floor(Date.now() / 1000);
+    const mac = createHmac("sha256", Buffer.from(this.secret, "base64"));
+    const signature = mac.update(`${id}.${timestamp}.${body}`).digest("base64");
+    const answer = await fetch(`${this.url}/v1/callbacks/app`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "webhook-id": id,
+        "webhook-timestamp": `${timestamp}`,
+        "webhook-signature": `v1,${signature}`,
+      },
+      body,
+    });
+    const verification = await answer.json();
+    assert.equal(answer.status, 202, JSON.stringify(verification));
+    await eventually(`${bizId} has its pictures`, async () => {
+      const { state } = await this.verification(verification.id, 5);
+      if (state !== "decided") return state === "failed";
+      const { items } = (await this.call(`/v1/verifications/${verification.id}/images`)).json;
+      return items.every((image) => image.state !== "pending");
+    });
+    return verification.id;
+  }
+
+  /** Verifications that a person has to decide; their ids, oldest first. */
+  async cases(scene, count) {
+    const ids = [];
+    for (let number = 0; number < count; number += 1) {
+      ids.push(await this.verified(scene, `pass-58.2-${scene}${number}`, `${scene}-customer-${number}`));
+    }
+    return ids;
+  }
+
+  /** Rows of the database: for what no interface shows, and to let time pass. */
+  async query(sql, ...parameters) {
+    if (!this.database) {
+      this.database = new pg.Client({ connectionString: this.databaseUrl });
+      await this.database.connect();
+    }
+    return (await this.database.query(sql, parameters)).rows;
+  }
+
+  /** The output of a command of `verdict` with the demo's configuration. */
+  async command(...words) {
+    const run = promisify(execFile);
+    return (await run(process.env.VERDICT_BINARY, ["--config", this.file, ...words])).stdout;
+  }
+
+  /** A new API key of a person. */
+  async apiKey(person, scopes) {
+    const words = ["keys", "create", "--name", person, "--person", person, "--scopes", scopes];
+    return JSON.parse(await this.command(...words, "--json")).key;
+  }
+
+  /** Signs the demo's user in to the console, by the link that the demo prints. */
+  async signIn(page) {
+    await page.goto(await this.says(/^Console: (\S+)$/m));
+  }
+
+  /** A new user of the console, who has not yet chosen a password. */
+  async user(name, scopes = "all", ...more) {
+    const output = await this.command("users", "add", name, "--scopes", scopes, ...more);
+    return { name, invitation: output.match(/http\S+/)[0], password: `the password of ${name}` };
   }
 
   /** Starts a verification of face-verify with a page. */
@@ -118,16 +202,16 @@ export class Demo {
 
   /**
    * Another process that serves the console alone, with more settings, which `settings` makes from its
-   * address.
+   * address, or with changed ones.
    */
-  async console(settings) {
+  async console(settings, change = (base) => base) {
     const [port, operations] = await Promise.all([freePort(), freePort()]);
     const url = `http://127.0.0.1:${port}`;
     const file = join(this.folder, `console-${port}.toml`);
-    const base = (await readFile(join(this.folder, "verdict.toml"), "utf8"))
+    const base = (await readFile(this.file, "utf8"))
       .replace(/(\[console\]\nlisten = ).*/, `$1"127.0.0.1:${port}"\npublic_url = "${url}"`)
       .replace(/(\[operations\]\nlisten = ).*/, `$1"127.0.0.1:${operations}"`);
-    await writeFile(file, `${base}${await settings(url)}`, { mode: 0o600 });
+    await writeFile(file, `${change(base)}\n${await settings(url)}`, { mode: 0o600 });
     const serve = ["--config", file, "serve", "--role", "console"];
     const server = spawn(process.env.VERDICT_BINARY, serve, { stdio: ["ignore", "ignore", "pipe"] });
     let errors = "";
@@ -152,7 +236,7 @@ export class Demo {
 
   /** Adds an address where users may come back to, and waits until it counts. */
   async allowReturnTo(address) {
-    const file = join(this.folder, "verdict.toml");
+    const file = this.file;
     const text = await readFile(file, "utf8");
     const changed = text.replace(/^(return_urls = \[.*)\]$/m, `$1, "${address}"]`);
     assert.notEqual(changed, text);
@@ -203,11 +287,11 @@ export async function launch() {
 
 /**
  * Opens a page in a profile of its own for `steps`, and watches it. `options` are those of Playwright's
- * `newContext`, and `expected`, a pattern of complaints that belong to the test. If anything fails, a
- * screenshot is kept.
+ * `newContext`; `expected`, a pattern of complaints that belong to the test; and `shown`, a pattern of
+ * addresses that may show a person. If anything fails, a screenshot is kept.
  */
 export async function visit(browser, name, options, steps) {
-  const { expected, ...settings } = options;
+  const { expected, shown, ...settings } = options;
   const context = await browser.newContext(settings);
   context.setDefaultTimeout(PATIENCE);
   const watch = await watchOver(context);
@@ -215,7 +299,9 @@ export async function visit(browser, name, options, steps) {
   try {
     await steps(page, watch);
     const complaints = watch.complaints.filter((complaint) => !expected?.test(complaint));
-    assert.deepEqual({ outside: watch.outside, complaints }, { outside: [], complaints: [] });
+    const people = (await watch.people(context)).filter((found) => !shown?.test(found));
+    const found = { outside: watch.outside, complaints, people };
+    assert.deepEqual(found, { outside: [], complaints: [], people: [] });
   } catch (error) {
     for (const [index, open] of context.pages().entries()) {
       const file = await keepScreenshot(open, `failed-${name}-${index}`).catch(() => undefined);
@@ -227,8 +313,27 @@ export async function visit(browser, name, options, steps) {
   }
 }
 
+/** Where an answer came from, and everything it says: address, headers and, if it is text, its body. */
+async function read(response) {
+  const url = response.url();
+  const headers = await response.allHeaders().catch(() => ({}));
+  const isText = /^(text|application)\//.test(headers["content-type"] ?? "");
+  // A redirect has none, and a page that is left takes its own away.
+  const body = isText ? await response.text().catch(() => "") : "";
+  return [`${response.request().method()} ${url}`, `${url}\n${JSON.stringify(headers)}\n${body}`];
+}
+
 async function watchOver(context) {
-  const watch = { requests: [], outside: [], complaints: [] };
+  const watch = { requests: [], outside: [], complaints: [], answers: [] };
+  /** Where a person stands: in an address, a title, a page, a header, a cookie. */
+  watch.people = async (context) => {
+    const texts = await Promise.all(watch.answers);
+    texts.push(["the cookies", JSON.stringify(await context.cookies())]);
+    return texts.flatMap(([where, text]) => {
+      const found = findPerson(text);
+      return found ? [`${where}: ${found}`] : [];
+    });
+  };
   await context.route("**", (route) => {
     const url = new URL(route.request().url());
     if (LOOPBACK.has(url.hostname) || url.protocol === "data:") return route.continue();
@@ -241,6 +346,7 @@ async function watchOver(context) {
     const url = new URL(request.url());
     if (!LOOPBACK.has(url.hostname) && /^(http|ws)s?:$/.test(url.protocol)) watch.outside.push(url.href);
   });
+  context.on("response", (response) => watch.answers.push(read(response)));
   context.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) {
       watch.complaints.push(`console: ${message.text()}`);
@@ -286,6 +392,45 @@ export async function assertAccessible(page) {
   assert.deepEqual(violations, [], `axe on ${page.url()}`);
 }
 
+/** Chooses a password behind an invitation, and is signed in by it. */
+export async function accept(page, user) {
+  await page.goto(user.invitation);
+  await page.fill("[name=password]", user.password);
+  await page.fill("[name=again]", user.password);
+  await submit(page, () => page.click("main form button"));
+}
+
+/** Signs in by name and password. */
+export async function signIn(page, user) {
+  await page.goto(new URL("/sign-in", user.invitation).href);
+  await page.fill("[name=name]", user.name);
+  await page.fill("[name=password]", user.password);
+  await submit(page, () => page.click("main form button"));
+}
+
+/** Chooses language and theme of the console's pages. */
+export async function choose(page, { language, theme }) {
+  await page.goto(new URL("/sessions", page.url()).href);
+  await page.selectOption("[name=language]", language);
+  await page.selectOption("[name=theme]", theme);
+  await submit(page, () => page.click('form[action="/sessions/reading"] button'));
+}
+
+/** Does something that leads to another page, and waits for that page. */
+export async function submit(page, act) {
+  await Promise.all([page.waitForEvent("load"), act()]);
+}
+
+/** Nothing sticks out of its panel. */
+export async function assertInPanels(page) {
+  const wide = await page.evaluate(() =>
+    [...document.querySelectorAll(".panel")]
+      .filter((panel) => panel.scrollWidth > panel.clientWidth + 1)
+      .map((panel) => `${panel.innerText.slice(0, 80)}: ${panel.scrollWidth} of ${panel.clientWidth}`),
+  );
+  assert.deepEqual(wide, [], `panels of ${page.url()}`);
+}
+
 /** Nothing is wider than the screen, and every control is large enough for a finger (WCAG 2.5.8). */
 export async function assertFitsScreen(page) {
   const [wide, screen] = await page.evaluate(() => [
@@ -293,8 +438,16 @@ export async function assertFitsScreen(page) {
     document.documentElement.clientWidth,
   ]);
   assert.ok(wide <= screen, `${page.url()} is ${wide} pixels wide on a screen of ${screen}`);
-  for (const control of await page.locator("button, select, input:not([type=hidden])").all()) {
-    const box = await control.boundingBox();
-    if (box) assert.ok(box.height >= 24 && box.width >= 24, `too small: ${await control.innerText()}`);
-  }
+  await assertInPanels(page);
+  // A label is part of its control.
+  const small = await page.evaluate(() =>
+    [...document.querySelectorAll("button, select, summary, input:not([type=hidden])")]
+      .filter((control) => control.checkVisibility({ visibilityProperty: true }))
+      .filter((control) => {
+        const { width, height } = (control.closest("label") ?? control).getBoundingClientRect();
+        return width < 24 || height < 24;
+      })
+      .map((control) => control.outerHTML),
+  );
+  assert.deepEqual(small, [], `too small for a finger on ${page.url()}`);
 }

@@ -340,13 +340,7 @@ fn result_shown(result: &StoredResult, moments: &Moments) -> ResultShown {
 }
 
 fn image_shown(t: &'static Texts, image: ImageRow) -> ImageShown {
-    let of = &t.verification;
-    let state = match image.state.as_str() {
-        "archived" => of.image_archived.to_string(),
-        "digest" => of.image_digest.to_string(),
-        "lost" => of.image_lost.with("reason", image.reason.unwrap_or_default()).to_string(),
-        _ => of.image_pending.to_string(),
-    };
+    let state = timeline::image_state(t, &image.state, image.reason.as_deref());
     let size = match (image.content_type, image.bytes) {
         (Some(kind), Some(bytes)) => format!("{kind}, {} KiB", (bytes + 1023) / 1024),
         (Some(kind), None) => kind,

@@ -1,6 +1,7 @@
 //! What happened to a verification, a sentence for each event.
 
 use crate::console::frame::moments::Moments;
+use crate::console::texts::Texts;
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::DecisionId;
 use crate::domain::timeline::{End, Event, What, in_causal_order};
@@ -82,13 +83,25 @@ fn text(what: &What, moments: &Moments) -> String {
                 .to_string()
         }
         What::ImageSettled(image) => {
-            facts.image.with("kind", &image.kind).with("state", &image.state).to_string()
+            let state = image_state(moments.t, &image.state, image.reason.as_deref());
+            facts.image.with("kind", &image.kind).with("state", state).to_string()
         }
         What::Recorded(record) => facts
             .recorded
             .with("action", &record.action)
             .with("actor", actor(&record.actor))
             .to_string(),
+    }
+}
+
+/// The state of an image in words.
+pub(super) fn image_state(t: &'static Texts, state: &str, reason: Option<&str>) -> String {
+    let of = &t.verification;
+    match state {
+        "archived" => of.image_archived.to_string(),
+        "digest" => of.image_digest.to_string(),
+        "lost" => of.image_lost.with("reason", reason.unwrap_or_default()).to_string(),
+        _ => of.image_pending.to_string(),
     }
 }
 
