@@ -204,7 +204,7 @@ grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, t
 grant select (id, verification_id, about, outcome, reason, reviewer, person, reviewed_at, decision_id)
     on reviews to verdict_reader;
 -- Two persons: the first proposes, the second carries out.
-grant select, insert (id, call, action, subject, key_id, person, purpose, proposed_at),
+grant select, insert (id, call, action, subject, key_id, person, purpose, proposed_at, details),
     update (closed_at, seconded_by, seconded_person) on proposals to verdict_api;
 grant select on proposals to verdict_reader;
 grant update (last_used_at) on api_keys to verdict_ingest, verdict_api;

@@ -170,6 +170,7 @@ pub const REMAINING: &[Remaining] = &[
             "seconded_by",
             "seconded_user",
             "seconded_person",
+            "details",
         ],
         purpose: "The two persons who agreed to a refetch are on record.",
     },

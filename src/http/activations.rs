@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::api::Api;
 use super::api_key_auth::{Caller, Scope};
@@ -20,6 +21,7 @@ use crate::domain::callback::BizType;
 use crate::policies::operations::{Applied, Change};
 use crate::store::audit::AuditContext;
 use crate::store::policies::Agreed;
+use crate::store::proposals::Voter;
 
 /// The policy that is active now.
 #[derive(Serialize, ToSchema)]
@@ -143,8 +145,36 @@ pub async fn end_shadow(
     change(&api, (&caller, &context), &headers, end, no_content).await
 }
 
-/// Changes what is in use; `answer` gets the digest of the policy that is in use then. Where
-/// `policies.four_eyes` asks for two persons, the first call is answered with its proposal.
+/// The result of a change of the policies in use.
+pub enum Outcome {
+    Applied(Applied),
+    /// It waits for another person; the id of the proposal.
+    Proposed(Uuid),
+}
+
+/// Changes what is in use. Where `policies.four_eyes` asks for two persons, the first call becomes a
+/// proposal; `voter` is the person who calls, and is only then asked for.
+pub async fn carry_out<'v>(
+    api: &Api,
+    change: &Change<'_>,
+    voter: impl Future<Output = Result<Voter<'v>, Problem>>,
+    context: &AuditContext,
+) -> Result<Outcome, Problem> {
+    let policies = api.policies();
+    let policy = if api.policies_need_two { policies.to_agree_on(change).await? } else { None };
+    let policy = policy.as_deref();
+    let second = match policy.and_then(|policy| change.call(policy)) {
+        None => None,
+        Some(call) => match four_eyes::propose(api, &call, voter.await?, context).await? {
+            Consent::Given(second) => Some(second),
+            Consent::Proposed(id) => return Ok(Outcome::Proposed(id)),
+        },
+    };
+    let agreed = policy.zip(second.as_ref()).map(|(policy, second)| Agreed { policy, second });
+    Ok(Outcome::Applied(policies.change(change, agreed, context).await?))
+}
+
+/// Changes what is in use for the caller; `answer` gets the digest of the policy that is in use then.
 async fn change(
     api: &Api,
     (caller, context): (&Caller, &AuditContext),
@@ -152,24 +182,12 @@ async fn change(
     change: Change<'_>,
     answer: impl FnOnce(Option<String>) -> Response,
 ) -> Result<Response, Problem> {
-    let policies = api.policies();
-    let policy = if api.policies_need_two { policies.to_agree_on(&change).await? } else { None };
-    let policy = policy.as_deref();
-    let second = match policy.and_then(|policy| change.call(policy)) {
-        None => None,
-        Some(call) => {
-            let scope = (caller, Scope::PoliciesWrite);
-            match four_eyes::require_second_person(api, scope, headers, &call, context).await? {
-                Consent::Given(second) => Some(second),
-                Consent::Proposed(answer) => return Ok(answer),
-            }
-        }
-    };
-    let agreed = policy.zip(second.as_ref()).map(|(policy, second)| Agreed { policy, second });
-    match policies.change(&change, agreed, context).await? {
-        Applied::Now(digest) => Ok(answer(digest)),
-        Applied::Already => Ok(answer(None)),
-    }
+    let voter = four_eyes::voter(api, (caller, Scope::PoliciesWrite), headers);
+    Ok(match carry_out(api, &change, voter, context).await? {
+        Outcome::Applied(Applied::Now(digest)) => answer(digest),
+        Outcome::Applied(Applied::Already) => answer(None),
+        Outcome::Proposed(id) => four_eyes::proposed(id),
+    })
 }
 
 fn in_use(digest: Option<String>) -> Response {

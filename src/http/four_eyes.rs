@@ -23,33 +23,58 @@ pub(super) struct ProposedView {
 }
 
 /// The outcome of a call that needs two persons.
-pub(super) enum Consent {
+pub enum Consent {
     /// Another person has proposed it.
     Given(Second),
-    /// The call is the first; the response names the proposal.
-    Proposed(Response),
+    /// The call is the first; the id of its proposal.
+    Proposed(Uuid),
 }
 
 /// Proposes a call, or finds that another person has proposed it.
 pub(super) async fn require_second_person(
     api: &Api,
-    (caller, scope): (&Caller, Scope),
+    caller: (&Caller, Scope),
     headers: &HeaderMap,
     call: &Call<'_>,
     context: &AuditContext,
 ) -> Result<Consent, Problem> {
+    propose(api, call, voter(api, caller, headers).await?, context).await
+}
+
+/// The person behind the key of a request. A key revoked a moment ago must not vote, so the cached
+/// keys are not enough.
+pub(super) async fn voter<'c>(
+    api: &Api,
+    (caller, scope): (&'c Caller, Scope),
+    headers: &HeaderMap,
+) -> Result<Voter<'c>, Problem> {
     let person = caller.must_be_person()?;
-    // A key revoked a moment ago must not vote, so the cached keys are not enough.
     api.keys.require_still(headers, scope, std::time::Duration::ZERO).await?;
-    let voter = Voter { by: Reviewer::Key(caller.key_id), person };
+    Ok(Voter { by: Reviewer::Key(caller.key_id), person })
+}
+
+/// The same for a person whose right was checked a moment ago.
+pub async fn propose(
+    api: &Api,
+    call: &Call<'_>,
+    voter: Voter<'_>,
+    context: &AuditContext,
+) -> Result<Consent, Problem> {
     let id = api.ids.next(context.at);
-    Ok(match api.store.proposals().propose(id, call, voter, context).await? {
-        Proposed::Seconded(second) => Consent::Given(second),
-        Proposed::Waits(proposed) => {
-            tracing::info!(key = %caller.key_id, action = call.action(), "proposed");
-            Consent::Proposed(
-                (StatusCode::ACCEPTED, Json(ProposedView { proposed })).into_response(),
-            )
+    let proposed = match api.store.proposals().propose(id, call, voter, context).await? {
+        Proposed::Seconded(second) => return Ok(Consent::Given(second)),
+        Proposed::Waits(proposed) => proposed,
+    };
+    match voter.by {
+        Reviewer::Key(key) => tracing::info!(%key, action = call.action(), "proposed"),
+        Reviewer::User(user) => {
+            tracing::info!(%user, action = call.action(), "proposed in the console");
         }
-    })
+    }
+    Ok(Consent::Proposed(proposed))
+}
+
+/// The answer to the first call.
+pub(super) fn proposed(proposed: Uuid) -> Response {
+    (StatusCode::ACCEPTED, Json(ProposedView { proposed })).into_response()
 }

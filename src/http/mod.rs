@@ -1,6 +1,6 @@
 //! The HTTP contract: router, problem+json, auth, one file per endpoint.
 
-mod activations;
+pub mod activations;
 mod api;
 pub mod api_key_auth;
 mod backtests;
@@ -20,7 +20,7 @@ pub mod event_watch;
 mod events;
 mod events_stream;
 mod events_summary;
-mod four_eyes;
+pub mod four_eyes;
 mod health;
 mod held;
 pub mod images;
@@ -31,7 +31,7 @@ mod openapi;
 pub mod memory_budget;
 mod metrics;
 mod other_source_cache;
-mod policies;
+pub mod policies;
 pub mod problem;
 mod provider_callbacks;
 mod purpose;

@@ -60,7 +60,7 @@ pub async fn one(
                 match second_person(&api, &caller, &headers, id, decision, &context).await? {
                     None => None,
                     Some(Consent::Given(second)) => Some(second),
-                    Some(Consent::Proposed(answer)) => return Ok(answer),
+                    Some(Consent::Proposed(id)) => return Ok(four_eyes::proposed(id)),
                 };
             Some(Reopening { decision, second })
         }

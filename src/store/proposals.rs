@@ -4,6 +4,7 @@
 //! at the same moment one proposes and the other carries out. Carrying out closes the proposal in
 //! the very transaction that acts (`consents`).
 
+use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -84,6 +85,29 @@ macro_rules! proposer_counts {
     };
 }
 
+/// A proposal that waits for another person.
+#[derive(Clone, Debug, FromRow)]
+pub struct OpenProposal {
+    pub id: Uuid,
+    /// The audit's word for it once it is carried out.
+    pub action: String,
+    pub person: String,
+    pub purpose: Option<String>,
+    pub proposed_at: OffsetDateTime,
+    /// The members of the call; `None`: an older version wrote the row.
+    pub details: Option<Json<serde_json::Value>>,
+}
+
+impl OpenProposal {
+    /// A member of the call.
+    pub fn detail(&self, name: &str) -> Option<&str> {
+        self.details.as_ref()?.0.get(name)?.as_str()
+    }
+}
+
+/// Proposals that a list shows.
+const MOST_SHOWN: i64 = 100;
+
 /// Another may be carried out between two looks; more often than that something is wrong.
 const MAX_LOOKS: usize = 5;
 
@@ -125,6 +149,26 @@ impl Proposals<'_> {
         Err(Error::Timeout(std::time::Duration::ZERO))
     }
 
+    /// Proposals to change policies that still count, newest first.
+    pub async fn about_policies(self) -> Result<Vec<OpenProposal>> {
+        self.0.run(|| list_about_policies(MOST_SHOWN).fetch_all(&self.0.pool)).await
+    }
+
+    /// The open proposal of exactly this call that still counts.
+    pub async fn of_call(self, call: &Call<'_>) -> Result<Option<OpenProposal>> {
+        self.0.run(|| find_of_call(&call.digest()[..]).fetch_optional(&self.0.pool)).await
+    }
+
+    /// Closes a proposal that nobody is to agree to any more, on record. `false`: it is closed.
+    pub async fn withdraw(self, id: Uuid, doing: &AuditContext) -> Result<bool> {
+        self.0
+            .once(
+                withdraw(id, doing.at, &doing.actor, doing.purpose.as_deref())
+                    .fetch_one(&self.0.pool),
+            )
+            .await
+    }
+
     /// Makes room for a new one: what is a day old, or was proposed with a key that has ended or by a
     /// user who was disabled, does not count any more.
     async fn close_lapsed_proposals(self, call: &Call<'_>) -> Result<()> {
@@ -143,7 +187,8 @@ impl Proposals<'_> {
         voter: Voter<'_>,
         doing: &AuditContext,
     ) -> Result<bool> {
-        let mut details = call.details();
+        let members = call.details();
+        let mut details = members.clone();
         details["proposal"] = id.to_string().into();
         // The proposal and the record of it commit together.
         self.0
@@ -160,6 +205,7 @@ impl Proposals<'_> {
                     doing.at,
                     &doing.actor,
                     Json(details),
+                    Json(members),
                 ))
                 .fetch_one(&self.0.pool),
             )
@@ -208,11 +254,12 @@ statements! {
         at: OffsetDateTime,
         actor: &str,
         details: Json<serde_json::Value>,
+        members: Json<serde_json::Value>,
     )) -> bool =
         "with added as (
              insert into proposals (id, call, action, subject, key_id, user_id, person, purpose,
-                 proposed_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, verdict_now())
+                 proposed_at, details)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, verdict_now(), $12)
              on conflict (call) where closed_at is null do nothing
              returning subject
          ), recorded as (
@@ -220,6 +267,35 @@ statements! {
              select $9, $10, 'proposal.create', subject, $8, ($11::jsonb)::text from added
          )
          select exists (select from added)";
+
+    row list_about_policies(most: i64) -> OpenProposal =
+        concat!(
+            "select p.id, p.action, p.person, p.purpose, p.proposed_at, p.details from proposals p
+             where p.closed_at is null and p.action like 'policy.%'
+                 and p.proposed_at > verdict_now() - interval '24 hours' and ",
+            proposer_counts!(),
+            " order by p.proposed_at desc, p.id limit $1"
+        );
+
+    row find_of_call(call: &[u8]) -> OpenProposal =
+        concat!(
+            "select p.id, p.action, p.person, p.purpose, p.proposed_at, p.details from proposals p
+             where p.call = $1 and p.closed_at is null
+                 and p.proposed_at > verdict_now() - interval '24 hours' and ",
+            proposer_counts!()
+        );
+
+    scalar withdraw(id: Uuid, at: OffsetDateTime, actor: &str, purpose: Option<&str>) -> bool =
+        "with withdrawn as (
+             update proposals set closed_at = verdict_now()
+             where id = $1 and closed_at is null returning id, action, subject
+         ), recorded as (
+             insert into audit (at, actor, action, subject, purpose, details)
+             select $2, $3, 'proposal.withdraw', subject, $4,
+                 json_build_object('proposal', id, 'call', action)::text
+             from withdrawn
+         )
+         select exists (select from withdrawn)";
 
     row find_open(call: &[u8]) -> (Uuid, String) =
         "select id, person from proposals where call = $1 and closed_at is null";

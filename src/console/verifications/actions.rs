@@ -18,10 +18,10 @@ use crate::domain::proposal::Call;
 use crate::domain::review::{FourEyes, Reviewer};
 use crate::domain::scope::Scope;
 use crate::http::problem::{Code, Problem};
-use crate::http::{erasure, refetch};
+use crate::http::{erasure, four_eyes, refetch};
 use crate::store::audit::AuditContext;
 use crate::store::legal_holds::Placed;
-use crate::store::proposals::{Proposed, Second, Voter};
+use crate::store::proposals::{Second, Voter};
 use crate::store::verifications::Reopening;
 
 /// Why something is done.
@@ -91,11 +91,10 @@ async fn second_person(
         return Ok(Consent::Given(None));
     }
     let call = Call::Refetch { verification, decision };
-    let id: Uuid = console.api.ids.next(context.at);
     let voter = Voter { by: Reviewer::User(who.user), person: &who.name };
-    Ok(match console.api.store.proposals().propose(id, &call, voter, context).await? {
-        Proposed::Waits(_) => Consent::Proposed,
-        Proposed::Seconded(second) => Consent::Given(Some(second)),
+    Ok(match four_eyes::propose(&console.api, &call, voter, context).await? {
+        four_eyes::Consent::Proposed(_) => Consent::Proposed,
+        four_eyes::Consent::Given(second) => Consent::Given(Some(second)),
     })
 }
 
