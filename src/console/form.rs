@@ -1,16 +1,19 @@
 //! What a page posts. It is read only from the console's own pages: the browser says that the request
 //! is of the same origin, and the form carries the token of the session.
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
+use url::form_urlencoded;
 
 use super::refused::{Reason, Refused};
 use super::signed_in::SignedIn;
 use super::state::Console;
+use crate::http::body_limits::MAX_BODY_BYTES;
 use crate::http::problem::Problem;
 use crate::http::read_body;
 
@@ -19,6 +22,14 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// A form of somebody who is signed in. The name of its token's field is `form_token`.
 #[derive(Debug)]
 pub struct Form<T>(pub T);
+
+/// A form with a long text. As much may be typed as the API takes in a body, however a browser encodes
+/// it.
+#[derive(Debug)]
+pub struct TextForm<T>(pub T);
+
+/// The other fields of such a form.
+const BESIDE_TEXT: usize = 4 * 1024;
 
 /// A form that is filled in before anybody is signed in: its origin alone is checked.
 #[derive(Debug)]
@@ -38,16 +49,42 @@ impl<T: DeserializeOwned> FromRequest<Console> for Form<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, console: &Console) -> Result<Self, Refused> {
-        must_be_ours(console, request.headers())?;
-        let (mut parts, body) = request.into_parts();
-        let person = SignedIn::from_request_parts(&mut parts, console).await?;
+        let (person, body) = person_and_body(request, console).await?;
         let bytes = read_body::read(&console.api, body).await?;
-        let token = parsed::<Token>(&bytes).map_err(|_| Reason::FormOutdated)?.form_token;
-        // Another session's: this one began after the page was opened.
-        if !bool::from(token.as_bytes().ct_eq(person.form_token.as_bytes())) {
-            return Err(Reason::FormOutdated.into());
+        of_session(&person, &bytes)?;
+        parsed(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Console> for TextForm<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, console: &Console) -> Result<Self, Refused> {
+        let (person, body) = person_and_body(request, console).await?;
+        let bytes = read_body::read_form(&console.api, body).await?;
+        of_session(&person, &bytes)?;
+        let typed: usize = form_urlencoded::parse(&bytes).map(|(_, value)| value.len()).sum();
+        if typed > MAX_BODY_BYTES + BESIDE_TEXT {
+            return Err(Problem::body_too_large().into());
         }
         parsed(&bytes).map(Self)
+    }
+}
+
+/// The person who posts a form of this console, and the body.
+async fn person_and_body(request: Request, console: &Console) -> Result<(SignedIn, Body), Refused> {
+    must_be_ours(console, request.headers())?;
+    let (mut parts, body) = request.into_parts();
+    Ok((SignedIn::from_request_parts(&mut parts, console).await?, body))
+}
+
+/// The form is of the person's session, and not of one before it.
+fn of_session(person: &SignedIn, bytes: &[u8]) -> Result<(), Refused> {
+    let token = parsed::<Token>(bytes).map_err(|_| Reason::FormOutdated)?.form_token;
+    if bool::from(token.as_bytes().ct_eq(person.form_token.as_bytes())) {
+        Ok(())
+    } else {
+        Err(Reason::FormOutdated.into())
     }
 }
 

@@ -16,6 +16,7 @@
 //! | `people` | users and their rights; a person's own sessions and settings |
 //! | `desk` | the queue, the claimed case in its three steps, how well people judge |
 //! | [`verifications`] | finding verifications and persons, and everything about one verification |
+//! | `policies` | what decides where, and changing it |
 //! | `operations` | the state of the installation, dead letters, endpoints |
 //! | `audit` | the audit: list, verify, export |
 
@@ -26,6 +27,7 @@ pub mod form;
 pub mod frame;
 mod operations;
 mod people;
+mod policies;
 mod purposes;
 pub mod refused;
 mod router;

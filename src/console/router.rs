@@ -8,7 +8,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::frame::around::around;
 use super::refused::Refused;
 use super::state::Console;
-use super::{assets, audit, desk, operations, people, signing_in, verifications};
+use super::{assets, audit, desk, operations, people, policies, signing_in, verifications};
 use crate::http::request_log;
 
 /// The listener for people.
@@ -23,6 +23,7 @@ pub fn router(console: Console) -> Router {
         .merge(desk::routes())
         .merge(verifications::routes())
         .merge(operations::routes())
+        .merge(policies::routes())
         .fallback(|| async { Refused::not_found() })
         .layer(CatchPanicLayer::custom(request_log::on_panic))
         .layer(from_fn_with_state(console.clone(), around))

@@ -6,6 +6,8 @@ use super::memory_budget::MemoryBudget;
 
 /// Largest body of a caller with an API key. The default policy has ten KiB.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The same text in a form, and its other fields.
+pub const MAX_FORM_BYTES: usize = 3 * (MAX_BODY_BYTES + 4 * 1024);
 /// Largest body of a start: it may hold a picture, in base64.
 pub const MAX_START_BYTES: usize = 2 * 1024 * 1024;
 /// A documented callback has under 1 KiB.

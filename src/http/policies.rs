@@ -322,7 +322,7 @@ impl From<Listed> for PolicyView {
 
 impl Api {
     /// Policy operations for requests. A request is refused if many others already wait.
-    pub(super) fn policies(&self) -> PolicyOperations<'_> {
+    pub fn policies(&self) -> PolicyOperations<'_> {
         PolicyOperations::new(&self.store, Turn::RefuseIfBusy)
     }
 }

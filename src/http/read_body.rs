@@ -9,7 +9,9 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::api::Api;
-use super::body_limits::{BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES, MAX_START_BYTES};
+use super::body_limits::{
+    BodyLimits, MAX_BODY_BYTES, MAX_CALLBACK_BYTES, MAX_FORM_BYTES, MAX_START_BYTES,
+};
 use super::memory_budget::{MemoryBudget, MemoryPermit};
 use super::problem::Problem;
 
@@ -64,6 +66,14 @@ pub async fn read(api: &Api, body: Body) -> Result<Held, Problem> {
 pub async fn read_start(api: &Api, body: Body) -> Result<Held, Problem> {
     collect(body, MAX_START_BYTES, "At most 2 MiB are read", &api.bodies, |limits| &limits.verified)
         .await
+}
+
+/// A form with a long text: a browser makes up to three bytes of one.
+pub async fn read_form(api: &Api, body: Body) -> Result<Held, Problem> {
+    collect(body, MAX_FORM_BYTES, "At most 64 KiB of text are read", &api.bodies, |limits| {
+        &limits.verified
+    })
+    .await
 }
 
 async fn collect(

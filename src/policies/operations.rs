@@ -1,5 +1,9 @@
 //! Operations on policies, shared by the API and the command line.
 
+use std::sync::Arc;
+
+use policy::decision::Decision;
+use policy::evidence::Evidence;
 use policy::{Diagnostic, Policy};
 use thiserror::Error;
 
@@ -10,6 +14,7 @@ use crate::store::audit::AuditContext;
 use crate::store::policies::{
     Activation, Agreed, Changed, PolicyRow, PolicyText, ShadowCount, Use,
 };
+use crate::store::policy_history::InUseSince;
 use crate::store::{self, Store};
 
 /// Why an operation on policies came to nothing.
@@ -210,8 +215,7 @@ impl<'a> PolicyOperations<'a> {
     /// Every policy. A caller that is limited to scenes sees what is in use there or in all scenes,
     /// and what was never in use.
     pub async fn list(&self, scenes: &Scenes) -> Result<Vec<Listed>, PolicyError> {
-        let mut in_use = self.store.policies().policies_in_use().await?;
-        in_use.retain(|used| is_seen(scenes, &used.biz_type));
+        let in_use = self.in_use(scenes).await?;
         let hidden = match scenes.names() {
             Some(scenes) => self.store.policies().policies_of_other_scenes(&scenes).await?,
             None => Vec::new(),
@@ -225,6 +229,22 @@ impl<'a> PolicyOperations<'a> {
             Listed { uses: uses.collect(), policy }
         });
         Ok(listed.collect())
+    }
+
+    /// The policies in use, and since when, as far as the caller's scenes reach.
+    pub async fn in_use(&self, scenes: &Scenes) -> Result<Vec<InUseSince>, PolicyError> {
+        let mut in_use = self.store.policies().in_use_since().await?;
+        in_use.retain(|used| is_seen(scenes, &used.biz_type));
+        Ok(in_use)
+    }
+
+    /// Decides one case by a policy, which may be expensive.
+    pub async fn decide(
+        &self,
+        policy: Arc<Policy>,
+        evidence: Evidence,
+    ) -> Result<Decision, PolicyError> {
+        Ok(self.turn.compute(move || policy::decide(&policy, &evidence)).await?)
     }
 
     /// Every change of what is in use, newest first, as far as the caller's scenes reach.

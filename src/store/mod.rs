@@ -38,6 +38,7 @@ pub mod material;
 pub mod persons;
 pub mod operations;
 pub mod policies;
+pub mod policy_history;
 pub mod processes;
 pub mod proposals;
 pub mod provider_deletions;
@@ -95,6 +96,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         ownership::STATEMENTS,
         persons::STATEMENTS,
         policies::STATEMENTS,
+        policy_history::STATEMENTS,
         pool::STATEMENTS,
         processes::STATEMENTS,
         proposals::STATEMENTS,

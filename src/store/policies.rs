@@ -117,7 +117,7 @@ pub const MOST_COMPARED: i64 = 100_000;
 
 /// Policies, and which are in use.
 #[derive(Clone, Copy, Debug)]
-pub struct Policies<'a>(&'a Store);
+pub struct Policies<'a>(pub(super) &'a Store);
 
 impl Store {
     /// Policies, and which are in use.
@@ -264,6 +264,13 @@ impl Policies<'_> {
     /// Every policy in use.
     pub async fn policies_in_use(self) -> Result<Vec<InUse>> {
         self.0.run(|| find_in_use().fetch_all(&self.0.pool)).await
+    }
+
+    /// The policy that a rollback in a scene would activate; the inner `None`: the scene would
+    /// follow the general policy. `None`: there is nothing to go back to.
+    pub async fn rollback_target(self, biz_type: &str) -> Result<Option<Option<String>>> {
+        let target = self.0.run(|| find_rollback(biz_type).fetch_optional(&self.0.pool)).await?;
+        Ok(target.map(|(_, digest)| digest))
     }
 
     /// The policy used in a scene, or of all that have none of their own (the empty text).

@@ -20,6 +20,12 @@ pub const PAGES: &[(&str, Option<Scope>)] = &[
     ("/verifications", Some(Scope::DecisionsRead)),
     ("/verifications/{any}", Some(Scope::DecisionsRead)),
     ("/persons", Some(Scope::MaterialRead)),
+    ("/policies", Some(Scope::PoliciesWrite)),
+    ("/policies/new", Some(Scope::PoliciesWrite)),
+    ("/policies/change", Some(Scope::PoliciesWrite)),
+    ("/policies/{any}", Some(Scope::PoliciesWrite)),
+    ("/policies/{any}/diff", Some(Scope::PoliciesWrite)),
+    ("/policies/{any}/dry-run", Some(Scope::PoliciesWrite)),
     ("/operations", Some(Scope::OperationsRead)),
     ("/operations/dead-letters", Some(Scope::OperationsRead)),
     ("/webhook-endpoints/{any}", Some(Scope::OperationsRead)),
@@ -56,6 +62,10 @@ pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/verifications/{any}/reveal", Some(Scope::DecisionsRead)),
     ("/persons", Some(Scope::MaterialRead)),
     ("/persons/export", Some(Scope::MaterialRead)),
+    ("/policies/new", Some(Scope::PoliciesWrite)),
+    ("/policies/change", Some(Scope::PoliciesWrite)),
+    ("/policies/{any}/dry-run", Some(Scope::PoliciesWrite)),
+    ("/policies/proposals/{any}/withdraw", Some(Scope::PoliciesWrite)),
     ("/audit/verify", Some(Scope::AuditRead)),
 ];
 
@@ -74,6 +84,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("secret", "x"),
     ("code", "x"),
     ("judgement", "1"),
+    ("do", "roll-back"),
+    ("seen", "1"),
 ];
 
 fn with_token(token: &str) -> Vec<(&str, &str)> {
@@ -114,7 +126,9 @@ impl Attack {
             "select jsonb_build_array(
                  (select jsonb_agg(to_jsonb(u) order by u.id) from users u),
                  (select jsonb_agg(to_jsonb(i) - 'used_at' order by i.digest) from user_invitations i),
-                 (select jsonb_agg(to_jsonb(s) - 'seen_at' order by s.id) from user_sessions s))::text",
+                 (select jsonb_agg(to_jsonb(s) - 'seen_at' order by s.id) from user_sessions s),
+                 (select jsonb_agg(a.id order by a.id) from policy_activations a),
+                 (select count(*) from policies), (select count(*) from proposals))::text",
         )
         .fetch_one(self.app.store.pool())
         .await

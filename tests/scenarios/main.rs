@@ -14,6 +14,7 @@ mod configuration;
 mod console_operations;
 mod console_cases;
 mod console_role;
+mod console_policies;
 mod crashes;
 mod damaged_text;
 mod deciding;

@@ -214,7 +214,7 @@ impl Test {
         }
     }
 
-    fn operator(&self) -> &'static str {
+    pub(crate) fn operator(&self) -> &'static str {
         match self {
             Self::Compare(operator, _) => operator.into_str(),
             Self::Member(true, _) => "in",
@@ -225,7 +225,7 @@ impl Test {
         }
     }
 
-    fn bound(&self) -> Datum {
+    pub(crate) fn bound(&self) -> Datum {
         match self {
             Self::Compare(_, bound) => bound.datum(),
             Self::Member(_, bounds) | Self::Contains(_, bounds) => {

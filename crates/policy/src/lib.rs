@@ -33,7 +33,7 @@
 //! | `load` | compile, check, run the examples, lint |
 //! | [`render()`] | diagnostics as a compiler prints them |
 //! | [`compare`], [`report`] | another policy on the same cases, as numbers and as a page |
-//! | [`diff()`] | what differs between two texts |
+//! | [`diff()`], [`rule_changes`] | what differs between two texts, and between the rules of two policies |
 //! | [`calibration`] | scores over time, the vendor's table, drift |
 
 pub mod visible;
@@ -62,6 +62,7 @@ mod render;
 pub mod compare;
 pub mod report;
 mod diff;
+pub mod rule_changes;
 pub mod calibration;
 
 pub use compile::{MAX_CODE_CHARS, MOST_RULES, read_case};

@@ -59,6 +59,10 @@ impl Policy {
         &self.text
     }
 
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
     /// Warnings for the policy's author. An error would have refused the policy.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings

@@ -13,7 +13,7 @@ use crate::domain::ids::{DecisionId, VerificationId};
 use crate::domain::verification::Verification;
 use crate::store::listing::Filter;
 use crate::store::policies::Use;
-use policy::decision::{Datum, Observation};
+use policy::decision::{Datum, Observation, Reason};
 use policy::evidence::Evidence;
 use policy::field::{Field, by_name};
 use policy::{Policy, decide, missing_evidence};
@@ -35,10 +35,10 @@ const SCORES: [Field; 9] = [
 ];
 
 /// One reason of the decision.
-pub(super) struct ReasonRow {
-    pub(super) code: String,
-    pub(super) text: Option<String>,
-    pub(super) observed: Vec<String>,
+pub(in crate::console) struct ReasonRow {
+    pub(in crate::console) code: String,
+    pub(in crate::console) text: Option<String>,
+    pub(in crate::console) observed: Vec<String>,
 }
 
 pub(super) struct ScoreRow {
@@ -118,7 +118,7 @@ pub(super) async fn of(
     };
     let events = store.timeline().events_of(id).await?;
     Ok(Facts {
-        reasons: reasons(&decision, policy.as_deref(), who),
+        reasons: reason_rows(&decision.decision.reasons, policy.as_deref(), who.language.as_str()),
         scores: scores(evidence.as_ref(), policy.as_deref()),
         shadow,
         person,
@@ -137,13 +137,18 @@ pub(super) async fn of(
     })
 }
 
-fn reasons(decision: &StoredDecision, policy: Option<&Policy>, who: &SignedIn) -> Vec<ReasonRow> {
+/// Reasons of a decision by this policy.
+pub(in crate::console) fn reason_rows(
+    reasons: &[Reason],
+    policy: Option<&Policy>,
+    language: &str,
+) -> Vec<ReasonRow> {
     let text = |code: &str| {
         let mut texts = policy?.texts_for(code)?;
-        texts.remove(who.language.as_str()).or_else(|| texts.into_values().next())
+        texts.remove(language).or_else(|| texts.into_values().next())
     };
-    let reasons = decision.decision.reasons.iter();
     reasons
+        .iter()
         .map(|reason| ReasonRow {
             code: reason.code.clone(),
             text: missing_evidence(reason).or_else(|| text(&reason.code)),
@@ -153,12 +158,12 @@ fn reasons(decision: &StoredDecision, policy: Option<&Policy>, who: &SignedIn) -
 }
 
 /// `lowest_score 62.4 < 80`.
-fn observed(of: &Observation) -> String {
+pub(in crate::console) fn observed(of: &Observation) -> String {
     let value = of.value.as_ref().map_or_else(|| "–".to_owned(), datum);
     format!("{} {value} {} {}", of.field, symbol(&of.operator), datum(&of.bound))
 }
 
-fn symbol(operator: &str) -> &str {
+pub(in crate::console) fn symbol(operator: &str) -> &str {
     match operator {
         "eq" => "=",
         "ne" => "≠",
@@ -172,7 +177,7 @@ fn symbol(operator: &str) -> &str {
     }
 }
 
-fn datum(of: &Datum) -> String {
+pub(in crate::console) fn datum(of: &Datum) -> String {
     match of {
         Datum::Flag(flag) => flag.to_string(),
         Datum::Whole(number) => number.to_string(),

@@ -145,19 +145,27 @@ pub fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The links that lead somewhere for a person with these rights.
-fn links(t: &'static Texts, may: impl Fn(Scope) -> bool, section: Section) -> Vec<Link> {
+/// Every link of the navigation, with the right that its page needs.
+pub(in crate::console) fn navigation(
+    t: &'static Texts,
+) -> [(Section, Scope, Phrase, &'static str); 8] {
     let frame = &t.frame;
-    let all = [
+    [
         (Section::Queue, Scope::ReviewsWrite, frame.queue, "/cases"),
         (Section::Reviewers, Scope::AuditRead, frame.reviewers, "/reviewers"),
         (Section::Verifications, Scope::DecisionsRead, frame.verifications, "/verifications"),
         (Section::Persons, Scope::MaterialRead, frame.persons, "/persons"),
+        (Section::Policies, Scope::PoliciesWrite, frame.policies, "/policies"),
         (Section::Operations, Scope::OperationsRead, frame.operations, "/operations"),
         (Section::Audit, Scope::AuditRead, frame.audit, "/audit"),
         (Section::Users, Scope::UsersWrite, frame.users, "/users"),
-    ];
-    all.into_iter()
+    ]
+}
+
+/// The links that lead somewhere for a person with these rights.
+fn links(t: &'static Texts, may: impl Fn(Scope) -> bool, section: Section) -> Vec<Link> {
+    navigation(t)
+        .into_iter()
         .filter(|(_, scope, ..)| may(*scope))
         .map(|(of, _, text, href)| Link { text, href, is_here: of == section })
         .collect()

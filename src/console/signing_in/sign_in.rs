@@ -167,15 +167,21 @@ pub async fn demo(
 
 /// The first page that the person may open.
 pub async fn home(who: SignedIn) -> Response {
+    see(first_page(|scope| who.has(scope))).into_response()
+}
+
+/// Where a person with these rights begins: what their day is about comes first.
+fn first_page(has: impl Fn(Scope) -> bool) -> &'static str {
     let first = [
         (Scope::ReviewsWrite, "/cases"),
         (Scope::OperationsRead, "/operations"),
+        (Scope::PoliciesWrite, "/policies"),
         (Scope::DecisionsRead, "/verifications"),
         (Scope::AuditRead, "/audit"),
+        (Scope::MaterialRead, "/persons"),
         (Scope::UsersWrite, "/users"),
     ];
-    let first = first.into_iter().find(|(scope, _)| who.has(*scope));
-    see(first.map_or("/sessions", |(_, path)| path)).into_response()
+    first.into_iter().find(|(scope, _)| has(*scope)).map_or("/sessions", |(_, path)| path)
 }
 
 /// A page of this console, and never another site's.
@@ -191,7 +197,26 @@ pub fn local(next: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::local;
+    use super::{first_page, local};
+    use crate::console::frame::layout::navigation;
+    use crate::console::texts::Texts;
+    use crate::domain::scope::Scope;
+    use crate::domain::user::Language;
+
+    #[test]
+    fn everybody_with_a_page_begins_at_one() {
+        let t = Texts::of(Language::En);
+        for scope in Scope::ALL {
+            let own: Vec<&str> = navigation(t)
+                .iter()
+                .filter(|(_, right, ..)| *right == scope)
+                .map(|(.., href)| *href)
+                .collect();
+            let first = first_page(|has| has == scope);
+            assert!(own.contains(&first) || (own.is_empty() && first == "/sessions"), "{scope}");
+        }
+        assert_eq!(first_page(|_| true), "/cases");
+    }
 
     #[test]
     fn nobody_is_sent_to_another_site() {

@@ -9,6 +9,7 @@ mod facts;
 mod frame;
 mod operations;
 mod persons;
+mod policies;
 mod queue;
 pub mod refusals;
 mod reviewers;
@@ -51,6 +52,7 @@ pages! {
     reviewers: reviewers::Reviewers;
     verification: verification::Verification;
     persons: persons::Persons;
+    policies: policies::Policies;
     operations: operations::Operations;
     audit: audit::Audit;
     refusals: refusals::Refusals;

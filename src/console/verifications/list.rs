@@ -116,7 +116,7 @@ async fn newest(
     Ok(console.api.store.listing().list(&filter, before, limit).await?)
 }
 
-async fn search(
+pub async fn search(
     console: &Console,
     who: &SignedIn,
     text: &str,
