@@ -269,7 +269,7 @@ impl Database {
     pub fn store(&self, max_connections: u32) -> anyhow::Result<Store> {
         let url = self.url.clone().into();
         let timeout = Duration::from_mins(1);
-        Ok(Store::new(&Settings { url, max_connections, timeout })?)
+        Ok(Store::new(&Settings { url, max_connections, timeout, schema: None })?)
     }
 
     /// One number.

@@ -66,5 +66,5 @@ fn is_of_the_url(error: &store::Error) -> bool {
             | Cause::UnknownDatabase
             | Cause::MissingRight
     );
-    refused || matches!(error, store::Error::Untrusted(_))
+    refused || matches!(error, store::Error::Untrusted(_) | store::Error::TransactionPooler)
 }

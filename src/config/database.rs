@@ -6,7 +6,7 @@ use super::checks::{at_least, given, seconds, secret};
 use super::error::{self, Collector, ConfigError, ConfigErrors, wrong};
 use super::origin::Origin;
 use super::raw::Config;
-use crate::store;
+use crate::store::{self, SchemaName};
 
 impl Config {
     pub fn store(&self) -> Result<store::Settings, ConfigErrors> {
@@ -16,11 +16,18 @@ impl Config {
         let max_connections =
             found.take(at_least("database.max_connections", database.max_connections, 2));
         let timeout = found.take(seconds("database.timeout_seconds", database.timeout_seconds));
+        let schema = found.take(match &*database.schema {
+            "" => Ok(None),
+            name => SchemaName::parse(name)
+                .map(Some)
+                .or_else(|why| wrong("database.schema", format!("{why}: {name:?}"))),
+        });
         let settings = found.finish(|| {
             Some(store::Settings {
                 url: url?.into(),
                 max_connections: max_connections?,
                 timeout: timeout?,
+                schema: schema?,
             })
         })?;
         store::Store::check(&settings).map_err(|error| ConfigError::new("database.url", error))?;
@@ -60,9 +67,12 @@ impl Config {
 /// The files that a database URL names, for TLS; relative ones go by this folder. A PEM text in their
 /// place is no file.
 fn with_files_of(folder: Option<&Path>, text: &str) -> error::Result<String> {
-    let Ok(mut url) = url::Url::parse(text) else { return Ok(text.to_owned()) };
-    let mut pairs: Vec<(String, String)> =
-        url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    // No parser of URLs takes several hosts.
+    let Some((servers, query)) = text.split_once('?') else { return Ok(text.to_owned()) };
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    let mut pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
     let mut moved = false;
     for (name, value) in &mut pairs {
         if !DATABASE_FILES.contains(&name.as_str()) || value.contains("-----BEGIN") {
@@ -86,10 +96,11 @@ fn with_files_of(folder: Option<&Path>, text: &str) -> error::Result<String> {
             moved = true;
         }
     }
-    if moved {
-        url.query_pairs_mut().clear().extend_pairs(pairs);
+    if !moved {
+        return Ok(text.to_owned());
     }
-    Ok(if moved { url.into() } else { text.to_owned() })
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    Ok(format!("{servers}?{query}"))
 }
 
 /// Parameters of a database URL that name files, in each of their spellings.

@@ -92,6 +92,7 @@ pub(super) struct RawOidc {
 pub(super) struct Database {
     pub(super) url: String,
     pub(super) url_file: Option<PathBuf>,
+    pub(super) schema: String,
     pub(super) max_connections: u32,
     pub(super) timeout_seconds: f64,
 }

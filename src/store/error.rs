@@ -65,6 +65,11 @@ pub enum Error {
     /// The schema is not the one this binary was built for.
     #[error("the database schema is {0}")]
     Schema(SchemaState),
+    /// A pooler between us and Postgres shares sessions among its clients.
+    #[error(
+        "a pooler gives each transaction another session (PgBouncer's pool_mode = transaction), which loses wake-ups and locks: set pool_mode = session, or name Postgres itself in database.url"
+    )]
+    TransactionPooler,
     /// A user who cannot migrate holds the lock of migrations.
     #[error(
         "{0} holds the lock of migrations and is not migrating: end it with pg_terminate_backend, then migrate again"
@@ -125,6 +130,7 @@ impl Error {
             | Self::Encoding(_)
             | Self::Unseen(_)
             | Self::Schema(_)
+            | Self::TransactionPooler
             | Self::MigrationLock(_) => false,
         }
     }
@@ -147,7 +153,7 @@ impl Error {
                 causes::of_sqlstate(code, None).unwrap_or(Cause::Internal)
             }
             Self::Internal { .. } | Self::Inconsistent(_) => Cause::Internal,
-            Self::Url(_) => Cause::BadUrl,
+            Self::Url(_) | Self::TransactionPooler => Cause::BadUrl,
             Self::Encoding(_) | Self::Unseen(_) | Self::Schema(_) | Self::EventsFromElsewhere => {
                 Cause::Schema
             }

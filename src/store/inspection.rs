@@ -94,17 +94,23 @@ impl Store {
 
 impl Inspection<'_> {
     /// Connects once, past the pool, which would try again until its time is over and then not
-    /// say why.
+    /// say why. Refuses a pooler of transactions.
     pub async fn connect_once(self) -> Result<()> {
-        let by_socket = is_socket(self.0.connect_options());
+        if self.0.servers.are_several() {
+            self.0.servers.find().await?;
+            return self.0.refuse_transaction_pooler().await;
+        }
+        let server = self.0.connect_options();
+        let by_socket = is_socket(&server);
         let connecting = async {
             // A failed connection is the outcome here, and no error of a statement.
-            Ok(match PgConnection::connect_with(self.0.connect_options()).await {
+            Ok(match PgConnection::connect_with(&server).await {
                 Ok(connection) => connection.close().await.map_err(Error::from),
                 Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
             })
         };
-        self.0.once(connecting).await?
+        self.0.once(connecting).await??;
+        self.0.refuse_transaction_pooler().await
     }
 
     /// The server, and who we are to it.

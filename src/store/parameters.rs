@@ -6,7 +6,7 @@ use url::Url;
 use super::error::{Error, Result};
 
 /// What sqlx understands.
-const UNDERSTOOD: [&str; 18] = [
+const UNDERSTOOD: [&str; 19] = [
     "sslmode",
     "ssl-mode",
     "sslrootcert",
@@ -25,35 +25,46 @@ const UNDERSTOOD: [&str; 18] = [
     "password",
     "application_name",
     "options",
+    TARGET,
 ];
 
+/// libpq's choice among several servers. sqlx does not know it: [`super::tls`] takes it out.
+pub(super) const TARGET: &str = "target_session_attrs";
+/// Its values that a service can use, which writes. All mean the same: the server that takes writes.
+const TARGETS: [&str; 3] = ["any", "read-write", "primary"];
+
 /// What people write, and what to write instead.
-const INSTEAD: [(&str, &str); 15] = [
+const INSTEAD: [(&str, &str); 14] = [
     ("ssl", "leave it out, which means sslmode=verify-full outside this machine, or write sslmode"),
     ("requiressl", "write sslmode=require, or leave it out, which means verify-full"),
     ("tls", "leave it out, which means sslmode=verify-full outside this machine, or write sslmode"),
     ("channel_binding", "leave it out: sslmode=verify-full authenticates the server"),
-    ("target_session_attrs", "leave it out: Verdict tells a read-only server by itself"),
-    ("load_balance_hosts", "name the primary, or a balancer that leads to it"),
+    ("load_balance_hosts", "leave it out: the server that takes writes is used"),
     ("connect_timeout", "set database.timeout_seconds"),
     ("keepalives", "leave it out: keepalives are always on"),
     ("keepalives_idle", "leave it out: keepalives are always on"),
     ("tcp_user_timeout", "set database.timeout_seconds"),
-    ("currentSchema", "set the role's search_path (alter role … set search_path)"),
-    ("schema", "set the role's search_path (alter role … set search_path)"),
-    ("search_path", "set the role's search_path (alter role … set search_path)"),
+    ("currentSchema", "set database.schema"),
+    ("schema", "set database.schema"),
+    ("search_path", "set database.schema"),
     ("client_encoding", "leave it out: it is always UTF8"),
     ("connection_limit", "set database.max_connections"),
 ];
 
-/// Every parameter is understood, and the host is one host.
+/// Every parameter is understood, and the URL is that of one server.
 pub(super) fn understood(url: &Url) -> Result<()> {
-    if url.host_str().is_some_and(|host| host.contains(',') || host.contains("%2C")) {
-        return refused("names several hosts, of which only one can be used: name the primary");
+    const SEVERAL: &str = "names several hosts in a way that is not supported: write postgres://user@one,two/database";
+    if url.host_str().is_some_and(|host| host.contains("%2C")) {
+        return refused(SEVERAL);
     }
     for (name, value) in url.query_pairs() {
         if ["host", "hostaddr", "port"].contains(&&*name) && value.contains(',') {
-            return refused("names several hosts, of which only one can be used: name the primary");
+            return refused(SEVERAL);
+        }
+        if name == TARGET && !TARGETS.contains(&&*value) {
+            return refused(
+                "has a target_session_attrs that cannot be used, because Verdict writes: leave it out",
+            );
         }
         let option = name.strip_prefix("options[").and_then(|name| name.strip_suffix(']'));
         let known = UNDERSTOOD.contains(&&*name) || option.is_some_and(|name| !name.is_empty());
@@ -103,7 +114,6 @@ mod tests {
         for name in [
             "ssl",
             "channel_binding",
-            "target_session_attrs",
             "connect_timeout",
             "sslcrl",
             "gssencmode",
@@ -129,14 +139,25 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_are_refused() {
+    fn several_hosts_are_refused_where_they_cannot_be_told_apart() {
         for url in [
-            "postgres://u@one,two/d",
             "postgres://u@one%2Ctwo/d",
             "postgres://u@one/d?host=two,three",
             "postgres://u@one/d?port=1,2",
         ] {
             assert!(told(url).contains("several hosts"), "{url}");
+        }
+    }
+
+    #[test]
+    fn target_is_a_server_that_takes_writes() {
+        for good in ["any", "read-write", "primary"] {
+            let url = format!("postgres://u@one/d?target_session_attrs={good}");
+            understood(&Url::parse(&url).unwrap()).unwrap();
+        }
+        for wrong in ["read-only", "standby", "prefer-standby", ""] {
+            let why = told(&format!("postgres://u@one/d?target_session_attrs={wrong}"));
+            assert!(why.contains("Verdict writes"), "{wrong}: {why}");
         }
     }
 

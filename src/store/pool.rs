@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 
 use super::error::{Error, Place, Result};
+use super::schema_name::SchemaName;
+use super::servers::{self, Servers};
 use super::sessions::{Faults, Sessions, is_socket};
 use super::statements::statements;
-use super::tls::{self, Protection};
+use super::tls::Protection;
 use crate::causes::{self, Service};
 
 /// How to reach Postgres.
@@ -31,13 +33,16 @@ pub struct Settings {
     pub max_connections: u32,
     /// Longest wait for a free connection, and for one statement.
     pub timeout: Duration,
+    /// The schema of the tables; `None`: the one that the role's search_path leads to.
+    pub schema: Option<SchemaName>,
 }
 
 /// The database, as the layers above see it. Clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) pool: Sessions,
-    pub(super) options: Arc<PgConnectOptions>,
+    pub(super) servers: Servers,
+    pub(super) schema: Option<SchemaName>,
     timeout: Duration,
     protection: Protection,
     faults: Faults,
@@ -56,10 +61,11 @@ const CACHED_FOR: Duration = Duration::from_secs(1);
 /// What each session begins with. sqlx opens the sockets and offers no options for them, so the
 /// server's end does what both ends need: its probes keep the flow alive in a NAT or balancer
 /// between, and it lets go of a process of ours that vanished.
-fn session(timeout: Duration) -> String {
-    let unanswered = (timeout * 2).as_millis();
+fn session(settings: &Settings) -> String {
+    let unanswered = (settings.timeout * 2).as_millis();
+    let path = settings.schema.as_ref().map(SchemaName::search_path).unwrap_or_default();
     format!(
-        "{PLANS}; set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; \
+        "{path}; {PLANS}; set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; \
          set tcp_keepalives_count = 3; set tcp_user_timeout = {unanswered}"
     )
 }
@@ -70,13 +76,14 @@ type Writable = Option<(Instant, bool)>;
 impl Store {
     /// Checks the URL; connects lazily, so that a service may start before its database does.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let (options, protection) = parse(settings)?;
+        let (all, protection) = parse(settings)?;
         if let Protection::Weaker(sslmode) = protection {
             tracing::warn!(sslmode, "connections to Postgres can be read or changed on their way");
         }
         let faults = Faults::default();
         let (before, after) = (faults.clone(), faults.clone());
-        let session = session(settings.timeout);
+        let servers = Servers::new(all, faults.clone());
+        let session = session(settings);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .min_connections(0)
@@ -99,13 +106,14 @@ impl Store {
                 let faults = after.clone();
                 Box::pin(async move { Ok(faults.may_rest(connection, meta).await) })
             })
-            .connect_lazy_with(options.clone());
-        let options = Arc::new(options);
-        let pool = Sessions::new(pool, Arc::clone(&options), faults.clone());
+            .connect_lazy_with(PgConnectOptions::clone(&servers.current()));
+        servers.lead(&pool);
+        let pool = Sessions::new(pool, servers.clone(), faults.clone());
         let (writable, installation) = (Arc::default(), Arc::default());
         Ok(Self {
             pool,
-            options,
+            servers,
+            schema: settings.schema.clone(),
             timeout: settings.timeout,
             protection,
             faults,
@@ -160,8 +168,9 @@ impl Store {
                 let cause = self.faults.refused_since(began);
                 Err(cause.unwrap_or_else(|| Error::of(&sqlx::Error::PoolTimedOut, at)))
             }
-            Ok(outcome) => outcome
-                .map_err(|error| Error::from_connecting(&error, is_socket(&self.options), at)),
+            Ok(outcome) => outcome.map_err(|error| {
+                Error::from_connecting(&error, is_socket(&self.servers.current()), at)
+            }),
             Err(_) => {
                 // Before the statement gives its connection back.
                 self.faults.nobody_answered();
@@ -192,6 +201,7 @@ impl Store {
         if !found {
             // It may be this session alone: the next question goes to a new one.
             self.faults.session_is_wrong();
+            self.servers.look_again();
         }
         *self.lock_writable() = Some((Instant::now(), found));
         Ok(found)
@@ -202,8 +212,8 @@ impl Store {
     }
 
     /// How to open a connection outside the pool (for `LISTEN`).
-    pub(super) fn connect_options(&self) -> &PgConnectOptions {
-        &self.options
+    pub(super) fn connect_options(&self) -> Arc<PgConnectOptions> {
+        self.servers.current()
     }
 
     /// Postgres answers.
@@ -237,10 +247,19 @@ impl Store {
     }
 }
 
-fn parse(settings: &Settings) -> Result<(PgConnectOptions, Protection)> {
-    let (options, protection) = tls::read(settings.url.expose_secret())?;
+/// Whether the server at the other end takes writes.
+pub(super) async fn server_takes_writes(
+    connection: &mut PgConnection,
+) -> std::result::Result<bool, sqlx::Error> {
+    takes_writes().fetch_one(connection).await
+}
+
+fn parse(settings: &Settings) -> Result<(Vec<PgConnectOptions>, Protection)> {
+    let (all, protection) = servers::read(settings.url.expose_secret())?;
     // Statements stand in the source; lines about them would have fields that are not listed.
-    Ok((options.application_name("verdict").disable_statement_logging(), protection))
+    let named =
+        |options: PgConnectOptions| options.application_name("verdict").disable_statement_logging();
+    Ok((all.into_iter().map(named).collect(), protection))
 }
 
 statements! {

@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::error::{Error, Result};
 use super::pool::Store;
+use super::schema_name::SchemaName;
 use super::schema_state::SchemaState;
 use super::statements::statements;
 
@@ -91,9 +92,18 @@ impl Store {
 
     async fn try_to_migrate(&self, applied: &mut usize) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
-        let mut connection = PgConnection::connect_with(self.connect_options()).await?;
-        while !try_lock(LOCK).fetch_one(&mut connection).await? {
-            if let Some(holder) = idle_holder(LOCK).fetch_one(&mut connection).await? {
+        let mut connection = PgConnection::connect_with(&self.connect_options()).await?;
+        if let Some(schema) = &self.schema {
+            // Asked first: who may use a schema need not have the right to create one.
+            if !has_schema(schema.as_str()).fetch_one(&mut connection).await? {
+                let create = format!("create schema if not exists \"{schema}\"");
+                sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
+            }
+            sqlx::raw_sql(AssertSqlSafe(schema.search_path())).execute(&mut connection).await?;
+        }
+        let lock: i64 = lock_of_schema(LOCK).fetch_one(&mut connection).await?;
+        while !try_lock(lock).fetch_one(&mut connection).await? {
+            if let Some(holder) = idle_holder(lock).fetch_one(&mut connection).await? {
                 return Err(Error::MigrationLock(holder));
             }
             tokio::time::sleep(TRY_AGAIN).await;
@@ -159,7 +169,8 @@ impl Store {
 
     /// A schema that has our tables although a plain name does not find them.
     async fn elsewhere(&self) -> Result<Option<String>> {
-        self.run(|| schema_of_tables().fetch_optional(&self.pool)).await
+        let wanted = self.schema.as_ref().map(SchemaName::as_str);
+        self.run(|| schema_of_tables(wanted).fetch_optional(&self.pool)).await
     }
 
     /// In any other encoding some names cannot be stored, and the callbacks of those people fail.
@@ -193,6 +204,13 @@ statements! {
 
     scalar count_migrations() -> i64 = "select count(*) from _sqlx_migrations where success";
 
+    scalar has_schema(name: &str) -> bool = "select to_regnamespace($1) is not null";
+
+    /// Each schema of a database has its own lock. That of `public` is the one of older versions.
+    scalar lock_of_schema(lock: i64) -> i64 =
+        "select case coalesce(current_schema(), 'public') when 'public' then $1
+             else hashtextextended(current_schema(), $1) end";
+
     scalar try_lock(lock: i64) -> bool = "select pg_try_advisory_lock($1)";
 
     /// Any user of the database can take an advisory lock. This is the user and process that has the
@@ -210,11 +228,12 @@ statements! {
     row applied() -> (i64, Vec<u8>) =
         "select version, checksum from _sqlx_migrations where success order by version";
 
-    scalar schema_of_tables() -> String =
+    scalar schema_of_tables(wanted: Option<&str>) -> String =
         "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relname = '_sqlx_migrations' and c.relkind = 'r'
              and exists (select from pg_class v where v.relname = 'verifications'
                              and v.relnamespace = n.oid)
+             and n.nspname = coalesce($1, n.nspname)
          order by 1 limit 1";
 
     scalar encoding() -> String = "select current_setting('server_encoding')";

@@ -30,6 +30,8 @@ use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 
+use super::servers::Servers;
+
 /// A connection is replaced after this, so that no setting and no route is kept indefinitely.
 const MAX_AGE: Duration = Duration::from_mins(30);
 /// A connection that rested longer is tested before use: a NAT may have forgotten it.
@@ -282,7 +284,7 @@ struct InUse {
 #[derive(Clone)]
 pub(super) struct Sessions {
     pool: PgPool,
-    options: Arc<PgConnectOptions>,
+    servers: Servers,
     faults: Faults,
     spares: Arc<Spares>,
 }
@@ -297,8 +299,8 @@ type Answer = Either<PgQueryResult, PgRow>;
 type Acquired = Result<PoolConnection<Postgres>, sqlx::Error>;
 
 impl Sessions {
-    pub(super) fn new(pool: PgPool, options: Arc<PgConnectOptions>, faults: Faults) -> Self {
-        Self { pool, options, faults, spares: Arc::default() }
+    pub(super) fn new(pool: PgPool, servers: Servers, faults: Faults) -> Self {
+        Self { pool, servers, faults, spares: Arc::default() }
     }
 
     /// Waits for running statements and closes all connections.
@@ -410,7 +412,7 @@ impl Sessions {
     /// Finds out, beside the callers and not too often, why no connection comes: the pool keeps
     /// the reason for itself.
     fn diagnose(&self) {
-        let options = Arc::clone(&self.options);
+        let options = self.servers.current();
         let faults = self.faults.clone();
         {
             let mut known = faults.known();
@@ -419,6 +421,7 @@ impl Sessions {
             }
             known.diagnosed = Some(Instant::now());
         }
+        self.servers.look_again();
         tokio::spawn(async move {
             let connecting = PgConnection::connect_with(&options);
             match tokio::time::timeout(DIAGNOSE_LIMIT, connecting).await {
@@ -449,7 +452,11 @@ impl Sessions {
     /// Records an error of a statement for all connections of the pool. Answers whether the
     /// statement's connection has to end.
     pub(super) fn learn(&self, error: &sqlx::Error) -> bool {
-        self.faults.learn(error)
+        let is_suspect = self.faults.learn(error);
+        if is_suspect {
+            self.servers.look_again();
+        }
+        is_suspect
     }
 
     /// Passes the outcome on; ends the connection where the error is about it.

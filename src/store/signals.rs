@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -169,17 +169,19 @@ impl Signals {
             .acquire_timeout(Duration::from_secs(5))
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(store.connect_options().clone());
+            .connect_lazy_with(PgConnectOptions::clone(&store.connect_options()));
         let began = Instant::now();
+        let suffix: String = store.run(|| suffix().fetch_one(&store.pool)).await?;
+        let [due, settled, events] = [DUE, SETTLED, EVENTS].map(|name| format!("{name}{suffix}"));
         let mut listener = PgListener::connect_with(&pool).await?;
-        listener.listen_all([DUE, SETTLED, EVENTS]).await?;
+        listener.listen_all([&*due, &*settled, &*events]).await?;
         self.something_may_have_been_missed();
         let mut next = began + HEARTBEAT;
         loop {
             let received = tokio::time::timeout_at(next.into(), listener.try_recv()).await;
             match received {
-                Ok(Ok(Some(notice))) if notice.channel() == DUE => self.0.due.notify_one(),
-                Ok(Ok(Some(notice))) if notice.channel() == EVENTS => advance(&self.0.events),
+                Ok(Ok(Some(notice))) if notice.channel() == due => self.0.due.notify_one(),
+                Ok(Ok(Some(notice))) if notice.channel() == events => advance(&self.0.events),
                 Ok(Ok(Some(_))) => advance(&self.0.settled),
                 // `None`: the connection broke.
                 Ok(Ok(None)) => self.something_may_have_been_missed(),
@@ -211,6 +213,13 @@ statements! {
     execute ping() = "select 1";
 
     execute tell(channels: &[&str]) =
-        "select set_config('synchronous_commit', 'off', true), pg_notify(channel, '')
+        "select set_config('synchronous_commit', 'off', true), pg_notify(
+                 channel || case current_schema() when 'public' then '' else '_' || md5(current_schema()) end,
+                 '')
          from unnest($1::text[]) as channel";
+
+    /// What ends the names of the channels, so that deployments in schemas of one database do not wake
+    /// each other.
+    scalar suffix() -> String =
+        "select case current_schema() when 'public' then '' else '_' || md5(current_schema()) end";
 }

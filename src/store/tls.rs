@@ -36,12 +36,12 @@ impl Protection {
     }
 }
 
-/// Reads a database URL: the options for every connection, and what protects them.
+/// Reads the URL of one server: the options for every connection, and what protects them.
 pub(super) fn read(url: &str) -> Result<(PgConnectOptions, Protection)> {
     let unreadable = |_| Error::Url("cannot be parsed".to_owned());
     let parsed = Url::parse(url).map_err(|_| Error::Url("cannot be parsed".to_owned()))?;
     parameters::understood(&parsed)?;
-    let mut options = PgConnectOptions::from_str(url).map_err(unreadable)?;
+    let mut options = PgConnectOptions::from_str(&without_target(&parsed)).map_err(unreadable)?;
     // As a URL writes an address of IPv6, no resolver takes it.
     let bare = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Some(bare) = bare.map(ToOwned::to_owned) {
@@ -62,6 +62,22 @@ pub(super) fn read(url: &str) -> Result<(PgConnectOptions, Protection)> {
         weaker => Protection::Weaker(name(weaker)),
     };
     Ok((options, protection))
+}
+
+/// sqlx would warn of a parameter that it does not know.
+fn without_target(url: &Url) -> String {
+    let is_target = |name: &str| name == parameters::TARGET;
+    if !url.query_pairs().any(|(name, _)| is_target(&name)) {
+        return url.as_str().to_owned();
+    }
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| !is_target(name))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    let mut url = url.clone();
+    url.query_pairs_mut().clear().extend_pairs(others);
+    url.into()
 }
 
 /// Judged by where the options lead in the end, however the host came into them. A name other than

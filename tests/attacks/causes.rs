@@ -202,7 +202,7 @@ impl Told {
             ),
             ..Options::default()
         };
-        let database = Database { url: format!("postgres://user:x@{host}/none{query}") };
+        let database = Database::at(format!("postgres://user:x@{host}/none{query}"));
         let text = crate::harness::configuration(&options, &database, closed_port().await);
         let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
         for line in &mut lines {
@@ -352,7 +352,7 @@ async fn postgres_refusals_are_distinguished() {
         (with(Some(&stranger), Some("x"), None), Cause::MissingRight),
         (with(Some(&crowd), Some("x"), None), Cause::TooManyConnections),
     ] {
-        setting.database = Database { url };
+        setting.database = Database::at(url);
         let (code, _, error) = setting.run(&["keys", "list"], "").await;
         let code_or_says = [cause.says(), "SQLSTATE 42501"];
         assert_eq!(code, 1, "{error}");
@@ -368,6 +368,7 @@ async fn every_waiting_caller_learns_that_the_port_is_closed() {
         url: format!("postgres://nobody@{}/none", closed_port().await).into(),
         max_connections: 2,
         timeout: Duration::from_secs(1),
+        schema: None,
     };
     let store = Store::new(&settings).unwrap();
     let waiting = (0..6_u64).map(|n| {
@@ -537,7 +538,7 @@ async fn commands_report_at_once_why_the_database_is_unavailable() {
         (format!("postgres://nobody@{}/none", says("").await), Cause::Closed),
         ("postgres://nobody@localhost/none?host=/nowhere".to_owned(), Cause::Refused),
     ] {
-        setting.database = Database { url };
+        setting.database = Database::at(url);
         let commands = ["keys list", "migrate", "refetch --state failed --dry-run"];
         // Written once: they run side by side.
         let file = setting.config_file();

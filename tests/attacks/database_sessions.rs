@@ -2,15 +2,9 @@
 //! free connections. These are no attacks, yet each of them once kept callbacks out.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use private_postgres::{Mode, Programs, Server};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use verdict::app::Role;
@@ -18,7 +12,7 @@ use verdict::store::signals::Signals;
 use verdict::store::{Error, Settings, Store};
 
 use crate::harness::{
-    Database, Options, PATIENCE, Reply, TestApp, callback, empty_database, eventually,
+    Database, Options, PATIENCE, Pair, Reply, TestApp, callback, empty_database, eventually,
     new_database, run_verdict,
 };
 
@@ -251,7 +245,7 @@ async fn as_limited_role(database: &Database, connections: u32) -> Database {
     let mut url = Url::parse(&database.url).unwrap();
     url.set_username(&role).unwrap();
     url.set_password(Some("few")).unwrap();
-    Database { url: url.into() }
+    Database::at(url)
 }
 
 #[tokio::test]
@@ -285,7 +279,8 @@ async fn role_with_a_low_connection_limit_shares_its_connections() {
 async fn server_without_free_connections_is_named_as_the_cause() {
     let database = as_limited_role(&new_database().await, 0).await;
     let timeout = Duration::from_secs(1);
-    let settings = Settings { url: database.url.clone().into(), max_connections: 2, timeout };
+    let settings =
+        Settings { url: database.url.clone().into(), max_connections: 2, timeout, schema: None };
     let refused = Store::new(&settings).unwrap().ping().await.unwrap_err();
     assert!(refused.to_string().contains("53300"), "{refused}");
     let advice = refused.cause().advice();
@@ -319,7 +314,7 @@ async fn database_in_another_encoding_is_refused_with_a_reason() {
     let mut url = Url::parse(&one.url).unwrap();
     url.set_path(&name);
     let url = url.to_string();
-    let store = Database { url: url.clone() }.store();
+    let store = Database::at(url.clone()).store();
     for refused in [store.migrate().await.map(drop), store.require_fit_schema().await] {
         let told = refused.unwrap_err().to_string();
         assert!(told.contains("LATIN1") && told.contains("encoding 'UTF8'"), "{told}");
@@ -337,7 +332,7 @@ async fn ignored_url_parameters_are_refused_by_every_command() {
     for (parameter, name) in [
         ("ssl=true", "ssl"),
         ("channel_binding=require", "channel_binding"),
-        ("target_session_attrs=read-write", "target_session_attrs"),
+        ("target_session_attrs=standby", "target_session_attrs"),
         ("connect_timeout=3", "connect_timeout"),
     ] {
         let url = format!("postgres://u:geheim@127.0.0.1:1/d?{parameter}");
@@ -367,91 +362,12 @@ async fn ipv6_address_in_the_database_url_works() {
             });
         }
     });
-    Database { url: url.into() }.store().ping().await.unwrap();
-}
-
-/// A standby that follows a primary.
-struct Standby {
-    process: Child,
-    port: u16,
-}
-
-impl Standby {
-    /// Copies the primary and starts the copy.
-    fn of(primary: &Server, programs: &Programs, folder: &Path) -> Self {
-        let data = folder.join("standby");
-        let source = Url::parse(&primary.url("postgres")).unwrap();
-        let copied = Command::new(programs.bin().join("pg_basebackup"))
-            .args(["--checkpoint=fast", "--write-recovery-conf", "--wal-method=stream", "-D"])
-            .arg(&data)
-            .arg("-d")
-            .arg(source.as_str())
-            .env_clear()
-            .output()
-            .unwrap();
-        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-        let log = primary.log_path();
-        let owner = std::fs::metadata(log.parent().unwrap()).unwrap();
-        hand_over(&data, owner.uid(), owner.gid());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut command = Command::new(programs.bin().join("postgres"));
-        command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "fsync=off",
-            "max_connections=300",
-        ] {
-            command.args(["-c", setting]);
-        }
-        command.env_clear().env("LC_ALL", "C").current_dir(&data);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if rustix::process::geteuid().is_root() {
-            command.uid(owner.uid()).gid(owner.gid());
-        }
-        Self { process: command.spawn().unwrap(), port }
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-}
-
-impl Drop for Standby {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn hand_over(path: &Path, uid: u32, gid: u32) {
-    chown(path, Some(uid), Some(gid)).unwrap();
-    if path.is_dir() && !path.is_symlink() {
-        for entry in std::fs::read_dir(path).unwrap() {
-            hand_over(&entry.unwrap().path(), uid, gid);
-        }
-    }
+    Database::at(url).store().ping().await.unwrap();
 }
 
 #[tokio::test]
 async fn callbacks_are_accepted_after_failover_with_a_stale_address() {
-    let folder = TempDir::new_in("/var/tmp").unwrap();
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let pg_bin = std::env::var_os("PG_BIN");
-    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
-    let home = folder.path().join("pg");
-    let primary = Server::start(&programs, &home, Mode::ThrowAway).await.unwrap();
-    let direct = Database { url: primary.url("postgres") };
-    direct.store().migrate().await.unwrap();
-    let standby = Standby::of(&primary, &programs, folder.path());
-    let mut url = Url::parse(&direct.url).unwrap();
-    url.set_port(Some(standby.port)).unwrap();
-    let copy = Database { url: url.into() };
-    eventually("the standby answers", || async {
-        PgConnection::connect(&copy.url).await.ok().map(drop)
-    })
-    .await;
+    let Pair { primary, standby, direct, copy, _folder } = Pair::start().await;
 
     let (database, address) = direct.behind_proxy().await;
     let options =

@@ -99,7 +99,7 @@ fn at(database: &Database, address: SocketAddr, parameters: &str) -> Database {
     url.set_host(Some("0.0.0.0")).unwrap();
     url.set_port(Some(address.port())).unwrap();
     url.set_query(Some(parameters).filter(|parameters| !parameters.is_empty()));
-    Database { url: url.into() }
+    Database::at(url)
 }
 
 fn address_of(database: &Database) -> SocketAddr {
@@ -247,7 +247,7 @@ impl TlsPostgres {
     fn database(&self, parameters: &str) -> Database {
         let url = self.server.url("postgres");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.server.port()));
-        at(&Database { url }, address, parameters)
+        at(&Database::at(url), address, parameters)
     }
 
     fn trusting(&self) -> Database {

@@ -473,7 +473,7 @@ async fn prepare(server: &Server) -> String {
     connection.close().await.expect("closed");
     let url = server.url(DATABASE);
     let timeout = Duration::from_secs(10);
-    let settings = Settings { url: url.clone().into(), max_connections: 2, timeout };
+    let settings = Settings { url: url.clone().into(), max_connections: 2, timeout, schema: None };
     let store = Store::new(&settings).expect("a good URL");
     store.migrate().await.expect("migrations apply");
     let api_key = make_key(&store, &Scope::ALL).await;

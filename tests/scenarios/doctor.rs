@@ -61,7 +61,7 @@ async fn doctor_prints_one_line_per_check_and_exits_0() {
     let pg_bin = std::env::var_os("PG_BIN");
     let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
     let server = Server::start(&programs, &folder.path().join("pg"), Mode::Durable).await.unwrap();
-    let superuser = Database { url: server.url("postgres") };
+    let superuser = Database::at(server.url("postgres"));
     for more in [
         "create role keeper login createrole password 'only-here'",
         "create database kept owner keeper",
@@ -72,7 +72,7 @@ async fn doctor_prints_one_line_per_check_and_exits_0() {
     let mut url = url::Url::parse(&server.url("kept")).unwrap();
     url.set_username("keeper").unwrap();
     url.set_password(Some("only-here")).unwrap();
-    let owner = Database { url: url.into() };
+    let owner = Database::at(url);
     let store: Store = owner.store();
     store.migrate().await.unwrap();
 
@@ -190,7 +190,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
     report.has("backlog", "skipped", "see schema");
 
     let right = setting.database.url.clone();
-    setting.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
+    setting.database = Database::at("postgres://nobody@127.0.0.1:1/none".to_owned());
     let report = Report::of(&setting, "all").await;
     report.has("database", "failed", "the database is unavailable (connection refused)");
     for check in [
@@ -219,7 +219,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
     let with = |change: fn(&mut url::Url)| {
         let mut url = url::Url::parse(&right).unwrap();
         change(&mut url);
-        Database { url: url.into() }
+        Database::at(url)
     };
     setting.database = with(|url| url.set_password(Some("wrong")).unwrap());
     let report = Report::of(&setting, "all").await;
@@ -413,7 +413,7 @@ async fn own_ports_are_distinguished_from_those_of_others() {
     report.has("operations.listen", "ok", "is free");
 
     let mut without = ours;
-    without.database = Database { url: "postgres://nobody@127.0.0.1:1/none".to_owned() };
+    without.database = Database::at("postgres://nobody@127.0.0.1:1/none".to_owned());
     let report = with_configuration(&listening(&without, &http, &operations)).await;
     report.has("http.listen", "warning", "its database is unknown");
 }
@@ -450,7 +450,7 @@ async fn doctor_checks_the_trace_collector() {
 #[tokio::test]
 async fn an_unusable_database_url_hides_no_other_check() {
     let mut setting = Setting::new(options()).await;
-    setting.database = Database { url: "mysql://nobody@localhost/none".to_owned() };
+    setting.database = Database::at("mysql://nobody@localhost/none".to_owned());
     let report = Report::of(&setting, "all").await;
     assert_eq!(report.code, 2);
     report.has("configuration", "failed", "database.url");

@@ -5,6 +5,7 @@
 mod harness;
 
 mod accepting;
+mod any_postgres;
 #[path = "../attacks/mod.rs"]
 mod attacks;
 mod bad_input;

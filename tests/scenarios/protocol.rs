@@ -628,6 +628,7 @@ async fn one_connection_serves_many_callers_and_then_the_pool() {
         url: database.url.clone().into(),
         max_connections: 1,
         timeout: Duration::from_secs(10),
+        schema: None,
     };
     let store = Store::new(&settings).unwrap();
     let pings = (0..100).map(|_| store.ping());

@@ -66,7 +66,7 @@ pub async fn member(owner: &Database, roles: &str) -> Database {
     let mut url = Url::parse(&owner.url).expect("a URL");
     url.set_username(&name).expect("a user");
     url.set_password(Some("only-here")).expect("a password");
-    Database { url: url.into() }
+    Database::at(url)
 }
 
 async fn retention_has_passed(pool: &sqlx::PgPool) {

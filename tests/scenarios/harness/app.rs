@@ -149,6 +149,7 @@ max_connections = {}
 listen = "127.0.0.1:0"
 [database]
 url = "{}"
+schema = "{}"
 [sources.app]
 secrets = ["{SECRET}"]
 [provider]
@@ -171,6 +172,7 @@ backoff_first_ms = 20
         options.http,
         options.max_connections,
         database.url,
+        database.schema.unwrap_or_default(),
         options.provider_secret,
         options.queries_per_second,
         options.images,

@@ -9,7 +9,7 @@ use private_postgres::{Mode, Programs, Server, folder_of_this_process};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use url::Url;
-use verdict::store::{Settings, Store};
+use verdict::store::{SchemaName, Settings, Store};
 
 use super::proxy::Proxy;
 
@@ -23,9 +23,20 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 #[derive(Clone, Debug)]
 pub struct Database {
     pub url: String,
+    /// The schema of the tables; `None`: where the role's search_path leads.
+    pub schema: Option<&'static str>,
 }
 
 impl Database {
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), schema: None }
+    }
+
+    /// The same database with its tables in this schema.
+    pub fn in_schema(&self, schema: &'static str) -> Self {
+        Self { schema: Some(schema), ..self.clone() }
+    }
+
     /// Opens a pool on this database.
     pub async fn pool(&self) -> PgPool {
         PgPool::connect(&self.url).await.expect("the test database answers")
@@ -35,7 +46,8 @@ impl Database {
     pub fn store(&self) -> Store {
         let url = self.url.clone().into();
         let timeout = std::time::Duration::from_secs(10);
-        Store::new(&Settings { url, max_connections: 8, timeout }).expect("a good URL")
+        let schema = self.schema.map(|name| SchemaName::parse(name).expect("a good name"));
+        Store::new(&Settings { url, max_connections: 8, timeout, schema }).expect("a good URL")
     }
 
     /// The same database behind a proxy that can misbehave.
@@ -44,7 +56,7 @@ impl Database {
         let port = url.port().expect("a port");
         let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
         url.set_port(Some(proxy.address().port())).expect("a port");
-        (Self { url: url.into() }, proxy)
+        (Self { url: url.into(), ..self.clone() }, proxy)
     }
 
     /// Moves the clock by which work falls due and leases end.
@@ -84,7 +96,8 @@ async fn prepare(server: &Server) -> Result<(), sqlx::Error> {
     connection.close().await?;
     let url = server.url(TEMPLATE).into();
     let timeout = std::time::Duration::from_secs(10);
-    let store = Store::new(&Settings { url, max_connections: 2, timeout }).expect("a good URL");
+    let store = Store::new(&Settings { url, max_connections: 2, timeout, schema: None })
+        .expect("a good URL");
     store.migrate().await.expect("migrations apply");
     store.close().await;
     Ok(())
@@ -110,5 +123,5 @@ async fn make(template: &str) -> Database {
         .await
         .expect("a new database");
     connection.close().await.expect("closed");
-    Database { url: server.url(&name) }
+    Database::at(server.url(&name))
 }

@@ -12,6 +12,7 @@ pub mod protocol;
 mod proxy;
 mod receiver;
 mod recorder;
+mod standby;
 
 pub use app::{
     Options, TestApp, configuration, make_key, make_key_of, make_key_with, provider, vault_secret,
@@ -25,6 +26,7 @@ pub use process::{Process, Setting, run_verdict};
 pub use proxy::{Proxy, READY_FOR_QUERY};
 pub use receiver::{Delivery, Receiver, Reply as ReceiverReply};
 pub use recorder::{Recorder, Statement};
+pub use standby::Pair;
 
 use std::future::Future;
 use std::time::Duration;

@@ -32,7 +32,7 @@ impl Recorder {
                 }
             }
         });
-        Database { url: url.into() }
+        Database::at(url)
     }
 
     /// All of them so far.

@@ -1,0 +1,65 @@
+//! Finds out whether a pooler between us and Postgres gives each transaction another session.
+//!
+//! PgBouncer does so with `pool_mode = transaction`. Wake-ups, the lock of migrations and the settings
+//! of a session would be lost without an error, or would reach other clients. A service therefore
+//! does not start behind one.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::error::{Error, Result};
+use super::pool::Store;
+
+/// Where a pool has no session left, nothing is found out: a start must not depend on this.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Sessions beside the first. A pooler usually gives the next client the session used last, so one
+/// finds it; a pooler that takes turns is found by the second.
+const OTHERS: usize = 2;
+
+impl Store {
+    /// # Errors
+    ///
+    /// [`Error::TransactionPooler`].
+    pub(super) async fn refuse_transaction_pooler(&self) -> Result<()> {
+        let current = self.servers.current();
+        match tokio::time::timeout(LIMIT, shares_sessions(&current)).await {
+            Ok(Ok(true)) => Err(Error::TransactionPooler),
+            // Whatever keeps us from connecting is reported by what needs a connection.
+            Ok(Ok(false) | Err(_)) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether a setting of one session is found in another one, or is lost by its own.
+async fn shares_sessions(options: &PgConnectOptions) -> std::result::Result<bool, sqlx::Error> {
+    let mut first = PgConnection::connect_with(options).await?;
+    let token = read(
+        &mut first,
+        "select set_config('verdict.session', gen_random_uuid()::text, false) as found",
+    )
+    .await?;
+    let mut others = Vec::with_capacity(OTHERS);
+    let mut shared = false;
+    for _ in 0..OTHERS {
+        let mut other = PgConnection::connect_with(options).await?;
+        // Each keeps its session to the end, inside a transaction.
+        let begun = "begin; select current_setting('verdict.session', true) as found";
+        shared |= read(&mut other, begun).await? == token;
+        others.push(other);
+    }
+    let kept = read(&mut first, "select current_setting('verdict.session', true) as found").await?;
+    for connection in others.into_iter().chain([first]) {
+        let _ = connection.close().await;
+    }
+    Ok(shared || kept != token)
+}
+
+/// In the simple protocol: a pooler of transactions may not know prepared statements.
+async fn read(
+    connection: &mut PgConnection,
+    statement: &'static str,
+) -> std::result::Result<Option<String>, sqlx::Error> {
+    sqlx::raw_sql(statement).fetch_one(connection).await?.try_get("found")
+}

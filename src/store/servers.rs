@@ -1,0 +1,212 @@
+//! The servers that a database URL names, and the one that is used: the one that takes writes.
+//!
+//! A URL may name several, as libpq writes them (`postgres://user@one,two:5433/database`). They are
+//! the members of one cluster, of which one takes writes. Which one is found out at the start, and
+//! again whenever a connection breaks, cannot be made, or turns out to be read-only.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::{Connection, PgConnection};
+
+use super::error::{Error, Place, Result};
+use super::pool::server_takes_writes;
+use super::sessions::{Faults, is_socket};
+use super::tls::{self, Protection};
+
+/// Longest wait for one server to connect and to say whether it takes writes.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(300);
+
+/// Clones share what was found.
+#[derive(Clone, Debug)]
+pub(super) struct Servers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    all: Vec<PgConnectOptions>,
+    current: RwLock<Arc<PgConnectOptions>>,
+    /// Connects to the current one.
+    pool: OnceLock<PgPool>,
+    faults: Faults,
+    is_looking: AtomicBool,
+}
+
+/// Reads a database URL: the options for connections to each of its servers, in its order, and the
+/// weakest protection among them.
+pub(super) fn read(url: &str) -> Result<(Vec<PgConnectOptions>, Protection)> {
+    let mut all = Vec::new();
+    let mut weakest = Protection::Local;
+    for server in one_by_one(url)? {
+        let (options, protection) = tls::read(&server)?;
+        all.push(options);
+        weakest = match (weakest, protection) {
+            (Protection::Weaker(mode), _) | (_, Protection::Weaker(mode)) => {
+                Protection::Weaker(mode)
+            }
+            (Protection::VerifyFull, _) | (_, Protection::VerifyFull) => Protection::VerifyFull,
+            (Protection::Local, Protection::Local) => Protection::Local,
+        };
+    }
+    Ok((all, weakest))
+}
+
+/// A URL for each server.
+fn one_by_one(url: &str) -> Result<Vec<String>> {
+    let only = || Ok(vec![url.to_owned()]);
+    let Some((scheme, rest)) = url.split_once("://") else { return only() };
+    let (authority, database) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if !hosts.contains(',') {
+        return only();
+    }
+    let hosts = hosts.split(',').map(|host| match host {
+        "" => Err(Error::Url("names several hosts, one of which is empty".to_owned())),
+        host => Ok(format!("{scheme}://{user}{host}{database}")),
+    });
+    hosts.collect()
+}
+
+impl Servers {
+    /// `all` is not empty.
+    pub(super) fn new(all: Vec<PgConnectOptions>, faults: Faults) -> Self {
+        let current = RwLock::new(Arc::new(all[0].clone()));
+        let (pool, is_looking) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { all, current, pool, faults, is_looking }))
+    }
+
+    /// The pool that follows the current server.
+    pub(super) fn lead(&self, pool: &PgPool) {
+        let _ = self.0.pool.set(pool.clone());
+    }
+
+    /// How to connect to the server in use.
+    pub(super) fn current(&self) -> Arc<PgConnectOptions> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A URL names several.
+    pub(super) fn are_several(&self) -> bool {
+        self.0.all.len() > 1
+    }
+
+    /// Connects once to each server until one takes writes, and uses that one. Where all that
+    /// answer are read-only, the first of them: what asks for more says so itself.
+    pub(super) async fn find(&self) -> Result<()> {
+        let mut looks: FuturesUnordered<_> = self
+            .0
+            .all
+            .iter()
+            .map(|server| look(server).map(move |found| (server, found)))
+            .collect();
+        let mut read_only = None;
+        let mut failed = None;
+        while let Some((server, found)) = looks.next().await {
+            match found {
+                Ok(true) => {
+                    self.use_from_now_on(server);
+                    return Ok(());
+                }
+                Ok(false) => read_only = read_only.or(Some(server)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match (read_only, failed) {
+            (Some(server), _) => {
+                self.use_from_now_on(server);
+                Ok(())
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Finds the server that takes writes, beside the callers, if there are several.
+    pub(super) fn look_again(&self) {
+        if !self.are_several() || self.0.is_looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let servers = self.clone();
+        tokio::spawn(async move {
+            // No server now: whoever waits for a connection has them looked at again.
+            let _ = servers.find().await;
+            tokio::time::sleep(LOOK_PAUSE).await;
+            servers.0.is_looking.store(false, Ordering::Release);
+        });
+    }
+
+    fn use_from_now_on(&self, server: &PgConnectOptions) {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        if address(&current) == address(server) {
+            return;
+        }
+        *current = Arc::new(server.clone());
+        drop(current);
+        if let Some(pool) = self.0.pool.get() {
+            pool.set_connect_options(server.clone());
+        }
+        self.0.faults.connection_broke();
+        tracing::info!(server = address(server), "another Postgres server is used");
+    }
+}
+
+/// Whether a server takes writes.
+async fn look(server: &PgConnectOptions) -> Result<bool> {
+    let looking = async {
+        let mut connection = PgConnection::connect_with(server)
+            .await
+            .map_err(|error| Error::from_connecting(&error, is_socket(server), Place::here()))?;
+        let found = server_takes_writes(&mut connection).await?;
+        let _ = connection.close().await;
+        Ok(found)
+    };
+    tokio::time::timeout(LOOK_LIMIT, looking).await.map_err(|_| Error::Timeout(LOOK_LIMIT))?
+}
+
+/// Host and port, or the folder of the socket.
+fn address(server: &PgConnectOptions) -> String {
+    match server.get_socket() {
+        Some(folder) => format!("{}:{}", folder.display(), server.get_port()),
+        None => format!("{}:{}", server.get_host(), server.get_port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(url: &str) -> Vec<String> {
+        read(url).unwrap_or_else(|e| panic!("{url}: {e}")).0.iter().map(address).collect()
+    }
+
+    #[test]
+    fn url_names_one_server_or_several() {
+        assert_eq!(addresses("postgres://u:p@one:5433/d?sslmode=require"), ["one:5433"]);
+        assert_eq!(
+            addresses(
+                "postgres://u:p,q@one,two:5433,[2001:db8::1]:5434/d?target_session_attrs=read-write"
+            ),
+            ["one:5432", "two:5433", "2001:db8::1:5434"]
+        );
+        assert_eq!(addresses("postgres://one,two/d"), ["one:5432", "two:5432"]);
+        for wrong in ["postgres://u@one,,two/d", "postgres://u@one,/d", "postgres://u@,/d"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn protection_is_the_weakest_of_all_servers() {
+        let protection = |url: &str| read(url).unwrap().1;
+        assert_eq!(protection("postgres://u@localhost,127.0.0.1/d"), Protection::Local);
+        assert_eq!(protection("postgres://u@localhost,db/d"), Protection::VerifyFull);
+        assert_eq!(
+            protection("postgres://u@localhost,db/d?sslmode=require"),
+            Protection::Weaker("require")
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The databases that people bring: several servers, a schema of their own, a pooler between.
+
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use url::Url;
+
+use crate::harness::{
+    Database, Options, Pair, TestApp, callback, empty_database, eventually, new_database,
+    run_verdict,
+};
+
+/// A URL with these servers, in this order.
+fn url_of(database: &Database, servers: &[String]) -> Database {
+    let url = Url::parse(&database.url).unwrap();
+    let old = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    Database::at(database.url.replace(&old, &servers.join(",")))
+}
+
+#[tokio::test]
+async fn service_uses_the_server_that_takes_writes_and_follows_it() {
+    let Pair { primary, standby, direct, copy, _folder } = Pair::start().await;
+    // A port that nobody listens on, the standby, and last the server that takes writes.
+    let mut servers = ["127.0.0.1:1".to_owned(), standby.address().to_string()].to_vec();
+    servers.push(format!("127.0.0.1:{}", primary.port()));
+    let database = url_of(&direct, &servers);
+    let app = TestApp::start_with(Options { database: Some(database), ..Options::default() }).await;
+    let before = app.verified("pass-97-before").await;
+    assert_eq!(before["state"], "decided");
+    eventually("the standby has it", || async {
+        let row = sqlx::query_scalar::<_, i64>("select count(*) from decisions");
+        let found = row.fetch_one(&copy.pool().await).await.ok()?;
+        (found == 1).then_some(())
+    })
+    .await;
+
+    // The standby takes its place.
+    primary.stop().await.unwrap();
+    sqlx::raw_sql("select pg_promote()").execute(&copy.pool().await).await.unwrap();
+    eventually("callbacks are accepted again", || async {
+        let reply = app.post(callback("pass-97-after", app.clock.now())).await;
+        (reply.status == 202).then_some(())
+    })
+    .await;
+    assert_eq!(app.verified("pass-97-later").await["state"], "decided");
+    let id = before["id"].as_str().unwrap();
+    assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json, before);
+}
+
+#[tokio::test]
+async fn two_deployments_share_a_database_in_schemas_of_their_own() {
+    let database = empty_database().await;
+    let (one, two) = (database.in_schema("one"), database.in_schema("two"));
+    for deployment in [&one, &two] {
+        let migrated = deployment.store().migrate().await.unwrap();
+        assert!(migrated.applied > 0, "{migrated}");
+        assert_eq!(deployment.store().migrate().await.unwrap().applied, 0);
+    }
+    let start = |database: &Database| {
+        TestApp::start_with(Options { database: Some(database.clone()), ..Options::default() })
+    };
+    let (first, second) = (start(&one).await, start(&two).await);
+    assert_eq!(first.verified("pass-97-u1").await["state"], "decided");
+    assert_eq!(second.verified("fail-12-u1").await["state"], "decided");
+    let pool = database.pool().await;
+    for (schema, biz_id) in [("one", "pass-97-u1"), ("two", "fail-12-u1")] {
+        let rows = format!("select string_agg(biz_id, ' ') from {schema}.verifications");
+        let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(rows));
+        assert_eq!(rows.fetch_one(&pool).await.unwrap(), biz_id);
+    }
+    let in_public = "select count(*) from pg_class where relnamespace = 'public'::regnamespace";
+    let in_public = sqlx::query_scalar::<_, i64>(in_public);
+    assert_eq!(in_public.fetch_one(&pool).await.unwrap(), 0, "no table of ours is in public");
+}
+
+#[tokio::test]
+async fn wake_ups_reach_only_processes_of_the_same_schema() {
+    let database = empty_database().await;
+    let (one, two) = (database.in_schema("one"), database.in_schema("two"));
+    let mut channels = Vec::new();
+    for deployment in [&one, &two] {
+        deployment.store().migrate().await.unwrap();
+        let options = Options { database: Some(deployment.clone()), ..Options::default() };
+        let app = TestApp::start_with(options).await;
+        let listening = eventually("the process listens", || async {
+            sqlx::query_scalar::<_, String>(
+                "select query from pg_stat_activity
+                 where datname = current_database() and query ilike 'listen%'
+                 order by backend_start desc limit 1",
+            )
+            .fetch_optional(&database.pool().await)
+            .await
+            .unwrap()
+        })
+        .await;
+        channels.push(listening);
+        drop(app);
+    }
+    assert_ne!(channels[0], channels[1]);
+}
+
+#[tokio::test]
+async fn schema_that_is_not_there_is_reported_by_its_name() {
+    let database = new_database().await;
+    let store = database.in_schema("elsewhere").store();
+    let told = store.require_fit_schema().await.unwrap_err().to_string();
+    assert!(told.contains("verdict migrate"), "{told}");
+    for (name, said) in [("Two", "small letters"), ("pg_x", "keeps for itself")] {
+        let environment = [("DATABASE_URL", &*database.url), ("VERDICT__DATABASE__SCHEMA", name)];
+        let (code, _, error) = run_verdict(&["migrate"], &environment).await;
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains("database.schema") && error.contains(said), "{error}");
+    }
+}
+
+/// PgBouncer before a database.
+struct PgBouncer {
+    process: Child,
+    database: Database,
+    _folder: TempDir,
+}
+
+impl PgBouncer {
+    /// `None`: it is not installed.
+    async fn start(database: &Database, mode: &str) -> Option<Self> {
+        let found = Command::new("pgbouncer").arg("--version").output();
+        if found.is_err() {
+            assert!(std::env::var_os("CI").is_none(), "pgbouncer is missing: apt-get install it");
+            return None;
+        }
+        let folder = TempDir::new_in("/var/tmp").unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).unwrap();
+        let mut url = Url::parse(&database.url).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let file = folder.path().join("pgbouncer.ini");
+        let users = folder.path().join("users");
+        let password = url.password().unwrap_or_default();
+        std::fs::write(&users, format!("\"{}\" \"{password}\"\n", url.username())).unwrap();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\n\
+             pool_mode = {mode}\nignore_startup_parameters = extra_float_digits\n\
+             default_pool_size = 40\n",
+            url.port().unwrap(),
+            users.display(),
+        );
+        std::fs::write(&file, settings).unwrap();
+        let mut command = Command::new("pgbouncer");
+        if rustix::process::geteuid().is_root() {
+            // It refuses to run as root.
+            command.args(["-u", "nobody"]);
+        }
+        command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(listener);
+        let process = command.spawn().unwrap();
+        url.set_port(Some(port)).unwrap();
+        let started = Self { process, database: Database::at(url), _folder: folder };
+        eventually("PgBouncer answers", || async {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
+        })
+        .await;
+        Some(started)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn pooler_of_sessions_is_used_and_one_of_transactions_is_refused() {
+    let database = new_database().await;
+    let Some(sessions) = PgBouncer::start(&database, "session").await else { return };
+    let options = Options { database: Some(sessions.database.clone()), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    assert_eq!(app.verified("pass-97-pooled").await["state"], "decided");
+
+    let transactions = PgBouncer::start(&database, "transaction").await.unwrap();
+    for _ in 0..5 {
+        let store = transactions.database.store();
+        let told = store.inspection().connect_once().await.unwrap_err().to_string();
+        assert!(told.contains("pool_mode = session"), "{told}");
+    }
+    let url = &transactions.database.url;
+    for command in [&["migrate"][..], &["doctor"]] {
+        let (code, said, error) = run_verdict(command, &[("DATABASE_URL", url)]).await;
+        assert_ne!(code, 0, "{command:?}");
+        assert!(format!("{said}{error}").contains("pool_mode = session"), "{said}{error}");
+    }
+}
