@@ -534,9 +534,9 @@ statements! {
     row count_shadow(digest: &str, most: i64, scenes: Option<&[&str]>) -> ShadowCount =
         "select active_outcome, outcome, count(*) as count from (
              select s.active_outcome, s.outcome from shadow_decisions s
-             where s.policy_digest = $1 and ($3::text[] is null or exists (
-                 select from verifications v
-                 where v.id = s.verification_id and v.biz_type = any ($3)))
+             where s.policy_digest = $1 and ($3::text[] is null or (
+                 select true from verifications v
+                 where v.id = s.verification_id and v.biz_type = any ($3) limit 1))
              order by s.decision_id desc limit $2) newest
          group by 1, 2 order by 1, 2";
 

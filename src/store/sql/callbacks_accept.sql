@@ -22,8 +22,12 @@ with incoming as (
     from incoming i cross join lateral (
         select * from verifications where certify_id = i.certify_id limit 1) w
     where (w.biz_type, w.biz_id) <> (i.biz_type, i.biz_id)
-        and (i.certify_id <> i.biz_id or not exists (select from verifications v
-            where v.biz_type = i.biz_type and v.biz_id = i.biz_id))
+        and i.certify_id is not null
+        -- No `exists`: to answer it the planner may read the whole table into a hash. A range and its
+        -- order leave it one index.
+        and (i.certify_id <> i.biz_id or (select true from verifications v
+            where v.biz_type = i.biz_type and v.biz_id >= i.biz_id and v.biz_id <= i.biz_id
+            order by v.biz_id limit 1) is null)
 ), fresh as (
     select * from incoming i
     where not exists (select from known k where k.ord = i.ord)
