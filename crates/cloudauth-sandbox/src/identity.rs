@@ -1,6 +1,7 @@
 //! Invented people, the same for the same `biz_id`; nobody real can be among them.
 
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::macros::offset;
+use time::{Date, Duration, OffsetDateTime};
 
 use crate::document::Node;
 use crate::scenario::{CardEnd, Scenario};
@@ -93,13 +94,7 @@ fn card(
     } else {
         identity.number.clone()
     };
-    // The card's dates are Chinese ones: UTC+8 all over the country, all the year.
-    let today = UtcOffset::from_hms(8, 0, 0).map_or(now, |china| now.to_offset(china)).date();
-    let end = match person.card_end {
-        CardEnd::Far => "20401101".to_owned(),
-        CardEnd::Days(days) => day(today.saturating_add(Duration::days(i64::from(days)))),
-        CardEnd::LongTerm => "长期".to_owned(),
-    };
+    let end = card_end(person.card_end, now);
     let mut members = vec![
         ("Name", Node::from(name)),
         ("Number", Node::from(number)),
@@ -122,8 +117,24 @@ fn card(
     Node::Object(members)
 }
 
+/// This time in China: UTC+8 all over the country, all the year.
+pub fn in_china(at: OffsetDateTime) -> OffsetDateTime {
+    at.to_offset(offset!(+8))
+}
+
+/// The end of a card, as is printed on it.
+pub fn card_end(end: CardEnd, now: OffsetDateTime) -> String {
+    match end {
+        CardEnd::Far => "20401101".to_owned(),
+        CardEnd::Days(days) => {
+            day(in_china(now).date().saturating_add(Duration::days(i64::from(days))))
+        }
+        CardEnd::LongTerm => "长期".to_owned(),
+    }
+}
+
 /// `20401101`.
-pub fn day(date: Date) -> String {
+fn day(date: Date) -> String {
     format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
 }
 

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::document::Node;
 use crate::identity::Links;
+use crate::question;
 use cloudauth::signing::percent_encode;
 
 /// One kind of image: its name in links, its type, its bytes.
@@ -91,7 +92,7 @@ impl LinkKey {
         now: OffsetDateTime,
     ) -> Result<(&'static str, &'static [u8]), NoImage> {
         let picture = PICTURES.iter().find(|p| p.kind == kind).ok_or(NoImage::Unknown)?;
-        let value = |name| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let value = |name| question::value(query, name);
         let expires: i64 =
             value("Expires").and_then(|text| text.parse().ok()).ok_or(NoImage::Forged)?;
         if value("Signature") != Some(self.sign(kind, token, expires).as_str()) {

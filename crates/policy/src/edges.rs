@@ -31,12 +31,7 @@ pub fn compares_between_edges(condition: &Condition) -> bool {
 }
 
 fn bounds(leaf: &Leaf) -> impl Iterator<Item = i64> {
-    let bounds = match &leaf.test {
-        Test::Compare(_, bound) => std::slice::from_ref(bound),
-        Test::Member(_, bounds) | Test::Contains(_, bounds) => bounds.as_slice(),
-        Test::Exists(_) => &[],
-    };
-    bounds.iter().filter_map(|bound| match bound {
+    leaf.bounds().iter().filter_map(|bound| match bound {
         Bound::Whole(days) => Some(*days),
         _ => None,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use strum::VariantArray;
+use strum::VariantNames;
 
 use crate::decision::Datum;
 use crate::evidence::{Evidence, FaceQuality, MOST_COUNTED, Product};
@@ -188,9 +188,9 @@ impl Field {
     /// The words of a closed list; empty for other kinds.
     pub const fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Product => &PRODUCTS,
-            Self::ProviderOutcome => &OUTCOMES,
-            Self::Family => &FAMILIES,
+            Self::Product => <Product as VariantNames>::VARIANTS,
+            Self::ProviderOutcome => <ProviderOutcome as VariantNames>::VARIANTS,
+            Self::Family => <Family as VariantNames>::VARIANTS,
             _ => &[],
         }
     }
@@ -431,25 +431,6 @@ fn code(evidence: &Evidence) -> Reading<'_> {
     };
     value.map_or(Reading::Unknowable, Reading::Value)
 }
-
-const PRODUCTS: [&str; Product::VARIANTS.len()] =
-    [Product::VerifyResult.as_str(), Product::FaceVerify.as_str()];
-const OUTCOMES: [&str; ProviderOutcome::VARIANTS.len()] = [
-    ProviderOutcome::Passed.as_str(),
-    ProviderOutcome::NotPassed.as_str(),
-    ProviderOutcome::Refused.as_str(),
-];
-const FAMILIES: [&str; Family::VARIANTS.len()] = [
-    Family::Pass.as_str(),
-    Family::IdentityData.as_str(),
-    Family::SourceCannotTell.as_str(),
-    Family::Document.as_str(),
-    Family::Face.as_str(),
-    Family::AttackOrRisk.as_str(),
-    Family::Consent.as_str(),
-    Family::Refused.as_str(),
-    Family::Unknown.as_str(),
-];
 
 fn optional(value: Option<Value<'_>>) -> Reading<'_> {
     value.map_or(Reading::Absent, Reading::Value)

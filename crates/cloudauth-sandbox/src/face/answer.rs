@@ -1,12 +1,12 @@
-//! The bodies of the three calls of face-verify.
+//! The bodies of the answers of face-verify, except those of a search.
 
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
 use super::product::Product;
 use super::script::{Finding, Form, Member, Score, Script};
 use crate::document::Node;
-use crate::identity::{Identity, Links, day};
-use crate::scenario::{CardEnd, FAIL_SCORE, PASS_SCORE};
+use crate::identity::{Identity, Links, card_end};
+use crate::scenario::{FAIL_SCORE, PASS_SCORE};
 
 type Members = Vec<(&'static str, Node)>;
 
@@ -277,14 +277,7 @@ impl Described<'_> {
             if material.name_differs { format!("{}异", identity.name) } else { identity.name };
         let number =
             if material.number_differs { other(&identity.number) } else { identity.number };
-        // The card's dates are Chinese ones: UTC+8 all over the country, all the year.
-        let china = UtcOffset::from_hms(8, 0, 0);
-        let today = china.map_or(self.now, |china| self.now.to_offset(china)).date();
-        let end = match material.card_end {
-            CardEnd::Far => "20401101".to_owned(),
-            CardEnd::Days(days) => day(today.saturating_add(time::Duration::days(days.into()))),
-            CardEnd::LongTerm => "长期".to_owned(),
-        };
+        let end = card_end(material.card_end, self.now);
         let birth = number.get(6..14).unwrap_or("19000101");
         let birth = material.birth.as_deref().unwrap_or(birth).to_owned();
         Node::Object(vec![

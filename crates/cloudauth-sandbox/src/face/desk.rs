@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::answer::{self, Described, Subject};
 use super::script::{Answer, Finding, Script};
 use super::sessions::Session;
-use super::start::{self, Code, Start};
+use super::start::{self, Code, ILLEGAL, MISSING, Start};
 use super::{DELETE, DESCRIBE, INIT, SEARCH};
 use crate::Sandbox;
 use crate::damage::Damage;
@@ -192,7 +192,7 @@ impl Sandbox {
 
     fn delete(&self, asked: &Asked<'_>, known: bool) -> Outcome {
         let certify_id = match asked.question.param("CertifyId") {
-            None => return self.coded(asked, 400),
+            None => return self.coded(asked, MISSING),
             Some(_) if !known => return self.coded(asked, UNKNOWN_ID),
             Some(id) => id,
         };
@@ -220,9 +220,9 @@ impl Sandbox {
 
     /// The `CertifyId` of a query that may be answered.
     fn key<'q>(&self, asked: &Asked<'q>, known: bool) -> Result<&'q str, Code> {
-        let scene = asked.question.param("SceneId").ok_or(400_u32)?;
-        let certify_id = asked.question.param("CertifyId").ok_or(400_u32)?;
-        scene.parse::<i64>().map_err(|_| 401_u32)?;
+        let scene = asked.question.param("SceneId").ok_or(MISSING)?;
+        let certify_id = asked.question.param("CertifyId").ok_or(MISSING)?;
+        scene.parse::<i64>().map_err(|_| ILLEGAL)?;
         let memory = self.memory();
         let foreign = memory.faces.get(certify_id).is_some_and(|session| session.scene != scene);
         if !known || foreign || memory.faces.is_deleted(certify_id) {

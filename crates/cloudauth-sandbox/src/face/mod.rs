@@ -1,5 +1,5 @@
 //! The product face-verify: `InitFaceVerify`, its page and its callback, `DescribeFaceVerify`,
-//! `DeleteFaceVerifyResult`.
+//! `DescribeVerifySearchPageList`, `DeleteFaceVerifyResult`.
 
 pub mod script;
 

@@ -12,7 +12,7 @@ use super::callback::with_parameters;
 use super::script::Finding;
 use super::sessions::NotSubmitted;
 use crate::Sandbox;
-use crate::question::pairs;
+use crate::question::{self, pairs};
 use crate::reply::response;
 use cloudauth::signing::percent_encode;
 use cloudauth::wire;
@@ -67,7 +67,7 @@ impl Sandbox {
 
     /// The `CertifyId` of a link, if it is one of ours.
     fn opened(&self, query: &[(String, String)]) -> Option<String> {
-        let value = |name| query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let value = |name| question::value(query, name);
         let id = value("certifyId")?;
         let expires: i64 = value("expires")?.parse().ok()?;
         (value("sign")? == self.0.links.sign("h5", id, expires)).then(|| id.to_owned())
@@ -178,7 +178,7 @@ fn leave(back: Back, return_url: Option<Url>, told: String) -> Response {
 }
 
 fn read_step(form: &[(String, String)]) -> Option<Step> {
-    let value = |name| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let value = |name| question::value(form, name);
     Some(match value("result")? {
         "pass" => Step::Submit(Finding::PASS),
         "fail" => {

@@ -1,7 +1,6 @@
 //! `DescribeVerifySearchPageList`: which verifications did an order number start? The answer of a
 //! start may have been lost, and a start must not be repeated blindly.
 
-use time::UtcOffset;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
@@ -10,6 +9,7 @@ use super::sessions::Session;
 use crate::Sandbox;
 use crate::desk::Outcome;
 use crate::document::Node;
+use crate::identity::in_china;
 use crate::question::Question;
 use crate::refusal::Refusal;
 
@@ -88,8 +88,7 @@ fn item(session: &Session) -> Node {
         members.push(("Passed", Node::from(if finding.passed { "T" } else { "F" })));
         members.push(("SubCode", Node::from(finding.sub_code.to_string())));
     }
-    let china = UtcOffset::from_hms(8, 0, 0).unwrap_or(UtcOffset::UTC);
-    let time = session.started.to_offset(china).format(TIME).unwrap_or_default();
+    let time = in_china(session.started).format(TIME).unwrap_or_default();
     members.push(("GmtVerify", Node::from(time)));
     Node::Object(members)
 }

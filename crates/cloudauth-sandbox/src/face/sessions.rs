@@ -21,7 +21,7 @@ pub struct Session {
     pub scene: String,
     /// Until when it can be submitted.
     pub expires: OffsetDateTime,
-    /// Whose it is, and what was asked for.
+    /// The person, and the purpose of the start.
     pub subject: Subject,
     /// How it answers.
     pub script: Script,
@@ -69,7 +69,7 @@ pub struct CallbackTry {
 #[derive(Default)]
 pub struct Sessions {
     /// Scripts set by hand, by `CertifyId` or order number.
-    pub scripts: HashMap<String, Script>,
+    scripts: HashMap<String, Script>,
     /// Tries of callbacks, oldest first.
     pub callbacks: Vec<CallbackTry>,
     by_id: HashMap<String, Session>,
@@ -210,9 +210,9 @@ impl Sessions {
         self.fetched.contains(certify_id)
     }
 
-    /// Erases it; false if it was erased before.
-    pub fn delete(&mut self, certify_id: &str) -> bool {
-        self.deleted.insert(certify_id.to_owned())
+    /// Erases it.
+    pub fn delete(&mut self, certify_id: &str) {
+        self.deleted.insert(certify_id.to_owned());
     }
 
     /// Whether it was erased.

@@ -21,8 +21,8 @@ const MIN_AGE: i32 = 14;
 
 /// A body code other than 200.
 pub type Code = u32;
-const MISSING: Code = 400;
-const ILLEGAL: Code = 401;
+pub const MISSING: Code = 400;
+pub const ILLEGAL: Code = 401;
 const TOO_YOUNG: Code = 405;
 const PICTURE_UNUSABLE: Code = 419;
 const MORE_THAN_ONE_PICTURE: Code = 420;
@@ -67,7 +67,7 @@ pub struct Start {
     pub scene: String,
     /// `OuterOrderNo`.
     pub order_number: String,
-    /// Whose, and what for.
+    /// The person, and the purpose of the start.
     pub subject: Subject,
     /// A page is wanted, and can be opened on that device.
     pub page: bool,

@@ -1,6 +1,6 @@
 //! The client of both products. `DescribeVerifyResult` returns the result of a verification of the
-//! older one, and `DescribeVerifyToken` starts one. `DescribeFaceVerify`, `InitFaceVerify` and
-//! `DeleteFaceVerifyResult` are the calls of the newer one.
+//! older one, and `DescribeVerifyToken` starts one. `InitFaceVerify`, `DescribeFaceVerify`,
+//! `DescribeVerifySearchPageList` and `DeleteFaceVerifyResult` are the calls of the newer one.
 
 mod face_verify;
 mod request;

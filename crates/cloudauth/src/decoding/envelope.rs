@@ -12,7 +12,7 @@ pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     if body.len() > MAX_BODY_BYTES {
         return None;
     }
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    let body = trimmed(body);
     match body.first()? {
         b'{' | b'[' => json::parse(body, oddities),
         b'<' => xml::parse(body, oddities),
@@ -23,13 +23,20 @@ pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
 /// A short token of the envelope or of its `Error` element, however its name is capitalised. Free
 /// text is not let through: it may echo what was asked.
 pub(crate) fn near_root(root: &Node, name: &str) -> Option<String> {
-    let places = [Some(root), root.member("Error"), root.member("error")];
-    places
-        .into_iter()
-        .flatten()
+    places(root)
         .filter_map(|place| fields::text(place.member_of_any_case(name)?))
         .find(|text| is_token(text))
         .map(ToOwned::to_owned)
+}
+
+/// The envelope and its `Error` element.
+pub(crate) fn places(root: &Node) -> impl Iterator<Item = &Node> {
+    [Some(root), root.member("Error"), root.member("error")].into_iter().flatten()
+}
+
+/// The body without byte order mark and blanks around it.
+pub(crate) fn trimmed(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii()
 }
 
 /// The alphabet of codes and request ids.

@@ -43,6 +43,16 @@ pub(crate) enum Value<T> {
     Is(T),
 }
 
+impl<T> Value<T> {
+    /// The value, unless it is absent or unreadable.
+    pub(crate) fn readable(self) -> Option<T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
 /// The value on which all of these nodes agree. A member that repeats within an object must have
 /// the same value each time. A list of one element is not its element.
 pub(crate) fn agreed<'a, T: PartialEq>(

@@ -4,6 +4,7 @@
 pub(crate) mod envelope;
 pub(crate) mod fields;
 pub(crate) mod json;
+pub(crate) mod malformed;
 pub(crate) mod oddities;
 pub(crate) mod tree;
 mod xml;

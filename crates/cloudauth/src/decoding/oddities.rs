@@ -3,7 +3,7 @@
 //! Damage to a text that decides nothing is noted where it stands. Damage that could hide or
 //! change what decides is a malformed field, and no policy approves an answer that has one.
 
-use crate::wire::malformed;
+use super::malformed;
 
 /// Longest list of damaged texts. Past it there is nothing more to learn.
 const MAX_DAMAGED_TEXTS: usize = 16;

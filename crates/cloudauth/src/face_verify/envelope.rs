@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::codes;
 use super::nested::object;
 use super::vocabulary::VOCABULARY;
-use crate::decoding::envelope::{is_token, near_root, parse};
+use crate::decoding::envelope::{is_token, near_root, parse, places, trimmed};
 use crate::decoding::fields::{self, Field, Value, agreed};
 use crate::decoding::oddities::Oddities;
 use crate::decoding::tree::Node;
@@ -39,9 +39,7 @@ impl Envelope {
 
     /// The body's code, if it has one. Two that differ are an unreadable answer.
     pub(super) fn code(&self) -> Result<Option<String>, AnswerError> {
-        let places = [Some(&self.root), self.root.member("Error"), self.root.member("error")];
-        let nodes = places.into_iter().flatten();
-        let nodes = nodes.flat_map(|place| place.members_of_any_case("Code"));
+        let nodes = places(&self.root).flat_map(|place| place.members_of_any_case("Code"));
         let read = |node: &Node| {
             let text = fields::text(node)?;
             codes::digits(text).or(is_token(text).then_some(text)).map(ToOwned::to_owned)
@@ -80,7 +78,7 @@ impl Envelope {
 
 /// The body with a root element around the elements of an XML answer that has none.
 fn with_root(body: &[u8]) -> Cow<'_, [u8]> {
-    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    let text = trimmed(body);
     let text = match text.strip_prefix(b"<?xml") {
         Some(declaration) => {
             let end = declaration.windows(2).position(|end| end == b"?>");

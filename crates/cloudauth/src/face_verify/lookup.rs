@@ -2,9 +2,8 @@
 
 use super::codes;
 use super::envelope::Envelope;
-use super::nested::{members, object};
+use super::nested::{members, object, token};
 use super::result::Reading;
-use crate::decoding::envelope::is_token;
 use crate::decoding::fields::{self, Value, agreed};
 use crate::decoding::tree::Node;
 use crate::wire::AnswerError;
@@ -52,13 +51,6 @@ fn is_empty(holders: &[&Node]) -> bool {
 
 fn record(item: &Node) -> Option<Found> {
     let item = object(item)?;
-    let one = |name| {
-        let read =
-            |node: &Node| fields::text(node).filter(|text| is_token(text)).map(str::to_owned);
-        match agreed(members(&[&item], name), read) {
-            Value::Is(text) => Some(text),
-            Value::Absent | Value::Unreadable => None,
-        }
-    };
+    let one = |name| agreed(members(&[&item], name), token).readable();
     Some(Found { certify_id: one("CertifyId")?, outer_order_no: one("OuterOrderNo")? })
 }

@@ -1,6 +1,6 @@
 //! The names that [`super::Verified::malformed`] and [`super::Verified::damaged_texts`] use.
 
-pub use crate::wire::malformed::{SECOND_ANSWER, STRAY_BYTES, TRAILING_TEXT};
+pub use crate::decoding::malformed::{SECOND_ANSWER, STRAY_BYTES, TRAILING_TEXT};
 
 /// `Passed` is missing, or neither `T` nor `F`.
 pub const PASSED: &str = "passed";

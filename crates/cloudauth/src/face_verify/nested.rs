@@ -1,6 +1,7 @@
 //! Objects that may be JSON text in a string. The service writes `MaterialInfo` so, cuts it off
 //! where a column was too short, and writes the text `null` where there is none.
 
+use crate::decoding::envelope::is_token;
 use crate::decoding::fields::{self, Field};
 use crate::decoding::json;
 use crate::decoding::tree::Node;
@@ -41,6 +42,11 @@ pub(super) fn members<'a>(
 ) -> impl Iterator<Item = &'a Node> + use<'a> {
     let places = places.to_vec();
     places.into_iter().flat_map(move |place| place.members_of_any_case(name))
+}
+
+/// A code or an id.
+pub(super) fn token(node: &Node) -> Option<String> {
+    fields::text(node).filter(|text| is_token(text)).map(str::to_owned)
 }
 
 /// Whether characters of a name were replaced, here or further down.

@@ -1,9 +1,8 @@
 //! The browser's return from the verification page.
 
 use super::codes;
-use super::nested::{members, object};
-use crate::decoding::envelope::is_token;
-use crate::decoding::fields::{self, Value, agreed};
+use super::nested::{members, object, token};
+use crate::decoding::fields::{self, agreed};
 use crate::decoding::tree::Node;
 
 /// Longest text that is read. Real ones have about 150 bytes.
@@ -47,12 +46,8 @@ impl Return {
     fn read(root: &Node) -> Self {
         let extra: Vec<_> = members(&[root], "extInfo").filter_map(object).collect();
         let places: Vec<&Node> = extra.iter().map(|extra| &**extra).chain([root]).collect();
-        let one = |name: &str, read: fn(&Node) -> Option<String>| match agreed(
-            members(&places, name),
-            read,
-        ) {
-            Value::Is(text) => Some(text),
-            Value::Absent | Value::Unreadable => None,
+        let one = |name: &str, read: fn(&Node) -> Option<String>| {
+            agreed(members(&places, name), read).readable()
         };
         // Apps hand on their SDK's result, which has it as its message.
         let long = |text: &String| text.len() >= MIN_CERTIFY_ID_BYTES;
@@ -67,10 +62,6 @@ impl Return {
 
 fn digits(node: &Node) -> Option<String> {
     codes::digits(fields::text(node)?).map(str::to_owned)
-}
-
-fn token(node: &Node) -> Option<String> {
-    fields::text(node).filter(|text| is_token(text)).map(str::to_owned)
 }
 
 fn sub_code(node: &Node) -> Option<String> {

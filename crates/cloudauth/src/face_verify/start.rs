@@ -7,10 +7,9 @@ use url::Url;
 
 use super::codes;
 use super::envelope::Envelope;
-use super::nested::members;
+use super::nested::{members, token};
 use super::result::Reading;
-use crate::decoding::envelope::is_token;
-use crate::decoding::fields::{self, Value, agreed};
+use crate::decoding::fields::{self, agreed};
 use crate::decoding::tree::Node;
 use crate::wire::{AnswerError, ErrorClass};
 
@@ -70,12 +69,9 @@ fn outcome(envelope: &Envelope) -> Result<Start, AnswerError> {
 fn started(envelope: &Envelope) -> Option<Started> {
     let holders = envelope.holders()?;
     let holders: Vec<&Node> = holders.iter().map(|holder| &**holder).collect();
-    let id = |node: &Node| fields::text(node).filter(|text| is_token(text)).map(str::to_owned);
-    let Value::Is(certify_id) = agreed(members(&holders, "CertifyId"), id) else { return None };
-    let certify_url = match agreed(members(&holders, "CertifyUrl"), page) {
-        Value::Is(url) => Some(SecretString::from(url)),
-        Value::Absent | Value::Unreadable => None,
-    };
+    let certify_id = agreed(members(&holders, "CertifyId"), token).readable()?;
+    let certify_url = agreed(members(&holders, "CertifyUrl"), page).readable();
+    let certify_url = certify_url.map(SecretString::from);
     Some(Started { certify_id, certify_url })
 }
 
