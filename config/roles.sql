@@ -214,13 +214,13 @@ grant update (last_used_at) on api_keys to verdict_ingest, verdict_api;
 grant select (id, disabled_at) on users to verdict_api;
 grant insert (user_id), update (seconded_user) on proposals to verdict_api;
 grant select (id, name, disabled_at, scopes, scenes) on users to verdict_worker;
-grant select, update (ended_at, ended_as, note) on assignments to verdict_worker;
+grant select, update (ended_at, ended_as, note, uncounted) on assignments to verdict_worker;
 grant select (id, revoked_at, expires_at) on api_keys to verdict_worker;
 -- How many cases wait, for the metrics.
 grant select (decision_id, biz_type, opened_at, closed_at) on cases to verdict_api, verdict_worker;
 -- Which keys of the vault golden pairs need.
 grant select (id, key_id, wrapped, retired_at) on golden_pairs to verdict_api, verdict_worker;
-grant select (verification_id, about, outcome, reviewer, person, decision_id),
+grant select (id, verification_id, about, outcome, reviewer, person, decision_id),
     insert (id, verification_id, about, outcome, reason, note, reviewer, person, reviewed_at,
     decision_id) on reviews to verdict_worker;
 grant execute on function verdict_person_decides(uuid, uuid, uuid, text, text, text, timestamptz)

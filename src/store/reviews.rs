@@ -196,6 +196,7 @@ statements! {
          where v.id = $1 and v.decision_id = $2 and v.state <> 'erased'
          for no key update of v";
 
+    /// Of each person only the newest vote counts: a person may have changed their mind.
     scalar another_agrees(
         verification: Uuid,
         about: Uuid,
@@ -206,6 +207,9 @@ statements! {
             "select exists (
                  select from reviews r
                  where r.verification_id = $1 and r.about = $2 and r.outcome = $3 and r.person <> $4
+                     and not exists (select from reviews newer
+                         where newer.verification_id = $1 and newer.about = $2
+                             and newer.person = r.person and newer.id > r.id)
                      and ",
             reviewer_counts!("r.reviewer"),
             ")"

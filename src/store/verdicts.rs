@@ -266,7 +266,8 @@ async fn take_back(
     for kind in released {
         count_if_ended(Some(kind), Ended::Released);
     }
-    clear_verdict(id.0, lease.as_secs_f64()).execute(transaction).await?;
+    let ended = clear_verdict(id.0, lease.as_secs_f64()).fetch_optional(transaction).await?;
+    count_if_ended(ended, Ended::DecisionChanged);
     Ok(true)
 }
 
@@ -312,6 +313,14 @@ impl Assignments<'_> {
                 Ok(commit)
             })
             .await
+    }
+
+    /// Counts the assignments that triggers have ended, for the metrics.
+    pub async fn count_ended_by_triggers(self) -> Result<()> {
+        for (kind, ended_as) in self.0.once(take_uncounted().fetch_all(&self.0.pool)).await? {
+            count_ended(kind.parse().ok(), ended(&ended_as)?);
+        }
+        Ok(())
     }
 
     /// The verdict that the last failed commit was about, for [`Self::commit_verdict`] to pass over.
@@ -499,16 +508,24 @@ statements! {
          where user_id = $1 and ended_at is null and outcome is null
          returning kind";
 
-    /// If the case was decided otherwise meanwhile, there is nothing left to do.
-    execute clear_verdict(id: Uuid, lease: f64) =
-        "update assignments a
-         set outcome = null, reason = null, note = null, review_id = null, given_at = null,
-             commit_at = null, lease_until = verdict_now() + make_interval(secs => $2),
-             ended_at = case when not open.is_open then verdict_now() end,
-             ended_as = case when not open.is_open then 'decision-changed' end
-         from (select exists (select from cases c join assignments a using (decision_id)
-                   where a.id = $1 and c.closed_at is null) as is_open) open
-         where a.id = $1";
+    /// If the case was decided otherwise meanwhile, the assignment ends: its kind is returned.
+    scalar clear_verdict(id: Uuid, lease: f64) -> String =
+        "with cleared as (
+             update assignments a
+             set outcome = null, reason = null, note = null, review_id = null, given_at = null,
+                 commit_at = null, lease_until = verdict_now() + make_interval(secs => $2),
+                 ended_at = case when not open.is_open then verdict_now() end,
+                 ended_as = case when not open.is_open then 'decision-changed' end
+             from (select exists (select from cases c join assignments a using (decision_id)
+                       where a.id = $1 and c.closed_at is null) as is_open) open
+             where a.id = $1
+             returning a.kind, a.ended_at
+         )
+         select kind from cleared where ended_at is not null";
+
+    /// Each assignment that a trigger has ended, once.
+    row take_uncounted() -> (String, String) =
+        "update assignments set uncounted = false where uncounted returning kind, ended_as";
 
     row find_pending(user: Uuid) -> PendingRow =
         "select id, verification_id, outcome,

@@ -182,7 +182,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_assignments_total",
         &["kind", "ended"],
-        "Cases and golden pairs that left the hands of a reviewer, by kind (review, golden, again) and by how they ended; without those that an erasure or another decision ended before a verdict",
+        "Cases and golden pairs that left the hands of a reviewer, by kind (review, golden, again) and by how they ended",
     ),
     counter("verdict_events_logged_total", &[], "Events that this process has numbered"),
     counter(

@@ -1,5 +1,5 @@
 //! Commits the verdicts of reviewers when they can no longer be undone, in whichever process is
-//! first.
+//! first, and counts the assignments that triggers have ended.
 //!
 //! Nobody is told of a new verdict: its commit time is some seconds away, and a poll finds it before.
 
@@ -76,6 +76,9 @@ impl Periodic for CommitVerdicts<'_> {
                 tracing::warn!(%error, cause = error.cause().code(), "verdicts not committed yet");
                 return SOON;
             }
+        }
+        if let Err(error) = worker.store.assignments().count_ended_by_triggers().await {
+            tracing::warn!(%error, cause = error.cause().code(), "ended assignments not counted yet");
         }
         match worker.store.assignments().next_commit().await {
             Ok(Some(left)) => left.clamp(Duration::from_millis(10), SOON),

@@ -107,11 +107,29 @@ async fn votes_of_programs_and_ended_keys_do_not_count() {
     // Not even in the two seconds for which a list of keys is used.
     says(&app, &revoked, &id, "reject").await.assert_problem(401, "api-key-invalid");
     says(&app, &expiring, &id, "reject").await.assert_problem(401, "api-key-invalid");
-    for outcome in ["reject", "approve"] {
+    for outcome in ["approve", "reject"] {
         let reply = says(&app, &bo, &id, outcome).await;
         assert_eq!(reply.status, 202, "no vote but bo's counts: {reply:?}");
     }
     assert_eq!(says(&app, &di, &id, "reject").await.status, 201);
+}
+
+#[tokio::test]
+async fn only_the_newest_vote_of_a_person_counts() {
+    let app = four_eyes().await;
+    let anna = make_key_of(&app.store, "anna", DESK).await;
+    let anna_too = make_key_of(&app.store, "anna", DESK).await;
+    let (bo, cy) =
+        (make_key_of(&app.store, "bo", DESK).await, make_key_of(&app.store, "cy", DESK).await);
+    let id = case(&app, "pass-88").await;
+    // Anna changes her mind, with whichever key: she agrees with nobody who rejects.
+    assert_eq!(says(&app, &anna, &id, "reject").await.status, 202);
+    app.clock.advance(Duration::from_secs(1));
+    assert_eq!(says(&app, &anna_too, &id, "approve").await.status, 202);
+    app.clock.advance(Duration::from_secs(1));
+    assert_eq!(says(&app, &bo, &id, "reject").await.status, 202, "only bo rejects");
+    assert_eq!(app.decisions(&id).await.len(), 1);
+    assert_eq!(says(&app, &cy, &id, "approve").await.status, 201, "anna approves now");
 }
 
 #[tokio::test]

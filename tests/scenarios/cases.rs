@@ -364,6 +364,46 @@ async fn erasure_ends_assignments_and_takes_their_notes() {
     assert!(anna.queue(&Filter::default()).await.is_empty());
 }
 
+/// How many assignments ended so, by the metrics of this process.
+async fn counted(app: &TestApp, ended: &str) -> u64 {
+    let metrics = app.client.get(format!("http://{}/metrics", app.operations));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let of_kind = format!("verdict_assignments_total{{kind=\"review\",ended=\"{ended}\"}} ");
+    let mut lines = metrics.lines();
+    lines.find_map(|line| line.strip_prefix(&of_kind)?.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn assignments_that_an_erasure_or_the_api_ends_are_counted() {
+    let app = TestApp::start().await;
+    let (anna, bo) = (Person::new(&app, "anna").await, Person::new(&app, "bo").await);
+    let erased = waiting(&app, "pass-88").await;
+    let first = anna.claims().await;
+    let changed = waiting(&app, "pass-89").await;
+    let second = bo.claims().await;
+    let before = (counted(&app, "erased").await, counted(&app, "decision-changed").await);
+    let url = format!("http://{}/v1/verifications/{erased}/material", app.http);
+    let request = app.client.delete(url).bearer_auth(&app.api_key);
+    let reply = Reply::read(request.header("verdict-purpose", "asked").send().await.unwrap()).await;
+    assert!(reply.status < 300, "{reply:?}");
+    let key = make_key_of(&app.store, "cy", &[Scope::ReviewsWrite]).await;
+    let url = format!("http://{}/v1/verifications/{changed}/reviews", app.http);
+    let body = json!({ "outcome": "reject", "reason": "by-api" }).to_string();
+    let request = app.client.post(url).bearer_auth(key).header("content-type", "application/json");
+    let reply = Reply::read(request.body(body).send().await.unwrap()).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    assert_eq!(anna.ended(first).await, Some(Ended::Erased));
+    assert_eq!(bo.ended(second).await, Some(Ended::DecisionChanged));
+    eventually("both are counted", || async {
+        let now = (counted(&app, "erased").await, counted(&app, "decision-changed").await);
+        (now.0 > before.0 && now.1 > before.1).then_some(())
+    })
+    .await;
+    let uncounted = "select count(*) from assignments where uncounted";
+    let uncounted: i64 = sqlx::query_scalar(uncounted).fetch_one(app.store.pool()).await.unwrap();
+    assert_eq!(uncounted, 0, "each is counted once");
+}
+
 #[tokio::test]
 async fn four_eyes_are_two_persons_whether_by_key_or_console() {
     let more = "[reviews]\nfour_eyes = \"all\"".to_owned();
@@ -384,7 +424,10 @@ async fn four_eyes_are_two_persons_whether_by_key_or_console() {
     assert!(queue.len() == 1 && queue[0].reviews == 2 && !queue[0].mine);
     // Somebody who was disabled does not count as the first.
     disable(&app, anna.user, true).await;
-    sqlx::query("update api_keys set revoked_at = now()").execute(app.store.pool()).await.unwrap();
+    sqlx::query("update api_keys set revoked_at = now() where person = 'anna'")
+        .execute(app.store.pool())
+        .await
+        .unwrap();
     let second = bo.claims().await;
     bo.decides(second, Outcome::Approve, AT_ONCE).await;
     assert_eq!(bo.until_ended(second).await, Ended::Proposed);
