@@ -238,6 +238,29 @@ fn the_architecture_lists_every_decision_in_three_parts() {
 }
 
 #[test]
+fn the_list_of_tables_is_the_schema() {
+    let mut tables = BTreeSet::new();
+    for migration in files("sql").iter().filter(|file| shown(file).starts_with("migrations/")) {
+        for line in fs::read_to_string(migration).expect("a migration").lines() {
+            if let Some(rest) = line.to_lowercase().strip_prefix("create table ") {
+                let name = rest.trim_start_matches("if not exists ").split([' ', '(']).next();
+                tables.extend(name.map(ToOwned::to_owned));
+            }
+        }
+    }
+    let page = fs::read_to_string(root().join("docs/tables.md")).expect("a page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<String> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`').to_owned()))
+        .collect();
+    assert!(tables.len() > 40, "only {} tables: are they still created like this?", tables.len());
+    let missing: Vec<_> = tables.difference(&listed).collect();
+    let unknown: Vec<_> = listed.difference(&tables).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+}
+
+#[test]
 fn the_constants_in_the_list_of_numbers_exist_where_it_says() {
     let text = fs::read_to_string(root().join("docs/numbers.md")).expect("a page");
     let (_, table) = text.split_once("## In the code\n").expect("a table of constants");

@@ -40,12 +40,16 @@ impl Config {
         let oidc = found.take(self.oidc());
         found.finish(|| {
             let (public_url, oidc) = (public_url?, oidc?);
-            Some(
-                listen?.map(|listen| Console {
-                    listen,
-                    console: console::Settings { public_url, oidc },
-                }),
-            )
+            let kept = &self.retention;
+            let retention = console::RetentionClocks {
+                persons: kept.person_days > 0,
+                images: kept.images_days > 0,
+                callbacks: kept.callbacks_days > 0,
+            };
+            Some(listen?.map(|listen| Console {
+                listen,
+                console: console::Settings { public_url, oidc, retention },
+            }))
         })
     }
 

@@ -1,5 +1,5 @@
-//! What a page posts. It is read only from the console's own pages: the browser says that the request
-//! is of the same origin, and the form carries the token of the session.
+//! Posted forms. They are read only from the console's own pages: the request has the same origin, and
+//! the form carries the token of the session.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -19,7 +19,7 @@ use crate::http::read_body;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// A form of somebody who is signed in. The name of its token's field is `form_token`.
+/// A form of a person who is signed in. Its field `form_token` carries the session's token.
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 
@@ -39,7 +39,7 @@ pub struct OpenForm<T>(pub T);
 #[derive(Debug, Deserialize)]
 pub struct NoFields {}
 
-/// The field that every form of somebody who is signed in has.
+/// The field that every form of a session has.
 #[derive(Deserialize)]
 struct Token {
     form_token: String,
@@ -103,6 +103,15 @@ fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     serde_html_form::from_bytes(bytes).map_err(|_| Problem::invalid_field().into())
 }
 
+/// A link or a page of another site asks for it: nothing is put on record in the person's name then.
+pub fn must_not_be_another_sites(headers: &HeaderMap) -> Result<(), Refused> {
+    let site = headers.get(&SEC_FETCH_SITE);
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Reason::OtherOrigin.into());
+    }
+    Ok(())
+}
+
 /// Posted by a page of this console, as a form.
 fn must_be_ours(console: &Console, headers: &HeaderMap) -> Result<(), Refused> {
     let site = headers.get(&SEC_FETCH_SITE);
@@ -125,7 +134,7 @@ fn has_our_origin(console: &Console, headers: &HeaderMap) -> bool {
     if let Some(url) = &console.settings.public_url {
         return origin == url.origin().ascii_serialization();
     }
-    // Where nothing else is said, the origin is where the browser sends its requests to.
+    // Without a configured address, the origin is the host of the request.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let ours = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     host.is_some() && ours == host

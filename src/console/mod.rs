@@ -6,10 +6,10 @@
 //! | Path | Contents |
 //! |---|---|
 //! | [`state`] | what all pages share |
-//! | [`signed_in`] | proof that somebody is signed in, and what the person may do |
-//! | [`form`], `purposes` | what a page posts: from the same origin, with the session's token |
-//! | [`refused`] | everything that a page may answer in place of what was wanted |
-//! | [`frame`] | what surrounds every page: middleware, headers, navigation, messages, times |
+//! | [`signed_in`] | the person who is signed in, and what the person may do |
+//! | [`form`], `purposes` | posted forms: from the same origin, with the session's token |
+//! | [`refused`] | refusals, which become pages |
+//! | [`frame`] | the parts around every page: middleware, headers, navigation, messages, times |
 //! | [`texts`] | all texts, in English and Chinese |
 //! | `templates/`, `assets` | the pages' markup; stylesheet, script and icon |
 //! | [`signing_in`] | passwords, codes, invitations, OpenID Connect |
@@ -38,4 +38,4 @@ pub mod texts;
 pub mod verifications;
 
 pub use router::router;
-pub use state::{Console, Settings};
+pub use state::{Console, RetentionClocks, Settings};

@@ -14,9 +14,9 @@ use crate::store;
 /// Rendered by the outermost layer, which knows the person's language.
 #[derive(Clone, Debug)]
 pub enum Refused {
-    /// Somebody has to sign in, and comes back then.
+    /// The person has to sign in, and then comes back.
     SignIn,
-    /// The person has to prove again who it is, and comes back then.
+    /// The person has to prove again who it is, and then comes back.
     Confirm,
     /// A page.
     Page(Reason, Option<Cow<'static, str>>),

@@ -1,4 +1,4 @@
-//! Proof that somebody is signed in, and what the person may do.
+//! The person who is signed in, and what the person may do.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use crate::domain::zone::Zone;
 use crate::store;
 use crate::store::audit::AuditContext;
 use crate::store::sign_ins::FoundSession;
+use crate::store::verdicts::PendingVerdict;
 use crate::vault::token;
 
-/// Who is signed in. An extractor: without a session a page leads to signing in, and a change is
+/// The person who is signed in. An extractor: without a session a page leads to signing in, and a change is
 /// refused.
 #[derive(Clone, Debug)]
 pub struct SignedIn(Arc<Person>);
@@ -41,6 +42,8 @@ pub struct Person {
     pub form_token: String,
     /// The person has proved who it is within the last ten minutes.
     confirmed_recently: bool,
+    /// The person's newest verdict, as long as it can be undone: every page offers that.
+    pub pending: Option<PendingVerdict>,
 }
 
 impl Deref for SignedIn {
@@ -60,22 +63,29 @@ impl SignedIn {
     ) -> store::Result<Option<Self>> {
         let sign_ins = console.api.store.sign_ins();
         let found = sign_ins.session(&token::digest(token), is_activity).await?;
-        Ok(found.map(|FoundSession { user, session, method, confirmed_recently }| {
-            let User { id, name, language, theme, zone, scopes, scenes } = user;
-            Self(Arc::new(Person {
-                user: id,
-                name,
-                language,
-                theme,
-                zone,
-                scopes,
-                scenes,
-                session,
-                method,
-                form_token: token::of_forms(token),
-                confirmed_recently,
-            }))
-        }))
+        let Some(FoundSession { user, session, method, confirmed_recently }) = found else {
+            return Ok(None);
+        };
+        let User { id, name, language, theme, zone, scopes, scenes } = user;
+        let pending = if scopes.contains(&Scope::ReviewsWrite) {
+            console.api.store.assignments().pending(id).await?
+        } else {
+            None
+        };
+        Ok(Some(Self(Arc::new(Person {
+            user: id,
+            name,
+            language,
+            theme,
+            zone,
+            scopes,
+            scenes,
+            session,
+            method,
+            form_token: token::of_forms(token),
+            confirmed_recently,
+            pending,
+        }))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all pages share.
+//! The state that all pages share.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -22,6 +22,15 @@ pub struct Settings {
     pub public_url: Option<Url>,
     /// `None`: people sign in with passwords alone.
     pub oidc: Option<oidc::Settings>,
+    pub retention: RetentionClocks,
+}
+
+/// The retention clocks that this process's configuration sets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RetentionClocks {
+    pub persons: bool,
+    pub images: bool,
+    pub callbacks: bool,
 }
 
 /// The pages' state, cheap to clone.

@@ -1,5 +1,7 @@
 //! The console against people without the right, other sites, ended sessions and replayed forms.
 
+use std::path::Path;
+
 use reqwest::Method;
 use verdict::domain::scope::Scope;
 
@@ -19,6 +21,7 @@ pub const PAGES: &[(&str, Option<Scope>)] = &[
     ("/reviewers", Some(Scope::AuditRead)),
     ("/verifications", Some(Scope::DecisionsRead)),
     ("/verifications/{any}", Some(Scope::DecisionsRead)),
+    ("/verifications/{any}/images/face", Some(Scope::DecisionsRead)),
     ("/persons", Some(Scope::MaterialRead)),
     ("/policies", Some(Scope::PoliciesWrite)),
     ("/policies/new", Some(Scope::PoliciesWrite)),
@@ -66,7 +69,22 @@ pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/policies/change", Some(Scope::PoliciesWrite)),
     ("/policies/{any}/dry-run", Some(Scope::PoliciesWrite)),
     ("/policies/proposals/{any}/withdraw", Some(Scope::PoliciesWrite)),
+    // One, the chosen ones and all of a code are the same form.
+    ("/operations/dead-letters", Some(Scope::OperationsRead)),
+    ("/webhook-endpoints/{any}", Some(Scope::WebhooksWrite)),
     ("/audit/verify", Some(Scope::AuditRead)),
+];
+
+/// Paths that need nobody who is signed in.
+const OPEN: &[&str] = &[
+    "/assets/{name}",
+    "/sign-in",
+    "/sign-in/oidc",
+    "/sign-in/oidc/return",
+    "/sign-in/demo/{token}",
+    "/invitations/{token}",
+    // Leads on to the first page that the person may open.
+    "/",
 ];
 
 // `{any}` is an id of nothing: the right is missing before anything is looked for.
@@ -134,6 +152,72 @@ impl Attack {
         .await
         .unwrap();
         state
+    }
+}
+
+/// Every `.route(…)` below `src/console`: the path, and whether it answers GET and POST.
+fn routes() -> Vec<(String, bool, bool)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            for route in text.split(".route(").skip(1) {
+                let (_, route) = route.split_once('"').unwrap();
+                let (path, rest) = route.split_once('"').unwrap();
+                // Up to the next call on the router.
+                let handlers = rest.split([';', '\n']).take(4).collect::<String>();
+                let handlers = handlers.split(".route(").next().unwrap();
+                let handlers = handlers.split(".merge(").next().unwrap();
+                let (get, post) = (handlers.contains("get("), handlers.contains("post("));
+                assert!(get || post, "{path}: with which method?");
+                found.push((path.to_owned(), get, post));
+            }
+        }
+    }
+    found
+}
+
+/// Whether a pattern of a table is about this route: a parameter fits every part.
+fn is_about(pattern: &str, route: &str) -> bool {
+    let (pattern, route): (Vec<_>, Vec<_>) =
+        (pattern.split('/').collect(), route.split('/').collect());
+    pattern.len() == route.len()
+        && pattern.iter().zip(&route).all(|(one, other)| one == other || other.starts_with('{'))
+}
+
+#[test]
+fn every_route_of_the_console_is_in_the_rights_tables() {
+    let routes = routes();
+    assert!(routes.len() > 40, "only {} routes: are they still written like this?", routes.len());
+    let lists = |table: &[(&str, Option<Scope>)], route: &str| {
+        table.iter().any(|(pattern, _)| is_about(pattern, route))
+    };
+    for (route, get, post) in &routes {
+        if OPEN.contains(&route.as_str()) {
+            continue;
+        }
+        assert!(!get || lists(PAGES, route), "GET {route} is not in PAGES");
+        assert!(!post || lists(ACTIONS, route), "POST {route} is not in ACTIONS");
+    }
+    let serves = |pattern: &str, is_page: bool| {
+        routes.iter().any(|(route, get, post)| {
+            is_about(pattern, route) && if is_page { *get } else { *post }
+        })
+    };
+    for (pattern, _) in PAGES {
+        assert!(serves(pattern, true), "GET {pattern} is no page");
+    }
+    for (pattern, _) in ACTIONS {
+        assert!(serves(pattern, false), "POST {pattern} is no action");
     }
 }
 

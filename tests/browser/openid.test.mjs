@@ -59,7 +59,7 @@ test("an identity that nobody invited signs nobody in", async () => {
     await page.click('a[href^="/sign-in/oidc"]');
     await pass(page);
     assert.equal(await page.locator(".me").count(), 0);
-    assert.match(await page.locator("h1").innerText(), /Nobody here is bound to this identity/);
+    assert.match(await page.locator("h1").innerText(), /No user is bound to this identity/);
     await page.goto(`${site.url}/sessions`);
     assert.match(page.url(), /\/sign-in/);
   });

@@ -115,7 +115,11 @@ async fn first_step_shows_two_faces_and_nothing_else() {
     let purposes = purposes_of(&app, "image.read").await;
     let expected = format!("review of case {}", address.trim_start_matches("/assignments/"));
     assert_eq!(purposes, [expected.clone(), expected]);
-    assert_eq!(anna.get(&format!("{address}/images/card-back")).await.status, 404);
+    // Of the card only the place of the portrait is shown; the whole card is not to be had yet.
+    assert!(first.has("<figure class=\"face portrait\">"), "{}", first.text);
+    for card in ["card-front", "card-back", "card-front?purpose=decide-case"] {
+        assert_eq!(anna.get(&format!("{address}/images/{card}")).await.status, 404, "{card}");
+    }
 
     // Somebody else has no part in it.
     let bo = Browser::of(&app, "bo", "en", &REVIEWER).await;
@@ -194,7 +198,7 @@ async fn verdict_can_be_undone_from_every_page() {
     let fields = [("outcome", "reject"), ("reason", "different-person"), ("then", "next")];
     let second = anna.post(&format!("{first}/verdict"), &fields).await.leads_to();
     assert_ne!(second, first, "the next case comes at once");
-    for page in [&second, "/cases"] {
+    for page in [second.as_str(), "/cases", "/sessions", "/verifications", "/no-such-page"] {
         let page = anna.get(page).await;
         assert!(page.has("Your verdict: Reject.") && page.has(&format!("{first}/undo")));
     }
@@ -231,6 +235,15 @@ async fn personal_data_is_shown_for_a_purpose_on_record_and_hides_itself() {
     assert!(shown.has(&format!("<meta http-equiv=\"refresh\" content=\"60; url={address}\">")));
     assert_frugal(&shown);
     assert_eq!(purposes_of(&app, "material.read").await, ["decide-case"]);
+    // With them the whole card, in place of its portrait.
+    let card = format!("{address}/images/card-front");
+    assert!(shown.has(&format!("src=\"{card}?purpose=decide-case\"")) && !shown.has("portrait\""));
+    for wrong in [card.clone(), format!("{card}?purpose=curiosity")] {
+        assert_eq!(anna.get(&wrong).await.status, 400, "{wrong}");
+    }
+    assert!(purposes_of(&app, "image.read").await.is_empty());
+    assert_eq!(anna.get(&format!("{card}?purpose=decide-case")).await.status, 200);
+    assert_eq!(purposes_of(&app, "image.read").await, ["decide-case"]);
     assert_no_person("the page after it", &anna.get(&address).await.text, &[]);
     // The right is needed.
     let cy = Browser::of(&app, "cy", "en", &["reviews:write", "images:read"]).await;
@@ -287,7 +300,9 @@ async fn lost_claim_says_what_happened_and_takes_nothing() {
     let body = json!({ "outcome": "reject", "reason": "by-api" }).to_string();
     let request = app.client.post(url).bearer_auth(key).header("content-type", "application/json");
     assert_eq!(Reply::read(request.body(body).send().await.unwrap()).await.status, 201);
-    assert_eq!(anna.post(&format!("{address}/renew"), &[]).await.status, 412);
+    let renewed = anna.post(&format!("{address}/renew"), &[]).await;
+    assert_eq!(renewed.status, 412);
+    assert!(renewed.has("Current decision: Rejected, by bo"), "{}", renewed.text);
     let fields = [("outcome", "approve"), ("reason", "faces-match")];
     anna.post(&format!("{address}/verdict"), &fields).await;
     let page = anna.get(&address).await;
@@ -317,7 +332,7 @@ async fn skipped_released_and_escalated_cases_go_to_others() {
     let escalate = format!("{address}/escalate");
     assert_eq!(bo.post(&escalate, &[("reason", "faces-match")]).await.status, 422);
     let done = bo.post(&escalate, &[("reason", "needs-expert")]).await.leads_to();
-    assert!(bo.get(&done).await.has("Somebody else gets it."));
+    assert!(bo.get(&done).await.has("Another reviewer gets it."));
     let cy = Browser::of(&app, "cy", "zh", &REVIEWER).await;
     let queue = cy.get("/cases?held=escalated").await;
     assert!(queue.has("已升级：无法判断，请他人复核"), "{}", queue.text);

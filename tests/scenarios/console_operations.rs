@@ -166,8 +166,13 @@ async fn verification_is_found_held_and_erased() {
     let material = Reply::read(material.send().await.unwrap()).await.json;
     let (name, number) = (material["name"].as_str().unwrap(), material["number"].as_str().unwrap());
     assert!(!shown.text.contains(name) && !shown.text.contains(number));
-    assert_eq!(visitor.post(&format!("{page}/reveal"), &[("purpose", "")]).await.status, 400);
-    let revealed = visitor.post(&format!("{page}/reveal"), &[("purpose", "appeal 4711")]).await;
+    for purpose in ["", "appeal 4711"] {
+        let refused = visitor.post(&format!("{page}/reveal"), &[("purpose", purpose)]).await;
+        assert_eq!(refused.status, 422, "{purpose} is not on the list");
+        assert!(!refused.text.contains(name) && !refused.text.contains(number));
+    }
+    let request = [("purpose", "customer-request")];
+    let revealed = visitor.post(&format!("{page}/reveal"), &request).await;
     assert!(revealed.text.contains(name) && revealed.text.contains(number), "{}", revealed.text);
     assert_eq!(revealed.headers["cache-control"], "no-store");
 
@@ -301,6 +306,7 @@ async fn operations_are_shown_and_dead_letters_asked_about_again() {
     let sure = [("all", "yes"), ("state", "failed"), ("sure", "yes"), ("purpose", "fixed")];
     let done = visitor.post("/operations/dead-letters", &sure).await;
     assert_eq!(leads_to(&done), "/operations/dead-letters?refetched=2");
+    eventually("both are given up again", || async { (failed().await == 2).then_some(()) }).await;
     let recorded: i64 = sqlx::query_scalar(
         "select count(*) from audit where action = 'verification.refetch' and purpose = 'fixed'",
     )
@@ -308,6 +314,121 @@ async fn operations_are_shown_and_dead_letters_asked_about_again() {
     .await
     .unwrap();
     assert_eq!(recorded, 2);
+}
+
+#[tokio::test]
+async fn dead_letters_are_filtered_by_code_and_refetched_one_by_one() {
+    let app = app().await;
+    let visitor = Visitor::operator(&app).await;
+    let faults = [
+        ("dead-1", "InvalidParam.InvalidBiz"),
+        ("dead-2", "InvalidParam.InvalidBiz"),
+        ("dead-3", "InvalidParam.ParamMissing"),
+    ];
+    for (biz_id, code) in faults {
+        app.provider.set_scenario(biz_id, Scenario::always(Behaviour::error(code)));
+        assert_eq!(app.post(callback(biz_id, app.clock.now())).await.status, 202);
+    }
+    let pool = app.database.pool().await;
+    let ids = async || -> Vec<(String, String)> {
+        let ids = "select biz_id, id::text from verifications where state = 'failed' order by 1";
+        sqlx::query_as(ids).fetch_all(&pool).await.unwrap()
+    };
+    eventually("all are given up", || async { (ids().await.len() == 3).then_some(()) }).await;
+    let letters = ids().await;
+    let path = "/operations/dead-letters";
+    let by_code = visitor.get(&format!("{path}?code=InvalidParam.ParamMissing")).await.text;
+    assert!(by_code.contains(">dead-3<") && !by_code.contains(">dead-1<"), "{by_code}");
+    assert!(by_code.contains("?code=InvalidParam.InvalidBiz"), "the other code can be chosen");
+
+    // Each way asks once more, and says how many it will be.
+    let (one, two) = (letters[0].1.as_str(), letters[1].1.as_str());
+    let refetched = async || -> i64 {
+        let count = "select count(*) from audit where action = 'verification.refetch'";
+        sqlx::query_scalar(count).fetch_one(&pool).await.unwrap()
+    };
+    let all_of_code = [("all", "yes"), ("code", "InvalidParam.ParamMissing")];
+    for (fields, count) in
+        [(&[("one", one)][..], 1), (&[("id", one), ("id", two)][..], 2), (&all_of_code[..], 1)]
+    {
+        let before = refetched().await;
+        let asked = visitor.post(path, fields).await;
+        assert!(asked.text.contains(&format!("{count} verification")), "{}", asked.text);
+        assert_eq!(refetched().await, before, "nothing happens before the second page");
+        let sure: Vec<_> = fields.iter().copied().chain([("sure", "yes")]).collect();
+        let done = visitor.post(path, &sure).await;
+        assert!(leads_to(&done).contains(&format!("refetched={count}")), "{}", leads_to(&done));
+        assert_eq!(refetched().await, before + count);
+        eventually("all are given up again", || async { (ids().await.len() == 3).then_some(()) })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn pictures_of_a_verification_are_shown_for_a_listed_purpose_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = format!("store = \"file://{}\"", folder.path().display());
+    let more = "[console]\nlisten = \"127.0.0.1:0\"".to_owned();
+    let app = TestApp::start_with(Options { more, images, ..Options::default() }).await;
+    let id = app.verified("pass-97").await["id"].as_str().unwrap().to_owned();
+    let pool = app.database.pool().await;
+    eventually("its pictures are stored", || async {
+        let pending = "select count(*) filter (where state <> 'archived'), count(*) from images";
+        let (pending, all): (i64, i64) = sqlx::query_as(pending).fetch_one(&pool).await.unwrap();
+        (pending == 0 && all > 0).then_some(())
+    })
+    .await;
+    let visitor = Visitor::operator(&app).await;
+    let page = format!("/verifications/{id}");
+    let source = format!("{page}/images/face");
+    let purposes = async || -> Vec<String> {
+        let read = "select purpose from audit where action = 'image.read' order by position";
+        sqlx::query_scalar(read).fetch_all(&pool).await.unwrap()
+    };
+    assert!(!visitor.get(&page).await.text.contains("<img"), "no picture before a purpose");
+    let reveal = format!("{page}/reveal");
+    let shown =
+        visitor.post(&reveal, &[("purpose", "fraud-investigation"), ("show", "images")]).await;
+    for kind in ["face", "card-front", "card-back"] {
+        let source = format!("src=\"{page}/images/{kind}?purpose=fraud-investigation\"");
+        assert!(shown.text.contains(&source), "{source}: {}", shown.text);
+    }
+    assert!(shown.text.contains("class=\"mark\"") && shown.text.contains("2026-11-23 17:30:00"));
+    assert!(shown.text.contains("data-hide-after=\"60000\""), "{}", shown.text);
+    assert!(purposes().await.is_empty(), "the page itself reads no picture");
+    for (query, status) in [("", 400), ("?purpose=curiosity", 400)] {
+        assert_eq!(visitor.get(&format!("{source}{query}")).await.status, status, "{query}");
+    }
+    let listed = format!("{source}?purpose=fraud-investigation");
+    let picture = visitor.get(&listed).await;
+    assert_eq!(
+        (picture.status, &picture.headers["cache-control"]),
+        (200, &"no-store".parse().unwrap())
+    );
+    assert!(picture.headers.get("etag").is_none());
+    assert_eq!(purposes().await, ["fraud-investigation"]);
+    // A link of another site puts nothing on record in the person's name.
+    let foreign = visitor.client.get(format!("{}{listed}", visitor.address));
+    let foreign = foreign.header("cookie", visitor.cookie()).header("sec-fetch-site", "cross-site");
+    assert_eq!(foreign.send().await.unwrap().status(), 403);
+    // What may be more than a picture is never put into a page.
+    sqlx::query("update images set unusual = array['active-content'] where kind = 'face'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let shown = visitor.post(&reveal, &[("purpose", "customer-request"), ("show", "images")]).await;
+    let download = format!("<a href=\"{page}/images/face?purpose=customer-request\" download>");
+    assert!(shown.text.contains(&download), "{}", shown.text);
+    assert!(!shown.text.contains(&format!("src=\"{source}?")));
+    // Each needs its right.
+    let right = Scope::ImagesRead;
+    let without: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| *scope != right).collect();
+    let lacks = Visitor::of(&app, &without, None, "en").await;
+    let fields = [("purpose", "customer-request"), ("show", "images")];
+    assert_eq!(lacks.post(&reveal, &fields).await.status, 403);
+    assert_eq!(lacks.get(&listed).await.status, 403);
+    assert!(!lacks.get(&page).await.text.contains("value=\"images\""));
+    assert_eq!(purposes().await.len(), 1);
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ pub struct NewArguments {
     /// The live face: a file, JPEG, PNG or WebP.
     #[arg(long, value_name = "FILE")]
     live: PathBuf,
-    /// The reference picture, for example the portrait of a card.
+    /// The reference picture: the portrait side of a card, cut to its edges.
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
     /// Both show one person.

@@ -141,6 +141,17 @@
     setTimeout(() => { if (!sent && !document.hidden) location.reload(); }, Number(waiting.dataset.reloadAfter) * 1000);
   }
 
+  // A picture that cannot be read says so.
+  for (const image of all(".face img")) {
+    const failed = () => {
+      image.hidden = true;
+      const notice = one(".unavailable", image.closest(".face"));
+      if (notice) notice.hidden = false;
+    };
+    if (image.complete && !image.naturalWidth) failed();
+    image.addEventListener("error", failed);
+  }
+
   // Two faces that move as one.
   const pair = one(".pair");
   if (pair) {
@@ -210,16 +221,7 @@
       face.addEventListener("pointerup", stop);
       face.addEventListener("pointercancel", stop);
     }
-    for (const image of images) {
-      const failed = () => {
-        image.hidden = true;
-        const notice = one(".unavailable", image.closest(".face"));
-        if (notice) notice.hidden = false;
-      };
-      if (image.complete && !image.naturalWidth) failed();
-      image.addEventListener("error", failed);
-      image.addEventListener("load", draw);
-    }
+    for (const image of images) image.addEventListener("load", draw);
     addEventListener("resize", draw);
   }
 })();

@@ -1,14 +1,12 @@
-//! `GET /assignments/{id}`: the case in one's hands. First the two faces and nothing else; then, once
-//! they are judged, what is known and the verdict; at last what became of it.
+//! `GET /assignments/{id}`: the claimed case. First the two faces and nothing else; then, once they are
+//! judged, the facts and the verdict; at last the outcome.
 
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::faces;
-use super::faces::{Faces, Shown};
-use super::facts;
-use super::facts::{Facts, Named, Personal};
+use super::faces::{self, Faces};
+use super::facts::{self, Facts, Personal};
 use super::reasons;
 use super::verdict_form::{self, Draft, OutcomeChoice};
 use crate::console::frame;
@@ -19,6 +17,9 @@ use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
+use crate::console::verifications::person;
+use crate::console::verifications::pictures::Shown;
+use crate::console::verifications::reveal::{self, Choice};
 use crate::domain::case::{Ended, Judgement};
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{AssignmentId, DecisionId, VerificationId};
@@ -31,12 +32,12 @@ use policy::decision::Outcome;
 /// The open page asks for more time so often within a lease.
 const RENEWALS: u32 = 5;
 
-/// How long the case stays with the reviewer, and how to get rid of it.
+/// How long the claim lasts, and how the reviewer gives the case away.
 pub(super) struct Claim {
     until: String,
     /// Seconds.
     renew_every: u64,
-    escalations: Vec<Named>,
+    escalations: Vec<Choice>,
 }
 
 struct Step {
@@ -85,14 +86,14 @@ struct EndedPage {
     faces: Option<Faces>,
 }
 
-/// What a page of a case is made from.
+/// A claimed case with everything that its pages need.
 pub(super) struct Opened {
     pub(super) console: Console,
     pub(super) who: SignedIn,
     pub(super) moments: Moments,
     pub(super) assignment: Assignment,
     /// Its address.
-    here: String,
+    pub(super) here: String,
 }
 
 impl Opened {
@@ -176,35 +177,39 @@ pub(super) async fn decide_page(
     opened: &Opened,
     judgement: Judgement,
     draft: &Draft,
-    person: Personal,
+    personal: Personal,
     wrong: Option<Phrase>,
 ) -> Result<Response, Refused> {
     let Opened { console, who, moments, assignment, .. } = opened;
     let (t, settings) = (moments.t, &console.api.reviews);
     let (decision, verification) = assignment.case().ok_or_else(Refused::not_found)?;
-    let person = if who.has(Scope::MaterialRead) { person } else { Personal::NotForYou };
-    let purposes = verdict_form::purposes(settings, who.language, &draft.purpose);
+    let personal = if who.has(Scope::MaterialRead) { personal } else { Personal::NotForYou };
+    let purposes = reveal::purposes(settings, who.language, &draft.purpose);
     let about = (verification, decision);
     let mut layout = opened.layout().await?.wide();
-    if matches!(person, Personal::Shown { .. }) {
-        layout.refresh =
-            Some((crate::console::verifications::person::SHOWN_FOR.as_secs(), opened.here.clone()));
+    if matches!(personal, Personal::Shown { .. }) {
+        layout.refresh = Some((person::SHOWN_FOR.as_secs(), opened.here.clone()));
     }
     if let Some(wrong) = wrong {
         layout.say(Tone::Failed, wrong.to_string());
+    }
+    let mut faces = opened.faces(true).await?;
+    // The whole card stands for its portrait: a page makes few requests.
+    if matches!(&personal, Personal::Shown { card, .. } if !card.is_empty()) {
+        faces.pictures.retain(|picture| picture.part.is_empty());
     }
     page(&DecidePage {
         t,
         layout,
         form_token: who.form_token.clone(),
         here: opened.here.clone(),
-        faces: opened.faces(true).await?,
+        faces,
         claim: opened.claim(),
         judged: judgement_in_words(t, judgement),
         outcomes: verdict_form::outcomes(t, who.language, settings, console.api.four_eyes, draft),
         draft_note: draft.note(),
         undo_seconds: settings.undo.as_secs(),
-        facts: facts::of(console, who, moments, about, person, purposes).await?,
+        facts: facts::of(console, who, moments, about, personal, purposes).await?,
     })
 }
 
@@ -222,7 +227,7 @@ async fn given_page(opened: &Opened, verdict: &Verdict) -> Result<Response, Refu
     finished(opened, t.case.given_title, sentences, None, None).await
 }
 
-async fn ended_page(opened: &Opened, ended: Ended) -> Result<Response, Refused> {
+pub(super) async fn ended_page(opened: &Opened, ended: Ended) -> Result<Response, Refused> {
     let t = opened.moments.t;
     let assignments = opened.console.api.store.assignments();
     if let Some(feedback) = assignments.feedback(opened.assignment.id, opened.who.user).await? {
@@ -237,7 +242,7 @@ async fn ended_page(opened: &Opened, ended: Ended) -> Result<Response, Refused> 
     finished(opened, t.case.ended_title, sentences, None, None).await
 }
 
-/// What the case is decided to be now, if it is no review.
+/// The current decision, unless it is a review.
 async fn now_decided(
     opened: &Opened,
     verification: VerificationId,
@@ -271,7 +276,7 @@ fn timeline_person(events: Vec<Event>, decision: DecisionId) -> Option<String> {
     })
 }
 
-/// What a reviewer learns about a golden pair, or a case that had been decided.
+/// The answer to a golden pair, or to a case that had been decided before.
 async fn feedback_page(opened: &Opened, feedback: Feedback) -> Result<Response, Refused> {
     let t = opened.moments.t;
     let judged = |judgement: Judgement| {

@@ -1,12 +1,13 @@
-//! What a reviewer does with the case in hand: judge, decide, undo, skip, give back, escalate, and
-//! see the person's data.
+//! Actions on the claimed case: judge, decide, undo, skip, give back, escalate, and see the person's
+//! data.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::case::{Opened, decide_page};
+use super::case::{Opened, decide_page, ended_page};
+use super::case_images::WHOLE_CARD;
 use super::facts::Personal;
 use super::queue;
 use super::verdict_form::Draft;
@@ -14,13 +15,15 @@ use super::verdicts;
 use crate::console::form::{Form, NoFields};
 use crate::console::frame::layout::milliseconds;
 use crate::console::frame::page::see;
-use crate::console::refused::Refused;
+use crate::console::refused::{Refused, marked};
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::Phrase;
 use crate::console::verifications::person;
+use crate::console::verifications::pictures::{self, Picture};
+use crate::console::verifications::reveal;
 use crate::domain::case::Judgement;
-use crate::domain::ids::AssignmentId;
+use crate::domain::ids::{AssignmentId, VerificationId};
 use crate::domain::review;
 use crate::domain::scope::Scope;
 use crate::http::material;
@@ -29,8 +32,10 @@ use crate::store::assignments::Hold;
 use crate::store::verdicts::{Given, Judged};
 use policy::decision::Outcome;
 
-/// The page after a change that came too late.
-const LOST: &str = "/cases?said=lost";
+/// The queue, once the case was given away; `false`: the click came too late.
+fn given_away(done: bool, said: &str) -> Response {
+    see(&format!("/cases?said={}", if done { said } else { "lost" }))
+}
 
 fn id_of(who: &SignedIn, id: &str) -> Result<AssignmentId, Refused> {
     who.must_have(Scope::ReviewsWrite)?;
@@ -46,7 +51,7 @@ pub(super) struct JudgementForm {
     judgement: String,
 }
 
-/// Stores what the person says of the two faces, once.
+/// Stores the person's judgement of the two faces, once.
 pub(super) async fn judge(
     State(console): State<Console>,
     who: SignedIn,
@@ -60,14 +65,14 @@ pub(super) async fn judge(
     let judged = console.api.store.assignments().judge(id, who.user, judgement, lease).await?;
     match judged {
         Judged::Lost(None) => Err(Refused::not_found()),
-        // Its page says what happened.
+        // The page of the assignment explains it.
         Judged::Continues | Judged::Ended | Judged::Before(_) | Judged::Lost(Some(_)) => {
             Ok(here(id))
         }
     }
 }
 
-/// Gives the verdict. What is missing is said on the same page, with everything that was typed.
+/// Gives the verdict. An incomplete form comes back with everything that was typed.
 pub(super) async fn verdict(
     State(console): State<Console>,
     who: SignedIn,
@@ -128,24 +133,39 @@ pub(super) async fn reveal(
         return Ok(here(assignment.id));
     };
     let (_, verification) = assignment.case().ok_or_else(Refused::not_found)?;
-    let mut purposes = console.api.reviews.reveal_purposes.iter();
-    let Some(purpose) = purposes.find(|purpose| purpose.code == draft.purpose) else {
+    let Some(purpose) = reveal::listed(&console.api.reviews, &draft.purpose) else {
         let wrong = Some(moments.t.facts.choose_purpose);
         let mut again = decide_page(&opened, judgement, &draft, Personal::Masked, wrong).await?;
         *again.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
         return Ok(again);
     };
-    let context = who.audit_context(Some(&purpose.code), moments.now);
+    let context = who.audit_context(Some(purpose), moments.now);
     let shown = match material::open(&console.api, verification, &context).await {
         Ok(material) => Personal::Shown {
             rows: person::rows(&material.person, moments.t),
             until: moments.clock(moments.now + person::SHOWN_FOR),
             left: milliseconds(person::SHOWN_FOR),
+            card: whole_card(&opened, verification, purpose).await?,
+            mark: pictures::mark(who, moments),
         },
         Err(problem) if problem.code() == Code::NoMaterial => Personal::Nothing,
         Err(problem) => return Err(problem.into()),
     };
     decide_page(&opened, judgement, &draft, shown, None).await
+}
+
+/// The whole portrait side of the card, if the person may see pictures.
+async fn whole_card(
+    opened: &Opened,
+    verification: VerificationId,
+    purpose: &str,
+) -> Result<Vec<Picture>, Refused> {
+    if !opened.who.has(Scope::ImagesRead) {
+        return Ok(Vec::new());
+    }
+    let rows = opened.console.api.store.images().images_of(verification).await?;
+    let below = (opened.here.as_str(), purpose);
+    Ok(pictures::newest(opened.moments.t, &rows, &[WHOLE_CARD], below))
 }
 
 /// Takes a verdict back, as long as it has not taken effect.
@@ -161,18 +181,22 @@ pub(super) async fn undo(
     Ok(if undone { here(id) } else { see("/cases?said=undo-late") })
 }
 
-/// Keeps the case longer. A script of the page sends it too, and stops when it is refused.
+/// Keeps the case longer. A script of the page sends it too, and stops when it is refused. The answer
+/// to a claim that was lost says what became of the case.
 pub(super) async fn renew(
     State(console): State<Console>,
     who: SignedIn,
     Path(id): Path<String>,
     Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
-    let id = id_of(&who, &id)?;
-    let lease = console.api.reviews.claim;
-    match console.api.store.assignments().renew(id, who.user, lease).await? {
+    let opened = Opened::find(console, who, &id).await?;
+    let (id, assignments) = (opened.assignment.id, opened.console.api.store.assignments());
+    match assignments.renew(id, opened.who.user, opened.console.api.reviews.claim).await? {
         Hold::Held => Ok(here(id)),
-        Hold::Lost(Some(_)) => Err(Problem::decision_changed().into()),
+        Hold::Lost(Some(ended)) => {
+            let page = ended_page(&opened, ended).await?;
+            Ok(marked(page, StatusCode::PRECONDITION_FAILED, "claim-lost"))
+        }
         Hold::Lost(None) => Err(Refused::not_found()),
     }
 }
@@ -185,7 +209,7 @@ pub(super) async fn skip(
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let done = console.api.store.assignments().skip(id, who.user).await?;
-    Ok(see(if done { "/cases?said=skipped" } else { LOST }))
+    Ok(given_away(done, "skipped"))
 }
 
 pub(super) async fn release(
@@ -196,7 +220,7 @@ pub(super) async fn release(
 ) -> Result<Response, Refused> {
     let id = id_of(&who, &id)?;
     let done = console.api.store.assignments().release(id, who.user).await?;
-    Ok(see(if done { "/cases?said=released" } else { LOST }))
+    Ok(given_away(done, "released"))
 }
 
 #[derive(Deserialize)]
@@ -217,5 +241,5 @@ pub(super) async fn escalate(
         return Err(Problem::invalid_field().into());
     }
     let done = console.api.store.assignments().escalate(id, who.user, &form.reason).await?;
-    Ok(see(if done { "/cases?said=escalated" } else { LOST }))
+    Ok(given_away(done, "escalated"))
 }

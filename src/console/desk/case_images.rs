@@ -1,52 +1,58 @@
-//! `GET /assignments/{id}/images/{side}`: a picture of the case in one's hands. The reading is on
-//! record first, with a purpose that the server sets. Bytes are passed on as they are.
+//! `GET /assignments/{id}/images/{side}`: a picture of the claimed case. The reading is on record
+//! first. The server sets the purpose of the two faces; a whole card takes one of the list, and shows
+//! only once the faces are judged, because name and number are printed on it.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::faces::Side;
 use super::verdicts;
+use crate::console::form;
 use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
+use crate::console::verifications::pictures::{self, with_few_headers};
+use crate::console::verifications::reveal::{self, For};
 use crate::domain::case::{Ended, Kind};
 use crate::domain::ids::{AssignmentId, VerificationId};
+use crate::domain::image::ImageKind;
 use crate::domain::scope::Scope;
-use crate::http::images;
 use crate::http::problem::{Code, Problem};
 use crate::store::assignments::{About, Assignment};
 use crate::store::audit::AuditContext;
 
-/// The only headers that are passed on, so that the pictures of golden pairs and of cases look alike.
-const KEPT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY];
+/// The side of the card that a revealed case shows whole.
+pub(super) const WHOLE_CARD: ImageKind = ImageKind::CardFront;
 
 pub(super) async fn read(
     State(console): State<Console>,
     who: SignedIn,
     Path((id, side)): Path<(String, String)>,
+    Query(wanted): Query<For>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     who.must_have(Scope::ReviewsWrite)?;
     who.must_have(Scope::ImagesRead)?;
+    form::must_not_be_another_sites(&headers)?;
     let id: AssignmentId = id.parse().map_err(|_| Refused::not_found())?;
-    let side = Side::parse(&side).ok_or_else(Refused::not_found)?;
     let found = console.api.store.assignments().find(id, who.user).await?;
     let assignment = found.filter(is_shown).ok_or_else(Refused::not_found)?;
+    let Some(side) = Side::parse(&side) else {
+        if side != WHOLE_CARD.to_string() {
+            return Err(Refused::not_found());
+        }
+        return whole_card(&console, &who, &assignment, &wanted).await;
+    };
     let purpose = format!("review of case {id}");
     let context = who.audit_context(Some(&purpose), console.api.clock.now());
-    let mut response = match assignment.about {
+    let response = match assignment.about {
         About::Golden(pair) => verdicts::golden_image(&console, pair, side, &context).await?,
         About::Case { verification, .. } => {
             case_image(&console, verification, side, &context).await?
         }
     };
-    let kept: HeaderMap = KEPT
-        .into_iter()
-        .filter_map(|name| response.headers().get(&name).cloned().map(|value| (name, value)))
-        .collect();
-    *response.headers_mut() = kept;
-    Ok(response)
+    Ok(with_few_headers(response))
 }
 
 /// In the reviewer's hands, or a golden pair that was just judged.
@@ -57,6 +63,25 @@ fn is_shown(assignment: &Assignment) -> bool {
     }
 }
 
+/// The whole portrait side.
+async fn whole_card(
+    console: &Console,
+    who: &SignedIn,
+    assignment: &Assignment,
+    wanted: &For,
+) -> Result<Response, Refused> {
+    who.must_have(Scope::MaterialRead)?;
+    let (Some((_, verification)), Some(_), None) =
+        (assignment.case(), assignment.judgement, assignment.ended)
+    else {
+        return Err(Refused::not_found());
+    };
+    let purpose = reveal::listed(&console.api.reviews, &wanted.purpose);
+    let purpose = purpose.ok_or_else(Problem::purpose_missing)?;
+    let context = who.audit_context(Some(purpose), console.api.clock.now());
+    Ok(with_few_headers(pictures::serve(console, verification, WHOLE_CARD, &context).await?))
+}
+
 /// The best image that there is of this side.
 async fn case_image(
     console: &Console,
@@ -65,7 +90,7 @@ async fn case_image(
     context: &AuditContext,
 ) -> Result<Response, Refused> {
     for kind in side.kinds() {
-        match images::serve(&console.api, verification, *kind, context, &HeaderMap::new()).await {
+        match pictures::serve(console, verification, *kind, context).await {
             Err(problem) if problem.code() == Code::NoImage => {}
             served => return Ok(served?),
         }

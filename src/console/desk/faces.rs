@@ -5,14 +5,11 @@ use crate::console::frame::moments::Moments;
 use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
-use crate::console::texts::Phrase;
+use crate::console::verifications::pictures::{self, Picture, Shown};
 use crate::domain::ids::VerificationId;
 use crate::domain::image::ImageKind;
 use crate::domain::scope::Scope;
 use crate::store::assignments::Assignment;
-
-/// Media types that browsers show.
-const SHOWN: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/avif"];
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,24 +39,15 @@ impl Side {
             Self::Reference => &[ImageKind::CardFront],
         }
     }
-}
 
-/// How a picture is shown.
-#[derive(Debug)]
-pub(super) enum Shown {
-    Image,
-    /// No browser can show this media type, so there is a notice and a download.
-    File(String),
-    /// There is none, and why.
-    Missing(Phrase),
-}
-
-#[derive(Debug)]
-pub(super) struct Picture {
-    pub(super) href: String,
-    pub(super) name: Phrase,
-    pub(super) alt: Phrase,
-    pub(super) shown: Shown,
+    /// Name and number are printed on a card, so only the place of its portrait shows. The same for a
+    /// golden pair: nothing tells it from a case.
+    const fn part(self) -> &'static str {
+        match self {
+            Self::Live => "",
+            Self::Reference => "portrait",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,7 +67,7 @@ pub(super) async fn of(
     is_small: bool,
 ) -> Result<Faces, Refused> {
     let t = moments.t;
-    let mut pictures = Vec::new();
+    let mut faces = Vec::new();
     for side in Side::ALL {
         let (name, alt) = match side {
             Side::Live => (t.case.live, t.case.live_alt),
@@ -90,15 +78,15 @@ pub(super) async fn of(
             Some((_, verification)) => found(console, moments, verification, side).await?,
             None => Shown::Image,
         };
-        pictures.push(Picture {
+        faces.push(Picture {
             href: format!("{here}/images/{}", side.as_str()),
             name,
             alt,
+            part: side.part(),
             shown,
         });
     }
-    let mark = t.case.overlay.with("name", &who.name).with("time", moments.full(moments.now));
-    Ok(Faces { is_small, mark: mark.to_string(), pictures })
+    Ok(Faces { is_small, mark: pictures::mark(who, moments), pictures: faces })
 }
 
 /// The newest image of this side.
@@ -118,6 +106,5 @@ async fn found(
         let is_pending = rows.iter().any(|row| row.state == "pending");
         return Ok(Shown::Missing(if is_pending { case.still_fetched } else { case.no_picture }));
     };
-    let media_type = row.content_type.clone().unwrap_or_default();
-    Ok(if SHOWN.contains(&media_type.as_str()) { Shown::Image } else { Shown::File(media_type) })
+    Ok(pictures::shown(moments.t, row))
 }

@@ -1,5 +1,5 @@
-//! What a reviewer sees of a case once the faces have been judged: scores with their bounds, reasons
-//! with what they saw, evidence, timeline, earlier verifications, what a shadow policy says.
+//! The facts of a case, shown once the faces are judged: scores with their bounds, reasons with the
+//! observed values, evidence, timeline, earlier verifications, the shadow policy's outcome.
 
 use crate::console::frame::moments::Moments;
 use crate::console::refused::Refused;
@@ -7,6 +7,8 @@ use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
 use crate::console::verifications::person;
+use crate::console::verifications::pictures::Picture;
+use crate::console::verifications::reveal::Choice;
 use crate::console::verifications::timeline::{self, EventRow};
 use crate::domain::decision::StoredDecision;
 use crate::domain::ids::{DecisionId, VerificationId};
@@ -64,16 +66,12 @@ pub(super) enum Personal {
         until: String,
         /// Milliseconds.
         left: u64,
+        /// The whole portrait side, with viewer and time over it.
+        card: Vec<Picture>,
+        mark: String,
     },
     Nothing,
     NotForYou,
-}
-
-/// What may be chosen from a list.
-pub(super) struct Named {
-    pub(super) code: String,
-    pub(super) name: String,
-    pub(super) is_chosen: bool,
 }
 
 pub(super) struct Facts {
@@ -82,7 +80,7 @@ pub(super) struct Facts {
     pub(super) shadow: Option<Phrase>,
     pub(super) person: Personal,
     pub(super) masked: [Phrase; 4],
-    pub(super) purposes: Vec<Named>,
+    pub(super) purposes: Vec<Choice>,
     pub(super) evidence: Vec<(&'static str, String)>,
     pub(super) malformed: Option<String>,
     pub(super) verification: Vec<(Phrase, String)>,
@@ -99,7 +97,7 @@ pub(super) async fn of(
     moments: &Moments,
     (id, about): (VerificationId, DecisionId),
     person: Personal,
-    purposes: Vec<Named>,
+    purposes: Vec<Choice>,
 ) -> Result<Facts, Refused> {
     let store = &console.api.store;
     let verification = store.verifications().find(id).await?.ok_or_else(Refused::not_found)?;
@@ -229,7 +227,7 @@ fn of_verification(
     rows
 }
 
-/// What the policy in shadow in this scene makes of the evidence.
+/// The outcome of the scene's shadow policy on the evidence.
 async fn shadow(
     console: &Console,
     t: &'static Texts,

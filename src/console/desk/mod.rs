@@ -1,4 +1,4 @@
-//! What reviewers work on: the queue, the claimed case in its three steps, and how well people judge.
+//! The reviewers' pages: the queue, the claimed case in its three steps, and how well people judge.
 
 mod case;
 mod case_actions;

@@ -28,7 +28,7 @@ use crate::store::claim_cases::{Next, Reviewing};
 /// Cases on a page.
 const PAGE: usize = 50;
 
-/// What the address says: filters, the place to go on from, and what was just done.
+/// The query: filters, the row after which the page begins, and the action just done.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Asked {
     scene: Option<String>,
@@ -88,7 +88,7 @@ impl Asked {
     }
 }
 
-/// What `held` may be.
+/// Values of `held`.
 const HELD: [&str; 3] = ["free", "escalated", "second"];
 
 /// One link of a group of filters.
@@ -186,7 +186,7 @@ pub(super) async fn page_of(
     })
 }
 
-/// What was just done, in words.
+/// The action just done, in words.
 fn said(t: &'static Texts, asked: &Asked) -> Option<(Tone, String)> {
     let (case, frame) = (&t.case, &t.frame);
     let (tone, text) = match asked.said.as_deref()? {
@@ -297,7 +297,7 @@ impl Shown<'_> {
         }
     }
 
-    /// What is left of the time, or by how much it is over.
+    /// The time left, or the time by which the case is late.
     fn target(&self, scene: &str, opened_at: OffsetDateTime) -> String {
         let left = self.settings.targets.left(scene, opened_at, self.moments.now);
         let (queue, span) = (&self.moments.t.queue, self.moments.span(left.unsigned_abs()));

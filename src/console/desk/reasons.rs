@@ -1,19 +1,12 @@
-//! The configured reasons and purposes, in the person's language.
+//! The configured reasons, in the person's language.
 
-use crate::domain::case::{Purpose, Reason, Reasons};
+use crate::domain::case::{Reason, Reasons};
 use crate::domain::user::Language;
 
 pub(super) fn of(reason: &Reason, language: Language) -> &str {
     match language {
         Language::En => &reason.en,
         Language::Zh => &reason.zh,
-    }
-}
-
-pub(super) fn purpose(purpose: &Purpose, language: Language) -> &str {
-    match language {
-        Language::En => &purpose.en,
-        Language::Zh => &purpose.zh,
     }
 }
 

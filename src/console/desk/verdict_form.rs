@@ -3,9 +3,9 @@
 
 use serde::Deserialize;
 
-use super::facts::Named;
 use super::reasons;
 use crate::console::texts::{Phrase, Texts};
+use crate::console::verifications::reveal::Choice;
 use crate::domain::case::Settings;
 use crate::domain::review::FourEyes;
 use crate::domain::user::Language;
@@ -15,7 +15,7 @@ use policy::decision::Outcome;
 const OUTCOMES: [(Outcome, &str); 3] =
     [(Outcome::Approve, "a"), (Outcome::Retry, "t"), (Outcome::Reject, "r")];
 
-/// What the form sends: everything may be missing.
+/// The posted form. Every field may be missing.
 #[derive(Clone, Default, Deserialize)]
 pub(super) struct Draft {
     #[serde(default)]
@@ -83,26 +83,14 @@ pub(super) fn outcomes(
     OUTCOMES.into_iter().map(choice).collect()
 }
 
-/// Why a case may be given to somebody else.
-pub(super) fn escalations(settings: &Settings, language: Language) -> Vec<Named> {
+/// Reasons to give a case to another reviewer.
+pub(super) fn escalations(settings: &Settings, language: Language) -> Vec<Choice> {
     let reasons = settings.reasons.for_escalation();
     reasons
-        .map(|reason| Named {
+        .map(|reason| Choice {
             code: reason.code.clone(),
             name: reasons::of(reason, language).to_owned(),
             is_chosen: false,
-        })
-        .collect()
-}
-
-/// Why personal data may be shown.
-pub(super) fn purposes(settings: &Settings, language: Language, chosen: &str) -> Vec<Named> {
-    let purposes = settings.reveal_purposes.iter();
-    purposes
-        .map(|purpose| Named {
-            code: purpose.code.clone(),
-            name: reasons::purpose(purpose, language).to_owned(),
-            is_chosen: purpose.code == chosen,
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use super as frame;
 use super::headers;
-use super::layout::{Layout, Person, Section};
+use super::layout::{Layout, Section};
 use super::page::{page, see};
 use super::refusal_texts;
 use crate::console::refused::Refused;
@@ -24,10 +24,10 @@ use crate::domain::user::{Language, Theme};
 use crate::http::problem::Problem;
 use crate::http::request_log::PageCode;
 
-/// Nobody needs to be known for these, nor a query to the database.
+/// Served without a session, so without a query to the database.
 const ASSETS: &str = "/assets/";
 
-/// What is known of a request before it is answered.
+/// The request's person and language, known before it is answered.
 struct Asked {
     person: Option<SignedIn>,
     language: Language,
@@ -40,12 +40,7 @@ impl Asked {
     fn layout(&self, console: &Console) -> Layout {
         match &self.person {
             None => Layout::signed_out(self.language, Theme::Auto),
-            Some(who) => {
-                let moments = frame::moments(console, who);
-                let person = Person { name: who.name.clone(), form_token: who.form_token.clone() };
-                let how = (who.language, who.theme);
-                Layout::of(person, how, &moments, |scope| who.has(scope), Section::Own)
-            }
+            Some(who) => frame::of(console, who, Section::Own),
         }
     }
 }

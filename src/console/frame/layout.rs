@@ -1,4 +1,4 @@
-//! What every page has around its content: navigation, messages, and the undo of a verdict.
+//! The parts around the content of every page: navigation, messages, and the undo of a verdict.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The frame around a page for somebody who is not signed in.
+    /// The frame for a person who is not signed in.
     pub fn signed_out(language: Language, theme: Theme) -> Self {
         Self {
             t: Texts::of(language),

@@ -1,5 +1,5 @@
-//! The frame around the pages of somebody who is signed in: what they may open, what can be undone,
-//! and what they have not been told yet.
+//! The frame around the pages of a person who is signed in: navigation by rights, the undo of a verdict,
+//! and verdicts that had no effect.
 
 pub mod around;
 mod headers;
@@ -14,6 +14,7 @@ use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
 use crate::domain::case::Ended;
 use crate::domain::scope::Scope;
+use crate::store::verdicts::PendingVerdict;
 use layout::{Layout, Person, Section, Tone, Undo, milliseconds};
 use moments::Moments;
 
@@ -23,50 +24,41 @@ pub fn moments(console: &Console, who: &SignedIn) -> Moments {
     Moments { zone: who.zone.clone(), now, t: Texts::of(who.language) }
 }
 
-/// The frame of a page of this section.
+/// The frame of a page of this section, with the undo of a verdict that waits.
 pub fn of(console: &Console, who: &SignedIn, section: Section) -> Layout {
     let moments = moments(console, who);
     let person = Person { name: who.name.clone(), form_token: who.form_token.clone() };
-    Layout::of(person, (who.language, who.theme), &moments, |scope| who.has(scope), section)
+    let how = (who.language, who.theme);
+    let mut layout = Layout::of(person, how, &moments, |scope| who.has(scope), section);
+    layout.undo = who.pending.map(|pending| undo(who, &pending, &moments));
+    layout
 }
 
-/// The same with what a reviewer has to know: what can be undone, and what was not taken.
+/// The same with a message for each verdict that had no effect.
 pub async fn of_reviewer(
     console: &Console,
     who: &SignedIn,
     section: Section,
 ) -> Result<Layout, Refused> {
-    let moments = moments(console, who);
     let mut layout = of(console, who, section);
     if who.has(Scope::ReviewsWrite) {
-        add_undo(&mut layout, console, who, &moments).await?;
         tell(&mut layout, console, who).await?;
     }
     Ok(layout)
 }
 
-/// The newest verdict, as long as it can be undone.
-async fn add_undo(
-    layout: &mut Layout,
-    console: &Console,
-    who: &SignedIn,
-    moments: &Moments,
-) -> Result<(), Refused> {
-    let Some(pending) = console.api.store.assignments().pending(who.user).await? else {
-        return Ok(());
-    };
-    let t = layout.t;
-    layout.undo = Some(Undo {
+fn undo(who: &SignedIn, pending: &PendingVerdict, moments: &Moments) -> Undo {
+    let t = moments.t;
+    Undo {
         action: format!("/assignments/{}/undo", pending.assignment),
         form_token: who.form_token.clone(),
         what: t.frame.undo_given.with("outcome", t.words.outcome(pending.outcome)),
         until: moments.clock(moments.now + pending.commits_in),
         left: milliseconds(pending.commits_in),
-    });
-    Ok(())
+    }
 }
 
-/// Verdicts that were not taken: said once.
+/// Verdicts that had no effect: each is reported once.
 async fn tell(layout: &mut Layout, console: &Console, who: &SignedIn) -> Result<(), Refused> {
     let assignments = console.api.store.assignments();
     let untold = assignments.untold(who.user).await?;
@@ -82,7 +74,7 @@ async fn tell(layout: &mut Layout, console: &Console, who: &SignedIn) -> Result<
     Ok(())
 }
 
-/// What became of an assignment.
+/// How an assignment ended, in words.
 pub fn ended(t: &Texts, ended: Ended) -> Phrase {
     let case = &t.case;
     match ended {

@@ -1,4 +1,4 @@
-//! What a refusal says: what happened, and what to do.
+//! The texts of refusals: what happened, and what to do.
 
 use crate::console::refused::Reason;
 use crate::console::texts::Phrase;
@@ -26,7 +26,7 @@ pub(super) fn of(t: &Refusals, reason: Reason) -> (Phrase, String) {
     (title, remedy.to_string())
 }
 
-/// Of the API's problems those that a page can meet; the others are told by their code.
+/// The API's problems that a page can meet. Any other shows its code.
 fn of_problem(t: &Refusals, code: Code) -> (Phrase, Phrase) {
     match code {
         Code::NotFound => (t.not_found, t.not_found_remedy),

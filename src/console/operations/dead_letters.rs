@@ -76,9 +76,18 @@ struct DeadLettersPage {
     state: &'static str,
     code: String,
     states: Vec<(Phrase, String, bool)>,
+    codes: Vec<CodeFilter>,
     rows: Vec<Row>,
     next_page: Option<String>,
     may_refetch: bool,
+}
+
+/// A code to filter by, as long as it has dead letters.
+struct CodeFilter {
+    code: String,
+    count: i64,
+    href: String,
+    is_chosen: bool,
 }
 
 struct Row {
@@ -139,12 +148,37 @@ pub async fn list(
         state: state.as_str(),
         code: code.unwrap_or_default().to_owned(),
         states: states.to_vec(),
+        codes: codes(&console, &who, state, code).await?,
         rows: rows.collect(),
         next_page,
         may_refetch: who.has(Scope::VerificationsWrite),
         t,
         layout,
     })
+}
+
+/// The codes of failed verifications. Expired ones have no code.
+async fn codes(
+    console: &Console,
+    who: &SignedIn,
+    state: Standing,
+    chosen: Option<&str>,
+) -> Result<Vec<CodeFilter>, Refused> {
+    if state != Standing::Failed {
+        return Ok(Vec::new());
+    }
+    let scenes = who.scenes.limit().map(|scenes| names(&scenes));
+    let found = console.api.store.operations().dead_letters_by_code(scenes.as_deref()).await?;
+    let filters = found.into_iter().filter_map(|of| {
+        let code = of.code?;
+        Some(CodeFilter {
+            href: href(state, Some(&code), &[]),
+            is_chosen: chosen == Some(code.as_str()),
+            count: of.count,
+            code,
+        })
+    });
+    Ok(filters.collect())
 }
 
 #[derive(Debug, Deserialize)]

@@ -226,17 +226,19 @@ pub(super) async fn erasing(console: &Console, moments: &Moments) -> Option<Eras
     let (operations, t) = (console.api.store.operations(), &moments.t.operations);
     let open = operations.open_erasures().await.ok()?;
     let passes = operations.retention_passes().await.ok()?;
+    let configured = &console.settings.retention;
     let passes = passes.into_iter().map(|pass| {
-        let clock = match pass.clock.as_str() {
-            "persons" => t.pass_persons.to_string(),
-            "images" => t.pass_images.to_string(),
-            "callbacks" => t.pass_callbacks.to_string(),
-            other => other.to_owned(),
+        let (clock, is_configured) = match pass.clock.as_str() {
+            "persons" => (t.pass_persons.to_string(), configured.persons),
+            "images" => (t.pass_images.to_string(), configured.images),
+            "callbacks" => (t.pass_callbacks.to_string(), configured.callbacks),
+            other => (other.to_owned(), true),
         };
         let state = match (pass.is_running, pass.rests_until) {
             (true, _) => t.pass_runs.to_string(),
             (false, Some(at)) => t.pass_next.with("time", moments.full(at)).to_string(),
-            (false, None) => t.pass_ready.to_string(),
+            (false, None) if is_configured => t.pass_ready.to_string(),
+            (false, None) => t.pass_off.to_string(),
         };
         (clock, state)
     });

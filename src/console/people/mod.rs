@@ -1,5 +1,6 @@
-//! Who may use the console, and a person's own sessions and settings.
+//! The users of the console, and a person's own sessions and settings.
 
+mod qr;
 mod sessions;
 mod users;
 

@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::header::SET_COOKIE;
 use serde::Deserialize;
 
+use super::qr::{self, Qr};
 use crate::console::form::{Form, NoFields};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone};
@@ -200,6 +201,7 @@ struct CodesPage {
     /// The secret in groups of four, to be typed.
     grouped: String,
     link: String,
+    qr: Option<Qr>,
 }
 
 #[derive(Deserialize)]
@@ -236,7 +238,8 @@ fn codes_page(
         secret.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
     let grouped = groups.join(" ");
     let form_token = who.form_token.clone();
-    let response = page(&CodesPage { t, layout, form_token, secret, grouped, link })?;
+    let response =
+        page(&CodesPage { t, layout, form_token, secret, grouped, qr: qr::of(&link), link })?;
     Ok(if is_wrong {
         marked(response, StatusCode::UNPROCESSABLE_ENTITY, "invalid-field")
     } else {

@@ -22,6 +22,7 @@ use crate::domain::scope::Scope;
 use crate::domain::user::{self, Language, Theme, User};
 use crate::domain::zone::Zone;
 use crate::http::problem::Problem;
+use crate::store::audit::AuditContext;
 use crate::store::users::{Change, ListedUser};
 use crate::vault::token;
 
@@ -207,7 +208,7 @@ enum Wrong {
     Name,
     Zone,
     Scenes,
-    /// No page of ours sends that.
+    /// The console's own pages never send this.
     Form,
 }
 
@@ -302,7 +303,7 @@ async fn find(console: &Console, id: &str) -> Result<ListedUser, Refused> {
     console.api.store.users().find(id).await?.ok_or_else(Refused::not_found)
 }
 
-/// Somebody else, whom this person may change now.
+/// Another person, whom this one may change now.
 async fn other(console: &Console, who: &SignedIn, id: &str) -> Result<ListedUser, Refused> {
     who.must_have(Scope::UsersWrite)?;
     who.must_have_confirmed()?;
@@ -311,6 +312,20 @@ async fn other(console: &Console, who: &SignedIn, id: &str) -> Result<ListedUser
         return Err(Reason::OwnRights.into());
     }
     Ok(listed)
+}
+
+/// The same with the record of the change.
+async fn changing(
+    console: &Console,
+    who: &SignedIn,
+    id: &str,
+) -> Result<(User, AuditContext), Refused> {
+    let listed = other(console, who, id).await?;
+    Ok((listed.user, who.audit_context(None, console.api.clock.now())))
+}
+
+fn to_page_of(user: UserId) -> Response {
+    see(&format!("/users/{user}"))
 }
 
 #[derive(Deserialize)]
@@ -327,15 +342,14 @@ pub(super) async fn change_rights(
     Path(id): Path<String>,
     Form(new): Form<Rights>,
 ) -> Result<Response, Refused> {
-    let listed = other(&console, &who, &id).await?;
+    let (user, context) = changing(&console, &who, &id).await?;
     let scopes = scopes(&new.scopes).ok_or_else(Problem::invalid_field)?;
     let Some(scenes) = scenes(&new.scenes) else {
         let wrong = Texts::of(who.language).users.scenes_wrong;
         return user_page(&console, &who, &id, Some(wrong)).await;
     };
-    let context = who.audit_context(None, console.api.clock.now());
-    console.api.store.users().change_rights(listed.user.id, &scopes, &scenes, &context).await?;
-    Ok(see(&format!("/users/{}", listed.user.id)))
+    console.api.store.users().change_rights(user.id, &scopes, &scenes, &context).await?;
+    Ok(to_page_of(user.id))
 }
 
 pub(super) async fn invite(
@@ -354,10 +368,9 @@ pub(super) async fn disable(
     Path(id): Path<String>,
     Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
-    let listed = other(&console, &who, &id).await?;
-    let context = who.audit_context(None, console.api.clock.now());
-    console.api.store.users().disable(listed.user.id, &context).await?;
-    Ok(see(&format!("/users/{}", listed.user.id)))
+    let (user, context) = changing(&console, &who, &id).await?;
+    console.api.store.users().disable(user.id, &context).await?;
+    Ok(to_page_of(user.id))
 }
 
 pub(super) async fn enable(
@@ -366,10 +379,9 @@ pub(super) async fn enable(
     Path(id): Path<String>,
     Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
-    let listed = other(&console, &who, &id).await?;
-    let context = who.audit_context(None, console.api.clock.now());
-    console.api.store.users().enable(listed.user.id, &context).await?;
-    Ok(see(&format!("/users/{}", listed.user.id)))
+    let (user, context) = changing(&console, &who, &id).await?;
+    console.api.store.users().enable(user.id, &context).await?;
+    Ok(to_page_of(user.id))
 }
 
 pub(super) async fn reset(
@@ -378,8 +390,7 @@ pub(super) async fn reset(
     Path(id): Path<String>,
     Form(NoFields {}): Form<NoFields>,
 ) -> Result<Response, Refused> {
-    let listed = other(&console, &who, &id).await?;
-    let context = who.audit_context(None, console.api.clock.now());
-    console.api.store.users().reset(listed.user.id, &context).await?;
-    link_page(&console, &who, listed.user.id, listed.user.name).await
+    let (user, context) = changing(&console, &who, &id).await?;
+    console.api.store.users().reset(user.id, &context).await?;
+    link_page(&console, &who, user.id, user.name).await
 }

@@ -28,7 +28,7 @@ pub const fn signs_out() -> HeaderValue {
     )
 }
 
-/// What a browser keeps while it is at the identity provider.
+/// The state of a sign-in that is at the identity provider.
 pub fn identity(headers: &HeaderMap) -> Option<&str> {
     value(headers, IDENTITY)
 }

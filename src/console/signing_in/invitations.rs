@@ -96,7 +96,7 @@ pub async fn choose(
     signed_in(&session, "/")
 }
 
-/// What is wrong with a new password.
+/// Checks a new password. `None`: it is good.
 pub fn wrong(t: &Texts, password: &str, again: &str) -> Option<Phrase> {
     match password::chosen(password) {
         Err(Weak::Short) => Some(t.sign_in.too_short),

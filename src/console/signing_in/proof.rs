@@ -18,14 +18,14 @@ use crate::vault::password;
 use crate::vault::sealed_at::SealedAt;
 use crate::vault::totp::TotpSecret;
 
-/// What was typed.
+/// The typed name, password and code.
 pub struct Proof<'a> {
     pub name: &'a str,
     pub password: String,
     pub code: &'a str,
 }
 
-/// Who it is.
+/// The result of the check.
 pub enum Proved {
     Is(Box<User>),
     Wrong,

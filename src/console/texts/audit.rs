@@ -1,4 +1,4 @@
-//! Who read, erased or changed what.
+//! The audit: reads, erasures and changes, with their actors.
 
 texts! {
     /// `/audit`.
@@ -34,7 +34,7 @@ texts! {
         write_down: "Write this down outside of the database, and give it the next time:", "请将以下内容记录在数据库之外，下次校验时填入：";
         broken: "The chain is broken: {fault}.", "链条已损坏：{fault}。";
         too_long: "The chain is too long to be verified in half a minute. Use verdict audit verify.", "链条过长，无法在半分钟内完成校验，请使用 verdict audit verify。";
-        busy: "Somebody else is verifying. Try again in a moment.", "已有人正在校验，请稍后再试。";
+        busy: "Another check is running. Try again in a moment.", "已有人正在校验，请稍后再试。";
         bad_place: "That is no row: a position, a colon, and 64 hex digits.", "格式不正确：应为序号、冒号和 64 位十六进制数。";
         export: "Export", "导出";
         export_hint: "All rows with their digests and signatures, one JSON object a line, for verdict audit verify --file.", "导出全部记录及其摘要与签名，每行一个 JSON 对象，可用 verdict audit verify --file 校验。";

@@ -1,4 +1,4 @@
-//! One case in a reviewer's hands: the judgement, the verdict, and what happens meanwhile.
+//! One claimed case: the judgement, the verdict, and changes meanwhile.
 
 texts! {
     /// `/assignments/{id}`.
@@ -32,7 +32,10 @@ texts! {
         yours_until: "Yours until {time}; this page renews it while it is open.", "保留至 {time}；页面打开期间自动续期。";
         yours_until_plain: "Yours until {time}.", "保留至 {time}。";
         renew: "Keep it longer", "延长保留";
-        lost: "This case is not with you any more. Load the page again to see why.", "此案件已不在您手中，请刷新页面查看原因。";
+        lost: "Your claim could not be renewed: the case is not with you any more, or you are signed out.", "无法续期：此案件已不在您手中，或您已退出登录。";
+        see_why: "See what happened", "查看原因";
+        unusual: "The file may be more than a picture ({why}).", "该文件可能不只是图片（{why}）。";
+        portrait_hint: "Of a card you see only the place of its portrait. If no face is there, choose “Cannot say”: the whole card can be shown afterwards.", "证件照片仅显示人像位置；若该处没有人脸，请选择“无法判断”，判断之后可查看完整证件。";
         not_needed: "Nothing else is shown yet.", "其他资料暂不显示。";
         move_left: "Look left", "向左";
         move_right: "Look right", "向右";
@@ -42,7 +45,7 @@ texts! {
         skip: "Skip", "跳过";
         release: "Give it back", "放回队列";
         escalate: "Escalate", "升级处理";
-        escalate_why: "Why does somebody else have to look?", "为什么需要他人处理？";
+        escalate_why: "Why does the case need another reviewer?", "为什么需要他人处理？";
         you_judged: "You judged: {judgement}.", "您的判断：{judgement}。";
         outcome: "Outcome", "结论";
         reason: "Reason", "理由";
@@ -67,7 +70,7 @@ texts! {
         golden_right: "Right: {answer}.", "判断正确：{answer}。";
         golden_wrong: "Not so: {answer}.", "判断有误：{answer}。";
         golden_unsure: "You could not say. The answer: {answer}.", "您选择了无法判断。答案：{answer}。";
-        golden_explained: "Pairs with a known answer are mixed in, so that everybody sees how well faces are told apart.", "系统会混入答案已知的照片，帮助每位审核员了解自己的判断准确度。";
+        golden_explained: "Pairs with a known answer are mixed in, so that each reviewer learns how well they judge faces.", "系统会混入答案已知的照片，帮助每位审核员了解自己的判断准确度。";
         again_title: "This case had been decided before", "此案件此前已有结论";
         again_outcome: "It was decided: {outcome}.", "原结论：{outcome}。";
         again_explained: "Some decided cases are judged again, so that agreement can be measured. Nothing else changes.", "系统会抽取部分已结案件再次判断，用于统计一致率。原结论不受影响。";
@@ -80,12 +83,12 @@ texts! {
         ended_judged: "Your judgement is recorded.", "您的判断已记录。";
         ended_skipped: "You skipped it.", "您已跳过该案件。";
         ended_released: "You gave it back.", "您已将该案件放回队列。";
-        ended_escalated: "You escalated it. Somebody else gets it.", "您已升级该案件，将由他人处理。";
+        ended_escalated: "You escalated it. Another reviewer gets it.", "您已升级该案件，将由他人处理。";
         ended_lapsed: "Your time ran out, so it went back to the queue. Nothing of yours was taken.", "处理时间已过，案件已放回队列，您的操作未被采纳。";
         now_decided: "Current decision: {outcome}, by {who}, {time}.", "当前结论：{outcome}，{who}，{time}。";
         done_skipped: "Skipped. You do not get it again for half an hour.", "已跳过，半小时内不会再分配给您。";
         done_released: "Given back to the queue.", "已放回队列。";
-        done_escalated: "Escalated. Somebody else gets it.", "已升级，将由他人处理。";
+        done_escalated: "Escalated. Another reviewer gets it.", "已升级，将由他人处理。";
         done_given: "Your verdict is stored.", "结论已提交。";
         skipped: "You get it no more for half an hour.", "半小时内不会再分配给您。";
         not_taken: "A verdict of yours was not taken: {why}", "您的一项结论未被采纳：{why}";

@@ -1,4 +1,4 @@
-//! What is shown of a case once the faces have been judged.
+//! The facts of a case, shown once the faces are judged.
 
 texts! {
     /// Scores, reasons, evidence, card data, timeline.
@@ -17,7 +17,7 @@ texts! {
         absent: "absent", "缺失";
         malformed: "Made no sense: {fields}", "无法识别：{fields}";
         card: "Personal data", "个人信息";
-        masked: "Hidden. Showing it is recorded with your name and the purpose.", "已隐藏。查看将以您的姓名和用途留存记录。";
+        masked: "Hidden. The audit records your name and the purpose when you show it.", "已隐藏。查看将以您的姓名和用途留存记录。";
         reveal: "Show for 60 seconds", "显示 60 秒";
         purpose: "Purpose", "用途";
         choose_purpose: "Choose a purpose", "请选择用途";

@@ -1,4 +1,4 @@
-//! What every page has around its content.
+//! The parts around the content of every page.
 
 texts! {
     /// Navigation, messages, and what stands at the foot.

@@ -94,6 +94,7 @@ texts! {
         pass_runs: "runs now", "正在运行";
         pass_next: "next at {time}", "下次 {time}";
         pass_ready: "waits for a worker", "等待工作进程";
+        pass_off: "not configured", "未配置";
         holds: "Legal holds", "法定保全";
         no_holds: "Nothing is held.", "没有处于保全状态的记录。";
         holds_shown: "Those that hold, the newest first", "当前生效的保全，按时间从新到旧";
@@ -139,7 +140,7 @@ texts! {
         resume: "Resume", "恢复";
         send_test: "Send a test", "发送测试";
         done_pause: "Paused: events wait until you resume it.", "已暂停：事件将等待恢复后再投递。";
-        done_resume: "Resumed: it goes on where it was.", "已恢复：从原处继续投递。";
+        done_resume: "Resumed. Delivery continues where it stopped.", "已恢复：从原处继续投递。";
         done_test: "A test is on its way.", "已发送测试。";
         actions: "Actions", "操作";
     }

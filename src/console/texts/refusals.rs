@@ -1,23 +1,23 @@
-//! What happened and what to do, where a page is refused.
+//! The texts of refused pages: what happened, and what to do.
 
 texts! {
     pub struct Refusals {
         right: "You do not have the right to do this", "您没有执行此操作的权限";
-        right_remedy: "It needs the right {scope}. Somebody who manages people can give it to you.", "需要权限 {scope}，可由人员管理员授予。";
+        right_remedy: "It needs the right {scope}. A person with the right users:write can give it to you.", "需要权限 {scope}，可由人员管理员授予。";
         scene: "This is about a scene that you do not work on", "这属于您不负责的场景";
-        scene_remedy: "Somebody who manages people can give you the scene.", "可由人员管理员为您添加该场景。";
+        scene_remedy: "A person with the right users:write can give you the scene.", "可由人员管理员为您添加该场景。";
         signed_out: "You are signed out", "您已退出登录";
         signed_out_remedy: "Nothing was changed. Sign in and do it again.", "未做任何更改。请登录后重试。";
         outdated: "This page belongs to an earlier session", "此页面属于之前的会话";
         outdated_remedy: "Nothing was changed. Open the page again and repeat what you did.", "未做任何更改。请重新打开页面再操作。";
         origin: "This did not come from a page of the console", "该请求并非来自控制台页面";
         origin_remedy: "Nothing was changed. Open the console at its own address and do it there.", "未做任何更改。请从控制台自己的地址打开并操作。";
-        own_rights: "Nobody changes their own rights", "任何人不能修改自己的权限";
-        own_rights_remedy: "Somebody else who manages people has to do it.", "须由其他人员管理员操作。";
+        own_rights: "You cannot change your own rights", "任何人不能修改自己的权限";
+        own_rights_remedy: "Another person with the right users:write has to do it.", "须由其他人员管理员操作。";
         invitation: "This invitation works no more", "此邀请已失效";
         invitation_remedy: "It was used, replaced by a newer one, or is older than three days. Ask for a new one.", "它已被使用、被新邀请取代，或已超过三天。请索取新的邀请。";
-        not_invited: "Nobody here is bound to this identity", "没有与该身份绑定的用户";
-        not_invited_remedy: "Ask somebody who manages people for an invitation, and open it first.", "请向人员管理员索取邀请，并先打开邀请链接。";
+        not_invited: "No user is bound to this identity", "没有与该身份绑定的用户";
+        not_invited_remedy: "Ask a person with the right users:write for an invitation, and open it first.", "请向人员管理员索取邀请，并先打开邀请链接。";
         identity_taken: "Another user is bound to this identity", "该身份已与其他用户绑定";
         identity_taken_remedy: "Sign in at the identity provider as yourself, and open the invitation again.", "请在身份服务商处以本人账户登录，再打开邀请。";
         identity: "The identity provider did not sign you in", "身份服务商未能完成登录";
@@ -47,7 +47,7 @@ texts! {
         backtest: "Another backtest is running", "另一个回测正在运行";
         backtest_remedy: "Start this one when it is done.", "请待其完成后再开始。";
         nothing_to_change: "There is nothing to change", "没有可更改的内容";
-        nothing_to_change_remedy: "Look at the list again: somebody may have been faster.", "请重新查看列表，可能已有他人操作。";
+        nothing_to_change_remedy: "Load the list again: another person may have been faster.", "请重新查看列表，可能已有他人操作。";
         policy: "The policy has errors", "策略中有错误";
         policy_remedy: "Correct them and add it again.", "请改正后重新添加。";
         method: "This address is not for that", "该地址不支持此操作";

@@ -36,7 +36,9 @@ texts! {
         codes_set_up: "Set up an app", "设置验证器应用";
         codes_remove: "Ask for no codes any more", "停用验证码";
         codes_title: "Set up an authenticator app", "设置验证器应用";
-        codes_secret: "Add an account in the app with this key (time-based, 6 digits):", "在应用中用以下密钥添加账户（基于时间，6 位）：";
+        codes_scan: "Scan this code with the app.", "用应用扫描此二维码。";
+        codes_picture: "QR code for the authenticator app", "验证器应用的二维码";
+        codes_secret: "Or type this key into the app (time-based, 6 digits):", "或在应用中输入以下密钥（基于时间，6 位）：";
         codes_open: "Or open it in an app on this device", "或在本设备的应用中打开";
         codes_code: "The code that the app shows", "应用显示的验证码";
         codes_submit: "Turn on", "启用";

@@ -13,7 +13,7 @@ texts! {
         failed: "Name, password or code is wrong.", "用户名、密码或验证码不正确。";
         too_early: "Too many tries under this name. Try again in {seconds} seconds.", "该用户名尝试次数过多，请在 {seconds} 秒后重试。";
         busy: "Too many people are signing in at once. Try again in a moment.", "当前登录人数过多，请稍后重试。";
-        forgotten: "Forgotten? Somebody who manages people can send you a new invitation.", "忘记密码？请联系人员管理员重新发送邀请。";
+        forgotten: "Forgotten? A person with the right users:write can send you a new invitation.", "忘记密码？请联系人员管理员重新发送邀请。";
         invited_title: "Welcome, {name}", "欢迎您，{name}";
         invited_lead: "Choose how you sign in. This link works once.", "请选择登录方式。此链接仅可使用一次。";
         new_password: "New password", "新密码";
@@ -24,7 +24,7 @@ texts! {
         too_long: "The password is too long: at most 128 characters.", "密码过长：最多 128 个字符。";
         not_the_same: "The two passwords differ. Type both again.", "两次输入的密码不一致，请重新输入。";
         confirm_title: "Is it still you?", "请确认仍是您本人";
-        confirm_lead: "What you are about to do cannot be undone, so prove once more who you are. It holds for ten minutes.", "接下来的操作无法撤销，请再次证明您的身份，十分钟内有效。";
+        confirm_lead: "The next action cannot be undone, so prove once more who you are. The proof holds for ten minutes.", "接下来的操作无法撤销，请再次证明您的身份，十分钟内有效。";
         confirm_submit: "Continue", "继续";
         confirm_failed: "Password or code is wrong.", "密码或验证码不正确。";
         confirm_with: "Confirm with {issuer}", "使用 {issuer} 确认";

@@ -24,13 +24,13 @@ texts! {
         language: "Language", "语言";
         zone: "Time zone", "时区";
         submit_add: "Add and make a link", "添加并生成链接";
-        name_taken: "Somebody of that name is there already, perhaps in another spelling.", "该用户名（或其其他写法）已存在。";
+        name_taken: "This name is taken, perhaps in another spelling.", "该用户名（或其其他写法）已存在。";
         name_wrong: "A name is 1 to 64 visible characters without blanks.", "用户名须为 1 至 64 个可见字符，不含空格。";
         scenes_wrong: "A scene is not valid.", "场景无效。";
         zone_wrong: "There is no such time zone.", "没有该时区。";
         since: "Added", "添加时间";
         save_rights: "Save rights", "保存权限";
-        own: "Nobody changes their own rights: somebody else has to.", "任何人不能修改自己的权限，须由他人操作。";
+        own: "You cannot change your own rights: another person has to.", "任何人不能修改自己的权限，须由他人操作。";
         invite: "Make a new link", "生成新链接";
         invite_hint: "Works once, for three days. Links from before stop working.", "仅可使用一次，三天内有效；之前的链接随即失效。";
         link_title: "A link for {name}", "{name} 的链接";

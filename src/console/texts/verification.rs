@@ -72,7 +72,7 @@ texts! {
         purpose: "Purpose", "用途";
         purpose_hint: "Goes to the audit and stays there: no name, no number.", "将永久保存在审计日志中，请勿填写姓名或证件号码。";
         erase: "Erase the person", "删除当事人资料";
-        erase_hint: "Destroys the key of this verification: personal data, images and answers become unreadable for good, in backups too. What remains is on the receipt.", "将销毁此核验的密钥，个人信息、图片与返回记录将永久无法读取（包括备份）。保留的内容列于凭证中。";
+        erase_hint: "Destroys the key of this verification: personal data, images and answers become unreadable for good, in backups too. The receipt lists what remains.", "将销毁此核验的密钥，个人信息、图片与返回记录将永久无法读取（包括备份）。保留的内容列于凭证中。";
         erase_sure: "I know that this cannot be undone", "我已知晓此操作无法撤销";
         erase_held: "It cannot be erased while it is under a legal hold.", "处于法定保全状态，无法删除。";
         erased_now: "Erased. The receipt is below.", "已删除，凭证见下。";
@@ -94,8 +94,10 @@ texts! {
         hold_before: "It was on hold already.", "此前已处于保全状态。";
         on_hold: "It is under a legal hold: nothing was erased.", "处于法定保全状态，未删除任何内容。";
         person: "Personal data", "个人信息";
-        reveal: "Show for 60 seconds", "显示 60 秒";
-        masked: "Hidden. Showing it is recorded with your name and the purpose.", "已隐藏。查看将以您的姓名和用途留存记录。";
+        reveal_images: "Show the pictures for 60 seconds", "显示照片 60 秒";
+        no_stored_images: "None of its images is stored.", "没有已归档的图片。";
+        whole_frame: "Whole camera frame", "完整画面";
+        film: "Film", "视频";
         copy_at_provider: "Copy at the provider", "服务商处的副本";
         copy_deleted: "deleted {time}", "已于 {time} 删除";
         copy_pending: "to be deleted", "待删除";

@@ -50,7 +50,7 @@ impl Words {
         }
     }
 
-    /// What was decided.
+    /// An outcome as a decision.
     pub const fn decided(&self, outcome: Outcome) -> Phrase {
         match outcome {
             Outcome::Approve => self.approved,

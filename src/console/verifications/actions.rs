@@ -127,7 +127,7 @@ pub async fn lift_hold(
     let found = find(&console, &who, &id).await?;
     let purpose = required(&form.purpose)?;
     let context = who.audit_context(Some(purpose), console.api.clock.now());
-    // Somebody else may have lifted it a moment ago, which is what was wanted.
+    // Another person may have lifted it a moment ago, which is the wanted state.
     console.api.store.legal_holds().lift(found.id, &context).await?;
     Ok(back(found.id, "lifted"))
 }

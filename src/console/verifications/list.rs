@@ -24,7 +24,7 @@ use crate::store::listing::Filter;
 
 /// Verifications of a page.
 const PAGE: usize = 50;
-/// Longest text that is looked for; nothing that names a verification is longer.
+/// Longest text of a search. No id is longer.
 const MAX_CHARS: usize = 256;
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,7 +42,7 @@ struct VerificationsPage {
     t: &'static Texts,
     layout: Layout,
     q: String,
-    /// `None`: nothing was looked for.
+    /// `None`: no search.
     found: Option<usize>,
     states: Vec<Choice>,
     rows: Vec<Row>,

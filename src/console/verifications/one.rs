@@ -4,9 +4,12 @@
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use http::StatusCode;
 use serde::Deserialize;
 
 use super::person;
+use super::pictures::{self, Picture, Shown};
+use super::reveal::{self, Choice};
 use super::timeline::{self, EventRow};
 use super::waiting;
 use crate::console::form::Form;
@@ -14,8 +17,7 @@ use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone, milliseconds};
 use crate::console::frame::moments::Moments;
 use crate::console::frame::page::page;
-use crate::console::purposes::required;
-use crate::console::refused::Refused;
+use crate::console::refused::{Refused, marked};
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
@@ -23,6 +25,7 @@ use crate::domain::answer::StoredResult;
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::erasure::REMAINING;
 use crate::domain::ids::{DecisionId, VerificationId};
+use crate::domain::image::ImageKind;
 use crate::domain::scope::Scope;
 use crate::domain::verification::{State as Standing, Verification};
 use crate::http::material;
@@ -57,14 +60,43 @@ struct VerificationPage {
     may_refetch: bool,
     closed_by_person: bool,
     may_erase: bool,
-    person: Personal,
+    may_reveal: MayReveal,
+    masked: [Phrase; 4],
+    purposes: Vec<Choice>,
+    revealed: Option<Revealed>,
 }
 
-/// The person's data.
-enum Personal {
-    NotForYou,
-    Masked([Phrase; 4]),
-    Shown { rows: Vec<(Phrase, String)>, until: String, left: u64 },
+/// Which reveals the page offers.
+struct MayReveal {
+    person: bool,
+    images: bool,
+}
+
+/// Personal data or pictures, shown for a minute.
+struct Revealed {
+    rows: Vec<(Phrase, String)>,
+    pictures: Vec<Picture>,
+    mark: String,
+    until: String,
+    /// Milliseconds.
+    left: u64,
+}
+
+impl Revealed {
+    fn new(
+        moments: &Moments,
+        who: &SignedIn,
+        rows: Vec<(Phrase, String)>,
+        pictures: Vec<Picture>,
+    ) -> Self {
+        Self {
+            rows,
+            pictures,
+            mark: pictures::mark(who, moments),
+            until: moments.clock(moments.now + person::SHOWN_FOR),
+            left: milliseconds(person::SHOWN_FOR),
+        }
+    }
 }
 
 struct DecisionShown {
@@ -101,7 +133,7 @@ struct ReceiptShown {
     stays: Vec<String>,
 }
 
-/// What was done before the page is shown.
+/// The action that led to the page.
 #[derive(Debug, Default, Deserialize)]
 pub struct Said {
     done: Option<String>,
@@ -123,14 +155,18 @@ pub async fn page_of(
     page(&build(&console, &who, found, layout, &moments).await?)
 }
 
+/// The posted wish to see personal data or pictures.
 #[derive(Debug, Deserialize)]
 pub struct Reveal {
     #[serde(default)]
     purpose: String,
+    /// `person` or `images`.
+    #[serde(default)]
+    show: String,
 }
 
-/// `POST /verifications/{id}/reveal`: the page with the person's data, for a minute. The reading is on
-/// record.
+/// `POST /verifications/{id}/reveal`: the page with the person's data, or with the pictures, for a
+/// minute. Each reading is on record.
 pub async fn reveal(
     State(console): State<Console>,
     who: SignedIn,
@@ -138,18 +174,38 @@ pub async fn reveal(
     Form(form): Form<Reveal>,
 ) -> Result<Response, Refused> {
     who.must_have(Scope::DecisionsRead)?;
-    who.must_have(Scope::MaterialRead)?;
+    let wants_images = form.show == "images";
+    who.must_have(if wants_images { Scope::ImagesRead } else { Scope::MaterialRead })?;
     let found = find(&console, &who, &id).await?;
-    let purpose = required(&form.purpose)?;
+    let id = found.id;
     let moments = frame::moments(&console, &who);
-    let context = who.audit_context(Some(purpose), moments.now);
-    let material = material::open(&console.api, found.id, &context).await?;
+    let t = moments.t;
     let mut layout = frame::of(&console, &who, Section::Verifications);
-    layout.refresh = Some((person::SHOWN_FOR.as_secs(), format!("/verifications/{}", found.id)));
-    let rows = person::rows(&material.person, layout.t);
-    let until = moments.clock(moments.now + person::SHOWN_FOR);
+    let Some(purpose) = reveal::listed(&console.api.reviews, &form.purpose) else {
+        layout.say(Tone::Failed, t.facts.choose_purpose.to_string());
+        let shown = page(&build(&console, &who, found, layout, &moments).await?)?;
+        return Ok(marked(shown, StatusCode::UNPROCESSABLE_ENTITY, "invalid-field"));
+    };
+    let revealed = if wants_images {
+        let rows = console.api.store.images().images_of(id).await?;
+        let mut kinds: Vec<ImageKind> =
+            rows.iter().filter_map(|row| row.kind.parse().ok()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let pictures =
+            pictures::newest(t, &rows, &kinds, (&format!("/verifications/{id}"), purpose));
+        if pictures.is_empty() {
+            layout.say(Tone::Failed, t.verification.no_stored_images.to_string());
+        }
+        Revealed::new(&moments, &who, Vec::new(), pictures)
+    } else {
+        let context = who.audit_context(Some(purpose), moments.now);
+        let material = material::open(&console.api, id, &context).await?;
+        Revealed::new(&moments, &who, person::rows(&material.person, t), Vec::new())
+    };
+    layout.refresh = Some((person::SHOWN_FOR.as_secs(), format!("/verifications/{id}")));
     let mut shown = build(&console, &who, found, layout, &moments).await?;
-    shown.person = Personal::Shown { rows, until, left: milliseconds(person::SHOWN_FOR) };
+    shown.revealed = Some(revealed);
     page(&shown)
 }
 
@@ -193,12 +249,8 @@ async fn build(
     } else {
         None
     };
-    let images = if who.has(Scope::ImagesRead) {
-        let images = store.images().images_of(id).await?;
-        Some(images.into_iter().map(|image| image_shown(t, image)).collect())
-    } else {
-        None
-    };
+    let reads_images = who.has(Scope::ImagesRead);
+    let rows = if reads_images { store.images().images_of(id).await? } else { Vec::new() };
     let timeline = if reads_results {
         let events = store.timeline().events_of(id).await?;
         Some(timeline::rows(events, moments, hidden(who, &found)))
@@ -228,7 +280,7 @@ async fn build(
             None => None,
         },
         results,
-        images,
+        images: reads_images.then(|| rows.iter().map(|image| image_shown(t, image)).collect()),
         timeline,
         held: holds.iter().find(|hold| hold.lifted_at.is_none()).map(|hold| held(t, hold, moments)),
         held_earlier: holds.iter().filter_map(|hold| held_earlier(t, hold, moments)).collect(),
@@ -236,11 +288,13 @@ async fn build(
         may_refetch: who.has(Scope::VerificationsWrite) && found.state != Standing::Erased,
         closed_by_person: store.verifications().closed_by_person(id).await?.is_some(),
         may_erase: who.has(Scope::ErasuresWrite) && found.state != Standing::Erased,
-        person: if who.has(Scope::MaterialRead) && found.state != Standing::Erased {
-            Personal::Masked(person::masked(t))
-        } else {
-            Personal::NotForYou
+        may_reveal: MayReveal {
+            person: who.has(Scope::MaterialRead) && found.state != Standing::Erased,
+            images: rows.iter().any(|image| image.state == "archived"),
         },
+        masked: person::masked(t),
+        purposes: reveal::purposes(&console.api.reviews, who.language, ""),
+        revealed: None,
         t,
         layout,
     })
@@ -277,7 +331,7 @@ fn hidden(who: &SignedIn, found: &Verification) -> Option<DecisionId> {
     (is_open && who.has(Scope::ReviewsWrite)).then_some(decision.id)
 }
 
-/// What was decided, with the class of its colour.
+/// The outcome, with the class of its colour.
 pub fn outcome_text(t: &'static Texts, outcome: Outcome) -> (Phrase, &'static str) {
     let tone = match outcome {
         Outcome::Approve => "good",
@@ -339,14 +393,14 @@ fn result_shown(result: &StoredResult, moments: &Moments) -> ResultShown {
     }
 }
 
-fn image_shown(t: &'static Texts, image: ImageRow) -> ImageShown {
+fn image_shown(t: &'static Texts, image: &ImageRow) -> ImageShown {
     let state = timeline::image_state(t, &image.state, image.reason.as_deref());
-    let size = match (image.content_type, image.bytes) {
+    let size = match (&image.content_type, image.bytes) {
         (Some(kind), Some(bytes)) => format!("{kind}, {} KiB", (bytes + 1023) / 1024),
-        (Some(kind), None) => kind,
+        (Some(kind), None) => kind.clone(),
         _ => String::new(),
     };
-    ImageShown { kind: image.kind, state, size, unusual: image.unusual.join(", ") }
+    ImageShown { kind: image.kind.clone(), state, size, unusual: image.unusual.join(", ") }
 }
 
 fn held(t: &'static Texts, hold: &LegalHold, moments: &Moments) -> String {

@@ -1,5 +1,4 @@
-//! The personal data of a verification as a page shows it, once somebody has asked for it with a
-//! purpose.
+//! The personal data of a verification, as a page shows it after a reveal with a purpose.
 
 use serde_json::Value;
 
@@ -8,7 +7,7 @@ use crate::console::texts::{Phrase, Texts};
 /// How long it is shown.
 pub const SHOWN_FOR: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// What is known, by name. The empty parts are left out.
+/// The stored values by name, without empty ones.
 pub fn rows(person: &Value, t: &'static Texts) -> Vec<(Phrase, String)> {
     let facts = &t.facts;
     let members = [
@@ -37,7 +36,7 @@ pub fn rows(person: &Value, t: &'static Texts) -> Vec<(Phrase, String)> {
     members.into_iter().filter_map(shown).collect()
 }
 
-/// The names of what is hidden before: the same for everybody, so that nothing follows from them.
+/// The names shown before a reveal: the same for every person, so that they tell nothing.
 pub fn masked(t: &'static Texts) -> [Phrase; 4] {
     let facts = &t.facts;
     [facts.name, facts.number, facts.birth, facts.address]

@@ -36,7 +36,7 @@ struct PersonsPage {
     form_token: String,
     wrong: Option<Phrase>,
     purpose: String,
-    /// `None`: nobody was looked for.
+    /// `None`: no search.
     rows: Option<Vec<Row>>,
 }
 
@@ -117,7 +117,7 @@ pub async fn export(
     who.must_have(Scope::MaterialRead)?;
     let purpose = required(&form.purpose)?;
     let context = who.audit_context(Some(purpose), console.api.clock.now());
-    // Bodies are for the owner of the database, and images have a page of their own.
+    // Bodies are for the owner of the database; images are on the page of the verification.
     let (store, vault) = (&console.api.store, vault(&console)?);
     let export = Export { store, vault, archive: None, with_bodies: false };
     let mut verifications = Vec::new();

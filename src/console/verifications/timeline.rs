@@ -1,4 +1,4 @@
-//! What happened to a verification, a sentence for each event.
+//! The timeline of a verification, a sentence for each event.
 
 use crate::console::frame::moments::Moments;
 use crate::console::texts::Texts;

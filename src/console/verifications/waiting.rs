@@ -7,7 +7,7 @@ use crate::console::texts::Texts;
 use crate::domain::verification::State;
 use crate::store::standing::{AccountStanding, OpenFetch, OpenTask};
 
-/// What has to happen before the provider is asked.
+/// The next step before the provider is asked.
 #[derive(Clone, Debug, PartialEq)]
 enum Waits {
     /// Nothing is to be done.

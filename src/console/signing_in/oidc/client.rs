@@ -75,7 +75,7 @@ impl Client {
         Ok(Self { settings, http, provider: Mutex::default(), keys: Mutex::default() })
     }
 
-    /// What the provider says of itself.
+    /// The provider's own description.
     pub async fn provider(&self) -> Result<Arc<Provider>, Failed> {
         let mut known = self.provider.lock().await;
         if let Some((at, provider)) = &*known

@@ -1,8 +1,7 @@
 //! `/sign-in/oidc`: to the identity provider, and back with a code.
 //!
-//! What has to be remembered meanwhile is in a cookie that only this host sets and reads. Who could
-//! write it could only sign in as themselves: the code is bound to its verifier, the token to its
-//! nonce.
+//! The state meanwhile is in a cookie that only this host sets and reads. A person who could write it
+//! could only sign in as themselves: the code is bound to its verifier, the token to its nonce.
 
 use std::time::Instant;
 
@@ -44,7 +43,7 @@ pub struct Wish {
     confirm: Option<String>,
 }
 
-/// What a browser keeps meanwhile.
+/// The state that the browser keeps meanwhile.
 #[derive(Serialize, Deserialize)]
 struct Pending {
     state: String,
@@ -116,7 +115,7 @@ fn redirect(console: &Console) -> String {
     format!("{}sign-in/oidc/return", console.url())
 }
 
-/// What the provider adds to the address.
+/// The provider's part of the address.
 #[derive(Deserialize)]
 pub struct Answer {
     code: Option<String>,
@@ -172,7 +171,7 @@ pub async fn returned(
     Ok(response)
 }
 
-/// What this browser began, if the answer belongs to it, and the code.
+/// The sign-in that this browser began, if the answer belongs to it, and the code.
 fn pending(
     headers: &HeaderMap,
     answer: &Answer,

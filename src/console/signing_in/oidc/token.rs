@@ -23,7 +23,7 @@ const LEEWAY_SECONDS: i64 = 60;
 /// A token is made for one sign-in, and used at once.
 const MAX_AGE_SECONDS: i64 = 600;
 
-/// What a token has to say.
+/// The values that a token must have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct Expected<'a> {
     pub(super) proved_since: Option<OffsetDateTime>,
 }
 
-/// What is used of a token.
+/// The claims that are used.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Claims {
     pub(super) sub: String,
