@@ -25,9 +25,12 @@ impl Asset {
     }
 }
 
+/// For pages that load nothing.
+pub(super) const STYLE: &str = include_str!("assets/console.css");
+
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        Asset::new("console", "css", "text/css; charset=utf-8", include_str!("assets/console.css")),
+        Asset::new("console", "css", "text/css; charset=utf-8", STYLE),
         Asset::new(
             "console",
             "js",

@@ -17,11 +17,13 @@
 //! | `desk` | the queue, the claimed case in its three steps, how well people judge |
 //! | [`verifications`] | finding verifications and persons, and everything about one verification |
 //! | `policies` | what decides where, and changing it |
+//! | [`comparisons`] | what a policy would change: backtests, shadows, the report of the command line |
 //! | `operations` | the state of the installation, dead letters, endpoints |
 //! | `audit` | the audit: list, verify, export |
 
 mod assets;
 mod audit;
+pub mod comparisons;
 mod desk;
 pub mod form;
 pub mod frame;

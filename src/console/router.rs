@@ -8,7 +8,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::frame::around::around;
 use super::refused::Refused;
 use super::state::Console;
-use super::{assets, audit, desk, operations, people, policies, signing_in, verifications};
+use super::{
+    assets, audit, comparisons, desk, operations, people, policies, signing_in, verifications,
+};
 use crate::http::request_log;
 
 /// The listener for people.
@@ -22,6 +24,7 @@ pub fn router(console: Console) -> Router {
         .merge(people::routes())
         .merge(desk::routes())
         .merge(verifications::routes())
+        .merge(comparisons::routes())
         .merge(operations::routes())
         .merge(policies::routes())
         .fallback(|| async { Refused::not_found() })

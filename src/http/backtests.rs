@@ -23,8 +23,10 @@ use super::request_body::request_body;
 use super::times::time;
 use crate::domain::callback::BizType;
 use crate::domain::ids::{VerificationId, earliest};
+use crate::domain::scenes::Scenes;
 use crate::policies::operations::Turn;
-use crate::policies::past::{FoundFlip, flips};
+use crate::policies::past::{Flip, FlipPage, Range, flips};
+use crate::store::audit::AuditContext;
 use crate::store::backtests::{Backtest, BacktestAsked, Started};
 use policy::compare::Comparison;
 use policy::decision::Outcome;
@@ -35,6 +37,8 @@ pub(super) struct BacktestView {
     policy: String,
     #[serde(with = "time::serde::rfc3339::option")]
     since: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    until: Option<OffsetDateTime>,
     biz_type: Option<String>,
     state: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -75,8 +79,8 @@ pub(super) struct FlipView {
     reason: String,
 }
 
-/// How two policies compare over many decisions. Each answer counts as one: a person
-/// with several answers counts several times.
+/// How two policies compare over many decisions. Each result counts as one: a person with several
+/// results counts several times here, and once in `people`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes `policy::Comparison`, which knows no HTTP")]
 pub(super) struct ComparisonView {
@@ -94,6 +98,8 @@ pub(super) struct ComparisonView {
     matrix: Option<Vec<Vec<u64>>>,
     /// The old outcome, the new outcome, how many.
     matrix_by_name: Option<BTreeMap<String, BTreeMap<String, u64>>>,
+    /// The same by persons. Absent where an earlier version did a part of the backtest.
+    people: Option<PeopleView>,
     /// Flips by what they are and why.
     kinds: Option<BTreeMap<String, u64>>,
     /// Decisions and flips by day of the answer.
@@ -114,6 +120,21 @@ pub(super) struct BacktestStartedView {
     state: &'static str,
 }
 
+/// How two policies compare over persons. A person is a `reference` of a source; a verification
+/// without one stands for a person. Each counts once, by its last result in the backtest.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `policy::People`, which knows no HTTP")]
+pub(super) struct PeopleView {
+    /// Persons.
+    #[schema(minimum = 0)]
+    count: u64,
+    /// Persons whose last result is decided otherwise.
+    #[schema(minimum = 0)]
+    flips: u64,
+    /// As the matrix of decisions.
+    matrix: Vec<Vec<u64>>,
+}
+
 request_body! {
     /// What a policy is tried on.
     pub(super) struct BacktestRequest {
@@ -123,8 +144,10 @@ request_body! {
             pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
         )]
         biz_type: Option<BizType> = optional(BizType::parse),
-        /// Only answers that came since then; left out: everything there is.
+        /// Only results that came since then; left out: from the first.
         since: Option<OffsetDateTime> = optional(time),
+        /// Only results that came before then; left out: to the newest one when it is started.
+        until: Option<OffsetDateTime> = optional(time),
     }
 }
 
@@ -145,43 +168,72 @@ pub async fn backtest(
     body: Body,
 ) -> Result<Response, Problem> {
     let (caller, context) = who(&api, &headers).await?;
-    let BacktestRequest { biz_type: scene, since } =
+    let BacktestRequest { biz_type: scene, since, until } =
         json_body::object_or_nothing(&api, &headers, body).await?;
     caller.must_reach(scene.as_ref().map_or("", BizType::as_str))?;
-    api.policies().text(&digest, &caller.scenes).await?;
-    let id: Uuid = api.ids.next(context.at);
-    let asked = BacktestAsked {
-        id,
-        digest: &digest,
-        since,
-        biz_type: scene.as_ref().map(BizType::as_str),
-        roughly: api
-            .store
-            .history()
-            .answers_roughly(since.map_or(Uuid::nil(), earliest), None)
-            .await?,
+    let period = (since, until);
+    let id = match start(&api, &caller.scenes, (&digest, scene.as_ref(), period), &context).await? {
+        Begun::Yes(id) => id,
+        Begun::Running(None) => return Err(Problem::backtest_running()),
+        Begun::Running(Some(running)) => return Err(Problem::backtest_running().backtest(running)),
     };
-    if let Started::Running(running) =
-        api.store.backtests().start_backtest(&asked, &context).await?
-    {
-        let seen = reached(&api, &caller, &running.to_string()).await.is_ok();
-        let problem = Problem::backtest_running();
-        return Err(if seen { problem.backtest(running) } else { problem });
-    }
-    api.signals.backtest_is_due();
     let location = format!("/v1/backtests/{id}");
     let view = BacktestStartedView { id, state: "running" };
     Ok((StatusCode::ACCEPTED, [(http::header::LOCATION, location)], Json(view)).into_response())
 }
 
-/// The backtest that a path names, if the caller reaches its scene.
-async fn reached(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Problem> {
-    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+/// Whether a backtest was started.
+pub enum Begun {
+    Yes(Uuid),
+    /// This one is running; `None`: one that the caller may not know of.
+    Running(Option<Uuid>),
+}
+
+/// Since when, until when.
+pub type Period = (Option<OffsetDateTime>, Option<OffsetDateTime>);
+
+/// Has a policy tried on a scene (`None`: on all) in a period, for a caller who reaches that scene.
+pub async fn start(
+    api: &Api,
+    scenes: &Scenes,
+    (digest, scene, (since, until)): (&str, Option<&BizType>, Period),
+    context: &AuditContext,
+) -> Result<Begun, Problem> {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err(Problem::invalid_field().field("/until", "must be later than since"));
+    }
+    api.policies().text(digest, scenes).await?;
+    let id: Uuid = api.ids.next(context.at);
+    let from = since.map_or(Uuid::nil(), earliest);
+    let roughly = api.store.history().answers_roughly(from, until.map(earliest)).await?;
+    let biz_type = scene.map(BizType::as_str);
+    let asked = BacktestAsked { id, digest, since, until, biz_type, roughly };
+    match api.store.backtests().start_backtest(&asked, context).await? {
+        Started::Yes => {
+            api.signals.backtest_is_due();
+            Ok(Begun::Yes(id))
+        }
+        Started::Running(running) => {
+            let seen = reached(api, scenes, running).await.is_ok();
+            Ok(Begun::Running(seen.then_some(running)))
+        }
+    }
+}
+
+/// The backtest of that id, if its scene is among these.
+pub async fn reached(api: &Api, scenes: &Scenes, id: Uuid) -> Result<Backtest, Problem> {
     let run = api.store.backtests().backtest(id).await?.ok_or_else(Problem::not_found)?;
-    if !caller.scenes.include_name(run.biz_type.as_deref().unwrap_or_default()) {
+    if !scenes.include_name(run.biz_type.as_deref().unwrap_or_default()) {
         return Err(Problem::not_found());
     }
     Ok(run)
+}
+
+/// The backtest that a path names.
+async fn named(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Problem> {
+    reached(api, &caller.scenes, id.parse().map_err(|_| Problem::not_found())?).await
 }
 
 refusals!(BacktestRefusals = [NotFound, InvalidField] + API_KEY);
@@ -201,14 +253,13 @@ pub async fn backtested(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     refuse_any(query.as_deref())?;
-    let run = reached(&api, &caller, &id).await?;
-    // An estimate is overtaken by what was seen.
-    let of = if run.state == "done" { run.looked_at } else { run.roughly.max(run.looked_at) };
+    let run = named(&api, &caller, &id).await?;
     let view = BacktestView {
-        progress: ProgressView { looked_at: run.looked_at, of },
+        progress: ProgressView { looked_at: run.looked_at, of: run.of() },
         id: run.id,
         policy: run.digest,
         since: run.since,
+        until: run.until,
         biz_type: run.biz_type,
         state: run.state,
         created_at: run.created_at,
@@ -259,20 +310,32 @@ pub async fn flipped(
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     let FlipsParameters { limit, cursor } = FlipsParameters::parse(query.as_deref())?;
     let limit = limit.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::from(MAX_PAGE));
-    let run = reached(&api, &caller, &id).await?;
-    let candidate = api.policy_cache.get(&api.store, &run.digest).await?;
-    let candidate = candidate.ok_or_else(Problem::internal)?;
-    let from = cursor.unwrap_or_default().max(run.since.map_or(Uuid::nil(), earliest));
-    let scene = run.biz_type.as_deref();
-    let with = (limit, Turn::RefuseIfBusy);
-    let page = flips(&api.store, &candidate, scene, (from, run.after), with).await?;
+    let run = named(&api, &caller, &id).await?;
+    let page = flips_of(&api, &run, cursor, limit).await?;
     let items = page.flips.into_iter().map(FlipView::from).collect();
     Ok(Json(FlipsView { items, next_cursor: page.next }).into_response())
 }
 
-impl From<FoundFlip> for FlipView {
-    fn from(flip: FoundFlip) -> Self {
-        let FoundFlip { verification, old, new, reason, .. } = flip;
-        Self { verification_id: verification, old, new, reason }
+/// The flips of a backtest after an answer, as far as it has come.
+pub async fn flips_of(
+    api: &Api,
+    run: &Backtest,
+    after: Option<Uuid>,
+    limit: usize,
+) -> Result<FlipPage, Problem> {
+    let candidate = api.policy_cache.get(&api.store, &run.digest).await?;
+    let candidate = candidate.ok_or_else(Problem::internal)?;
+    let range = Range::of_backtest(run);
+    let from = after.unwrap_or_default().max(range.start());
+    let up_to = run.after.min(range.newest());
+    let scene = run.biz_type.as_deref();
+    let with = (limit, Turn::RefuseIfBusy);
+    Ok(flips(&api.store, &candidate, scene, (from, up_to), with).await?)
+}
+
+impl From<Flip> for FlipView {
+    fn from(flip: Flip) -> Self {
+        let reason = flip.reason().to_owned();
+        Self { verification_id: flip.verification, old: flip.old, new: flip.new, reason }
     }
 }

@@ -3,7 +3,7 @@
 pub mod activations;
 mod api;
 pub mod api_key_auth;
-mod backtests;
+pub mod backtests;
 mod json_body;
 pub mod read_body;
 pub mod body_limits;

@@ -26,6 +26,10 @@ pub struct Backtest {
     pub digest: String,
     /// Only decisions since then.
     pub since: Option<OffsetDateTime>,
+    /// Only answers before then.
+    pub until: Option<OffsetDateTime>,
+    /// The newest answer when it was started.
+    pub last: Option<Uuid>,
     /// Only this scene.
     pub biz_type: Option<String>,
     /// When it was asked for.
@@ -44,6 +48,13 @@ pub struct Backtest {
     pub comparison: Json<serde_json::Value>,
 }
 
+impl Backtest {
+    /// Answers there are to be seen: an estimate is overtaken by what was seen.
+    pub fn of(&self) -> i64 {
+        if self.state == "done" { self.looked_at } else { self.roughly.max(self.looked_at) }
+    }
+}
+
 /// The parameters of a new backtest.
 #[derive(Clone, Debug)]
 pub struct BacktestAsked<'a> {
@@ -53,6 +64,8 @@ pub struct BacktestAsked<'a> {
     pub digest: &'a str,
     /// Only answers since then.
     pub since: Option<OffsetDateTime>,
+    /// Only answers before then.
+    pub until: Option<OffsetDateTime>,
     /// Only this scene.
     pub biz_type: Option<&'a str>,
     /// Answers there are to be seen.
@@ -118,6 +131,7 @@ impl Backtests<'_> {
                     asked.since.map_or(Uuid::nil(), crate::domain::ids::earliest),
                     asked.roughly,
                     doing.purpose.as_deref(),
+                    asked.until,
                 ))
                 .fetch_one(&self.0.pool),
             )
@@ -145,6 +159,17 @@ impl Backtests<'_> {
     /// One backtest.
     pub async fn backtest(self, id: Uuid) -> Result<Option<Backtest>> {
         self.0.run(|| find(id).fetch_optional(&self.0.pool)).await
+    }
+
+    /// Backtests of a policy, newest first, of these scenes alone (`None`: of all), before one.
+    pub async fn list(
+        self,
+        digest: &str,
+        scenes: Option<&[&str]>,
+        (before, limit): (Option<Uuid>, i64),
+    ) -> Result<Vec<Backtest>> {
+        let before = before.unwrap_or(Uuid::max());
+        self.0.run(|| list(digest, scenes, before, limit).fetch_all(&self.0.pool)).await
     }
 
     /// Notes how far a backtest has come; its work ends with its state. `false`: the lease was lost.
@@ -187,6 +212,7 @@ statements! {
         after: Uuid,
         roughly: i64,
         purpose: Option<&str>,
+        until: Option<OffsetDateTime>,
     )) -> (bool, Option<Uuid>) = include_str!("sql/backtests_start.sql");
 
     read(|row| task(row, LeaseToken(Uuid::nil()))) claim(lease: f64, token: Uuid) =
@@ -202,9 +228,16 @@ statements! {
          select count(*) from held";
 
     row find(id: Uuid) -> Backtest =
-        "select id, digest, since, biz_type, created_at, updated_at, state, after, looked_at,
-             roughly, comparison
+        "select id, digest, since, until, last, biz_type, created_at, updated_at, state, after,
+             looked_at, roughly, comparison
          from backtests where id = $1";
+
+    row list(digest: &str, scenes: Option<&[&str]>, before: Uuid, limit: i64) -> Backtest =
+        "select id, digest, since, until, last, biz_type, created_at, updated_at, state, after,
+             looked_at, roughly, comparison
+         from backtests
+         where digest = $1 and id < $3 and ($2::text[] is null or biz_type = any ($2))
+         order by id desc limit $4";
 
     scalar note_progress(
         id: Uuid,

@@ -4,6 +4,8 @@
 //! What is asked about is answers: when one came does not change when it is decided upon again.
 //! Each page is a statement of its own: no snapshot is held while millions are gone through.
 
+use std::collections::HashSet;
+
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -172,6 +174,26 @@ impl History<'_> {
         rows.iter().map(past_answer).collect()
     }
 
+    /// The newest answer that there is; none: nil.
+    pub async fn newest_answer(self) -> Result<Uuid> {
+        let newest = self.0.run(|| find_newest().fetch_optional(&self.0.pool)).await?;
+        Ok(newest.unwrap_or_default())
+    }
+
+    /// Keeps the answers that are the last about their persons, among the decided ones up to an answer
+    /// and in a scene. A person is the reference of a source; each verification without one counts as
+    /// a person. Erased verifications do not count.
+    pub async fn last_about_persons(
+        self,
+        answers: &[(Uuid, VerificationId)],
+        (newest, scene): (Uuid, Option<&str>),
+    ) -> Result<HashSet<Uuid>> {
+        let (ids, about): (Vec<Uuid>, Vec<Uuid>) =
+            answers.iter().map(|(answer, verification)| (*answer, verification.0)).unzip();
+        let find = || find_last_about_persons(&ids, &about, newest, scene).fetch_all(&self.0.pool);
+        Ok(self.0.run(find).await?.into_iter().collect())
+    }
+
     /// Roughly how many answers came in a time, as Postgres estimates it.
     pub async fn answers_roughly(self, from: Uuid, to: Option<Uuid>) -> Result<i64> {
         let Json(plan): Json<serde_json::Value> = self
@@ -290,6 +312,15 @@ statements! {
     read(past_answer) find_answers(after: Uuid, limit: i64) =
         "select id, fetched_at, evidence, coarsened from results
          where id > $1 and evidence is not null order by id limit $2";
+
+    scalar find_newest() -> Uuid = "select id from results order by id desc limit 1";
+
+    scalar find_last_about_persons(
+        answers: &[Uuid],
+        verifications: &[Uuid],
+        newest: Uuid,
+        scene: Option<&str>,
+    ) -> Uuid = include_str!("sql/history_last_about_persons.sql");
 
     scalar explain_answers(from: Uuid, to: Uuid) -> Json<serde_json::Value> =
         "explain (format json) select from results where id > $1 and id < $2";

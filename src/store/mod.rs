@@ -50,6 +50,7 @@ pub mod retention;
 pub mod reviewers;
 pub mod reviews;
 pub mod search;
+pub mod shadows;
 pub mod sign_ins;
 pub mod signals;
 pub mod standing;
@@ -111,6 +112,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         reviews::STATEMENTS,
         schema::STATEMENTS,
         search::STATEMENTS,
+        shadows::STATEMENTS,
         sign_ins::STATEMENTS,
         signals::STATEMENTS,
         standing::STATEMENTS,

@@ -39,7 +39,7 @@ impl Worker {
         };
         loop {
             let comparison: Comparison = serde_json::from_value(run.comparison.0.clone())?;
-            let range = Range { since: run.since, until: None, biz_type: run.biz_type.clone() };
+            let range = Range::of_backtest(&run);
             let started = Instant::now();
             let candidate = Arc::clone(&candidate);
             let mut backtest = Backtest::new(&self.store, candidate, range, Pace::Polite).resume(

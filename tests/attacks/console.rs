@@ -34,6 +34,9 @@ pub const PAGES: &[(&str, Option<Scope>)] = &[
     ("/webhook-endpoints/{any}", Some(Scope::OperationsRead)),
     ("/audit", Some(Scope::AuditRead)),
     ("/audit/export", Some(Scope::AuditRead)),
+    ("/policies/{any}/backtests", Some(Scope::PoliciesWrite)),
+    ("/policies/{any}/shadow", Some(Scope::PoliciesWrite)),
+    ("/backtests/{any}", Some(Scope::PoliciesWrite)),
 ];
 pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/sign-out", None),
@@ -73,6 +76,7 @@ pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/operations/dead-letters", Some(Scope::OperationsRead)),
     ("/webhook-endpoints/{any}", Some(Scope::WebhooksWrite)),
     ("/audit/verify", Some(Scope::AuditRead)),
+    ("/policies/{any}/backtests", Some(Scope::PoliciesWrite)),
 ];
 
 /// Paths that need nobody who is signed in.

@@ -12,6 +12,7 @@ mod bad_input;
 mod cases;
 mod bad_starts;
 mod configuration;
+mod console_backtests;
 mod console_operations;
 mod console_cases;
 mod console_role;

@@ -213,7 +213,10 @@ async fn backtest_shows_which_decisions_would_change() {
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && page.contains(">60</text>"), "pictures with thresholds");
     assert!(!page.contains("http"), "nothing from outside");
-    assert!(page.contains("Answers from the first on to the last, in all scenes"), "{page}");
+    assert!(page.contains("the first result to the newest result"), "{page}");
+    assert!(page.contains("2 of 3 reviews would be approved."), "{page}");
+    assert!(page.contains("2 of 6 people would be left with another outcome."), "{page}");
+    assert!(page.contains("lowest_score 75 ≥ 60"), "the evidence that decides: {page}");
     let flips = std::fs::read_to_string(flips).unwrap();
     assert_eq!(flips.lines().count(), 2);
     // In part.
@@ -222,8 +225,9 @@ async fn backtest_shows_which_decisions_would_change() {
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["decisions"], 0);
     let text = ["policy", "backtest", &candidate, "--since", "2026-01-01", "--biz-type", "other"];
     let (_, said, _) = setting.run(&text, "").await;
-    let named = "Answers from 2026-01-01T00:00:00Z on to the last, in the scene other. Old:";
-    assert!(said.starts_with(named) && said.contains("New: what milder (sha256:"), "{said}");
+    let period = ": 2026-01-01T00:00:00Z to the newest result, the scene other\n";
+    assert!(said.starts_with("milder (sha256:") && said.contains(period), "{said}");
+    assert!(said.contains("\nThere is no decision here to compare.\n"), "{said}");
     let future = ["policy", "backtest", &candidate, "--json", "--since", "2100-01-01"];
     let (_, said, _) = setting.run(&future, "").await;
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["decisions"], 0);

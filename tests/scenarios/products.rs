@@ -223,7 +223,10 @@ async fn backtest_replay_and_calibration_cover_both_products() {
     assert_eq!(comparison["flipped_verify_scores"][50], 1);
     assert_eq!(comparison["scores"][50], 0, "another scale");
     let page = std::fs::read_to_string(page).unwrap();
-    assert!(page.contains("verify score") && page.contains(">60</text>"), "its own picture");
+    assert!(
+        page.contains(">verify score</text>") && page.contains(">60</text>"),
+        "its own picture"
+    );
 
     let (code, said, error) = setting.run(&["policy", "replay", "--json"], "").await;
     let replayed: Value = serde_json::from_str(&said).unwrap();

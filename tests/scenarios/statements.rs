@@ -115,7 +115,7 @@ fn value_of(statement: &str, column: &str, kind: &str) -> String {
         ("kind", "TEXT") => "'archive'".to_owned(),
         ("state", "TEXT") => "'decided'".to_owned(),
         ("product", "TEXT") => "'face-verify'".to_owned(),
-        ("outcome", "TEXT") => "'approve'".to_owned(),
+        ("outcome" | "active_outcome", "TEXT") => "'approve'".to_owned(),
         ("error_class", "TEXT") => "'credentials'".to_owned(),
         ("answer", "TEXT") => "'new'".to_owned(),
         ("evidence", "JSONB") => format!("'{evidence}'::jsonb"),

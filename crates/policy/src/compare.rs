@@ -25,6 +25,9 @@ pub struct Comparison {
     pub erased: u64,
     /// How many of each old outcome (row) have each new one (column), mildest first.
     pub matrix: [[u64; 4]; 4],
+    /// The same by persons; `None`: an earlier version counted a part of it, without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people: Option<People>,
     /// Flips by what they are and why: `reject → review: score-too-low`.
     pub kinds: BTreeMap<String, u64>,
     /// Cases and flips by day of the answer, ISO 8601.
@@ -41,12 +44,50 @@ pub struct Comparison {
     pub flipped_verify_scores: Vec<u64>,
 }
 
+/// How two policies compare over the persons behind the cases. A person with several cases counts
+/// once, by the last one: that is the outcome the person was left with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct People {
+    /// Persons.
+    pub count: u64,
+    /// Persons whose last case has another outcome.
+    pub flips: u64,
+    /// As [`Comparison::matrix`].
+    pub matrix: [[u64; 4]; 4],
+}
+
+impl People {
+    fn add(&mut self, old: Outcome, new: Outcome) {
+        self.count += 1;
+        self.flips += u64::from(old != new);
+        self.matrix[old as usize][new as usize] += 1;
+    }
+}
+
 impl Comparison {
+    /// A comparison that counts persons as well. One that has counted cases without them, as earlier
+    /// versions do, goes on without them: a part would be a wrong number.
+    #[must_use]
+    pub fn with_people(mut self) -> Self {
+        if self.decisions == 0 {
+            self.people.get_or_insert_default();
+        }
+        self
+    }
+
     /// The matrix by names: how many of each old outcome have each new one.
     pub fn by_name(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
         let names = Outcome::ALL.map(Outcome::as_str);
         let row = |counts: &[u64; 4]| names.into_iter().zip(counts.iter().copied()).collect();
         names.into_iter().zip(self.matrix.iter().map(row)).collect()
+    }
+
+    /// Counts the person behind a case that is the last one about this person.
+    pub fn add_person(&mut self, old: Outcome, new: Outcome) {
+        if let Some(people) = &mut self.people {
+            people.add(old, new);
+        }
     }
 
     /// Counts one case; answers whether its outcome differs.
@@ -127,5 +168,32 @@ mod tests {
         assert_eq!(comparison.scores.iter().sum::<u64>(), 1);
         let again = serde_json::to_value(&comparison).unwrap();
         assert_eq!(serde_json::from_value::<Comparison>(again).unwrap(), comparison);
+    }
+
+    #[test]
+    fn people_are_counted_apart_from_cases_or_not_at_all() {
+        let approve = Decision { outcome: Outcome::Approve, reasons: Vec::new() };
+        let seen = evidence(1, [Some(97.5), None, None]);
+        let mut comparison = Comparison::default().with_people();
+        for is_last in [false, false, true] {
+            comparison.add(Outcome::Review, &approve, &seen, date!(2026 - 11 - 25));
+            if is_last {
+                comparison.add_person(Outcome::Review, approve.outcome);
+            }
+        }
+        comparison.add_person(Outcome::Reject, Outcome::Reject);
+        assert_eq!((comparison.decisions, comparison.flips), (3, 3));
+        let people = comparison.people.clone().unwrap();
+        assert_eq!((people.count, people.flips), (2, 1));
+        assert_eq!((people.matrix[2][0], people.matrix[3][3]), (1, 1));
+        assert_eq!(people.matrix.iter().flatten().sum::<u64>(), people.count);
+        // An earlier version drops what it does not know, and goes on: then nobody is counted.
+        let mut without = serde_json::to_value(&comparison).unwrap();
+        without.as_object_mut().unwrap().remove("people");
+        let mut without = serde_json::from_value::<Comparison>(without).unwrap().with_people();
+        without.add_person(Outcome::Review, Outcome::Approve);
+        assert_eq!(without.people, None);
+        let empty = serde_json::from_str::<Comparison>("{}").unwrap().with_people();
+        assert_eq!(empty.people, Some(People::default()));
     }
 }

@@ -32,7 +32,7 @@
 //! | `lint` | warnings: rules, and parts of rules, without effect |
 //! | `load` | compile, check, run the examples, lint |
 //! | [`render()`] | diagnostics as a compiler prints them |
-//! | [`compare`], [`report`] | another policy on the same cases, as numbers and as a page |
+//! | [`compare`] | another policy on the same cases, in numbers |
 //! | [`diff()`], [`rule_changes`] | what differs between two texts, and between the rules of two policies |
 //! | [`calibration`] | scores over time, the vendor's table, drift |
 
@@ -60,7 +60,6 @@ mod lint;
 mod load;
 mod render;
 pub mod compare;
-pub mod report;
 mod diff;
 pub mod rule_changes;
 pub mod calibration;

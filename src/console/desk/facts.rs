@@ -156,12 +156,12 @@ pub(in crate::console) fn reason_rows(
 }
 
 /// `lowest_score 62.4 < 80`.
-pub(in crate::console) fn observed(of: &Observation) -> String {
+pub fn observed(of: &Observation) -> String {
     let value = of.value.as_ref().map_or_else(|| "–".to_owned(), datum);
     format!("{} {value} {} {}", of.field, symbol(&of.operator), datum(&of.bound))
 }
 
-pub(in crate::console) fn symbol(operator: &str) -> &str {
+pub fn symbol(operator: &str) -> &str {
     match operator {
         "eq" => "=",
         "ne" => "≠",

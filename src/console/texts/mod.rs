@@ -5,6 +5,7 @@ mod phrase;
 
 mod audit;
 mod case;
+pub mod comparison;
 mod facts;
 mod frame;
 mod operations;
@@ -49,6 +50,7 @@ pages! {
     queue: queue::Queue;
     case: case::Case;
     facts: facts::Facts;
+    comparison: comparison::Comparison;
     reviewers: reviewers::Reviewers;
     verification: verification::Verification;
     persons: persons::Persons;

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use policy::compare::Comparison;
-use policy::decision::{Decision, Outcome};
-use policy::evidence::Evidence;
-use policy::report::Flip;
+use policy::decision::{Decision, Outcome, Reason};
 use policy::{Policy, decide};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -39,13 +37,14 @@ pub struct Backtest<'a> {
 impl<'a> Backtest<'a> {
     /// From the beginning of a range.
     pub fn new(store: &'a Store, candidate: Arc<Policy>, range: Range, pace: Pace) -> Self {
-        let (after, comparison) = (range.start(), Comparison::default());
+        let (after, comparison) = (range.start(), Comparison::default().with_people());
         Self { store, candidate, range, pace, after, looked_at: 0, comparison }
     }
 
     /// From where an earlier one stopped.
     #[must_use]
     pub fn resume(self, after: Uuid, looked_at: u64, comparison: Comparison) -> Self {
+        let comparison = comparison.with_people();
         Self { after: after.max(self.after), looked_at, comparison, ..self }
     }
 
@@ -60,7 +59,7 @@ impl<'a> Backtest<'a> {
         while let Page { items, end: Some(end), looked_at } = next {
             let worked = Instant::now();
             let over = self.range.is_over(end);
-            let (fetched, flips) = tokio::join!(
+            let (fetched, tried) = tokio::join!(
                 async {
                     if over {
                         Ok(None)
@@ -70,15 +69,9 @@ impl<'a> Backtest<'a> {
                 },
                 try_on(Arc::clone(&self.candidate), self.range.clone(), items),
             );
-            let mut found = Vec::new();
-            let (flips, erased) = flips;
+            let (tried, erased) = tried;
             self.comparison.erased += erased;
-            for case in flips {
-                let day = case.fetched_at.date();
-                if self.comparison.add(case.old, &case.new, &case.evidence, day) {
-                    found.push(case.flip());
-                }
-            }
+            let found = self.count(tried).await?;
             self.after = end;
             self.looked_at += looked_at;
             if !tell(self, found) {
@@ -90,39 +83,38 @@ impl<'a> Backtest<'a> {
         }
         Ok(())
     }
+
+    /// Counts the cases of a page, and the persons whose last case is among them; answers the flips.
+    async fn count(&mut self, tried: Vec<Tried>) -> store::Result<Vec<Flip>> {
+        let answers: Vec<_> =
+            tried.iter().map(|case| (case.past.id, case.past.verification)).collect();
+        let among = (self.range.newest(), self.range.biz_type.as_deref());
+        let last = self.store.history().last_about_persons(&answers, among).await?;
+        let mut flips = Vec::new();
+        for Tried { past, new } in tried {
+            if last.contains(&past.id) {
+                self.comparison.add_person(past.outcome, new.outcome);
+            }
+            let day = past.fetched_at.date();
+            if self.comparison.add(past.outcome, &new, &past.evidence, day) {
+                flips.push(Flip::of(past, new));
+            }
+        }
+        Ok(flips)
+    }
 }
 
 /// One case, tried.
 struct Tried {
-    verification: String,
-    old: Outcome,
+    past: Past,
     new: Decision,
-    evidence: Evidence,
-    fetched_at: OffsetDateTime,
-}
-
-impl Tried {
-    fn flip(&self) -> Flip {
-        Flip {
-            verification: self.verification.clone(),
-            old: self.old,
-            new: self.new.outcome,
-            reason: self.new.reasons.first().map(|r| r.code.clone()).unwrap_or_default(),
-        }
-    }
 }
 
 /// Applies the candidate to the answers of a page that are in the range. Also counts the answers
 /// that were skipped because their persons were erased. Runs off the runtime: a page is a thousand
 /// decisions, by a policy that may be expensive.
 async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> (Vec<Tried>, u64) {
-    let tried = move |past: Past| Tried {
-        new: decide(&candidate, &past.evidence),
-        verification: past.verification.to_string(),
-        old: past.outcome,
-        evidence: past.evidence,
-        fetched_at: past.fetched_at,
-    };
+    let tried = move |past: Past| Tried { new: decide(&candidate, &past.evidence), past };
     policy_work(move || {
         let in_range = |past: &Past| range.holds(past.id, &past.evidence.biz_type);
         let (erased, page): (Vec<_>, Vec<_>) =
@@ -133,25 +125,46 @@ async fn try_on(candidate: Arc<Policy>, range: Range, page: Vec<Past>) -> (Vec<T
     .await
 }
 
-/// One verification that a policy would decide otherwise.
+/// One result that a policy would decide otherwise.
 #[derive(Clone, Debug)]
-pub struct FoundFlip {
+pub struct Flip {
     /// The answer.
     pub answer: Uuid,
     pub verification: VerificationId,
-    /// The stored outcome.
+    /// When the answer came.
+    pub at: OffsetDateTime,
+    /// The stored outcome, and the reason that weighed most.
     pub old: Outcome,
-    /// The candidate's outcome.
+    pub old_reason: String,
+    /// The candidate's outcome and reasons; the one that weighs most comes first.
     pub new: Outcome,
+    pub reasons: Vec<Reason>,
+}
+
+impl Flip {
+    fn of(past: Past, new: Decision) -> Self {
+        Self {
+            answer: past.id,
+            verification: past.verification,
+            at: past.fetched_at,
+            old: past.outcome,
+            old_reason: past.reason,
+            new: new.outcome,
+            reasons: new.reasons,
+        }
+    }
+
     /// The new reason that weighs most.
-    pub reason: String,
+    pub fn reason(&self) -> &str {
+        self.reasons.first().map_or("", |reason| &reason.code)
+    }
 }
 
 /// A page of flips.
 #[derive(Clone, Debug)]
 pub struct FlipPage {
     /// Oldest answer first.
-    pub flips: Vec<FoundFlip>,
+    pub flips: Vec<Flip>,
     /// The answer to go on after; `None`: there are no more.
     pub next: Option<Uuid>,
 }
@@ -166,7 +179,7 @@ pub async fn flips(
     (mut after, last): (Uuid, Uuid),
     (limit, turn): (usize, Turn),
 ) -> Result<FlipPage, PolicyError> {
-    let mut flips: Vec<FoundFlip> = Vec::new();
+    let mut flips: Vec<Flip> = Vec::new();
     for _ in 0..FLIP_PAGES {
         let page = store.history().past_after(after, PAGE).await?;
         let Some(end) = page.end else { return Ok(FlipPage { flips, next: None }) };
@@ -178,7 +191,7 @@ pub async fn flips(
         });
         let (candidate, wanted) = (Arc::clone(candidate), limit - flips.len());
         let decide_page = move || -> Vec<_> {
-            items.iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
+            items.into_iter().filter_map(|past| flip(&candidate, past)).take(wanted).collect()
         };
         flips.extend(turn.compute(decide_page).await?);
         if flips.len() == limit {
@@ -193,13 +206,7 @@ pub async fn flips(
     Ok(FlipPage { flips, next: Some(after) })
 }
 
-fn flip(candidate: &Policy, past: &Past) -> Option<FoundFlip> {
+fn flip(candidate: &Policy, past: Past) -> Option<Flip> {
     let new = decide(candidate, &past.evidence);
-    (new.outcome != past.outcome).then(|| FoundFlip {
-        answer: past.id,
-        verification: past.verification,
-        old: past.outcome,
-        new: new.outcome,
-        reason: new.reasons.into_iter().next().map(|r| r.code).unwrap_or_default(),
-    })
+    (new.outcome != past.outcome).then(|| Flip::of(past, new))
 }

@@ -7,7 +7,7 @@ mod replay;
 mod redecide;
 mod scores;
 
-pub use backtest::{Backtest, FlipPage, FoundFlip, flips};
+pub use backtest::{Backtest, Flip, FlipPage, flips};
 pub use range::{Pace, Range};
 pub use redecide::{Redecided, Stopped, redecide};
 pub use replay::{Replayed, replay};

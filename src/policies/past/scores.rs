@@ -45,7 +45,7 @@ pub async fn sample(
     for n in 0..parts {
         let worked = Instant::now();
         let since = from + part * n;
-        let range = Range { since: Some(since), until: Some(since + part), biz_type: None };
+        let range = Range { since: Some(since), until: Some(since + part), ..Range::default() };
         let batch = store.history().answers_after(range.start(), of_each).await?;
         count(&mut calibration, &range, &batch);
         pace.rest(worked).await;

@@ -3,8 +3,9 @@ with running as materialized (
     select id from backtests where state = 'running' order by id limit 1
 ), run as (
     insert into backtests (id, digest, since, biz_type, asked_by, created_at,
-        updated_at, state, after, comparison, roughly, lane)
-    select $1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}', $8, 1
+        updated_at, state, after, comparison, roughly, lane, until, last)
+    select $1, $2, $3, $4, $5, $6, $6, 'running', $7, '{}', $8, 1, $10,
+        coalesce((select id from results order by id desc limit 1), $1)
     where not exists (select from running)
     on conflict (lane) where state = 'running' do nothing
     returning id

@@ -12,12 +12,13 @@ use policy::Policy;
 use policy::calibration::{Calibration, FalseAccepts, SCORES, false_accepts, stability};
 use policy::compare::Comparison;
 use policy::decision::Outcome;
-use policy::report::{self, Subject, Thresholds};
 use policy::visible;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
+use verdict::console::comparisons::report::{self, Subject};
+use verdict::console::comparisons::sentence;
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
+use verdict::domain::user::Language;
 use verdict::policies::active::PolicySnapshot;
 use verdict::policies::cache::PolicyCache;
 use verdict::policies::operations::{self, PolicyError, Turn};
@@ -60,6 +61,7 @@ impl RangeArguments {
         Ok(Range {
             since: self.since.as_deref().map(|text| moment("--since", text)).transpose()?,
             until: self.until.as_deref().map(|text| moment("--until", text)).transpose()?,
+            last: None,
             biz_type: self.biz_type.clone(),
         })
     }
@@ -118,18 +120,11 @@ pub(super) async fn backtest(
     };
     let candidate = Arc::new(candidate);
     let store = context.store().await?;
-    let range = arguments.range.range()?;
-    let active = PolicySnapshot::load(&store, &PolicyCache::default()).await?.map(|policies| {
-        let active = policies.active(range.biz_type.as_deref().unwrap_or_default());
-        (active.score_bounds(), active.verify_score_bounds())
-    });
-    let subject = Subject {
-        candidate: candidate.name().to_owned(),
-        digest: candidate.digest().to_owned(),
-        since: range.since.map(|at| at.format(&Rfc3339)).transpose()?,
-        until: range.until.map(|at| at.format(&Rfc3339)).transpose()?,
-        biz_type: range.biz_type.clone(),
-    };
+    let last = Some(store.history().newest_answer().await?);
+    let range = Range { last, ..arguments.range.range()? };
+    let active = PolicySnapshot::load(&store, &PolicyCache::default())
+        .await?
+        .map(|policies| Arc::clone(policies.active(range.biz_type.as_deref().unwrap_or_default())));
     let mut progress = Progress::of(&store, &range).await?;
     let mut written = match &arguments.flips {
         Some(file) => Some(std::io::BufWriter::new(
@@ -140,14 +135,15 @@ pub(super) async fn backtest(
     };
     let mut listed = Vec::new();
     let mut failed = None;
-    let mut backtest = Backtest::new(&store, Arc::clone(&candidate), range, arguments.range.pace());
+    let pace = arguments.range.pace();
+    let mut backtest = Backtest::new(&store, Arc::clone(&candidate), range.clone(), pace);
     backtest
         .run(|so_far, flips| {
             progress.at(so_far.looked_at);
             if let Some(file) = &mut written {
                 for flip in &flips {
                     let line = serde_json::json!({ "verification": flip.verification,
-                        "old": flip.old, "new": flip.new, "reason": flip.reason });
+                        "old": flip.old, "new": flip.new, "reason": flip.reason() });
                     if let Err(error) = writeln!(file, "{line}") {
                         failed = Some(error);
                         return false;
@@ -167,11 +163,9 @@ pub(super) async fn backtest(
         file.flush().context("--flips")?;
     }
     let comparison = &backtest.comparison;
+    let subject = Subject { candidate: &candidate, active: active.as_deref(), range: &range };
     if let Some(file) = &arguments.html {
-        let (old, old_verify) = active.unwrap_or_default();
-        let of_verify_score = (old_verify, candidate.verify_score_bounds());
-        let thresholds = Thresholds { old, new: candidate.score_bounds(), of_verify_score };
-        let page = report::html(&subject, comparison, &thresholds, &listed);
+        let page = report::html(subject, comparison, &listed)?;
         std::fs::write(file, page)
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
@@ -180,13 +174,17 @@ pub(super) async fn backtest(
         shown["matrix_by_name"] = serde_json::to_value(comparison.by_name())?;
         say(serde_json::to_string_pretty(&shown)?);
     } else {
-        say(visible::shown(&subject.to_string()));
+        say(visible::shown(&report::subject_line(subject)));
         print_comparison(comparison, progress.rate(comparison.decisions));
     }
     Ok(())
 }
 
 fn print_comparison(comparison: &Comparison, rate: f64) {
+    say(sentence::decisions(Language::En, comparison));
+    if let Some(people) = sentence::people(Language::En, comparison.people.as_ref()) {
+        say(people);
+    }
     say(format_args!(
         "{} decisions, {} with another outcome; {rate:.0} a second",
         comparison.decisions, comparison.flips

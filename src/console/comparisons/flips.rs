@@ -1,0 +1,73 @@
+//! Decisions with another outcome, as far as the person may see them.
+//!
+//! The right to policies shows which verifications they are, as in the API. Only
+//! people who may read decisions see the evidence. Reviewers do not see it for an open case, because
+//! they judge the faces first.
+
+use super::shown::{FlipShown, reasons_shown};
+use crate::console::frame::moments::Moments;
+use crate::console::refused::Refused;
+use crate::console::signed_in::SignedIn;
+use crate::console::state::Console;
+use crate::console::texts::Texts;
+use crate::console::verifications::list::visible;
+use crate::console::verifications::one::outcome_text;
+use crate::domain::ids::VerificationId;
+use crate::domain::scope::Scope;
+use crate::domain::verification::Verification;
+use crate::policies::past::Flip;
+use policy::decision::Outcome;
+
+/// Rows of a page.
+pub(super) const PAGE: usize = 20;
+
+pub(super) async fn rows(
+    console: &Console,
+    who: &SignedIn,
+    moments: &Moments,
+    flips: &[Flip],
+) -> Result<Vec<FlipShown>, Refused> {
+    let ids: Vec<VerificationId> = flips.iter().map(|flip| flip.verification).collect();
+    let found =
+        if who.has(Scope::DecisionsRead) { visible(console, who, &ids).await? } else { Vec::new() };
+    let of = |flip: &Flip| found.iter().find(|found| found.id == flip.verification);
+    Ok(flips.iter().map(|flip| row(flip, of(flip), who, moments)).collect())
+}
+
+fn row(flip: &Flip, found: Option<&Verification>, who: &SignedIn, moments: &Moments) -> FlipShown {
+    let t = &moments.t.comparison;
+    let mut shown = plain(moments.t, flip, moments.zone.minute(flip.at));
+    shown.machine = Moments::machine(flip.at);
+    shown.hidden = match found {
+        None => Some(t.hidden_right),
+        Some(found) => is_open_for(who, found).then_some(t.hidden_open),
+    };
+    if let Some(found) = found {
+        shown.verification = found.biz_id.as_str().to_owned();
+        shown.href = Some(format!("/verifications/{}", found.id));
+    }
+    shown
+}
+
+/// A case that the person may still be asked to judge.
+fn is_open_for(who: &SignedIn, found: &Verification) -> bool {
+    let decision = found.decision.as_ref();
+    let is_open = decision.is_some_and(|it| it.decision.outcome == Outcome::Review);
+    is_open && who.has(Scope::ReviewsWrite)
+}
+
+/// With everything that is known of it.
+pub(super) fn plain(t: &'static Texts, flip: &Flip, at: String) -> FlipShown {
+    let outcome = |outcome: Outcome| (t.words.outcome(outcome), outcome_text(t, outcome).1);
+    FlipShown {
+        at,
+        machine: Moments::machine(flip.at),
+        verification: flip.verification.to_string(),
+        href: None,
+        old: outcome(flip.old),
+        old_reason: flip.old_reason.clone(),
+        new: outcome(flip.new),
+        reasons: reasons_shown(&flip.reasons, flip.new),
+        hidden: None,
+    }
+}
