@@ -114,8 +114,7 @@ fn connections(server: &Server, pool: i64, is_the_only_one: bool) -> Finding {
     let wanted = pool + 1;
     let says =
         format!("this process takes up to {wanted} of {most}, {} are in use now", server.connected);
-    let hint = "lower database.max_connections, raise Postgres' max_connections, or put PgBouncer \
-                between them";
+    let hint = "lower database.max_connections, or raise Postgres' max_connections";
     if wanted > most {
         Finding::failed(says, hint)
     } else if server.connected + wanted > most {

@@ -33,7 +33,7 @@ pub struct Settings {
     pub max_connections: u32,
     /// Longest wait for a free connection, and for one statement.
     pub timeout: Duration,
-    /// The schema of the tables; `None`: the one that the role's search_path leads to.
+    /// The schema of the tables; `None`: the one that the role's `search_path` leads to.
     pub schema: Option<SchemaName>,
 }
 

@@ -1,6 +1,6 @@
 //! Finds out whether a pooler between us and Postgres gives each transaction another session.
 //!
-//! PgBouncer does so with `pool_mode = transaction`. Wake-ups, the lock of migrations and the settings
+//! `PgBouncer` does so with `pool_mode = transaction`. Wake-ups, the lock of migrations and the settings
 //! of a session would be lost without an error, or would reach other clients. A service therefore
 //! does not start behind one.
 

@@ -43,7 +43,7 @@ fn row(flip: &Flip, found: Option<&Verification>, who: &SignedIn, moments: &Mome
         Some(found) => is_open_for(who, found).then_some(t.hidden_open),
     };
     if let Some(found) = found {
-        shown.verification = found.biz_id.as_str().to_owned();
+        found.biz_id.as_str().clone_into(&mut shown.verification);
         shown.href = Some(format!("/verifications/{}", found.id));
     }
     shown

@@ -15,8 +15,8 @@ pub fn decisions(language: Language, comparison: &Comparison) -> String {
     let mut changes = Vec::new();
     for (old, row) in Outcome::ALL.into_iter().zip(&comparison.matrix) {
         let total: u64 = row.iter().sum();
-        let changed = Outcome::ALL.into_iter().zip(row).filter(|(new, n)| *new != old && **n > 0);
-        changes.extend(changed.map(|(new, n)| (*n, total, old, new)));
+        let elsewhere = Outcome::ALL.into_iter().zip(row).filter(|(new, n)| *new != old && **n > 0);
+        changes.extend(elsewhere.map(|(new, n)| (*n, total, old, new)));
     }
     if changes.is_empty() {
         return match comparison.decisions {

@@ -37,8 +37,6 @@ struct PolicyPage {
     policy: Named,
     uses: Vec<(String, &'static str)>,
     facts: Vec<(Phrase, String)>,
-    /// It cannot be read as a policy any more, or not without errors.
-    is_older: bool,
     is_unchecked: bool,
     source: Source,
     history: Vec<PastRow>,
@@ -93,7 +91,6 @@ pub(super) async fn page_of(
         policy: Named::new(&digest, own.map_or("", |of| &of.policy.name)),
         uses: own.map(|of| uses(of, t)).unwrap_or_default(),
         facts: facts(&text, own, compiled.as_deref(), &moments),
-        is_older: source.errors > 0,
         is_unchecked: checked.is_none(),
         source,
         history: history(&console, &who, &digest, &moments).await?,

@@ -37,7 +37,7 @@ texts! {
         withdraw: "Withdraw", "撤回";
         turn_down: "Turn down", "否决";
 
-        all_policies: "All policies", "全部策略";
+        all: "All policies", "全部策略";
         name: "Name", "名称";
         digest: "Digest", "摘要";
         added: "Added", "添加时间";
