@@ -113,7 +113,7 @@ async fn schema_that_is_not_there_is_reported_by_its_name() {
     }
 }
 
-/// PgBouncer before a database.
+/// `PgBouncer` before a database.
 struct PgBouncer {
     process: Child,
     database: Database,

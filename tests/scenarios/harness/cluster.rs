@@ -23,7 +23,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 #[derive(Clone, Debug)]
 pub struct Database {
     pub url: String,
-    /// The schema of the tables; `None`: where the role's search_path leads.
+    /// The schema of the tables; `None`: where the role's `search_path` leads.
     pub schema: Option<&'static str>,
 }
 

@@ -165,8 +165,8 @@ pub(super) async fn backtest(
     let comparison = &backtest.comparison;
     let subject = Subject { candidate: &candidate, active: active.as_deref(), range: &range };
     if let Some(file) = &arguments.html {
-        let page = report::html(subject, comparison, &listed)?;
-        std::fs::write(file, page)
+        let html = report::html(subject, comparison, &listed)?;
+        std::fs::write(file, html)
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     if arguments.range.json {
