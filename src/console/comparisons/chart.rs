@@ -21,6 +21,8 @@ pub(super) const BOTTOM: f64 = 196.0;
 
 /// The thinnest part that can be seen.
 const THINNEST: f64 = 1.5;
+/// The widest bar: one day alone is no wall.
+const WIDEST: f64 = 48.0;
 /// Bars of days, at most.
 const MOST_BARS: i64 = 62;
 /// Dates below them, at most.
@@ -146,7 +148,7 @@ fn width_of(bars: usize) -> f64 {
 
 fn outline(path: &mut String, left: f64, width: f64, height: f64) {
     if height > 0.0 {
-        let (left, width) = (Place(left), Place((width - 0.5).max(0.5)));
+        let (left, width) = (Place(left), Place((width - 0.5).clamp(0.5, WIDEST)));
         let height = Place(height.max(THINNEST));
         let _ = write!(path, "M{left} {BOTTOM}v-{height}h{width}v{height}z");
     }

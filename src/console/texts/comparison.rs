@@ -15,10 +15,10 @@ texts! {
         until: "To (day, inclusive)", "截止日（含当日）";
         scene: "Scene", "场景";
         all_scenes: "All scenes", "所有场景";
-        scene_hint: "Empty: all scenes.", "留空表示所有场景。";
-        period_hint: "Empty: from the first result to the newest.", "留空表示从最早到最新的结果。";
+        scene_hint: "Without a scene, it covers all scenes.", "不填场景则包括所有场景。";
+        period_hint: "Without days, it covers everything up to the newest result.", "不填日期则包括截至最新的全部结果。";
         purpose: "Purpose", "用途";
-        purpose_hint: "Optional. It goes on record.", "可不填，填写后将被记录。";
+        purpose_hint: "The purpose is optional and goes on record.", "用途可不填，填写后将被记录。";
         busy: "Another backtest is running. One runs at a time: start this one when it is done.", "另一个回测正在运行。同一时间只运行一个，请待其完成后再开始。";
         busy_link: "See the one that runs", "查看正在运行的回测";
         wrong_period: "The last day is before the first day.", "截止日早于起始日。";
