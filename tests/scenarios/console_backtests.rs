@@ -69,6 +69,9 @@ async fn backtest_says_what_would_change_for_decisions_and_people() {
     let browser = Browser::of(&app, "anna", "en", &ALL).await;
     let list = format!("/policies/{digest}/backtests");
     assert!(browser.get(&list).await.has("not tried on the past yet"));
+    let policy = browser.get(&format!("/policies/{digest}")).await;
+    assert!(policy.has(&format!("href=\"{list}\"")), "{}", policy.text);
+    assert!(policy.has(&format!("href=\"/policies/{digest}/shadow\"")), "{}", policy.text);
 
     let fields = [("scene", "pay"), ("purpose", "fewer reviews")];
     let address = browser.post(&list, &fields).await.leads_to();

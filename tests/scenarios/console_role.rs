@@ -87,6 +87,7 @@ async fn console_needs_only_its_own_role() {
     decides_cases(&mut desk).await;
     looks_at_verifications(&mut desk, &prepared).await;
     operates(&mut desk, &prepared).await;
+    compares_policies(&mut desk).await;
     desk.does("/sign-out", &[]).await;
 
     process.signal("TERM").await;
@@ -313,4 +314,14 @@ async fn operates(desk: &mut Desk, prepared: &Prepared) {
         desk.shows(page).await;
     }
     assert!(desk.does("/audit/verify", &[]).await.text.contains("whole"));
+}
+
+async fn compares_policies(desk: &mut Desk) {
+    let policy = sqlx::query_scalar("select digest from policies limit 1");
+    let digest: String = policy.fetch_one(&desk.owner.pool().await).await.unwrap();
+    let backtests = format!("/policies/{digest}/backtests");
+    desk.shows(&backtests).await;
+    let started = desk.does(&backtests, &[WHY]).await;
+    desk.shows(&started.location).await;
+    desk.shows(&format!("/policies/{digest}/shadow")).await;
 }
