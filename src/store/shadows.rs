@@ -83,9 +83,9 @@ statements! {
              case when not r.coarsened then r.evidence end as evidence
          from (select * from shadow_decisions s
                where s.policy_digest = $1 and s.decision_id < $3
-                   and ($2::text[] is null or exists (
-                       select from verifications v
-                       where v.id = s.verification_id and v.biz_type = any ($2)))
+                   and ($2::text[] is null or (
+                       select true from verifications v
+                       where v.id = s.verification_id and v.biz_type = any ($2) limit 1))
                order by s.decision_id desc limit $4) s
          cross join lateral (
              select result_id, reasons from decisions where id = s.decision_id limit 1) d
