@@ -6,6 +6,18 @@ use anyhow::Context;
 /// In pixels.
 const WIDTH: u32 = 360;
 const HEIGHT: u32 = 450;
+/// A card in pixels, and where its portrait is: from 62 to 98 % of the width, from 10 to 78 % of the
+/// height.
+const CARD_WIDTH: u32 = 1000;
+const CARD_HEIGHT: u32 = 662;
+const LEFT: u32 = 620;
+const TOP: u32 = 66;
+const MARGIN: u32 = 60;
+const PAPER: Colour = [222, 232, 240];
+const INK: Colour = [120, 128, 140];
+/// The rows of each bar, and its right end.
+const BARS: [(std::ops::Range<u32>, u32); 5] =
+    [(90..112, 330), (160..182, 400), (230..252, 480), (300..322, 540), (570..596, 860)];
 /// Units in a pixel.
 const UNIT: i64 = 4;
 /// Sines and cosines are in parts of it.
@@ -125,16 +137,28 @@ impl Canvas {
 
     /// The picture as a file.
     pub(super) fn png(&self) -> anyhow::Result<Vec<u8>> {
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, WIDTH, HEIGHT);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let bytes: Result<Vec<u8>, _> =
-            self.colours.iter().map(|part| u8::try_from((*part).clamp(0, 255))).collect();
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&bytes.context("a colour out of range")?)?;
-        writer.finish()?;
-        Ok(file)
+        png_of((WIDTH, HEIGHT), &self.colours)
+    }
+
+    /// The picture as the portrait of a card, where the console looks for it. Bars stand for the text.
+    pub(super) fn card_png(&self) -> anyhow::Result<Vec<u8>> {
+        let mut colours = Vec::new();
+        let mut portrait = self.colours.chunks_exact(3 * usize::try_from(WIDTH)?);
+        let (rows, columns) = (TOP..TOP + HEIGHT, LEFT..LEFT + WIDTH);
+        for y in 0..CARD_HEIGHT {
+            let row = if rows.contains(&y) { portrait.next() } else { None };
+            let bar = BARS.iter().find(|(rows, _)| rows.contains(&y));
+            let ink = bar.map_or(0..0, |(_, right)| MARGIN..*right);
+            for x in 0..CARD_WIDTH {
+                match row {
+                    Some(row) if x == columns.start => colours.extend_from_slice(row),
+                    Some(_) if columns.contains(&x) => {}
+                    _ if ink.contains(&x) => colours.extend(INK),
+                    _ => colours.extend(PAPER),
+                }
+            }
+        }
+        png_of((CARD_WIDTH, CARD_HEIGHT), &colours)
     }
 
     /// Asks for the colour of each pixel near the oval, by the corner of the pixel.
@@ -160,6 +184,19 @@ impl Canvas {
             }
         }
     }
+}
+
+fn png_of((width, height): (u32, u32), colours: &[i64]) -> anyhow::Result<Vec<u8>> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let bytes: Result<Vec<u8>, _> =
+        colours.iter().map(|part| u8::try_from((*part).clamp(0, 255))).collect();
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&bytes.context("a colour out of range")?)?;
+    writer.finish()?;
+    Ok(file)
 }
 
 /// The point of an upright picture that is seen there.

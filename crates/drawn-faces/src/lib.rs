@@ -50,6 +50,15 @@ pub struct Shot {
 
 /// Draws the person; a PNG.
 pub fn draw(face: &Face, shot: &Shot) -> anyhow::Result<Vec<u8>> {
+    drawn(face, shot).png()
+}
+
+/// Draws the portrait side of the person's card; a PNG.
+pub fn draw_card(face: &Face, shot: &Shot) -> anyhow::Result<Vec<u8>> {
+    drawn(face, shot).card_png()
+}
+
+fn drawn(face: &Face, shot: &Shot) -> Canvas {
     let drawing = Drawing { face: *face, shot: *shot, middle: 720 + shot.turn };
     let mut canvas = Canvas::new(shot.background);
     drawing.body(&mut canvas);
@@ -59,7 +68,7 @@ pub fn draw(face: &Face, shot: &Shot) -> anyhow::Result<Vec<u8>> {
     drawing.nose_and_mouth(&mut canvas);
     drawing.hair(&mut canvas);
     drawing.brows_and_glasses(&mut canvas);
-    canvas.png()
+    canvas
 }
 
 const EYE_LINE: i64 = 800;

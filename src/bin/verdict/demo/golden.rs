@@ -1,7 +1,7 @@
 //! Practice pairs for the demo's reviewers: drawn faces whose answer is known.
 
 use cloudauth_sandbox::Sandbox;
-use drawn_faces::{Face, Shot, draw};
+use drawn_faces::{Face, Shot, draw, draw_card};
 use verdict::domain::clock::Clock;
 use verdict::images::format::Format;
 use verdict::store::Store;
@@ -154,13 +154,13 @@ impl Verified {
 
 pub(super) fn draw_all() -> anyhow::Result<Drawn> {
     let (person, shot) = &VERIFIED;
-    let verified = Verified { face: draw(person, shot)?, card: draw(person, &CARD)? };
+    let verified = Verified { face: draw(person, shot)?, card: draw_card(person, &CARD)? };
     Ok(Drawn { pairs: pairs()?, verified })
 }
 
 fn pairs() -> anyhow::Result<Vec<Pair>> {
     let draw = |(live, shot, reference, is_same_person): &(Face, Shot, Face, bool)| {
-        let (live, reference) = (draw(live, shot)?, draw(reference, &CARD)?);
+        let (live, reference) = (draw(live, shot)?, draw_card(reference, &CARD)?);
         Ok(Pair { live, reference, is_same_person: *is_same_person })
     };
     PAIRS.iter().map(draw).collect()
