@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn policy(rules: &str) -> Policy {
-        Policy::load_stored(&format!("version = 1\nname = \"p\"\n{rules}")).expect("a policy")
+        Policy::load_stored(&format!("name = \"p\"\n{rules}")).expect("a policy")
     }
 
     fn rule(id: &str, outcome: &str, when: &str) -> String {
