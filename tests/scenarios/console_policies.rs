@@ -375,6 +375,12 @@ async fn dry_run_decides_one_verification_and_writes_nothing() {
     }
     assert_eq!(one(app.store.pool(), all).await, before);
     assert!(anna.post(&path, &[("q", "nothing")]).await.has("Nothing has this id"));
+    // A reviewer may be asked about this case, and judges the faces first.
+    let rights = ["policies:write", "decisions:read", "reviews:write"];
+    let reviewer = Browser::of(&app, "rea", "en", &rights).await;
+    let page = reviewer.post(&path, &[("q", &id)]).await;
+    assert!(page.has("The outcome changes") && page.has("you may be asked about this case"));
+    assert!(!page.has("lowest_score"), "{}", page.text);
     // Another scene's verification does not exist for the person.
     limit(&app, &anna, &["elsewhere"]).await;
     assert!(anna.post(&path, &[("q", &id)]).await.has("Nothing has this id"));

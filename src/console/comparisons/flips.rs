@@ -11,7 +11,7 @@ use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::Texts;
 use crate::console::verifications::list::visible;
-use crate::console::verifications::one::outcome_text;
+use crate::console::verifications::one::{is_open_for, outcome_text};
 use crate::domain::ids::VerificationId;
 use crate::domain::scope::Scope;
 use crate::domain::verification::Verification;
@@ -47,13 +47,6 @@ fn row(flip: &Flip, found: Option<&Verification>, who: &SignedIn, moments: &Mome
         shown.href = Some(format!("/verifications/{}", found.id));
     }
     shown
-}
-
-/// A case that the person may still be asked to judge.
-fn is_open_for(who: &SignedIn, found: &Verification) -> bool {
-    let decision = found.decision.as_ref();
-    let is_open = decision.is_some_and(|it| it.decision.outcome == Outcome::Review);
-    is_open && who.has(Scope::ReviewsWrite)
 }
 
 /// With everything that is known of it.

@@ -20,7 +20,7 @@ use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
 use crate::console::verifications::list::{Row, row, search};
-use crate::console::verifications::one::outcome_text;
+use crate::console::verifications::one::{is_open_for, outcome_text};
 use crate::domain::decision::{DecidedBy, StoredDecision};
 use crate::domain::scope::Scope;
 use crate::domain::verification::{State as Standing, Verification};
@@ -58,6 +58,8 @@ struct Compared {
     is_same: bool,
     /// A person has decided since.
     by_person: Option<String>,
+    /// Why the observed values are left out.
+    hidden: Option<Phrase>,
     old: Shown,
     new: Shown,
 }
@@ -161,7 +163,14 @@ async fn decided(
         return Ok(Found::Not(shown, t.policies.dry_none));
     };
     let compared = compare(console, who, &old, evidence, policy, moments).await?;
-    Ok(Found::Decided(shown, Box::new(Compared { by_person, ..compared })))
+    let mut compared = Compared { by_person, ..compared };
+    if is_open_for(who, found) {
+        compared.hidden = Some(t.comparison.hidden_open);
+        for reason in compared.old.reasons.iter_mut().chain(&mut compared.new.reasons) {
+            reason.observed.clear();
+        }
+    }
+    Ok(Found::Decided(shown, Box::new(compared)))
 }
 
 async fn compare(
@@ -204,6 +213,7 @@ async fn compare(
         says: says.to_string(),
         is_same: was == is,
         by_person: None,
+        hidden: None,
         old: shown(
             was,
             by.to_string(),

@@ -326,9 +326,14 @@ fn facts(
 /// The decision whose reviews the person does not see: an open case, about which the person may still
 /// be asked.
 fn hidden(who: &SignedIn, found: &Verification) -> Option<DecisionId> {
-    let decision = found.decision.as_ref()?;
-    let is_open = decision.decision.outcome == Outcome::Review;
-    (is_open && who.has(Scope::ReviewsWrite)).then_some(decision.id)
+    found.decision.as_ref().filter(|_| is_open_for(who, found)).map(|decision| decision.id)
+}
+
+/// A case that the person may still be asked to judge, by the faces first.
+pub fn is_open_for(who: &SignedIn, found: &Verification) -> bool {
+    let decision = found.decision.as_ref();
+    let is_open = decision.is_some_and(|it| it.decision.outcome == Outcome::Review);
+    is_open && who.has(Scope::ReviewsWrite)
 }
 
 /// The outcome, with the class of its colour.
