@@ -93,7 +93,10 @@ fn add_opened(
         Some(Value::Object(object)) => Some(object),
         _ => None,
     };
-    object.ok_or(ExportError::Value)?.insert(member.to_owned(), opened);
+    // What was written since the document was read has no place in it.
+    if let Some(object) = object {
+        object.insert(member.to_owned(), opened);
+    }
     Ok(())
 }
 
