@@ -1,5 +1,6 @@
-//! The queue of reviewers at 100,000 open cases among a million verifications: how long a page, the
-//! counts and a claim take, beside the time that Postgres alone takes for the same statement.
+//! The queue of reviewers at 100,000 open cases among a million verifications: how long its queries
+//! take beside the same statements in Postgres alone, how long its pages take beside their queries,
+//! and what the triggers that open and close cases cost.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,9 @@ use verdict::store::cases::{Cursor, Filter};
 use verdict::store::claim_cases::{Next, Reviewing};
 
 use crate::environment::{Database, Environment};
-use crate::fill;
 use crate::load::Latencies;
 use crate::table::{self, millis};
+use crate::{case_triggers, console_pages, fill};
 
 /// How much.
 #[derive(Debug, clap::Args)]
@@ -31,8 +32,12 @@ pub struct Arguments {
     /// How often each is measured; the median counts.
     #[arg(long, default_value_t = 200)]
     rounds: usize,
+    /// Prints the plans of the statements.
+    #[arg(long)]
+    plans: bool,
 }
 
+const QUEUE: &str = "page of 50, oldest";
 /// Rows of a page of the queue.
 const PAGE: i64 = 50;
 const LEASE: Duration = Duration::from_mins(10);
@@ -47,12 +52,13 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     review_first(&database, "anna", 5_000).await?;
     fill::settle_down(&database).await?;
 
+    let alone = InPostgres::measure(&database, anna, arguments.plans).await?;
     let mut rows = Vec::new();
     let deep = deep_cursor(&database, arguments.cases / 2).await?;
     let filter = |standing| Filter { standing, ..Filter::default() };
     let rare = Filter { scene: Some(scene("rare")?), ..Filter::default() };
     for (name, filter, after) in [
-        ("page of 50, oldest", filter(None), None),
+        (QUEUE, filter(None), None),
         ("page of 50, in the middle", filter(None), Some(deep)),
         ("page of 50 of those on time", filter(Some(Standing::OnTime)), None),
         ("page of 50 of one scene", rare, None),
@@ -65,7 +71,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             seen.add(began.elapsed());
             anyhow::ensure!(!page.is_empty(), "{name}: nothing was found");
         }
-        rows.push(row(name, &seen, None));
+        rows.push(row(name, &seen, (name == QUEUE).then_some(alone.page)));
     }
     let mut seen = Latencies::default();
     for _ in 0..arguments.rounds {
@@ -73,20 +79,20 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         store.cases().counts(None, &targets(), now()).await?;
         seen.add(began.elapsed());
     }
-    rows.push(row("counts by scene and age", &seen, None));
-    let alone = in_postgres(&database, anna).await?;
+    rows.push(row("counts by scene and age", &seen, Some(alone.counts)));
     rows.push(row(
         "claim of the next case",
         &claims(&store, anna, "bo", arguments.rounds).await?,
-        Some(alone[0]),
+        Some(alone.claim),
     ));
     rows.push(row(
         "the same, with 5,000 cases that wait for another's review",
         &claims(&store, anna, "anna", arguments.rounds).await?,
-        Some(alone[1]),
+        Some(alone.claim_behind_reviews),
     ));
     table::print(&["", "p50", "p99", "in Postgres alone"], &rows);
-    Ok(())
+    console_pages::run(&environment, &database, anna, arguments.rounds).await?;
+    case_triggers::run(&environment, &database).await
 }
 
 fn row(name: &str, seen: &Latencies, alone: Option<f64>) -> Vec<String> {
@@ -94,11 +100,11 @@ fn row(name: &str, seen: &Latencies, alone: Option<f64>) -> Vec<String> {
     vec![name.to_owned(), millis(seen.percentile(0.5)), millis(seen.percentile(0.99)), alone]
 }
 
-fn targets() -> Targets {
+pub fn targets() -> Targets {
     Targets { general: Duration::from_hours(24 * 365), scenes: std::collections::BTreeMap::new() }
 }
 
-fn now() -> time::OffsetDateTime {
+pub fn now() -> time::OffsetDateTime {
     Clock::system().now()
 }
 
@@ -178,30 +184,81 @@ async fn claims(
     Ok(seen)
 }
 
-/// The longest statement of a claim as `psql` would run it, in milliseconds: of somebody who has
-/// reviewed nothing, and of somebody who has reviewed the oldest cases.
-async fn in_postgres(database: &Database, user: UserId) -> anyhow::Result<[f64; 2]> {
-    let statement = all_statements()
-        .into_iter()
-        .find(|statement| statement.name() == "claim_cases::find_candidates")
-        .context("the statement has another name")?;
-    let mut connection = database.pool.acquire().await?;
-    let prepare = format!("prepare candidates (text[], uuid, text, bigint) as {}", statement.sql);
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await?;
-    let mut times = [0.0; 2];
-    for (time, person) in times.iter_mut().zip(["bo", "anna"]) {
-        let mut seen = Vec::new();
-        for _ in 0..20 {
-            let explain = format!(
-                "explain (analyze, timing off) execute candidates (null, '{}', '{person}', 20)",
-                user.0
-            );
-            let lines = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await?;
-            let last: String = lines.last().context("no plan")?.try_get(0)?;
-            let number = last.trim_start_matches("Execution Time:").trim_end_matches("ms").trim();
-            seen.push(number.parse::<f64>()?);
-        }
-        *time = table::median(&mut seen);
+/// The times of the longest statements as `psql` would run them, in milliseconds.
+struct InPostgres {
+    page: f64,
+    counts: f64,
+    /// By a reviewer without reviews.
+    claim: f64,
+    /// By the reviewer of the oldest cases.
+    claim_behind_reviews: f64,
+}
+
+impl InPostgres {
+    async fn measure(database: &Database, user: UserId, plans: bool) -> anyhow::Result<Self> {
+        let user = user.0;
+        let own = "'{}', '{}', '{}'";
+        let page = format!(
+            "null, {own}, '1970-01-01', '9999-01-01', '1970-01-01',
+             '00000000-0000-0000-0000-000000000000', false, false, false, '{user}', 51"
+        );
+        let counts =
+            format!("null, {own}, now() - interval '1 year', now() - interval '9 months', 10000");
+        let claim = |person: &str| format!("null, '{user}', '{person}', 20");
+        let time = async |name: &str, types: &str, values: &str| {
+            explained(database, name, types, values, plans).await
+        };
+        let candidates = ("claim_cases::find_candidates", "text[], uuid, text, bigint");
+        Ok(Self {
+            page: time(
+                "cases::find_page",
+                "text[], text[], timestamptz[], timestamptz[], timestamptz, timestamptz,
+                 timestamptz, uuid, boolean, boolean, boolean, uuid, bigint",
+                &page,
+            )
+            .await?,
+            counts: time(
+                "cases::count",
+                "text[], text[], timestamptz[], timestamptz[], timestamptz, timestamptz, bigint",
+                &counts,
+            )
+            .await?,
+            claim: time(candidates.0, candidates.1, &claim("bo")).await?,
+            claim_behind_reviews: time(candidates.0, candidates.1, &claim("anna")).await?,
+        })
     }
-    Ok(times)
+}
+
+/// The median of 20 executions, in milliseconds.
+async fn explained(
+    database: &Database,
+    name: &str,
+    types: &str,
+    values: &str,
+    plans: bool,
+) -> anyhow::Result<f64> {
+    let statement = all_statements().into_iter().find(|statement| statement.name() == name);
+    let statement = statement.with_context(|| format!("{name} has another name"))?;
+    let mut connection = database.pool.acquire().await?;
+    // As the service's connections do.
+    let prepare = format!(
+        "set plan_cache_mode = force_generic_plan; deallocate all;
+         prepare measured ({types}) as {}",
+        statement.sql
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await?;
+    let mut times = Vec::new();
+    for round in 0..20 {
+        let explain = format!("explain (analyze, buffers, timing off) execute measured ({values})");
+        let lines = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await?;
+        let lines: Vec<String> =
+            lines.iter().map(|line| line.try_get(0)).collect::<Result<_, _>>()?;
+        if plans && round == 0 {
+            println!("{name} ({values})\n{}", lines.join("\n"));
+        }
+        let last = lines.last().context("no plan")?;
+        let number = last.trim_start_matches("Execution Time:").trim_end_matches("ms").trim();
+        times.push(number.parse::<f64>()?);
+    }
+    Ok(table::median(&mut times))
 }

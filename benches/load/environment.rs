@@ -221,9 +221,9 @@ impl Environment {
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()?;
-        let [http, operations] = serving(&log).await?;
+        let (http, operations, console) = serving(&log).await?;
         let startup = started.elapsed();
-        Ok(Service { child, http, operations, startup })
+        Ok(Service { child, http, operations, console, startup })
     }
 
     /// Starts the simulated provider, without latency or limit.
@@ -290,6 +290,8 @@ pub struct Service {
     /// Of a worker, that of its operations.
     pub http: SocketAddr,
     pub operations: SocketAddr,
+    /// `None`: `[console] listen` is not set.
+    pub console: Option<SocketAddr>,
     /// From its start to the line that says it serves.
     pub startup: Duration,
 }
@@ -350,8 +352,9 @@ access_key_secret = "provider-secret"
     )
 }
 
-/// Waits for the line that says it serves: the address for callers and that of operations.
-async fn serving(log: &PathBuf) -> anyhow::Result<[SocketAddr; 2]> {
+/// Waits for the line that says it serves: the addresses for callers, for operations and of the
+/// console.
+async fn serving(log: &PathBuf) -> anyhow::Result<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     let started = Instant::now();
     loop {
         let text = std::fs::read_to_string(log)?;
@@ -361,7 +364,7 @@ async fn serving(log: &PathBuf) -> anyhow::Result<[SocketAddr; 2]> {
         if let Some(event) = serving {
             let address = |name: &str| event[name].as_str().and_then(|text| text.parse().ok());
             let operations = address("operations").context("no address")?;
-            return Ok([address("http").unwrap_or(operations), operations]);
+            return Ok((address("http").unwrap_or(operations), operations, address("console")));
         }
         if started.elapsed() > Duration::from_mins(1) {
             let _ = std::io::stderr().write_all(text.as_bytes());

@@ -9,7 +9,9 @@
 mod accept;
 mod backtest;
 mod baseline;
+mod case_triggers;
 mod console;
+mod console_pages;
 mod cost;
 mod drain;
 mod end_to_end;
@@ -54,7 +56,7 @@ enum Bench {
     Images(images::Arguments),
     /// Memory and honest callers' latency under thousands of hostile connections.
     Hostile(hostile::Arguments),
-    /// The queue of reviewers at 100,000 open cases among a million verifications.
+    /// Queue and case at 100,000 open reviews among a million verifications: queries, pages, triggers.
     Console(console::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
     Recovery(recovery::Arguments),
