@@ -221,26 +221,39 @@ async fn answer_that_belongs_elsewhere_signs_nobody_in() {
         let page = attack.returns(&begun.cookie, &begun.answer()).await;
         attack.assert_refused(what, &page, "identity-refused", before).await;
     }
-    let begun = attack.begins("", "", &none, 0).await;
-    let others = attack.begins("", "", &none, 0).await;
-    let (mine, state) = (begun.cookie.as_str(), &begun.state);
-    let issuer = "http%3A%2F%2F127.0.0.1%3A1";
-    for (what, cookie, answer) in [
-        ("no cookie", "", begun.answer()),
-        ("another browser's cookie", others.cookie.as_str(), begun.answer()),
-        ("another sign-in's state", mine, others.answer()),
-        ("a code without a state", mine, "code=one".to_owned()),
-        ("a state without a code", mine, format!("state={state}")),
-        ("a code that was not given", mine, format!("code=two&state={state}")),
-        ("another issuer", mine, format!("{}&iss={issuer}", begun.answer())),
-        // The newest code belongs to the other browser's verifier.
-        ("a code that was injected", mine, begun.answer()),
+    let others_issuer = "&iss=http%3A%2F%2F127.0.0.1%3A1";
+    for what in [
+        "no cookie",
+        "another browser's cookie",
+        "another sign-in's state",
+        "no state",
+        "no code",
+        "a code that was not given",
+        "another issuer",
+        "a code for another browser",
     ] {
+        let other = attack.begins("", "", &none, 0).await;
+        // The provider's code is for this one.
+        let begun = attack.begins("", "", &none, 0).await;
+        let (mine, state) = (begun.cookie.as_str(), &begun.state);
+        let (cookie, answer) = match what {
+            "no cookie" => ("", begun.answer()),
+            "another browser's cookie" => (other.cookie.as_str(), begun.answer()),
+            "another sign-in's state" => (mine, other.answer()),
+            "no state" => (mine, "code=one".to_owned()),
+            "no code" => (mine, format!("state={state}")),
+            "a code that was not given" => (mine, format!("code=two&state={state}")),
+            "another issuer" => (mine, begun.answer() + others_issuer),
+            _ => (other.cookie.as_str(), other.answer()),
+        };
         let page = attack.returns(cookie, &answer).await;
         attack.assert_refused(what, &page, "identity-refused", before).await;
     }
     let begun = attack.begins("", "", &none, 0).await;
     app.clock.advance(Duration::from_mins(11));
+    let now = app.clock.now().unix_timestamp();
+    attack.provider.next.lock().unwrap().claims["iat"] = json!(now);
+    attack.provider.next.lock().unwrap().claims["exp"] = json!(now + 300);
     let page = attack.returns(&begun.cookie, &begun.answer()).await;
     attack.assert_refused("a return after eleven minutes", &page, "identity-refused", before).await;
     sqlx::raw_sql("update users set disabled_at = now()").execute(app.store.pool()).await.unwrap();

@@ -83,6 +83,8 @@ async fn race(cases: usize, seed: usize) {
         reviewers.push(tokio::spawn(review_until_none_is_left(store, person, dice)));
     }
     setting.options.role = Role::Worker;
+    // Two workers commit side by side; one of them is killed again and again.
+    let steady = setting.serve().await;
     let mut killed = 0;
     while reviewers.iter().any(|reviewer| !reviewer.is_finished()) {
         let worker = setting.serve().await;
@@ -90,6 +92,7 @@ async fn race(cases: usize, seed: usize) {
         worker.kill().await;
         killed += 1;
     }
+    steady.kill().await;
     let mut broken_off = 0;
     for reviewer in reviewers {
         broken_off += reviewer.await.unwrap();
@@ -127,6 +130,11 @@ async fn keeps_every_promise(store: &Store) {
             "select count(*) from assignments a join reviews r on r.id = a.review_id
              where a.ended_as = 'decided' and (r.outcome, r.reason, r.about)
                  <> (a.outcome, a.reason, a.decision_id)",
+        ),
+        (
+            "a decision whose assignment says something else",
+            "select count(*) from reviews r join assignments a on a.review_id = r.id
+             where r.decision_id is not null and a.ended_as <> 'decided'",
         ),
         (
             "a case that is open, or in somebody's hands",

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use verdict::domain::case::{Ended, Judgement, Mix};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{AssignmentId, DecisionId, Ids, ReviewId, UserId, VerificationId};
+use verdict::domain::review::FourEyes;
 use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::assignments::{Assignment, Hold};
@@ -305,6 +306,28 @@ async fn verdict_is_undone_until_it_is_committed() {
     assert!(!anna.undoes(first).await, "its time has come");
     assert_eq!(anna.until_ended(first).await, Ended::Decided);
     assert_eq!(outcome_of(&app, id).await, "reject");
+}
+
+#[tokio::test]
+async fn verdict_is_committed_once_however_many_commit_it() {
+    let app = TestApp::start().await;
+    let anna = Person::new(&app, "anna").await;
+    let stores = [app.database.store(), app.database.store(), app.database.store()];
+    for n in 0..8 {
+        let id = waiting(&app, &format!("pass-88-{n}")).await;
+        let assignment = anna.claims().await;
+        anna.decides(assignment, Outcome::Reject, AT_ONCE).await;
+        let now = app.clock.now();
+        let commits = stores.iter().map(|store| {
+            let decision = Ids::random().next(now);
+            store.assignments().commit_verdict(FourEyes::Off, decision, now, &[])
+        });
+        for commit in futures_util::future::join_all(commits).await {
+            commit.unwrap();
+        }
+        assert_eq!(anna.until_ended(assignment).await, Ended::Decided);
+        assert_eq!(app.decisions(&id.to_string()).await.len(), 2);
+    }
 }
 
 #[tokio::test]

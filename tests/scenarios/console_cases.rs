@@ -408,6 +408,8 @@ async fn golden_pair_looks_like_a_case_until_it_is_judged() {
     assert_eq!(claimed, Next::Claimed(id));
     let address = format!("/assignments/{id}");
     assert_eq!(of(&address).await, case);
+    // The look at its picture is on record as well, with the purpose of the server.
+    assert_eq!(purposes_of(&app, "golden.read").await, [format!("review of case {id}")]);
     // The queue does not tell either: one's own case looks free.
     assert!(!anna.get("/cases").await.has("anna <span"), "the viewer's own");
     assert_eq!(anna.post(&format!("{address}/judge"), &[("judgement", "4")]).await.status, 303);

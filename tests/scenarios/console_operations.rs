@@ -8,7 +8,7 @@ use verdict::domain::ids::Ids;
 use verdict::domain::scope::Scope;
 use verdict::vault::token;
 
-use crate::harness::{Options, Reply, TestApp, callback, eventually, now};
+use crate::harness::{Options, Reply, TestApp, callback, eventually, make_key_of, now};
 
 /// Somebody with a browser who is signed in.
 struct Visitor {
@@ -157,6 +157,9 @@ async fn verification_is_found_held_and_erased() {
     {
         assert!(shown.text.contains(text), "{text}: {}", shown.text);
     }
+    let without_results = Visitor::of(&app, &[Scope::DecisionsRead], None, "en").await;
+    let less = without_results.get(&page).await.text;
+    assert!(less.contains("Approved") && !less.contains("Callback accepted from app"), "{less}");
     // Nothing of the person before it is asked for.
     let material = app
         .client
@@ -429,6 +432,57 @@ async fn pictures_of_a_verification_are_shown_for_a_listed_purpose_on_record() {
     assert_eq!(lacks.get(&listed).await.status, 403);
     assert!(!lacks.get(&page).await.text.contains("value=\"images\""));
     assert_eq!(purposes().await.len(), 1);
+}
+
+#[tokio::test]
+async fn dead_letters_of_other_scenes_stay_as_they_are() {
+    let app = app().await;
+    let refused = Behaviour::error("InvalidParam.InvalidBiz");
+    app.provider.set_scenario("dead-1", Scenario::always(refused));
+    let id = app.verified("dead-1").await["id"].as_str().unwrap().to_owned();
+    let limited = Visitor::of(&app, &Scope::ALL, Some(&["elsewhere"]), "en").await;
+    let listed = limited.get("/operations/dead-letters").await.text;
+    assert!(!listed.contains("dead-1") && !listed.contains(&id), "{listed}");
+    let sure = [("sure", "yes"), ("state", "failed")];
+    for chosen in [("all", "yes"), ("id", id.as_str()), ("one", id.as_str())] {
+        let fields = [&sure[..], &[chosen]].concat();
+        let answer = limited.post("/operations/dead-letters", &fields).await;
+        assert!(answer.text.contains("Nothing was chosen"), "{chosen:?}: {answer:?}");
+    }
+    let verification = app.get(&format!("/v1/verifications/{id}")).await.json;
+    assert_eq!(verification["state"], "failed");
+}
+
+#[tokio::test]
+async fn refetch_of_a_persons_decision_needs_purpose_right_and_second_person() {
+    let more = "[console]\nlisten = \"127.0.0.1:0\"\n[reviews]\nfour_eyes = \"all\"".to_owned();
+    let app = TestApp::start_with(Options { more, ..Options::default() }).await;
+    let id = app.verified("pass-88").await["id"].as_str().unwrap().to_owned();
+    for person in ["bo", "cy"] {
+        let key = make_key_of(&app.store, person, &[Scope::ReviewsWrite]).await;
+        let url = format!("http://{}/v1/verifications/{id}/reviews", app.http);
+        let body = r#"{ "outcome": "reject", "reason": "seen" }"#;
+        let request = app.client.post(url).bearer_auth(key).body(body);
+        let reply = request.header("content-type", "application/json").send().await.unwrap();
+        assert!(reply.status().is_success());
+    }
+    let (refetch, why) = (format!("/verifications/{id}/refetch"), [("purpose", "appeal 7")]);
+    let asked = app.provider.queries("pass-88");
+    let refetched = || app.provider.queries("pass-88") > asked;
+    let rights = [Scope::DecisionsRead, Scope::VerificationsWrite];
+    let without = Visitor::of(&app, &rights, None, "en").await;
+    assert_eq!(without.post(&refetch, &why).await.status, 403);
+    let (first, second) = (Visitor::operator(&app).await, Visitor::operator(&app).await);
+    assert_eq!(first.post(&refetch, &[("purpose", "")]).await.status, 400);
+    for _ in 0..2 {
+        let proposed = first.post(&refetch, &why).await;
+        assert_eq!(leads_to(&proposed), format!("/verifications/{id}?done=proposed"));
+    }
+    let state = app.get(&format!("/v1/verifications/{id}")).await.json["state"].clone();
+    assert!(state == "decided" && !refetched(), "one person alone has reopened it");
+    let done = second.post(&refetch, &why).await;
+    assert_eq!(leads_to(&done), format!("/verifications/{id}?done=refetched"));
+    eventually("the provider is asked again", || async { refetched().then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -319,6 +319,9 @@ async fn operates(desk: &mut Desk, prepared: &Prepared) {
 async fn compares_policies(desk: &mut Desk) {
     let policy = sqlx::query_scalar("select digest from policies limit 1");
     let digest: String = policy.fetch_one(&desk.owner.pool().await).await.unwrap();
+    for page in ["", "/new", &format!("/{digest}")] {
+        desk.shows(&format!("/policies{page}")).await;
+    }
     let backtests = format!("/policies/{digest}/backtests");
     desk.shows(&backtests).await;
     let started = desk.does(&backtests, &[WHY]).await;

@@ -154,6 +154,16 @@ async fn decided_case_is_judged_again_by_another_without_consequences() {
     let own = claimed(&anna, AGAIN).await;
     assert_eq!(anna.assignment(own).await.kind, Kind::Review);
     assert!(app.store.assignments().release(own, anna.user).await.unwrap());
+    // Nor does she get it if she reviewed it by her API key, which leaves no assignment of hers.
+    let owner = "update assignments set user_id = $1 where ended_as = 'decided'";
+    for (user, is_hers) in [(bo.user, false), (anna.user, true)] {
+        sqlx::query(owner).bind(user.0).execute(app.store.pool()).await.unwrap();
+        if !is_hers {
+            let own = claimed(&anna, AGAIN).await;
+            assert_eq!(anna.assignment(own).await.kind, Kind::Review);
+            assert!(app.store.assignments().release(own, anna.user).await.unwrap());
+        }
+    }
     let again = claimed(&bo, AGAIN).await;
     assert_eq!((bo.assignment(again).await.kind, bo.case(again).await.1), (Kind::Again, id));
     assert_eq!(bo.judges(again, Judgement::CertainlyDifferent).await, Judged::Ended);

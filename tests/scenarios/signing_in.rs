@@ -181,6 +181,12 @@ async fn invited_person_chooses_a_password_and_signs_in_with_it() {
     assert_eq!(browser.get(&older).await.status, 410);
     let shown = browser.get(&path).await;
     assert!(shown.status == 200 && shown.text.contains("Welcome, anna"), "{}", shown.text);
+    // Nor does one work after its three days.
+    sql(&app, "update user_invitations set expires_at = expires_at - interval '4 days'").await;
+    assert_eq!(browser.get(&path).await.status, 410);
+    let late = [("password", PASSWORD), ("again", PASSWORD)];
+    assert_eq!(browser.post(&path, &late).await.status, 410);
+    sql(&app, "update user_invitations set expires_at = expires_at + interval '4 days'").await;
     for (password, again) in [("short", "short"), (PASSWORD, "another one")] {
         let fields = [("password", password), ("again", again)];
         assert_eq!(browser.post(&path, &fields).await.status, 422);
