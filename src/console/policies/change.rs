@@ -6,11 +6,11 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
-use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
-use super::sentences::{self, Back, Now};
-use super::{Named, is_seen, one};
+use super::one;
+use super::parts::{Named, is_seen};
+use super::sentences::{self, Back, Deed, Now};
 use crate::console::form::Form;
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone};
@@ -28,18 +28,6 @@ use crate::http::activations::{Outcome, carry_out};
 use crate::http::problem::{Code, Problem};
 use crate::policies::operations::{Applied, Change, PolicyError};
 use crate::store::proposals::{OpenProposal, Voter};
-
-/// The kinds of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case")]
-pub(super) enum Deed {
-    Activate,
-    Shadow,
-    EndShadow,
-    Promote,
-    RollBack,
-    Deactivate,
-}
 
 /// A change as a link or a form names it.
 #[derive(Debug, Default, Deserialize)]

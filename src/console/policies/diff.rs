@@ -7,7 +7,8 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::hunks::{self, Row};
-use super::{Named, one};
+use super::one;
+use super::parts::Named;
 use crate::console::desk::facts::{datum, symbol};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section};

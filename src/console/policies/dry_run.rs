@@ -8,7 +8,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{Named, one, short};
+use super::one;
+use super::parts::{Named, short};
 use crate::console::desk::facts::{ReasonRow, reason_rows};
 use crate::console::form::Form;
 use crate::console::frame;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 use uuid::Uuid;
 
-use super::{Named, PastRow, actor_text, is_seen, may_change, scene_text};
+use super::parts::{Named, PastRow, actor_text, is_seen, may_change, scene_text};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone};
 use crate::console::frame::moments::Moments;

@@ -7,8 +7,9 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::one;
+use super::parts::Named;
 use super::source::{self, Source};
-use super::{Named, one};
 use crate::console::form::TextForm;
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone};

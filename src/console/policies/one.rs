@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::parts::{Named, PastRow, may_change, scene_text};
 use super::source::{self, Source};
-use super::{Named, PastRow, may_change, scene_text};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section, Tone};
 use crate::console::frame::moments::Moments;

@@ -1,10 +1,23 @@
 //! Describes a change of the policies in use, in sentences.
 
-use super::Named;
-use super::change::Deed;
+use strum::{EnumString, IntoStaticStr};
+
+use super::parts::Named;
 use crate::console::texts::{Phrase, Texts};
 use crate::store::policies::Use;
 use crate::store::policy_history::InUseSince;
+
+/// The kinds of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub(super) enum Deed {
+    Activate,
+    Shadow,
+    EndShadow,
+    Promote,
+    RollBack,
+    Deactivate,
+}
 
 /// Where a rollback leads.
 #[derive(Debug, Default)]
