@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::error::{Error, Place, Result};
 use super::pool::Store;
-use super::sessions::is_socket;
+use super::session_faults::is_socket;
 use super::statements::statements;
 
 /// The server, and who we are to it.

@@ -13,6 +13,7 @@ mod schema;
 mod schema_name;
 mod schema_state;
 mod servers;
+mod session_faults;
 mod sessions;
 mod statements;
 mod tls;
@@ -112,6 +113,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         reviews::STATEMENTS,
         schema::STATEMENTS,
         search::STATEMENTS,
+        servers::STATEMENTS,
         shadows::STATEMENTS,
         sign_ins::STATEMENTS,
         signals::STATEMENTS,

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::error::{Error, Place, Result};
 use super::schema_name::SchemaName;
 use super::servers::{self, Servers};
-use super::sessions::{Faults, Sessions, is_socket};
+use super::session_faults::{Faults, is_socket};
+use super::sessions::Sessions;
 use super::statements::statements;
 use super::tls::Protection;
 use crate::causes::{self, Service};
@@ -197,7 +198,7 @@ impl Store {
         if let Some((_, found)) = known.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
             return Ok(found);
         }
-        let found: bool = self.run(|| takes_writes().fetch_one(&self.pool)).await?;
+        let found: bool = self.run(|| servers::server_takes_writes(&self.pool)).await?;
         if !found {
             // It may be this session alone: the next question goes to a new one.
             self.faults.session_is_wrong();
@@ -247,13 +248,6 @@ impl Store {
     }
 }
 
-/// Whether the server at the other end takes writes.
-pub(super) async fn server_takes_writes(
-    connection: &mut PgConnection,
-) -> std::result::Result<bool, sqlx::Error> {
-    takes_writes().fetch_one(connection).await
-}
-
 fn parse(settings: &Settings) -> Result<(Vec<PgConnectOptions>, Protection)> {
     let (all, protection) = servers::read(settings.url.expose_secret())?;
     // Statements stand in the source; lines about them would have fields that are not listed.
@@ -263,9 +257,5 @@ fn parse(settings: &Settings) -> Result<(Vec<PgConnectOptions>, Protection)> {
 }
 
 statements! {
-    scalar takes_writes() -> bool =
-        "select not pg_is_in_recovery()
-             and current_setting('transaction_read_only') = 'off'";
-
     execute ping() = "select 1";
 }

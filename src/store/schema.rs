@@ -233,7 +233,7 @@ statements! {
          where c.relname = '_sqlx_migrations' and c.relkind = 'r'
              and exists (select from pg_class v where v.relname = 'verifications'
                              and v.relnamespace = n.oid)
-             and n.nspname = coalesce($1, n.nspname)
+             and n.nspname = coalesce($1::text, n.nspname)
          order by 1 limit 1";
 
     scalar encoding() -> String = "select current_setting('server_encoding')";

@@ -14,8 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{Connection, PgConnection};
 
 use super::error::{Error, Place, Result};
-use super::pool::server_takes_writes;
-use super::sessions::{Faults, is_socket};
+use super::session_faults::{Faults, is_socket};
+use super::statements::statements;
 use super::tls::{self, Protection};
 
 /// Longest wait for one server to connect and to say whether it takes writes.
@@ -161,7 +161,7 @@ async fn look(server: &PgConnectOptions) -> Result<bool> {
         let mut connection = PgConnection::connect_with(server)
             .await
             .map_err(|error| Error::from_connecting(&error, is_socket(server), Place::here()))?;
-        let found = server_takes_writes(&mut connection).await?;
+        let found = takes_writes().fetch_one(&mut connection).await?;
         let _ = connection.close().await;
         Ok(found)
     };
@@ -174,6 +174,23 @@ fn address(server: &PgConnectOptions) -> String {
         Some(folder) => format!("{}:{}", folder.display(), server.get_port()),
         None => format!("{}:{}", server.get_host(), server.get_port()),
     }
+}
+
+/// Whether the server at the other end takes writes: a standby does not, nor one that is set
+/// read-only.
+pub(super) async fn server_takes_writes<'c, E>(
+    executor: E,
+) -> std::result::Result<bool, sqlx::Error>
+where
+    E: sqlx::Executor<'c, Database = sqlx::Postgres>,
+{
+    takes_writes().fetch_one(executor).await
+}
+
+statements! {
+    scalar takes_writes() -> bool =
+        "select not pg_is_in_recovery()
+             and current_setting('transaction_read_only') = 'off'";
 }
 
 #[cfg(test)]

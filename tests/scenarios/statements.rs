@@ -187,7 +187,7 @@ async fn plan(connection: &mut PgConnection, n: usize, statement: &store::Statem
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
-/// The first scan of a table in the subplans that are hashed. `api_keys` has a few rows.
+/// The first scan of a table in the subplans that are hashed. `api_keys` and `users` have a few rows.
 fn hashed_table(plan: &str) -> Option<&str> {
     let depth = |line: &str| line.len() - line.trim_start().len();
     plan.match_indices("hashed SubPlan ").find_map(|(at, text)| {
@@ -198,7 +198,8 @@ fn hashed_table(plan: &str) -> Option<&str> {
         let above = depth(lines.next()?);
         lines.take_while(|line| depth(line) > above).find(|line| {
             let scans = ["Scan using ", "Seq Scan on ", "Heap Scan on "];
-            scans.iter().any(|scan| line.contains(scan)) && !line.contains(" on api_keys")
+            scans.iter().any(|scan| line.contains(scan))
+                && ![" on api_keys", " on users"].iter().any(|few| line.contains(few))
         })
     })
 }
