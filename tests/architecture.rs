@@ -390,7 +390,7 @@ const MAY_RUN_SQL: [&str; 7] = [
     "src/store/pool.rs",
     "src/store/schema.rs",
     // Asked in the simple protocol of a connection that comes back to the pool.
-    "src/store/sessions.rs",
+    "src/store/session_faults.rs",
     // A pooler of transactions may know no prepared statement.
     "src/store/pooler.rs",
     // The demo makes its own role and database.
