@@ -93,7 +93,7 @@ fn add_opened(
         Some(Value::Object(object)) => Some(object),
         _ => None,
     };
-    // What was written since the document was read has no place in it.
+    // A value written after the document was read has no place in it.
     if let Some(object) = object {
         object.insert(member.to_owned(), opened);
     }

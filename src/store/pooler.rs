@@ -26,7 +26,7 @@ impl Store {
         let current = self.servers.current();
         match tokio::time::timeout(LIMIT, shares_sessions(&current)).await {
             Ok(Ok(true)) => Err(Error::TransactionPooler),
-            // Whatever keeps us from connecting is reported by what needs a connection.
+            // A failed connection is reported by the statement that needs it.
             Ok(Ok(false) | Err(_)) | Err(_) => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ impl SchemaName {
     ///
     /// # Errors
     ///
-    /// What the name must be.
+    /// The rule that the name breaks.
     pub fn parse(name: &str) -> Result<Self, &'static str> {
         let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

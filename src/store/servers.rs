@@ -1,8 +1,8 @@
 //! The servers that a database URL names, and the one that is used: the one that takes writes.
 //!
 //! A URL may name several, as libpq writes them (`postgres://user@one,two:5433/database`). They are
-//! the members of one cluster, of which one takes writes. Which one is found out at the start, and
-//! again whenever a connection breaks, cannot be made, or turns out to be read-only.
+//! the members of one cluster, of which one takes writes. The start finds out which one, and so does
+//! the process again whenever a connection breaks, cannot be made, or turns out to be read-only.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

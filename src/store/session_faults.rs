@@ -191,7 +191,7 @@ pub(super) fn about(code: &str) -> About {
 }
 
 impl Faults {
-    /// Whether somebody may find out now why no connection comes: not too often.
+    /// Whether it is time to find out again why no connection comes.
     pub(super) fn may_diagnose(&self) -> bool {
         let mut known = self.known();
         if known.diagnosed.is_some_and(|at| at.elapsed() < DIAGNOSE_LIMIT) {

@@ -58,7 +58,7 @@ async fn limited(app: &TestApp, name: &str, scene: &str) -> Browser {
 #[tokio::test]
 async fn backtest_says_what_would_change_for_decisions_and_people() {
     let app = app().await;
-    // One person twice, in review and then approved; another one in review; somebody unnamed.
+    // One person twice, in review and then approved; another one in review; one without a reference.
     decided(&app, "pay", "pass-75-a", Some("user-1")).await;
     decided(&app, "pay", "pass-97-b", Some("user-1")).await;
     let open = decided(&app, "pay", "pass-75-c", Some("user-2")).await;
@@ -235,7 +235,7 @@ async fn one_backtest_runs_and_scenes_limit_who_sees_it() {
         format!("<noscript><meta http-equiv=\"refresh\" content=\"4; url=/backtests/{running}\">");
     assert!(page.has(&refresh) && page.has("data-reload-after=\"4\"") && page.has("<progress"));
 
-    // It covers all scenes, so somebody who is limited to one does not know of it.
+    // It covers all scenes, so a person who is limited to one does not see it.
     let clerk = limited(&app, "bo", "pay").await;
     let busy = clerk.post(&list, &[("scene", "pay")]).await;
     assert_eq!((busy.status, busy.has(&running.to_string())), (409, false), "{}", busy.text);

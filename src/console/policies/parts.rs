@@ -1,4 +1,4 @@
-//! What several of the pages show: a policy by its name, scenes, actors, past changes.
+//! Parts that several pages show: a policy by its name, scenes, actors, past changes.
 
 use crate::console::frame::moments::Moments;
 use crate::console::signed_in::SignedIn;
@@ -46,7 +46,7 @@ pub(super) fn actor_text(t: &'static Texts, actor: &str) -> String {
     actor.split_once(" person:").map_or(actor, |(_, name)| name).to_owned()
 }
 
-/// Whether the person may know of a change there. Everybody may know of those for all scenes.
+/// Whether the person may know of a change there. Changes for all scenes are known to each reader of policies.
 pub(super) fn is_seen(scenes: &Scenes, scene: &str) -> bool {
     scene.is_empty() || scenes.include_name(scene)
 }

@@ -66,7 +66,7 @@ struct VerificationPage {
     revealed: Option<Revealed>,
 }
 
-/// Which reveals the page offers.
+/// The reveals that the page offers.
 struct MayReveal {
     person: bool,
     images: bool,
@@ -155,7 +155,7 @@ pub async fn page_of(
     page(&build(&console, &who, found, layout, &moments).await?)
 }
 
-/// The posted wish to see personal data or pictures.
+/// The posted request to see personal data or pictures.
 #[derive(Debug, Deserialize)]
 pub struct Reveal {
     #[serde(default)]
