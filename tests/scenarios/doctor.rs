@@ -133,7 +133,9 @@ async fn doctor_distinguishes_wrong_secret_and_wrong_clock() {
     let setting = Setting::new(options()).await;
     setting.database.shift_clock(3600).await;
     let report = Report::of(&setting, "worker").await;
-    report.has("clock-verdict-now", "failed", "differs by -3600.0 s: it is behind");
+    // On a busy machine a part of a second passes until a connection is open.
+    report.has("clock-verdict-now", "failed", "differs by -3600.");
+    report.has("clock-verdict-now", "failed", "s: it is behind");
     report.has("clock-database", "ok", "differs by");
 }
 

@@ -12,6 +12,8 @@ use crate::output::say_done;
 pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
     let store = Store::new(&context.settings(Keys::Unused)?.store)?;
+    // Says why there is no connection, and refuses a pooler of transactions.
+    store.inspection().connect_once().await?;
     say_done(store.migrate().await?);
     if store.inspection().ownership().await?.owner_is_superuser {
         tracing::warn!(
