@@ -1,4 +1,4 @@
-//! What errors say about the sessions with Postgres: which may be used again.
+//! Errors, and the sessions with Postgres that may be used again after them.
 //!
 //! A socket that works says little about the session behind it. After a failover a session can
 //! stay with the old primary, which answers every write with 25006; a session that began under a
@@ -26,7 +26,7 @@ pub(super) const FULL_FOR: Duration = Duration::from_secs(5);
 /// Longest time for finding out why a connection cannot be made.
 pub(super) const DIAGNOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// What was learned about the connections. Clones share it.
+/// Findings about the connections. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults(Arc<Mutex<Known>>);
 
@@ -34,7 +34,7 @@ pub(super) struct Faults(Arc<Mutex<Known>>);
 struct Known {
     /// Connections that are older are not used any more.
     broken: Option<Instant>,
-    /// Connections that rested at that moment are tested first.
+    /// Connections that rested then are tested before use.
     silent: Option<Instant>,
     /// The server refused one more connection.
     full: Option<Instant>,
@@ -140,7 +140,7 @@ impl Faults {
         meta: PoolConnectionMetadata,
     ) -> bool {
         let silent = self.known().silent;
-        // What others wait for in vain must not keep its place in the pool for long.
+        // A connection that answers nobody must not keep its place in the pool for long.
         let lately = silent.is_some_and(|at| at.elapsed() < meta.age.min(FULL_FOR));
         let limit = if lately { TEST_LIMIT / 4 } else { TEST_LIMIT * 2 };
         // Inside a transaction these two differ, by the time since its BEGIN. Only in the simple
@@ -158,7 +158,7 @@ impl Faults {
     }
 }
 
-/// What a SQLSTATE says about the session in which it came.
+/// The sessions that a SQLSTATE is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     /// It is about the statement's values, another transaction, or a limit: the session is fine.

@@ -218,8 +218,7 @@ statements! {
                  '')
          from unnest($1::text[]) as channel";
 
-    /// What ends the names of the channels, so that deployments in schemas of one database do not wake
-    /// each other.
+    /// The end of each channel's name: deployments in schemas of one database do not wake each other.
     scalar suffix() -> String =
         "select case current_schema() when 'public' then '' else '_' || md5(current_schema()) end";
 }

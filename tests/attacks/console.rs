@@ -91,7 +91,7 @@ const OPEN: &[&str] = &[
     "/",
 ];
 
-// `{any}` is an id of nothing: the right is missing before anything is looked for.
+// `{any}` is an id that nothing has: the missing right is found before any search.
 
 /// Fields that every action takes, so that only the right is missing.
 pub const FIELDS: &[(&str, &str)] = &[

@@ -1,4 +1,4 @@
-//! The databases that people bring: several servers, a schema of their own, a pooler between.
+//! Databases of other kinds: several servers, another schema, a pooler in between.
 
 use std::process::{Child, Command, Stdio};
 

@@ -251,7 +251,7 @@ async fn one_backtest_runs_and_scenes_limit_who_sees_it() {
     assert_eq!(browser.get("/backtests/nothing").await.status, 404);
 
     let none = [0; 4];
-    // What an earlier version counted a part of has no persons, and says so.
+    // An earlier version counted no persons. The page says so.
     sqlx::query("update backtests set state = 'done', comparison = $1")
         .bind(json!({ "decisions": 2, "flips": 0, "matrix": [[2, 0, 0, 0], none, none, none] }))
         .execute(app.store.pool())

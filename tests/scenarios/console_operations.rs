@@ -414,7 +414,7 @@ async fn pictures_of_a_verification_are_shown_for_a_listed_purpose_on_record() {
     let foreign = visitor.client.get(format!("{}{listed}", visitor.address));
     let foreign = foreign.header("cookie", visitor.cookie()).header("sec-fetch-site", "cross-site");
     assert_eq!(foreign.send().await.unwrap().status(), 403);
-    // What may be more than a picture is never put into a page.
+    // A file that may be more than a picture is never put into a page.
     sqlx::query("update images set unusual = array['active-content'] where kind = 'face'")
         .execute(&pool)
         .await

@@ -283,7 +283,7 @@ async fn sessions_end_when_idle_at_their_latest_when_ended_and_with_their_user()
     sql(&app, "update user_sessions set ends_at = now()").await;
     assert_eq!(browser.get("/sessions").await.status, 303);
 
-    // A person can end their other sessions, and no session of somebody else.
+    // A person can end their own other sessions, and no session of another person.
     browser.sign_in("anna", PASSWORD).await;
     other.sign_in("anna", PASSWORD).await;
     let (mut stranger, _) = signed_in(&app, "bert", &[]).await;

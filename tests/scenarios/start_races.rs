@@ -1,5 +1,4 @@
-//! A start is billed. Whatever happens while it runs, in this process or another one, neither repeats the
-//! call nor loses its answer.
+//! A start is billed. No event in this process or another one repeats the call or loses its answer.
 
 use std::time::Duration;
 

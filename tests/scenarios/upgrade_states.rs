@@ -89,7 +89,7 @@ impl States {
         }
     }
 
-    /// New processes alone settle the open verifications, and go on with the settled ones.
+    /// New processes alone settle the open verifications, and take messages and verdicts about settled ones.
     pub async fn go_on(&self, setting: &Setting, api: &Process, pool: &PgPool) {
         for biz_id in [UNFINISHED, "status-3-retry"] {
             setting.provider.set_scenario(biz_id, Scenario::parse("pass-97"));
