@@ -167,7 +167,8 @@ impl Store {
         Ok(if serves { SchemaState::Newer } else { SchemaState::Ahead })
     }
 
-    /// A schema that has our tables although a plain name does not find them.
+    /// A schema that has our tables although a plain name does not find them. Tables that another
+    /// process has created since we looked are found by it.
     async fn elsewhere(&self) -> Result<Option<String>> {
         let wanted = self.schema.as_ref().map(SchemaName::as_str);
         self.run(|| schema_of_tables(wanted).fetch_optional(&self.pool)).await
@@ -233,6 +234,7 @@ statements! {
          where c.relname = '_sqlx_migrations' and c.relkind = 'r'
              and exists (select from pg_class v where v.relname = 'verifications'
                              and v.relnamespace = n.oid)
+             and not pg_table_is_visible(c.oid)
              and n.nspname = coalesce($1::text, n.nspname)
          order by 1 limit 1";
 
