@@ -236,7 +236,7 @@ insert into decisions (id, verification_id, result_id, policy_digest, outcome, r
 select decision, verification, result, policy, outcome, reasons, 'policy', at from i";
 
 /// Nine of ten passed; scores over the whole scale, mostly high; some things absent.
-fn evidence(n: u32) -> Evidence {
+pub fn evidence(n: u32) -> Evidence {
     let mixed = n.wrapping_mul(2_654_435_761);
     let share = f64::from(mixed) / f64::from(u32::MAX);
     let score = (1.0 - share * share * share) * 100.0;

@@ -112,11 +112,13 @@ fn scene(name: &str) -> anyhow::Result<BizType> {
     BizType::parse(name).map_err(|problem| anyhow::anyhow!(problem))
 }
 
-/// The newest verifications wait for a person.
+/// The newest verifications wait for a person, the oldest of them for nine months: late, soon late
+/// and on time are all there.
 async fn open_cases(database: &Database, arguments: &Arguments) -> anyhow::Result<()> {
     sqlx::query(
         "insert into cases (decision_id, verification_id, biz_type, opened_at)
-         select decision_id, id, case when random() < 0.1 then 'rare' else biz_type end, updated_at
+         select decision_id, id, case when random() < 0.1 then 'rare' else biz_type end,
+             now() - row_number() over (order by id desc) * interval '1 year' / $1::bigint
          from verifications order by id desc limit $1
          on conflict (decision_id) do nothing",
     )

@@ -1,11 +1,13 @@
 //! Verifications in number, made in SQL as the service leaves them.
 
 use sqlx::Executor;
+use sqlx::types::Json;
 use uuid::Uuid;
 use verdict::domain::clock::Clock;
 use verdict::vault::person_index::PERSON_INDEX;
 use verdict::vault::{Key, KeyRing, Vault};
 
+use crate::backtest;
 use crate::environment::{Database, VAULT_KEY};
 
 /// Rows of one statement.
@@ -32,7 +34,8 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
     let mut first = from;
     while first <= to {
         let last = to.min(first + CHUNK - 1);
-        sqlx::query(DECIDED).bind(first).bind(last).execute(&database.pool).await?;
+        let evidence = Json(backtest::evidence(1));
+        sqlx::query(DECIDED).bind(first).bind(last).bind(evidence).execute(&database.pool).await?;
         first = last + 1;
     }
     Ok(())
@@ -62,8 +65,7 @@ with n as materialized (
 ), result as (
     insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
         verify_status, authority_score, evidence, sealed_body)
-    select result_id, id, 1, at, key, 200, 1, 97.5,
-        '{\"verify_status\": 1, \"scores\": {\"authority\": 97.5}}', decode(repeat('cd', 60), 'hex')
+    select result_id, id, 1, at, key, 200, 1, 97.5, $3, decode(repeat('cd', 60), 'hex')
     from n
 )
 insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,

@@ -1,6 +1,7 @@
 //! Migrations: forward-only, one by one, on tables that hold rows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -141,6 +142,24 @@ async fn repeated_and_concurrent_migrations_are_harmless() {
     assert_eq!(run_verdict(&["migrate"], &environment).await.0, 0);
 }
 
+#[tokio::test]
+async fn migration_that_found_no_tables_goes_on_when_another_has_made_them() {
+    let database = empty_database().await;
+    let (behind, proxy) = database.behind_proxy().await;
+    // It has seen that there are no tables, and asks next whether they are in another schema.
+    let asks =
+        proxy.hold_message_with(b"c.relname = '_sqlx_migrations'", Duration::from_millis(500));
+    let (late, first) = (behind.store(), database.store());
+    let meanwhile = async {
+        asks.await.unwrap();
+        proxy.stall(true);
+        first.migrate().await.unwrap();
+        proxy.stall(false);
+    };
+    let (migrated, ()) = tokio::join!(late.migrate(), meanwhile);
+    assert_eq!(migrated.unwrap().applied, 0);
+}
+
 /// A migration of the future.
 const NEWER: &str = "insert into _sqlx_migrations
     select 99990101000000, description, now(), true, checksum, 0 from _sqlx_migrations limit 1";
@@ -233,7 +252,7 @@ async fn migration_that_waits_for_a_lock_lets_writers_pass() {
         // Behind it in the queue, and served all the same, long before the report ends.
         for _ in 0..3 {
             let reading = sqlx::query("select count(*) from policy_activations").execute(&pool);
-            let limit = std::time::Duration::from_secs(3);
+            let limit = Duration::from_secs(3);
             tokio::time::timeout(limit, reading).await.expect("it is held up").unwrap();
         }
         report.rollback().await.unwrap();
