@@ -1,5 +1,6 @@
 //! Attacks on the running service: each test is one attacker of SECURITY.md, who must fail.
 
+mod batches;
 mod causes;
 pub mod console;
 mod command_line;

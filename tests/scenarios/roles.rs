@@ -111,6 +111,8 @@ async fn api_and_worker_need_only_their_own_roles() {
     let found = setting.get(api.http, "/v1/verifications?biz_type=test&biz_id=pass-97").await;
     let id = found.json["items"][0]["id"].as_str().unwrap();
     assert_eq!(found.json["items"][0]["state"], "decided");
+    // About a verification that is known: another statement than the first ones needed.
+    assert_eq!(api.post(&setting.client, callback("pass-97", now())).await, Some(202));
     let path = format!("/v1/verifications/{id}");
     let parts = ["", "/results", "/decisions", "/timeline"].map(|more| format!("{path}{more}"));
     let events = ["/v1/events?wait=1", "/v1/events/summary?from=1&to=9&biz_types=test"];

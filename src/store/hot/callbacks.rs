@@ -1,6 +1,7 @@
 //! Accepting: callbacks and the work they make due, in one commit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
@@ -9,13 +10,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::group_commit::GroupCommit;
+use super::incoming::Columns;
+pub use super::incoming::{Accepted, Incoming};
+use super::new_callbacks::{self, RecentBatches};
 use crate::causes::Cause;
-use crate::domain::body_digest::{BodyDigest, Salt};
-use crate::domain::callback::{BizId, BizType, Callback};
+use crate::domain::callback::{BizId, BizType};
 use crate::domain::ids::VerificationId;
-use crate::domain::source::SourceAccess;
-use crate::domain::trace::TraceParent;
-use crate::domain::verification::Verification;
 use crate::store::error::{Error, Result};
 use crate::store::ownership::{Claimant, shared_owners};
 use crate::store::pool::Store;
@@ -26,62 +26,6 @@ use policy::product::Product;
 /// Largest batch of one commit. At 64 clients batches stay below this; it bounds memory and the
 /// length of one statement.
 pub const MAX_BATCH: usize = 256;
-
-/// One verified message, ready to be kept.
-#[derive(Clone, Debug)]
-pub struct Incoming {
-    /// The configured source.
-    pub source: SourceAccess,
-    /// The `webhook-id` header.
-    pub message_id: String,
-    /// Of the exact body.
-    pub body: BodyDigest,
-    /// The key of its stored digest, if it is new.
-    pub salt: Salt,
-    /// What it says.
-    pub callback: Callback,
-    /// When it came.
-    pub received_at: OffsetDateTime,
-    /// The id the verification gets if it is new.
-    pub verification_id: VerificationId,
-    /// The request that brought it, where requests are traced: the work it causes joins its trace.
-    pub trace: Option<TraceParent>,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug)]
-pub enum Accepted {
-    /// Kept, and its work is due.
-    New(Verification),
-    /// The same id and bytes as before: the same answer as before.
-    Repeated(Verification),
-    /// The same id with other bytes.
-    Mismatch,
-    /// The person was forgotten: nothing was kept.
-    Erased,
-    /// The verification belongs to a source out of reach: nothing was kept or changed.
-    OtherSource,
-    /// The verification is of another product, or has another `certify_id`: nothing was kept or
-    /// changed.
-    OtherProduct,
-    /// The `certify_id` belongs to another verification, to this one if it is in reach: nothing was
-    /// kept or changed.
-    CertifyIdTaken(Option<(BizType, BizId)>),
-}
-
-impl Accepted {
-    /// What a copy of the message gets.
-    fn again(self) -> Self {
-        match self {
-            Self::New(same) | Self::Repeated(same) => Self::Repeated(same),
-            Self::Mismatch => Self::Mismatch,
-            Self::Erased => Self::Erased,
-            Self::OtherSource => Self::OtherSource,
-            Self::OtherProduct => Self::OtherProduct,
-            Self::CertifyIdTaken(by) => Self::CertifyIdTaken(by),
-        }
-    }
-}
 
 /// Accepts callbacks in group commits.
 pub type Accepting = GroupCommit<Incoming, Accepted>;
@@ -95,22 +39,45 @@ impl Store {
         max_batch: usize,
     ) -> (Accepting, tokio::task::JoinHandle<()>) {
         let store = self.clone();
+        let recent = Arc::new(RecentBatches::default());
         GroupCommit::start_refusing(max_batch, MAX_BATCH * 64, move |batch| {
-            let store = store.clone();
-            async move { store.accept(batch, window).await }
+            let (store, recent) = (store.clone(), Arc::clone(&recent));
+            async move { store.accept_after(&recent, batch, window).await }
         })
     }
 
     /// Accepts a batch: one outcome per message, in order.
-    ///
+    pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
+        self.accept_after(&RecentBatches::default(), batch, window).await
+    }
+
+    /// Tries the cheaper statement first, where the recent batches were all new.
+    async fn accept_after(
+        &self,
+        recent: &RecentBatches,
+        batch: Vec<Incoming>,
+        window: Duration,
+    ) -> Result<Vec<Accepted>> {
+        if recent.were_new()
+            && new_callbacks::may_be_all_new(&batch)
+            && let Some(outcomes) = self.accept_all_new(&batch, window).await?
+        {
+            recent.learn(true);
+            return Ok(outcomes);
+        }
+        let outcomes = self.accept_any(&batch, window).await?;
+        recent.learn(new_callbacks::were_all_new(&batch, &outcomes));
+        Ok(outcomes)
+    }
+
     /// One statement takes one message per id. Copies of it within the batch share its outcome;
     /// other bytes under the same id go into another round, where the id is known. So do messages
     /// about the same verification by sources that share nothing: the first of them owns it then.
-    pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
+    async fn accept_any(&self, batch: &[Incoming], window: Duration) -> Result<Vec<Accepted>> {
         let mut outcomes: Vec<Option<Accepted>> = vec![None; batch.len()];
         let mut waiting: Vec<usize> = (0..batch.len()).collect();
         while !waiting.is_empty() {
-            let (now, mut others) = split_agreeing(&batch, waiting);
+            let (now, mut others) = split_agreeing(batch, waiting);
             let mut first_of: HashMap<(&str, &str), usize> = HashMap::new();
             let mut distinct: Vec<usize> = Vec::with_capacity(now.len());
             for &index in &now {
@@ -122,10 +89,10 @@ impl Store {
                     },
                 );
             }
-            let mut written = self.write_accepted(&batch, &distinct, window).await?;
-            let without_owner = self.assign_owners_of_refused(&batch, &written).await?;
+            let mut written = self.write_accepted(batch, &distinct, window).await?;
+            let without_owner = self.assign_owners_of_refused(batch, &written).await?;
             if !without_owner.is_empty() {
-                written.extend(self.write_accepted(&batch, &without_owner, window).await?);
+                written.extend(self.write_accepted(batch, &without_owner, window).await?);
             }
             for (index, outcome) in written {
                 outcomes[index] = Some(outcome);
@@ -201,50 +168,31 @@ impl Store {
         distinct: &[usize],
         window: Duration,
     ) -> Result<Vec<(usize, Accepted)>> {
-        let rows = distinct.iter().map(|index| &batch[*index]);
-        let sources: Vec<&str> = rows.clone().map(|row| row.source.name.as_str()).collect();
-        let shared = shared_owners(rows.clone().map(|row| &row.source));
-        let message_ids: Vec<&str> = rows.clone().map(|row| row.message_id.as_str()).collect();
-        let digests: Vec<_> = rows.clone().map(|row| row.body.salted(&row.salt)).collect();
-        let salts: Vec<&[u8]> = rows.clone().map(|row| &row.salt[..]).collect();
-        let biz_types: Vec<&str> = rows.clone().map(|row| row.callback.biz_type.as_str()).collect();
-        let biz_ids: Vec<&str> = rows.clone().map(|row| row.callback.biz_id.as_str()).collect();
-        let received: Vec<_> = rows.clone().map(|row| row.received_at).collect();
-        let occurred: Vec<_> = rows.clone().map(|row| row.callback.occurred_at).collect();
-        let references: Vec<_> =
-            rows.clone().map(|row| row.callback.reference.as_deref()).collect();
-        let audits: Vec<_> = rows.clone().map(|row| row.callback.hint.audit).collect();
-        let codes: Vec<_> = rows.clone().map(|row| row.callback.hint.code).collect();
-        let platforms: Vec<_> = rows.clone().map(|row| row.callback.hint.platform).collect();
-        let ids: Vec<Uuid> = rows.clone().map(|row| row.verification_id.0).collect();
-        let products: Vec<&str> = rows.clone().map(|row| row.callback.product.as_str()).collect();
-        let certify_ids: Vec<Option<&str>> =
-            rows.clone().map(|row| row.callback.certify_id_if_new()).collect();
-        let traces: Vec<Option<String>> =
-            rows.clone().map(|row| row.trace.map(|trace| trace.to_string())).collect();
-
+        let rows = || distinct.iter().map(|index| &batch[*index]);
+        let columns = Columns::of(rows());
+        let shared = shared_owners(rows().map(|row| &row.source));
         let rows = self
             .run(|| {
                 accept((
-                    &sources,
-                    &message_ids,
-                    &digests,
-                    &biz_types,
-                    &biz_ids,
-                    &received,
-                    &occurred,
-                    &references,
-                    &audits,
-                    &codes,
-                    &platforms,
-                    &ids,
+                    &columns.sources,
+                    &columns.message_ids,
+                    &columns.digests,
+                    &columns.biz_types,
+                    &columns.biz_ids,
+                    &columns.received,
+                    &columns.occurred,
+                    &columns.references,
+                    &columns.audits,
+                    &columns.codes,
+                    &columns.platforms,
+                    &columns.ids,
                     window.as_secs_f64(),
                     1,
-                    &traces,
-                    &salts,
+                    &columns.traces,
+                    &columns.salts,
                     &shared,
-                    &products,
-                    &certify_ids,
+                    &columns.products,
+                    &columns.certify_ids,
                 ))
                 .fetch_all(&self.pool)
             })

@@ -16,17 +16,20 @@
 pub mod callbacks;
 pub mod claims;
 pub mod completions;
-pub mod lease_scan;
 pub mod group_commit;
+mod incoming;
+pub mod lease_scan;
+mod new_callbacks;
 pub mod past;
 
 use super::statements::Statement;
 
 /// The statements of this folder.
-pub(super) const STATEMENTS: [&[Statement]; 5] = [
+pub(super) const STATEMENTS: [&[Statement]; 6] = [
     callbacks::STATEMENTS,
     claims::STATEMENTS,
     completions::STATEMENTS,
     lease_scan::STATEMENTS,
+    new_callbacks::STATEMENTS,
     past::STATEMENTS,
 ];
