@@ -235,7 +235,7 @@ grant insert (digest, activated_at, activated_by, kind, biz_type, back_to, purpo
 grant execute on function verdict_activations() to verdict_api, verdict_worker;
 grant execute on function verdict_newest_activation() to verdict_worker;
 grant select, insert (id, digest, since, biz_type, asked_by, created_at, updated_at, state, after,
-    comparison, roughly, lane, until, last) on backtests to verdict_api;
+    comparison, roughly, lane, until, last), update (state, updated_at) on backtests to verdict_api;
 grant select on shadow_decisions to verdict_api, verdict_reader;
 grant insert (decision_id, verification_id, policy_digest, active_digest, active_outcome, outcome,
     reasons, decided_at) on shadow_decisions to verdict_worker;

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::causes::Cause;
 use crate::config::FromKey;
-use crate::store::{self, Store};
+use crate::store::{self, PoolerSearch, Store};
 
 /// For Postgres to answer when the service starts before it.
 const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         // Past the pool, which keeps the reason for itself.
-        match store.inspection().connect_once().await {
+        match store.inspection().connect_once(PoolerSearch::Thorough).await {
             Ok(()) => return Ok(()),
             Err(error) if is_of_the_url(&error) => {
                 return Err(error).context(FromKey("database.url"));

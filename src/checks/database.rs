@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use super::advice::about_database;
 use super::finding::Finding;
 use super::vault_keys::keys_with_other_bytes;
+use crate::domain::counted::counted;
 use crate::store::inspection::Server;
 use crate::store::{Error, Protection, SchemaState, Store};
 use crate::vault::Vault;
@@ -274,7 +275,10 @@ pub async fn vault_keys(vault: &Vault, store: &Store) -> Vec<Finding> {
         let behind = needed.iter().filter(|id| *id != primary).count();
         if behind > 0 {
             return vec![Finding::warning(
-                format!("{primary} wraps, {behind} older are still needed"),
+                format!(
+                    "{primary} wraps, {} still needed",
+                    counted(behind, "older one is", "older ones are")
+                ),
                 "run `verdict vault rotate` once every process has the primary one",
             )];
         }
@@ -332,8 +336,11 @@ pub async fn given_up(store: &Store) -> Finding {
     match store.inspection().given_up().await {
         Ok(Some(0)) => Finding::ok("no verification was given up"),
         Ok(Some(count)) => Finding::warning(
-            format!("{count} verifications were given up (state failed)"),
-            "look at their results, then ask again: POST /v1/verifications/{id}/refetch",
+            format!(
+                "{} given up (state failed)",
+                counted(count, "verification was", "verifications were")
+            ),
+            "look at the results, then ask again: POST /v1/verifications/{id}/refetch",
         ),
         Ok(None) => Finding::skipped("there are too many verifications to count in time"),
         Err(error) => unasked(&error),

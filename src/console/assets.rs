@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderMap;
@@ -22,7 +23,7 @@ struct Asset {
     content: &'static str,
     /// The same, a fifth to a third of the size. Pages are never compressed: they hold a secret beside what
     /// others typed, and the size would tell of it.
-    gzipped: Vec<u8>,
+    gzipped: Bytes,
 }
 
 impl Asset {
@@ -33,11 +34,11 @@ impl Asset {
     }
 }
 
-fn gzipped(content: &str) -> Vec<u8> {
+fn gzipped(content: &str) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     // Writing to memory does not fail; an empty answer would be served as it is.
     let written = encoder.write_all(content.as_bytes()).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
+    written.unwrap_or_default().into()
 }
 
 /// For pages that load nothing.
@@ -110,6 +111,16 @@ mod tests {
             assert_eq!(takes_gzip(&headers), takes, "{accepted}");
         }
         assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[tokio::test]
+    async fn a_compressed_answer_is_no_copy() {
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, "gzip".parse().unwrap())]);
+        let answer = handler(Path(stylesheet().to_owned()), headers).await.unwrap();
+        assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body, ASSETS[0].gzipped);
+        assert_eq!(body.as_ptr(), ASSETS[0].gzipped.as_ptr());
     }
 
     #[test]

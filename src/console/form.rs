@@ -18,6 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::read_body;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// A form of a person who is signed in. Its field `form_token` carries the session's token.
 #[derive(Debug)]
@@ -110,6 +111,12 @@ pub fn must_not_be_another_sites(headers: &HeaderMap) -> Result<(), Refused> {
         return Err(Reason::OtherOrigin.into());
     }
     Ok(())
+}
+
+/// Whether a page shows it as a picture, as opposed to a tab or a download. Every browser that can show
+/// the pages says so.
+pub fn is_for_a_picture(headers: &HeaderMap) -> bool {
+    headers.get(&SEC_FETCH_DEST).is_some_and(|dest| dest == "image")
 }
 
 /// Posted by a page of this console, as a form.

@@ -10,6 +10,7 @@
 //! | [`form`], `purposes` | posted forms: from the same origin, with the session's token |
 //! | [`refused`] | refusals, which become pages |
 //! | [`frame`] | the parts around every page: middleware, headers, navigation, messages, times |
+//! | `figures` | numbers as people read them |
 //! | [`texts`] | all texts, in English and Chinese |
 //! | `templates/`, `assets` | the pages' markup; stylesheet, script and icon |
 //! | [`signing_in`] | passwords, codes, invitations, OpenID Connect |
@@ -25,6 +26,7 @@ mod assets;
 mod audit;
 pub mod comparisons;
 mod desk;
+mod figures;
 pub mod form;
 pub mod frame;
 mod operations;

@@ -11,6 +11,7 @@ pub mod body_digest;
 pub mod callback;
 pub mod case;
 pub mod clock;
+pub mod counted;
 pub mod decision;
 pub mod erasure;
 pub mod event;

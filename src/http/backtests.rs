@@ -27,7 +27,7 @@ use crate::domain::scenes::Scenes;
 use crate::policies::operations::Turn;
 use crate::policies::past::{Flip, FlipPage, Range, flips};
 use crate::store::audit::AuditContext;
-use crate::store::backtests::{Backtest, BacktestAsked, Started};
+use crate::store::backtests::{Backtest, BacktestAsked, Cancelled, Started};
 use policy::compare::Comparison;
 use policy::decision::Outcome;
 
@@ -253,20 +253,56 @@ pub async fn backtested(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::PoliciesWrite).await?;
     refuse_any(query.as_deref())?;
+    Ok(Json(BacktestView::from(named(&api, &caller, &id).await?)).into_response())
+}
+
+impl From<Backtest> for BacktestView {
+    fn from(run: Backtest) -> Self {
+        Self {
+            progress: ProgressView { looked_at: run.looked_at, of: run.of() },
+            id: run.id,
+            policy: run.digest,
+            since: run.since,
+            until: run.until,
+            biz_type: run.biz_type,
+            state: run.state,
+            created_at: run.created_at,
+            updated_at: run.updated_at,
+            comparison: with_names(run.comparison.0),
+        }
+    }
+}
+
+refusals!(CancelBacktestRefusals = [NotFound, InvalidField, BacktestEnded] + API_KEY);
+
+/// Ends a running backtest for good, so that another one can start. Its results so far stay. A
+/// repeated call answers alike.
+#[utoipa::path(
+    post, path = "/v1/backtests/{id}/cancel", operation_id = "cancel-backtest", tag = "policies",
+    params(BacktestPath, Purpose),
+    responses((status = 200, body = BacktestView), CancelBacktestRefusals),
+    security(("api-key" = ["policies:write"])),
+)]
+pub async fn cancelled(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (caller, context) = who(&api, &headers).await?;
     let run = named(&api, &caller, &id).await?;
-    let view = BacktestView {
-        progress: ProgressView { looked_at: run.looked_at, of: run.of() },
-        id: run.id,
-        policy: run.digest,
-        since: run.since,
-        until: run.until,
-        biz_type: run.biz_type,
-        state: run.state,
-        created_at: run.created_at,
-        updated_at: run.updated_at,
-        comparison: with_names(run.comparison.0),
-    };
-    Ok(Json(view).into_response())
+    if !cancel(&api, &run, &context).await? {
+        return Err(Problem::backtest_ended());
+    }
+    Ok(Json(BacktestView::from(named(&api, &caller, &id).await?)).into_response())
+}
+
+/// Cancels a backtest that the caller reaches. `false`: it had ended by itself.
+pub async fn cancel(api: &Api, run: &Backtest, context: &AuditContext) -> Result<bool, Problem> {
+    match api.store.backtests().cancel(run.id, context).await? {
+        Cancelled::Yes => Ok(true),
+        Cancelled::TooLate => Ok(false),
+        Cancelled::NotFound => Err(Problem::not_found()),
+    }
 }
 
 /// As it is stored, and its matrix by names.

@@ -87,6 +87,7 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(policies::diff))
         .routes(routes!(backtests::backtested))
         .routes(routes!(backtests::flipped))
+        .routes(routes!(backtests::cancelled))
         .routes(routes!(webhook_endpoints::list, webhook_endpoints::add))
         .routes(routes!(
             webhook_endpoints::read,

@@ -33,6 +33,8 @@ pub struct Verdict {
     pub given_at: OffsetDateTime,
     /// `None`: it cannot be undone any more.
     pub commits_in: Option<Duration>,
+    /// The case was decided otherwise meanwhile, so the verdict takes no effect.
+    pub is_superseded: bool,
 }
 
 /// One assignment, as its reviewer sees it.
@@ -202,6 +204,7 @@ struct AssignmentRow {
     ended_as: Option<String>,
     biz_type: Option<String>,
     opened_at: Option<OffsetDateTime>,
+    case_closed_at: Option<OffsetDateTime>,
     escalation: Option<String>,
 }
 
@@ -251,6 +254,7 @@ impl AssignmentRow {
             review: ReviewId(review),
             given_at,
             commits_in,
+            is_superseded: self.ended_at.is_none() && self.case_closed_at.is_some(),
         }))
     }
 }
@@ -270,9 +274,10 @@ statements! {
              extract(epoch from a.lease_until - verdict_now())::float8 as lease_left,
              a.judgement, a.outcome, a.reason, a.review_id, a.given_at,
              extract(epoch from a.commit_at - verdict_now())::float8 as commits_in,
-             a.ended_at, a.ended_as, c.biz_type, c.opened_at, c.escalation
+             a.ended_at, a.ended_as, c.biz_type, c.opened_at, c.closed_at as case_closed_at,
+             c.escalation
          from assignments a left join lateral (
-             select biz_type, opened_at, escalation from cases
+             select biz_type, opened_at, closed_at, escalation from cases
              where decision_id = a.decision_id limit 1) c on true
          where a.id = $1 and a.user_id = $2";
 

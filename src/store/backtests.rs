@@ -36,7 +36,7 @@ pub struct Backtest {
     pub created_at: OffsetDateTime,
     /// When it last went on.
     pub updated_at: OffsetDateTime,
-    /// `running`, `done`, `failed`.
+    /// `running`, `done`, `failed`, `cancelled`.
     pub state: String,
     /// The last answer seen.
     pub after: Uuid,
@@ -79,6 +79,16 @@ pub enum Started {
     Yes,
     /// This one is running: nothing was started.
     Running(Uuid),
+}
+
+/// The outcome of a request to cancel a backtest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It has ended just now, or was cancelled before.
+    Yes,
+    /// It is done or has failed: nothing was changed.
+    TooLate,
+    NotFound,
 }
 
 /// Backtests started over the API.
@@ -156,6 +166,24 @@ impl Backtests<'_> {
         Ok(held > 0)
     }
 
+    /// Ends a running backtest for good; what it found so far stays. Its work goes in the same
+    /// statement, so whoever holds the lease writes nothing more.
+    pub async fn cancel(self, id: Uuid, doing: &AuditContext) -> Result<Cancelled> {
+        let purpose = doing.purpose.as_deref();
+        let ended: i64 = self
+            .0
+            .once(cancel(id, doing.at, &doing.actor, purpose).fetch_one(&self.0.pool))
+            .await?;
+        if ended > 0 {
+            return Ok(Cancelled::Yes);
+        }
+        Ok(match self.backtest(id).await? {
+            None => Cancelled::NotFound,
+            Some(run) if run.state == "cancelled" => Cancelled::Yes,
+            Some(_) => Cancelled::TooLate,
+        })
+    }
+
     /// One backtest.
     pub async fn backtest(self, id: Uuid) -> Result<Option<Backtest>> {
         self.0.run(|| find(id).fetch_optional(&self.0.pool)).await
@@ -226,6 +254,9 @@ statements! {
              where id = (select id from held)
          )
          select count(*) from held";
+
+    scalar cancel(id: Uuid, at: OffsetDateTime, actor: &str, purpose: Option<&str>) -> i64 =
+        include_str!("sql/backtests_cancel.sql");
 
     row find(id: Uuid) -> Backtest =
         "select id, digest, since, until, last, biz_type, created_at, updated_at, state, after,

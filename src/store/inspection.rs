@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::error::{Error, Place, Result};
 use super::pool::Store;
+use super::pooler::PoolerSearch;
 use super::session_faults::is_socket;
 use super::statements::statements;
 
@@ -94,23 +95,23 @@ impl Store {
 
 impl Inspection<'_> {
     /// Connects once, past the pool, which would try again until its time is over and then not
-    /// say why. Refuses a pooler of transactions.
-    pub async fn connect_once(self) -> Result<()> {
+    /// say why. Refuses a pooler of transactions, as far as `search` finds it.
+    pub async fn connect_once(self, search: PoolerSearch) -> Result<()> {
         if self.0.servers.are_several() {
             self.0.servers.find().await?;
-            return self.0.refuse_transaction_pooler().await;
+            return self.0.refuse_transaction_pooler(None, search).await;
         }
         let server = self.0.connect_options();
         let by_socket = is_socket(&server);
         let connecting = async {
             // A failed connection is the outcome here, and no error of a statement.
             Ok(match PgConnection::connect_with(&server).await {
-                Ok(connection) => connection.close().await.map_err(Error::from),
+                Ok(connection) => Ok(connection),
                 Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
             })
         };
-        self.0.once(connecting).await??;
-        self.0.refuse_transaction_pooler().await
+        let first = self.0.once(connecting).await??;
+        self.0.refuse_transaction_pooler(Some(first), search).await
     }
 
     /// The server, and who we are to it.

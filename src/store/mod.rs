@@ -71,6 +71,7 @@ pub use hot::{callbacks, claims, completions, group_commit, lease_scan, past};
 
 pub use error::{Error, Outage, Place, Result};
 pub use pool::{Settings, Store};
+pub use pooler::PoolerSearch;
 pub use schema_name::SchemaName;
 pub use schema_state::SchemaState;
 pub use statements::Statement;

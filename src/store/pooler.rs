@@ -14,17 +14,41 @@ use super::pool::Store;
 
 /// Where a pool has no session left, nothing is found out: a start must not depend on this.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Sessions beside the first. A pooler usually gives the next client the session used last, so one
-/// finds it; a pooler that takes turns is found by the second.
-const OTHERS: usize = 2;
+
+/// How thorough the search for a pooler of transactions is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolerSearch {
+    /// With one more connection: a pooler usually gives the next client the session used last. For
+    /// commands that end soon.
+    Usual,
+    /// With two, of which the second finds a pooler that takes turns: for processes that rely on wake-ups
+    /// or on the lock of migrations.
+    Thorough,
+}
+
+impl PoolerSearch {
+    /// Sessions beside the first.
+    const fn others(self) -> usize {
+        match self {
+            Self::Usual => 1,
+            Self::Thorough => 2,
+        }
+    }
+}
 
 impl Store {
+    /// `first`: a connection that is open already.
+    ///
     /// # Errors
     ///
     /// [`Error::TransactionPooler`].
-    pub(super) async fn refuse_transaction_pooler(&self) -> Result<()> {
+    pub(super) async fn refuse_transaction_pooler(
+        &self,
+        first: Option<PgConnection>,
+        search: PoolerSearch,
+    ) -> Result<()> {
         let current = self.servers.current();
-        match tokio::time::timeout(LIMIT, shares_sessions(&current)).await {
+        match tokio::time::timeout(LIMIT, shares_sessions(&current, first, search)).await {
             Ok(Ok(true)) => Err(Error::TransactionPooler),
             // A failed connection is reported by the statement that needs it.
             Ok(Ok(false) | Err(_)) | Err(_) => Ok(()),
@@ -33,16 +57,23 @@ impl Store {
 }
 
 /// Whether a setting of one session is found in another one, or is lost by its own.
-async fn shares_sessions(options: &PgConnectOptions) -> std::result::Result<bool, sqlx::Error> {
-    let mut first = PgConnection::connect_with(options).await?;
+async fn shares_sessions(
+    options: &PgConnectOptions,
+    first: Option<PgConnection>,
+    search: PoolerSearch,
+) -> std::result::Result<bool, sqlx::Error> {
+    let mut first = match first {
+        Some(first) => first,
+        None => PgConnection::connect_with(options).await?,
+    };
     let token = read(
         &mut first,
         "select set_config('verdict.session', gen_random_uuid()::text, false) as found",
     )
     .await?;
-    let mut others = Vec::with_capacity(OTHERS);
+    let mut others = Vec::with_capacity(search.others());
     let mut shared = false;
-    for _ in 0..OTHERS {
+    for _ in 0..search.others() {
         let mut other = PgConnection::connect_with(options).await?;
         // Each keeps its session to the end, inside a transaction.
         let begun = "begin; select current_setting('verdict.session', true) as found";

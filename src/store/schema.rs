@@ -19,6 +19,7 @@ use super::pool::Store;
 use super::schema_name::SchemaName;
 use super::schema_state::SchemaState;
 use super::statements::statements;
+use crate::domain::counted::counted;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -46,8 +47,10 @@ impl fmt::Display for Migrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.applied {
             0 => write!(f, "nothing to do: the schema is {}", self.state),
-            1 => write!(f, "applied 1 migration: the schema is {}", self.state),
-            applied => write!(f, "applied {applied} migrations: the schema is {}", self.state),
+            applied => {
+                let applied = counted(applied, "migration", "migrations");
+                write!(f, "applied {applied}: the schema is {}", self.state)
+            }
         }
     }
 }

@@ -190,7 +190,8 @@ impl Assignments<'_> {
             .await
     }
 
-    /// The person's newest verdict that can still be undone.
+    /// The person's newest verdict that can still be undone. One whose case was decided meanwhile
+    /// takes no effect, and there is nothing to undo.
     pub async fn pending(self, user: UserId) -> Result<Option<PendingVerdict>> {
         let row: Option<PendingRow> =
             self.0.run(|| find_pending(user.0).fetch_optional(&self.0.pool)).await?;
@@ -530,9 +531,11 @@ statements! {
     row find_pending(user: Uuid) -> PendingRow =
         "select id, verification_id, outcome,
              extract(epoch from commit_at - verdict_now())::float8 as commits_in
-         from assignments
+         from assignments a
          where user_id = $1 and ended_at is null and outcome is not null
              and commit_at > verdict_now()
+             and exists (select from cases c
+                 where c.decision_id = a.decision_id and c.closed_at is null)
          order by commit_at desc limit 1";
 
     row find_untold(user: Uuid) -> UntoldRow =

@@ -31,6 +31,9 @@ impl Worker {
         let Some(mut run) = self.store.backtests().backtest(task.id).await? else {
             anyhow::bail!("a backtest without its row");
         };
+        if is_cancelled(&run) {
+            return Ok(());
+        }
         let candidate = self.policies.cache().get(&self.store, &run.digest).await?;
         let Some(candidate) = candidate else {
             tracing::error!(backtest = %run.id, "the policy cannot be compiled by this version");
@@ -58,6 +61,11 @@ impl Worker {
             let comparison = serde_json::to_value(&backtest.comparison)?;
             let (at, now) = ((backtest.after, backtest.looked_at), self.clock.now());
             if !self.store.backtests().backtest_went_on(task, state, at, &comparison, now).await? {
+                let now = self.store.backtests().backtest(task.id).await?;
+                if now.is_some_and(|run| is_cancelled(&run)) {
+                    tracing::info!(backtest = %run.id, "backtest cancelled");
+                    return Ok(());
+                }
                 anyhow::bail!("the lease of a backtest was lost");
             }
             if over {
@@ -69,6 +77,10 @@ impl Worker {
             run.looked_at = i64::try_from(at.1)?;
         }
     }
+}
+
+fn is_cancelled(run: &Row) -> bool {
+    run.state == "cancelled"
 }
 
 fn seen(run: &Row) -> u64 {

@@ -77,6 +77,7 @@ pub const ACTIONS: &[(&str, Option<Scope>)] = &[
     ("/webhook-endpoints/{any}", Some(Scope::WebhooksWrite)),
     ("/audit/verify", Some(Scope::AuditRead)),
     ("/policies/{any}/backtests", Some(Scope::PoliciesWrite)),
+    ("/backtests/{any}/cancel", Some(Scope::PoliciesWrite)),
 ];
 
 /// Paths that need nobody who is signed in.

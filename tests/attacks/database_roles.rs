@@ -614,8 +614,8 @@ async fn strict_audit_verify_fails_without_a_checked_signature() {
     for (text, wanted) in [
         (export.clone(), None),
         (written_anew(&export), Some("was not made by this installation")),
-        (written_anew(&unsigned), Some("have no signature behind them")),
-        (unsigned, Some("have no signature behind them")),
+        (written_anew(&unsigned), Some("no signature is behind the last")),
+        (unsigned, Some("no signature is behind the last")),
     ] {
         std::fs::write(file.path(), text).unwrap();
         // Every digest fits.

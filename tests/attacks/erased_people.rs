@@ -598,13 +598,13 @@ async fn replay_skips_and_counts_erased_persons() {
     assert_eq!((&replayed["decisions"], &replayed["erased"]), (&json!(2), &json!(1)));
     let (_, tried) = told(&["policy", "backtest", &candidate, "--html", &page]).await;
     assert_eq!((&tried["decisions"], &tried["erased"]), (&json!(2), &json!(1)), "{tried}");
-    assert!(std::fs::read_to_string(&page).unwrap().contains("1 more were skipped"));
+    assert!(std::fs::read_to_string(&page).unwrap().contains("1 more was skipped"));
     let (_, looked) = told(&["policy", "calibrate"]).await;
     assert_eq!((&looked["answers"], &looked["erased"]), (&json!(2), &json!(1)), "{looked}");
     let (_, anew) = told(&["policy", "redecide", "--purpose", "CR 12"]).await;
     assert_eq!((&anew["looked_at"], &anew["erased"]), (&json!(2), &json!(1)), "{anew}");
     let (_, said, _) = setting.run(&["policy", "replay", "--full-speed"], "").await;
-    assert!(said.contains("1 more were skipped: their persons were erased"), "{said}");
+    assert!(said.contains("1 more was skipped: the person was erased"), "{said}");
 
     // By the API as well, and no flip names them.
     let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use verdict::store::signals::Signals;
-use verdict::store::{Error, Protection};
+use verdict::store::{Error, PoolerSearch, Protection};
 
 use crate::harness::{Database, Options, PATIENCE, Setting, eventually, new_database, run_verdict};
 
@@ -170,7 +170,8 @@ async fn listening_connection_sends_nothing_without_tls() {
         (proxy.requests_for_tls() > before).then_some(())
     })
     .await;
-    for refused in [store.ping().await, store.inspection().connect_once().await] {
+    for refused in [store.ping().await, store.inspection().connect_once(PoolerSearch::Usual).await]
+    {
         assert!(matches!(refused, Err(Error::Untrusted(_))), "{refused:?}");
     }
     stop.cancel();
@@ -267,7 +268,7 @@ fn authority() -> (Issuer<'static, KeyPair>, String) {
 async fn is_refused_for(database: &Database, why: &str) {
     let store = database.store();
     eventually(why, || async {
-        match store.inspection().connect_once().await {
+        match store.inspection().connect_once(PoolerSearch::Usual).await {
             Err(Error::Untrusted(found)) if found.says().contains(why) => Some(()),
             _ => None,
         }
@@ -280,7 +281,10 @@ async fn only_the_right_host_and_authority_are_trusted() {
     let postgres = TlsPostgres::start().await;
     postgres.shows("good", "0.0.0.0", &postgres.issuer).await;
     let trusting = postgres.trusting().store();
-    eventually("TLS is on", || async { trusting.inspection().connect_once().await.ok() }).await;
+    eventually("TLS is on", || async {
+        trusting.inspection().connect_once(PoolerSearch::Usual).await.ok()
+    })
+    .await;
     trusting.migrate().await.unwrap();
     trusting.ping().await.unwrap();
     let mut setting =
@@ -310,7 +314,13 @@ async fn only_the_right_host_and_authority_are_trusted() {
     postgres.shows("stranger", "0.0.0.0", &authority().0).await;
     is_refused_for(&postgres.trusting(), "authority that is not trusted").await;
     // A weaker mode accepts the same certificate.
-    postgres.database("sslmode=require").store().inspection().connect_once().await.unwrap();
+    postgres
+        .database("sslmode=require")
+        .store()
+        .inspection()
+        .connect_once(PoolerSearch::Usual)
+        .await
+        .unwrap();
     let TlsPostgres { server, folder, .. } = postgres;
     server.stop().await.unwrap();
     drop(folder);

@@ -179,6 +179,33 @@ for (const [screen, options] of Object.entries(SCREENS)) {
   });
 }
 
+test("a reveal of pictures makes at most six requests, and shows all of them in turn", async () => {
+  const [{ count }] = await demo.query(
+    "select count(distinct kind)::int as count from images where verification_id = $1 and state = 'archived'",
+    ids[0],
+  );
+  assert.ok(count > 2, `only ${count} pictures`);
+  await visit(browser, "pictures-in-turn", { shown: SHOWN }, async (page, watch) => {
+    await demo.signIn(page);
+    await page.goto(at(page, `/verifications/${ids[0]}`));
+    const devtools = await page.context().newCDPSession(page);
+    await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
+    await page.selectOption("[name=purpose]", { index: 1 });
+    const seen = new Set();
+    for (let key = "i"; key; key = (await page.locator("[name=from]").count()) && "m") {
+      const from = watch.requests.length;
+      await press(page, key);
+      await page.waitForFunction(() => [...document.images].every((image) => image.naturalWidth > 0));
+      const requests = watch.requests.slice(from).map((request) => request.url());
+      assert.ok(requests.length <= MAX_REQUESTS, requests.join(" "));
+      for (const picture of requests.filter((url) => url.includes("/images/"))) seen.add(new URL(picture).pathname);
+      await assertAccessible(page);
+      await assertFitsScreen(page);
+    }
+    assert.equal(seen.size, count);
+  });
+});
+
 test("a person who may do nothing sees only what everybody may", async () => {
   const user = await demo.user("nobody", "events:read");
   await visit(browser, "nobody", { expected: /status of 403/ }, async (page) => {

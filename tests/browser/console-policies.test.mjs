@@ -1,9 +1,25 @@
 // Policies in a real browser: typing one and seeing its findings, comparing it, trying it on a case,
-// activating it after proving again who it is, and going back.
+// activating it after proving again who it is, and going back. Every page in both languages and both
+// themes, the shadow's too.
 
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Demo, accept, assertAccessible, assertInPanels, eventually, launch, submit, visit } from "./harness.mjs";
+import {
+  Demo,
+  PHONE,
+  accept,
+  assertAccessible,
+  assertFitsScreen,
+  assertInPanels,
+  choose,
+  eventually,
+  keepScreenshot,
+  launch,
+  submit,
+  visit,
+} from "./harness.mjs";
 
 let demo, browser;
 
@@ -121,5 +137,136 @@ test("a policy is typed, compared, tried, activated and rolled back", async () =
       before.split("\n")[1]?.split(" ")[0],
     );
     assert.doesNotMatch(await active(page).innerText(), /milder/);
+  });
+});
+
+/** A milder policy in shadow that has decided cases, and a backtest of it; the addresses of both. */
+async function compared() {
+  const typed = await demo.command("policy", "show");
+  // Its examples say how the first one decides.
+  const rules = typed.slice(0, typed.indexOf("\n[[example]]"));
+  const text = rules.replace(/^name = ".*"$/m, 'name = "in-shadow"').replaceAll('"far-0.01%"', "50");
+  const file = join(demo.folder, "in-shadow.toml");
+  await writeFile(file, `${text}\n`);
+  const digest = (await demo.command("policy", "add", file)).match(/sha256:[0-9a-f]{64}/)[0];
+  await demo.command("policy", "shadow", digest, "--purpose", "a look beside the active one");
+  // An activation takes a moment: what the shadow saw counts.
+  let tries = 0;
+  await eventually("the shadow decides", async () => {
+    await demo.verified("shadow", `pass-97.123-first${tries++}`);
+    return (await demo.query("select from shadow_decisions")).length > 0;
+  });
+  for (const score of ["58.361", "89.996", "97"]) {
+    await demo.verified("shadow", `pass-${score}-beside`, `customer-${score}`);
+  }
+  const key = await demo.apiKey("petra", "policies:write");
+  const { status, json } = await demo.call(`/v1/policies/${digest}/backtests`, {}, key);
+  assert.equal(status, 202, JSON.stringify(json));
+  await eventually("the backtest is done", async () => {
+    return (await demo.call(`/v1/backtests/${json.id}`, undefined, key)).json.state === "done";
+  });
+  return { policy: `/policies/${digest}`, backtest: `/backtests/${json.id}` };
+}
+
+let comparison;
+
+/** Every page of policies, one after another, by name. */
+async function* pages(page) {
+  comparison ??= compared();
+  const { policy, backtest } = await comparison;
+  const addresses = {
+    list: "/policies",
+    policy,
+    shadow: `${policy}/shadow`,
+    backtest,
+    backtests: `${policy}/backtests`,
+    diff: `${policy}/diff`,
+    new: "/policies/new",
+    change: `/policies/change?do=activate&policy=${policy.split("/").pop()}`,
+  };
+  for (const [name, path] of Object.entries(addresses)) {
+    await page.goto(at(page, path));
+    yield name;
+  }
+  await page.goto(at(page, `${policy}/dry-run`));
+  const [{ id }] = await demo.query("select id from verifications where biz_id like 'pass-58.3%'");
+  await page.fill("#q", id);
+  await click(page, "main form button");
+  yield "dry-run";
+  await page.goto(at(page, "/policies/new"));
+  await page.fill("textarea[name=text]", 'name = "wrong"\n[[rule]]\nname = "a"\n');
+  await click(page, "button[value=check]");
+  yield "findings";
+}
+
+for (const [language, theme] of [["en", "light"], ["zh", "dark"], ["en", "dark"], ["zh", "light"]]) {
+  test(`every page of policies is accessible: ${language}, ${theme}`, async () => {
+    const options = {
+      colorScheme: theme === "dark" ? "light" : "dark",
+      reducedMotion: "reduce",
+      expected: /status of 422/,
+    };
+    // A reviewer does not see the values of an open case.
+    const user = await demo.user(`analyst-${language}-${theme}`, "policies:write,decisions:read");
+    await visit(browser, `policies-${language}-${theme}`, options, async (page) => {
+      await accept(page, user);
+      await choose(page, { language, theme });
+      for await (const name of pages(page)) {
+        const lang = await page.locator("html").getAttribute("lang");
+        assert.equal(lang, language === "zh" ? "zh-Hans" : "en");
+        const scheme = await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
+        assert.equal(scheme, theme, name);
+        await assertGood(page);
+        if (process.env.VERDICT_LOOK) await keepScreenshot(page, `look-${name}-${language}-${theme}`);
+        if (name === "shadow") await assertComparison(page, language);
+      }
+    });
+  });
+}
+
+/** What the shadow decided otherwise, in words, in numbers, in a chart and case by case. */
+async function assertComparison(page, language) {
+  const said = await page.locator(".answer").innerText();
+  assert.match(said, language === "zh" ? /会变为“通过”/ : /2 of 2 reviews would be approved/);
+  assert.ok((await page.locator("svg.chart .bars").count()) > 0);
+  const flips = page.locator("#flips tbody tr");
+  assert.equal(await flips.count(), 2);
+  // Newest first. The exact score is at hand.
+  const older = flips.nth(1).locator("code", { hasText: "lowest_score" });
+  assert.equal(await older.innerText(), "lowest_score 58.36 ≥ 50");
+  assert.equal(await older.getAttribute("title"), "lowest_score 58.361 ≥ 50");
+  assert.match(await flips.nth(0).innerText(), /lowest_score 90 ≥ 50/);
+  const row = await page.locator(".matrix tbody tr").first().innerText();
+  assert.doesNotMatch(row, /\d\.\d{3}/);
+}
+
+test("every page of policies fits a phone", async () => {
+  await visit(browser, "policies-phone", { ...PHONE, expected: /status of 422/ }, async (page) => {
+    await demo.signIn(page);
+    for await (const name of pages(page)) {
+      await assertFitsScreen(page);
+      if (process.env.VERDICT_LOOK) await keepScreenshot(page, `look-${name}-phone`);
+    }
+  });
+});
+
+test("a running backtest is cancelled by its button", async () => {
+  comparison ??= compared();
+  const { policy } = await comparison;
+  const digest = policy.split("/").pop();
+  // One that never goes on: nobody has its work.
+  const [{ id }] = await demo.query(
+    `insert into backtests (id, digest, asked_by, created_at, updated_at, state, after, comparison, lane)
+     values (gen_random_uuid(), $1, 'test', now(), now(), 'running', gen_random_uuid(), '{}', 1) returning id`,
+    digest,
+  );
+  await visit(browser, "cancelled", {}, async (page) => {
+    await demo.signIn(page);
+    await page.goto(at(page, `/backtests/${id}`));
+    await assertGood(page);
+    await submit(page, () => page.keyboard.press("c"));
+    assert.match(await main(page), /Cancelled/);
+    assert.equal(await page.locator("progress").count(), 0);
+    await assertGood(page);
   });
 });

@@ -4,9 +4,10 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 use url::Url;
+use verdict::store::PoolerSearch;
 
 use crate::harness::{
-    Database, Options, Pair, TestApp, callback, empty_database, eventually, new_database,
+    Database, Options, Pair, Recorder, TestApp, callback, empty_database, eventually, new_database,
     run_verdict,
 };
 
@@ -176,6 +177,18 @@ impl Drop for PgBouncer {
 }
 
 #[tokio::test]
+async fn command_opens_one_connection_to_find_a_pooler() {
+    let database = new_database().await;
+    let recorder = Recorder::default();
+    let watched = recorder.before(&database).await;
+    let list = ["policy", "list"];
+    let (code, _, error) = run_verdict(&list, &[("DATABASE_URL", &watched.url)]).await;
+    assert_eq!(code, 0, "{error}");
+    // The one that says why there is none, one beside it, and one that does the work.
+    assert_eq!(recorder.connections(), 3);
+}
+
+#[tokio::test]
 async fn pooler_of_sessions_is_used_and_one_of_transactions_is_refused() {
     let database = new_database().await;
     let Some(sessions) = PgBouncer::start(&database, "session").await else { return };
@@ -186,11 +199,12 @@ async fn pooler_of_sessions_is_used_and_one_of_transactions_is_refused() {
     let transactions = PgBouncer::start(&database, "transaction").await.unwrap();
     for _ in 0..5 {
         let store = transactions.database.store();
-        let told = store.inspection().connect_once().await.unwrap_err().to_string();
+        let told =
+            store.inspection().connect_once(PoolerSearch::Thorough).await.unwrap_err().to_string();
         assert!(told.contains("pool_mode = session"), "{told}");
     }
     let url = &transactions.database.url;
-    for command in [&["migrate"][..], &["doctor"]] {
+    for command in [&["migrate"][..], &["doctor"], &["policy", "list"]] {
         let (code, said, error) = run_verdict(command, &[("DATABASE_URL", url)]).await;
         assert_ne!(code, 0, "{command:?}");
         assert!(format!("{said}{error}").contains("pool_mode = session"), "{said}{error}");

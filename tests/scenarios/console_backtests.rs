@@ -1,12 +1,15 @@
 //! Backtests and shadows in the console: what a policy would change, in a sentence, in numbers, and
 //! case by case.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use verdict::domain::ids::Ids;
+use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::domain::scope::Scope;
+use verdict::store::tasks::{Task, Work};
 
 use crate::harness::browser::{Browser, Page};
-use crate::harness::{Callback, Options, TestApp, eventually, make_key, now};
+use crate::harness::{Callback, Options, TestApp, eventually, make_key, now, run_verdict};
 use crate::policies::{added, milder, send};
 
 const ALL: [&str; 4] = ["policies:write", "decisions:read", "results:read", "audit:read"];
@@ -265,6 +268,157 @@ async fn one_backtest_runs_and_scenes_limit_who_sees_it() {
 }
 
 #[tokio::test]
+async fn running_backtest_is_cancelled_and_another_one_starts() {
+    let app = app().await;
+    decided(&app, "pay", "pass-75-a", None).await;
+    let digest = added(&app, &milder()).await;
+    let list = format!("/policies/{digest}/backtests");
+    let pool = app.store.pool();
+    // A worker holds its work, and has noted a part of it.
+    let id: uuid::Uuid = Ids::random().next(now());
+    let leased: uuid::Uuid = Ids::random().next(now());
+    sqlx::query(
+        "with run as (
+             insert into backtests (id, digest, asked_by, created_at, updated_at, state, after,
+                 comparison, lane, biz_type, looked_at, roughly)
+             values ($1, $2, 'test', now(), now(), 'running', $1,
+                 '{\"decisions\": 1, \"flips\": 0}', 1, 'pay', 1, 9)
+         )
+         insert into tasks (id, kind, verification_id, created_at, deadline, due_at, lease_token,
+             lease_until)
+         values ($1, 'backtest', $1, verdict_now(), 'infinity', verdict_now(), $3,
+             verdict_now() + interval '1 hour')",
+    )
+    .bind(id)
+    .bind(&digest)
+    .bind(leased)
+    .execute(pool)
+    .await
+    .unwrap();
+    let browser = Browser::of(&app, "anna", "en", &ALL).await;
+    let page = format!("/backtests/{id}");
+    assert!(browser.get(&page).await.has(&format!("action=\"{page}/cancel\"")));
+
+    // Not by a person of other scenes.
+    let clerk = limited(&app, "bo", "log-in").await;
+    assert_eq!(clerk.post(&format!("{page}/cancel"), &[]).await.status, 404);
+    let fields = [("purpose", "wrong scene")];
+    assert_eq!(browser.post(&format!("{page}/cancel"), &fields).await.leads_to(), page);
+    let shown = browser.get(&page).await;
+    assert!(
+        shown.has(">Cancelled</span>") && shown.has("cancelled before its end"),
+        "{}",
+        shown.text
+    );
+    assert!(!shown.has("<progress") && !shown.has("/cancel\"") && !shown.has("data-reload"));
+    let api = app.get(&format!("/v1{page}")).await.json;
+    assert_eq!((&api["state"], &api["comparison"]["decisions"]), (&json!("cancelled"), &json!(1)));
+
+    // The worker that held the work writes nothing more, and the work is gone.
+    let task = Task {
+        id,
+        verification: VerificationId(id),
+        lease_token: LeaseToken(leased),
+        failures: 0,
+        age: Duration::ZERO,
+        trace: None,
+        work: Work::Backtest,
+    };
+    let backtests = app.store.backtests();
+    let late_result = json!({ "decisions": 9 });
+    assert!(
+        !backtests.backtest_went_on(&task, "done", (id, 9), &late_result, now()).await.unwrap()
+    );
+    assert!(!backtests.backtest_failed(&task, now()).await.unwrap());
+    assert_eq!(app.get(&format!("/v1{page}")).await.json, api);
+    let left: i64 = sqlx::query_scalar("select count(*) from tasks where kind = 'backtest'")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+
+    // Once more changes nothing, and is on record once. Another one starts, ends, and stays done.
+    assert_eq!(browser.post(&format!("{page}/cancel"), &fields).await.leads_to(), page);
+    let again = send(&app, "POST", &format!("/v1{page}/cancel"), "").await;
+    assert_eq!((again.status, &again.json), (200, &api), "{again:?}");
+    let recorded: Vec<(String, String)> = sqlx::query_as(
+        "select actor, purpose from audit where action = 'policy.backtest-cancel' and subject = $1",
+    )
+    .bind(id)
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let by = format!("user:{} person:anna", browser.user);
+    assert_eq!(recorded, [(by, "wrong scene".to_owned())]);
+    let next = browser.post(&list, &[("scene", "pay")]).await.leads_to();
+    assert!(done(&browser, &next).await.has("1 of 1 review would be approved."));
+    let late = send(&app, "POST", &format!("/v1{next}/cancel"), "").await;
+    late.assert_problem(409, "backtest-ended");
+    let late = browser.post(&format!("{next}/cancel"), &[]).await.leads_to();
+    assert!(browser.get(&late).await.has("It had ended before: nothing was cancelled."));
+    assert_eq!(app.get(&format!("/v1{next}")).await.json["state"], "done");
+    let list = words(&browser.get(&list).await.text);
+    assert!(list.contains("Cancelled pay") && list.contains("Done pay"), "{list}");
+
+    // The command line, which needs no right but the database's.
+    let environment = [("VERDICT__DATABASE__URL", app.database.url.as_str())];
+    let cancel =
+        async |id: String| run_verdict(&["policy", "cancel-backtest", &id], &environment).await;
+    let (code, said, error) = cancel(next.trim_start_matches("/backtests/").to_owned()).await;
+    assert!(code == 0 && said.contains("had ended before"), "{said}{error}");
+    let (code, said, error) = cancel(id.to_string()).await;
+    assert!(code == 0 && said.contains("is cancelled"), "{said}{error}");
+    let nothing: uuid::Uuid = Ids::random().next(now());
+    assert_ne!(cancel(nothing.to_string()).await.0, 0);
+}
+
+#[tokio::test]
+async fn backtest_that_a_worker_is_running_stays_cancelled() {
+    let app = app().await;
+    decided(&app, "pay", "pass-75-a", None).await;
+    let digest = added(&app, &milder()).await;
+    let browser = Browser::of(&app, "anna", "en", &ALL).await;
+    let pool = app.database.pool().await;
+    // The worker reads the policy first, and waits here.
+    let mut lock = pool.begin().await.unwrap();
+    sqlx::query("lock table policies in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let id: uuid::Uuid = Ids::random().next(now());
+    sqlx::query(
+        "with run as (
+             insert into backtests (id, digest, asked_by, created_at, updated_at, state, after,
+                 comparison, lane)
+             values ($1, $2, 'test', now(), now(), 'running',
+                 '00000000-0000-0000-0000-000000000000', '{}', 1)
+         )
+         insert into tasks (id, kind, verification_id, created_at, deadline, due_at)
+         values ($1, 'backtest', $1, verdict_now(), 'infinity', verdict_now())",
+    )
+    .bind(id)
+    .bind(&digest)
+    .execute(&pool)
+    .await
+    .unwrap();
+    eventually("a worker holds it", || async {
+        let held = "select exists (select from tasks where id = $1 and lease_token is not null)";
+        let held: bool = sqlx::query_scalar(held).bind(id).fetch_one(&pool).await.unwrap();
+        held.then_some(())
+    })
+    .await;
+    let page = format!("/backtests/{id}");
+    assert_eq!(browser.post(&format!("{page}/cancel"), &[]).await.leads_to(), page);
+    lock.rollback().await.unwrap();
+    // A worker runs one at a time: this one begins when the other has come to its end.
+    let next = browser.post(&format!("/policies/{digest}/backtests"), &[]).await.leads_to();
+    assert!(done(&browser, &next).await.has("1 of 1 review would be approved."));
+    let first = app.get(&format!("/v1{page}")).await.json;
+    assert_eq!(
+        (&first["state"], &first["progress"]["looked_at"]),
+        (&json!("cancelled"), &json!(0))
+    );
+    assert_eq!(first["comparison"]["decisions"], json!(null), "{first}");
+}
+
+#[tokio::test]
 async fn shadow_page_compares_with_the_active_policy() {
     let app = app().await;
     let digest = added(&app, &milder()).await;
@@ -312,7 +466,7 @@ async fn shadow_page_compares_with_the_active_policy() {
     assert!(erase.send().await.unwrap().status().is_success());
     let said = eventually("the erasure is complete", || async {
         let said = words(&browser.get(&path).await.text);
-        said.contains("1 more were skipped").then_some(said)
+        said.contains("1 more was skipped: the person was erased.").then_some(said)
     })
     .await;
     assert!(

@@ -121,6 +121,14 @@ async fn first_step_shows_two_faces_and_nothing_else() {
         assert_eq!(anna.get(&format!("{address}/images/{card}")).await.status, 404, "{card}");
     }
 
+    // Its address leads to the card only within a page: not in a tab, and not as a download.
+    for dest in ["document", "empty", ""] {
+        let alone = anna.get_for(&format!("{address}/images/reference"), dest).await;
+        assert_eq!((alone.status, alone.has("There is no such page")), (404, true), "{dest}");
+    }
+    assert_eq!(anna.get_for(&format!("{address}/images/live"), "document").await.status, 200);
+    assert_eq!(purposes_of(&app, "image.read").await.len(), 3, "only what was served");
+
     // Somebody else has no part in it.
     let bo = Browser::of(&app, "bo", "en", &REVIEWER).await;
     for path in [address.clone(), format!("{address}/images/live")] {
@@ -253,6 +261,96 @@ async fn personal_data_is_shown_for_a_purpose_on_record_and_hides_itself() {
     assert!(!cy.get(&address).await.has("name=\"purpose\""));
     assert_eq!(cy.post(&format!("{address}/reveal"), &fields).await.status, 403);
     assert_eq!(purposes_of(&app, "material.read").await.len(), 1);
+}
+
+/// The picture becomes one of a phone, which browsers do not show.
+async fn taken_by_a_phone(app: &TestApp, kind: &str) {
+    sqlx::query("update images set content_type = 'image/heic' where kind = $1")
+        .bind(kind)
+        .execute(app.store.pool())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn card_that_no_browser_shows_is_a_download_only_once_it_is_revealed() {
+    let (_folder, app) = desk("").await;
+    let anna = Browser::of(&app, "anna", "en", &REVIEWER).await;
+    waiting(&app, "pass-88").await;
+    taken_by_a_phone(&app, "card-front").await;
+    let address = anna.next_case().await;
+    let (card, reference) =
+        (format!("{address}/images/card-front"), format!("{address}/images/reference"));
+    for step in ["the first step", "the second one"] {
+        let page = anna.get(&address).await;
+        assert!(page.has("cannot show the card in part"), "{step}: {}", page.text);
+        assert!(!page.has(&reference) && !page.has(&card) && !page.has("download>"), "{step}");
+        assert_eq!(anna.get(&reference).await.status, 404, "{step}");
+        anna.post(&format!("{address}/judge"), &[("judgement", "3")]).await;
+    }
+    let purpose = [("purpose", "decide-case")];
+    let revealed = anna.post(&format!("{address}/reveal"), &purpose).await;
+    let download = format!("<a href=\"{card}?purpose=decide-case\" download>");
+    assert!(revealed.has(&download), "{}", revealed.text);
+    assert!(purposes_of(&app, "image.read").await.is_empty(), "nothing was served before");
+    let file = anna.get_for(&format!("{card}?purpose=decide-case"), "empty").await;
+    assert_eq!((file.status, file.headers["content-type"].to_str().unwrap()), (200, "image/heic"));
+    // A live face in such a format is a download at once: nothing is printed on it.
+    taken_by_a_phone(&app, "face").await;
+    anna.post(&format!("{address}/release"), &[]).await;
+    let address = anna.next_case().await;
+    assert!(anna.get(&address).await.has(&format!("<a href=\"{address}/images/live\" download>")));
+}
+
+#[tokio::test]
+async fn verdict_on_a_case_that_was_decided_meanwhile_offers_no_undo() {
+    let (_folder, app) = desk("undo_seconds = 60").await;
+    let anna = Browser::of(&app, "anna", "en", &REVIEWER).await;
+    let id = waiting(&app, "pass-88").await;
+    let address = anna.next_case().await;
+    anna.post(&format!("{address}/judge"), &[("judgement", "5")]).await;
+    let fields = [("outcome", "approve"), ("reason", "faces-match")];
+    assert_eq!(anna.post(&format!("{address}/verdict"), &fields).await.leads_to(), address);
+    assert!(anna.get("/cases").await.has("Your verdict: Approve."));
+    assert!(anna.get(&address).await.has("It takes effect at"));
+    let key = make_key_of(&app.store, "bo", &[Scope::ReviewsWrite]).await;
+    let url = format!("http://{}/v1/verifications/{id}/reviews", app.http);
+    let body = json!({ "outcome": "reject", "reason": "by-api" }).to_string();
+    let request = app.client.post(url).bearer_auth(key).header("content-type", "application/json");
+    assert_eq!(Reply::read(request.body(body).send().await.unwrap()).await.status, 201);
+    for page in ["/cases", "/sessions", address.as_str()] {
+        let page = anna.get(page).await;
+        assert!(!page.has("Your verdict: Approve") && !page.has("/undo\""), "{}", page.text);
+    }
+    let page = anna.get(&address).await;
+    assert!(page.has("Your verdict was not taken") && !page.has("takes effect"), "{}", page.text);
+    assert!(page.has("Current decision: Rejected, by bo"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn scores_are_shown_with_two_decimals_and_never_on_the_wrong_side() {
+    let (_folder, app) = desk("").await;
+    let anna = Browser::of(&app, "anna", "en", &REVIEWER).await;
+    for (biz_id, shown, exact) in
+        [("pass-88.361", "88.36", "88.361"), ("pass-89.996", "89.996", "")]
+    {
+        let id = waiting(&app, biz_id).await;
+        let address = anna.next_case().await;
+        anna.post(&format!("{address}/judge"), &[("judgement", "2")]).await;
+        let page = anna.get(&address).await;
+        let observed = format!("lowest_score {shown} &#60; 90");
+        let title = format!(" title=\"lowest_score {exact} &#60; 90\"");
+        let title = if exact.is_empty() { "" } else { title.as_str() };
+        assert!(page.has(&format!("<code{title}>{observed}</code>")), "{}", page.text);
+        // In the table of scores and among the evidence.
+        let value = if exact.is_empty() { String::new() } else { format!(" title=\"{exact}\"") };
+        assert!(page.has(&format!("<td class=\"number\"{value}>{shown}</td>")), "{}", page.text);
+        assert!(page.has(&format!("<dd{value}>{shown}</dd>")), "{}", page.text);
+        // The API keeps all of it.
+        let decision = app.decisions(&id).await.remove(0).to_string();
+        assert!(decision.contains(if exact.is_empty() { shown } else { exact }), "{decision}");
+        anna.post(&format!("{address}/skip"), &[]).await;
+    }
 }
 
 #[tokio::test]

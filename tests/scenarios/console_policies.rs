@@ -278,6 +278,35 @@ async fn activation_may_need_a_second_person_who_sees_what_was_proposed() {
 }
 
 #[tokio::test]
+async fn proposals_of_other_scenes_are_neither_shown_nor_closed() {
+    let app = app(FOUR_EYES).await;
+    let anna = Browser::of(&app, "anna", "en", RIGHTS).await;
+    let bea = Browser::of(&app, "bea", "en", RIGHTS).await;
+    limit(&app, &bea, &["mine"]).await;
+    let digest = added(&app, &milder()).await;
+    let proposed = async |scene: &str| {
+        let of_scene = format!("do=activate&scene={scene}&policy={digest}");
+        assert_eq!(change(&anna, &of_scene, "CR 10").await, "/policies?done=proposed");
+        let text = anna.get("/policies").await.text;
+        let path = text.split("/policies/proposals/").nth(1).expect("a proposal");
+        format!("/policies/proposals/{}/withdraw", &path[..36])
+    };
+    // (the scene, whether bea sees the proposal, what closing it answers)
+    for (scene, is_seen, closed) in [("secret", false, 404), ("", true, 403), ("mine", true, 303)] {
+        let path = proposed(scene).await;
+        let list = bea.get("/policies").await;
+        assert_eq!(list.has("anna proposed this at"), is_seen, "{scene}: {}", list.text);
+        assert_eq!(list.has(&path), scene == "mine", "only what she may close: {scene}");
+        assert_eq!(list.has("Look at it and agree"), scene == "mine", "{scene}");
+        assert_eq!(bea.post(&path, &[("purpose", "no")]).await.status, closed, "{scene}");
+        if closed != 303 {
+            let withdrawn = anna.post(&path, &[("purpose", "tried")]).await;
+            assert_eq!(withdrawn.leads_to(), "/policies?done=withdrawn", "{scene}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn text_is_checked_and_stored_as_on_the_command_line() {
     let app = app(CONSOLE).await;
     let anna = Browser::of(&app, "anna", "en", RIGHTS).await;

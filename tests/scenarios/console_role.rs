@@ -12,12 +12,13 @@ use crate::attacks::grants::not_needed;
 use crate::harness::{
     Database, Options, Process, Receiver, Recorder, Reply, Setting, callback, eventually, now,
 };
+use crate::policies::milder;
 use crate::roles::user;
 use crate::signing_in::{Browser, PASSWORD, Page, add, invitation};
 
 const CONSOLE: &str = "\n[console]\nlisten = \"127.0.0.1:0\"\n";
 const MORE: &str = "[webhooks]\nallow_private = [\"127.0.0.1\"]
-    [reviews]\ngolden_share = 0.5\nagain_share = 0.5\nundo_seconds = 60\n";
+    [policies]\nfour_eyes = \"on\"\n[reviews]\ngolden_share = 0.5\nagain_share = 0.5\nundo_seconds = 60\n";
 const FACE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/crates/cloudauth-sandbox/src/pictures/face-global.png");
 const WHY: (&str, &str) = ("purpose", "decide-case");
@@ -87,6 +88,7 @@ async fn console_needs_only_its_own_role() {
     decides_cases(&mut desk).await;
     looks_at_verifications(&mut desk, &prepared).await;
     operates(&mut desk, &prepared).await;
+    changes_policies(&mut desk, &process).await;
     compares_policies(&mut desk).await;
     desk.does("/sign-out", &[]).await;
 
@@ -316,6 +318,60 @@ async fn operates(desk: &mut Desk, prepared: &Prepared) {
     assert!(desk.does("/audit/verify", &[]).await.text.contains("whole"));
 }
 
+/// A second person, who agrees to what the first proposes.
+async fn second_person(process: &Process, owner: &Database) -> Desk {
+    let store = owner.store();
+    let user = add(&store, "dora", &Scope::ALL).await;
+    let mut dora = Browser::of(process.console.expect("a console"));
+    let link = invitation(&store, user).await;
+    let chosen = dora.post(&link, &[("password", PASSWORD), ("again", PASSWORD)]).await;
+    assert_eq!(chosen.status, 303, "{}", chosen.text);
+    let token = dora.get("/sessions").await.form_token();
+    Desk { anna: dora, token, owner: owner.clone() }
+}
+
+/// Reads the page of a change and sends its form; what came of it.
+async fn changed(desk: &mut Desk, what: &str, policy: &str, scene: &str) -> String {
+    let page =
+        desk.shows(&format!("/policies/change?do={what}&policy={policy}&scene={scene}")).await;
+    let (_, seen) = page.text.split_once("name=\"seen\" value=\"").expect("a form");
+    let seen = seen.split('"').next().unwrap();
+    let fields = [("do", what), ("policy", policy), ("scene", scene), ("seen", seen), WHY];
+    desk.does("/policies/change", &fields).await.location
+}
+
+/// Each change of the policies in use, with four eyes where the configuration asks for them.
+async fn changes_policies(desk: &mut Desk, process: &Process) {
+    let mut second = second_person(process, &desk.owner.clone()).await;
+    let milder = milder();
+    for wanted in ["check", "store"] {
+        desk.does("/policies/new", &[("text", &milder), ("do", wanted), WHY]).await;
+    }
+    let digest = sqlx::query_scalar("select digest from policies where name = 'milder'");
+    let digest: String = digest.fetch_one(&desk.owner.pool().await).await.unwrap();
+    desk.shows(&format!("/policies/{digest}")).await;
+    desk.shows(&format!("/policies/{digest}/diff")).await;
+    let tried = desk.does(&format!("/policies/{digest}/dry-run"), &[("q", "pass-81")]).await;
+    assert!(tried.text.contains("The outcome"), "{}", tried.text);
+
+    let done = "/policies?done=changed";
+    for what in ["shadow", "end-shadow", "shadow"] {
+        assert_eq!(changed(desk, what, &digest, "").await, done, "{what}");
+    }
+    for (what, scene) in [("promote", ""), ("activate", "test"), ("deactivate", "test")] {
+        assert_eq!(changed(desk, what, &digest, scene).await, "/policies?done=proposed", "{what}");
+        second.shows("/policies").await;
+        assert_eq!(changed(&mut second, what, &digest, scene).await, done, "{what}");
+    }
+    assert_eq!(changed(desk, "roll-back", "", "").await, done);
+    assert_eq!(changed(desk, "activate", &digest, "").await, "/policies?done=proposed");
+    let list = desk.shows("/policies").await.text;
+    let (_, proposal) = list.split_once("/policies/proposals/").expect("a proposal");
+    let withdraw = format!("/policies/proposals/{}/withdraw", &proposal[..36]);
+    assert_eq!(desk.does(&withdraw, &[WHY]).await.location, "/policies?done=withdrawn");
+    desk.shows("/policies?scene=test").await;
+}
+
 async fn compares_policies(desk: &mut Desk) {
     let policy = sqlx::query_scalar("select digest from policies limit 1");
     let digest: String = policy.fetch_one(&desk.owner.pool().await).await.unwrap();
@@ -326,5 +382,7 @@ async fn compares_policies(desk: &mut Desk) {
     desk.shows(&backtests).await;
     let started = desk.does(&backtests, &[WHY]).await;
     desk.shows(&started.location).await;
+    // It may have ended by then, which is found in the same way.
+    desk.does(&format!("{}/cancel", started.location), &[WHY]).await;
     desk.shows(&format!("/policies/{digest}/shadow")).await;
 }

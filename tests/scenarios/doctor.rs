@@ -357,7 +357,7 @@ async fn backlog_and_stopped_calls_are_reported() {
     assert_eq!((report.code, report.those("failed")), (1, vec!["breaker", "http.listen"]));
     report.has("breaker", "failed", "open for 10 min (credentials)");
     report.has("backlog", "warning", "the oldest for 60 min");
-    report.has("given-up", "warning", "1 verifications");
+    report.has("given-up", "warning", "1 verification was given up");
     report.has("secret-files", "warning", "sources.more.secrets_file");
     report.has("policy", "warning", "which is ignored");
     report.has("durability", "failed", "fsync is off");

@@ -62,7 +62,7 @@ async fn held_verification_is_erased_only_once_the_hold_is_lifted() {
     let erase = ["erase", "--purpose", "request 1", "--verification", &held];
     let (code, said, error) = setting.run(&erase, "").await;
     assert_eq!(code, 1, "{said}");
-    assert!(error.contains("1 of 1 verifications are under a legal hold"), "{error}");
+    assert!(error.contains("1 of 1 verification is under a legal hold"), "{error}");
     // By number, the others are erased all the same.
     let (code, said, _) = setting.run(&["erase", "--person", "--purpose", "r"], &number).await;
     assert_eq!((code, said.lines().count()), (1, 2), "{said}");

@@ -265,6 +265,8 @@ async fn changes_policies_and_looks_back(setting: &Setting, api: std::net::Socke
     })
     .await;
     assert_eq!(setting.get(api, &format!("{backtest}/flips")).await.status, 200);
+    let cancel = format!("{backtest}/cancel");
+    assert_eq!(setting.ask("POST", api, &cancel, &[WHY]).await.status, 409);
 }
 
 const THROTTLED_START: &str = r#"{ "product": "face-verify", "biz_type": "1", "meta_info": {},

@@ -67,6 +67,8 @@ impl Browser {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.origin));
         let request = request.header("accept-language", "en");
+        let is_picture = path.contains("/images/");
+        let request = if is_picture { request.header("sec-fetch-dest", "image") } else { request };
         match &self.cookie {
             Some(cookie) => request.header("cookie", cookie),
             None => request,

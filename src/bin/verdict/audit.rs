@@ -1,5 +1,6 @@
 //! `verdict audit`: who read, erased or changed what, and whether the record is whole.
 
+use std::fmt::Display;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use verdict::domain::audit_chain::{Export, Line, Place};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
+use verdict::domain::counted::counted;
 use verdict::store::Store;
 use verdict::store::audit::AuditCheckpoint;
 use verdict::vault::{AuditSeal, Vault};
@@ -121,12 +123,21 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
-        "whole: {} rows, {good} checkpoints{signatures}, {} rows behind the last one",
-        whole.last.position,
-        whole.last.position - whole.covered
+        "whole: {}, {}{signatures}, {} behind the last one",
+        rows(whole.last.position),
+        checkpoints(good),
+        rows(whole.last.position - whole.covered)
     ));
     say(format_args!("write down elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
+}
+
+fn rows(count: impl Display) -> String {
+    counted(count, "row", "rows")
+}
+
+fn checkpoints(count: impl Display) -> String {
+    counted(count, "checkpoint", "checkpoints")
 }
 
 fn signed(seal: &AuditSeal, checkpoint: &AuditCheckpoint) -> anyhow::Result<()> {
@@ -172,8 +183,9 @@ async fn verify_export(
     let unsigned = whole.last.position - whole.checkpointed_to;
     if strict && unsigned > 0 {
         bail!(
-            "the last {unsigned} rows have no signature behind them: export anew with the \
-             configuration of the installation, which signs the last row"
+            "no signature is behind the last {}: export anew with the configuration of the \
+             installation, which signs the last row",
+            rows(unsigned)
         );
     }
     let signatures = if strict {
@@ -182,8 +194,9 @@ async fn verify_export(
         " (not their signatures: see --strict)"
     };
     say(format_args!(
-        "whole: {} rows, {} checkpoints{signatures}",
-        whole.last.position, whole.checkpoints
+        "whole: {}, {}{signatures}",
+        rows(whole.last.position),
+        checkpoints(whole.checkpoints)
     ));
     say(format_args!("write down elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)

@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use verdict::config::{self, CommandSettings, Config, ConfigErrors, Environment, Keys};
 use verdict::domain::clock::Clock;
 use verdict::domain::purpose;
-use verdict::store::Store;
 use verdict::store::audit::AuditContext;
+use verdict::store::{PoolerSearch, Store};
 use verdict::telemetry::{self, Output};
 use verdict::vault::Vault;
 
@@ -59,7 +59,7 @@ impl Context {
 pub(crate) async fn migrated_store(settings: &CommandSettings) -> anyhow::Result<Store> {
     let store = Store::new(&settings.store)?;
     // Past the pool, which tries again until its time is over and then does not say why.
-    store.inspection().connect_once().await?;
+    store.inspection().connect_once(PoolerSearch::Usual).await?;
     store.require_fit_schema().await?;
     Ok(store)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::ArgGroup;
 use time::format_description::well_known::Rfc3339;
+use verdict::domain::counted::counted;
 use verdict::domain::erasure::REMAINING;
 use verdict::domain::ids::VerificationId;
 use verdict::store::erasure::{Erased, Receipt};
@@ -54,9 +55,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     }
     if on_hold > 0 {
         anyhow::bail!(
-            "{on_hold} of {} verifications are under a legal hold and were not erased: see \
-             `verdict hold list`",
-            ids.len()
+            "{on_hold} of {} {} under a legal hold and not erased: see `verdict hold list`",
+            counted(ids.len(), "verification", "verifications"),
+            if on_hold == 1 { "is" } else { "are" }
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use verdict::config::Keys;
-use verdict::store::Store;
+use verdict::store::{PoolerSearch, Store};
 
 use crate::context::Context;
 use crate::output::say_done;
@@ -13,7 +13,7 @@ pub async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
     let store = Store::new(&context.settings(Keys::Unused)?.store)?;
     // Says why there is no connection, and refuses a pooler of transactions.
-    store.inspection().connect_once().await?;
+    store.inspection().connect_once(PoolerSearch::Thorough).await?;
     say_done(store.migrate().await?);
     if store.inspection().ownership().await?.owner_is_superuser {
         tracing::warn!(

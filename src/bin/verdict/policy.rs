@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use policy::visible;
 use policy::{Policy, decide, missing_evidence, render};
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 use verdict::config::Keys;
 use verdict::domain::byte_order_mark;
 use verdict::domain::scenes::Scenes;
@@ -106,6 +107,17 @@ pub enum Command {
         after_help = "Example: verdict policy backtest candidate.toml --since 2026-10-01 --html report.html"
     )]
     Backtest(past::BacktestArguments),
+    /// End a backtest that was started over the API or in the console; what it found stays.
+    #[command(
+        after_help = "Example: verdict policy cancel-backtest 01a20a63-7ca9-718d-ac24-e6d7c9a1c998"
+    )]
+    CancelBacktest {
+        /// Its id. The refusal `backtest-running` names it.
+        id: Uuid,
+        /// The purpose, for the audit.
+        #[arg(long, value_parser = purpose)]
+        purpose: Option<String>,
+    },
     /// Decide the past again with the policies of that time; reports any difference.
     #[command(after_help = "Example: verdict policy replay --since 2026-11-01")]
     Replay(past::RangeArguments),
@@ -201,6 +213,9 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         }
         Command::Compare { digest } => compare(&context.store().await?, &digest).await?,
         Command::Backtest(arguments) => past::backtest(context, arguments).await?,
+        Command::CancelBacktest { id, purpose } => {
+            past::cancel_backtest(context, id, purpose.as_deref()).await?;
+        }
         Command::Replay(arguments) => return past::replay(context, arguments).await,
         Command::Redecide(arguments) => return past::redecide(context, arguments).await,
         Command::Calibrate(arguments) => past::calibrate(context, arguments).await?,

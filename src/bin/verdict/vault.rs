@@ -9,6 +9,7 @@ use uuid::Uuid;
 use verdict::app::vault_keys;
 use verdict::checks::vault_keys::keys_with_other_bytes;
 use verdict::domain::clock::Clock;
+use verdict::domain::counted::counted;
 use verdict::domain::ids::{EndpointId, GoldenId, VerificationId};
 use verdict::store::Store;
 use verdict::store::vault_keys::UNUSED_FOR;
@@ -122,7 +123,10 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
         .audit()
         .record(&Context::doing(None), "vault.rotate", None, Some(&details.to_string()))
         .await?;
-    say_done(format_args!("{rewrapped} data keys rewrapped under {primary}"));
+    say_done(format_args!(
+        "{} rewrapped under {primary}",
+        counted(rewrapped, "data key", "data keys")
+    ));
     for id in retired {
         say_done(format_args!("{id} is no longer needed"));
     }

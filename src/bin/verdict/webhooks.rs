@@ -7,6 +7,7 @@ use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use verdict::config::Keys;
+use verdict::domain::counted::counted;
 use verdict::domain::event::EventId;
 use verdict::domain::ids::{EndpointId, Ids};
 use verdict::domain::scenes::Scenes;
@@ -408,7 +409,8 @@ async fn redeliver(context: &Context, arguments: &Redeliver) -> anyhow::Result<(
     let opened = Webhooks::open(context).await?;
     let doing = Context::doing(None);
     let count = opened.operations().redeliver(id, selection, &Scenes::EVERY, &doing).await;
-    say_done(format_args!("{} events will be delivered once more", count.map_err(as_usage)?));
+    let count = counted(count.map_err(as_usage)?, "event", "events");
+    say_done(format_args!("{count} will be delivered once more"));
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! `/backtests/{id}`: how far a backtest is, what would change, and the decisions that would.
+//! `/backtests/{id}`: how far a backtest is, what would change, and the decisions that would. A running
+//! one can be cancelled here.
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -7,14 +8,17 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::backtests::state_text;
+use super::chart;
+use super::flips::{self, Listed};
 use super::numbers::grouped;
-use super::shown::{FlipShown, Policies, Shown};
+use super::shown::{Policies, Shown};
 use super::words::{period, scene_text, short};
-use super::{chart, flips};
+use crate::console::form::Form;
 use crate::console::frame;
-use crate::console::frame::layout::{Layout, Section};
+use crate::console::frame::layout::{Layout, Section, Tone};
 use crate::console::frame::moments::Moments;
-use crate::console::frame::page::page;
+use crate::console::frame::page::{page, see};
+use crate::console::purposes::optional;
 use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
@@ -31,6 +35,14 @@ const RELOAD: u64 = 4;
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
     after: Option<Uuid>,
+    #[serde(default)]
+    said: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Cancel {
+    #[serde(default)]
+    purpose: String,
 }
 
 #[derive(Template)]
@@ -38,6 +50,7 @@ pub(super) struct Asked {
 struct BacktestPage {
     t: &'static Texts,
     layout: Layout,
+    form_token: String,
     id: Uuid,
     digest: String,
     candidate: String,
@@ -55,11 +68,7 @@ struct BacktestPage {
     period: String,
     started: String,
     shown: Shown,
-    total_flips: String,
-    /// `None`: too much else waits.
-    flips: Option<Vec<FlipShown>>,
-    is_first: bool,
-    next_page: Option<String>,
+    listed: Listed,
 }
 
 pub(super) async fn page_of(
@@ -89,12 +98,15 @@ pub(super) async fn page_of(
             Err(problem) => return Err(problem.into()),
         },
     };
-    let next_page = found.as_ref().and_then(|page| page.next);
-    let listed = match found {
+    let next = found.as_ref().and_then(|page| page.next);
+    let rows = match found {
         Some(found) => Some(flips::rows(&console, &who, &moments, &found.flips).await?),
         None => None,
     };
     let mut layout = frame::of(&console, &who, Section::Policies);
+    if asked.said == TOO_LATE {
+        layout.say(Tone::Failed, layout.t.comparison.cancel_late.to_string());
+    }
     let is_running = run.state == "running";
     if is_running {
         layout.refresh = Some((RELOAD, format!("/backtests/{id}")));
@@ -103,6 +115,7 @@ pub(super) async fn page_of(
     let policies = Policies { candidate: candidate.as_deref(), active: active.as_deref() };
     let shown = Shown::of(who.language, &comparison, policies);
     page(&BacktestPage {
+        form_token: who.form_token.clone(),
         id,
         candidate: candidate
             .as_deref()
@@ -112,6 +125,7 @@ pub(super) async fn page_of(
         state: match run.state.as_str() {
             "running" => "running",
             "failed" => "failed",
+            "cancelled" => "cancelled",
             _ => "done",
         },
         state_text: state_text(t, &run.state),
@@ -127,15 +141,37 @@ pub(super) async fn page_of(
         scene: scene_text(&t.comparison, run.biz_type.as_deref()),
         period: period(&moments, (run.since, run.until)),
         started: moments.full(run.created_at),
-        total_flips: grouped(comparison.flips),
-        flips: listed,
-        is_first: asked.after.is_none(),
-        next_page: next_page.map(|next| format!("/backtests/{id}?after={next}#flips")),
+        listed: Listed::new(
+            comparison.flips,
+            rows,
+            &format!("/backtests/{id}"),
+            (asked.after, next),
+        ),
         digest: run.digest,
         shown,
         t,
         layout,
     })
+}
+
+/// It had ended before it was cancelled.
+const TOO_LATE: &str = "late";
+
+/// `POST /backtests/{id}/cancel`, by the rules of the API.
+pub(super) async fn cancel(
+    State(console): State<Console>,
+    who: SignedIn,
+    Path(id): Path<String>,
+    Form(Cancel { purpose }): Form<Cancel>,
+) -> Result<Response, Refused> {
+    who.must_have(Scope::PoliciesWrite)?;
+    let id: Uuid = id.parse().map_err(|_| Refused::not_found())?;
+    let run = api::reached(&console.api, &who.scenes, id).await?;
+    let context = who.audit_context(optional(&purpose)?, console.api.clock.now());
+    if api::cancel(&console.api, &run, &context).await? {
+        return Ok(see(&format!("/backtests/{id}")));
+    }
+    Ok(see(&format!("/backtests/{id}?said={TOO_LATE}")))
 }
 
 fn progress(moments: &Moments, seen: i64, of: Option<i64>) -> String {

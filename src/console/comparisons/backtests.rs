@@ -82,6 +82,7 @@ pub(super) fn state_text(t: &'static Texts, state: &str) -> (Phrase, &'static st
     match state {
         "done" => (t.done, "good"),
         "failed" => (t.failed, "bad"),
+        "cancelled" => (t.cancelled, "warn"),
         _ => (t.running, "accent"),
     }
 }

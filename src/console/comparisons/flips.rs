@@ -4,6 +4,9 @@
 //! people who may read decisions see the evidence. Reviewers do not see it for an open case, because
 //! they judge the faces first.
 
+use uuid::Uuid;
+
+use super::numbers::grouped;
 use super::shown::{FlipShown, reasons_shown};
 use crate::console::frame::moments::Moments;
 use crate::console::refused::Refused;
@@ -20,6 +23,33 @@ use policy::decision::Outcome;
 
 /// Rows of a page.
 pub(super) const PAGE: usize = 20;
+
+/// One page of them, as `flips_section.html` shows it.
+pub(super) struct Listed {
+    pub(super) total: String,
+    /// `None`: too much else waits.
+    pub(super) rows: Option<Vec<FlipShown>>,
+    pub(super) first_page: Option<String>,
+    pub(super) next_page: Option<String>,
+}
+
+impl Listed {
+    /// `here`: the address of the page. `after` and `next`: the place that it begins at, and that the
+    /// next one does.
+    pub(super) fn new(
+        total: u64,
+        rows: Option<Vec<FlipShown>>,
+        here: &str,
+        (after, next): (Option<Uuid>, Option<Uuid>),
+    ) -> Self {
+        Self {
+            total: grouped(total),
+            rows,
+            first_page: after.map(|_| format!("{here}#flips")),
+            next_page: next.map(|next| format!("{here}?after={next}#flips")),
+        }
+    }
+}
 
 pub(super) async fn rows(
     console: &Console,

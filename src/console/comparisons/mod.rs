@@ -3,7 +3,7 @@
 //! | File | Contents |
 //! |---|---|
 //! | `backtests` | the backtests of a policy, and starting one |
-//! | `backtest` | one backtest: progress, comparison, flips |
+//! | `backtest` | one backtest: progress, comparison, flips; cancelling it |
 //! | `shadow` | what a policy in shadow decided beside the active one |
 //! | `flips` | decisions with another outcome, as far as the person may see them |
 //! | `shown` | a comparison as its template shows it |
@@ -23,7 +23,7 @@ mod shown;
 mod words;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::state::Console;
 
@@ -33,4 +33,5 @@ pub(super) fn routes() -> Router<Console> {
         .route("/policies/{digest}/backtests", get(backtests::list).post(backtests::start))
         .route("/policies/{digest}/shadow", get(shadow::page_of))
         .route("/backtests/{id}", get(backtest::page_of))
+        .route("/backtests/{id}/cancel", post(backtest::cancel))
 }

@@ -19,10 +19,7 @@ pub fn decisions(language: Language, comparison: &Comparison) -> String {
         changes.extend(elsewhere.map(|(new, n)| (*n, total, old, new)));
     }
     if changes.is_empty() {
-        return match comparison.decisions {
-            1 => t.one_stays.to_string(),
-            many => t.nothing_changes.with("total", grouped(many)).to_string(),
-        };
+        return t.nothing_changes.with("total", grouped(comparison.decisions)).to_string();
     }
     changes.sort_by_key(|change| std::cmp::Reverse(change.0));
     let clause = |(n, total, old, new): (u64, u64, Outcome, Outcome)| {
@@ -103,7 +100,13 @@ mod tests {
             ["There is no decision here to compare.", "此范围内没有可对比的决定。"]
         );
         matrix[0][0] = 1;
-        assert_eq!(both(matrix)[0], "Nothing would change: the one decision stays as it is.");
+        assert_eq!(
+            both(matrix),
+            [
+                "Nothing would change: the one decision stays as it is.",
+                "不会有任何变化：仅有的一个决定保持不变。",
+            ]
+        );
         matrix[2][2] = 1999;
         assert_eq!(
             both(matrix),
@@ -130,6 +133,10 @@ mod tests {
         assert_eq!(
             said(1, 1)[0].as_deref(),
             Some("The one person would be left with another outcome.")
+        );
+        assert_eq!(
+            said(1, 0)[0].as_deref(),
+            Some("0 of 1 person would be left with another outcome.")
         );
         assert_eq!(said(0, 0), [None, None]);
         assert_eq!(people(Language::En, None), None);

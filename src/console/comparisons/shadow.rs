@@ -7,10 +7,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::chart;
+use super::flips::{self, Listed};
 use super::numbers::grouped;
-use super::shown::{FlipShown, Policies, Shown};
+use super::shown::{Policies, Shown};
 use super::words::{scene_text, short};
-use super::{chart, flips};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section};
 use crate::console::frame::moments::Moments;
@@ -53,10 +54,7 @@ struct ShadowPage {
     newest: Option<String>,
     shown: Shown,
     is_empty: bool,
-    total_flips: String,
-    flips: Vec<FlipShown>,
-    is_first: bool,
-    next_page: Option<String>,
+    listed: Listed,
 }
 
 pub(super) async fn page_of(
@@ -76,10 +74,10 @@ pub(super) async fn page_of(
     seen.read(&console, &who, &digest).await?;
     let after = asked.after.unwrap_or(Uuid::max());
     let mut left = seen.flips.into_iter().filter(|(decision, _)| *decision < after);
-    let listed: Vec<(Uuid, Flip)> = left.by_ref().take(flips::PAGE).collect();
-    let last = listed.last().map(|(decision, _)| *decision);
+    let page_of_flips: Vec<(Uuid, Flip)> = left.by_ref().take(flips::PAGE).collect();
+    let last = page_of_flips.last().map(|(decision, _)| *decision);
     let next = last.filter(|_| left.next().is_some());
-    let listed: Vec<Flip> = listed.into_iter().map(|(_, flip)| flip).collect();
+    let shown_flips: Vec<Flip> = page_of_flips.into_iter().map(|(_, flip)| flip).collect();
     let active = PolicySnapshot::load(store, cache).await?;
     let active = active.map(|all| {
         let scene = since.first().map(|(scene, _)| scene.clone()).unwrap_or_default();
@@ -99,10 +97,12 @@ pub(super) async fn page_of(
             .then(|| t.comparison.shadow_newest.with("n", grouped(most)).to_string()),
         shown: Shown::of(who.language, &seen.comparison, policies),
         is_empty: seen.comparison.decisions == 0,
-        total_flips: grouped(seen.comparison.flips),
-        flips: flips::rows(&console, &who, &moments, &listed).await?,
-        is_first: asked.after.is_none(),
-        next_page: next.map(|next| format!("/policies/{digest}/shadow?after={next}#flips")),
+        listed: Listed::new(
+            seen.comparison.flips,
+            Some(flips::rows(&console, &who, &moments, &shown_flips).await?),
+            &format!("/policies/{digest}/shadow"),
+            (asked.after, next),
+        ),
         digest,
         t,
         layout,

@@ -4,7 +4,7 @@
 use super::chart::{self, Chart};
 use super::numbers::{grouped, percent};
 use super::sentence;
-use crate::console::desk::facts::{observed, symbol};
+use crate::console::figures::{Figure, symbol};
 use crate::console::texts::{Phrase, Texts};
 use crate::domain::user::Language;
 use policy::Policy;
@@ -85,16 +85,16 @@ pub(super) struct FlipShown {
     pub(super) old: (Phrase, &'static str),
     pub(super) old_reason: String,
     pub(super) new: (Phrase, &'static str),
-    pub(super) reasons: Vec<(String, Vec<String>)>,
+    pub(super) reasons: Vec<(String, Vec<Figure>)>,
     /// Why the evidence is not shown.
     pub(super) hidden: Option<Phrase>,
 }
 
 /// The reasons that decide an outcome, each with what its rule saw.
-pub(super) fn reasons_shown(reasons: &[Reason], outcome: Outcome) -> Vec<(String, Vec<String>)> {
+pub(super) fn reasons_shown(reasons: &[Reason], outcome: Outcome) -> Vec<(String, Vec<Figure>)> {
     let deciding = reasons.iter().filter(|reason| reason.outcome == outcome);
     deciding
-        .map(|reason| (reason.code.clone(), reason.observed.iter().map(observed).collect()))
+        .map(|reason| (reason.code.clone(), reason.observed.iter().map(Figure::observed).collect()))
         .collect()
 }
 

@@ -136,6 +136,9 @@ pub(super) async fn page_of(
     let Assignment { judgement, ended, verdict, .. } = &opened.assignment;
     match (ended, verdict, judgement) {
         (Some((ended, _)), ..) => ended_page(&opened, *ended).await,
+        (None, Some(verdict), _) if verdict.is_superseded => {
+            ended_page(&opened, Ended::DecisionChanged).await
+        }
         (None, Some(verdict), _) => given_page(&opened, verdict).await,
         (None, None, Some(judgement)) => {
             let shown = Personal::Masked;

@@ -1,12 +1,15 @@
 //! `GET /assignments/{id}/images/{side}`: a picture of the claimed case. The reading is on record
 //! first. The server sets the purpose of the two faces; a whole card takes one of the list, and shows
 //! only once the faces are judged, because name and number are printed on it.
+//!
+//! The reference is a whole card as well, of which a page shows a part. So it is served only into a page,
+//! as a picture: neither to a tab nor as a download.
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use http::HeaderMap;
 
-use super::faces::Side;
+use super::faces::{self, Side};
 use super::verdicts;
 use crate::console::form;
 use crate::console::refused::Refused;
@@ -44,6 +47,9 @@ pub(super) async fn read(
         }
         return whole_card(&console, &who, &assignment, &wanted).await;
     };
+    if side.is_shown_in_part() && !form::is_for_a_picture(&headers) {
+        return Err(Refused::not_found());
+    }
     let purpose = format!("review of case {id}");
     let context = who.audit_context(Some(&purpose), console.api.clock.now());
     let response = match assignment.about {
@@ -89,6 +95,13 @@ async fn case_image(
     side: Side,
     context: &AuditContext,
 ) -> Result<Response, Refused> {
+    if side.is_shown_in_part() {
+        let rows = console.api.store.images().images_of(verification).await?;
+        let newest = faces::newest(&rows, side).ok_or_else(Problem::no_image)?;
+        if !pictures::is_shown_in_a_page(newest) {
+            return Err(Refused::not_found());
+        }
+    }
     for kind in side.kinds() {
         match pictures::serve(console, verification, *kind, context).await {
             Err(problem) if problem.code() == Code::NoImage => {}

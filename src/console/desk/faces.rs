@@ -10,6 +10,7 @@ use crate::domain::ids::VerificationId;
 use crate::domain::image::ImageKind;
 use crate::domain::scope::Scope;
 use crate::store::assignments::Assignment;
+use crate::store::images::ImageRow;
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,19 @@ impl Side {
             Self::Reference => "portrait",
         }
     }
+
+    pub(super) const fn is_shown_in_part(self) -> bool {
+        !self.part().is_empty()
+    }
+}
+
+/// The newest stored image of this side, of the best kind.
+pub(super) fn newest(rows: &[ImageRow], side: Side) -> Option<&ImageRow> {
+    let of = |kind: &ImageKind| {
+        let name = kind.to_string();
+        rows.iter().rev().find(|row| row.kind == name && row.state == "archived")
+    };
+    side.kinds().iter().find_map(of)
 }
 
 #[derive(Debug)]
@@ -97,14 +111,14 @@ async fn found(
     side: Side,
 ) -> Result<Shown, Refused> {
     let rows = console.api.store.images().images_of(verification).await?;
-    let of = |kind: &ImageKind| {
-        let name = kind.to_string();
-        rows.iter().rev().find(|row| row.kind == name && row.state == "archived")
-    };
     let case = &moments.t.case;
-    let Some(row) = side.kinds().iter().find_map(of) else {
+    let Some(row) = newest(&rows, side) else {
         let is_pending = rows.iter().any(|row| row.state == "pending");
         return Ok(Shown::Missing(if is_pending { case.still_fetched } else { case.no_picture }));
     };
-    Ok(pictures::shown(moments.t, row))
+    Ok(match pictures::shown(moments.t, row) {
+        // The file is all of it.
+        Shown::File(_) if side.is_shown_in_part() => Shown::Missing(case.whole_card_later),
+        shown => shown,
+    })
 }

@@ -1,6 +1,7 @@
 //! The facts of a case, shown once the faces are judged: scores with their bounds, reasons with the
 //! observed values, evidence, timeline, earlier verifications, the shadow policy's outcome.
 
+use crate::console::figures::{Figure, symbol};
 use crate::console::frame::moments::Moments;
 use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
@@ -15,7 +16,7 @@ use crate::domain::ids::{DecisionId, VerificationId};
 use crate::domain::verification::Verification;
 use crate::store::listing::Filter;
 use crate::store::policies::Use;
-use policy::decision::{Datum, Observation, Reason};
+use policy::decision::{Datum, Reason};
 use policy::evidence::Evidence;
 use policy::field::{Field, by_name};
 use policy::{Policy, decide, missing_evidence};
@@ -40,12 +41,12 @@ const SCORES: [Field; 9] = [
 pub(in crate::console) struct ReasonRow {
     pub(in crate::console) code: String,
     pub(in crate::console) text: Option<String>,
-    pub(in crate::console) observed: Vec<String>,
+    pub(in crate::console) observed: Vec<Figure>,
 }
 
 pub(super) struct ScoreRow {
     pub(super) name: &'static str,
-    pub(super) value: String,
+    pub(super) value: Figure,
     pub(super) bounds: String,
 }
 
@@ -81,7 +82,7 @@ pub(super) struct Facts {
     pub(super) person: Personal,
     pub(super) masked: [Phrase; 4],
     pub(super) purposes: Vec<Choice>,
-    pub(super) evidence: Vec<(&'static str, String)>,
+    pub(super) evidence: Vec<(&'static str, Figure)>,
     pub(super) malformed: Option<String>,
     pub(super) verification: Vec<(Phrase, String)>,
     pub(super) timeline: Vec<EventRow>,
@@ -122,7 +123,10 @@ pub(super) async fn of(
         person,
         masked: person::masked(moments.t),
         purposes,
-        evidence: evidence.as_ref().map(of_evidence).unwrap_or_default(),
+        evidence: evidence
+            .as_ref()
+            .map(|evidence| of_evidence(evidence, policy.as_deref()))
+            .unwrap_or_default(),
         malformed: evidence
             .as_ref()
             .map(|evidence| evidence.malformed.join(", "))
@@ -150,65 +154,37 @@ pub(in crate::console) fn reason_rows(
         .map(|reason| ReasonRow {
             code: reason.code.clone(),
             text: missing_evidence(reason).or_else(|| text(&reason.code)),
-            observed: reason.observed.iter().map(observed).collect(),
+            observed: reason.observed.iter().map(Figure::observed).collect(),
         })
         .collect()
-}
-
-/// `lowest_score 62.4 < 80`.
-pub fn observed(of: &Observation) -> String {
-    let value = of.value.as_ref().map_or_else(|| "–".to_owned(), datum);
-    format!("{} {value} {} {}", of.field, symbol(&of.operator), datum(&of.bound))
-}
-
-pub fn symbol(operator: &str) -> &str {
-    match operator {
-        "eq" => "=",
-        "ne" => "≠",
-        "lt" => "<",
-        "le" => "≤",
-        "gt" => ">",
-        "ge" => "≥",
-        "in" => "∈",
-        "not_in" => "∉",
-        other => other,
-    }
-}
-
-pub(in crate::console) fn datum(of: &Datum) -> String {
-    match of {
-        Datum::Flag(flag) => flag.to_string(),
-        Datum::Whole(number) => number.to_string(),
-        Datum::Number(number) => number.to_string(),
-        Datum::Text(text) => text.clone(),
-        Datum::List(list) => list.iter().map(datum).collect::<Vec<_>>().join(", "),
-    }
 }
 
 /// The scores that are there, each with what the policy compares it with.
 fn scores(evidence: Option<&Evidence>, policy: Option<&Policy>) -> Vec<ScoreRow> {
     let Some(evidence) = evidence else { return Vec::new() };
+    let all = bounds_of(policy);
     let row = |field: Field| {
-        let value = by_field(evidence, field)?;
+        let policy::field::Reading::Value(value) = field.read(evidence) else { return None };
         let comparisons = policy.map(|policy| policy.score_comparisons(field)).unwrap_or_default();
         let bounds: Vec<String> = comparisons
             .into_iter()
             .map(|(operator, bound, outcome)| format!("{} {bound} → {outcome}", symbol(operator)))
             .collect();
+        let value = Figure::of(&Datum::from(value), &all);
         Some(ScoreRow { name: field.name(), value, bounds: bounds.join(" · ") })
     };
     SCORES.into_iter().filter_map(row).collect()
 }
 
-fn by_field(evidence: &Evidence, field: Field) -> Option<String> {
-    match field.read(evidence) {
-        policy::field::Reading::Value(value) => Some(datum(&Datum::from(value))),
-        _ => None,
-    }
+/// Every bound of a score: the lowest score is one of the others.
+fn bounds_of(policy: Option<&Policy>) -> Vec<f64> {
+    let Some(policy) = policy else { return Vec::new() };
+    [policy.score_bounds(), policy.verify_score_bounds()].concat()
 }
 
-fn of_evidence(evidence: &Evidence) -> Vec<(&'static str, String)> {
-    by_name(evidence).into_iter().map(|(name, value)| (name, datum(&value))).collect()
+fn of_evidence(evidence: &Evidence, policy: Option<&Policy>) -> Vec<(&'static str, Figure)> {
+    let bounds = bounds_of(policy);
+    by_name(evidence).into_iter().map(|(name, value)| (name, Figure::of(&value, &bounds))).collect()
 }
 
 fn of_verification(

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::hunks::{self, Row};
 use super::one;
 use super::parts::Named;
-use crate::console::desk::facts::{datum, symbol};
+use crate::console::figures::{datum, symbol};
 use crate::console::frame;
 use crate::console::frame::layout::{Layout, Section};
 use crate::console::frame::page::page;

@@ -29,7 +29,7 @@ texts! {
         verify_hint: "Follows every row from the first on: any that was changed, removed, inserted or moved is named.", "从第一条开始逐条校验；任何被修改、删除、插入或移动的记录都会被指出。";
         expect: "Row that you wrote down earlier (POSITION:DIGEST)", "此前记录的校验点（POSITION:DIGEST）";
         whole: "The chain is whole.", "链条完整。";
-        whole_rows: "{n} rows, {checkpoints} checkpoints, {behind} rows behind the last one.", "共 {n} 条记录、{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
+        whole_rows: "{n} {n|row|rows}, {checkpoints} {checkpoints|checkpoint|checkpoints}, {behind} {behind|row|rows} behind the last one.", "共 {n} 条记录、{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
         unsigned: "The signatures of the checkpoints were not checked: this process has no vault.keys.", "未校验检查点签名：此进程没有 vault.keys。";
         write_down: "Write this down outside of the database, and give it the next time:", "请将以下内容记录在数据库之外，下次校验时填入：";
         broken: "The chain is broken: {fault}.", "链条已损坏：{fault}。";

@@ -35,6 +35,7 @@ texts! {
         lost: "Your claim could not be renewed: the case is not with you any more, or you are signed out.", "无法续期：此案件已不在您手中，或您已退出登录。";
         see_why: "See what happened", "查看原因";
         unusual: "The file may be more than a picture ({why}).", "该文件可能不只是图片（{why}）。";
+        whole_card_later: "This browser cannot show the card in part. Choose “Cannot say”: the whole card can be shown with the personal data, after the judgement.", "浏览器无法只显示证件的一部分。请选择“无法判断”；判断之后，可连同个人信息查看完整证件。";
         portrait_hint: "Of a card you see only the place of its portrait. If no face is there, choose “Cannot say”: the whole card can be shown afterwards.", "证件照片仅显示人像位置；若该处没有人脸，请选择“无法判断”，判断之后可查看完整证件。";
         not_needed: "Nothing else is shown yet.", "其他资料暂不显示。";
         move_left: "Look left", "向左";
@@ -54,7 +55,7 @@ texts! {
         note_hint: "Optional. Stored encrypted, and erased with the person.", "选填。加密保存，随当事人资料一并删除。";
         give_next: "Decide and next", "提交并领取下一件";
         give: "Decide", "提交";
-        takes_effect: "A verdict can be undone for {n} seconds.", "提交后 {n} 秒内可以撤销。";
+        takes_effect: "A verdict can be undone for {n} {n|second|seconds}.", "提交后 {n} 秒内可以撤销。";
         needs_second: "This outcome needs a second person, who sees neither your judgement nor your note.", "此结论须由另一人复核；对方看不到您的判断和备注。";
         choose_an_outcome: "Choose an outcome.", "请选择结论。";
         note_wrong: "The note must be at most 2000 visible characters.", "备注最多 2000 个可见字符。";

@@ -81,7 +81,92 @@ mod tests {
     use super::*;
 
     fn placeholders(text: &str) -> BTreeSet<&str> {
-        text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect()
+        text.split('{').skip(1).filter_map(|rest| rest.split(['}', '|']).next()).collect()
+    }
+
+    /// Placeholders for counts.
+    const COUNTS: [&str; 19] = [
+        "n",
+        "of",
+        "seen",
+        "total",
+        "hits",
+        "errors",
+        "warnings",
+        "keys",
+        "answers",
+        "material",
+        "callbacks",
+        "images",
+        "checkpoints",
+        "behind",
+        "kinds",
+        "decisions",
+        "flips",
+        "seconds",
+        "h",
+    ];
+
+    /// A noun in the plural, or a verb that goes with one, behind a 1.
+    fn plural_after_one<'t>(text: &'t str) -> Option<&'t str> {
+        const PLURAL: [&str; 6] = ["are", "were", "have", "people", "match", "become"];
+        const SINGULAR: [&str; 8] = ["s", "is", "was", "has", "this", "as", "matches", "becomes"];
+        let clauses = text.split([',', '.', ':', ';', '(', ')']);
+        let after = clauses.filter_map(|clause| {
+            let (before, after) = clause.rsplit_once('1')?;
+            (before.is_empty() || before.ends_with(' ')).then_some(after)
+        });
+        // Up to the next number, which counts another noun.
+        let is_word = |word: &&str| !word.starts_with(|letter: char| letter.is_ascii_digit());
+        let words = |after: &'t str| after.split_whitespace().take(3).take_while(is_word);
+        after
+            .flat_map(words)
+            .find(|word| PLURAL.contains(word) || (word.ends_with('s') && !SINGULAR.contains(word)))
+    }
+
+    #[test]
+    fn one_of_anything_is_in_the_singular() {
+        let mut counted = 0;
+        for (page, pairs) in PAIRS {
+            for (key, en, _) in *pairs {
+                let counts: Vec<&str> =
+                    placeholders(en).into_iter().filter(|name| COUNTS.contains(name)).collect();
+                let filled = |many: &str| {
+                    let text = Phrase::new(en).with(many, 1);
+                    counts.iter().fold(text, |text, name| text.with(name, 1)).to_string()
+                };
+                // Each of them alone is 1 as well: the others are many.
+                for name in &counts {
+                    counted += 1;
+                    let others = counts.iter().filter(|other| *other != name);
+                    let alone = others
+                        .fold(Phrase::new(en).with(name, 1), |text, other| text.with(other, 7));
+                    for said in [filled(name), alone.to_string()] {
+                        assert_eq!(plural_after_one(&said), None, "{page}.{key}: {said}");
+                        assert!(
+                            !said.contains(['{', '|']) || counts.len() < placeholders(en).len()
+                        );
+                    }
+                }
+            }
+        }
+        assert!(counted > 40, "only {counted} counts");
+    }
+
+    #[test]
+    fn plural_behind_a_one_is_found() {
+        for wrong in [
+            "1 errors",
+            "1 verifications are due",
+            "1 of 1 people would",
+            "all 1 decisions",
+            "1 equal lines",
+        ] {
+            assert!(plural_after_one(wrong).is_some(), "{wrong}");
+        }
+        for right in ["1 error", "21 errors", "1 s", "1 row, 7 rows", "By 1 day", "1 of 7 people"] {
+            assert_eq!(plural_after_one(right), None, "{right}");
+        }
     }
 
     #[test]
@@ -115,5 +200,8 @@ mod tests {
         let text = Phrase::new("{a} of {b}");
         assert_eq!(text.with("a", 1).to_string(), "1 of {b}");
         assert_eq!(text.with("a", 1).with("b", 2).to_string(), "1 of 2");
+        let text = Phrase::new("{a|one row is|all {a} rows are} {b} of {a|1|{a}}");
+        assert_eq!(text.with("a", 1).with("b", "it").to_string(), "one row is it of 1");
+        assert_eq!(text.with("a", "1,001").to_string(), "all 1,001 rows are {b} of 1,001");
     }
 }

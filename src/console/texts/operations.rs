@@ -43,12 +43,12 @@ texts! {
         refetch_selected: "Ask again about the chosen ones", "重新查询所选记录";
         refetch_all: "Ask again about all of them", "重新查询全部";
         confirm_title: "Ask the provider again?", "确认重新查询？";
-        confirm_some: "{n} verifications become due. Each call counts against the budget, and billed calls are billed.", "{n} 条核验将被重新查询；每次调用都会占用额度，计费接口会照常计费。";
+        confirm_some: "{n} {n|verification becomes|verifications become} due. Each call counts against the budget, and billed calls are billed.", "{n} 条核验将被重新查询；每次调用都会占用额度，计费接口会照常计费。";
         confirm_go: "Ask again about {n}", "重新查询 {n} 条";
         cancel: "Cancel", "取消";
         nothing_chosen: "Nothing was chosen.", "未选择任何记录。";
-        refetched: "{n} verifications are due again.", "已重新安排 {n} 条核验。";
-        refetched_more: "{n} verifications are due again, and more are left: repeat it.", "已重新安排 {n} 条核验，仍有剩余，请再次执行。";
+        refetched: "{n} {n|verification is|verifications are} due again.", "已重新安排 {n} 条核验。";
+        refetched_more: "{n} {n|verification is|verifications are} due again, and more are left: repeat it.", "已重新安排 {n} 条核验，仍有剩余，请再次执行。";
         deliveries: "Deliveries of events", "事件投递";
         no_endpoints: "There is no webhook endpoint.", "没有配置回调端点。";
         endpoint: "Endpoint", "端点";
@@ -135,7 +135,7 @@ texts! {
         took: "Took", "耗时";
         redeliver: "Redeliver", "重新投递";
         redeliver_failed: "Redeliver all dead letters", "重新投递全部失败事件";
-        redelivered: "{n} events are sent again.", "已安排重新投递 {n} 个事件。";
+        redelivered: "{n} {n|event is|events are} sent again.", "已安排重新投递 {n} 个事件。";
         pause: "Pause", "暂停";
         resume: "Resume", "恢复";
         send_test: "Send a test", "发送测试";

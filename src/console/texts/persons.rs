@@ -12,7 +12,7 @@ texts! {
         bad_number: "Type one whole identity number: at least 8 letters and digits, none of them masked.", "请输入一个完整的证件号码：至少 8 位字母或数字，不能包含掩码字符。";
         bad_purpose: "Give a purpose of 1 to 200 visible characters.", "请填写 1 至 200 个字符的用途。";
         nothing: "Nothing is kept of this person, or only in scenes that you do not work on.", "没有该当事人的记录，或其所属场景不在您的权限范围内。";
-        found: "{n} verifications of this person", "该当事人共有 {n} 条核验记录";
+        found: "{n} {n|verification|verifications} of this person", "该当事人共有 {n} 条核验记录";
         recorded: "The look-up is on record.", "本次查询已留存记录。";
         export: "Export all that is held", "导出全部资料";
         export_hint: "One JSON file: personal data opened, decisions with their reasons, reviews, callbacks, who read any of it. Images are listed. The complete form, with images and the provider's answers, is verdict person export.", "导出为一个 JSON 文件：已解密的个人信息、结论及原因、人工审核、回调以及查阅记录；图片仅列出清单。包含图片与服务商原始返回的完整版本请使用 verdict person export。";

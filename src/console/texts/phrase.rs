@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A text; `{name}` in it is filled in by [`Phrase::with`].
+/// A text; `{name}` in it is filled in by [`Phrase::with`], and of `{name|one row|{name} rows}` the
+/// first part if the value is 1, else the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phrase(&'static str);
 
@@ -34,8 +35,38 @@ pub struct Filled(String);
 impl Filled {
     #[must_use]
     pub fn with(self, name: &str, value: impl fmt::Display) -> Self {
-        Self(self.0.replace(&format!("{{{name}}}"), &value.to_string()))
+        let value = value.to_string();
+        Self(chosen(&self.0, name, value == "1").replace(&format!("{{{name}}}"), &value))
     }
+}
+
+/// The text with the right part of each `{name|one|many}`.
+fn chosen(text: &str, name: &str, is_one: bool) -> String {
+    let opening = format!("{{{name}|");
+    let (mut done, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(&opening) {
+        let Some(end) = closing(after) else { break };
+        let (one, many) = after[..end].split_once('|').unwrap_or_default();
+        done.push_str(before);
+        done.push_str(if is_one { one } else { many });
+        rest = &after[end + 1..];
+    }
+    done.push_str(rest);
+    done
+}
+
+/// The place of the brace that closes, behind one that opened.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    text.char_indices().find_map(|(at, letter)| {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 0 => return Some(at),
+            '}' => depth -= 1,
+            _ => {}
+        }
+        None
+    })
 }
 
 impl fmt::Display for Filled {

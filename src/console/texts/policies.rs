@@ -68,7 +68,7 @@ texts! {
         products: "Products", "产品";
         bounds: "Score bounds", "分数界限";
         text: "Text", "策略文本";
-        findings: "{errors} errors, {warnings} warnings", "{errors} 个错误，{warnings} 个警告";
+        findings: "{errors} {errors|error|errors}, {warnings} {warnings|warning|warnings}", "{errors} 个错误，{warnings} 个警告";
         no_findings: "No errors and no warnings", "没有错误或警告";
         unchecked: "Not checked now: other checks are running. Load the page again.", "正在执行其他检查，暂未检查。请重新加载页面。";
         older: "An earlier version accepted this text. Today it would be refused.", "此文本由旧版本接受，按现行规则将被拒绝。";
@@ -119,7 +119,7 @@ texts! {
         old_line: "Old line", "原行号";
         new_line: "New line", "新行号";
         sign: "Change", "变更";
-        skipped: "{n} equal lines", "{n} 行相同";
+        skipped: "{n} equal {n|line|lines}", "{n} 行相同";
         added_line: "added", "新增";
         removed_line: "removed", "删除";
 
@@ -130,7 +130,7 @@ texts! {
         dry_none: "There is no decision yet, so there is no evidence to decide by.", "尚无结论，因此没有可用的证据。";
         dry_erased: "The person was erased: their evidence is not decided again.", "当事人资料已删除，不再重新判断。";
         dry_unusable: "This version cannot compile the policy.", "当前版本无法编译此策略。";
-        dry_many: "{n} verifications match: choose one.", "找到 {n} 条核验，请选择一条。";
+        dry_many: "{n} {n|verification matches|verifications match}: choose one.", "找到 {n} 条核验，请选择一条。";
         dry_same: "The outcome stays: {new}.", "结论不变：{new}。";
         dry_other: "The outcome changes: {old} → {new}.", "结论改变：{old} → {new}。";
         dry_person: "A person gave the current decision: {outcome}. Below is what the policy had decided.", "当前结论由人工作出：{outcome}。下方为策略当时的结论。";

@@ -4,9 +4,9 @@ texts! {
     /// `/reviewers`.
     pub struct Reviewers {
         title: "Reviewers", "审核员";
-        caption: "Each person's work in the last {n} days", "最近 {n} 天各审核员的工作情况";
+        caption: "Each person's work in the last {n} {n|day|days}", "最近 {n} 天各审核员的工作情况";
         period: "Period", "时间范围";
-        days: "{n} days", "{n} 天";
+        days: "{n} {n|day|days}", "{n} 天";
         person: "Person", "姓名";
         cases: "Cases", "案件数";
         median: "Median time", "处理时长中位数";

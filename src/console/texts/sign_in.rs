@@ -11,7 +11,7 @@ texts! {
         with_issuer: "Sign in with {issuer}", "使用 {issuer} 登录";
         or: "or", "或";
         failed: "Name, password or code is wrong.", "用户名、密码或验证码不正确。";
-        too_early: "Too many tries under this name. Try again in {seconds} seconds.", "该用户名尝试次数过多，请在 {seconds} 秒后重试。";
+        too_early: "Too many tries under this name. Try again in {seconds} {seconds|second|seconds}.", "该用户名尝试次数过多，请在 {seconds} 秒后重试。";
         busy: "Too many people are signing in at once. Try again in a moment.", "当前登录人数过多，请稍后重试。";
         forgotten: "Forgotten? A person with the right users:write can send you a new invitation.", "忘记密码？请联系人员管理员重新发送邀请。";
         invited_title: "Welcome, {name}", "欢迎您，{name}";

@@ -8,7 +8,7 @@ texts! {
         search_label: "Id, biz_id, reference, certify_id or message id", "核验 ID、biz_id、业务编号、certify_id 或消息 ID";
         search_hint: "Any id of ours, the caller's, or the provider's. The whole id, not a part of it.", "可使用本系统、调用方或服务商的任一编号；须输入完整编号。";
         found_nothing: "Nothing has this id, or it is in a scene that you do not work on.", "没有找到该编号，或其所属场景不在您的权限范围内。";
-        found_many: "{n} verifications match.", "找到 {n} 条核验记录。";
+        found_many: "{n} {n|verification matches|verifications match}.", "找到 {n} 条核验记录。";
         newest: "Newest first", "按时间从新到旧";
         none: "There is no verification in this state.", "没有处于该状态的核验记录。";
         any_state: "All", "全部";
@@ -34,7 +34,7 @@ texts! {
         waits_breaker: "Due, but the provider is not called now ({cause}).", "已到处理时间，但目前暂停查询服务商（{cause}）。";
         waits_probe: "It is tried again at {time}.", "将于 {time} 试探恢复。";
         waits_budget: "Due, but the account's calls are spent for the next {span}.", "已到处理时间，但账号的查询额度在接下来的 {span} 内已用完。";
-        waits_retry: "{n} calls in a row failed. Next try at {time}.", "已连续失败 {n} 次，将于 {time} 重试。";
+        waits_retry: "{n|The last call|The last {n} calls} failed. Next try at {time}.", "已连续失败 {n} 次，将于 {time} 重试。";
         waits_poll: "The person has not finished. Next poll at {time}; it expires at {until}.", "当事人尚未完成核验。将于 {time} 再次查询；于 {until} 过期。";
         waits_start: "Waiting for the callback. Without one it is polled at {time}.", "正在等待回调；若未收到，将于 {time} 查询。";
         waits_task: "{task}: next at {time}.", "{task}：下次处理时间 {time}。";
@@ -81,7 +81,7 @@ texts! {
         completed: "Completed", "完成时间";
         not_completed: "a worker has yet to delete the images", "工作进程尚未完成图片删除";
         destroyed: "Destroyed", "已销毁";
-        destroyed_list: "{keys} keys, {answers} answers, {material} records of personal data, {callbacks} callbacks, {images} images", "密钥 {keys} 个、返回记录 {answers} 条、个人信息 {material} 条、回调 {callbacks} 条、图片 {images} 张";
+        destroyed_list: "{keys} {keys|key|keys}, {answers} {answers|answer|answers}, {material} {material|record|records} of personal data, {callbacks} {callbacks|callback|callbacks}, {images} {images|image|images}", "密钥 {keys} 个、返回记录 {answers} 条、个人信息 {material} 条、回调 {callbacks} 条、图片 {images} 张";
         remains: "What remains", "保留的内容";
         hold: "Legal hold", "法定保全";
         hold_place: "Place a legal hold", "设置法定保全";
@@ -95,6 +95,7 @@ texts! {
         on_hold: "It is under a legal hold: nothing was erased.", "处于法定保全状态，未删除任何内容。";
         person: "Personal data", "个人信息";
         reveal_images: "Show the pictures for 60 seconds", "显示照片 60 秒";
+        further_images: "Show the further pictures for 60 seconds", "显示其余照片 60 秒";
         no_stored_images: "None of its images is stored.", "没有已归档的图片。";
         whole_frame: "Whole camera frame", "完整画面";
         film: "Film", "视频";

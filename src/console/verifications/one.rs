@@ -76,6 +76,8 @@ struct MayReveal {
 struct Revealed {
     rows: Vec<(Phrase, String)>,
     pictures: Vec<Picture>,
+    /// For the page of the further pictures: the purpose, and where it begins.
+    further: Option<(String, usize)>,
     mark: String,
     until: String,
     /// Milliseconds.
@@ -92,6 +94,7 @@ impl Revealed {
         Self {
             rows,
             pictures,
+            further: None,
             mark: pictures::mark(who, moments),
             until: moments.clock(moments.now + person::SHOWN_FOR),
             left: milliseconds(person::SHOWN_FOR),
@@ -163,7 +166,13 @@ pub struct Reveal {
     /// `person` or `images`.
     #[serde(default)]
     show: String,
+    /// Pictures that earlier pages have shown.
+    #[serde(default)]
+    from: usize,
 }
+
+/// A page of pictures with stylesheet, script and icon makes six requests.
+const PICTURES: usize = 2;
 
 /// `POST /verifications/{id}/reveal`: the page with the person's data, or with the pictures, for a
 /// minute. Each reading is on record.
@@ -192,12 +201,17 @@ pub async fn reveal(
             rows.iter().filter_map(|row| row.kind.parse().ok()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let pictures =
+        let mut pictures =
             pictures::newest(t, &rows, &kinds, (&format!("/verifications/{id}"), purpose));
         if pictures.is_empty() {
             layout.say(Tone::Failed, t.verification.no_stored_images.to_string());
         }
-        Revealed::new(&moments, &who, Vec::new(), pictures)
+        let mut pictures = pictures.split_off(form.from.min(pictures.len()));
+        let is_last = pictures.len() <= PICTURES;
+        pictures.truncate(PICTURES);
+        let mut revealed = Revealed::new(&moments, &who, Vec::new(), pictures);
+        revealed.further = (!is_last).then(|| (purpose.to_owned(), form.from + PICTURES));
+        revealed
     } else {
         let context = who.audit_context(Some(purpose), moments.now);
         let material = material::open(&console.api, id, &context).await?;

@@ -48,13 +48,18 @@ pub fn mark(who: &SignedIn, moments: &Moments) -> String {
     mark.with("time", moments.full(moments.now)).to_string()
 }
 
+/// Whether a browser shows it, and it is no more than a picture.
+pub fn is_shown_in_a_page(row: &ImageRow) -> bool {
+    row.unusual.is_empty() && row.content_type.as_deref().is_some_and(|it| IN_A_PAGE.contains(&it))
+}
+
 /// How a stored picture is shown. One that may be more than a picture is never put into a page.
 pub fn shown(t: &'static Texts, row: &ImageRow) -> Shown {
     let media_type = row.content_type.as_deref().unwrap_or_default();
     if !row.unusual.is_empty() {
         return Shown::File(t.case.unusual.with("why", row.unusual.join(", ")).to_string());
     }
-    if IN_A_PAGE.contains(&media_type) {
+    if is_shown_in_a_page(row) {
         return Shown::Image;
     }
     Shown::File(t.case.not_shown.with("format", media_type).to_string())

@@ -138,6 +138,10 @@ macro_rules! for_each_code {
         "Another backtest is running; start this one when it is done",
         "One backtest at a time runs in an installation. `backtest` names the running one, if the key may see it.",
         "Poll `GET /v1/backtests/{id}` until its state is `done`, then start this one.";
+    BacktestEnded, backtest_ended: CONFLICT "backtest-ended",
+        "The backtest has ended: there is nothing to cancel",
+        "The backtest is done or has failed. Nothing was changed.",
+        "Read its report with `GET /v1/backtests/{id}`. Start another one if it is needed.";
     NothingToChange, nothing_to_change: CONFLICT "nothing-to-change",
         "There is no policy to go back to, to promote or to remove",
         "The scene has no earlier policy to roll back to, no shadow to promote, or no policy of its own to remove.",

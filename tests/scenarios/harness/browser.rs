@@ -80,9 +80,17 @@ impl Browser {
         }
     }
 
+    /// A page, or a picture in one.
     pub async fn get(&self, path: &str) -> Page {
+        let dest = if path.contains("/images/") { "image" } else { "document" };
+        self.get_for(path, dest).await
+    }
+
+    /// As a browser that fetches it for this destination.
+    pub async fn get_for(&self, path: &str, dest: &str) -> Page {
         let request = self.client.get(format!("{}{path}", self.origin));
-        Page::read(request.header("cookie", &self.cookie).send().await.expect("an answer")).await
+        let request = request.header("cookie", &self.cookie).header("sec-fetch-dest", dest);
+        Page::read(request.send().await.expect("an answer")).await
     }
 
     /// As a form of a page posts it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,10 @@ pub type Statement = (String, Vec<u32>);
 
 /// The statements sent through it.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Arc<Mutex<BTreeSet<Statement>>>);
+pub struct Recorder {
+    statements: Arc<Mutex<BTreeSet<Statement>>>,
+    connections: Arc<AtomicUsize>,
+}
 
 impl Recorder {
     /// The same database, seen through this.
@@ -27,6 +31,7 @@ impl Recorder {
         let recorder = self.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                recorder.connections.fetch_add(1, Ordering::Relaxed);
                 if let Ok(server) = TcpStream::connect(upstream).await {
                     tokio::spawn(recorder.clone().relay(client, server));
                 }
@@ -37,7 +42,12 @@ impl Recorder {
 
     /// All of them so far.
     pub fn statements(&self) -> BTreeSet<Statement> {
-        self.0.lock().expect("whole").clone()
+        self.statements.lock().expect("whole").clone()
+    }
+
+    /// How many were opened so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     async fn relay(self, client: TcpStream, server: TcpStream) {
@@ -49,7 +59,7 @@ impl Recorder {
         let (mut unread, mut buffer) = (Messages::default(), vec![0; 64 * 1024]);
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             for statement in unread.take(&buffer[..read]) {
-                self.0.lock().expect("whole").insert(statement);
+                self.statements.lock().expect("whole").insert(statement);
             }
             if to_server.write_all(&buffer[..read]).await.is_err() {
                 break;

@@ -15,6 +15,7 @@ use reqwest::Url;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use verdict::domain::clock::Clock;
+use verdict::domain::counted::counted;
 use verdict::vault::callback_signature::{Secret, SignedHeaders, verify};
 
 use super::system::Demo;
@@ -65,8 +66,8 @@ impl Events {
         let bodies = events.receiver.bodies();
         let last = bodies.last().context("no event arrived")?;
         say(format_args!(
-            "\n{} signed events arrived at a receiver on {address}, in order. The last one:\n{}",
-            bodies.len(),
+            "\n{} arrived at a receiver on {address}, in order. The last one:\n{}",
+            counted(bodies.len(), "signed event", "signed events"),
             String::from_utf8_lossy(last)
         ));
         Ok(events)

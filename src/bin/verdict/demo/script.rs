@@ -7,6 +7,7 @@ use policy::product::Product;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use verdict::domain::counted::counted;
 use verdict::vault::callback_signature::sign;
 
 use super::system::Demo;
@@ -61,7 +62,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub async fn play(demo: &Demo) -> anyhow::Result<bool> {
     let client = Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let started = Instant::now();
-    say(format_args!("\n{} signed callbacks go in; decisions come out:\n", CASES.len()));
+    say(format_args!(
+        "\n{} in; decisions come out:\n",
+        counted(CASES.len(), "signed callback goes", "signed callbacks go")
+    ));
     say(format_args!(
         "{:>9}  {:47} {:10} {:8} reasons",
         "after", "what happened", "state", "outcome"

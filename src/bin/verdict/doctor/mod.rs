@@ -18,9 +18,10 @@ use verdict::app::Role;
 use verdict::checks::{Finding, Item, State, database};
 use verdict::config::{self, Config, ConfigError, ConfigErrors};
 use verdict::domain::clock::Clock;
+use verdict::domain::counted::counted;
 use verdict::domain::ids::Ids;
 use verdict::store::inspection::Server;
-use verdict::store::{Settings, Store};
+use verdict::store::{PoolerSearch, Settings, Store};
 
 use crate::context::{Context, said_of};
 use crate::hints;
@@ -64,9 +65,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         }
         let count = |state| items.iter().filter(|item| item.finding.state == state).count();
         say(format_args!(
-            "{} ok, {} warnings, {} failed, {} skipped",
+            "{} ok, {}, {} failed, {} skipped",
             count(State::Ok),
-            count(State::Warning),
+            counted(count(State::Warning), "warning", "warnings"),
             count(State::Failed),
             count(State::Skipped)
         ));
@@ -126,7 +127,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
 /// Queries the facts that other checks need; an error is the finding about the database. The limit
 /// is `database.timeout_seconds`.
 async fn learn(doctor: &mut DoctorContext, store: &Store) -> Result<Server, Finding> {
-    let server = match store.inspection().connect_once().await {
+    let server = match store.inspection().connect_once(PoolerSearch::Thorough).await {
         Ok(()) => store.inspection().inspect_server().await,
         Err(error) => Err(error),
     };

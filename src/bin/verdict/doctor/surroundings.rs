@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use verdict::app::descriptors;
 use verdict::causes::{self, Cause};
+use verdict::domain::counted::counted;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
 use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
@@ -55,7 +56,9 @@ pub(super) fn secret_files(doctor: &DoctorContext) -> Vec<Finding> {
     }
     if found.is_empty() {
         found.push(Finding::ok(format!(
-            "{count} files with secrets; other users can neither read nor change them"
+            "{} with secrets; other users can neither read nor change {}",
+            counted(count, "file", "files"),
+            if count == 1 { "it" } else { "them" }
         )));
     }
     found

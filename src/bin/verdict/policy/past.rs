@@ -17,6 +17,7 @@ use uuid::Uuid;
 use verdict::console::comparisons::report::{self, Subject};
 use verdict::console::comparisons::sentence;
 use verdict::domain::clock::Clock;
+use verdict::domain::counted::counted;
 use verdict::domain::ids::Ids;
 use verdict::domain::user::Language;
 use verdict::policies::active::PolicySnapshot;
@@ -24,11 +25,12 @@ use verdict::policies::cache::PolicyCache;
 use verdict::policies::operations::{self, PolicyError, Turn};
 use verdict::policies::past::{self, Backtest, Pace, Range, Stopped};
 use verdict::store::Store;
+use verdict::store::backtests::Cancelled;
 
 use super::text::either;
 use crate::arguments::{moment, purpose, scene};
 use crate::context::{Context, Usage, told_to_stop};
-use crate::output::say;
+use crate::output::{say, say_done};
 
 /// Flips that a report lists.
 const LISTED: usize = 1000;
@@ -180,14 +182,29 @@ pub(super) async fn backtest(
     Ok(())
 }
 
+pub(super) async fn cancel_backtest(
+    context: &Context,
+    id: Uuid,
+    purpose: Option<&str>,
+) -> anyhow::Result<()> {
+    let store = context.store().await?;
+    match store.backtests().cancel(id, &Context::doing(purpose)).await? {
+        Cancelled::Yes => say_done(format_args!("{id} is cancelled")),
+        Cancelled::TooLate => say_done(format_args!("{id} had ended before: nothing was changed")),
+        Cancelled::NotFound => bail!("there is no backtest {id}"),
+    }
+    Ok(())
+}
+
 fn print_comparison(comparison: &Comparison, rate: f64) {
     say(sentence::decisions(Language::En, comparison));
     if let Some(people) = sentence::people(Language::En, comparison.people.as_ref()) {
         say(people);
     }
     say(format_args!(
-        "{} decisions, {} with another outcome; {rate:.0} a second",
-        comparison.decisions, comparison.flips
+        "{}, {} with another outcome; {rate:.0} a second",
+        counted(comparison.decisions, "decision", "decisions"),
+        comparison.flips
     ));
     say_erased(comparison.erased);
     let names = Outcome::ALL.map(|outcome| format!("{outcome:>10}"));
@@ -206,7 +223,11 @@ fn print_comparison(comparison: &Comparison, rate: f64) {
 /// Reports skipped rows, if any.
 fn say_erased(erased: u64) {
     if erased > 0 {
-        say(format_args!("{erased} more were skipped: their persons were erased"));
+        let (one, many) = (
+            "more was skipped: the person was erased",
+            "more were skipped: their persons were erased",
+        );
+        say(counted(erased, one, many));
     }
 }
 
@@ -230,8 +251,10 @@ pub(super) async fn replay(
             "erased": replayed.erased }));
     } else {
         say(format_args!(
-            "{} decisions of {} policies made once more: {} differ",
-            replayed.decisions, replayed.policies, replayed.differences
+            "{} of {} made once more: {}",
+            counted(replayed.decisions, "decision", "decisions"),
+            counted(replayed.policies, "policy", "policies"),
+            counted(replayed.differences, "differs", "differ")
         ));
         say_erased(replayed.erased);
         for (count, what) in [
@@ -239,7 +262,7 @@ pub(super) async fn replay(
             (replayed.without_policy, "on a policy that is gone or was changed"),
         ] {
             if count > 0 {
-                say(format_args!("  {count} of them rest {what}"));
+                say(format_args!("  {} {what}", counted(count, "of them rests", "of them rest")));
             }
         }
         for id in &replayed.different {
@@ -302,8 +325,11 @@ pub(super) async fn redecide(
         say(said);
     } else {
         say(format_args!(
-            "{} standing decisions: {} decided anew, {} as before, {} decided by somebody else meanwhile",
-            done.looked_at, done.new, done.same, done.overtaken
+            "{}: {} decided anew, {} as before, {} decided elsewhere meanwhile",
+            counted(done.looked_at, "current decision", "current decisions"),
+            done.new,
+            done.same,
+            done.overtaken
         ));
         say_erased(done.erased);
     }
@@ -355,7 +381,7 @@ pub(super) async fn calibrate(
         );
         return Ok(());
     }
-    say(format_args!("{} answers", calibration.answers));
+    say(counted(calibration.answers, "answer", "answers"));
     say_erased(calibration.erased);
     for score in SCORES {
         let of = |passed: bool| {
@@ -375,7 +401,8 @@ pub(super) async fn calibrate(
         if let Some((moved, _)) = moved.filter(|_| !["quality", "attack"].contains(&score)) {
             let flips = calibration.moved.get(score).copied().unwrap_or(0);
             say(format_args!(
-                "  {flips} of the answers that passed lie between {} and {moved}",
+                "  {} between {} and {moved}",
+                counted(flips, "of the answers that passed lies", "of the answers that passed lie"),
                 arguments.threshold
             ));
         }
