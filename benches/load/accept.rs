@@ -101,7 +101,7 @@ fn summary(connections: usize, bare: &Subject, one: &Subject, other: &Subject) -
     ]
 }
 
-async fn one_row_commits(
+pub async fn one_row_commits(
     environment: &Environment,
     database: &Database,
     connections: usize,
@@ -121,7 +121,7 @@ async fn one_row_commits(
 }
 
 /// By a process of its own, so that each round is a sample of its own.
-async fn accepts(
+pub async fn accepts(
     environment: &Environment,
     database: &Database,
     more: &str,

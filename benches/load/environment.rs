@@ -70,7 +70,11 @@ impl Environment {
     /// Starts Postgres and prints what the figures depend on.
     pub async fn new() -> anyhow::Result<Self> {
         let pg_bin = std::env::var_os("PG_BIN");
-        let programs = Programs::find(pg_bin.as_deref().map(Path::new))?;
+        Self::on(Programs::find(pg_bin.as_deref().map(Path::new))?).await
+    }
+
+    /// The same on the Postgres of these programs.
+    pub async fn on(programs: Programs) -> anyhow::Result<Self> {
         // In the target folder: `/tmp` may be a disk in memory, which syncs nothing.
         let folder = TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?;
         println!("{}", machine::fsync_speed(programs.bin(), folder.path()).await?);

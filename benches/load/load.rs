@@ -48,8 +48,10 @@ impl Connection {
             let status = head.get(9..12).context("no status")?.parse()?;
             let length: usize = head
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
+                .filter_map(|line| line.split_once(": "))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
                 .context("no length")?
+                .1
                 .parse()?;
             let whole = end + 4 + length;
             while self.buffer.len() < whole {

@@ -7,6 +7,8 @@
 #![expect(clippy::cast_precision_loss, reason = "rates need no more digits than a double has")]
 
 mod accept;
+#[path = "../peers/axum.rs"]
+mod axum_peer;
 mod backtest;
 mod baseline;
 mod case_triggers;
@@ -24,11 +26,13 @@ mod hostile;
 mod images;
 mod load;
 mod machine;
+mod peers;
 mod read;
 mod receiver;
 mod recovery;
 mod rounds;
 mod table;
+mod versions;
 mod wal;
 
 use clap::Parser;
@@ -58,6 +62,13 @@ enum Bench {
     Hostile(hostile::Arguments),
     /// Queue and case at 100,000 open reviews among a million verifications: queries, pages, triggers.
     Console(console::Arguments),
+    /// The same accept in four frameworks; `benches/peers/run.sh` installs them and starts this.
+    Peers(peers::Arguments),
+    /// Serves the accept in plain axum.
+    #[command(hide = true)]
+    AxumPeer,
+    /// Accepts and one-row commits on two versions of Postgres, in turns.
+    Versions(versions::Arguments),
     /// A killed worker and a restarted Postgres: how long until the work goes on.
     Recovery(recovery::Arguments),
 }
@@ -79,6 +90,9 @@ async fn main() -> anyhow::Result<()> {
         Bench::Images(arguments) => images::run(&arguments).await,
         Bench::Hostile(arguments) => hostile::run(&arguments).await,
         Bench::Console(arguments) => console::run(&arguments).await,
+        Bench::Peers(arguments) => peers::run(&arguments).await,
+        Bench::AxumPeer => peers::serve_axum(),
+        Bench::Versions(arguments) => versions::run(&arguments).await,
         Bench::Recovery(arguments) => recovery::run(&arguments).await,
     }
 }

@@ -7,7 +7,7 @@ use super::finding::Finding;
 use super::vault_keys::keys_with_other_bytes;
 use crate::domain::counted::counted;
 use crate::store::inspection::Server;
-use crate::store::{Error, Protection, SchemaState, Store};
+use crate::store::{Error, OLDEST_SERVER, Protection, SchemaState, Store, is_supported_server};
 use crate::vault::Vault;
 
 /// A clock that is off by more stamps wrong times.
@@ -38,6 +38,12 @@ pub fn of_server(
 
 fn reachable(server: &Server) -> Finding {
     let says = format!("Postgres {} answers, the role is {}", server.version, server.role);
+    if !is_supported_server(&server.version) {
+        return Finding::failed(
+            format!("{says}; Verdict needs Postgres {OLDEST_SERVER} or newer"),
+            "upgrade the server, or point database.url at another one",
+        );
+    }
     if server.standby {
         return Finding::failed(
             format!("{says}; it is a standby and takes no writes"),

@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::schema_state::SchemaState;
+use super::server_version::OLDEST_SERVER;
 use crate::causes::{self, Cause};
 
 /// Messages name places and codes, never values: a database's own message may quote the row.
@@ -57,6 +58,12 @@ pub enum Error {
         "the database stores text as {0}, not as UTF8: create one with `create database verdict encoding 'UTF8' template template0` and use that"
     )]
     Encoding(String),
+    /// No test runs on it.
+    #[error(
+        "this is Postgres {0}, and Verdict needs {oldest} or newer: upgrade the server, or use another one",
+        oldest = OLDEST_SERVER
+    )]
+    OldServer(String),
     /// The tables are there, and this role does not see them.
     #[error(
         "this database role does not see the schema {0}, which has Verdict's tables: grant it usage (config/roles.sql) and set its search_path"
@@ -128,6 +135,7 @@ impl Error {
             | Self::EventsFromElsewhere
             | Self::Url(_)
             | Self::Encoding(_)
+            | Self::OldServer(_)
             | Self::Unseen(_)
             | Self::Schema(_)
             | Self::TransactionPooler
@@ -154,9 +162,11 @@ impl Error {
             }
             Self::Internal { .. } | Self::Inconsistent(_) => Cause::Internal,
             Self::Url(_) | Self::TransactionPooler => Cause::BadUrl,
-            Self::Encoding(_) | Self::Unseen(_) | Self::Schema(_) | Self::EventsFromElsewhere => {
-                Cause::Schema
-            }
+            Self::Encoding(_)
+            | Self::OldServer(_)
+            | Self::Unseen(_)
+            | Self::Schema(_)
+            | Self::EventsFromElsewhere => Cause::Schema,
             Self::MigrationLock(_) => Cause::Locked,
         }
     }

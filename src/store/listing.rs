@@ -308,8 +308,8 @@ fn given_up(query: &mut QueryBuilder<Postgres>, filter: &Filter, at: OffsetDateT
     }
     // What a person closed is reopened one at a time, by name.
     query.push(
-        " and not (v.closed and exists (
-            select from decisions d where d.id = v.decision_id and d.decided_by = 'person'))",
+        " and not (v.closed and coalesce((
+            select d.decided_by = 'person' from decisions d where d.id = v.decision_id), false))",
     );
     if let Some(code) = &filter.error_code {
         query.push(
@@ -372,8 +372,8 @@ statements! {
     scalar lock_chosen(ids: &[Uuid]) -> Uuid =
         "select id from verifications v
          where id = any ($1) and state in ('failed', 'expired')
-             and not (closed and exists (
-                 select from decisions d where d.id = v.decision_id and d.decided_by = 'person'))
+             and not (closed and coalesce((
+                 select d.decided_by = 'person' from decisions d where d.id = v.decision_id), false))
          order by biz_type, biz_id for no key update";
 
     execute record_refetches(

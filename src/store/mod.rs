@@ -12,6 +12,7 @@ mod pooler;
 mod schema;
 mod schema_name;
 mod schema_state;
+mod server_version;
 mod servers;
 mod session_faults;
 mod sessions;
@@ -74,6 +75,7 @@ pub use pool::{Settings, Store};
 pub use pooler::PoolerSearch;
 pub use schema_name::SchemaName;
 pub use schema_state::SchemaState;
+pub use server_version::{OLDEST_SERVER, is_supported_server};
 pub use statements::Statement;
 pub use tls::Protection;
 

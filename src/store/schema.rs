@@ -18,6 +18,7 @@ use super::error::{Error, Result};
 use super::pool::Store;
 use super::schema_name::SchemaName;
 use super::schema_state::SchemaState;
+use super::server_version::is_supported_server;
 use super::statements::statements;
 use crate::domain::counted::counted;
 
@@ -69,6 +70,7 @@ impl Store {
     /// others serve, none of them is kept waiting for longer than a second: a migration that
     /// cannot have its lock lets them pass and tries again.
     pub async fn migrate(&self) -> Result<Migrated> {
+        self.require_supported_server().await?;
         self.require_utf8().await?;
         match self.schema_state().await? {
             state if state.serves() => return Ok(Migrated { state, applied: 0 }),
@@ -177,6 +179,12 @@ impl Store {
         self.run(|| schema_of_tables(wanted).fetch_optional(&self.pool)).await
     }
 
+    /// An older server would fail in the middle of a migration, or in a rare statement.
+    async fn require_supported_server(&self) -> Result<()> {
+        let version: String = self.run(|| server_version().fetch_one(&self.pool)).await?;
+        if is_supported_server(&version) { Ok(()) } else { Err(Error::OldServer(version)) }
+    }
+
     /// In any other encoding some names cannot be stored, and the callbacks of those people fail.
     pub async fn require_utf8(&self) -> Result<()> {
         let encoding: String = self.run(|| encoding().fetch_one(&self.pool)).await?;
@@ -207,6 +215,8 @@ statements! {
     scalar has_migrations() -> bool = "select to_regclass('_sqlx_migrations') is not null";
 
     scalar count_migrations() -> i64 = "select count(*) from _sqlx_migrations where success";
+
+    scalar server_version() -> String = "select current_setting('server_version')";
 
     scalar has_schema(name: &str) -> bool = "select to_regnamespace($1) is not null";
 

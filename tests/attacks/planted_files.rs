@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use private_postgres::{Error, Folder, Mode, Programs, Server};
+use private_postgres::{Error, Folder, Mode, Server};
 use tempfile::TempDir;
 
-use crate::harness::run_verdict;
+use crate::harness::{programs, run_verdict};
 
 /// A file and a folder that the attacker wants to have changed, and a place where he wants a file.
 struct Victims {
@@ -81,8 +81,7 @@ fn reachable() -> TempDir {
 }
 
 async fn start(folder: &Path) -> Result<Server, Error> {
-    let pg_bin = std::env::var_os("PG_BIN");
-    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+    let programs = programs();
     let started = Server::start(&programs, folder, Mode::ThrowAway);
     tokio::time::timeout(Duration::from_mins(1), started).await.expect("an end, not a hang")
 }

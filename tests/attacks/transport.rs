@@ -5,10 +5,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use private_postgres::{Mode, Programs, Server};
+use private_postgres::{Mode, Server};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
@@ -19,7 +19,9 @@ use url::Url;
 use verdict::store::signals::Signals;
 use verdict::store::{Error, PoolerSearch, Protection};
 
-use crate::harness::{Database, Options, PATIENCE, Setting, eventually, new_database, run_verdict};
+use crate::harness::{
+    Database, Options, PATIENCE, Setting, eventually, new_database, programs, run_verdict,
+};
 
 /// "Let us speak TLS", as every client of Postgres says it first.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -212,8 +214,7 @@ struct TlsPostgres {
 impl TlsPostgres {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let pg_bin = std::env::var_os("PG_BIN");
-        let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+        let programs = programs();
         let home = folder.path().join("pg");
         let server = Server::start(&programs, &home, Mode::ThrowAway).await.unwrap();
         let (issuer, certificate) = authority();

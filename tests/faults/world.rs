@@ -23,7 +23,7 @@ use super::edge::Edge;
 use super::receivers::{self, Receiver};
 use super::service::{Service, never_in_logs};
 use super::starts;
-use crate::harness::{Proxy, SECRET, make_key, now, provider, vault_secret};
+use crate::harness::{Proxy, SECRET, make_key, now, programs, provider, vault_secret};
 
 /// Calls per second of the account: enough to drain what the clients post, little enough that
 /// every backlog after a fault runs into it.
@@ -235,8 +235,7 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Arc<Self> {
-        let pg_bin = std::env::var_os("PG_BIN");
-        let programs = Programs::find(pg_bin.as_deref().map(Path::new)).expect("Postgres");
+        let programs = programs();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = folder_of_this_process(folder, "faults");
         let server = Server::start(&programs, &folder, Mode::Durable).await.expect("Postgres");

@@ -1,15 +1,20 @@
 //! Databases of other kinds: several servers, another schema, a pooler in between.
 
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use private_postgres::{Mode, Programs, Server};
 use tempfile::TempDir;
 use url::Url;
 use verdict::store::PoolerSearch;
 
 use crate::harness::{
     Database, Options, Pair, Recorder, TestApp, callback, empty_database, eventually, new_database,
-    run_verdict,
+    programs, run_verdict,
 };
+use crate::roles::lay_out;
 
 /// A URL with these servers, in this order.
 fn url_of(database: &Database, servers: &[String]) -> Database {
@@ -112,6 +117,153 @@ async fn schema_that_is_not_there_is_reported_by_its_name() {
         assert_eq!(code, 2, "{error}");
         assert!(error.contains("database.schema") && error.contains(said), "{error}");
     }
+}
+
+#[tokio::test]
+async fn server_is_of_the_version_that_was_asked_for() {
+    let number = sqlx::query_scalar::<_, String>("show server_version_num");
+    let number = number.fetch_one(&empty_database().await.pool().await).await.unwrap();
+    assert_eq!(number.parse::<u32>().unwrap() / 10_000, programs().major());
+}
+
+/// Set on both servers: `pg_upgrade` takes one password.
+const COMMON_PASSWORD: &str = "known-to-both";
+
+/// Moves the data of the first folder's server, stopped, into the second's.
+fn upgrade(from: &Programs, old: &Path, to: &Programs, new: &Path) {
+    let owner = std::fs::metadata(new.join("server")).unwrap();
+    let mut command = Command::new(to.bin().join("pg_upgrade"));
+    command.arg("--old-bindir").arg(from.bin()).arg("--new-bindir").arg(to.bin());
+    command.arg("--old-datadir").arg(old.join("server/data"));
+    command.arg("--new-datadir").arg(new.join("server/data"));
+    command.args(["--username", "verdict", "--no-sync"]);
+    command.env_clear().env("LC_ALL", "C").env("PGPASSWORD", COMMON_PASSWORD);
+    command.current_dir(new.join("server"));
+    if rustix::process::geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `PG_BIN_BEFORE` names the programs of an older version; `scripts/postgres-matrix.sh` sets it.
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+async fn service_goes_on_after_pg_upgrade() {
+    let Some(before) = std::env::var_os("PG_BIN_BEFORE") else {
+        eprintln!("skipped: PG_BIN_BEFORE names no older Postgres, so none is upgraded");
+        return;
+    };
+    let (from, to) = (Programs::find(Some(Path::new(&before))).unwrap(), programs());
+    assert!(from.major() < to.major(), "PG_BIN_BEFORE is of an older version");
+    let folder = TempDir::new_in("/var/tmp").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let start = async |programs: &Programs, folder: &Path| {
+        Server::start(programs, folder, Mode::ThrowAway).await.unwrap()
+    };
+    let app_on = async |server: &Server| {
+        let database = Database::at(server.url_as("verdict", COMMON_PASSWORD, "postgres"));
+        TestApp::start_with(Options { database: Some(database), ..Options::default() }).await
+    };
+    let events = async |app: &TestApp, after: usize| {
+        let reply = app.get(&format!("/v1/events?after={after}&wait=30")).await;
+        let items = reply.json["items"].as_array().unwrap().clone();
+        items.into_iter().map(|event| event["id"].clone()).collect::<Vec<_>>()
+    };
+
+    let servers = [start(&from, &old).await, start(&to, &new).await];
+    for server in &servers {
+        let database = Database::at(server.url("postgres"));
+        let common = format!("alter role verdict password '{COMMON_PASSWORD}'");
+        let common = sqlx::raw_sql(sqlx::AssertSqlSafe(common));
+        common.execute(&database.pool().await).await.unwrap();
+    }
+    let [server, empty] = servers;
+    empty.stop().await.unwrap();
+    let direct = Database::at(server.url_as("verdict", COMMON_PASSWORD, "postgres"));
+    direct.store().migrate().await.unwrap();
+    let app = app_on(&server).await;
+    let decided = app.verified("pass-97-before").await;
+    let numbered = events(&app, 0).await;
+    assert!(!numbered.is_empty());
+    drop(app);
+    server.stop().await.unwrap();
+
+    upgrade(&from, &old, &to, &new);
+    let server = start(&to, &new).await;
+    let app = app_on(&server).await;
+    let id = decided["id"].as_str().unwrap();
+    assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json, decided);
+    let kept = events(&app, 0).await;
+    assert!(kept.starts_with(&numbered), "{kept:?} begins with {numbered:?}");
+    assert_eq!(app.verified("pass-97-after").await["state"], "decided");
+    assert!(!events(&app, kept.len()).await.is_empty(), "numbering continues");
+    drop(app);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn owner_that_has_created_the_roles_gets_no_time_limits() {
+    // A server of this test's own: roles are of the whole server.
+    let folder = TempDir::new().unwrap();
+    let home = folder.path().join("pg");
+    let server = Server::start(&programs(), &home, Mode::ThrowAway).await.unwrap();
+    let superuser = Database::at(server.url("kept"));
+    let prepare = [
+        "create role keeper login createrole password 'only-here'",
+        "create database kept owner keeper",
+    ];
+    for statement in prepare {
+        let pool = Database::at(server.url("postgres")).pool().await;
+        sqlx::raw_sql(statement).execute(&pool).await.unwrap();
+    }
+    let pool = superuser.pool().await;
+    let owner = Database::at(server.url_as("keeper", "only-here", "kept"));
+    owner.store().migrate().await.unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    lay_out(&owner, source).await;
+    let user = "create role api_1 login in role verdict_api; create role analyst_1 login noinherit
+        in role verdict_reader";
+    sqlx::raw_sql(user).execute(&owner.pool().await).await.unwrap();
+
+    lay_out(&superuser, source).await;
+    let limits = "select array_agg(setrole::regrole::text || ' ' || limits order by 1)
+        from pg_db_role_setting, unnest(setconfig) limits where limits like 'statement_timeout%'";
+    let limits = sqlx::query_scalar::<_, Vec<String>>(limits).fetch_one(&pool).await.unwrap();
+    assert_eq!(limits, ["analyst_1 statement_timeout=15min", "api_1 statement_timeout=60s"]);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn server_older_than_15_is_refused_with_a_reason() {
+    let database = empty_database().await;
+    // A server of this version is not to be had: this one says that it is of it.
+    let pretend = "create schema planted;
+        create function planted.current_setting(text) returns text language sql as $$
+            select case $1 when 'server_version' then '14.23' else pg_catalog.current_setting($1) end
+        $$;
+        do $$ begin
+            execute format('alter database %I set search_path = planted, pg_catalog, public',
+                current_database());
+        end $$";
+    sqlx::raw_sql(pretend).execute(&database.pool().await).await.unwrap();
+    for command in ["migrate", "doctor"] {
+        let (code, said, error) =
+            run_verdict(&[command], &[("DATABASE_URL", &*database.url)]).await;
+        assert_ne!(code, 0, "{command}");
+        let told = format!("{said}{error}");
+        assert!(
+            told.contains("Postgres 14.23") && told.contains("15 or newer"),
+            "{command}: {told}"
+        );
+    }
+    let tables = "select count(*) from pg_class where relname = 'verifications'";
+    let tables = sqlx::query_scalar::<_, i64>(tables);
+    let tables = tables.fetch_one(&database.pool().await).await.unwrap();
+    assert_eq!(tables, 0, "nothing was migrated");
 }
 
 /// `PgBouncer` before a database.

@@ -1,15 +1,14 @@
 //! `verdict doctor` names each fault and its remedy. One fault hides no other check.
 
-use std::path::Path;
 use std::time::Duration;
 
-use private_postgres::{Mode, Programs, Server};
+use private_postgres::{Mode, Server};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 use verdict::domain::clock::Clock;
 use verdict::store::Store;
 
-use crate::harness::{Database, Options, SECRET, Setting, callback, now};
+use crate::harness::{Database, Options, SECRET, Setting, callback, now, programs};
 use crate::roles::user;
 
 /// The findings by check, and the exit code.
@@ -58,8 +57,7 @@ fn options() -> Options {
 async fn doctor_prints_one_line_per_check_and_exits_0() {
     // Not the tests' Postgres: doctor would report that it runs without fsync.
     let folder = tempfile::TempDir::new().unwrap();
-    let pg_bin = std::env::var_os("PG_BIN");
-    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+    let programs = programs();
     let server = Server::start(&programs, &folder.path().join("pg"), Mode::Durable).await.unwrap();
     let superuser = Database::at(server.url("postgres"));
     for more in [

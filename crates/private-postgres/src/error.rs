@@ -29,6 +29,19 @@ pub enum Error {
         /// What is needed.
         oldest: u32,
     },
+    /// The programs are of another major version than the caller wants.
+    #[error(
+        "{bin} holds PostgreSQL {major}, not {wanted}: set PG_BIN to the folder that holds initdb \
+         and postgres of {wanted}",
+        bin = .bin.display()
+    )]
+    NotThatMajor { bin: PathBuf, major: u32, wanted: u32 },
+    /// We are root, and the account that Postgres runs under cannot enter the programs' folder.
+    #[error(
+        "PostgreSQL refuses to run as root, and the account that runs it instead cannot enter \
+         {0}: put the programs into a folder that every account can enter"
+    )]
+    ProgramsOutOfReach(PathBuf),
     /// Another process of ours holds the folder's lock.
     #[error("{0} is in use by another process: stop that one first, or use another folder")]
     InUse(PathBuf),

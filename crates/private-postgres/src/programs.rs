@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::error::Error;
 
-/// The oldest major version still maintained (PostgreSQL's versioning policy, until November 2026).
-const OLDEST: u32 = 14;
+/// The oldest major version still maintained (PostgreSQL's versioning policy, until November 2027).
+const OLDEST: u32 = 15;
 
 /// Folders of versioned installations: what comes before and after the part that varies.
 /// Debian and Ubuntu; PGDG's RPMs; Homebrew on ARM, on Intel; Postgres.app.
@@ -30,13 +30,29 @@ impl Programs {
     /// Looks in `pg_bin` alone if given (the user's `PG_BIN`), else asks `pg_config`, then `PATH`,
     /// then the usual folders, newest first.
     pub fn find(pg_bin: Option<&Path>) -> Result<Self, Error> {
+        Self::find_where(pg_bin, Ok)
+    }
+
+    /// As [`Programs::find`], and of this major version: a test that is meant for one version must
+    /// not pass on another.
+    pub fn find_major(pg_bin: Option<&Path>, wanted: u32) -> Result<Self, Error> {
+        Self::find_where(pg_bin, |programs| match programs {
+            Self { major, .. } if major == wanted => Ok(programs),
+            Self { bin, major } => Err(Error::NotThatMajor { bin, major, wanted }),
+        })
+    }
+
+    fn find_where(
+        pg_bin: Option<&Path>,
+        suits: impl Fn(Self) -> Result<Self, Error>,
+    ) -> Result<Self, Error> {
         if let Some(named) = pg_bin {
             let bin = bin_of(named).ok_or_else(|| Error::NotABinFolder(named.to_owned()))?;
-            return Self::in_folder(bin);
+            return Self::in_folder(bin).and_then(suits);
         }
         let mut refused = None;
         for bin in candidates().iter().filter_map(|folder| bin_of(folder)) {
-            match Self::in_folder(bin) {
+            match Self::in_folder(bin).and_then(&suits) {
                 Ok(programs) => return Ok(programs),
                 Err(error) => refused = refused.or(Some(error)),
             }

@@ -297,7 +297,13 @@ async fn initialise(programs: &Programs, home: &Home, mode: Mode) -> Result<(), 
     if mode == Mode::ThrowAway {
         command.arg("--no-sync");
     }
-    let output = run(command, home).await.map_err(failed("run", &programs.initdb()))?;
+    let output = run(command, home).await.map_err(|error| {
+        let denied = error.kind() == io::ErrorKind::PermissionDenied;
+        if denied && !home.account.reaches(programs.bin()) {
+            return Error::ProgramsOutOfReach(programs.bin().to_owned());
+        }
+        failed("run", &programs.initdb())(error)
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::Init(said.trim().lines().last().unwrap_or("no message").to_owned()));

@@ -29,9 +29,71 @@ impl Drop for Folder {
     }
 }
 
+/// Of `PG_BIN`, and of the version that `PG_MAJOR` asks for.
 fn programs() -> Programs {
     let named = std::env::var_os("PG_BIN").map(PathBuf::from);
-    Programs::find(named.as_deref()).expect("PostgreSQL's programs")
+    match std::env::var("PG_MAJOR") {
+        Ok(major) => Programs::find_major(named.as_deref(), major.parse().expect("a number")),
+        Err(_) => Programs::find(named.as_deref()),
+    }
+    .expect("PostgreSQL's programs")
+}
+
+/// A folder with programs that say they are of this version, and do nothing else.
+fn programs_of(major: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["initdb", "postgres"] {
+        let path = folder.path().join(name);
+        let script = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {major}.1'\n");
+        std::fs::write(&path, script).expect("written");
+        let for_everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, for_everybody).expect("executable");
+    }
+    folder
+}
+
+#[test]
+fn programs_of_another_major_version_are_refused() {
+    let folder = programs_of(17);
+    let found = Programs::find_major(Some(folder.path()), 17).expect("those of 17");
+    assert_eq!(found.major(), 17);
+    let error = Programs::find_major(Some(folder.path()), 18).expect_err("a refusal");
+    assert!(matches!(error, Error::NotThatMajor { major: 17, wanted: 18, .. }), "{error}");
+    assert!(error.to_string().contains("PG_BIN"), "{error}");
+}
+
+#[test]
+fn version_that_is_no_longer_maintained_is_refused() {
+    let folder = programs_of(14);
+    let error = Programs::find(Some(folder.path())).expect_err("a refusal");
+    assert!(matches!(error, Error::TooOld { major: 14, oldest: 15, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn programs_that_postgres_account_cannot_enter_are_refused_in_words() {
+    // Any other account starts Postgres as itself.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let programs = programs_of(17);
+    let for_root_alone = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(programs.path(), for_root_alone).expect("closed");
+    let found = Programs::find(Some(programs.path())).expect("root can read them");
+    let folder = Folder::new("closed");
+    let error = Server::start(&found, &folder.0, Mode::ThrowAway).await.expect_err("a refusal");
+    assert!(matches!(error, Error::ProgramsOutOfReach(_)), "{error}");
+    assert!(error.to_string().contains("every account can enter"), "{error}");
+}
+
+#[tokio::test]
+async fn server_is_of_the_major_version_of_its_programs() {
+    let folder = Folder::new("version");
+    let server = start(&folder.0, Mode::ThrowAway).await;
+    let number = setting(&mut connect(&server).await, "server_version_num").await;
+    let number: u32 = number.parse().expect("a number");
+    assert_eq!(number / 10_000, programs().major());
+    assert_eq!(server.major(), programs().major());
+    server.stop().await.expect("a stop");
 }
 
 async fn start(folder: &Path, mode: Mode) -> Server {

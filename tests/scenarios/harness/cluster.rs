@@ -69,14 +69,27 @@ impl Database {
     }
 }
 
+/// Postgres' programs: those of `PG_BIN`, and of the major version that `PG_MAJOR` asks for.
+pub fn programs() -> Programs {
+    let pg_bin = std::env::var_os("PG_BIN");
+    let pg_bin = pg_bin.as_deref().map(Path::new);
+    let found = match std::env::var("PG_MAJOR") {
+        Ok(major) => {
+            let major = major.parse().expect("PG_MAJOR is a number such as 18");
+            Programs::find_major(pg_bin, major)
+        }
+        Err(_) => Programs::find(pg_bin),
+    };
+    found.unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         // A separate thread and runtime, because those of a test end with it.
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let server = runtime.expect("a runtime").block_on(async {
-                let pg_bin = std::env::var_os("PG_BIN");
-                let programs = Programs::find(pg_bin.as_deref().map(Path::new))?;
+                let programs = programs();
                 let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
                 let folder = folder_of_this_process(folder, "postgres");
                 let server = Server::start(&programs, &folder, Mode::ThrowAway).await?;

@@ -19,7 +19,7 @@ pub use app::{
 };
 pub use buckets::Buckets;
 pub use caller::{Callback, Reply, SECRET, callback};
-pub use cluster::{Database, empty_database, new_database};
+pub use cluster::{Database, empty_database, new_database, programs};
 pub use collector::{Collector, attribute};
 pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in, spellings};
 pub use process::{Process, Setting, run_verdict};

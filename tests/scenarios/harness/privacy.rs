@@ -1,9 +1,8 @@
 //! Searches for personal data where none may be.
 
-use std::path::Path;
 use std::process::Command;
 
-use private_postgres::Programs;
+use super::cluster::programs;
 
 /// Everything the simulated provider says about its invented people holds one of these.
 const PERSON: [&str; 6] = ["测试", "00000019", "某省", "公安局", "Signature=", "\\u6d4b"];
@@ -112,9 +111,7 @@ fn a_person_is_found_between_bytes_that_are_no_text() {
 
 /// The whole database as text, by Postgres' own program.
 pub fn dump(url: &str) -> String {
-    let pg_bin = std::env::var_os("PG_BIN");
-    let programs = Programs::find(pg_bin.as_deref().map(Path::new)).expect("Postgres' programs");
-    let pg_dump = programs.bin().join("pg_dump");
+    let pg_dump = programs().bin().join("pg_dump");
     let output = Command::new(pg_dump).args(["--inserts", url]).output().expect("pg_dump runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use url::Url;
 
-use super::cluster::Database;
+use super::cluster::{Database, programs};
 use super::eventually;
 
 /// A migrated primary and its standby, both answering.
@@ -30,8 +30,7 @@ impl Pair {
         let folder = TempDir::new_in("/var/tmp").unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
-        let pg_bin = std::env::var_os("PG_BIN");
-        let programs = Programs::find(pg_bin.as_deref().map(Path::new)).unwrap();
+        let programs = programs();
         let home = folder.path().join("pg");
         let primary = Server::start(&programs, &home, Mode::ThrowAway).await.unwrap();
         let direct = Database::at(primary.url("postgres"));
