@@ -1,7 +1,7 @@
 //! Work that a process repeats for as long as it runs: one loop for all of it, with jitter.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::domain::ids::Ids;
 
@@ -21,6 +21,38 @@ pub async fn repeat(ids: &Ids, mut work: impl Periodic) {
     loop {
         let pause = jittered(ids, work.round().await);
         let _ = tokio::time::timeout(pause, work.woken()).await;
+    }
+}
+
+/// Keeps a distance between queries that signals cause. The first one after a pause is not delayed.
+#[derive(Debug)]
+pub struct Spacing {
+    distance: Duration,
+    last: Option<Instant>,
+}
+
+impl Spacing {
+    pub const fn new(distance: Duration) -> Self {
+        Self { distance, last: None }
+    }
+
+    /// The next distance begins now.
+    pub fn begin(&mut self) {
+        self.last = Some(Instant::now());
+    }
+
+    /// Waits for the end of the distance.
+    pub async fn end(&self) {
+        let left = self.left_at(Instant::now());
+        // A sleep of zero would end with the timer's next millisecond.
+        if !left.is_zero() {
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    fn left_at(&self, now: Instant) -> Duration {
+        let passed = self.last.map(|last| now.saturating_duration_since(last));
+        passed.map_or(Duration::ZERO, |passed| self.distance.saturating_sub(passed))
     }
 }
 
@@ -113,6 +145,24 @@ mod tests {
             pauses.sort_unstable();
             pauses.dedup();
             assert_eq!(pauses.len(), if pause.is_zero() { 1 } else { 20 });
+        }
+    }
+
+    #[test]
+    fn spacing_delays_only_what_follows_closely() {
+        let distance = Duration::from_millis(2);
+        let mut spacing = Spacing::new(distance);
+        assert_eq!(spacing.left_at(Instant::now()), Duration::ZERO);
+        spacing.begin();
+        let last = spacing.last.unwrap();
+        let half = distance / 2;
+        for (passed, left) in [
+            (Duration::ZERO, distance),
+            (half, half),
+            (distance, Duration::ZERO),
+            (HOUR, Duration::ZERO),
+        ] {
+            assert_eq!(spacing.left_at(last + passed), left);
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::Event;
+use crate::periodic::Spacing;
 use crate::store::events::{Filter, Page};
 use crate::store::signals::Signals;
 use crate::store::{self, Store};
@@ -66,7 +67,9 @@ impl EventWatch {
     pub async fn serve(&self, store: Store, signals: Signals, stop: CancellationToken) {
         let mut logged = signals.events();
         let mut position = None;
+        let mut spacing = Spacing::new(MIN_INTERVAL);
         loop {
+            spacing.end().await;
             let followed = self.0.tail.receiver_count() > 0;
             if followed {
                 match next_tail(&store, position).await {
@@ -78,6 +81,7 @@ impl EventWatch {
                         tracing::warn!(%error, cause = error.cause().code(), "event lookup failed");
                     }
                 }
+                spacing.begin();
             } else {
                 // Nobody needs the events that are logged meanwhile: the next follower reads them
                 // itself.
@@ -89,7 +93,6 @@ impl EventWatch {
                 _ = logged.changed(), if followed => {}
                 () = tokio::time::sleep(POLL_INTERVAL), if followed => {}
             }
-            tokio::time::sleep(MIN_INTERVAL).await;
         }
     }
 

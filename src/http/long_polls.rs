@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::{ApiKeyId, VerificationId};
+use crate::periodic::Spacing;
 use crate::store::Store;
 use crate::store::signals::Signals;
 
@@ -99,7 +100,9 @@ impl LongPolls {
     /// Serves the waiters until stopped.
     pub async fn serve(&self, store: Store, signals: Signals, stop: CancellationToken) {
         let mut settled = signals.settled();
+        let mut spacing = Spacing::new(MIN_INTERVAL);
         loop {
+            spacing.end().await;
             let ids: Vec<VerificationId> = self.lock().by_verification.keys().copied().collect();
             if !ids.is_empty() {
                 match store.verifications().settled_among(&ids).await {
@@ -108,6 +111,7 @@ impl LongPolls {
                         tracing::warn!(%error, cause = error.cause().code(), "long-poll lookup failed");
                     }
                 }
+                spacing.begin();
             }
             let idle = self.lock().by_verification.is_empty();
             tokio::select! {
@@ -116,7 +120,6 @@ impl LongPolls {
                 _ = settled.changed(), if !idle => {}
                 () = tokio::time::sleep(POLL_INTERVAL), if !idle => {}
             }
-            tokio::time::sleep(MIN_INTERVAL).await;
         }
     }
 

@@ -1,7 +1,8 @@
 //! Wake-ups: at once within a process, through a coalesced `NOTIFY` between processes.
 //!
-//! A `NOTIFY` takes a database-wide lock when it commits, so there is never one per callback: a
-//! ticker sends at most one per channel every 20 ms. They are hints only: who misses one polls.
+//! A `NOTIFY` takes a database-wide lock when it commits, so under load there is never one per
+//! callback: it stands for all signals of up to 20 ms. Notifications are only hints: a process that
+//! misses one polls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::pool::Store;
 use super::statements::statements;
 
-/// Longest delay a wake-up gets between processes, and the shortest distance of two.
-const TICK: Duration = Duration::from_millis(20);
+/// Shortest pause between two `NOTIFY`s, while signals are rare.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// Longest pause, while signals are frequent. No signal is delayed longer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// After the listening connection broke.
 const RECONNECT: Duration = Duration::from_millis(500);
 /// A listening connection says nothing for hours, so one that a NAT has forgotten looks like one that
@@ -28,6 +31,22 @@ const MAX_AGE: Duration = Duration::from_mins(30);
 const DUE: &str = "verdict_due";
 const SETTLED: &str = "verdict_settled";
 const EVENTS: &str = "verdict_events";
+
+/// The pause after a `NOTIFY`. It grows while signals come in every pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(SHORTEST_PAUSE)
+    }
+}
+
+impl Pause {
+    fn next(self, signals_came: bool) -> Self {
+        if signals_came { Self((self.0 * 2).min(LONGEST_PAUSE)) } else { Self::default() }
+    }
+}
 
 /// Clones share everything.
 #[derive(Clone, Debug)]
@@ -135,6 +154,7 @@ impl Signals {
     }
 
     async fn tell(&self, store: &Store) {
+        let mut pause = Pause::default();
         loop {
             self.0.tell.notified().await;
             let due = self.0.tell_due.swap(false, Ordering::AcqRel);
@@ -143,15 +163,22 @@ impl Signals {
             let channels = [(due, DUE), (settled, SETTLED), (events, EVENTS)];
             let channels: Vec<&str> =
                 channels.into_iter().filter_map(|(told, name)| told.then_some(name)).collect();
-            if !channels.is_empty() {
-                // A hint needs no fsync. Not sent again if it fails: others poll.
-                let sent = store.once(async { tell(&channels).execute(&store.pool).await });
-                if let Err(error) = sent.await {
-                    tracing::debug!(%error, "notify not sent");
-                }
+            if channels.is_empty() {
+                continue;
             }
-            tokio::time::sleep(TICK).await;
+            // A hint needs no fsync. Not sent again if it fails: others poll.
+            let sent = store.once(async { tell(&channels).execute(&store.pool).await });
+            if let Err(error) = sent.await {
+                tracing::debug!(%error, "notify not sent");
+            }
+            tokio::time::sleep(pause.0).await;
+            pause = pause.next(self.any_to_tell());
         }
+    }
+
+    fn any_to_tell(&self) -> bool {
+        let told = [&self.0.tell_due, &self.0.tell_settled, &self.0.tell_events];
+        told.into_iter().any(|flag| flag.load(Ordering::Acquire))
     }
 
     async fn listen(&self, store: &Store) {
@@ -221,4 +248,21 @@ statements! {
     /// The end of each channel's name: deployments in schemas of one database do not wake each other.
     scalar suffix() -> String =
         "select case current_schema() when 'public' then '' else '_' || md5(current_schema()) end";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pause_is_short_for_rare_signals_and_bounded_for_frequent_ones() {
+        let mut pause = Pause::default();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            pauses.push(pause.0.as_millis());
+            pause = pause.next(true);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(pause.next(false), Pause(SHORTEST_PAUSE));
+    }
 }
