@@ -42,31 +42,31 @@ impl Store {
         let recent = Arc::new(RecentBatches::default());
         GroupCommit::start_refusing(max_batch, MAX_BATCH * 64, move |batch| {
             let (store, recent) = (store.clone(), Arc::clone(&recent));
-            async move { store.accept_after(&recent, batch, window).await }
+            async move { store.accept_after(&recent, &batch, window).await }
         })
     }
 
     /// Accepts a batch: one outcome per message, in order.
     pub async fn accept(&self, batch: Vec<Incoming>, window: Duration) -> Result<Vec<Accepted>> {
-        self.accept_after(&RecentBatches::default(), batch, window).await
+        self.accept_after(&RecentBatches::default(), &batch, window).await
     }
 
     /// Tries the cheaper statement first, where the recent batches were all new.
     async fn accept_after(
         &self,
         recent: &RecentBatches,
-        batch: Vec<Incoming>,
+        batch: &[Incoming],
         window: Duration,
     ) -> Result<Vec<Accepted>> {
         if recent.were_new()
-            && new_callbacks::may_be_all_new(&batch)
-            && let Some(outcomes) = self.accept_all_new(&batch, window).await?
+            && new_callbacks::may_be_all_new(batch)
+            && let Some(outcomes) = self.accept_all_new(batch, window).await?
         {
             recent.learn(true);
             return Ok(outcomes);
         }
-        let outcomes = self.accept_any(&batch, window).await?;
-        recent.learn(new_callbacks::were_all_new(&batch, &outcomes));
+        let outcomes = self.accept_any(batch, window).await?;
+        recent.learn(new_callbacks::were_all_new(batch, &outcomes));
         Ok(outcomes)
     }
 

@@ -9,12 +9,17 @@
 //! at a time finds out whether it still does. Where callers may be refused, those that come meanwhile
 //! are, at once: nothing of theirs is begun, and nobody waits for a timeout that is already known.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::store::error::{Error, Result};
 
@@ -30,33 +35,56 @@ const WORTH_A_FLIGHT: usize = 16;
 const SLOW: Duration = Duration::from_secs(1);
 
 type Waiting<I, O> = (I, oneshot::Sender<Result<O>>);
+type Write<I, O> = dyn Fn(Arc<Vec<I>>) -> BoxFuture<'static, Result<Vec<O>>> + Send + Sync;
 
 /// The callers' end. Clones feed the same batches.
-#[derive(Debug)]
 pub struct GroupCommit<I, O> {
-    queue: mpsc::Sender<Waiting<I, O>>,
+    group: Arc<Group<I, O>>,
+    /// Held by callers and flights: the group has ended when the last one is gone.
+    alive: mpsc::Sender<Infallible>,
 }
 
 impl<I, O> Clone for GroupCommit<I, O> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self { group: Arc::clone(&self.group), alive: self.alive.clone() }
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
+impl<I, O> fmt::Debug for GroupCommit<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupCommit").finish_non_exhaustive()
+    }
+}
+
+struct Group<I, O> {
+    queue: Mutex<Queue<I, O>>,
+    write: Box<Write<I, O>>,
+    max_batch: usize,
+    capacity: usize,
+    /// Where callers may be refused: a batch that failed after so long had kept them waiting.
+    slow: Option<Duration>,
+}
+
+struct Queue<I, O> {
+    waiting: Vec<Waiting<I, O>>,
+    flights: usize,
+    away: Away,
+}
+
+impl<I: Clone + Send + Sync + 'static, O: Send + 'static> GroupCommit<I, O> {
     /// Starts it. `write` must return one outcome per item, in order. At most `capacity`
     /// items wait; more are refused as unavailable rather than piled up in memory.
     ///
     /// The task ends, after the last item, when every clone is dropped.
     pub fn start<W, F>(max_batch: usize, capacity: usize, write: W) -> (Self, JoinHandle<()>)
     where
-        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+        W: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>>> + Send + 'static,
     {
         Self::launch(max_batch, capacity, None, write)
     }
 
-    /// The same for callers who had rather be refused at once, as unavailable, than wait for a
+    /// The same for callers who should be refused at once, as unavailable, rather than wait for a
     /// database that kept the batch before waiting in vain.
     pub fn start_refusing<W, F>(
         max_batch: usize,
@@ -64,7 +92,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
         write: W,
     ) -> (Self, JoinHandle<()>)
     where
-        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+        W: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>>> + Send + 'static,
     {
         Self::launch(max_batch, capacity, Some(SLOW), write)
@@ -77,60 +105,89 @@ impl<I: Clone + Send + 'static, O: Send + 'static> GroupCommit<I, O> {
         write: W,
     ) -> (Self, JoinHandle<()>)
     where
-        W: Fn(Vec<I>) -> F + Send + Sync + 'static,
+        W: Fn(Arc<Vec<I>>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>>> + Send + 'static,
     {
-        let (queue, waiting) = mpsc::channel::<Waiting<I, O>>(capacity);
-        (Self { queue }, tokio::spawn(fly(waiting, max_batch, slow, Arc::new(write))))
+        let queue = Queue { waiting: Vec::new(), flights: 0, away: Away::default() };
+        let write: Box<Write<I, O>> = Box::new(move |items| Box::pin(write(items)));
+        let group = Group { queue: Mutex::new(queue), write, max_batch, capacity, slow };
+        let (alive, mut ended) = mpsc::channel(1);
+        let end = tokio::spawn(async move {
+            ended.recv().await;
+        });
+        (Self { group: Arc::new(group), alive }, end)
     }
 
     /// Hands one item over and waits until it is durable.
     pub async fn submit(&self, item: I) -> Result<O> {
-        let (done, outcome) = oneshot::channel();
-        self.queue.try_send((item, done)).map_err(|_| overloaded())?;
+        let outcome = self.enqueue(item)?;
         outcome.await.unwrap_or_else(|_| Err(overloaded()))
+    }
+
+    /// Queues the item, and starts a flight if one is free. The caller starts it: another task in
+    /// between would delay a lone item.
+    fn enqueue(&self, item: I) -> Result<oneshot::Receiver<Result<O>>> {
+        let (done, outcome) = oneshot::channel();
+        let mut queue = self.group.lock();
+        if queue.away.now && queue.flights > 0 {
+            return Err(refused());
+        }
+        if queue.waiting.len() >= self.group.capacity {
+            return Err(overloaded());
+        }
+        queue.waiting.push((item, done));
+        if let Some(batch) = queue.next_batch(self.group.max_batch) {
+            drop(queue);
+            tokio::spawn(fly(Arc::clone(&self.group), self.alive.clone(), batch));
+        }
+        Ok(outcome)
     }
 }
 
-/// Gathers what waits, and sends it off whenever a flight is free and worth it.
-async fn fly<I, O, W, F>(
-    mut waiting: mpsc::Receiver<Waiting<I, O>>,
-    max_batch: usize,
-    slow: Option<Duration>,
-    write: Arc<W>,
-) where
-    I: Clone + Send + 'static,
-    O: Send + 'static,
-    W: Fn(Vec<I>) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Vec<O>>> + Send + 'static,
-{
-    let worth_a_flight = WORTH_A_FLIGHT.min(max_batch);
-    // Each in a task of its own: a panic costs its batch, nothing after it.
-    let mut flights = JoinSet::new();
-    let mut batch = Vec::new();
-    let mut open = true;
-    let mut away = Away::default();
-    while open || !batch.is_empty() || !flights.is_empty() {
-        if away.now && !flights.is_empty() {
-            refuse(&mut batch);
+/// Writes batches one after the other while there are any. Callers that go away do not cancel it.
+async fn fly<I: Clone, O>(
+    group: Arc<Group<I, O>>,
+    alive: mpsc::Sender<Infallible>,
+    batch: Vec<Waiting<I, O>>,
+) {
+    let mut next = Some(batch);
+    while let Some(batch) = next {
+        // A panic costs its batch, nothing after it.
+        let flight = AssertUnwindSafe(flush(batch, &*group.write)).catch_unwind().await;
+        next = group.landed(flight.ok().as_ref());
+    }
+    drop(alive);
+}
+
+impl<I, O> Group<I, O> {
+    fn lock(&self) -> MutexGuard<'_, Queue<I, O>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A flight has ended, without a report if it panicked: nothing is known of the database then.
+    /// Answers the batch that it takes next.
+    fn landed(&self, flight: Option<&Flight>) -> Option<Vec<Waiting<I, O>>> {
+        let mut queue = self.lock();
+        if let (Some(slow), Some(flight)) = (self.slow, flight)
+            && queue.away.learn(flight, slow)
+        {
+            refuse(&mut queue.waiting);
         }
-        let enough = if flights.is_empty() { 1 } else { worth_a_flight };
-        if batch.len() >= enough && flights.len() < FLIGHTS {
-            flights.spawn(flush(std::mem::take(&mut batch), Arc::clone(&write)));
+        queue.flights -= 1;
+        queue.next_batch(self.max_batch)
+    }
+}
+
+impl<I, O> Queue<I, O> {
+    /// The next batch, if a flight is free and the batch is large enough.
+    fn next_batch(&mut self, max_batch: usize) -> Option<Vec<Waiting<I, O>>> {
+        let enough = if self.flights == 0 { 1 } else { WORTH_A_FLIGHT.min(max_batch) };
+        if self.waiting.len() < enough || self.flights >= FLIGHTS {
+            return None;
         }
-        let room = max_batch - batch.len();
-        tokio::select! {
-            biased;
-            came = waiting.recv_many(&mut batch, room), if open && room > 0 => open = came > 0,
-            Some(ended) = flights.join_next() => {
-                // After a panic nothing is known of the database.
-                if let (Some(slow), Ok(flight)) = (slow, ended)
-                    && away.learn(&flight, slow)
-                {
-                    refuse(&mut batch);
-                }
-            }
-        }
+        self.flights += 1;
+        let rest = self.waiting.split_off(self.waiting.len().min(max_batch));
+        Some(std::mem::replace(&mut self.waiting, rest))
     }
 }
 
@@ -165,22 +222,15 @@ impl Away {
 /// Nothing of these is begun.
 fn refuse<I, O>(batch: &mut Vec<Waiting<I, O>>) {
     for (_, waiter) in batch.drain(..) {
-        let why = "the last batch had no answer, and another one is trying";
-        let _ = waiter.send(Err(Error::Busy(why)));
+        let _ = waiter.send(Err(refused()));
     }
 }
 
-async fn flush<I, O, W, F>(batch: Vec<Waiting<I, O>>, write: Arc<W>) -> Flight
-where
-    I: Clone,
-    W: Fn(Vec<I>) -> F,
-    F: Future<Output = Result<Vec<O>>>,
-{
+async fn flush<I: Clone, O>(batch: Vec<Waiting<I, O>>, write: &Write<I, O>) -> Flight {
     let began = Instant::now();
     let (items, waiters): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
-    // Kept only to write one by one if the batch is refused, so that one item cannot sink the rest.
-    let spare = if items.len() > 1 { items.clone() } else { Vec::new() };
-    let written = write(items).await;
+    let items = Arc::new(items);
+    let written = write(Arc::clone(&items)).await;
     let in_vain = matches!(
         written,
         Err(Error::Unavailable(_) | Error::Busy(_) | Error::Untrusted(_) | Error::Timeout(_))
@@ -191,9 +241,10 @@ where
                 let _ = waiter.send(Ok(outcome));
             }
         }
-        Err(Error::Refused { .. } | Error::Internal { .. }) if !spare.is_empty() => {
-            for (item, waiter) in spare.into_iter().zip(waiters) {
-                let outcome = write(vec![item]).await.and_then(|outcomes| {
+        // One by one, so that one item cannot sink the rest.
+        Err(Error::Refused { .. } | Error::Internal { .. }) if items.len() > 1 => {
+            for (item, waiter) in items.iter().zip(waiters) {
+                let outcome = write(Arc::new(vec![item.clone()])).await.and_then(|outcomes| {
                     outcomes.into_iter().next().ok_or(Error::Inconsistent("an outcome is missing"))
                 });
                 let _ = waiter.send(outcome);
@@ -212,10 +263,12 @@ fn overloaded() -> Error {
     Error::Busy("more writes are waiting than may wait")
 }
 
+fn refused() -> Error {
+    Error::Busy("the last batch had no answer, and another one is trying")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -228,12 +281,12 @@ mod tests {
     fn gated() -> (GroupCommit<u32, u32>, Sizes, Arc<Semaphore>) {
         let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
         let (seen, held) = (Arc::clone(&sizes), Arc::clone(&gate));
-        let (group, _) = GroupCommit::start(100, 100, move |batch: Vec<u32>| {
+        let (group, _) = GroupCommit::start(100, 100, move |batch: Arc<Vec<u32>>| {
             let (seen, held) = (Arc::clone(&seen), Arc::clone(&held));
             async move {
                 seen.lock().unwrap().push(batch.len());
                 held.acquire().await.unwrap().forget();
-                Ok(batch.into_iter().map(|n| n * 2).collect())
+                Ok(batch.iter().map(|n| n * 2).collect())
             }
         });
         (group, sizes, gate)
@@ -287,10 +340,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn group_ends_after_its_callers_and_its_last_item() {
+        let gate = Arc::new(Semaphore::new(0));
+        let held = Arc::clone(&gate);
+        let (group, end) = GroupCommit::start(100, 100, move |batch: Arc<Vec<u32>>| {
+            let held = Arc::clone(&held);
+            async move {
+                held.acquire().await.unwrap().forget();
+                Ok(batch.to_vec())
+            }
+        });
+        let items: Vec<_> = (0..3).map(|n| submit(&group, n)).collect();
+        until(|| group.group.lock().waiting.len() == 2).await;
+        // Its callers go away before they are answered.
+        items.iter().for_each(JoinHandle::abort);
+        drop(group);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!end.is_finished());
+        gate.add_permits(2);
+        end.await.unwrap();
+        assert_eq!(gate.available_permits(), 0, "two batches were written");
+    }
+
+    #[tokio::test]
     async fn a_panic_costs_its_batch_and_nothing_after_it() {
-        let (group, _) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
+        let (group, _) = GroupCommit::start(100, 100, |batch: Arc<Vec<u32>>| async move {
             assert!(!batch.contains(&13), "a poison item");
-            Ok(batch)
+            Ok(batch.to_vec())
         });
         for _ in 0..5 {
             assert!(group.submit(13).await.is_err());
@@ -300,7 +378,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_refused_item_does_not_sink_the_others() {
-        let (group, _) = GroupCommit::start(100, 100, |batch: Vec<u32>| async move {
+        let (group, _) = GroupCommit::start(100, 100, |batch: Arc<Vec<u32>>| async move {
             if batch.contains(&13) {
                 return Err(Error::Refused {
                     code: "22000".to_owned(),
@@ -308,7 +386,7 @@ mod tests {
                     at: Place::here(),
                 });
             }
-            Ok(batch)
+            Ok(batch.to_vec())
         });
         let tasks: Vec<_> = (10..16)
             .map(|n| {
@@ -327,12 +405,12 @@ mod tests {
         let (tell, told) = mpsc::unbounded_channel();
         let (seen, told) = (Arc::clone(&written), Arc::new(tokio::sync::Mutex::new(told)));
         let slow = Some(Duration::ZERO);
-        let (group, _) = GroupCommit::launch(100, 100, slow, move |batch: Vec<u32>| {
+        let (group, _) = GroupCommit::launch(100, 100, slow, move |batch: Arc<Vec<u32>>| {
             let (seen, told) = (Arc::clone(&seen), Arc::clone(&told));
             async move {
                 seen.lock().unwrap().extend(batch.iter().map(|n| *n as usize));
                 match told.lock().await.recv().await {
-                    Some(true) => Ok(batch),
+                    Some(true) => Ok(batch.to_vec()),
                     _ => Err(Error::Timeout(Duration::ZERO)),
                 }
             }
