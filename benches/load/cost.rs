@@ -33,7 +33,7 @@ impl Cost {
 pub struct Meter<'a> {
     environment: &'a Environment,
     database: &'a Database,
-    service: Option<&'a Service>,
+    services: Vec<&'a Service>,
     provider: Option<&'a Provider>,
     started: Instant,
     cpu: Cpu,
@@ -53,19 +53,20 @@ impl<'a> Meter<'a> {
     pub async fn start(
         environment: &'a Environment,
         database: &'a Database,
-        service: Option<&'a Service>,
+        services: impl IntoIterator<Item = &'a Service>,
         provider: Option<&'a Provider>,
     ) -> anyhow::Result<Self> {
+        let services: Vec<_> = services.into_iter().collect();
         let wal = environment.wal_position(database).await?;
-        let cpu = Cpu::read(environment, service, provider);
+        let cpu = Cpu::read(environment, &services, provider);
         let started = Instant::now();
-        Ok(Self { environment, database, service, provider, started, cpu, wal })
+        Ok(Self { environment, database, services, provider, started, cpu, wal })
     }
 
     /// What each of so many operations has cost since the start.
     pub async fn stop(self, operations: f64) -> anyhow::Result<Cost> {
         let took = self.started.elapsed().as_secs_f64();
-        let now = Cpu::read(self.environment, self.service, self.provider);
+        let now = Cpu::read(self.environment, &self.services, self.provider);
         let wal = self.environment.wal_position(self.database).await?;
         let written = self.environment.wal_between(&self.wal, &wal).await?;
         let client = now.client - self.cpu.client;
@@ -77,7 +78,7 @@ impl<'a> Meter<'a> {
         let micros = |seconds: f64| seconds * 1e6 / operations;
         Ok(Cost {
             client: micros(client),
-            service: self.service.map(|_| micros(service)),
+            service: (!self.services.is_empty()).then(|| micros(service)),
             postgres: micros(postgres),
             provider: self.provider.map(|_| micros(provider)),
             wal_bytes: (wal.bytes - self.wal.bytes) / operations,
@@ -90,16 +91,12 @@ impl<'a> Meter<'a> {
 }
 
 impl Cpu {
-    fn read(
-        environment: &Environment,
-        service: Option<&Service>,
-        provider: Option<&Provider>,
-    ) -> Self {
+    fn read(environment: &Environment, services: &[&Service], provider: Option<&Provider>) -> Self {
         let own = std::process::id();
         Self {
             // `pgbench` is a child of this process; nothing else ends while a meter runs.
             client: machine::cpu_of(own) + machine::cpu_of_ended_children(own),
-            service: service.map_or(0.0, Service::cpu),
+            service: services.iter().map(|service| service.cpu()).sum(),
             postgres: environment.postgres_cpu(),
             provider: provider.map_or(0.0, Provider::cpu),
             machine: machine::busy(),

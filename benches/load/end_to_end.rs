@@ -1,6 +1,7 @@
 //! Callback to decision: idle latency, saturated throughput, and what a verification costs.
 
 use std::cell::Cell;
+use std::iter;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use anyhow::{Context, ensure};
 use tokio::task::LocalSet;
 
 use crate::cost::Meter;
-use crate::environment::{Binaries, Binary, Database, Environment, Provider};
+use crate::environment::{Binaries, Binary, Database, Environment, Provider, Service};
 use crate::load::{Callbacks, Connection, Latencies};
 use crate::rounds::{self, Round, Subject};
 
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// How often each is measured; the median counts.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// One process accepts and another decides; their costs are added.
+    #[arg(long)]
+    split: bool,
     #[command(flatten)]
     binaries: Binaries,
 }
@@ -94,12 +98,19 @@ impl Side {
         let database = &self.database;
         database.vacuum().await?;
         let address = Some(provider.address);
-        let service = environment.serve("service", "all", database, address, UNLIMITED).await?;
+        let serve =
+            |role: &'static str| environment.serve(role, role, database, address, UNLIMITED);
+        let (service, worker) = if arguments.split {
+            (serve("api").await?, Some(serve("worker").await?))
+        } else {
+            (serve("all").await?, None)
+        };
         let latencies = idle(service.http, &self.key, arguments.singles).await?;
 
         let decisions = decided_so_far(database).await?;
         let sealed_before = sealed_bytes(database).await?;
-        let meter = Meter::start(environment, database, Some(&service), Some(provider)).await?;
+        let services = iter::once(&service).chain(&worker);
+        let meter = Meter::start(environment, database, services, Some(provider)).await?;
         let started = Instant::now();
         post(service.http, arguments.saturated, arguments.connections).await?;
         decided(database, decisions + arguments.saturated).await?;
@@ -111,7 +122,7 @@ impl Side {
             rate: count / took.as_secs_f64(),
             latencies: Some(latencies),
             sealed_bytes: Some(sealed / count),
-            peak_rss: Some(service.peak_rss()),
+            peak_rss: Some(service.peak_rss().max(worker.as_ref().map_or(0.0, Service::peak_rss))),
             cost,
         })
     }

@@ -24,6 +24,7 @@ mod growth;
 mod held_snapshot;
 mod hostile;
 mod images;
+mod lists;
 mod load;
 mod machine;
 mod peers;
@@ -50,6 +51,8 @@ enum Bench {
     Drain(drain::Arguments),
     /// GET by id among a million, against `pgbench` on the same table.
     Read(read::Arguments),
+    /// Lists of verifications among a million, by each kind of filter.
+    Lists(lists::Arguments),
     /// Accept, claim and read at growing numbers of verifications.
     Growth(growth::Arguments),
     /// The same load while a transaction stays open.
@@ -84,6 +87,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Events(arguments) => events::run(&arguments).await,
         Bench::Drain(arguments) => drain::run(&arguments).await,
         Bench::Read(arguments) => read::run(&arguments).await,
+        Bench::Lists(arguments) => lists::run(&arguments).await,
         Bench::Growth(arguments) => growth::run(&arguments).await,
         Bench::HeldSnapshot(arguments) => held_snapshot::run(&arguments).await,
         Bench::Backtest(arguments) => backtest::run(&arguments).await,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::baseline;
+use crate::cost::{Cost, Meter};
 use crate::environment::Environment;
 use crate::fill;
 use crate::load::{Latencies, Outcome, closed_loop};
@@ -27,6 +28,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let environment = Environment::new().await?;
+    environment.keep_background_work_out().await?;
     let database = environment.database("verdict").await?;
     let key = environment.api_key(&database).await?;
     fill::decided(&database, 1, arguments.rows).await?;
@@ -42,13 +44,18 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for &connections in &arguments.connections {
         let (mut bare_rates, mut rates) = (Vec::new(), Vec::new());
         let (mut bare, mut ours) = (Latencies::default(), Latencies::default());
+        let [mut bare_cpu, mut cpu] = [const { Vec::new() }; 2];
         for _ in 0..arguments.rounds {
             let bin = environment.programs.bin();
+            let meter = Meter::start(&environment, &database, None, None).await?;
             let outcome =
                 baseline::pgbench(bin, &database.url, &script, connections, measured).await?;
+            bare_cpu.push(meter.stop(outcome.completed as f64).await?);
             bare_rates.push(outcome.rate);
             bare.extend(outcome.latencies);
+            let meter = Meter::start(&environment, &database, Some(&service), None).await?;
             let outcome = get(service.http, connections, measured, arguments.rows, &key).await?;
+            cpu.push(meter.stop(outcome.completed as f64).await?);
             rates.push(outcome.rate);
             ours.extend(outcome.latencies);
         }
@@ -63,6 +70,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             format!("{:.2}×", rate / bare_rate),
             both(0.5, &mut ours, &mut bare),
             both(0.99, &mut ours, &mut bare),
+            parts(&bare_cpu),
+            parts(&cpu),
         ]);
     }
     table::print(
@@ -73,6 +82,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "against pgbench",
             "p50 (pgbench)",
             "p99 (pgbench)",
+            "CPU µs per select: pgbench + Postgres",
+            "CPU µs per GET: client + service + Postgres",
         ],
         &rows,
     );
@@ -83,6 +94,20 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         service.peak_rss()
     );
     Ok(())
+}
+
+/// The medians of the CPU times of each process.
+fn parts(costs: &[Cost]) -> String {
+    let middle = |of: fn(&Cost) -> Option<f64>| {
+        let mut all: Vec<f64> = costs.iter().filter_map(of).collect();
+        (!all.is_empty()).then(|| format!("{:.0}", median(&mut all)))
+    };
+    let parts = [
+        middle(|cost| Some(cost.client)),
+        middle(|cost| cost.service),
+        middle(|cost| Some(cost.postgres)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" + ")
 }
 
 /// Reads one of the first `rows` after the other, in no order.
