@@ -207,8 +207,9 @@ async fn slow_network_does_not_delay_rows_of_a_killed_worker() {
     let (behind, proxy) = setting.database.behind_proxy().await;
     let direct = std::mem::replace(&mut setting.database, behind);
     let process = setting.serve().await;
-    // Long enough for claims that take a second and more, and for the search for old work too.
-    proxy.delay(Duration::from_millis(350));
+    // Long enough for claims that take a second and more, and for the search for old work too. A new
+    // connection and its first statement take seven round trips, within the limit of 5 s.
+    proxy.delay(Duration::from_millis(250));
     let steps = Steps::beside(&direct).await;
     steps.accept_new(&steps.message("quit-1-then-pass-97")).await;
     let pool = direct.pool().await;
