@@ -3,21 +3,20 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde::Serialize;
 use sqlx::types::Json;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use uuid::Uuid;
 
+use super::columns::or_none;
 use super::group_commit::GroupCommit;
-use crate::domain::answer::{ErrorClass, StoredResult};
-use crate::domain::decision::{DecidedBy, StoredDecision};
-use crate::domain::ids::{DecisionId, LeaseToken, ResultId, VerificationId};
+use crate::domain::answer::StoredResult;
+use crate::domain::decision::StoredDecision;
+use crate::domain::ids::{LeaseToken, VerificationId};
 use crate::domain::verification::State;
 use crate::store::error::{Error, Result};
 use crate::store::pool::Store;
 use crate::store::statements::statements;
-use policy::decision::{Decision, Outcome, Reason};
+use policy::decision::{Decision, Reason};
 use policy::evidence::Evidence;
 
 /// Largest batch of one commit.
@@ -120,19 +119,8 @@ impl Store {
 
     /// Writes a batch: one outcome per completion, in order.
     pub async fn complete(&self, batch: &[Completion]) -> Result<Vec<Written>> {
-        let rows: Vec<CompletionRow<'_>> =
-            (1..).zip(batch).map(|(ord, of)| CompletionRow::of(ord, of)).collect();
-        let bodies: Vec<&[u8]> = batch
-            .iter()
-            .map(|row| row.result.as_ref().map_or(&[][..], |result| &result.sealed_body))
-            .collect();
-        let material: Vec<Option<&[u8]>> = batch
-            .iter()
-            .map(|row| Some(&row.result.as_ref()?.material.as_ref()?.sealed[..]))
-            .collect();
-        let links: Vec<Option<&[u8]>> =
-            batch.iter().map(|row| Some(&links_of(row)?.0[..])).collect();
-        let write = || self.once(self.write_completions(&rows, &bodies, &material, &links));
+        let columns = Columns::of(batch);
+        let write = || self.once(self.write_completions(&columns));
         let written = match write().await {
             Err(Error::Unavailable(_)) => write().await?,
             outcome => outcome?,
@@ -149,12 +137,47 @@ impl Store {
 
     async fn write_completions(
         &self,
-        rows: &[CompletionRow<'_>],
-        bodies: &[&[u8]],
-        material: &[Option<&[u8]>],
-        links: &[Option<&[u8]>],
-    ) -> std::result::Result<Vec<i32>, sqlx::Error> {
-        complete(Json(rows), bodies, material, links).fetch_all(&self.pool).await
+        of: &Columns<'_>,
+    ) -> std::result::Result<Vec<i64>, sqlx::Error> {
+        complete((
+            &of.verification_ids,
+            &of.lease_tokens,
+            &of.attempts,
+            &of.called,
+            &of.callbacks_seen,
+            &of.states,
+            &of.closed,
+            &of.due_in,
+            &of.failures,
+            &of.polls,
+            &of.at,
+            &of.result_ids,
+            &of.fetched_at,
+            &of.request_ids,
+            &of.http_statuses,
+            &of.evidence,
+            or_none(&of.error_classes),
+            or_none(&of.error_codes),
+            &of.simulated,
+            &of.bodies,
+            or_none(&of.bucket_objects),
+            &of.material,
+            &of.persons,
+            or_none(&of.links),
+            or_none(&of.links_live),
+            &of.decision_ids,
+            &of.policies,
+            &of.outcomes,
+            &of.reasons,
+            &of.decided_by,
+            &of.key_ids,
+            &of.wrapped_keys,
+            or_none(&of.shadow_policies),
+            or_none(&of.shadow_outcomes),
+            or_none(&of.shadow_reasons),
+        ))
+        .fetch_all(&self.pool)
+        .await
     }
 
     /// A repeat after a lost answer finds nothing held any more, here or one try later in the
@@ -185,97 +208,109 @@ impl Store {
     }
 }
 
-fn links_of(row: &Completion) -> Option<&(Vec<u8>, Duration)> {
-    row.result.as_ref()?.links.as_ref()
+/// Completions as the arrays that the statement takes.
+struct Columns<'a> {
+    verification_ids: Vec<Uuid>,
+    lease_tokens: Vec<Uuid>,
+    attempts: Vec<i32>,
+    called: Vec<bool>,
+    callbacks_seen: Vec<i32>,
+    states: Vec<Option<&'static str>>,
+    closed: Vec<bool>,
+    due_in: Vec<Option<f64>>,
+    failures: Vec<i32>,
+    polls: Vec<i32>,
+    at: Vec<OffsetDateTime>,
+    result_ids: Vec<Option<Uuid>>,
+    fetched_at: Vec<Option<OffsetDateTime>>,
+    request_ids: Vec<Option<&'a str>>,
+    http_statuses: Vec<Option<i32>>,
+    evidence: Vec<Option<Json<&'a Evidence>>>,
+    error_classes: Vec<Option<&'static str>>,
+    error_codes: Vec<Option<&'a str>>,
+    simulated: Vec<Option<bool>>,
+    bodies: Vec<Option<&'a [u8]>>,
+    bucket_objects: Vec<Option<Json<&'a [String]>>>,
+    material: Vec<Option<&'a [u8]>>,
+    persons: Vec<Option<&'a [u8]>>,
+    links: Vec<Option<&'a [u8]>>,
+    links_live: Vec<Option<f64>>,
+    decision_ids: Vec<Option<Uuid>>,
+    policies: Vec<Option<&'a str>>,
+    outcomes: Vec<Option<&'static str>>,
+    reasons: Vec<Option<Json<&'a [Reason]>>>,
+    decided_by: Vec<Option<&'static str>>,
+    key_ids: Vec<Option<&'a str>>,
+    wrapped_keys: Vec<Option<&'a [u8]>>,
+    shadow_policies: Vec<Option<&'a str>>,
+    shadow_outcomes: Vec<Option<&'static str>>,
+    shadow_reasons: Vec<Option<Json<&'a [Reason]>>>,
 }
 
-/// One row of `$1`: the columns that `completions_complete.sql` reads, in its order.
-#[derive(Serialize)]
-struct CompletionRow<'a> {
-    /// The place among the bodies, from 1.
-    ord: usize,
-    verification_id: VerificationId,
-    lease_token: LeaseToken,
-    attempt: i32,
-    called: bool,
-    callbacks_seen: i32,
-    state: Option<&'static str>,
-    closed: bool,
-    due_in: Option<f64>,
-    failures: i32,
-    polls: i32,
-    #[serde(with = "rfc3339")]
-    at: OffsetDateTime,
-    result_id: Option<ResultId>,
-    #[serde(with = "rfc3339::option")]
-    fetched_at: Option<OffsetDateTime>,
-    request_id: Option<&'a str>,
-    http_status: Option<u16>,
-    evidence: Option<&'a Evidence>,
-    error_class: Option<ErrorClass>,
-    error_code: Option<&'a str>,
-    decision_id: Option<DecisionId>,
-    policy_digest: Option<&'a str>,
-    outcome: Option<Outcome>,
-    reasons: Option<&'a [Reason]>,
-    decided_by: Option<DecidedBy>,
-    key_id: Option<&'a str>,
-    wrapped: Option<String>,
-    person: Option<String>,
-    simulated: Option<bool>,
-    links_live: Option<f64>,
-    bucket_objects: Option<&'a [String]>,
-    shadow_policy: Option<&'a str>,
-    shadow_outcome: Option<Outcome>,
-    shadow_reasons: Option<&'a [Reason]>,
-}
-
-impl<'a> CompletionRow<'a> {
-    fn of(ord: usize, of: &'a Completion) -> Self {
-        let result = of.result.as_ref().map(|result| &result.stored);
-        let error = result.and_then(|result| result.error.as_ref());
-        let decision = of.decision.as_ref();
-        let shadow = of.shadow.as_ref();
-        let key = of.new_data_key.as_ref();
-        let material = of.result.as_ref().and_then(|result| result.material.as_ref());
+impl<'a> Columns<'a> {
+    fn of(batch: &'a [Completion]) -> Self {
+        fn each<'a, T>(batch: &'a [Completion], value: impl Fn(&'a Completion) -> T) -> Vec<T> {
+            batch.iter().map(value).collect()
+        }
+        fn of_results<'a, T>(
+            batch: &'a [Completion],
+            value: impl Fn(&'a NewResult) -> Option<T>,
+        ) -> Vec<Option<T>> {
+            each(batch, |of| of.result.as_ref().and_then(&value))
+        }
+        fn of_decisions<'a, T>(
+            batch: &'a [Completion],
+            value: impl Fn(&'a StoredDecision) -> T,
+        ) -> Vec<Option<T>> {
+            each(batch, |of| of.decision.as_ref().map(&value))
+        }
+        fn of_shadows<'a, T>(
+            batch: &'a [Completion],
+            value: impl Fn(&'a ShadowDecision) -> T,
+        ) -> Vec<Option<T>> {
+            each(batch, |of| of.shadow.as_ref().map(&value))
+        }
+        let error = |of: &'a NewResult| of.stored.error.as_ref();
+        let person = |of: &'a NewResult| of.material.as_ref()?.person.as_ref();
+        let links = |of: &'a NewResult| of.links.as_ref();
         Self {
-            ord,
-            verification_id: of.verification_id,
-            lease_token: of.lease_token,
-            attempt: of.attempt,
-            called: of.called,
-            callbacks_seen: of.callbacks_seen,
-            state: of.next.state.map(State::as_str),
-            closed: of.next.closed,
-            due_in: of.next.due_in.map(|due| due.as_secs_f64()),
-            failures: of.next.failures,
-            polls: of.next.polls,
-            at: of.at,
-            result_id: result.map(|result| result.id),
-            fetched_at: result.map(|result| result.fetched_at),
-            request_id: result.and_then(|result| result.request_id.as_deref()),
-            http_status: result.map(|result| result.http_status),
-            evidence: result.and_then(|result| result.evidence.as_ref()),
-            error_class: error.map(|error| error.class),
-            error_code: error.and_then(|error| error.code.as_deref()),
-            decision_id: decision.map(|decision| decision.id),
-            policy_digest: decision.map(|decision| decision.policy.as_str()),
-            outcome: decision.map(|decision| decision.decision.outcome),
-            reasons: decision.map(|decision| &decision.decision.reasons[..]),
-            decided_by: decision.map(|decision| decision.by),
-            key_id: key.map(|(id, _)| id.as_str()),
-            wrapped: key.map(|(_, wrapped)| hex::encode(wrapped)),
-            person: material.and_then(|material| material.person).map(hex::encode),
-            simulated: result.map(|result| result.simulated),
-            links_live: links_of(of).map(|(_, live)| live.as_secs_f64()),
-            bucket_objects: of
-                .result
-                .as_ref()
-                .map(|result| &result.bucket_objects[..])
-                .filter(|objects| !objects.is_empty()),
-            shadow_policy: shadow.map(|shadow| shadow.policy.as_str()),
-            shadow_outcome: shadow.map(|shadow| shadow.decision.outcome),
-            shadow_reasons: shadow.map(|shadow| &shadow.decision.reasons[..]),
+            verification_ids: each(batch, |of| of.verification_id.0),
+            lease_tokens: each(batch, |of| of.lease_token.0),
+            attempts: each(batch, |of| of.attempt),
+            called: each(batch, |of| of.called),
+            callbacks_seen: each(batch, |of| of.callbacks_seen),
+            states: each(batch, |of| of.next.state.map(State::as_str)),
+            closed: each(batch, |of| of.next.closed),
+            due_in: each(batch, |of| of.next.due_in.map(|due| due.as_secs_f64())),
+            failures: each(batch, |of| of.next.failures),
+            polls: each(batch, |of| of.next.polls),
+            at: each(batch, |of| of.at),
+            result_ids: of_results(batch, |of| Some(of.stored.id.0)),
+            fetched_at: of_results(batch, |of| Some(of.stored.fetched_at)),
+            request_ids: of_results(batch, |of| of.stored.request_id.as_deref()),
+            http_statuses: of_results(batch, |of| Some(i32::from(of.stored.http_status))),
+            evidence: of_results(batch, |of| of.stored.evidence.as_ref().map(Json)),
+            error_classes: of_results(batch, |of| error(of).map(|error| error.class.as_str())),
+            error_codes: of_results(batch, |of| error(of)?.code.as_deref()),
+            simulated: of_results(batch, |of| Some(of.stored.simulated)),
+            bodies: of_results(batch, |of| Some(&of.sealed_body[..])),
+            bucket_objects: of_results(batch, |of| {
+                (!of.bucket_objects.is_empty()).then_some(Json(&of.bucket_objects[..]))
+            }),
+            material: of_results(batch, |of| Some(&of.material.as_ref()?.sealed[..])),
+            persons: of_results(batch, |of| person(of).map(|person| &person[..])),
+            links: of_results(batch, |of| links(of).map(|(sealed, _)| &sealed[..])),
+            links_live: of_results(batch, |of| links(of).map(|(_, live)| live.as_secs_f64())),
+            decision_ids: of_decisions(batch, |of| of.id.0),
+            policies: of_decisions(batch, |of| of.policy.as_str()),
+            outcomes: of_decisions(batch, |of| of.decision.outcome.as_str()),
+            reasons: of_decisions(batch, |of| Json(&of.decision.reasons[..])),
+            decided_by: of_decisions(batch, |of| of.by.as_str()),
+            key_ids: each(batch, |of| of.new_data_key.as_ref().map(|(id, _)| id.as_str())),
+            wrapped_keys: each(batch, |of| of.new_data_key.as_ref().map(|(_, key)| &key[..])),
+            shadow_policies: of_shadows(batch, |of| of.policy.as_str()),
+            shadow_outcomes: of_shadows(batch, |of| of.decision.outcome.as_str()),
+            shadow_reasons: of_shadows(batch, |of| Json(&of.decision.reasons[..])),
         }
     }
 }
@@ -286,46 +321,43 @@ statements! {
     /// and next step of those commit together (invariants 2 and 3). A
     /// callback that came during the fetch (`callbacks > seen`) keeps the row due, unless it is closed.
     /// Rows are locked in the order in which accept touches them, so that the two cannot deadlock.
-    scalar complete(
-        rows: Json<&[CompletionRow<'_>]>,
-        bodies: &[&[u8]],
+    scalar complete((
+        verification_ids: &[Uuid],
+        lease_tokens: &[Uuid],
+        attempts: &[i32],
+        called: &[bool],
+        callbacks_seen: &[i32],
+        states: &[Option<&str>],
+        closed: &[bool],
+        due_in: &[Option<f64>],
+        failures: &[i32],
+        polls: &[i32],
+        at: &[OffsetDateTime],
+        result_ids: &[Option<Uuid>],
+        fetched_at: &[Option<OffsetDateTime>],
+        request_ids: &[Option<&str>],
+        http_statuses: &[Option<i32>],
+        evidence: &[Option<Json<&Evidence>>],
+        error_classes: &[Option<&str>],
+        error_codes: &[Option<&str>],
+        simulated: &[Option<bool>],
+        bodies: &[Option<&[u8]>],
+        bucket_objects: &[Option<Json<&[String]>>],
         material: &[Option<&[u8]>],
+        persons: &[Option<&[u8]>],
         links: &[Option<&[u8]>],
-    ) -> i32 = include_str!("../sql/completions_complete.sql");
+        links_live: &[Option<f64>],
+        decision_ids: &[Option<Uuid>],
+        policies: &[Option<&str>],
+        outcomes: &[Option<&str>],
+        reasons: &[Option<Json<&[Reason]>>],
+        decided_by: &[Option<&str>],
+        key_ids: &[Option<&str>],
+        wrapped_keys: &[Option<&[u8]>],
+        shadow_policies: &[Option<&str>],
+        shadow_outcomes: &[Option<&str>],
+        shadow_reasons: &[Option<Json<&[Reason]>>],
+    )) -> i64 = include_str!("../sql/completions_complete.sql");
 
     scalar kept_results(ids: &[Uuid]) -> Uuid = "select id from results where id = any($1)";
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    #[test]
-    fn the_statement_reads_every_column_of_a_row_and_no_other() {
-        let completion = Completion {
-            verification_id: VerificationId(Uuid::nil()),
-            lease_token: LeaseToken(Uuid::nil()),
-            attempt: 1,
-            called: true,
-            callbacks_seen: 1,
-            next: NextStep { state: None, closed: false, due_in: None, failures: 0, polls: 0 },
-            result: None,
-            decision: None,
-            shadow: None,
-            new_data_key: None,
-            at: datetime!(2026-11-26 12:00:00 UTC),
-        };
-        let row = serde_json::to_value(CompletionRow::of(1, &completion)).unwrap();
-        let mut written: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        let (_, columns) =
-            include_str!("../sql/completions_complete.sql").split_once(" as t (").unwrap();
-        let (columns, _) = columns.split_once(")\n").unwrap();
-        let name = |column: &'static str| column.split_whitespace().next().unwrap();
-        let mut read: Vec<&str> = columns.split(',').map(name).collect();
-        written.sort_unstable();
-        read.sort_unstable();
-        assert_eq!(written, read);
-    }
 }

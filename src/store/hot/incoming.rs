@@ -112,9 +112,3 @@ impl<'a> Columns<'a> {
         }
     }
 }
-
-/// An empty array where no callback has such a value: `unnest` fills it up, and no value is looked
-/// for.
-pub(super) fn or_none<T>(values: &[Option<T>]) -> &[Option<T>] {
-    if values.iter().any(Option::is_some) { values } else { &[] }
-}

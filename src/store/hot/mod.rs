@@ -15,6 +15,7 @@
 
 pub mod callbacks;
 pub mod claims;
+mod columns;
 pub mod completions;
 pub mod group_commit;
 mod incoming;

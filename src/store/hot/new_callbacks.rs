@@ -13,7 +13,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::incoming::{Accepted, Columns, Incoming, or_none};
+use super::columns::or_none;
+use super::incoming::{Accepted, Columns, Incoming};
 use crate::causes::Cause;
 use crate::domain::callback::CertifyId;
 use crate::domain::verification::{State, Verification};
