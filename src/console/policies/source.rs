@@ -71,8 +71,15 @@ impl Source {
         self
     }
 
-    /// The lines that have findings, for a list that leads to them.
-    pub(super) fn found(&self) -> impl Iterator<Item = &Finding> {
+    /// The lines that have findings, each once, for a list that leads to them.
+    pub(super) fn lines_with_findings(&self) -> impl Iterator<Item = (usize, Option<&str>)> {
+        self.lines.iter().filter_map(|line| {
+            let first = line.findings.first()?;
+            Some((line.number, first.rule.as_deref()))
+        })
+    }
+
+    fn found(&self) -> impl Iterator<Item = &Finding> {
         self.lines.iter().flat_map(|line| &line.findings)
     }
 }
@@ -169,6 +176,12 @@ mod tests {
         assert_eq!(shown, "&lt;b&gt; &amp; \"x\" \\u{202e}\t'");
         let source = of("name = 1", &[]);
         assert_eq!((source.lines.len(), source.errors), (1, 0));
+        // Several findings at a line are one place to go to.
+        let text = "name = \"x\"\n[[rule]]\nid = \"a\"\n";
+        let source = of(text, &Policy::load(text).unwrap_err());
+        assert!(source.lines[1].findings.len() > 1);
+        let places: Vec<usize> = source.lines_with_findings().map(|(line, _)| line).collect();
+        assert_eq!(places.iter().filter(|line| **line == 2).count(), 1, "{places:?}");
         assert!(!of("", &Policy::load("").unwrap_err()).overall.is_empty());
     }
 }

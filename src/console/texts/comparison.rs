@@ -8,6 +8,8 @@ texts! {
         backtests: "Backtests", "回测";
         backtest: "Backtest", "回测";
         shadow: "Shadow comparison", "影子策略对比";
+        shadow_of: "Shadow comparison of {name}", "{name} 的影子策略对比";
+        now_active: "(active now: {name})", "（当前生效：{name}）";
         list_hint: "A backtest decides past results again with this policy, and changes nothing.", "回测用此策略重新判定历史结果，不改变任何决定。";
         start: "Start a backtest", "开始回测";
         start_button: "Start", "开始";

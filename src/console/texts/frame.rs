@@ -28,6 +28,8 @@ texts! {
         none: "None", "无";
         unknown: "Unknown", "未知";
         times_in: "Times in {zone}", "时间按 {zone} 时区显示";
+        label: "{label}:", "{label}：";
+        labelled: "{label}: {value}", "{label}：{value}";
         simulated: "Simulated provider: nobody was really verified.", "模拟服务商：并未对真人进行核验。";
         undo_given: "Your verdict: {outcome}.", "您的结论：{outcome}。";
         undo_until: "Takes effect at {time}.", "将于 {time} 生效。";
