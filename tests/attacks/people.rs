@@ -445,6 +445,12 @@ async fn policies_and_backtests_respect_the_scenes_of_a_key() {
     ] {
         app.get_as(&path, key).await.assert_problem(404, "not-found");
     }
+    // Nor is it used or tried in the key's own scenes.
+    for what in ["activate", "shadow", "backtests"] {
+        let path = format!("/v1/policies/{other}/{what}");
+        let reply = ask(&app, key, (Method::POST, &path), "", &web).await;
+        reply.assert_problem(404, "not-found");
+    }
     let listed = app.get_as("/v1/policies", key).await;
     assert!(!listed.text.contains(&other) && !listed.text.contains("\"test\""), "{}", listed.text);
     assert_eq!(listed.json["items"][0]["active_for"].as_array().unwrap().len(), 2);
