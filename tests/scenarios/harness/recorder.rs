@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +17,8 @@ pub type Statement = (String, Vec<u32>);
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     statements: Arc<Mutex<BTreeSet<Statement>>>,
-    connections: Arc<AtomicUsize>,
+    /// Of each connection.
+    texts: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
@@ -31,7 +31,6 @@ impl Recorder {
         let recorder = self.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                recorder.connections.fetch_add(1, Ordering::Relaxed);
                 if let Ok(server) = TcpStream::connect(upstream).await {
                     tokio::spawn(recorder.clone().relay(client, server));
                 }
@@ -45,9 +44,10 @@ impl Recorder {
         self.statements.lock().expect("whole").clone()
     }
 
-    /// How many were opened so far.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+    /// How many connections have sent a statement with this text.
+    pub fn connections_with(&self, text: &str) -> usize {
+        let texts = self.texts.lock().expect("whole");
+        texts.iter().filter(|sent| sent.contains(text)).count()
     }
 
     async fn relay(self, client: TcpStream, server: TcpStream) {
@@ -56,9 +56,15 @@ impl Recorder {
         let answers = tokio::spawn(async move {
             let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
         });
+        let number = {
+            let mut texts = self.texts.lock().expect("whole");
+            texts.push(String::new());
+            texts.len() - 1
+        };
         let (mut unread, mut buffer) = (Messages::default(), vec![0; 64 * 1024]);
         while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
             for statement in unread.take(&buffer[..read]) {
+                self.texts.lock().expect("whole")[number].push_str(&statement.0);
                 self.statements.lock().expect("whole").insert(statement);
             }
             if to_server.write_all(&buffer[..read]).await.is_err() {
