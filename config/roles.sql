@@ -47,8 +47,8 @@ begin
     end if;
     -- The tables below are those beside `_sqlx_migrations`, whatever the schema is called.
     perform set_config('search_path', home || ', pg_temp', true);
-    -- A worker adds a week to the event log now and then, which changes the same catalog row.
-    lock table events in share update exclusive mode;
+    -- Workers add partitions now and then, which changes the same catalog rows.
+    lock table events, results, decisions in share update exclusive mode;
     foreach name in array ours loop
         -- Where it exists, an owner who may not create roles can run this file as well.
         if not exists (select from pg_roles where rolname = name) then
@@ -249,6 +249,14 @@ grant select on event_notes to verdict_reader;
 grant select (id, verification_id, kind, at, position) on event_notes to verdict_api;
 grant execute on function verdict_number_events(integer) to verdict_worker;
 grant execute on function verdict_drop_events(integer, bigint) to verdict_worker;
+
+-- The partitions by month, which workers make ahead. Nobody has rights on a partition itself.
+grant execute on function verdict_months(text) to verdict_api, verdict_worker, verdict_reader;
+grant execute on function verdict_rows_of_no_month(text, integer)
+    to verdict_api, verdict_worker, verdict_reader;
+grant execute on function verdict_make_months(text, integer) to verdict_worker;
+grant execute on function verdict_old_months(text, integer) to verdict_worker;
+grant execute on function verdict_drop_month(text, text, integer) to verdict_worker;
 
 -- Webhook endpoints: added, changed and asked for deliveries. Analysts see neither URLs, which may
 -- hold tokens of their receivers, nor what those answered.

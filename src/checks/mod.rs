@@ -4,6 +4,7 @@
 mod advice;
 pub mod database;
 mod finding;
+pub mod months;
 pub mod vault_keys;
 
 use time::OffsetDateTime;
@@ -29,15 +30,17 @@ pub async fn of_database(
             .collect(),
         Err(error) => return vec![("database", database::unreachable(&error))],
     };
-    let (schema, indexes, transactions, backlog, breaker, given_up) = tokio::join!(
+    let (schema, indexes, months, transactions, backlog, breaker, given_up) = tokio::join!(
         database::schema(store),
         database::indexes(store),
+        months::ahead(store),
         database::transactions(store),
         database::backlog(store),
         database::breaker(account, store),
         database::given_up(store),
     );
     found.extend([("schema", schema), ("indexes", indexes)]);
+    found.extend(months.into_iter().map(|finding| ("months", finding)));
     found.extend(transactions.into_iter().map(|finding| ("transactions", finding)));
     if let Some(vault) = vault {
         let keys = database::vault_keys(vault, store).await;

@@ -262,6 +262,8 @@ pub(super) struct Retention {
     pub(super) images_days: u32,
     pub(super) callbacks_days: u32,
     pub(super) events_days: u32,
+    pub(super) results_days: u32,
+    pub(super) decisions_days: u32,
 }
 
 #[derive(Clone, Deserialize)]

@@ -351,6 +351,8 @@ mod tests {
         images_days = 40000
         callbacks_days = 40000
         events_days = 40000
+        results_days = 40000
+        decisions_days = 40000
         [webhooks]
         allow_private = ["http://a"]
         disable_after_days = 40000

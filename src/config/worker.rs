@@ -35,6 +35,8 @@ impl Config {
         let keep_callbacks =
             found.take(days("retention.callbacks_days", self.retention.callbacks_days));
         let keep_events = found.take(days("retention.events_days", self.retention.events_days));
+        let keep_results = found.take(self.keep_results());
+        let keep_decisions = found.take(self.keep_decisions());
         let four_eyes = found.take(self.four_eyes());
         found.finish(|| {
             Some(worker::Settings {
@@ -50,9 +52,35 @@ impl Config {
                 keep_images: keep_images?,
                 keep_callbacks: keep_callbacks?,
                 keep_events: keep_events?,
+                keep_results: keep_results?,
+                keep_decisions: keep_decisions?,
                 four_eyes: four_eyes?,
             })
         })
+    }
+
+    /// A month goes once every verification in it is erased, so without `person_days` none would.
+    fn keep_results(&self) -> error::Result<Option<Duration>> {
+        self.no_shorter_than_persons("retention.results_days", self.retention.results_days)
+    }
+
+    fn keep_decisions(&self) -> error::Result<Option<Duration>> {
+        const KEY: &str = "retention.decisions_days";
+        let (days, events) = (self.retention.decisions_days, self.retention.events_days);
+        let keep = self.no_shorter_than_persons(KEY, days)?;
+        // The bodies of events are read from decisions.
+        if days > 0 && !(1..=days).contains(&events) {
+            return wrong(KEY, "needs a retention.events_days from 1 to as many days");
+        }
+        Ok(keep)
+    }
+
+    fn no_shorter_than_persons(&self, key: &str, value: u32) -> error::Result<Option<Duration>> {
+        let keep = days(key, value)?;
+        if value > 0 && !(1..=value).contains(&self.retention.person_days) {
+            return wrong(key, "needs a retention.person_days from 1 to as many days");
+        }
+        Ok(keep)
     }
 
     fn queries_per_second(&self) -> error::Result<f64> {

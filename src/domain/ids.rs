@@ -137,6 +137,12 @@ pub fn earliest(at: OffsetDateTime) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
+/// The time that an id begins with.
+pub fn time_of(id: Uuid) -> Option<OffsetDateTime> {
+    let millis = i128::try_from(id.as_u128() >> 80).ok()?;
+    OffsetDateTime::from_unix_timestamp_nanos(millis * 1_000_000).ok()
+}
+
 fn split_mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -159,6 +165,7 @@ mod tests {
         assert!(a < later && b < later);
         assert!(earliest(now) <= a.0 && earliest(now) <= b.0 && earliest(now) > Uuid::nil());
         assert!(a.0 < earliest(now + time::Duration::milliseconds(1)));
+        assert_eq!(time_of(earliest(now)), Some(now));
         assert_eq!(a.0.get_version_num(), 7);
         assert!((0.0..1.0).contains(&ids.fraction()));
         assert_eq!(Ids::random().nonce().len(), 32);

@@ -278,7 +278,8 @@ statements! {
 
     read(past_in_full) find_past_in_full(after: Uuid, limit: i64) =
         "select d.id, d.result_id, d.policy_digest, d.outcome, d.reasons, r.evidence,
-             coalesce(r.coarsened, false) as coarsened,
+             -- A result that retention has dropped was of an erased verification.
+             coalesce(r.coarsened, v.erased, false) as coarsened,
              coalesce(r.evidence ->> 'biz_type', v.biz_type, '') as biz_type
          from (select * from decisions
                where id > $1 and decided_by = 'policy' order by id limit $2) d
@@ -286,7 +287,7 @@ statements! {
              select evidence, coarsened from results
              where id = d.result_id limit 1) r on true
          left join lateral (
-             select biz_type from verifications
+             select biz_type, state = 'erased' as erased from verifications
              where id = d.verification_id and r.evidence is null limit 1) v on true
          order by d.id";
 

@@ -38,6 +38,7 @@ pub mod lease;
 pub mod legal_holds;
 pub mod leased_tables;
 pub mod metrics_queries;
+pub mod months;
 pub mod inspection;
 pub mod material;
 pub mod persons;
@@ -101,6 +102,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         listing::STATEMENTS,
         metrics_queries::STATEMENTS,
         material::STATEMENTS,
+        months::STATEMENTS,
         operations::STATEMENTS,
         ownership::STATEMENTS,
         persons::STATEMENTS,

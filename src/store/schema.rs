@@ -73,7 +73,10 @@ impl Store {
         self.require_supported_server().await?;
         self.require_utf8().await?;
         match self.schema_state().await? {
-            state if state.serves() => return Ok(Migrated { state, applied: 0 }),
+            state if state.serves() => {
+                self.months().try_to_make_ahead().await?;
+                return Ok(Migrated { state, applied: 0 });
+            }
             SchemaState::Behind => {}
             state => return Err(Error::Schema(state)),
         }
@@ -89,7 +92,9 @@ impl Store {
                     tokio::time::sleep(LOCK_PAUSE).await;
                 }
                 outcome => {
-                    return outcome.map(|()| Migrated { state: SchemaState::Current, applied });
+                    outcome?;
+                    self.months().try_to_make_ahead().await?;
+                    return Ok(Migrated { state: SchemaState::Current, applied });
                 }
             }
         }

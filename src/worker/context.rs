@@ -47,6 +47,8 @@ pub struct Settings {
     pub keep_callbacks: Option<Duration>,
     /// How long events stay in the log; `None`: indefinitely.
     pub keep_events: Option<Duration>,
+    pub keep_results: Option<Duration>,
+    pub keep_decisions: Option<Duration>,
     /// The reviews that need a second person.
     pub four_eyes: FourEyes,
 }
@@ -132,6 +134,8 @@ mod tests {
             keep_images: None,
             keep_callbacks: None,
             keep_events: None,
+            keep_results: None,
+            keep_decisions: None,
             four_eyes: FourEyes::Off,
         }
     }

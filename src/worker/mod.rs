@@ -25,6 +25,7 @@ mod image_context;
 pub mod leases;
 mod link_refresh;
 pub mod sealed_links;
+mod months;
 pub mod next_step;
 mod number_events;
 mod persist;

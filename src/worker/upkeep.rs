@@ -1,5 +1,5 @@
-//! Upkeep, by any worker: completes interrupted erasures, deletes what is older than its retention
-//! allows, counts persons, writes checkpoints of the audit, measures drift.
+//! Upkeep, by any worker: completes interrupted erasures, makes partitions ahead, deletes what is older
+//! than its retention allows, counts persons, writes checkpoints of the audit, measures drift.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::context::Worker;
 use super::leases::Leases;
+use super::months::MonthRounds;
 use crate::periodic::{self, Periodic};
 use crate::policies::past::{Pace, sample};
 use crate::store;
@@ -51,6 +52,7 @@ struct Upkeep<'a> {
     drift: Option<Instant>,
     /// When old events were dropped last.
     events: Option<Instant>,
+    months: MonthRounds,
 }
 
 impl Periodic for Upkeep<'_> {
@@ -62,8 +64,10 @@ impl Periodic for Upkeep<'_> {
             ("audit", worker.checkpoint_audit().await),
             ("erasures", worker.finish_erasures().await),
             ("coarsening", worker.coarsen_earlier_erasures().await),
+            ("months", worker.make_months(&mut self.months).await),
             ("retention", worker.retain(self.leases).await),
             ("events", worker.drop_old_events(&mut self.events).await),
+            ("old-months", worker.drop_old_months(&mut self.months).await),
             ("deliveries", worker.delete_old_attempts().await),
             ("persons", worker.count_persons(&mut self.persons).await),
             ("drift", worker.measure_drift(&mut self.drift).await),
@@ -81,8 +85,14 @@ impl Worker {
     /// Runs until dropped. Several workers may do it at once: each step is done once, or twice with
     /// the same result.
     pub(super) async fn keep_up(&self, leases: &Leases) {
-        let upkeep =
-            Upkeep { worker: self, leases, persons: Persons::default(), drift: None, events: None };
+        let upkeep = Upkeep {
+            worker: self,
+            leases,
+            persons: Persons::default(),
+            drift: None,
+            events: None,
+            months: MonthRounds::default(),
+        };
         periodic::repeat(&self.ids, upkeep).await;
     }
 

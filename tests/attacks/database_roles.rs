@@ -157,6 +157,12 @@ const ATTACKS: &[(&str, &str)] = &[
             'policy', decided_at, 0 from decisions where verification_id = '{rejected}' limit 1"),
     ("7: a result is edited", "update results set verify_status = 1"),
     ("7: a result is deleted", "delete from results"),
+    ("7: a result is deleted from its partition", "delete from results_before"),
+    ("7: a partition is dropped", "drop table results_before"),
+    ("7: a young month is dropped", "select verdict_drop_month('results', 'results_before', 1)"),
+    ("7: a month is dropped at once", "select verdict_drop_month('decisions', 'decisions_before', 0)"),
+    ("7: another table is dropped", "select verdict_drop_month('audit', 'audit', 1)"),
+    ("7: a partition is detached", "alter table decisions detach partition decisions_before"),
     ("7: a policy is edited", "update policies set body = ''"),
     ("7: history is truncated", "truncate decisions, results, audit"),
     ("8: the policy in use is changed, off the record", "
@@ -282,6 +288,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("a program of the server", "copy (select 1) to program 'true'"),
     ("the owner's role", "set role {owner}"),
     ("raw answers", "select sealed_body from results"),
+    ("raw answers of a partition", "select sealed_body from results_before"),
 ];
 
 #[tokio::test]
@@ -322,7 +329,7 @@ async fn plant(owner: &PgPool, name: &str, home: &str, pool: &PgPool) {
         "select c.relname::text, string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '
             order by a.attnum)
          from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-         where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace group by 1",
+         where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace group by 1",
     )
     .fetch_all(owner)
     .await

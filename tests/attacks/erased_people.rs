@@ -164,25 +164,25 @@ async fn ask(app: &TestApp, method: &str, path: &str, body: Option<Value>) -> Re
 
 /// Every row of every table, with the table's name.
 async fn all_rows(pool: &PgPool) -> Vec<(String, serde_json::Map<String, Value>)> {
-    let tables: Vec<String> = sqlx::query_scalar(
-        "select relname::text from pg_class where relkind = 'r'
-             and relnamespace = current_schema()::regnamespace order by 1",
+    // Each partition by itself, under the name of its table.
+    let tables: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, coalesce(p.relname, c.relname)::text
+         from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+             left join pg_class p on p.oid = i.inhparent
+         where c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace order by 1",
     )
     .fetch_all(pool)
     .await
     .unwrap();
     let mut all = Vec::new();
-    for table in tables {
+    for (table, name) in tables {
         let rows: Vec<Value> =
             sqlx::query_scalar(AssertSqlSafe(format!("select to_jsonb(t) from \"{table}\" t")))
                 .fetch_all(pool)
                 .await
                 .unwrap();
-        // The event log has a table for each week.
-        let is_week = table.starts_with("events_2");
-        let name = if is_week { "events" } else { table.as_str() };
         all.extend(rows.into_iter().map(|row| match row {
-            Value::Object(row) => (name.to_owned(), row),
+            Value::Object(row) => (name.clone(), row),
             other => panic!("{other}"),
         }));
     }

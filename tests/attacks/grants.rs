@@ -58,6 +58,14 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on event_epochs"),
     ("verdict_worker", "select on event_log"),
     ("verdict_worker", "select on event_weeks"),
+    // `verdict doctor` asks how far the partitions by month reach.
+    ("verdict_api", "execute on verdict_months"),
+    ("verdict_worker", "execute on verdict_months"),
+    ("verdict_api", "execute on verdict_rows_of_no_month"),
+    ("verdict_worker", "execute on verdict_rows_of_no_month"),
+    // Months of results and decisions whose time of retention is over.
+    ("verdict_worker", "execute on verdict_old_months"),
+    ("verdict_worker", "execute on verdict_drop_month"),
     // Weeks of the event log whose time of retention is over.
     ("verdict_worker", "execute on verdict_drop_events"),
     // Whether newer links came after the provider was asked for them.

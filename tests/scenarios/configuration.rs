@@ -42,6 +42,15 @@ async fn every_broken_configuration_is_refused_with_its_key() {
     let cases: Vec<(String, &str)> = vec![
         (add("[surprise]\nkey = 1"), "surprise"),
         (add("[retention]\nperson_days = 40000"), "retention.person_days"),
+        (add("[retention]\nresults_days = 40000"), "retention.results_days"),
+        (add("[retention]\nresults_days = 30"), "retention.results_days"),
+        (add("[retention]\nresults_days = 30\nperson_days = 31"), "retention.results_days"),
+        (add("[retention]\ndecisions_days = 30\nevents_days = 30"), "retention.decisions_days"),
+        (add("[retention]\ndecisions_days = 30\nperson_days = 30"), "retention.decisions_days"),
+        (
+            add("[retention]\ndecisions_days = 30\nperson_days = 30\nevents_days = 31"),
+            "retention.decisions_days",
+        ),
         (change("[http]", "[http]\nlisten_on = 1"), "http.listen_on"),
         (provider("endpont = \"x\""), "provider.endpont"),
         (change("[sources.app]", "[sources.app]\nsecret = \"x\""), "sources.app.secret"),

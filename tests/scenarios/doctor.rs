@@ -195,6 +195,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
     report.has("database", "failed", "the database is unavailable (connection refused)");
     for check in [
         "schema",
+        "months",
         "owner",
         "rights",
         "transactions",

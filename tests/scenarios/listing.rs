@@ -247,7 +247,7 @@ async fn every_kind_of_list_walks_an_index_in_order() {
         (Filter { state: Some(State::Failed), ..all.clone() }, "verifications_given_up"),
         (Filter { state: Some(State::Pending), ..all.clone() }, "verifications_due"),
         (Filter { state: Some(State::Decided), ..all.clone() }, "verifications_pkey"),
-        (Filter { outcome: Some(Outcome::Review), ..all.clone() }, "decisions_not_approved"),
+        (Filter { outcome: Some(Outcome::Review), ..all.clone() }, "decisions_before_not_approved"),
         (Filter { outcome: Some(Outcome::Approve), ..all.clone() }, "verifications_pkey"),
         (
             Filter { state: Some(State::Failed), biz_type: scene(), ..all.clone() },
@@ -296,7 +296,12 @@ async fn every_kind_of_list_walks_an_index_in_order() {
             assert!(plan.contains(index), "{filter:?}:\n{plan}");
             // Only what is due is sorted, a backlog and not the table; and the one with an id.
             let sorted = ["verifications_due", "verifications_by_certify_id"];
-            let sorts = plan.contains("Sort") && !sorted.contains(&index);
+            // Partitions are merged in the order of their indexes, without a sort.
+            let is_sort =
+                |line: &str| line.trim_start().trim_start_matches("->  ").starts_with("Sort");
+            let is_key = |line: &str| line.contains("Sort Key:");
+            let sorts =
+                plan.lines().any(|line| is_sort(line) && !is_key(line)) && !sorted.contains(&index);
             assert!(!sorts && !plan.contains("Seq Scan"), "{filter:?}:\n{plan}");
         }
     }

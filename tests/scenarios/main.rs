@@ -38,6 +38,7 @@ mod migrations;
 mod observing;
 mod operating;
 mod outages;
+mod partitions;
 mod person_export;
 mod policies;
 mod policy_fields;

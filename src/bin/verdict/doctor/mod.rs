@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::app::Role;
-use verdict::checks::{Finding, Item, State, database};
+use verdict::checks::{Finding, Item, State, database, months};
 use verdict::config::{self, Config, ConfigError, ConfigErrors};
 use verdict::domain::clock::Clock;
 use verdict::domain::counted::counted;
@@ -162,6 +162,7 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
     let same = role.clone();
     checks.ask("schema", |_, store| async move { database::schema(&store).await });
     checks.ask("indexes", |_, store| async move { database::indexes(&store).await });
+    checks.ask("months", |_, store| async move { months::ahead(&store).await });
     checks.ask("owner", move |_, store| async move { database::owner(&store, &role, owner).await });
     checks.ask("rights", move |doctor, store| async move {
         configured::rights(&doctor, &store, &same, owner).await

@@ -1,0 +1,78 @@
+//! The partitions of results and decisions: whether they are made ahead, and what lies in none.
+
+use time::{Duration, OffsetDateTime};
+
+use super::database::unasked;
+use super::finding::Finding;
+use crate::store::Store;
+use crate::store::months::Reach;
+
+/// A partition that is made later than this before its month begins is late.
+const AHEAD: Duration = Duration::days(31);
+
+/// By the database's clock, which is the one that makes them.
+pub async fn ahead(store: &Store) -> Vec<Finding> {
+    let asked = tokio::try_join!(store.inspection().database_now(), store.months().reach());
+    match asked {
+        Ok((now, reach)) => of_reach(&reach, now),
+        Err(error) => vec![unasked(&error)],
+    }
+}
+
+fn of_reach(tables: &[Reach], now: OffsetDateTime) -> Vec<Finding> {
+    let found: Vec<Finding> =
+        tables.iter().flat_map(|reach| [late(reach, now), of_no_month(reach)]).flatten().collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let until = tables.iter().filter_map(|reach| reach.until).min();
+    let until = until.map_or_else(|| "no end".to_owned(), |until| until.date().to_string());
+    vec![Finding::ok(format!("results and decisions have their partitions until {until}"))]
+}
+
+fn late(reach: &Reach, now: OffsetDateTime) -> Option<Finding> {
+    let until = reach.until.filter(|until| *until < now + AHEAD)?;
+    Some(Finding::warning(
+        format!("{} has no partition for what comes after {}", reach.table.as_str(), until.date()),
+        "workers make them each hour: see that one runs, and what it logs about its step months; \
+         `verdict migrate` makes them at once",
+    ))
+}
+
+fn of_no_month(reach: &Reach) -> Option<Finding> {
+    (reach.of_no_month > 0).then(|| {
+        Finding::warning(
+            format!(
+                "{} rows of {} are of no month, so retention cannot drop them",
+                reach.of_no_month,
+                reach.table.as_str()
+            ),
+            "see that the clocks of the workers are right; the rows are found as all others, and \
+             up to 10000 of a month move once it has its partition",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::super::State;
+    use super::*;
+    use crate::store::months::MonthlyTable;
+
+    #[test]
+    fn a_month_that_is_not_made_ahead_is_found_before_it_begins() {
+        let until = datetime!(2027-02-01 0:00 UTC);
+        let reach =
+            |of_no_month| [Reach { table: MonthlyTable::Results, until: Some(until), of_no_month }];
+        let states = |tables: &[Reach], now| -> Vec<State> {
+            of_reach(tables, now).into_iter().map(|finding| finding.state).collect()
+        };
+        assert_eq!(states(&reach(0), datetime!(2026-12-31 0:00 UTC)), [State::Ok]);
+        assert_eq!(states(&reach(0), datetime!(2027-01-02 0:00 UTC)), [State::Warning]);
+        assert_eq!(states(&reach(3), datetime!(2026-12-31 0:00 UTC)), [State::Warning]);
+        let both = [State::Warning, State::Warning];
+        assert_eq!(states(&reach(3), datetime!(2027-03-01 0:00 UTC)), both);
+    }
+}
