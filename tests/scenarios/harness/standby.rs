@@ -81,6 +81,9 @@ impl Standby {
         ] {
             command.args(["-c", setting]);
         }
+        // What pg_basebackup has written may name options that this server does not know: it can be of
+        // a newer version.
+        command.arg("-c").arg(format!("primary_conninfo={source}"));
         command.env_clear().env("LC_ALL", "C").current_dir(&data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if rustix::process::geteuid().is_root() {
