@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::database::unasked;
 use super::finding::Finding;
+use crate::domain::counted::counted;
 use crate::store::Store;
 use crate::store::months::Reach;
 
@@ -43,8 +44,8 @@ fn of_no_month(reach: &Reach) -> Option<Finding> {
     (reach.of_no_month > 0).then(|| {
         Finding::warning(
             format!(
-                "{} rows of {} are of no month, so retention cannot drop them",
-                reach.of_no_month,
+                "{} of {} in no month's partition, which retention cannot drop",
+                counted(reach.of_no_month, "row", "rows"),
                 reach.table.as_str()
             ),
             "see that the clocks of the workers are right; the rows are found as all others, and \
