@@ -637,7 +637,7 @@ async fn vault_key_in_use_by_another_process_stays_needed() {
     let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
     assert_eq!(code, 1, "{error}");
     assert!(
-        said.contains("1 data keys rewrapped") && said.contains("test is still needed"),
+        said.contains("1 data key rewrapped") && said.contains("test is still needed"),
         "{said}"
     );
     assert_eq!(old.post(&setting.client, callback("pass-97-more", now())).await, Some(202));

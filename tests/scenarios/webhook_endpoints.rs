@@ -808,7 +808,7 @@ async fn a_rotation_of_the_vault_takes_the_keys_of_endpoints_along() {
     let (code, said, error) = setting.run(&["vault", "rotate"], "").await;
     assert_eq!(code, 0, "{said}{error}");
     assert!(
-        said.contains("1 data keys rewrapped") && said.contains("old is no longer needed"),
+        said.contains("1 data key rewrapped") && said.contains("old is no longer needed"),
         "{said}"
     );
     setting.options.vault_keys = &["new"];
