@@ -252,7 +252,7 @@ async fn rows_of_a_fast_clock_move_to_their_month() {
         assert_eq!(partition_of(&pool, table, id).await, format!("{table}_default"));
     }
     let said = doctor(&setting).await;
-    assert!(said.starts_with("warning") && said.contains("1 rows of results"), "{said}");
+    assert!(said.starts_with("warning") && said.contains("1 row of results"), "{said}");
 
     setting.database.shift_clock(150 * DAY).await;
     setting.database.store().months().make_ahead().await.unwrap();

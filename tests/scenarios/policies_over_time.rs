@@ -751,7 +751,7 @@ async fn cli_arguments_are_validated_like_api_requests() {
     // Thresholds between whole points.
     let calibrate = ["policy", "calibrate", "--threshold", "74.5", "--moved-to", "75.5"];
     let (_, said, _) = setting.run(&calibrate, "").await;
-    assert!(said.contains("1 of the answers that passed lie between 74.5 and 75.5\n"), "{said}");
+    assert!(said.contains("1 of the answers that passed lies between 74.5 and 75.5\n"), "{said}");
     let calibrate = ["policy", "calibrate", "--threshold", "75.1", "--moved-to", "75.9"];
     let (_, said, _) = setting.run(&calibrate, "").await;
     assert!(said.contains("0 of the answers that passed lie between 75.1 and 75.9\n"), "{said}");

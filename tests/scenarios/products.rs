@@ -236,7 +236,7 @@ async fn backtest_replay_and_calibration_cover_both_products() {
     let (code, said, error) = setting.run(&calibrate, "").await;
     assert_eq!(code, 0, "{error}");
     let verify = said.split("\nverify: passed and not passed").nth(1).expect(&said);
-    assert!(verify.contains("1 of the answers that passed lie between 40 and 60"), "{said}");
+    assert!(verify.contains("1 of the answers that passed lies between 40 and 60"), "{said}");
     assert!(said.contains("there is none for those of face-verify"), "{said}");
 }
 
