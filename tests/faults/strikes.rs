@@ -12,7 +12,7 @@ use super::schedule::{Fault, Kind, Target};
 use super::service::Service;
 use super::starts;
 use super::world::World;
-use crate::harness::{Proxy, READY_FOR_QUERY, now};
+use crate::harness::{COMPLETION, Proxy, READY_FOR_QUERY, now};
 
 /// For a process to end after SIGTERM: calls, batches and the pool have 2, 5 and 5 s.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -21,8 +21,6 @@ const OURS: &str = "application_name = 'verdict'";
 
 /// Bytes that only occur in parameters of ACCEPT: our message ids.
 const ACCEPTANCE: &[u8] = b"ledger-";
-/// And only in those of COMPLETE.
-const COMPLETION: &[u8] = b"\"callbacks_seen\":";
 /// Only in those of the statement that stores a start.
 const START: &[u8] = starts::PURPOSE.as_bytes();
 /// In those of the statement that stores its answer: how the simulated provider's ids begin.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::Row;
 
 use crate::harness::protocol::Steps;
-use crate::harness::{Options, Setting, callback, eventually, now};
+use crate::harness::{COMPLETION, Options, PATIENCE, Setting, callback, eventually, now};
 
 /// Posts `count` callbacks from 16 clients; the ones that got a 2xx.
 async fn post_many(client: &reqwest::Client, http: SocketAddr, count: usize) -> HashSet<String> {
@@ -191,9 +191,9 @@ async fn slow_completion_is_not_mistaken_for_a_lost_lease() {
     setting.database = database;
     let process = setting.serve().await;
     // Several renewals find no lease, because the completion has already ended it.
-    let held = proxy.hold_answer_to(b"\"callbacks_seen\":", Duration::from_millis(1500));
+    let held = proxy.hold_answer_to(COMPLETION, Duration::from_millis(1500));
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
-    held.await.expect("it is written");
+    tokio::time::timeout(PATIENCE, held).await.expect("in time").expect("it is written");
     setting.drained().await;
     process.signal("TERM").await;
     let (_, log) = process.ended().await;

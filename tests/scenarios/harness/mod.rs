@@ -23,7 +23,7 @@ pub use cluster::{Database, empty_database, new_database, programs};
 pub use collector::{Collector, attribute};
 pub use privacy::{assert_no_person, dump, mark_in_bytes, person_in, spellings};
 pub use process::{Process, Setting, run_verdict};
-pub use proxy::{Proxy, READY_FOR_QUERY};
+pub use proxy::{COMPLETION, Proxy, READY_FOR_QUERY};
 pub use receiver::{Delivery, Receiver, Reply as ReceiverReply};
 pub use recorder::{Recorder, Statement};
 pub use standby::Pair;

@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 /// (A long answer begins before the commit, so its first bytes prove nothing.)
 pub const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
 
+/// Bytes that only occur in parameters of COMPLETE: a member of the evidence of a result.
+pub const COMPLETION: &[u8] = b"\"malformed\":";
+
 /// Bytes of one read. A message that a trap matches must fit; our drivers write each message
 /// whole.
 const CHUNK: usize = 64 * 1024;
