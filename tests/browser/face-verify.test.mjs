@@ -93,10 +93,11 @@ test("a user who leaves is not decided, and can go on", async () => {
     await page.goto(link);
     await page.click("#leave");
     assert.equal(await comesBack(page, watch), id);
-    // The return makes it due: the provider is asked and has no result yet.
-    const asked = await eventually("the provider is asked", async () => {
+    // The return makes it due: the provider is asked and has no result yet. An attempt counts from
+    // its beginning, and until its end the verification is pending.
+    const asked = await eventually("the provider has answered", async () => {
       const verification = await demo.verification(id);
-      return verification.attempts > 0 && verification;
+      return verification.attempts > 0 && verification.state !== "pending" && verification;
     });
     assert.deepEqual([asked.state, asked.decision], ["unfinished", null]);
     await page.goto(link);
