@@ -41,7 +41,7 @@ pub struct Arguments {
 const WARM_UP: Duration = Duration::from_secs(2);
 /// A start that takes longer has failed.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// What each peer writes one row into.
+/// The table of each peer: one row for each accept.
 const TABLE: &str = "create table callbacks (
     source text not null, message_id text not null, digest bytea not null,
     verification_id uuid not null, biz_type text not null, biz_id text not null, reference text,
@@ -84,7 +84,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let count = contenders.len();
     for round in 0..arguments.rounds {
         for place in 0..count {
-            // Everybody comes first once, and after everybody else.
+            // Each contender comes first once, and once after each other one.
             let turn = if round.is_multiple_of(2) { place } else { count - 1 - place };
             let contender = &mut contenders[(turn + round / 2) % count];
             let seen = contender.measure(&environment, arguments).await;
@@ -97,7 +97,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The peer in plain axum is part of this program.
 pub fn serve_axum() -> anyhow::Result<()> {
-    // On threads of its own: the load client has one.
+    // Not on the thread of the load client.
     let serving =
         std::thread::spawn(|| tokio::runtime::Runtime::new()?.block_on(axum_peer::serve()));
     serving.join().map_err(|_| anyhow::anyhow!("the peer panicked"))?
@@ -206,7 +206,7 @@ impl Contender {
         running.stop().await
     }
 
-    /// By processes of its own, so that each round is a sample of its own.
+    /// Starts new processes, so that rounds do not depend on each other.
     async fn measure(
         &self,
         environment: &Environment,

@@ -24,7 +24,7 @@ mod tests {
         );
     }
 
-    /// What is counted in texts for people.
+    /// The nouns that texts for people count.
     const NOUNS: &str = "attempts calls callbacks cases checkpoints checks connections days decisions \
         deliveries endpoints errors events files flips images keys lines migrations objects older \
         people persons policies records results rows sessions users verifications warnings";
@@ -62,7 +62,7 @@ mod tests {
         assert!(files.len() > 200, "{} files", files.len());
         let mut wrong = Vec::new();
         for file in files {
-            // Those of the console have a test of their own.
+            // Another test reads the texts of the console.
             if file.ends_with("domain/counted.rs")
                 || file.components().any(|part| part.as_os_str() == "texts")
             {

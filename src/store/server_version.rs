@@ -1,4 +1,4 @@
-//! Which versions of Postgres are served.
+//! The versions of Postgres that Verdict runs on.
 
 /// The oldest major version that the tests run on (`scripts/postgres-matrix.sh`).
 pub const OLDEST_SERVER: u32 = 15;

@@ -21,7 +21,6 @@ pub struct Incoming {
     pub body: BodyDigest,
     /// The key of its stored digest, if it is new.
     pub salt: Salt,
-    /// What it says.
     pub callback: Callback,
     /// When it came.
     pub received_at: OffsetDateTime,
@@ -31,7 +30,7 @@ pub struct Incoming {
     pub trace: Option<TraceParent>,
 }
 
-/// What became of a message.
+/// The outcome of accepting a message.
 #[derive(Clone, Debug)]
 pub enum Accepted {
     /// Kept, and its work is due.
@@ -53,7 +52,7 @@ pub enum Accepted {
 }
 
 impl Accepted {
-    /// What a copy of the message gets.
+    /// The outcome for a copy of the message.
     pub(super) fn again(self) -> Self {
         match self {
             Self::New(same) | Self::Repeated(same) => Self::Repeated(same),

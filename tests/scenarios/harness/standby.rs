@@ -81,8 +81,8 @@ impl Standby {
         ] {
             command.args(["-c", setting]);
         }
-        // What pg_basebackup has written may name options that this server does not know: it can be of
-        // a newer version.
+        // pg_basebackup may be of a newer version than this server, and write options that the server
+        // does not know.
         command.arg("-c").arg(format!("primary_conninfo={source}"));
         command.env_clear().env("LC_ALL", "C").current_dir(&data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
