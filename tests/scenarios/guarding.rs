@@ -442,7 +442,9 @@ async fn audit_verify_detects_rewritten_chain() {
     process.kill().await;
     let (code, said, error) = setting.run(&["audit", "verify"], "").await;
     assert_eq!(code, 0, "{error}");
-    assert!(said.contains("3 rows, ") && said.contains(" checkpoints, 0 rows behind"), "{said}");
+    // One checkpoint, or two if the first worker made one before the read.
+    assert!(said.contains("3 rows, ") && said.contains(", 0 rows behind"), "{said}");
+    assert!(said.contains("1 checkpoint, ") || said.contains("2 checkpoints, "), "{said}");
 
     // The export is checked without a database.
     let (_, export, _) = setting.run(&["audit", "list", "--json"], "").await;
