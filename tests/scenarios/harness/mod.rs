@@ -32,7 +32,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// For anything to happen that must happen: only a failing test waits this long.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Polls `look` every few milliseconds until it returns something: for changes without an event,
 /// such as another process's log or a row in the database.
