@@ -7,6 +7,7 @@ pub mod backtests;
 mod json_body;
 pub mod read_body;
 pub mod body_limits;
+pub mod book;
 mod callbacks;
 mod connections;
 mod cursor;
