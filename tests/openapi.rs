@@ -70,6 +70,10 @@ fn openapi_references_resolve_and_operations_list_refusals() {
             let responses = operation["responses"].as_object().expect("responses");
             let empty = |response: &Value| response.get("content").is_some_and(Value::is_null);
             assert!(!responses.values().any(empty), "{path}");
+            let described = |response: &Value| {
+                response.get("$ref").is_some() || response["description"].is_string()
+            };
+            assert!(responses.values().all(described), "{path}: a response without a description");
             let succeeds = |status: &String| status.starts_with('2') || status == "303";
             assert!(responses.keys().any(succeeds), "{path}");
             // Anybody may read public keys and come back from the provider's page.

@@ -87,8 +87,19 @@ fn complete(operation: &mut Value) {
     if let Some(policy) = operation.pointer_mut("/requestBody/content/application~1toml/schema") {
         *policy = json!({ "type": "string", "minLength": 1 });
     }
-    let responses = operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for response in responses.filter(|response| response.get("$ref").is_none()) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if response.get("$ref").is_some() {
+            continue;
+        }
+        // The specification requires one, and generators of clients refuse a document without it.
+        if response.get("description").is_none() {
+            response["description"] = match status.as_str() {
+                "201" => "Created",
+                "202" => "Accepted",
+                _ => "Success",
+            }
+            .into();
+        }
         with_request_id(response);
         bytes_are_bytes(response);
     }
