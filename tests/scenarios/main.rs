@@ -69,6 +69,7 @@ mod simulated;
 mod slow_clients;
 mod spare_keys;
 mod upgrade;
+mod upgrade_rows;
 mod upgrade_states;
 mod webhook_deliveries;
 mod webhook_endpoints;
