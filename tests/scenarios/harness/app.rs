@@ -216,6 +216,13 @@ impl TestApp {
         let running = app::start(&config, &environment, options.role, clock.clone(), Ids::random())
             .await
             .expect("the service starts");
+        if database.url.contains(',') {
+            // Unlike the service, this store begins with the first server, which may refuse it.
+            eventually("the store finds the server that takes writes", || async {
+                store.takes_writes().await.is_ok_and(|found| found).then_some(())
+            })
+            .await;
+        }
         let api_key = make_key(&store, &Scope::ALL).await;
         let client = reqwest::Client::builder()
             .no_proxy()
