@@ -24,6 +24,7 @@ pub mod api_keys;
 pub mod archiving;
 pub mod assignments;
 pub mod audit;
+pub mod audit_cuts;
 pub mod backtests;
 pub mod cases;
 pub mod claim_cases;
@@ -89,6 +90,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         archiving::STATEMENTS,
         assignments::STATEMENTS,
         audit::STATEMENTS,
+        audit_cuts::STATEMENTS,
         backtests::STATEMENTS,
         cases::STATEMENTS,
         claim_cases::STATEMENTS,

@@ -8,6 +8,7 @@ mod accepting;
 mod any_postgres;
 #[path = "../attacks/mod.rs"]
 mod attacks;
+mod audit_segments;
 mod bad_input;
 mod cases;
 mod bad_starts;
