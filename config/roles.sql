@@ -135,6 +135,8 @@ grant select (verification_id, bucket_objects) on results to verdict_api, verdic
 grant update (due_at, attempts, deleted_at) on provider_deletions to verdict_worker;
 grant select, update (next_at) on provider_deletion_pace to verdict_worker;
 grant select (verification_id, lifted_at) on legal_holds to verdict_worker;
+-- Why a verification waits.
+grant select (account, spent_to, draws) on budgets to verdict_api;
 -- That it serves, every 15 s.
 grant select, insert (id, role, version, revision, host, started_at, seen_at), update (seen_at), delete
     on processes to verdict_ingest, verdict_api, verdict_worker;

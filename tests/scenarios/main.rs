@@ -5,6 +5,7 @@
 mod harness;
 
 mod accepting;
+mod asking;
 mod any_postgres;
 #[path = "../attacks/mod.rs"]
 mod attacks;
@@ -36,6 +37,7 @@ mod leases;
 mod listen;
 mod listing;
 mod migrations;
+mod mistakes;
 mod observing;
 mod operating;
 mod outages;
