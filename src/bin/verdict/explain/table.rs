@@ -173,7 +173,10 @@ fn log_line([message, level, fields, meaning]: &[String; 4], runbook: &[Section]
         "" => String::new(),
         fields => format!(", with the fields {fields}"),
     };
-    let sections = runbook.iter().filter(|section| section.text.contains(message.as_str()));
+    // The runbook often quotes the beginning alone.
+    let beginning = message.split([':', ';']).next().unwrap_or_default();
+    let quoted = format!("`{beginning}");
+    let sections = runbook.iter().filter(|section| section.text.contains(&quoted));
     let sections: Vec<String> =
         sections.map(|section| format!("docs/game-day.md#{}", section.anchor())).collect();
     let remedy = match (sections.is_empty(), level.as_str()) {
