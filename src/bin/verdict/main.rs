@@ -236,7 +236,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Golden(command) => golden::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
         Command::Users(command) => Box::pin(users::run(context, command)).await,
-        Command::Callback(command) => callback::run(context, command).await,
+        Command::Callback(command) => Box::pin(callback::run(context, command)).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Person(command) => person::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
@@ -248,9 +248,9 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Events(command) => events::run(context, command).await,
         Command::Openapi => openapi::run(),
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Show(arguments) => show::run(context, &arguments).await,
-        Command::List(arguments) => list::run(context, &arguments).await,
-        Command::Watch(arguments) => watch::run(context, &arguments).await,
+        Command::Show(arguments) => Box::pin(show::run(context, &arguments)).await,
+        Command::List(arguments) => Box::pin(list::run(context, &arguments)).await,
+        Command::Watch(arguments) => Box::pin(watch::run(context, &arguments)).await,
         Command::Completions(arguments) => {
             Ok(completions::completions(Arguments::command(), &arguments))
         }

@@ -32,7 +32,7 @@ pub struct AccessArguments {
 /// The way that the caller has chosen.
 pub(crate) enum Access {
     Service(Service),
-    Database(Database),
+    Database(Box<Database>),
 }
 
 impl Access {
@@ -46,15 +46,19 @@ impl Access {
         let by_config = context.config_origin == ConfigOrigin::Option;
         let url = match (&arguments.url, url, key) {
             (Some(url), ..) => url.as_str(),
-            (None, ..) if by_config => return Ok(Self::Database(Database::open(context).await?)),
+            (None, ..) if by_config => return Self::database(context).await,
             (None, Some(url), _) => url.as_str(),
             (None, None, Some(_)) => DEFAULT_URL,
-            (None, None, None) => return Ok(Self::Database(Database::open(context).await?)),
+            (None, None, None) => return Self::database(context).await,
         };
         let key = key.ok_or_else(|| {
             Usage(format!("set {KEY_VARIABLE} to an API key; `verdict keys create` makes one"))
         })?;
         Ok(Self::Service(Service::new(web_address("--url", url)?, key.trim())?))
+    }
+
+    async fn database(context: &Context) -> anyhow::Result<Self> {
+        Ok(Self::Database(Box::new(Box::pin(Database::open(context)).await?)))
     }
 }
 

@@ -78,12 +78,12 @@ pub struct Send {
 pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
     match command {
-        Command::Send(arguments) => send(context, arguments).await,
+        Command::Send(arguments) => Box::pin(send(context, &arguments)).await,
         Command::Verify(arguments) => verify::run(context, &arguments),
     }
 }
 
-async fn send(context: &Context, send: Send) -> anyhow::Result<ExitCode> {
+async fn send(context: &Context, send: &Send) -> anyhow::Result<ExitCode> {
     let variable = context.environment.get(URL_VARIABLE).filter(|url| !url.is_empty());
     let to = send.to.as_ref().or(variable).map_or(DEFAULT_URL, String::as_str);
     let secret = if let Some(text) =
@@ -159,7 +159,7 @@ async fn send(context: &Context, send: Send) -> anyhow::Result<ExitCode> {
     let answer: serde_json::Value =
         serde_json::from_str(&answer).context("no answer of Verdict")?;
     let id = answer["id"].as_str().context("the answer has no id")?;
-    wait(context, &send, to, id).await
+    Box::pin(wait(context, send, to, id)).await
 }
 
 /// Waits for the decision, and prints each state.

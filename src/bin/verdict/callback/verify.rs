@@ -110,7 +110,9 @@ pub fn run(context: &Context, arguments: &Verify) -> anyhow::Result<ExitCode> {
 
 fn mac(key: &[u8], content: &[&[u8]]) -> Vec<u8> {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
-    content.iter().for_each(|part| mac.update(part));
+    for part in content {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().to_vec()
 }
 

@@ -15,17 +15,15 @@ pub(super) fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("](") {
-        match (before.rsplit_once('['), after.split_once(')')) {
-            (Some((start, name)), Some((_, end))) => {
-                plain.push_str(start);
-                plain.push_str(name);
-                rest = end;
-            }
-            _ => {
-                plain.push_str(before);
-                plain.push_str("](");
-                rest = after;
-            }
+        let link = before.rsplit_once('[').zip(after.split_once(')'));
+        if let Some(((start, name), (_, end))) = link {
+            plain.push_str(start);
+            plain.push_str(name);
+            rest = end;
+        } else {
+            plain.push_str(before);
+            plain.push_str("](");
+            rest = after;
         }
     }
     plain + rest
