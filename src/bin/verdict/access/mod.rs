@@ -45,9 +45,8 @@ impl Access {
         let (url, key) = (variable(URL_VARIABLE), variable(KEY_VARIABLE));
         let by_config = context.config_origin == ConfigOrigin::Option;
         let url = match (&arguments.url, url, key) {
-            (Some(url), ..) => url.as_str(),
             (None, ..) if by_config => return Self::database(context).await,
-            (None, Some(url), _) => url.as_str(),
+            (Some(url), ..) | (None, Some(url), _) => url.as_str(),
             (None, None, Some(_)) => DEFAULT_URL,
             (None, None, None) => return Self::database(context).await,
         };
