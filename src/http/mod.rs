@@ -43,6 +43,7 @@ pub mod refetch;
 mod request_body;
 pub mod request_log;
 mod result_view;
+pub mod read_error;
 pub mod reading;
 mod results;
 mod returns;

@@ -5,41 +5,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::problem::Problem;
+use super::read_error::ReadError;
 use super::view::VerificationView;
 use super::{decisions, events, search, timeline, verifications, waiting};
 use crate::domain::ids::VerificationId;
 use crate::domain::scenes::Scenes;
 use crate::policies::cache::PolicyCache;
-use crate::store::{self, Store};
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum ReadError {
-    /// As over HTTP.
-    Refused(Problem),
-    Store(store::Error),
-}
-
-impl From<Problem> for ReadError {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
-}
-
-impl From<store::Error> for ReadError {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Refused(problem) => problem,
-            ReadError::Store(error) => error.into(),
-        }
-    }
-}
+use crate::store::Store;
 
 type Answer = Result<Value, ReadError>;
 

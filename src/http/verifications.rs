@@ -12,7 +12,7 @@ use super::etag;
 use super::openapi::{IfNoneMatch, refusals};
 use super::problem::Problem;
 use super::query_parameters::{any_text, page_limit, query_parameters};
-use super::reading::ReadError;
+use super::read_error::ReadError;
 use super::times::time;
 use super::view::{Page, VerificationView};
 use crate::domain::callback::{BizId, BizType, CertifyId, MAX_REFERENCE_CHARS, parse_product};

@@ -9,7 +9,8 @@ use url::form_urlencoded::Serializer;
 use verdict::config::Keys;
 use verdict::domain::ids::VerificationId;
 use verdict::http::problem::Problem;
-use verdict::http::reading::{ReadError, Reading};
+use verdict::http::read_error::ReadError;
+use verdict::http::reading::Reading;
 
 use super::question::{LOOK_AGAIN, Question, Refusal, Way, is_settled};
 use crate::context::{Context, migrated_store};
