@@ -224,8 +224,10 @@ impl TestApp {
             .await;
         }
         let api_key = make_key(&store, &Scope::ALL).await;
+        // Without spare connections: the service may close one at the moment of its next use.
         let client = reqwest::Client::builder()
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .timeout(Duration::from_secs(90))
             .build()
             .expect("a client");
