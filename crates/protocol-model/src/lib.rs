@@ -1,0 +1,53 @@
+//! The protocol between processes and Postgres as a pure model: accept, claim, complete, number,
+//! deliver. Each step is one committed statement, one message, or one fault.
+//!
+//! `tests/exhaustive.rs` explores every state of small sizes. The README of this crate says what
+//! that proves.
+//!
+//! | File | Contents |
+//! |---|---|
+//! | [`state`] | rows, messages, processes, the log, one endpoint |
+//! | [`defect`] | the ways in which the model can be made wrong |
+//! | [`step`] | the steps there are, and which of them can happen |
+//! | `work` | what accept, claim, complete, renew and release change |
+//! | `numbering` | what a numberer changes |
+//! | `delivery` | what a deliverer changes |
+//! | [`property`] | the invariants, by their numbers |
+//! | [`explore`] | every state, breadth first |
+//! | [`walk`] | random walks by seed |
+
+pub mod defect;
+mod delivery;
+pub mod explore;
+mod numbering;
+pub mod property;
+pub mod state;
+pub mod step;
+pub mod walk;
+mod work;
+
+pub use defect::Defect;
+pub use state::{Sizes, State};
+pub use step::Step;
+
+/// A model: its size, and what is wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    pub sizes: Sizes,
+    /// `None`: the protocol as it is.
+    pub defect: Option<Defect>,
+}
+
+impl Model {
+    pub const fn new(sizes: Sizes) -> Self {
+        Self { sizes, defect: None }
+    }
+
+    pub const fn with(sizes: Sizes, defect: Defect) -> Self {
+        Self { sizes, defect: Some(defect) }
+    }
+
+    fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+}
