@@ -55,6 +55,7 @@ mod problem_pages;
 mod protocol;
 mod protocol_model;
 mod protocol_steps;
+mod protocol_walks;
 mod protocol_workers;
 mod reading;
 mod reloading;

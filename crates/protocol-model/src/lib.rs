@@ -1,8 +1,9 @@
 //! The protocol between processes and Postgres as a pure model: accept, claim, complete, number,
 //! deliver. Each step is one committed statement, one message, or one fault.
 //!
-//! `tests/exhaustive.rs` explores every state of small sizes. The README of this crate says what
-//! that proves.
+//! Two users: `tests/exhaustive.rs` explores every state of small sizes, and the service's test
+//! `protocol_walks` takes random walks through the model and does each step on real Postgres too.
+//! The README of this crate says what that proves.
 //!
 //! | File | Contents |
 //! |---|---|
