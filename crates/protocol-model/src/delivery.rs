@@ -39,7 +39,7 @@ impl State {
     fn is_held(&self, window: &Window, number: u8) -> bool {
         let about = self.about(number);
         let head = window.open.iter().find(|(other, _)| self.about(**other) == about);
-        head.is_some_and(|(head, open)| *head < number && has_failed(open))
+        head.is_some_and(|(head, open)| *head < number && has_failed(*open))
     }
 
     /// The event that a deliverer sends next.
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-fn has_failed(open: &Open) -> bool {
+fn has_failed(open: Open) -> bool {
     matches!(open.row, Row::Retry { .. })
 }
 
@@ -123,13 +123,13 @@ impl Model {
             state.violations.insert(Violation::WroteWithoutLease);
         }
         let may_pass = |number: u8, open: &Open| {
-            open.stored || has_failed(open) || state.is_held(&window, number)
+            open.stored || has_failed(*open) || state.is_held(&window, number)
         };
         let stop = window.open.iter().find(|(n, open)| !may_pass(**n, open)).map(|(n, _)| *n);
         let cursor = stop.map_or(window.examined, |number| number - 1).max(window.cursor);
         let is_kept = |number: u8, open: &Open| {
             let needs_row = number <= cursor && !self.has(Defect::HeldEventWithoutRow);
-            open.stored || has_failed(open) || needs_row
+            open.stored || has_failed(*open) || needs_row
         };
         let rows: BTreeMap<u8, Row> = window
             .open
