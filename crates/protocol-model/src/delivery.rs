@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::defect::Defect;
+use crate::model::Model;
 use crate::state::{Deliverer, Holder, Open, Row, State, Violation, Window, at};
 use crate::step::Delivery;
-use crate::{Defect, Model};
 
 impl State {
     /// Claims the endpoint, and loads it.

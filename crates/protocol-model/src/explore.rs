@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::model::Model;
 use crate::property::{PROPERTIES, Property, RECOVERY};
 use crate::state::{Sizes, State};
-use crate::{Model, Step};
+use crate::step::Step;
 
 /// The result of an exploration.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`state`] | rows, messages, processes, the log, one endpoint |
 //! | [`defect`] | the ways in which the model can be made wrong |
+//! | `model` | sizes, and what is wrong with the model |
 //! | [`step`] | the steps there are, and which of them can happen |
 //! | `work` | what accept, claim, complete, renew and release change |
 //! | `numbering` | what a numberer changes |
@@ -20,6 +21,7 @@
 pub mod defect;
 mod delivery;
 pub mod explore;
+mod model;
 mod numbering;
 pub mod property;
 pub mod state;
@@ -28,27 +30,6 @@ pub mod walk;
 mod work;
 
 pub use defect::Defect;
+pub use model::Model;
 pub use state::{Sizes, State};
 pub use step::Step;
-
-/// A model: its size, and what is wrong with it.
-#[derive(Clone, Copy, Debug)]
-pub struct Model {
-    pub sizes: Sizes,
-    /// `None`: the protocol as it is.
-    pub defect: Option<Defect>,
-}
-
-impl Model {
-    pub const fn new(sizes: Sizes) -> Self {
-        Self { sizes, defect: None }
-    }
-
-    pub const fn with(sizes: Sizes, defect: Defect) -> Self {
-        Self { sizes, defect: Some(defect) }
-    }
-
-    fn has(&self, defect: Defect) -> bool {
-        self.defect == Some(defect)
-    }
-}

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::defect::Defect;
+use crate::model::Model;
 use crate::state::{Numberer, State, at};
 use crate::step::Fate;
-use crate::{Defect, Model};
 
 impl Model {
     /// The changes that a numberer would take if it began now.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::Model;
+use crate::model::Model;
 use crate::state::{Due, Numberer, Stage, State, Verification, Violation, Worker, at, places};
 use crate::step::{Delivery, Fate, Step};
 

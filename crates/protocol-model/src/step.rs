@@ -1,9 +1,10 @@
 //! The steps, and which of them can happen in a state.
 
+use crate::defect::Defect;
+use crate::model::Model;
 use crate::state::{
     Answer, Deliverer, Due, Numberer, Row, Stage, State, Verification, Worker, at, places,
 };
-use crate::{Defect, Model};
 
 /// How a statement ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! Random walks through the model. The same seed takes the same walk.
 
-use crate::step::{Delivery, Fate};
-use crate::{Model, Sizes, State, Step};
+use crate::model::Model;
+use crate::state::{Sizes, State};
+use crate::step::{Delivery, Fate, Step};
 
 /// The sizes of the walks that are replayed on Postgres.
 pub const SIZES: Sizes = Sizes {

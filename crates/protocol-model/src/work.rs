@@ -1,12 +1,13 @@
 //! Accept, claim, complete, renew, release and erase, as `ACCEPT`, `CLAIM`, `COMPLETE` and the
 //! statements of `store/lease.rs` do it.
 
+use crate::defect::Defect;
+use crate::model::Model;
 use crate::state::{
     Answer, Change, Claim, Commit, Due, Lease, Message, Stage, State, Told, Verification,
     Violation, Worker, at,
 };
 use crate::step::Fate;
-use crate::{Defect, Model};
 
 impl Verification {
     fn told(&self) -> Told {
