@@ -29,10 +29,12 @@ pub mod backtests;
 pub mod cases;
 pub mod claim_cases;
 pub mod erasure;
+pub mod erasure_list;
 pub mod events;
 pub mod history;
 pub mod golden_pairs;
 pub mod hot;
+pub mod image_check;
 pub mod images;
 pub mod listing;
 pub mod lease;
@@ -95,9 +97,11 @@ pub fn all_statements() -> Vec<&'static Statement> {
         cases::STATEMENTS,
         claim_cases::STATEMENTS,
         erasure::STATEMENTS,
+        erasure_list::STATEMENTS,
         events::STATEMENTS,
         golden_pairs::STATEMENTS,
         history::STATEMENTS,
+        image_check::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,
         legal_holds::STATEMENTS,

@@ -1,4 +1,4 @@
-//! The signatures of the audit's checkpoints and cuts.
+//! The signatures of the audit's checkpoints and cuts, and of lists of erasures.
 //!
 //! The key is made once at random and kept wrapped by the key ring: it is in no configuration, and
 //! it stays when key-encryption keys are rotated.
@@ -26,6 +26,17 @@ impl AuditSeal {
     /// Over a checkpoint: position, microseconds since 1970, digest.
     pub fn sign(&self, position: i64, at_micros: i64, digest: &[u8]) -> [u8; 32] {
         self.0.mac(&[b"checkpoint", &position.to_be_bytes(), &at_micros.to_be_bytes(), digest])
+    }
+
+    /// Over one line of a list of erasures. Such a list is kept outside the database, and nobody can
+    /// add to it who has no key.
+    pub fn sign_erasure(&self, line: &[u8]) -> [u8; 32] {
+        self.0.mac(&[b"erasure", line])
+    }
+
+    /// In constant time.
+    pub fn verifies_erasure(&self, line: &[u8], mac: &[u8]) -> bool {
+        self.sign_erasure(line)[..].ct_eq(mac).into()
     }
 
     /// In constant time.
@@ -78,6 +89,11 @@ mod tests {
         assert!(!seal.verifies(7, 1_001, b"digest", &mac));
         assert!(!seal.verifies(7, 1_000, b"Digest", &mac));
         assert!(!seal.verifies(7, 1_000, b"digest", &mac[..31]));
+        // A checkpoint is no line of a list of erasures.
+        let line = b"line";
+        assert!(seal.verifies_erasure(line, &seal.sign_erasure(line)));
+        assert!(!seal.verifies_erasure(b"Line", &seal.sign_erasure(line)));
+        assert_ne!(seal.sign_erasure(b"digest"), seal.sign(7, 1_000, b"digest"));
     }
 
     #[test]

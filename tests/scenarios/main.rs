@@ -60,6 +60,7 @@ mod protocol_workers;
 mod reading;
 mod reloading;
 mod replicas;
+mod restoring;
 mod reviewing;
 mod roles;
 mod sealing;

@@ -12,6 +12,7 @@ mod context;
 mod demo;
 mod doctor;
 mod erase;
+mod erasures;
 mod error_text;
 mod events;
 mod explain;
@@ -20,6 +21,7 @@ mod hardening;
 mod healthcheck;
 mod hints;
 mod hold;
+mod images;
 mod keys;
 mod list;
 mod listen;
@@ -103,6 +105,14 @@ enum Command {
     Users(users::Command),
     /// Erase a person, by verification or by identity number.
     Erase(erase::Arguments),
+    /// Keep a list of erasures outside the database, and apply it to a restored one.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict erasures export > erasures.jsonl")]
+    Erasures(erasures::Command),
+    /// Compare the object store with the database.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict images check --config verdict.toml")]
+    Images(images::Command),
     /// Export all that is held of a person.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict person export --purpose 'request 12' < number.txt")]
@@ -238,6 +248,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Users(command) => Box::pin(users::run(context, command)).await,
         Command::Callback(command) => Box::pin(callback::run(context, command)).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
+        Command::Erasures(command) => erasures::run(context, command).await,
+        Command::Images(command) => images::run(context, command).await,
         Command::Person(command) => person::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
