@@ -325,7 +325,7 @@ grant select, insert (user_id, decision_id, skipped_at, until), update (skipped_
 grant select on golden_pairs to verdict_console;
 
 -- The console's pages for operators.
-grant select on audit_head, audit_checkpoints, budgets, retention_passes to verdict_console;
+grant select on audit_head, audit_checkpoints, retention_passes to verdict_console;
 grant select, insert (id, verification_id, purpose, placed_at, placed_by), update (lifted_at, lifted_by)
     on legal_holds to verdict_console;
 
