@@ -12,9 +12,8 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Those after a position.
-    pub(super) async fn open(store: &Store, after: i64) -> store::Result<Self> {
-        let mut ahead = Self { page: VecDeque::new(), after };
+    pub(super) async fn open(store: &Store) -> store::Result<Self> {
+        let mut ahead = Self { page: VecDeque::new(), after: 0 };
         ahead.fill(store).await?;
         Ok(ahead)
     }

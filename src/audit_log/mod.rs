@@ -1,12 +1,10 @@
-//! The audit as a whole: whether it is complete and unchanged, its export, and dropping its oldest rows.
+//! The audit as a whole: whether it is complete and unchanged, and its export.
 
 mod checkpoints;
-mod cut;
 mod export;
 mod rows;
 mod verify;
 
-pub use cut::{Kept, drop_oldest};
-pub use export::{Export, ExportError};
-pub use rows::{SealError, is_cut_signed, is_signed, link, seal};
+pub use export::Export;
+pub use rows::{SealError, is_signed, link, seal};
 pub use verify::{Fault, Whole, verify};

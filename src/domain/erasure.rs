@@ -327,7 +327,6 @@ pub const REMAINING: &[Remaining] = &[
             "previous",
             "digest",
             "database_user",
-            "segment",
         ],
         purpose: "Reading, erasing and changing data is on record.",
     },

@@ -36,19 +36,16 @@ const LOCK_PAUSE: Duration = Duration::from_millis(500);
 const LOCK_PATIENCE: Duration = Duration::from_mins(5);
 
 /// What `migrate` did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
     /// How the schema is now.
     pub state: SchemaState,
     /// How many migrations this process applied.
     pub applied: usize,
-    /// Version and name of each.
-    pub names: Vec<String>,
 }
 
 impl fmt::Display for Migrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.names.iter().try_for_each(|name| writeln!(f, "{name}"))?;
         match self.applied {
             0 => write!(f, "nothing to do: the schema is {}", self.state),
             applied => {
@@ -78,15 +75,15 @@ impl Store {
         match self.schema_state().await? {
             state if state.serves() => {
                 self.months().try_to_make_ahead().await?;
-                return Ok(Migrated { state, applied: 0, names: Vec::new() });
+                return Ok(Migrated { state, applied: 0 });
             }
             SchemaState::Behind => {}
             state => return Err(Error::Schema(state)),
         }
         let started = Instant::now();
-        let mut names = Vec::new();
+        let mut applied = 0;
         loop {
-            match self.try_to_migrate(&mut names).await {
+            match self.try_to_migrate(&mut applied).await {
                 Err(Error::Refused { code, .. })
                     if ["55P03", "40P01"].contains(&code.as_str())
                         && started.elapsed() < LOCK_PATIENCE =>
@@ -97,14 +94,13 @@ impl Store {
                 outcome => {
                     outcome?;
                     self.months().try_to_make_ahead().await?;
-                    let state = SchemaState::Current;
-                    return Ok(Migrated { state, applied: names.len(), names });
+                    return Ok(Migrated { state: SchemaState::Current, applied });
                 }
             }
         }
     }
 
-    async fn try_to_migrate(&self, names: &mut Vec<String>) -> Result<()> {
+    async fn try_to_migrate(&self, applied: &mut usize) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
         let mut connection = PgConnection::connect_with(&self.connect_options()).await?;
         if let Some(schema) = &self.schema {
@@ -141,9 +137,7 @@ impl Store {
                 },
             )?;
             let now = migrations_in(&mut connection).await?;
-            if now > known {
-                names.push(format!("{}  {}", migration.version, migration.description));
-            }
+            *applied += usize::try_from(now - known).unwrap_or_default();
             known = now;
         }
         let _ = connection.close().await;

@@ -9,12 +9,12 @@ mod attempt;
 mod claim;
 pub(super) mod context;
 mod deliver;
-pub mod lines;
-pub mod records;
+mod lines;
+mod records;
 mod schedule;
-pub mod setup;
-pub mod state;
-pub mod window;
+mod setup;
+mod state;
+mod window;
 
 pub use attempt::Sender;
 pub(super) use claim::ClaimEndpoints;

@@ -115,8 +115,7 @@ fn filter(claimed: &ClaimedEndpoint) -> Filter {
     }
 }
 
-/// The window of a claimed endpoint, from its rows.
-pub fn window(
+fn window(
     claimed: &ClaimedEndpoint,
     ordering: DeliveryOrder,
     pending: &[PendingRow],

@@ -66,14 +66,13 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         _ = &mut told => Err(anyhow::anyhow!("interrupted")),
     };
     let outcome = match outcome {
-        Ok(Some(mut events)) => {
+        Ok(Some(events)) => {
             if !arguments.exit {
                 say("\nIt stays up until Ctrl-C.");
                 tokio::select! {
                     () = events.show_more() => {}
                     _ = &mut told => {}
                 }
-                say(format_args!("\n{}", events.summary()));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -83,7 +82,6 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         )),
         Err(error) => Err(error),
     };
-    demo.show_kept();
     demo.stop().await;
     outcome
 }
