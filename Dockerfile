@@ -24,6 +24,9 @@ COPY crates crates
 COPY src src
 COPY migrations migrations
 COPY config config
+# `verdict explain` explains what these files list.
+COPY docs/observability.md docs/game-day.md docs/
+COPY deploy/prometheus/rules.yml deploy/prometheus/
 
 FROM sources AS build-sandbox
 # touch: cargo goes by times, and the cache may hold a younger build of other sources.

@@ -1,7 +1,9 @@
 //! Finds out which revision is built, for `--version` and `verdict_build_info`: as the builder says
 //! (`VERDICT_REVISION`), else as an archive made by git says (the file REVISION), else as git says.
+//! With the feature `book` it also lists the files of the book, for the service to contain.
 
-use std::path::Path;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -14,6 +16,62 @@ fn main() {
     println!("cargo::rerun-if-env-changed=VERDICT_REVISION");
     let revision = given().or_else(archived).or_else(of_git);
     println!("cargo::rustc-env=VERDICT_BUILT_FROM={}", revision.as_deref().unwrap_or("unknown"));
+    if env::var_os("CARGO_FEATURE_BOOK").is_some() {
+        book();
+    }
+}
+
+/// Writes a value of the type `Book` of `src/http/book.rs`. `VERDICT_BOOK` names the folder that
+/// `scripts/book.sh` has filled, if it is not `target/book`.
+fn book() {
+    println!("cargo::rerun-if-env-changed=VERDICT_BOOK");
+    let folder = env::var_os("VERDICT_BOOK").map_or_else(|| "target/book".into(), PathBuf::from);
+    // Written last.
+    println!("cargo::rerun-if-changed={}", folder.join("policy.txt").display());
+    let (Ok(policy), Ok(root)) =
+        (fs::read_to_string(folder.join("policy.txt")), folder.join("html").canonicalize())
+    else {
+        println!("cargo::error=the feature `book` needs the book: run scripts/book.sh first");
+        return;
+    };
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    let mut text = format!("Book {{ policy: {policy:?}, files: &[\n");
+    for file in files {
+        let path = file.strip_prefix(&root).expect("below it").to_string_lossy().replace('\\', "/");
+        let media_type = media_type(&file);
+        let file = file.to_str().expect("a path in UTF-8");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "File {{ path: {path:?}, media_type: {media_type:?}, bytes: include_bytes!({file:?}) }},"
+        );
+    }
+    text.push_str("] }");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
+    fs::write(out.join("book.rs"), text).expect("OUT_DIR can be written");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the book") {
+        let path = entry.expect("an entry of it").path();
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}
+
+fn media_type(file: &Path) -> &'static str {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css",
+        Some("js") => "text/javascript",
+        Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("webp") => "image/webp",
+        Some("woff2") => "font/woff2",
+        _ => "text/plain; charset=utf-8",
+    }
 }
 
 fn given() -> Option<String> {

@@ -48,7 +48,7 @@ begin
     -- The tables below are those beside `_sqlx_migrations`, whatever the schema is called.
     perform set_config('search_path', home || ', pg_temp', true);
     -- Workers add partitions now and then, which changes the same catalog rows.
-    lock table events, results, decisions in share update exclusive mode;
+    lock table events, results, decisions, audit in share update exclusive mode;
     foreach name in array ours loop
         -- Where it exists, an owner who may not create roles can run this file as well.
         if not exists (select from pg_roles where rolname = name) then
@@ -135,12 +135,16 @@ grant select (verification_id, bucket_objects) on results to verdict_api, verdic
 grant update (due_at, attempts, deleted_at) on provider_deletions to verdict_worker;
 grant select, update (next_at) on provider_deletion_pace to verdict_worker;
 grant select (verification_id, lifted_at) on legal_holds to verdict_worker;
+-- Why a verification waits.
+grant select (account, spent_to, draws) on budgets to verdict_api;
 -- That it serves, every 15 s.
 grant select, insert (id, role, version, revision, host, started_at, seen_at), update (seen_at), delete
     on processes to verdict_ingest, verdict_api, verdict_worker;
 -- Position, time, database user and digests are the trigger's.
 grant select, insert (at, actor, action, subject, purpose, details) on audit
     to verdict_api, verdict_worker;
+-- The default of a column asks for the open segment.
+grant execute on function verdict_audit_segment() to verdict_api, verdict_worker;
 grant execute on function verdict_coarsen_erased(uuid) to verdict_api, verdict_worker;
 
 -- Starting at the provider: under the lease of the verification, and never twice.
@@ -257,6 +261,13 @@ grant execute on function verdict_rows_of_no_month(text, integer)
 grant execute on function verdict_make_months(text, integer) to verdict_worker;
 grant execute on function verdict_old_months(text, integer) to verdict_worker;
 grant execute on function verdict_drop_month(text, text, integer) to verdict_worker;
+-- The segments of the audit. The database decides whether one may go; the worker signs for it.
+grant execute on function verdict_audit_reach() to verdict_api, verdict_worker, verdict_reader;
+grant execute on function verdict_turn_audit() to verdict_worker;
+grant execute on function
+    verdict_cut_audit(integer, integer, bigint, bytea, timestamptz, bytea, bytea) to verdict_worker;
+grant select on audit_cuts to verdict_worker, verdict_reader, verdict_console;
+grant select on audit_leaves to verdict_reader, verdict_console;
 
 -- Webhook endpoints: added, changed and asked for deliveries. Analysts see neither URLs, which may
 -- hold tokens of their receivers, nor what those answered.
@@ -314,7 +325,7 @@ grant select, insert (user_id, decision_id, skipped_at, until), update (skipped_
 grant select on golden_pairs to verdict_console;
 
 -- The console's pages for operators.
-grant select on audit_head, audit_checkpoints, budgets, retention_passes to verdict_console;
+grant select on audit_head, audit_checkpoints, retention_passes to verdict_console;
 grant select, insert (id, verification_id, purpose, placed_at, placed_by), update (lifted_at, lifted_by)
     on legal_holds to verdict_console;
 

@@ -149,7 +149,7 @@ demo=$!
 started=$demo
 told "$room/demo.log" '\(It stays up\)' "$demo" >/dev/null
 VERDICT_URL=$(told "$room/demo.log" 'verdict on \(http://[^,]*\),' "$demo")
-VERDICT_API_KEY=$(told "$room/demo.log" 'authorization: Bearer \([^'\'']*\)' "$demo")
+VERDICT_API_KEY=$(told "$room/demo.log" 'export VERDICT_API_KEY=\(.*\)' "$demo")
 VERDICT_SECRET=$(sed -n 's/^secrets = \["\(.*\)"\]/\1/p' "$room/demo/verdict.toml")
 export VERDICT_URL VERDICT_API_KEY VERDICT_SECRET
 unset VERDICT_SOURCE

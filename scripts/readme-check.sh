@@ -33,13 +33,13 @@ ln -s "$target" "$room/copy/target"
 # --- The blocks ---
 
 # In this order: a page uses the variables of those before it.
-pages='README.md docs/integrate.md docs/events.md docs/policies.md docs/personal-data.md docs/operate.md docs/sandbox.md'
+pages='README.md docs/tutorial.md docs/integrate.md docs/events.md docs/policies.md docs/personal-data.md docs/configure.md docs/install.md docs/api-keys.md docs/sandbox.md'
 
 # One file for each block, named by its page's number and the line it begins in.
 # shellcheck disable=SC2086 # one name for each page
 awk -v folder="$room/blocks" '
     FNR == 1 { page++; file = ""; ended = 0 }
-    /^```sh$/ { file = block = sprintf("%s/%d-%04d", folder, page, FNR + 1); blocks[page]++; next }
+    /^```sh$/ { file = block = sprintf("%s/%02d-%04d", folder, page, FNR + 1); blocks[page]++; next }
     # Its output, where that is one line of JSON.
     /^```json$/ { if (ended && FNR <= ended + 2) answer = block ".answer"; next }
     /^```/ { if (file) ended = FNR; file = answer = ""; next }
@@ -80,6 +80,12 @@ for _ in $(seq 1200); do
     sleep 0.1
 done
 grep -q 'It stays up' "$room/demo.log" || { cat "$room/demo.log" >&2 && exit 1; }
+# README shows decisions that the demo printed; only the times differ.
+sed -n 's/^ *[0-9]* ms \( .*[^ ]\) *$/\1/p' README.md >"$room/shown"
+[ -s "$room/shown" ] || { echo 'error: README.md shows no decisions of the demo' >&2 && exit 1; }
+while IFS= read -r line; do
+    grep -qF -- "$line" "$room/demo.log" || { echo "FAILED: the demo did not print what README.md shows: $line" >&2 && exit 1; }
+done <"$room/shown"
 listens=$(sed -n 's|.*verdict on http://\([^,]*\),.*|\1|p' "$room/demo.log")
 
 # psql is beside the programs that the demo runs.

@@ -3,10 +3,13 @@
 # signed callbacks and reads without a pause, migrates, brings up the new version, takes down the
 # old one, and counts: no request may fail, and all that was accepted is decided exactly once.
 #
-#   scripts/upgrade-check.sh [REV]
+#   [ROWS=1000000] scripts/upgrade-check.sh [REV]
 #
-# REV: the previous version; the newest commit without the newest migrations if not given. Needs
-# what `cargo test` needs. Not part of ./check: it builds everything once more.
+# REV: the previous version; the newest commit without the newest migrations if not given.
+# ROWS: so many verifications are there before, and the longest wait of accepts and reads during each
+# migration is printed. REV must have the columns that tests/scenarios/upgrade_rows.rs fills.
+#
+# Needs what `cargo test` needs. Not part of ./check: it builds everything once more.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)

@@ -17,7 +17,7 @@
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`policies`] | active policies, their cache, operations on policies, the time machine |
 //! | [`persons`] | a person's verifications by identity number, and all that is held of them |
-//! | [`audit_log`] | whether the audit is whole, and its export |
+//! | [`audit_log`] | whether the audit is whole, its export, and dropping its oldest rows |
 //! | [`checks`] | what the service needs of the database, and what to do where it lacks |
 //! | [`webhooks`] | where events may be delivered to, operations on endpoints |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |

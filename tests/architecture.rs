@@ -29,8 +29,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "domain", "causes", "lanes", "periodic", "traces", "policies", "vault", "store",
-            "provider", "images", "webhooks",
+            "domain",
+            "causes",
+            "lanes",
+            "periodic",
+            "traces",
+            "policies",
+            "vault",
+            "store",
+            "audit_log",
+            "provider",
+            "images",
+            "webhooks",
         ],
     ),
     // Of the images only their reading.

@@ -6,6 +6,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+#[path = "documents/generated_pages.rs"]
+mod generated_pages;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -287,4 +292,67 @@ fn the_constants_in_the_list_of_numbers_exist_where_it_says() {
 
 fn read(folder: &Path, file: &str) -> Option<String> {
     fs::read_to_string(folder.join(file)).ok()
+}
+
+/// Compares a page with what it is made from, or makes it anew.
+fn is_current(name: &str, expected: &str) {
+    let path = root().join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, expected).expect("a page");
+    }
+    let current = fs::read_to_string(&path).expect("a page");
+    let same = current.lines().zip(expected.lines()).take_while(|(left, right)| left == right);
+    let line = same.count() + 1;
+    assert!(
+        current == expected,
+        "{name} differs from what it is made from, from line {line} on: run `UPDATE=1 cargo test --test documents`"
+    );
+}
+
+#[test]
+fn generated_pages_are_current() {
+    let defaults = fs::read_to_string(root().join("config/default.toml")).expect("the defaults");
+    is_current("docs/configuration.md", &generated_pages::configuration(&defaults));
+    is_current("docs/commands.md", &generated_pages::commands(env!("CARGO_BIN_EXE_verdict")));
+    let description = fs::read_to_string(root().join("docs/openapi.json")).expect("a description");
+    let description = serde_json::from_str(&description).expect("JSON");
+    let page = fs::read_to_string(root().join("docs/api.md")).expect("a page");
+    let (introduction, _) = page.split_once("## Operations\n").expect("a place for the operations");
+    let operations = generated_pages::operations(&description);
+    is_current("docs/api.md", &format!("{introduction}{operations}"));
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let summary = fs::read_to_string(root().join("docs/SUMMARY.md")).expect("a table of contents");
+    let pages = files("md").into_iter().map(|page| shown(&page));
+    let pages = pages.filter(|page| page.starts_with("docs/") && page != "docs/SUMMARY.md");
+    let missing: Vec<_> =
+        pages.filter(|page| !summary.contains(&format!("]({})", &page["docs/".len()..]))).collect();
+    assert!(missing.is_empty(), "docs/SUMMARY.md does not list {missing:?}");
+}
+
+#[test]
+fn translated_pages_follow_their_originals() {
+    let mut stale = String::new();
+    let pages = files("md").into_iter().filter(|page| shown(page).starts_with("docs/zh/"));
+    let mut count = 0;
+    for page in pages {
+        count += 1;
+        let original = root().join("docs").join(page.file_name().expect("a name"));
+        let digest = hex::encode(Sha256::digest(fs::read(&original).expect("the original")));
+        let mark = format!("<!-- sha256 of the original: {digest} -->");
+        let text = fs::read_to_string(&page).expect("a page");
+        let (first, rest) = text.split_once('\n').expect("a first line");
+        if std::env::var_os("TRANSLATED").is_some() {
+            fs::write(&page, format!("{mark}\n{rest}")).expect("a page");
+        } else if first != mark {
+            let _ = writeln!(stale, "{}: {} has changed", shown(&page), shown(&original));
+        }
+    }
+    assert_eq!(count, 3, "are they still there?");
+    assert!(
+        stale.is_empty(),
+        "translate what has changed, then run `TRANSLATED=1 cargo test --test documents`:\n{stale}"
+    );
 }

@@ -70,6 +70,10 @@ fn openapi_references_resolve_and_operations_list_refusals() {
             let responses = operation["responses"].as_object().expect("responses");
             let empty = |response: &Value| response.get("content").is_some_and(Value::is_null);
             assert!(!responses.values().any(empty), "{path}");
+            let described = |response: &Value| {
+                response.get("$ref").is_some() || response["description"].is_string()
+            };
+            assert!(responses.values().all(described), "{path}: a response without a description");
             let succeeds = |status: &String| status.starts_with('2') || status == "303";
             assert!(responses.keys().any(succeeds), "{path}");
             // Anybody may read public keys and come back from the provider's page.
@@ -209,4 +213,98 @@ fn examine(place: &str, schema: &Value, example: Option<&Value>, missing: &mut V
             }
         }
     }
+}
+
+/// Probes, and operations whose answer in JSON the demo does not give.
+const WITHOUT_EXAMPLE: [&str; 6] = [
+    "activate-policy",
+    "cancel-backtest",
+    "deactivate-policy",
+    "is-alive",
+    "is-ready",
+    "refetch-verification",
+];
+
+#[test]
+fn every_answer_in_json_has_an_example_that_fits_its_schema() {
+    let document = committed();
+    let mut wrong = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for operation in operations.as_object().expect("operations").values() {
+            let id = operation["operationId"].as_str().expect("an id");
+            let responses = operation["responses"].as_object().expect("responses");
+            let contents: Vec<&Value> = responses
+                .values()
+                .filter_map(|response| response.pointer("/content/application~1json"))
+                .collect();
+            let examples = contents.iter().filter(|content| content.get("example").is_some());
+            let is_expected = !contents.is_empty() && !WITHOUT_EXAMPLE.contains(&id);
+            if is_expected && examples.clone().count() == 0 {
+                wrong.push(format!("{path}: {id} has no example"));
+            }
+            for content in examples {
+                if let Err(place) = fits(&document, &content["schema"], &content["example"]) {
+                    wrong.push(format!("{path}: the example of {id} does not fit: {place}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "src/http/openapi/answers.json:\n{wrong:#?}");
+}
+
+/// As far as these schemas go: references, choices, types, closed lists, members. The error is the path
+/// to the first value that does not fit.
+fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = document.pointer(&reference[1..]).expect("a schema");
+        return fits(document, schema, value);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        fits(document, part, value)?;
+    }
+    for choice in ["oneOf", "anyOf"] {
+        if let Some(parts) = schema[choice].as_array() {
+            let tried = parts.iter().map(|part| fits(document, part, value));
+            let failed: Vec<String> = tried.filter_map(Result::err).collect();
+            if failed.len() == parts.len() {
+                return Err(failed.join(" and "));
+            }
+        }
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed: Vec<&str> = match &schema["type"] {
+        Value::String(allowed) => vec![allowed],
+        Value::Array(allowed) => allowed.iter().filter_map(Value::as_str).collect(),
+        _ => vec![kind],
+    };
+    let is_allowed = allowed.contains(&kind) || (kind == "integer" && allowed.contains(&"number"));
+    if !is_allowed {
+        return Err(format!(": {kind} in place of {}", allowed.join(" or ")));
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        return Err(format!(": {value} is not in the list"));
+    }
+    let members = schema["properties"].as_object();
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if value.is_object() && value.get(name).is_none() {
+            return Err(format!(".{name} is missing"));
+        }
+    }
+    for (name, member) in value.as_object().into_iter().flatten() {
+        if let Some(schema) = members.and_then(|members| members.get(name)) {
+            fits(document, schema, member).map_err(|place| format!(".{name}{place}"))?;
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], item).map_err(|place| format!("[]{place}"))?;
+    }
+    Ok(())
 }

@@ -125,14 +125,15 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Ran {
-    said: Value,
-    took: Duration,
+/// A command that has run, and what it printed.
+pub struct Ran {
+    pub said: Value,
+    pub took: Duration,
     cpu: f64,
     peak_rss: f64,
 }
 
-async fn timed(command: &[&str]) -> anyhow::Result<Ran> {
+pub async fn timed(command: &[&str]) -> anyhow::Result<Ran> {
     let started = Instant::now();
     let child = Command::new(env!("CARGO_BIN_EXE_verdict"))
         .args(command)
@@ -172,7 +173,7 @@ async fn again_and_again(command: &[&str]) -> anyhow::Result<()> {
 }
 
 /// The default policy with another bound for scores.
-fn version(bound: u32) -> String {
+pub fn version(bound: u32) -> String {
     let end = DEFAULT.find("[[example]]").unwrap_or(DEFAULT.len());
     DEFAULT[..end].replace("\"far-0.01%\" }", &format!("{bound}.0 }}"))
 }

@@ -87,8 +87,14 @@ impl Environment {
     /// Keeps checkpoints and autovacuum out of what is measured: both fall into one round and not
     /// into the next, and are larger than what is to be seen. Tables are vacuumed between rounds.
     pub async fn keep_background_work_out(&self) -> anyhow::Result<()> {
+        self.keep_background_work_out_within("32GB").await
+    }
+
+    /// The same, with a checkpoint when so much of the write-ahead log is written.
+    pub async fn keep_background_work_out_within(&self, log: &str) -> anyhow::Result<()> {
         let mut connection = PgConnection::connect(&self.server.url("postgres")).await?;
-        for setting in ["max_wal_size = '32GB'", "checkpoint_timeout = '1h'", "autovacuum = off"] {
+        let log = format!("max_wal_size = '{log}'");
+        for setting in [&*log, "checkpoint_timeout = '1h'", "autovacuum = off"] {
             connection.execute(AssertSqlSafe(format!("alter system set {setting}"))).await?;
         }
         connection.execute("select pg_reload_conf()").await?;
@@ -273,6 +279,10 @@ pub struct Database {
 }
 
 impl Database {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The store on it.
     pub fn store(&self, max_connections: u32) -> anyhow::Result<Store> {
         let url = self.url.clone().into();

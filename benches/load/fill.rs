@@ -1,7 +1,7 @@
 //! Verifications in number, made in SQL as the service leaves them.
 
-use sqlx::Executor;
 use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 use verdict::domain::clock::Clock;
 use verdict::vault::person_index::PERSON_INDEX;
@@ -25,12 +25,7 @@ pub const ID: &str = "('01900000-0000-7000-8000-' || lpad(:n::text, 12, '0'))::u
 /// Decided verifications from the `from`th to the `to`th, each with its callback, key, answer and
 /// decision. The sealed bodies are short: they are stored apart and never read here.
 pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<()> {
-    // A service that finds nothing its key opens takes it for another one: what is made below opens
-    // with none.
-    let ring = KeyRing::new(vec![Key::parse("bench".to_owned(), VAULT_KEY)?])?;
-    let (_, named) = Vault::new(ring).new_named_key(PERSON_INDEX)?;
-    let (store, now) = (database.store(1)?, Clock::system().now());
-    store.vault_keys().named_key(PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
+    know_the_vault(database).await?;
     let mut first = from;
     while first <= to {
         let last = to.min(first + CHUNK - 1);
@@ -38,6 +33,16 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
         sqlx::query(DECIDED).bind(first).bind(last).bind(evidence).execute(&database.pool).await?;
         first = last + 1;
     }
+    Ok(())
+}
+
+/// A service that finds nothing its key opens takes it for another one, and the data keys that are
+/// made here open with none.
+async fn know_the_vault(database: &Database) -> anyhow::Result<()> {
+    let ring = KeyRing::new(vec![Key::parse("bench".to_owned(), VAULT_KEY)?])?;
+    let (_, named) = Vault::new(ring).new_named_key(PERSON_INDEX)?;
+    let (store, now) = (database.store(1)?, Clock::system().now());
+    store.vault_keys().named_key(PERSON_INDEX, (&named.key_id, &named.bytes), now).await?;
     Ok(())
 }
 
@@ -75,6 +80,101 @@ select decision_id, id, result_id, 'sha256:bench', case n % 1000 when 3 then 're
         [{\"field\": \"verify_status\", \"value\": 1, \"operator\": \"eq\", \"bound\": 1}]}]',
     'policy', at
 from n";
+
+/// Which tables are filled besides verifications and callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Data key, result, decision and event of each.
+    Everything,
+    /// Nothing: the verifications have failed.
+    Lean,
+}
+
+/// The first `count` verifications of an empty database, as a dump is restored: rows first, without
+/// triggers, then the indexes.
+pub async fn in_bulk(database: &Database, count: i64, contents: Contents) -> anyhow::Result<()> {
+    let lean = contents == Contents::Lean;
+    if !lean {
+        know_the_vault(database).await?;
+    }
+    let mut connection = database.pool.acquire().await?;
+    connection.execute(sqlx::raw_sql(BEFORE)).await?;
+    let evidence = Json(backtest::evidence(1));
+    for table in if lean { &TABLES[..2] } else { &TABLES[..] } {
+        let mut first = 1;
+        while first <= count {
+            let last = count.min(first + CHUNK - 1);
+            let insert = format!("{table} from generate_series($1::bigint, $2::bigint) as n{AT}");
+            let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last);
+            insert.bind(&evidence).bind(lean).execute(&mut *connection).await?;
+            first = last + 1;
+        }
+    }
+    if !lean {
+        sqlx::query(NUMBERED).bind(count).execute(&mut *connection).await?;
+    }
+    connection.execute(sqlx::raw_sql(AFTER)).await?;
+    for table in ["verifications", "callbacks", "data_keys", "results", "decisions", "events"] {
+        connection.execute(AssertSqlSafe(format!("reindex table {table}"))).await?;
+    }
+    // Settings of the session go with it.
+    Ok(connection.close().await?)
+}
+
+/// Postgres leaves an index alone that is not ready; `reindex` builds it.
+const BEFORE: &str = "
+set session_replication_role = replica;
+set synchronous_commit = off;
+set maintenance_work_mem = '1GB';
+do $$ begin perform verdict_event_week(current_date); end $$;
+insert into policies values ('sha256:bench', 'bench', 'none', now()) on conflict do nothing;
+update pg_index set indisready = false, indisvalid = false where indrelid in (
+    select c.oid from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+    where c.relkind = 'r' and coalesce(i.inhparent, c.oid) = any
+        ('{verifications,callbacks,data_keys,results,decisions,events}'::regclass[]))";
+
+const AFTER: &str = "reset session_replication_role";
+
+/// The verification's id, its result's, its decision's, its key and its time.
+const AT: &str = " cross join lateral (select
+    ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid as id,
+    ('01900000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid as result_id,
+    ('01900000-0000-7000-a000-' || lpad(n::text, 12, '0'))::uuid as decision_id,
+    md5(n::text) as key, timestamptz '2026-01-01' + n * interval '1 second' as at) of
+    where ($3::jsonb, $4::boolean) is not null";
+
+/// As `DECIDED` writes them, and the events.
+const TABLES: [&str; 6] = [
+    "insert into verifications (id, biz_type, biz_id, reference, state, closed, created_at,
+        updated_at, callbacks, attempts, give_up_at, result_id, decision_id)
+     select id, case n % 1000 when 1 then 'rare' else 'onboarding' end, key, 'user-' || n,
+        case when $4 or n % 1000 = 2 then 'failed' else 'decided' end, true, at, at, 1, 1, at,
+        case when not $4 then result_id end, case when not $4 then decision_id end",
+    "insert into callbacks (source, message_id, digest, verification_id, received_at,
+        answer_state, answer_attempts)
+     select 'app', 'msg_' || key, sha256(key::bytea), id, at, 'pending', 0",
+    "insert into data_keys select id, 'bench', decode(repeat('ab', 60), 'hex')",
+    "insert into results (id, verification_id, attempt, fetched_at, request_id, http_status,
+        verify_status, authority_score, evidence, sealed_body)
+     select result_id, id, 1, at, key, 200, 1, 97.5, $3, decode(repeat('cd', 60), 'hex')",
+    "insert into decisions (id, verification_id, result_id, policy_digest, outcome, reasons,
+        decided_by, decided_at)
+     select decision_id, id, result_id, 'sha256:bench',
+        case n % 1000 when 3 then 'review' else 'approve' end,
+        '[{\"code\": \"provider-passed\", \"rule\": \"passed\", \"outcome\": \"approve\", \"observed\":
+            [{\"field\": \"verify_status\", \"value\": 1, \"operator\": \"eq\", \"bound\": 1}]}]',
+        'policy', at",
+    "insert into events (logged_on, number, kind, verification_id, verification_sequence,
+        decision_id, with_reference, at)
+     select current_date, n, 'verification.decided', id, 1, decision_id, true, at",
+];
+
+/// The event log has the numbers of all of them.
+const NUMBERED: &str = "
+with week as (
+    insert into event_weeks values (date_trunc('week', current_date)::date, 1) on conflict do nothing
+)
+update event_log set number = $1, logged_on = current_date, seen = pg_current_snapshot()";
 
 /// Verifications that wait to be asked about, due now.
 pub async fn due(database: &Database, count: i64) -> anyhow::Result<()> {

@@ -126,7 +126,7 @@ pub fn print(what: &str, subjects: &[&Subject]) {
 }
 
 /// `other` by `one`, each round by its neighbour in time.
-fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
+pub fn ratios(one: &[f64], other: &[f64]) -> Vec<f64> {
     let pairs = one.iter().zip(other).filter(|(one, _)| **one > 0.0);
     pairs.map(|(one, other)| other / one).collect()
 }
@@ -147,7 +147,7 @@ fn spread(numbers: &[f64], digits: usize) -> String {
 }
 
 /// The median of ratios and its confidence interval, which supposes no distribution.
-fn interval(ratios: &[f64]) -> String {
+pub fn interval(ratios: &[f64]) -> String {
     let mut sorted = ratios.to_vec();
     let middle = median(&mut sorted);
     let cut = outside(sorted.len());

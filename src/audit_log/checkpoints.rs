@@ -12,8 +12,9 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) async fn open(store: &Store) -> store::Result<Self> {
-        let mut ahead = Self { page: VecDeque::new(), after: 0 };
+    /// Those after a position.
+    pub(super) async fn open(store: &Store, after: i64) -> store::Result<Self> {
+        let mut ahead = Self { page: VecDeque::new(), after };
         ahead.fill(store).await?;
         Ok(ahead)
     }

@@ -1,10 +1,12 @@
-//! The audit as a whole: whether it is complete and unchanged, and its export.
+//! The audit as a whole: whether it is complete and unchanged, its export, and dropping its oldest rows.
 
 mod checkpoints;
+mod cut;
 mod export;
 mod rows;
 mod verify;
 
-pub use export::Export;
-pub use rows::{SealError, is_signed, link, seal};
+pub use cut::{Kept, drop_oldest};
+pub use export::{Export, ExportError};
+pub use rows::{SealError, is_cut_signed, is_signed, link, seal};
 pub use verify::{Fault, Whole, verify};

@@ -1,8 +1,9 @@
 //! Finds any row that was changed, removed, inserted or moved.
 
 use super::checkpoints::Ahead;
-use super::rows::{PAGE, is_signed, link};
+use super::rows::{PAGE, cut, is_cut_signed, is_signed, link};
 use crate::domain::audit_chain::{Broken, Chain, Place};
+use crate::store::audit_cuts::AuditCut;
 use crate::store::{self, Store};
 use crate::vault::AuditSeal;
 
@@ -14,6 +15,8 @@ pub struct Whole {
     pub checkpoints: usize,
     /// Up to here a checkpoint stands behind it.
     pub covered: i64,
+    /// Rows up to here were dropped by retention; 0: none.
+    pub dropped: i64,
 }
 
 /// The first fault.
@@ -25,49 +28,145 @@ pub enum Fault {
     NotTheHead(i64),
     #[error("the checkpoint at row {0} was not made by this installation")]
     Forged(i64),
+    #[error("the cut at row {0} was not made by this installation: it accounts for no dropped row")]
+    ForgedCut(i64),
     #[error("the newest rows are missing: row {0} was checkpointed")]
     Cut(i64),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
 
-/// Follows the whole chain. Without a seal the signatures of checkpoints are not checked. `expect`:
-/// places that were written down elsewhere.
+/// Follows the whole chain, from the digests of dropped rows on. Without a seal signatures are not
+/// checked. `expect`: places that were written down elsewhere.
 pub async fn verify(
     store: &Store,
     seal: Option<&AuditSeal>,
     expect: &[Place],
 ) -> Result<Whole, Fault> {
+    loop {
+        let cuts = store.audit_cuts().all().await?;
+        let known = cuts.len();
+        let outcome = followed(store, seal, expect, &cuts).await;
+        let is_broken = matches!(outcome, Err(Fault::Broken(_)));
+        // Rows may have been dropped while they were read.
+        if !is_broken || store.audit_cuts().all().await?.len() <= known {
+            return outcome;
+        }
+    }
+}
+
+async fn followed(
+    store: &Store,
+    seal: Option<&AuditSeal>,
+    expect: &[Place],
+    cuts: &[AuditCut],
+) -> Result<Whole, Fault> {
     // Before the rows: what is added meanwhile is beyond it.
     let (position, digest) = store.audit().audit_head().await?;
     let head = Place { position, digest: hex::encode(&digest) };
-    let mut checkpoints = Ahead::open(store).await?;
-    let (mut good, mut covered) = (0_usize, 0);
-    let mut chain = Chain::default();
+    let mut walk = Walk::open(store, seal, expect).await?;
+    walk.follow_leaves(cuts).await?;
+    // A row that was dropped is no row any more.
+    let oldest = store.audit().audit_after(0, None, 1).await?.pop();
+    if let Some(row) = oldest.filter(|row| row.position <= walk.chain.position()) {
+        walk.chain.follow(&link(row))?;
+    }
+    let mut known = 0;
     loop {
-        let rows = store.audit().audit_after(chain.position(), None, PAGE).await?;
-        if rows.is_empty() {
+        // The last row once more: another one in its place may be in another partition.
+        let after = walk.chain.position() - i64::from(known > 0);
+        let rows = store.audit().audit_after(after, None, PAGE).await?;
+        if rows.len() <= known {
             break;
         }
-        for row in rows {
-            chain.follow(&link(row))?;
-            expect.iter().try_for_each(|place| chain.confirm(place))?;
-            if chain.confirm(&head).is_err() {
+        for row in rows.into_iter().skip(known) {
+            walk.chain.follow(&link(row))?;
+            if walk.chain.confirm(&head).is_err() {
                 return Err(Fault::NotTheHead(position));
             }
-            while let Some(next) = checkpoints.at(store, chain.position()).await? {
-                if seal.is_some_and(|seal| !is_signed(seal, &next)) {
-                    return Err(Fault::Forged(next.position));
-                }
-                let (position, digest) = (next.position, hex::encode(&next.digest));
-                chain.confirm(&Place { position, digest })?;
-                (good, covered) = (good + 1, position);
-            }
+            walk.confirm().await?;
         }
+        known = 1;
     }
-    chain.ends_beyond(expect.iter().chain([&head]))?;
-    if let Some(next) = checkpoints.next() {
+    walk.chain.ends_beyond(expect.iter().chain([&head]))?;
+    if let Some(next) = walk.checkpoints.next() {
         return Err(Fault::Cut(next.position));
     }
-    Ok(Whole { last: chain.place(), checkpoints: good, covered })
+    let Walk { chain, good, covered, .. } = walk;
+    Ok(Whole { last: chain.place(), checkpoints: good, covered, dropped: chain.cut() })
+}
+
+/// The chain, and everything that confirms it on the way.
+pub(super) struct Walk<'a> {
+    store: &'a Store,
+    seal: Option<&'a AuditSeal>,
+    expect: &'a [Place],
+    pub(super) chain: Chain,
+    checkpoints: Ahead,
+    good: usize,
+    /// Position of the last checkpoint.
+    pub(super) covered: i64,
+}
+
+impl<'a> Walk<'a> {
+    async fn open(
+        store: &'a Store,
+        seal: Option<&'a AuditSeal>,
+        expect: &'a [Place],
+    ) -> store::Result<Self> {
+        Self::behind(Chain::default(), store, seal, expect).await
+    }
+
+    /// From the end of this chain on.
+    pub(super) async fn behind(
+        chain: Chain,
+        store: &'a Store,
+        seal: Option<&'a AuditSeal>,
+        expect: &'a [Place],
+    ) -> store::Result<Self> {
+        let checkpoints = Ahead::open(store, chain.position()).await?;
+        Ok(Self { store, seal, expect, chain, checkpoints, good: 0, covered: 0 })
+    }
+
+    /// The digests of dropped rows, and the cuts that account for them.
+    async fn follow_leaves(&mut self, cuts: &[AuditCut]) -> Result<(), Fault> {
+        for cut in cuts {
+            if self.seal.is_some_and(|seal| !is_cut_signed(seal, cut)) {
+                return Err(Fault::ForgedCut(cut.position));
+            }
+        }
+        let mut cuts = cuts.iter().peekable();
+        loop {
+            let after = self.chain.position();
+            let leaves = self.store.audit_cuts().leaves_after(after, PAGE).await?;
+            if leaves.is_empty() {
+                break;
+            }
+            for leaf in leaves {
+                self.chain.follow_leaf(leaf.position, &hex::encode(&leaf.digest))?;
+                if let Some(next) = cuts.next_if(|next| next.position <= leaf.position) {
+                    self.chain.follow_cut(&cut(next))?;
+                }
+                self.confirm().await?;
+            }
+        }
+        if let Some(next) = cuts.next() {
+            self.chain.follow_cut(&cut(next))?;
+        }
+        Ok(self.chain.leaves_end()?)
+    }
+
+    /// Compares the last row, or leaf, with what is known of it.
+    pub(super) async fn confirm(&mut self) -> Result<(), Fault> {
+        self.expect.iter().try_for_each(|place| self.chain.confirm(place))?;
+        while let Some(next) = self.checkpoints.at(self.store, self.chain.position()).await? {
+            if self.seal.is_some_and(|seal| !is_signed(seal, &next)) {
+                return Err(Fault::Forged(next.position));
+            }
+            let (position, digest) = (next.position, hex::encode(&next.digest));
+            self.chain.confirm(&Place { position, digest })?;
+            (self.good, self.covered) = (self.good + 1, position);
+        }
+        Ok(())
+    }
 }

@@ -30,10 +30,11 @@ pub async fn of_database(
             .collect(),
         Err(error) => return vec![("database", database::unreachable(&error))],
     };
-    let (schema, indexes, months, transactions, backlog, breaker, given_up) = tokio::join!(
+    let (schema, indexes, months, audit, transactions, backlog, breaker, given_up) = tokio::join!(
         database::schema(store),
         database::indexes(store),
         months::ahead(store),
+        months::audit_segment(store),
         database::transactions(store),
         database::backlog(store),
         database::breaker(account, store),
@@ -41,6 +42,7 @@ pub async fn of_database(
     );
     found.extend([("schema", schema), ("indexes", indexes)]);
     found.extend(months.into_iter().map(|finding| ("months", finding)));
+    found.push(("audit-segment", audit));
     found.extend(transactions.into_iter().map(|finding| ("transactions", finding)));
     if let Some(vault) = vault {
         let keys = database::vault_keys(vault, store).await;

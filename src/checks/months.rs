@@ -1,4 +1,5 @@
-//! The partitions of results and decisions: whether they are made ahead, and what lies in none.
+//! The partitions of results, decisions and the audit: whether they are made in time, and what lies in
+//! none.
 
 use time::{Duration, OffsetDateTime};
 
@@ -6,10 +7,13 @@ use super::database::unasked;
 use super::finding::Finding;
 use crate::domain::counted::counted;
 use crate::store::Store;
+use crate::store::audit_cuts::AuditReach;
 use crate::store::months::Reach;
 
 /// A partition that is made later than this before its month begins is late.
 const AHEAD: Duration = Duration::days(31);
+/// A segment of the audit that is open for longer was not closed at the end of its month.
+const OPEN: Duration = Duration::days(62);
 
 /// By the database's clock, which is the one that makes them.
 pub async fn ahead(store: &Store) -> Vec<Finding> {
@@ -18,6 +22,35 @@ pub async fn ahead(store: &Store) -> Vec<Finding> {
         Ok((now, reach)) => of_reach(&reach, now),
         Err(error) => vec![unasked(&error)],
     }
+}
+
+/// Whether the audit gets a new segment each month.
+pub async fn audit_segment(store: &Store) -> Finding {
+    let asked = tokio::try_join!(store.inspection().database_now(), store.audit_cuts().reach());
+    match asked {
+        Ok((now, audit)) => of_audit(audit, now),
+        Err(error) => unasked(&error),
+    }
+}
+
+fn of_audit(audit: AuditReach, now: OffsetDateTime) -> Finding {
+    if !audit.has_partition {
+        return Finding::failed(
+            "the open segment of the audit has no partition: nothing can be recorded, so calls that \
+             are on record fail",
+            "restore the database from a backup: only the owner can drop a partition, and \
+             `verdict audit verify` tells which rows are missing",
+        );
+    }
+    let since = audit.segment_since.date();
+    if audit.segment_since + OPEN < now {
+        return Finding::warning(
+            format!("the audit has no new segment since {since}"),
+            "workers open one each month: see that one runs, and what it logs about its step \
+             audit-segment; until then retention.audit_days drops nothing",
+        );
+    }
+    Finding::ok(format!("the audit's open segment began on {since}"))
 }
 
 fn of_reach(tables: &[Reach], now: OffsetDateTime) -> Vec<Finding> {
@@ -61,6 +94,16 @@ mod tests {
     use super::super::State;
     use super::*;
     use crate::store::months::MonthlyTable;
+
+    #[test]
+    fn a_segment_of_the_audit_that_stays_open_is_found() {
+        let segment_since = datetime!(2026-12-01 0:00 UTC);
+        let state =
+            |has_partition, now| of_audit(AuditReach { segment_since, has_partition }, now).state;
+        assert_eq!(state(true, datetime!(2027-01-31 23:00 UTC)), State::Ok);
+        assert_eq!(state(true, datetime!(2027-02-02 0:00 UTC)), State::Warning);
+        assert_eq!(state(false, datetime!(2026-12-02 0:00 UTC)), State::Failed);
+    }
 
     #[test]
     fn a_month_that_is_not_made_ahead_is_found_before_it_begins() {

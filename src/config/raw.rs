@@ -264,6 +264,7 @@ pub(super) struct Retention {
     pub(super) events_days: u32,
     pub(super) results_days: u32,
     pub(super) decisions_days: u32,
+    pub(super) audit_days: u32,
 }
 
 #[derive(Clone, Deserialize)]

@@ -34,6 +34,11 @@ impl Config {
         if wrong.is_empty() { Ok(sources) } else { Err(ConfigErrors(wrong)) }
     }
 
+    /// The names of all sources. Nothing else of them is read.
+    pub fn source_names(&self) -> Vec<String> {
+        self.sources.keys().cloned().collect()
+    }
+
     /// `(source, peer)`, for each two sources of one group. A worker needs no secrets for it.
     pub fn groups(&self) -> Vec<(String, String)> {
         let pairs_of = |(name, raw): (&String, &RawSource)| {

@@ -37,6 +37,7 @@ impl Config {
         let keep_events = found.take(days("retention.events_days", self.retention.events_days));
         let keep_results = found.take(self.keep_results());
         let keep_decisions = found.take(self.keep_decisions());
+        let keep_audit = found.take(self.keep_audit());
         let four_eyes = found.take(self.four_eyes());
         found.finish(|| {
             Some(worker::Settings {
@@ -54,6 +55,7 @@ impl Config {
                 keep_events: keep_events?,
                 keep_results: keep_results?,
                 keep_decisions: keep_decisions?,
+                keep_audit: keep_audit?,
                 four_eyes: four_eyes?,
             })
         })
@@ -71,6 +73,18 @@ impl Config {
         // The bodies of events are read from decisions.
         if days > 0 && !(1..=days).contains(&events) {
             return wrong(KEY, "needs a retention.events_days from 1 to as many days");
+        }
+        Ok(keep)
+    }
+
+    /// As long as a person's data is kept, so is the record of who read it. The database refuses less
+    /// than half a year, too.
+    fn keep_audit(&self) -> error::Result<Option<Duration>> {
+        const KEY: &str = "retention.audit_days";
+        let days = self.retention.audit_days;
+        let keep = self.no_shorter_than_persons(KEY, days)?;
+        if (1..183).contains(&days) {
+            return wrong(KEY, "must be 0 or at least 183, half a year");
         }
         Ok(keep)
     }

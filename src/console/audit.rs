@@ -117,6 +117,8 @@ struct AuditPage {
     asked: Asked,
     is_filtered: bool,
     rows: Vec<Row>,
+    /// Says from when on rows exist, if older ones were dropped.
+    begins: Option<String>,
     /// Rows further back were not looked at yet.
     searched_to: Option<i64>,
     earlier: Option<String>,
@@ -164,7 +166,12 @@ async fn shown(
         Some(wanted) => console.api.store.audit().search(&wanted, asked.before, PAGE).await?,
         None => Found::default(),
     };
+    let begins = console.api.store.audit_cuts().begins().await?;
     page(&AuditPage {
+        begins: begins.map(|first| {
+            let said = layout.t.audit.begins.with("n", first.position);
+            said.with("at", moments.full(first.at)).to_string()
+        }),
         form_token: who.form_token.clone(),
         is_filtered: asked.is_filtered(),
         earlier: found.next.map(|before| asked.href(Some(before))),
@@ -233,10 +240,11 @@ pub async fn verify(
 }
 
 fn said_whole(t: &'static Texts, whole: &Whole, is_unsigned: bool) -> Outcome {
-    let rows = t
-        .audit
-        .whole_rows
-        .with("n", whole.last.position)
+    let rows = match whole.dropped {
+        0 => t.audit.whole_rows.with("n", whole.last.position),
+        dropped => t.audit.whole_cut.with("n", whole.last.position).with("dropped", dropped),
+    };
+    let rows = rows
         .with("checkpoints", whole.checkpoints)
         .with("behind", whole.last.position - whole.covered);
     Outcome::Whole { rows: rows.to_string(), place: whole.last.to_string(), is_unsigned }

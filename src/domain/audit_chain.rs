@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::audit_cut::{Cut, Fold, Leaves};
 use super::audit_details::Details;
 
 /// One row, as it is exported: a line of JSON.
@@ -32,8 +33,8 @@ pub struct Link {
     pub digest: String,
 }
 
-/// A line of an export: rows in order, each checkpoint behind the row that it is about, and the head
-/// at the end. A truncated export lacks the head.
+/// A line of an export: the digests of dropped rows, then rows in order, each checkpoint and cut behind
+/// the row that it is about, and the head at the end. A truncated export lacks the head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Line {
@@ -41,6 +42,14 @@ pub enum Line {
     /// The chain's end at some time, signed with the installation's key.
     Checkpoint {
         checkpoint: Checkpoint,
+    },
+    /// Digests of rows that retention dropped.
+    Leaves {
+        leaves: Leaves,
+    },
+    /// Retention dropped the rows up to here; signed with the installation's key.
+    Cut {
+        cut: Cut,
     },
     /// The chain's end when it was exported.
     Head {
@@ -56,13 +65,17 @@ impl Line {
         #[derive(Deserialize)]
         struct Other {
             checkpoint: Option<Checkpoint>,
+            leaves: Option<Leaves>,
+            cut: Option<Cut>,
             head: Option<Place>,
         }
         match serde_json::from_str(text).ok()? {
             Other { checkpoint: Some(checkpoint), .. } => Some(Self::Checkpoint { checkpoint }),
+            Other { leaves: Some(leaves), .. } => Some(Self::Leaves { leaves }),
+            Other { cut: Some(cut), .. } => Some(Self::Cut { cut }),
             Other { head: Some(head), .. } => Some(Self::Head { head }),
             // An untagged enum would lose the spelling of the details.
-            Other { checkpoint: None, head: None } => {
+            Other { checkpoint: None, leaves: None, cut: None, head: None } => {
                 serde_json::from_str(text).ok().map(Self::Row)
             }
         }
@@ -140,6 +153,25 @@ pub enum Broken {
         /// The row that is known to exist.
         known: i64,
     },
+    /// The first row is not row 1.
+    #[error("the rows before row {0} are missing, and no cut accounts for them")]
+    NoCut(i64),
+    /// The leaves end after the newest cut, or there is none.
+    #[error(
+        "there are digests of dropped rows up to row {0}, and no cut at row {0} accounts for them"
+    )]
+    LeavesWithoutCut(i64),
+    /// The leaves do not reach their cut.
+    #[error("digests of dropped rows are missing: after row {after} comes row {next}")]
+    LeavesMissing {
+        /// The last leaf before the gap.
+        after: i64,
+        /// The next leaf, or the cut that covers the missing ones.
+        next: i64,
+    },
+    /// A leaf is not the one that the cut was signed for.
+    #[error("digests of dropped rows were changed: they are not those of the cut at row {0}")]
+    LeavesChanged(i64),
     /// No rows at all: every installation has some.
     #[error("there is not a single row")]
     Empty,
@@ -156,18 +188,75 @@ pub enum Broken {
 pub struct Chain {
     position: i64,
     digest: String,
+    /// Over the digests of all rows up to here.
+    fold: Fold,
+    /// Position of the last cut.
+    cut: i64,
+    has_rows: bool,
 }
 
 impl Default for Chain {
     /// Before the first row.
     fn default() -> Self {
-        Self { position: 0, digest: hex::encode(Sha256::digest(b"verdict audit")) }
+        let digest = hex::encode(Sha256::digest(b"verdict audit"));
+        Self { position: 0, digest, fold: Fold::default(), cut: 0, has_rows: false }
     }
 }
 
 impl Chain {
+    /// Begins behind a cut whose leaves are not checked again; `None`: its digests are none.
+    pub fn behind(cut: &Cut) -> Option<Self> {
+        let (position, fold) = (cut.position, Fold::from_hex(&cut.leaves)?);
+        Some(Self { position, digest: cut.digest.clone(), fold, cut: position, has_rows: false })
+    }
+
+    /// Takes the digest of the next dropped row, which only a later cut confirms.
+    pub fn follow_leaf(&mut self, position: i64, digest: &str) -> Result<(), Broken> {
+        if self.has_rows {
+            return Err(Broken::OutOfPlace(self.position));
+        }
+        if position != self.position + 1 {
+            return Err(Broken::LeavesMissing { after: self.position, next: position });
+        }
+        self.step(position, digest).ok_or(Broken::LeavesChanged(position))
+    }
+
+    /// Compares the leaves with the cut that covers them.
+    pub fn follow_cut(&mut self, cut: &Cut) -> Result<(), Broken> {
+        if cut.position > self.position && !self.has_rows {
+            return Err(Broken::LeavesMissing { after: self.position, next: cut.position });
+        }
+        if cut.position != self.position || self.has_rows {
+            return Err(Broken::OutOfPlace(self.position));
+        }
+        if cut.digest != self.digest || cut.leaves != self.fold.to_hex() {
+            return Err(Broken::LeavesChanged(cut.position));
+        }
+        self.cut = cut.position;
+        Ok(())
+    }
+
+    /// The end of the leaves: a cut must cover all of them.
+    pub fn leaves_end(&self) -> Result<(), Broken> {
+        if !self.has_rows && self.position != self.cut {
+            return Err(Broken::LeavesWithoutCut(self.position));
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, position: i64, digest: &str) -> Option<()> {
+        self.fold = self.fold.with_hex(digest)?;
+        self.position = position;
+        digest.clone_into(&mut self.digest);
+        Some(())
+    }
+
     /// Checks the next row. After a fault the following rows cannot be checked.
     pub fn follow(&mut self, link: &Link) -> Result<(), Broken> {
+        self.leaves_end()?;
+        if self.position == 0 && link.position > 1 {
+            return Err(Broken::NoCut(link.position));
+        }
         if link.position != self.position + 1 {
             return Err(Broken::Gap { after: self.position, found: link.position });
         }
@@ -177,9 +266,8 @@ impl Chain {
         if link.previous != self.digest {
             return Err(Broken::Unlinked(link.position));
         }
-        self.position = link.position;
-        self.digest.clone_from(&link.digest);
-        Ok(())
+        self.has_rows = true;
+        self.step(link.position, &link.digest).ok_or(Broken::Changed(link.position))
     }
 
     /// Compares the chain with a known place, once the chain has reached it.
@@ -195,7 +283,8 @@ impl Chain {
         &self,
         known: impl IntoIterator<Item = &'a Place>,
     ) -> Result<(), Broken> {
-        if self.position == 0 {
+        // Dropping rows is a row.
+        if !self.has_rows {
             return Err(Broken::Empty);
         }
         match known.into_iter().map(|place| place.position).max() {
@@ -212,6 +301,16 @@ impl Chain {
     /// Position of the last checked row.
     pub fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Position of the last cut; 0 if there is none.
+    pub fn cut(&self) -> i64 {
+        self.cut
+    }
+
+    /// Over the digests of all rows so far.
+    pub fn leaves(&self) -> Fold {
+        self.fold
     }
 
     /// Digest of the last row, in hex.
@@ -237,6 +336,8 @@ pub struct WholeExport {
     pub checkpoints: usize,
     /// Position of the newest one; 0 if there is none.
     pub checkpointed_to: i64,
+    /// Rows up to here were dropped; 0: none.
+    pub dropped: i64,
 }
 
 impl Export {
@@ -260,6 +361,14 @@ impl Export {
                 let (position, digest) = (checkpoint.position, checkpoint.digest.clone());
                 self.chain.confirm(&Place { position, digest })
             }
+            Line::Leaves { leaves } => {
+                for (position, digest) in leaves.each() {
+                    self.chain.follow_leaf(position, digest)?;
+                    expected.iter().try_for_each(|place| self.chain.confirm(place))?;
+                }
+                Ok(())
+            }
+            Line::Cut { cut } => self.chain.follow_cut(cut),
             Line::Head { head } => {
                 self.chain.ends_beyond([head])?;
                 self.head = Some(head.clone());
@@ -281,6 +390,7 @@ impl Export {
             last: self.chain.place(),
             checkpoints: self.checkpoints,
             checkpointed_to: self.checkpointed_to,
+            dropped: self.chain.cut(),
         })
     }
 }

@@ -327,6 +327,7 @@ pub const REMAINING: &[Remaining] = &[
             "previous",
             "digest",
             "database_user",
+            "segment",
         ],
         purpose: "Reading, erasing and changing data is on record.",
     },

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod audit_chain;
+pub mod audit_cut;
 pub mod audit_details;
 pub mod body_digest;
 pub mod callback;

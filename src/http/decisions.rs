@@ -10,6 +10,9 @@ use super::etag;
 use super::openapi::{IfNoneMatch, VerificationPath, refusals};
 use super::problem::Problem;
 use super::view::{ExplainedDecisionView, Page};
+use crate::domain::ids::VerificationId;
+use crate::policies::cache::PolicyCache;
+use crate::store::{self, Store};
 
 refusals!(DecisionsRefusals = [NotFound] + API_KEY);
 
@@ -25,14 +28,24 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let decisions = api.store.results().decisions_of(id).await?;
-    if decisions.is_empty() {
+    let page = page(&api.store, &api.policy_cache, id).await?;
+    if page.items.is_empty() {
         api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
+    etag::respond(&headers, &page)
+}
+
+/// Empty also if there is no such verification.
+pub(super) async fn page(
+    store: &Store,
+    policies: &PolicyCache,
+    id: VerificationId,
+) -> store::Result<Page<ExplainedDecisionView>> {
+    let decisions = store.results().decisions_of(id).await?;
     let mut views = Vec::with_capacity(decisions.len());
     for decision in decisions {
-        let policy = api.policy_cache.get(&api.store, &decision.policy).await?;
+        let policy = policies.get(store, &decision.policy).await?;
         views.push(ExplainedDecisionView::new(decision, policy.as_deref()));
     }
-    etag::respond(&headers, &Page::whole(views))
+    Ok(Page::whole(views))
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::api::Api;
 use super::event_watch::{Follower, Tail};
 use super::problem::Problem;
 use crate::domain::event::{Event, EventKind};
 use crate::store::events::{Epoch, Filter, Page};
+use crate::store::{self, Store};
 
 /// Maximum number of events that one read examines, so that a filter that nothing passes stays
 /// cheap.
@@ -25,7 +25,7 @@ pub(super) struct Item {
 
 /// A position in the log. Numbers continue over all epochs; callers see sequences.
 pub(super) struct EventReader {
-    api: Api,
+    store: Store,
     filter: Filter,
     epoch: Epoch,
     /// All events up to this number were examined.
@@ -36,10 +36,10 @@ pub(super) struct EventReader {
 
 impl EventReader {
     /// Starts after this sequence of the current epoch.
-    pub(super) async fn open(api: &Api, filter: Filter, after: i64) -> Result<Self, Problem> {
-        let epoch = api.store.events().epoch().await?;
+    pub(super) async fn open(store: &Store, filter: Filter, after: i64) -> store::Result<Self> {
+        let epoch = store.events().epoch().await?;
         let number = epoch.after.saturating_add(after);
-        Ok(Self { api: api.clone(), filter, epoch, number, head: number })
+        Ok(Self { store: store.clone(), filter, epoch, number, head: number })
     }
 
     pub(super) fn epoch(&self) -> Uuid {
@@ -64,7 +64,7 @@ impl EventReader {
     /// The next events that pass the filters. Empty if none of the next `MAX_EXAMINED` events pass,
     /// or if there are no more events.
     pub(super) async fn read(&mut self, limit: i64) -> Result<Vec<Item>, Problem> {
-        let events = self.api.store.events();
+        let events = self.store.events();
         let page = events.after(self.number, MAX_EXAMINED, limit, &self.filter).await?;
         let mut oldest = page.oldest;
         let goes_on = page.events.first().is_some_and(|first| first.number == self.number + 1);

@@ -23,6 +23,8 @@ use super::held::{hold, wait_seconds};
 use super::openapi::{LastEventId, refusals};
 use super::problem::Problem;
 use super::query_parameters::query_parameters;
+use crate::store::Store;
+use crate::store::events::Filter;
 
 const MAX_LIMIT: i64 = 1000;
 const DEFAULT_LIMIT: i64 = 100;
@@ -92,14 +94,14 @@ pub async fn handler(
     let filter = filter(&caller, parameters.types, parameters.biz_types);
     if accepts_stream(&headers) {
         let permit = api.long_polls.admit(caller.key_id)?;
-        let reader = EventReader::open(&api, filter, after).await?;
+        let reader = EventReader::open(&api.store, filter, after).await?;
         return events_stream::open(&api, headers, reader, permit).await;
     }
     let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     let wait = parameters.wait.map_or(Duration::ZERO, Duration::from_secs);
     let permit = (!wait.is_zero()).then(|| api.long_polls.admit(caller.key_id));
     let mut follower = permit.is_some().then(|| api.event_watch.follow());
-    let mut reader = EventReader::open(&api, filter, after).await?;
+    let mut reader = EventReader::open(&api.store, filter, after).await?;
     let mut items = reader.read(limit).await?;
     // Events that already exist are returned even when there are too many long polls.
     if let (true, Some(follower)) = (items.is_empty() && reader.is_at_end(), &mut follower) {
@@ -108,10 +110,21 @@ pub async fn handler(
         let waited = hold(&api, &headers, Scope::EventsRead, wait, waiting).await?;
         items = waited.transpose()?.unwrap_or_default();
     }
+    Ok(Json(view(&reader, items)?).into_response())
+}
+
+fn view(reader: &EventReader, items: Vec<Item>) -> Result<EventsView, Problem> {
     let raw = |item: Item| RawValue::from_string(item.body).map_err(|_| Problem::internal());
     let items = items.into_iter().map(raw).collect::<Result<_, _>>()?;
     let (next_after, head, epoch) = (reader.next_after(), reader.head(), reader.epoch());
-    Ok(Json(EventsView { items, next_after, head, epoch }).into_response())
+    Ok(EventsView { items, next_after, head, epoch })
+}
+
+/// The next events after this sequence, without a wait.
+pub(super) async fn after(store: &Store, after: i64) -> Result<EventsView, Problem> {
+    let mut reader = EventReader::open(store, Filter::default(), after).await?;
+    let items = reader.read(DEFAULT_LIMIT).await?;
+    view(&reader, items)
 }
 
 fn limit(text: &str) -> Result<i64, &'static str> {

@@ -15,8 +15,8 @@ use super::problem::{self, Problem};
 use super::{
     activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
     material, metrics, openapi, policies, provider_callbacks, refetch, request_log, results,
-    returns, reviews, start, timeline, verification, verifications, webhook_endpoints,
-    webhook_keys, webhook_operations,
+    returns, reviews, search, start, timeline, verification, verifications, waiting,
+    webhook_endpoints, webhook_keys, webhook_operations,
 };
 
 /// The public listener.
@@ -66,6 +66,8 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(results::handler))
         .routes(routes!(decisions::handler))
         .routes(routes!(timeline::handler))
+        .routes(routes!(waiting::handler))
+        .routes(routes!(search::handler))
         .routes(routes!(refetch::one))
         .routes(routes!(refetch::many))
         .routes(routes!(reviews::list, reviews::give))

@@ -17,6 +17,7 @@ use crate::domain::answer::AnswerError;
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
 use crate::domain::timeline::{End, Event, Numbered, What, in_causal_order};
+use crate::store::{self, Store};
 use policy::decision::Outcome;
 use policy::evidence::Evidence;
 
@@ -148,12 +149,18 @@ pub async fn handler(
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::ResultsRead).await?;
     let id = api.visible_verification(&caller, &id).await?;
-    let events = api.store.timeline().events_of(id).await?;
-    if events.is_empty() {
+    let timeline = view(&api.store, id).await?;
+    if timeline.items.is_empty() {
         api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;
     }
+    etag::respond(&headers, &timeline)
+}
+
+/// Empty also if there is no such verification.
+pub(super) async fn view(store: &Store, id: VerificationId) -> store::Result<TimelineView> {
+    let events = store.timeline().events_of(id).await?;
     let items = in_causal_order(events).into_iter().map(EventView::from).collect();
-    etag::respond(&headers, &TimelineView { verification_id: id, items })
+    Ok(TimelineView { verification_id: id, items })
 }
 
 impl From<Event> for EventView {

@@ -12,11 +12,13 @@ use super::etag;
 use super::openapi::{IfNoneMatch, refusals};
 use super::problem::Problem;
 use super::query_parameters::{any_text, page_limit, query_parameters};
+use super::read_error::ReadError;
 use super::times::time;
 use super::view::{Page, VerificationView};
 use crate::domain::callback::{BizId, BizType, CertifyId, MAX_REFERENCE_CHARS, parse_product};
 use crate::domain::scenes::Scenes;
 use crate::domain::verification::State as Standing;
+use crate::store::Store;
 use crate::store::listing::Filter;
 use policy::decision::Outcome;
 use policy::product::Product;
@@ -95,11 +97,21 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = api.keys.require(&headers, Scope::DecisionsRead).await?;
-    let parameters = ListParameters::parse(query.as_deref())?;
+    let page = page(&api.store, &caller.scenes, query.as_deref()).await?;
+    etag::respond(&headers, &page)
+}
+
+/// The page that a query asks for.
+pub(super) async fn page(
+    store: &Store,
+    scenes: &Scenes,
+    query: Option<&str>,
+) -> Result<Page<VerificationView>, ReadError> {
+    let parameters = ListParameters::parse(query)?;
     let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     let cursor = parameters.cursor;
-    let Narrowed::To(filter) = narrow(parameters).within(&caller.scenes) else {
-        return etag::respond(&headers, &Page::<VerificationView>::whole([]));
+    let Narrowed::To(filter) = narrow(parameters).within(scenes) else {
+        return Ok(Page::whole([]));
     };
     let before = match cursor {
         None => None,
@@ -108,7 +120,7 @@ pub async fn list(
         })?),
     };
     // One more row shows whether there are more.
-    let mut found = api.store.listing().list(&filter, before, limit + 1).await?;
+    let mut found = store.listing().list(&filter, before, limit + 1).await?;
     let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     if more {
         found.pop();
@@ -116,7 +128,7 @@ pub async fn list(
     let last = found.last().filter(|_| more);
     let next_cursor = last.map(|last| cursor::after(last.id, &filter));
     let items = found.into_iter().map(VerificationView::from).collect();
-    etag::respond(&headers, &Page { items, next_cursor })
+    Ok(Page { items, next_cursor })
 }
 
 fn narrow(parameters: ListParameters) -> Narrowed {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -98,6 +99,14 @@ impl ImageId {
     pub fn sealed_at(&self) -> SealedAt {
         SealedAt::Image(self.result, self.kind)
     }
+}
+
+/// One object of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredObject {
+    Image(ImageId),
+    /// No name of ours.
+    Other,
 }
 
 /// When it was asked whether it takes more, and what came of it.
@@ -239,6 +248,38 @@ impl Archive {
             Ok(()) | Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Whether the object is there, without reading it.
+    pub async fn exists(&self, image: &ImageId) -> Result<bool, ArchiveError> {
+        match within(self.objects.head(&self.name(image))).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The images that the store holds, and what else lies there, as they are listed.
+    pub fn list(&self) -> BoxStream<'_, Result<StoredObject, ArchiveError>> {
+        let prefix = (self.prefix.parts().count() > 0).then_some(&self.prefix);
+        let listed = self.objects.list(prefix).map(|object| match object {
+            Ok(object) => Ok(self.listed(&object.location)),
+            Err(error) => Err(Failure::Store(error, None).into()),
+        });
+        listed.boxed()
+    }
+
+    fn listed(&self, name: &Path) -> StoredObject {
+        let parts: Vec<_> = name.prefix_match(&self.prefix).into_iter().flatten().collect();
+        let image = if let [verification, result, kind] = &parts[..] {
+            let verification = verification.as_ref().parse().ok();
+            verification.zip(result.as_ref().parse().ok()).zip(kind.as_ref().parse().ok())
+        } else {
+            None
+        };
+        image.map_or(StoredObject::Other, |((verification, result), kind)| {
+            StoredObject::Image(ImageId { verification, result, kind })
+        })
     }
 
     /// Deletes everything of a verification; answers how many objects.

@@ -1,6 +1,9 @@
-//! Persons: their verifications by the identity number, and all that is held of them.
+//! Persons: their verifications by the identity number, all that is held of them, the list of those
+//! who were erased, and whether their images are where the database says.
 
+pub mod erasure_list;
 mod export;
+pub mod image_check;
 
 pub use export::{Export, ExportError};
 

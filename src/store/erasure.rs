@@ -80,7 +80,7 @@ const COARSENED_AT_ONCE: i64 = 100;
 
 /// Erasing persons.
 #[derive(Clone, Copy, Debug)]
-pub struct Erasures<'a>(&'a Store);
+pub struct Erasures<'a>(pub(super) &'a Store);
 
 impl Store {
     /// Erasing persons.

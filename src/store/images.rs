@@ -107,7 +107,7 @@ const MOST_PERSONS: i64 = 120_000;
 
 /// Images that are kept, and who read them.
 #[derive(Clone, Copy, Debug)]
-pub struct Images<'a>(&'a Store);
+pub struct Images<'a>(pub(super) &'a Store);
 
 impl Store {
     /// Images that are kept, and who read them.

@@ -24,14 +24,17 @@ pub mod api_keys;
 pub mod archiving;
 pub mod assignments;
 pub mod audit;
+pub mod audit_cuts;
 pub mod backtests;
 pub mod cases;
 pub mod claim_cases;
 pub mod erasure;
+pub mod erasure_list;
 pub mod events;
 pub mod history;
 pub mod golden_pairs;
 pub mod hot;
+pub mod image_check;
 pub mod images;
 pub mod listing;
 pub mod lease;
@@ -89,13 +92,16 @@ pub fn all_statements() -> Vec<&'static Statement> {
         archiving::STATEMENTS,
         assignments::STATEMENTS,
         audit::STATEMENTS,
+        audit_cuts::STATEMENTS,
         backtests::STATEMENTS,
         cases::STATEMENTS,
         claim_cases::STATEMENTS,
         erasure::STATEMENTS,
+        erasure_list::STATEMENTS,
         events::STATEMENTS,
         golden_pairs::STATEMENTS,
         history::STATEMENTS,
+        image_check::STATEMENTS,
         images::STATEMENTS,
         inspection::STATEMENTS,
         legal_holds::STATEMENTS,

@@ -36,16 +36,19 @@ const LOCK_PAUSE: Duration = Duration::from_millis(500);
 const LOCK_PATIENCE: Duration = Duration::from_mins(5);
 
 /// What `migrate` did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrated {
     /// How the schema is now.
     pub state: SchemaState,
     /// How many migrations this process applied.
     pub applied: usize,
+    /// Version and name of each.
+    pub names: Vec<String>,
 }
 
 impl fmt::Display for Migrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.names.iter().try_for_each(|name| writeln!(f, "{name}"))?;
         match self.applied {
             0 => write!(f, "nothing to do: the schema is {}", self.state),
             applied => {
@@ -75,15 +78,15 @@ impl Store {
         match self.schema_state().await? {
             state if state.serves() => {
                 self.months().try_to_make_ahead().await?;
-                return Ok(Migrated { state, applied: 0 });
+                return Ok(Migrated { state, applied: 0, names: Vec::new() });
             }
             SchemaState::Behind => {}
             state => return Err(Error::Schema(state)),
         }
         let started = Instant::now();
-        let mut applied = 0;
+        let mut names = Vec::new();
         loop {
-            match self.try_to_migrate(&mut applied).await {
+            match self.try_to_migrate(&mut names).await {
                 Err(Error::Refused { code, .. })
                     if ["55P03", "40P01"].contains(&code.as_str())
                         && started.elapsed() < LOCK_PATIENCE =>
@@ -94,13 +97,14 @@ impl Store {
                 outcome => {
                     outcome?;
                     self.months().try_to_make_ahead().await?;
-                    return Ok(Migrated { state: SchemaState::Current, applied });
+                    let state = SchemaState::Current;
+                    return Ok(Migrated { state, applied: names.len(), names });
                 }
             }
         }
     }
 
-    async fn try_to_migrate(&self, applied: &mut usize) -> Result<()> {
+    async fn try_to_migrate(&self, names: &mut Vec<String>) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
         let mut connection = PgConnection::connect_with(&self.connect_options()).await?;
         if let Some(schema) = &self.schema {
@@ -137,7 +141,9 @@ impl Store {
                 },
             )?;
             let now = migrations_in(&mut connection).await?;
-            *applied += usize::try_from(now - known).unwrap_or_default();
+            if now > known {
+                names.push(format!("{}  {}", migration.version, migration.description));
+            }
             known = now;
         }
         let _ = connection.close().await;

@@ -1,4 +1,4 @@
-//! The signature of the audit's checkpoints.
+//! The signatures of the audit's checkpoints and cuts, and of lists of erasures.
 //!
 //! The key is made once at random and kept wrapped by the key ring: it is in no configuration, and
 //! it stays when key-encryption keys are rotated.
@@ -13,7 +13,8 @@ use super::seal::DataKey;
 /// Name of the key.
 pub const AUDIT: &str = "audit";
 
-/// Signs the audit's checkpoints: who can write the database but has no key cannot make one.
+/// Signs the audit's checkpoints and cuts: without the key nobody can make one, not even with every
+/// right in the database.
 pub struct AuditSeal(Locked<DataKey>);
 
 impl AuditSeal {
@@ -27,9 +28,45 @@ impl AuditSeal {
         self.0.mac(&[b"checkpoint", &position.to_be_bytes(), &at_micros.to_be_bytes(), digest])
     }
 
+    /// Over one line of a list of erasures. Such a list is kept outside the database, and nobody can
+    /// add to it who has no key.
+    pub fn sign_erasure(&self, line: &[u8]) -> [u8; 32] {
+        self.0.mac(&[b"erasure", line])
+    }
+
+    /// In constant time.
+    pub fn verifies_erasure(&self, line: &[u8], mac: &[u8]) -> bool {
+        self.sign_erasure(line)[..].ct_eq(mac).into()
+    }
+
     /// In constant time.
     pub fn verifies(&self, position: i64, at_micros: i64, digest: &[u8], mac: &[u8]) -> bool {
         self.sign(position, at_micros, digest)[..].ct_eq(mac).into()
+    }
+
+    /// Over a cut: position, microseconds since 1970, digest, and the fold of all digests up to it. The
+    /// label keeps a checkpoint from being passed off as a cut.
+    pub fn sign_cut(
+        &self,
+        position: i64,
+        at_micros: i64,
+        digest: &[u8],
+        leaves: &[u8],
+    ) -> [u8; 32] {
+        let (position, at) = (position.to_be_bytes(), at_micros.to_be_bytes());
+        self.0.mac(&[b"audit-cut", &position, &at, digest, leaves])
+    }
+
+    /// In constant time.
+    pub fn verifies_cut(
+        &self,
+        position: i64,
+        at_micros: i64,
+        digest: &[u8],
+        leaves: &[u8],
+        mac: &[u8],
+    ) -> bool {
+        self.sign_cut(position, at_micros, digest, leaves)[..].ct_eq(mac).into()
     }
 }
 
@@ -52,5 +89,23 @@ mod tests {
         assert!(!seal.verifies(7, 1_001, b"digest", &mac));
         assert!(!seal.verifies(7, 1_000, b"Digest", &mac));
         assert!(!seal.verifies(7, 1_000, b"digest", &mac[..31]));
+        // A checkpoint is no line of a list of erasures.
+        let line = b"line";
+        assert!(seal.verifies_erasure(line, &seal.sign_erasure(line)));
+        assert!(!seal.verifies_erasure(b"Line", &seal.sign_erasure(line)));
+        assert_ne!(seal.sign_erasure(b"digest"), seal.sign(7, 1_000, b"digest"));
+    }
+
+    #[test]
+    fn a_checkpoint_is_no_cut() {
+        let seal = AuditSeal::new(DataKey::generate().unwrap());
+        let cut = seal.sign_cut(7, 1_000, b"digest", b"leaves");
+        assert!(seal.verifies_cut(7, 1_000, b"digest", b"leaves", &cut));
+        assert!(!seal.verifies_cut(8, 1_000, b"digest", b"leaves", &cut));
+        assert!(!seal.verifies_cut(7, 1_000, b"digest", b"others", &cut));
+        assert!(!seal.verifies_cut(7, 1_000, b"digestl", b"eaves", &cut));
+        let checkpoint = seal.sign(7, 1_000, b"digest");
+        assert!(!seal.verifies_cut(7, 1_000, b"digest", b"", &checkpoint));
+        assert!(!seal.verifies(7, 1_000, b"digest", &cut));
     }
 }

@@ -40,7 +40,7 @@ pub struct DataKey(pub(super) KeyBytes);
 
 impl DataKey {
     /// A fresh random key.
-    pub(super) fn generate() -> Result<Self, SealError> {
+    pub(crate) fn generate() -> Result<Self, SealError> {
         let mut bytes = KeyBytes::default();
         rand::fill(bytes.as_mut_slice()).map_err(|_| SealError)?;
         Ok(Self(bytes))

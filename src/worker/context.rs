@@ -49,6 +49,7 @@ pub struct Settings {
     pub keep_events: Option<Duration>,
     pub keep_results: Option<Duration>,
     pub keep_decisions: Option<Duration>,
+    pub keep_audit: Option<Duration>,
     /// The reviews that need a second person.
     pub four_eyes: FourEyes,
 }
@@ -136,6 +137,7 @@ mod tests {
             keep_events: None,
             keep_results: None,
             keep_decisions: None,
+            keep_audit: None,
             four_eyes: FourEyes::Off,
         }
     }

@@ -14,7 +14,7 @@ mod claim_tasks;
 mod claim_verifications;
 mod commit_verdicts;
 mod context;
-mod deliveries;
+pub mod deliveries;
 mod event_retention;
 mod dead_workers;
 mod fairness;

@@ -1,11 +1,13 @@
-//! The partitions of results and decisions: makes the months to come, and drops those whose time of
-//! retention is over.
+//! The partitions of results, decisions and the audit: makes those to come, and drops those whose time
+//! of retention is over.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::context::Worker;
+use crate::audit_log::{self, Fault, Kept};
+use crate::causes::Cause;
 use crate::store;
 use crate::store::months::{DropOutcome, MonthlyTable, OldMonth};
 
@@ -17,6 +19,8 @@ const EVERY: Duration = Duration::from_hours(1);
 pub(super) struct MonthRounds {
     made: Option<Instant>,
     dropped: Option<Instant>,
+    turned: Option<Instant>,
+    audit_dropped: Option<Instant>,
 }
 
 impl Worker {
@@ -24,8 +28,13 @@ impl Worker {
         if rounds.made.is_some_and(|at| at.elapsed() < EVERY) {
             return Ok(());
         }
-        let made = self.store.months().make_ahead().await?;
-        rounds.made = Some(Instant::now());
+        let outcome = self.store.months().make_ahead().await;
+        // Without the right to it this fails until `config/roles.sql` is run: no need to tell more often.
+        let error = outcome.as_ref().err();
+        if error.is_none_or(|error| matches!(error.cause(), Cause::MissingRight)) {
+            rounds.made = Some(Instant::now());
+        }
+        let made = outcome?;
         if made > 0 {
             tracing::info!(made, "partitions made for the months to come");
         }
@@ -53,6 +62,53 @@ impl Worker {
             }
         }
         outcome
+    }
+
+    /// Closes the open segment of the audit once a month.
+    pub(super) async fn turn_audit(&self, rounds: &mut MonthRounds) -> store::Result<()> {
+        if rounds.turned.is_some_and(|at| at.elapsed() < EVERY) {
+            return Ok(());
+        }
+        // A round that fails is not repeated at once: while it waits for a lock, others wait, too.
+        rounds.turned = Some(Instant::now());
+        if self.store.audit_cuts().turn().await? {
+            tracing::info!("audit segment opened");
+        }
+        Ok(())
+    }
+
+    /// Drops the segments of the audit whose time of retention is over, the oldest first.
+    pub(super) async fn drop_old_audit(&self, rounds: &mut MonthRounds) -> store::Result<()> {
+        let Some(keep) = self.settings.keep_audit else { return Ok(()) };
+        if rounds.audit_dropped.is_some_and(|at| at.elapsed() < EVERY) {
+            return Ok(());
+        }
+        rounds.audit_dropped = Some(Instant::now());
+        let days = i32::try_from(keep.as_secs() / 86_400).unwrap_or(i32::MAX);
+        loop {
+            let now = self.clock.now();
+            match audit_log::drop_oldest(&self.store, &self.audit_seal, days, now).await {
+                Ok(Kept::Not { rows: deleted, last: position }) => {
+                    tracing::info!(position, deleted, "retention: audit segment dropped");
+                }
+                Ok(Kept::Needed(position)) => {
+                    tracing::info!(
+                        position,
+                        "retention: audit segment kept, because a person's data is kept"
+                    );
+                    return Ok(());
+                }
+                Ok(Kept::Young | Kept::Unsigned) => return Ok(()),
+                Err(Fault::Store(error)) => return Err(error),
+                Err(fault) => {
+                    tracing::error!(
+                        error = %fault,
+                        "retention: nothing of the audit is dropped, because it is broken"
+                    );
+                    return Ok(());
+                }
+            }
+        }
     }
 
     async fn drop_month(&self, month: &OldMonth, days: i32) -> store::Result<()> {

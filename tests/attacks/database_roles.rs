@@ -183,6 +183,17 @@ const ATTACKS: &[(&str, &str)] = &[
         values (99, now(), 'service', 'x', '', '')"),
     ("17: a row of the audit names another database user", "
         insert into audit (at, actor, action, database_user) values (now(), 'service', 'x', 'verdict')"),
+    ("17: a segment of the audit is dropped", "
+        select verdict_cut_audit(0, 183, position, digest, now(), digest, digest) from audit
+            order by position desc limit 1"),
+    ("17: a cut of the audit is forged", "
+        insert into audit_cuts select position, digest, at, digest, mac from audit_checkpoints"),
+    ("17: a cut of the audit is deleted", "delete from audit_cuts"),
+    ("17: a digest of a dropped row is deleted", "delete from audit_leaves"),
+    ("17: a row of the audit goes into another segment", "
+        insert into audit (at, actor, action, segment) values (now(), 'x', 'x', 1)"),
+    ("17: a row of the audit goes into a partition by its name", "
+        insert into audit_before (at, actor, action) values (now(), 'x', 'x')"),
     ("17: the end of the audit is moved", "update audit_head set position = 0"),
     ("17: the end of the audit is locked", "select from audit_head for update"),
     ("18: an erased person comes back", "update verifications set state = 'pending' where id = '{erased}'"),

@@ -66,6 +66,15 @@ const RARE: &[(&str, &str)] = &[
     // Months of results and decisions whose time of retention is over.
     ("verdict_worker", "execute on verdict_old_months"),
     ("verdict_worker", "execute on verdict_drop_month"),
+    // The default of a column of the audit calls it, so no statement names it.
+    ("verdict_api", "execute on verdict_audit_segment"),
+    ("verdict_worker", "execute on verdict_audit_segment"),
+    // `verdict doctor` asks which segment of the audit is open.
+    ("verdict_api", "execute on verdict_audit_reach"),
+    ("verdict_worker", "execute on verdict_audit_reach"),
+    // Segments of the audit whose time of retention is over.
+    ("verdict_worker", "execute on verdict_cut_audit"),
+    ("verdict_worker", "select on audit_cuts"),
     // Weeks of the event log whose time of retention is over.
     ("verdict_worker", "execute on verdict_drop_events"),
     // Whether newer links came after the provider was asked for them.

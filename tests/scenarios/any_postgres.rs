@@ -277,7 +277,9 @@ impl PgBouncer {
     /// `None`: it is not installed.
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     async fn start(database: &Database, mode: &str) -> Option<Self> {
-        let found = Command::new("pgbouncer").arg("--version").output();
+        // `scripts/newer-pgbouncer.sh` names another one.
+        let program = std::env::var_os("VERDICT_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into());
+        let found = Command::new(&program).arg("--version").output();
         if found.is_err() {
             eprintln!(
                 "skipped: pgbouncer is missing (apt-get install pgbouncer), so no pooler is tried"
@@ -303,7 +305,7 @@ impl PgBouncer {
             users.display(),
         );
         std::fs::write(&file, settings).unwrap();
-        let mut command = Command::new("pgbouncer");
+        let mut command = Command::new(&program);
         if rustix::process::geteuid().is_root() {
             // It refuses to run as root.
             command.args(["-u", "nobody"]);

@@ -45,6 +45,7 @@ async fn every_broken_configuration_is_refused_with_its_key() {
         (add("[retention]\nresults_days = 40000"), "retention.results_days"),
         (add("[retention]\nresults_days = 30"), "retention.results_days"),
         (add("[retention]\nresults_days = 30\nperson_days = 31"), "retention.results_days"),
+        (add("[retention]\naudit_days = 182\nperson_days = 30"), "retention.audit_days"),
         (add("[retention]\ndecisions_days = 30\nevents_days = 30"), "retention.decisions_days"),
         (add("[retention]\ndecisions_days = 30\nperson_days = 30"), "retention.decisions_days"),
         (

@@ -46,7 +46,11 @@ impl Visitor {
         .execute(&pool)
         .await
         .unwrap();
-        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .redirect(Policy::none())
+            .build();
         let address = format!("http://{}", app.console.expect("a console"));
         Self { client: client.unwrap(), address, token }
     }

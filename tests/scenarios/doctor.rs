@@ -196,6 +196,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
     for check in [
         "schema",
         "months",
+        "audit-segment",
         "owner",
         "rights",
         "transactions",

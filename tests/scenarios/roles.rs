@@ -78,6 +78,20 @@ async fn retention_has_passed(pool: &sqlx::PgPool) {
     .await;
 }
 
+/// What anybody with a key may read.
+async fn reads(setting: &Setting, at: std::net::SocketAddr, path: &str) {
+    let parts = ["", "/results", "/decisions", "/timeline", "/waiting"];
+    let parts = parts.map(|more| format!("{path}{more}"));
+    let others = [
+        "/v1/events?wait=1",
+        "/v1/events/summary?from=1&to=9&biz_types=test",
+        "/v1/search?text=pass-97",
+    ];
+    for path in parts.iter().map(String::as_str).chain(others) {
+        assert_eq!(setting.get(at, path).await.status, 200, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn api_and_worker_need_only_their_own_roles() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -114,11 +128,7 @@ async fn api_and_worker_need_only_their_own_roles() {
     // About a verification that is known: another statement than the first ones needed.
     assert_eq!(api.post(&setting.client, callback("pass-97", now())).await, Some(202));
     let path = format!("/v1/verifications/{id}");
-    let parts = ["", "/results", "/decisions", "/timeline"].map(|more| format!("{path}{more}"));
-    let events = ["/v1/events?wait=1", "/v1/events/summary?from=1&to=9&biz_types=test"];
-    for path in parts.iter().map(String::as_str).chain(events) {
-        assert_eq!(setting.get(api.http, path).await.status, 200, "{path}");
-    }
+    reads(&setting, api.http, &path).await;
     commits_verdicts(&setting, &api, &owner).await;
     lists_reviews_and_starts(&setting, api.http, &path).await;
     let material = format!("{path}/material");

@@ -60,7 +60,11 @@ impl Browser {
     }
 
     pub fn of(console: std::net::SocketAddr) -> Self {
-        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .redirect(Policy::none())
+            .build();
         Self { client: client.unwrap(), origin: format!("http://{console}"), cookie: None }
     }
 

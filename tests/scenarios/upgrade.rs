@@ -18,6 +18,7 @@ use verdict::http::api_key_auth::Scope;
 use crate::crashes::assert_decided_once;
 use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};
 use crate::roles::{lay_out, member};
+use crate::upgrade_rows::{self, Waits};
 use crate::upgrade_states::{States, face_verify_is_served};
 
 /// Probes like an orchestrator's: the interval, and how many failures in a row take a process out.
@@ -147,6 +148,7 @@ struct Seen {
     requests: usize,
     failed: Vec<String>,
     slowest: Duration,
+    waits: Waits,
 }
 
 /// Posts a callback and reads what became of it, again and again.
@@ -169,6 +171,7 @@ async fn go_on(balancer: Balancer, key: String, done: Arc<AtomicBool>, seen: Arc
             let mut seen = seen.lock().unwrap();
             seen.requests += 1;
             seen.slowest = seen.slowest.max(took);
+            seen.waits.add(wanted == 202, started, took);
             match answer {
                 Ok(answer) if answer.status().as_u16() == wanted => Some(answer),
                 Ok(answer) => {
@@ -239,6 +242,7 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     let (code, said, error) = setting.run(&["migrate"], "").await;
     assert_eq!(code, 0, "{said}{error}");
     lay_out(&owner, &previous.source).await;
+    let many_rows = upgrade_rows::fill_if_asked(&owner).await;
     setting.api_key = key_made_by(&setting).await;
     let (as_api, as_worker) =
         (member(&owner, "verdict_api").await, member(&owner, "verdict_worker").await);
@@ -273,7 +277,7 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     setting.binary = env!("CARGO_BIN_EXE_verdict").into();
     setting.database = owner.clone();
     seen.lock().unwrap().slowest = Duration::ZERO;
-    let started = Instant::now();
+    let (started, began) = (Instant::now(), Clock::system().now());
     if previous.is_another {
         let (code, said, error) = setting.run(&["migrate"], "").await;
         assert_eq!(code, 0, "{said}{error}");
@@ -328,6 +332,9 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
         seen.failed.len(),
         seen.slowest
     );
+    if many_rows {
+        seen.waits.print(&setting.database, here, (began, began + took)).await;
+    }
     assert_eq!(seen.failed, Vec::<String>::new());
     assert_decided_once(&setting, &seen.accepted).await;
     for process in new.into_iter().chain([worker]) {

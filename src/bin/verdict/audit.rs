@@ -18,6 +18,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::counted::counted;
 use verdict::store::Store;
 use verdict::store::audit::AuditCheckpoint;
+use verdict::store::audit_cuts::AuditCut;
 use verdict::vault::{AuditSeal, Vault};
 
 use crate::context::{Context, migrated_store};
@@ -31,8 +32,9 @@ pub enum Command {
         /// Only rows about this verification or key.
         #[arg(long)]
         subject: Option<Uuid>,
-        /// One JSON object a line: the export that `audit verify --file` reads, with checkpoints and,
-        /// at its end, the head of the chain (with --subject it is no chain, and has no head).
+        /// One JSON object a line: the export that `audit verify --file` reads, with checkpoints, with
+        /// cuts and digests of dropped rows, and, at its end, the head of the chain (with --subject it
+        /// is no chain, and has no head).
         #[arg(long)]
         json: bool,
     },
@@ -46,7 +48,8 @@ pub enum Command {
         #[arg(long)]
         file: Option<PathBuf>,
         /// A head from an earlier `audit verify` or from the log (`audit checkpoint`): fails unless
-        /// this row is still there, unchanged. May be repeated.
+        /// this row is still there, unchanged, or was dropped by retention with the same digest. May
+        /// be repeated.
         #[arg(long, value_name = "POSITION:DIGEST")]
         expect: Vec<Place>,
         /// Fail if a signature of a checkpoint was not checked: `vault.keys` are required. Anybody can
@@ -123,8 +126,9 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
-        "whole: {}, {}{signatures}, {} behind the last one",
+        "whole: {}{}, {}{signatures}, {} behind the last one",
         rows(whole.last.position),
+        dropped(whole.dropped),
         checkpoints(good),
         rows(whole.last.position - whole.covered)
     ));
@@ -136,6 +140,14 @@ fn rows(count: impl Display) -> String {
     counted(count, "row", "rows")
 }
 
+/// Nothing where nothing was dropped.
+fn dropped(count: i64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" (the first {count} dropped by retention)"),
+    }
+}
+
 fn checkpoints(count: impl Display) -> String {
     counted(count, "checkpoint", "checkpoints")
 }
@@ -143,6 +155,13 @@ fn checkpoints(count: impl Display) -> String {
 fn signed(seal: &AuditSeal, checkpoint: &AuditCheckpoint) -> anyhow::Result<()> {
     if !audit_log::is_signed(seal, checkpoint) {
         return Err(audit_log::Fault::Forged(checkpoint.position).into());
+    }
+    Ok(())
+}
+
+fn signed_cut(seal: &AuditSeal, cut: &AuditCut) -> anyhow::Result<()> {
+    if !audit_log::is_cut_signed(seal, cut) {
+        return Err(audit_log::Fault::ForgedCut(cut.position).into());
     }
     Ok(())
 }
@@ -172,11 +191,20 @@ async fn verify_export(
         }
         let line = Line::parse(line).ok_or_else(not_of_an_export)?;
         export.follow(&line, expect)?;
-        if let (Some(seal), Line::Checkpoint { checkpoint }) = (&seal, line) {
-            let bytes = |hex: &str| hex::decode(hex).map_err(|_| not_of_an_export());
-            let (digest, mac) = (bytes(&checkpoint.digest)?, bytes(&checkpoint.mac)?);
-            let (position, at) = (checkpoint.position, checkpoint.at);
-            signed(seal, &AuditCheckpoint { position, at, digest, mac })?;
+        let Some(seal) = &seal else { continue };
+        let bytes = |hex: &str| hex::decode(hex).map_err(|_| not_of_an_export());
+        match line {
+            Line::Checkpoint { checkpoint } => {
+                let (digest, mac) = (bytes(&checkpoint.digest)?, bytes(&checkpoint.mac)?);
+                let (position, at) = (checkpoint.position, checkpoint.at);
+                signed(seal, &AuditCheckpoint { position, at, digest, mac })?;
+            }
+            Line::Cut { cut } => {
+                let (digest, leaves) = (bytes(&cut.digest)?, bytes(&cut.leaves)?);
+                let (position, at, mac) = (cut.position, cut.at, bytes(&cut.mac)?);
+                signed_cut(seal, &AuditCut { position, digest, at, leaves, mac })?;
+            }
+            _ => {}
         }
     }
     let whole = export.end(expect)?;
@@ -194,8 +222,9 @@ async fn verify_export(
         " (not their signatures: see --strict)"
     };
     say(format_args!(
-        "whole: {}, {}{signatures}",
+        "whole: {}{}, {}{signatures}",
         rows(whole.last.position),
+        dropped(whole.dropped),
         checkpoints(whole.checkpoints)
     ));
     say(format_args!("write down elsewhere, for --expect: {}", whole.last));

@@ -1,6 +1,7 @@
 //! The context of every command, and the helpers that all commands share.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -21,13 +22,56 @@ pub(crate) struct Usage(pub(crate) String);
 
 pub(crate) struct Context {
     pub(crate) config_file: Option<PathBuf>,
+    pub(crate) config_origin: ConfigOrigin,
     pub(crate) environment: Environment,
 }
 
+/// How the configuration file was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigOrigin {
+    /// `--config`.
+    Option,
+    /// [`CONFIG_VARIABLE`].
+    Variable,
+    /// [`CONFIG_IN_FOLDER`].
+    Folder,
+    /// [`CONFIG_IN_FOLDER`] exists, and is left alone: another user may have put it there.
+    FolderOfAnotherUser,
+    /// There is none.
+    None,
+}
+
+const CONFIG_VARIABLE: &str = "VERDICT_CONFIG";
+const CONFIG_IN_FOLDER: &str = "verdict.toml";
+
 impl Context {
+    /// Finds the configuration file: the option, else the variable, else the working folder.
+    pub(crate) fn new(option: Option<PathBuf>, environment: Environment) -> Self {
+        let variable = environment.get(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        let (config_file, config_origin) = match (option, variable) {
+            (Some(file), _) => (Some(file), ConfigOrigin::Option),
+            (None, Some(file)) => (Some(file.into()), ConfigOrigin::Variable),
+            (None, None) => match std::fs::metadata(CONFIG_IN_FOLDER).map(|about| about.uid()) {
+                Err(_) => (None, ConfigOrigin::None),
+                Ok(owner) if owner == 0 || owner == nix::unistd::getuid().as_raw() => {
+                    (Some(CONFIG_IN_FOLDER.into()), ConfigOrigin::Folder)
+                }
+                Ok(_) => (None, ConfigOrigin::FolderOfAnotherUser),
+            },
+        };
+        Self { config_file, config_origin, environment }
+    }
+
     /// The configuration as written, with a warning for each variable whose name resembles a key.
     pub(crate) fn config(&self) -> Result<Config, ConfigErrors> {
         let config = self.config_without_warnings()?;
+        if self.config_origin == ConfigOrigin::FolderOfAnotherUser {
+            let _ = writeln!(
+                std::io::stderr(),
+                "verdict: warning: ./{CONFIG_IN_FOLDER} is not read, because it belongs to another \
+                 user; --config {CONFIG_IN_FOLDER} reads it"
+            );
+        }
         for found in config::misnamed(&self.environment) {
             let _ = writeln!(std::io::stderr(), "verdict: warning: {}", said_of(&found));
         }

@@ -4,7 +4,8 @@ use verdict::causes::Cause;
 use verdict::config::{self, ConfigError, ConfigErrors, FromKey, Subject};
 use verdict::store::Error;
 
-use crate::context::{Context, Usage};
+use crate::access::Refusal;
+use crate::context::{ConfigOrigin, Context, Usage};
 use crate::error_text;
 
 /// The remedy; `None` where the error's own sentence says it.
@@ -18,6 +19,9 @@ pub(super) fn about(error: &anyhow::Error, context: &Context) -> Option<String> 
         }
         if cause.is::<Usage>() {
             return Some("`--help` after the command shows its options and an example".to_owned());
+        }
+        if let Some(Refusal { code, .. }) = cause.downcast_ref() {
+            return Some(format!("`verdict explain {code}` says what to do"));
         }
         if let Some(refusal) = cause.downcast_ref::<Error>() {
             return Some(verdict::checks::about_database(refusal).to_owned());
@@ -49,6 +53,10 @@ fn about_configuration(errors: &[ConfigError], context: &Context) -> String {
 /// Names the place to correct.
 pub(super) fn about_subject(subject: &Subject, context: &Context) -> String {
     match subject {
+        Subject::Option(_) if context.config_origin == ConfigOrigin::Variable => {
+            "set VERDICT_CONFIG to the path of a TOML file that this user can read, or unset it"
+                .to_owned()
+        }
         Subject::Option(_) => "give the path of a TOML file that this user can read".to_owned(),
         Subject::Text(_) => {
             "it must be TOML, like config/default.toml, which explains every key".to_owned()

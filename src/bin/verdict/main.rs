@@ -2,22 +2,28 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod access;
 mod arguments;
 mod audit;
 mod callback;
+mod completions;
 mod context;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod erase;
+mod erasures;
 mod error_text;
 mod events;
+mod explain;
 mod golden;
 mod hardening;
 mod healthcheck;
 mod hints;
 mod hold;
+mod images;
 mod keys;
+mod list;
 mod listen;
 mod migrate;
 mod openapi;
@@ -31,8 +37,11 @@ mod refetch;
 mod sandbox;
 mod serve;
 mod shell;
+mod show;
+mod terminal;
 mod users;
 mod vault;
+mod watch;
 mod webhooks;
 #[cfg(not(feature = "demo"))]
 mod without_demo;
@@ -41,7 +50,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use verdict::config::{ConfigError, ConfigErrors, FromKey};
 
 use crate::context::{Context, Usage};
@@ -57,7 +66,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version = VERSION, about, max_term_width = 100, after_help = "Example: verdict demo")]
 struct Arguments {
-    /// Configuration file (TOML); see config/default.toml for every key.
+    /// Configuration file (TOML); see config/default.toml for every key. Default: the variable
+    /// `VERDICT_CONFIG`, then ./verdict.toml where it exists.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -75,6 +85,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the simulated provider.
     Sandbox(sandbox::Arguments),
+    /// Show everything about one verification: state, next try, decision, reasons, timeline.
+    Show(show::Arguments),
+    /// List verifications, newest first.
+    List(list::Arguments),
+    /// Follow one verification until it is decided, or the event log.
+    Watch(watch::Arguments),
     /// Check, try, activate and backtest policies.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict policy check config/policy.toml")]
@@ -89,6 +105,14 @@ enum Command {
     Users(users::Command),
     /// Erase a person, by verification or by identity number.
     Erase(erase::Arguments),
+    /// Keep a list of erasures outside the database, and apply it to a restored one.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict erasures export > erasures.jsonl")]
+    Erasures(erasures::Command),
+    /// Compare the object store with the database.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict images check --config verdict.toml")]
+    Images(images::Command),
     /// Export all that is held of a person.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict person export --purpose 'request 12' < number.txt")]
@@ -131,6 +155,12 @@ enum Command {
     Callback(callback::Command),
     /// Check everything that the service needs, and say what to do about each fault.
     Doctor(doctor::Arguments),
+    /// Explain a code: of a problem, a reason, a failure, a cause, a log line, a metric or an alert.
+    Explain(explain::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::CompletionArguments),
+    /// Write the man pages.
+    Man(completions::ManArguments),
     /// Check whether the service on this machine is ready; exit code 0 if it is.
     #[command(after_help = "Example: verdict healthcheck --config verdict.toml")]
     Healthcheck,
@@ -157,12 +187,10 @@ fn main() -> ExitCode {
             error_text::io(&error)
         );
     }
-    let context = Context {
-        config_file: arguments.config,
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
-    };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let context = Context::new(arguments.config, environment);
     let outcome = block_on(dispatch(&context, arguments.command));
     if let (Ok(_), Some(error)) = (&outcome, output::not_written()) {
         let _ = writeln!(
@@ -191,6 +219,7 @@ fn is_of_the_caller(error: &anyhow::Error) -> bool {
         || error.is::<ConfigErrors>()
         || error.is::<FromKey>()
         || error.is::<Usage>()
+        || access::is_refused(error, "invalid-field")
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -217,8 +246,10 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Golden(command) => golden::run(context, command).await,
         Command::Keys(command) => keys::run(context, command).await,
         Command::Users(command) => Box::pin(users::run(context, command)).await,
-        Command::Callback(command) => callback::run(context, command).await,
+        Command::Callback(command) => Box::pin(callback::run(context, command)).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
+        Command::Erasures(command) => erasures::run(context, command).await,
+        Command::Images(command) => images::run(context, command).await,
         Command::Person(command) => person::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
@@ -228,6 +259,14 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Listen(arguments) => listen::run(context, &arguments).await,
         Command::Events(command) => events::run(context, command).await,
         Command::Openapi => openapi::run(),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Show(arguments) => Box::pin(show::run(context, &arguments)).await,
+        Command::List(arguments) => Box::pin(list::run(context, &arguments)).await,
+        Command::Watch(arguments) => Box::pin(watch::run(context, &arguments)).await,
+        Command::Completions(arguments) => {
+            Ok(completions::completions(Arguments::command(), &arguments))
+        }
+        Command::Man(arguments) => completions::man(Arguments::command(), &arguments),
         Command::Doctor(arguments) => Box::pin(doctor::run(context, &arguments)).await,
         Command::Healthcheck => healthcheck::run(context).await,
     }
@@ -235,7 +274,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
+    use clap::Command;
 
     use super::*;
 

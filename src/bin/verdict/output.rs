@@ -15,6 +15,15 @@ pub(super) fn say(line: impl Display) {
     }
 }
 
+/// The same for a line with styles, which are left out where standard output is no terminal.
+pub(super) fn say_styled(line: impl Display) {
+    let mut stdout = anstream::AutoStream::auto(io::stdout());
+    let line = format!("{line}\n");
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        note(error);
+    }
+}
+
 /// Prints what was changed and cannot be undone: where standard output does not take it, standard
 /// error gets it.
 pub(super) fn say_done(line: impl Display) {

@@ -1,5 +1,6 @@
 //! `verdict policy`: checks, tries, adds and activates policies, and looks at the past with them.
 
+mod new;
 mod past;
 mod text;
 
@@ -34,6 +35,15 @@ pub enum Command {
     Check {
         /// The file; default: the configured one.
         file: Option<PathBuf>,
+    },
+    /// Write a policy with comments and test cases to a new file, as a beginning.
+    #[command(after_help = "Example: verdict policy new candidate.toml --name stricter")]
+    New {
+        /// The file, which must not exist yet.
+        file: PathBuf,
+        /// The name of the policy.
+        #[arg(long, default_value = "candidate")]
+        name: String,
     },
     /// Print the policy with this digest; default: the one that seeds an empty database.
     #[command(after_help = "Example: verdict policy show sha256:3897")]
@@ -172,6 +182,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             let name = file.as_ref().map_or("policy.toml".to_owned(), |f| f.display().to_string());
             return check(read(context, file)?, name).await;
         }
+        Command::New { file, name } => new::write(&file, &name)?,
         Command::Show { digest: None } => say(context.config()?.seed_text()?),
         Command::Show { digest: Some(digest) } => {
             let store = context.store().await?;

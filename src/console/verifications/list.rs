@@ -5,7 +5,6 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
-use uuid::Uuid;
 
 use super::one::outcome_text;
 use crate::console::frame;
@@ -16,16 +15,14 @@ use crate::console::refused::Refused;
 use crate::console::signed_in::SignedIn;
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
-use crate::domain::event::EventId;
 use crate::domain::ids::VerificationId;
 use crate::domain::scope::Scope;
 use crate::domain::verification::{State as Standing, Verification};
+use crate::http::search;
 use crate::store::listing::Filter;
 
 /// Verifications of a page.
 const PAGE: usize = 50;
-/// Longest text of a search. No id is longer.
-const MAX_CHARS: usize = 256;
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
@@ -121,20 +118,8 @@ pub async fn search(
     who: &SignedIn,
     text: &str,
 ) -> Result<Vec<Verification>, Refused> {
-    if text.chars().count() > MAX_CHARS {
-        return Ok(Vec::new());
-    }
-    let search = console.api.store.search();
-    let id: Option<Uuid> =
-        text.parse().ok().or_else(|| text.parse::<EventId>().ok().map(|event| event.0));
-    let mut ids = match id {
-        Some(id) => search.by_id(id).await?,
-        None => Vec::new(),
-    };
-    if ids.is_empty() {
-        ids = search.by_text(text, &console.api.sources.names()).await?;
-    }
-    visible(console, who, &ids).await
+    let sources = console.api.sources.names();
+    Ok(search::find(&console.api.store, &who.scenes, &sources, text).await?)
 }
 
 /// Those of these verifications that the person may know of.

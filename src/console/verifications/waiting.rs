@@ -1,63 +1,10 @@
 //! Why a verification waits, in one sentence or two.
 
-use time::OffsetDateTime;
-
 use crate::console::frame::moments::Moments;
 use crate::console::texts::Texts;
 use crate::domain::verification::State;
+use crate::http::waiting::Waits;
 use crate::store::standing::{AccountStanding, OpenFetch, OpenTask};
-
-/// The next step before the provider is asked.
-#[derive(Clone, Debug, PartialEq)]
-enum Waits {
-    /// Nothing is to be done.
-    Nothing,
-    /// Nothing is to be done, and a callback changes nothing either.
-    Closed,
-    /// It is being asked.
-    Fetching,
-    /// Calls are stopped.
-    Breaker { cause: String, probe_at: Option<OffsetDateTime> },
-    /// The account's calls are spent.
-    Budget { seconds: f64 },
-    /// A worker has to be free.
-    Worker { since: OffsetDateTime },
-    /// Calls have failed.
-    Retry { failures: i32, at: OffsetDateTime },
-    /// The person has not finished.
-    Poll { at: OffsetDateTime, until: OffsetDateTime },
-    /// It was started, and no callback has come.
-    Start { at: OffsetDateTime },
-}
-
-impl Waits {
-    fn of(fetch: &OpenFetch, account: Option<&AccountStanding>) -> Self {
-        let Some(due_at) = fetch.due_at else {
-            return if fetch.closed { Self::Closed } else { Self::Nothing };
-        };
-        if fetch.is_leased {
-            return Self::Fetching;
-        }
-        if fetch.is_due {
-            return match account {
-                Some(account) if account.breaker != "closed" => {
-                    Self::Breaker { cause: account.breaker.clone(), probe_at: account.probe_at }
-                }
-                Some(account) if account.ahead_seconds > 1.0 => {
-                    Self::Budget { seconds: account.ahead_seconds }
-                }
-                _ => Self::Worker { since: due_at },
-            };
-        }
-        if fetch.failures > 0 {
-            return Self::Retry { failures: fetch.failures, at: due_at };
-        }
-        if fetch.attempts == 0 {
-            return Self::Start { at: due_at };
-        }
-        Self::Poll { at: due_at, until: fetch.give_up_at }
-    }
-}
 
 /// The sentences about its fetch and its follow-up work; empty only if nothing waits.
 pub fn sentences(
@@ -115,68 +62,5 @@ pub fn cause_of(t: &'static Texts, breaker: &str) -> String {
         "clock" => t.operations.cause_clock.to_string(),
         "outage" => t.operations.cause_outage.to_string(),
         other => other.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    const NOW: OffsetDateTime = datetime!(2026-11-27 08:30 UTC);
-
-    fn fetch(due_at: Option<OffsetDateTime>) -> OpenFetch {
-        OpenFetch {
-            due_at,
-            is_due: due_at.is_some_and(|at| at <= NOW),
-            is_leased: false,
-            failures: 0,
-            polls: 0,
-            attempts: 1,
-            callbacks: 1,
-            give_up_at: NOW + time::Duration::HOUR,
-            closed: false,
-        }
-    }
-
-    fn account(breaker: &str, ahead_seconds: f64) -> AccountStanding {
-        AccountStanding {
-            breaker: breaker.to_owned(),
-            opened_at: None,
-            probe_at: Some(NOW),
-            failures: 0,
-            trips: 0,
-            ahead_seconds,
-        }
-    }
-
-    #[test]
-    fn the_first_obstacle_is_the_one_that_is_named() {
-        let due = fetch(Some(NOW));
-        let later = fetch(Some(NOW + time::Duration::MINUTE));
-        let open = account("outage", 9.0);
-        assert_eq!(Waits::of(&fetch(None), None), Waits::Nothing);
-        assert_eq!(Waits::of(&OpenFetch { closed: true, ..fetch(None) }, None), Waits::Closed);
-        assert_eq!(
-            Waits::of(&OpenFetch { is_leased: true, ..due.clone() }, Some(&open)),
-            Waits::Fetching
-        );
-        let stopped = Waits::Breaker { cause: "outage".to_owned(), probe_at: Some(NOW) };
-        assert_eq!(Waits::of(&due, Some(&open)), stopped);
-        assert_eq!(Waits::of(&due, Some(&account("closed", 9.0))), Waits::Budget { seconds: 9.0 });
-        for room in [None, Some(&account("closed", 0.0))] {
-            assert_eq!(Waits::of(&due, room), Waits::Worker { since: NOW });
-        }
-        let at = NOW + time::Duration::MINUTE;
-        assert_eq!(
-            Waits::of(&OpenFetch { failures: 3, ..later.clone() }, Some(&open)),
-            Waits::Retry { failures: 3, at }
-        );
-        assert_eq!(
-            Waits::of(&OpenFetch { attempts: 0, ..later.clone() }, None),
-            Waits::Start { at }
-        );
-        assert_eq!(Waits::of(&later, None), Waits::Poll { at, until: later.give_up_at });
     }
 }

@@ -1,4 +1,5 @@
-//! `/openapi.json`, and `/docs`, which shows it: everything they need comes from here.
+//! `/openapi.json`, and `/docs`, which shows it, with the book below it: everything they need comes
+//! from here.
 
 use axum::Router;
 use axum::middleware::map_response;
@@ -11,6 +12,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use super::document::document;
+use crate::http::book;
 
 /// The pages run their own scripts and call this service, in no frame. Their scripts set styles, and
 /// the style sheet contains icons.
@@ -30,5 +32,5 @@ pub fn routes<S: Clone + Send + Sync + 'static>(described: OpenApi) -> Router<S>
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGES_POLICY);
         response
     }));
-    Router::new().route("/openapi.json", get(serve)).merge(pages)
+    Router::new().route("/openapi.json", get(serve)).merge(pages).merge(book::routes())
 }

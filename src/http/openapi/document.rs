@@ -7,15 +7,28 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use super::refusals::with_request_id;
 use super::{examples, refusals, webhooks};
 
+/// The groups of operations, in the order in which a reader needs them.
+const GROUPS: [(&str, &str); 9] = [
+    ("callbacks", "Report that a user has finished, or bring the user back"),
+    ("verifications", "Start verifications, and read states, results and decisions"),
+    ("reviews", "Decide cases as a person"),
+    ("events", "Read the event log"),
+    ("webhooks", "Have events posted to you"),
+    ("person", "Read or erase personal data"),
+    ("policies", "Check, try and activate the rules"),
+    ("problems", "Read what a refusal means"),
+    ("health", "Probe the process"),
+];
+
 /// The document without its operations.
 pub fn frame() -> OpenApi {
     let info = InfoBuilder::new()
         .title("Verdict")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(
-            "Turns \"the user has finished real-person verification\" into a durable, explainable decision. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`; its `type` is a page that says what to do.",
+        .description(Some(include_str!("introduction.md").trim_end()))
+        .license(Some(
+            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
         ))
-        .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
         .build();
     let mut api = OpenApiBuilder::new().info(info).build();
     let components = api.components.get_or_insert_default();
@@ -57,6 +70,10 @@ pub fn document(described: OpenApi) -> Value {
     }
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).for_each(complete);
+    document["tags"] = GROUPS
+        .iter()
+        .map(|(name, description)| json!({ "name": name, "description": description }))
+        .collect();
     document["components"]["responses"] = refusals::components(&document["paths"]).into();
     examples::add(&mut document);
     webhooks::add(&mut document);
@@ -66,11 +83,23 @@ pub fn document(described: OpenApi) -> Value {
 /// Completes one operation.
 fn complete(operation: &mut Value) {
     first_sentence(operation);
+    name_scopes(operation);
     if let Some(policy) = operation.pointer_mut("/requestBody/content/application~1toml/schema") {
         *policy = json!({ "type": "string", "minLength": 1 });
     }
-    let responses = operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for response in responses.filter(|response| response.get("$ref").is_none()) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if response.get("$ref").is_some() {
+            continue;
+        }
+        // The specification requires one, and generators of clients refuse a document without it.
+        if response.get("description").is_none() {
+            response["description"] = match status.as_str() {
+                "201" => "Created",
+                "202" => "Accepted",
+                _ => "Success",
+            }
+            .into();
+        }
         with_request_id(response);
         bytes_are_bytes(response);
     }
@@ -95,6 +124,23 @@ fn first_sentence(operation: &mut Value) {
         operation["summary"] = first.into();
         operation["description"] = text.into();
     }
+}
+
+/// Readers of the page see what a key needs without opening anything.
+fn name_scopes(operation: &mut Value) {
+    let scopes = operation.pointer("/security/0/api-key").and_then(Value::as_array);
+    let scopes: Vec<String> = scopes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|scope| format!("`{scope}`"))
+        .collect();
+    if scopes.is_empty() {
+        return;
+    }
+    let text = operation.get("description").or_else(|| operation.get("summary"));
+    let text = text.and_then(Value::as_str).unwrap_or_default();
+    operation["description"] = format!("{text}\n\nScope: {}.", scopes.join(", ")).into();
 }
 
 /// Bodies other than JSON are bytes.

@@ -65,7 +65,7 @@ pub fn documentation() -> String {
             "\n## {}\n\n**{}** {}.\n\n- What happened: {}\n- What to do: {}\n",
             code.as_str(),
             code.status().as_u16(),
-            code.title(),
+            code.title().replace('<', "\\<"),
             code.happened(),
             code.remedy(),
         );

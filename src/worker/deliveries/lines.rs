@@ -90,6 +90,10 @@ impl Lines {
         self.open.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }

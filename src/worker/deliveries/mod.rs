@@ -9,12 +9,12 @@ mod attempt;
 mod claim;
 pub(super) mod context;
 mod deliver;
-mod lines;
-mod records;
+pub mod lines;
+pub mod records;
 mod schedule;
-mod setup;
-mod state;
-mod window;
+pub mod setup;
+pub mod state;
+pub mod window;
 
 pub use attempt::Sender;
 pub(super) use claim::ClaimEndpoints;

@@ -115,7 +115,8 @@ fn filter(claimed: &ClaimedEndpoint) -> Filter {
     }
 }
 
-fn window(
+/// The window of a claimed endpoint, from its rows.
+pub fn window(
     claimed: &ClaimedEndpoint,
     ordering: DeliveryOrder,
     pending: &[PendingRow],

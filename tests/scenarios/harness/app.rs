@@ -216,9 +216,18 @@ impl TestApp {
         let running = app::start(&config, &environment, options.role, clock.clone(), Ids::random())
             .await
             .expect("the service starts");
+        if database.url.contains(',') {
+            // Unlike the service, this store begins with the first server, which may refuse it.
+            eventually("the store finds the server that takes writes", || async {
+                store.takes_writes().await.is_ok_and(|found| found).then_some(())
+            })
+            .await;
+        }
         let api_key = make_key(&store, &Scope::ALL).await;
+        // Without spare connections: the service may close one at the moment of its next use.
         let client = reqwest::Client::builder()
             .no_proxy()
+            .pool_max_idle_per_host(0)
             .timeout(Duration::from_secs(90))
             .build()
             .expect("a client");

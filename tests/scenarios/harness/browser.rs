@@ -70,7 +70,10 @@ impl Browser {
         .execute(app.store.pool())
         .await
         .expect("a session");
-        let client = reqwest::Client::builder().no_proxy().redirect(Policy::none());
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .redirect(Policy::none());
         Self {
             client: client.build().expect("a client"),
             origin: format!("http://{}", app.console.expect("a console")),

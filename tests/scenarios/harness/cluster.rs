@@ -44,8 +44,12 @@ impl Database {
 
     /// The store on it.
     pub fn store(&self) -> Store {
+        self.store_that_waits(std::time::Duration::from_secs(10))
+    }
+
+    /// Its statements may take this long.
+    pub fn store_that_waits(&self, timeout: std::time::Duration) -> Store {
         let url = self.url.clone().into();
-        let timeout = std::time::Duration::from_secs(10);
         let schema = self.schema.map(|name| SchemaName::parse(name).expect("a good name"));
         Store::new(&Settings { url, max_connections: 8, timeout, schema }).expect("a good URL")
     }

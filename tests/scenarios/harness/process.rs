@@ -46,7 +46,9 @@ impl Setting {
     pub async fn on(database: Database, options: Options, clock: &Clock) -> Self {
         let (provider, provider_address) = provider(clock).await;
         let (api_key, binary) = (String::new(), env!("CARGO_BIN_EXE_verdict").into());
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        // Without spare connections: the service may close one at the moment of its next use.
+        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+        let client = client.expect("a client");
         let folder = TempDir::new().expect("a folder");
         Self { database, provider, provider_address, options, api_key, client, binary, folder }
     }

@@ -99,6 +99,13 @@ impl Steps {
         Self::with(database, store).await
     }
 
+    /// Statements that a test holds up do not run into a timeout, however slow the machine is.
+    pub async fn without_timeouts() -> Self {
+        let database = new_database().await;
+        let store = database.store_that_waits(Duration::from_hours(1));
+        Self::with(database, store).await
+    }
+
     /// The store reaches its database through a proxy.
     pub async fn behind_proxy() -> (Self, Proxy) {
         let database = new_database().await;

@@ -1,6 +1,7 @@
 //! Events of the demo: a small receiver gets the event log as `verdict listen` forwards it, and
 //! verifies each event as a service of yours would.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Events {
     }
 
     /// Forwards the log and shows each event in one line, until dropped.
-    pub async fn show_more(mut self) {
+    pub async fn show_more(&mut self) {
         loop {
             let shown = self.receiver.bodies().len();
             match self.forward().await {
@@ -89,6 +90,27 @@ impl Events {
                 say(line(body));
             }
         }
+    }
+
+    /// How many verifications there were, by their last state or outcome.
+    pub fn summary(&self) -> String {
+        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        for body in self.receiver.bodies() {
+            let event: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let data = &event["data"];
+            let ended = data["outcome"].as_str().or_else(|| data["state"].as_str());
+            if let (Some(id), Some(ended)) = (data["verification_id"].as_str(), ended) {
+                last.insert(id.to_owned(), ended.to_owned());
+            }
+        }
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for ended in last.values() {
+            *counts.entry(ended).or_default() += 1;
+        }
+        let counts: Vec<String> =
+            counts.into_iter().map(|(ended, count)| format!("{count} {ended}")).collect();
+        let all = counted(last.len(), "verification", "verifications");
+        format!("{all}: {}", counts.join(", "))
     }
 
     async fn forward_until(&mut self, verifications: usize) -> anyhow::Result<()> {
@@ -123,7 +145,8 @@ async fn within(
     ended.with_context(|| format!("not every event arrived within {} s", limit.as_secs()))?
 }
 
-/// An event in one line. Its `biz_id` is left out: that could name a person.
+/// An event in one line. The ids of the demo name nobody; those of others could, so nothing else
+/// shows them.
 fn line(body: &[u8]) -> String {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let data = &event["data"];
@@ -131,10 +154,12 @@ fn line(body: &[u8]) -> String {
     let reasons = data["reasons"].as_array().into_iter().flatten();
     let reasons: Vec<String> = reasons.map(text).collect();
     format!(
-        "event {}  {}  {}  {}  {:7}  {}",
+        "event {}  {}  {}  {}/{}  {}  {:7}  {}",
         event["sequence"],
         text(&event["type"]),
         text(&data["product"]),
+        text(&data["biz_type"]),
+        text(&data["biz_id"]),
         text(&data["verification_id"]),
         text(&data["outcome"]),
         reasons.join(", ")

@@ -66,13 +66,14 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         _ = &mut told => Err(anyhow::anyhow!("interrupted")),
     };
     let outcome = match outcome {
-        Ok(Some(events)) => {
+        Ok(Some(mut events)) => {
             if !arguments.exit {
                 say("\nIt stays up until Ctrl-C.");
                 tokio::select! {
                     () = events.show_more() => {}
                     _ = &mut told => {}
                 }
+                say(format_args!("\n{}", events.summary()));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -82,6 +83,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
         )),
         Err(error) => Err(error),
     };
+    demo.show_kept();
     demo.stop().await;
     outcome
 }

@@ -56,7 +56,7 @@ const fn face_verify(what: &'static str, id: &'static str, expected: &'static st
 }
 
 /// For one case to come to its end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Posts all callbacks and tells the decisions as they fall; `true` if all were as expected.
 pub async fn play(demo: &Demo) -> anyhow::Result<bool> {

@@ -176,7 +176,7 @@ impl Demo {
     /// A page to click, and ready-to-paste commands.
     pub async fn invite(&self) -> anyhow::Result<()> {
         let page = self.backend.start().await?;
-        self.show_commands();
+        self.show_commands()?;
         say(format_args!(
             "
 The console, where people review cases and look after the installation; this link signs in:
@@ -193,26 +193,46 @@ Open it and press Pass: the decision appears in the browser and below. Another o
         Ok(())
     }
 
-    fn show_commands(&self) {
+    fn show_commands(&self) -> anyhow::Result<()> {
         let (http, key) = (self.http, &self.api_key);
-        let program = std::env::args().next().unwrap_or_else(|| "verdict".to_owned());
-        let program = quoted(&program);
-        let config = quoted(&self.config_file.to_string_lossy());
+        let program = std::env::current_exe()?;
+        let programs = program.parent().unwrap_or(&program).to_string_lossy().into_owned();
+        let config = std::path::absolute(&self.config_file)?;
         say(format_args!(
             "
-Try it:
-  {program} --config {config} callback send --to http://{http} --biz-type demo --biz-id status-7-me
-  {program} --config {config} callback send --to http://{http} --biz-type demo --biz-id pass-99-me --curl
-  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications?biz_type=demo&biz_id=status-7-me'
-  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/verifications/<id>/decisions'
-  curl -sS -H 'authorization: Bearer {key}' -H 'verdict-purpose: looking around' -o face.jpg 'http://{http}/v1/verifications/<id>/images/face'
-  curl -sS -H 'authorization: Bearer {key}' 'http://{http}/v1/events?after=0&wait=30'
+Paste this into another terminal:
+  export PATH={}:$PATH
+  export VERDICT_CONFIG={}
+  export VERDICT_URL=http://{http}
+  export VERDICT_API_KEY={key}
+
+Then try:
+  verdict callback send --biz-type demo --biz-id status-7-me --wait
+  verdict show demo/status-7-me
+  verdict list --outcome review
+  verdict watch
+  verdict explain score-too-low
+  verdict callback send --biz-type demo --biz-id pass-99-me --curl
+  curl -sS -H \"authorization: Bearer $VERDICT_API_KEY\" \"$VERDICT_URL/v1/events?after=0&wait=30\"
   curl -sS http://{}/metrics
-<id> is the id in the answer of the third command.
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
-throttled-3-then-pass, http-503 … (docs/sandbox.md has the table). Log: {}",
+throttled-3-then-pass, http-503 … (docs/sandbox.md has the table).
+Docs: http://{http}/docs
+Log: {}",
+            quoted(&programs),
+            quoted(&config.to_string_lossy()),
             self.operations,
             self.log_file.display()
+        ));
+        Ok(())
+    }
+
+    /// Names the files that the demo keeps.
+    pub fn show_kept(&self) {
+        let folder = self.config_file.parent().unwrap_or(&self.config_file).display();
+        say(format_args!(
+            "Kept in {folder}: {CONFIG} (its keys end with this demo), the log verdict.log, images/ and \
+             postgres/. The next demo begins with an empty database."
         ));
     }
 

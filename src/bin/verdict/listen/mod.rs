@@ -14,6 +14,7 @@ use reqwest::Url;
 use sha2::{Digest, Sha256};
 use verdict::vault::callback_signature::SECRET_PREFIX;
 
+use crate::access::web_address;
 use crate::context::{Context, Usage, told_to_stop};
 use crate::output::written;
 use feed::{Feed, FeedEvent, Part};
@@ -77,13 +78,6 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
 pub(crate) fn secret(key: &str) -> String {
     let digest = Sha256::digest(format!("verdict listen\n{key}"));
     format!("{SECRET_PREFIX}{}", STANDARD.encode(digest))
-}
-
-fn web_address(option: &str, text: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(text).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty()
-    });
-    url.ok_or_else(|| Usage(format!("{option} must be a URL: http://host:port/path")).into())
 }
 
 /// Events carry references of the caller's: they leave this machine only to endpoints.
