@@ -62,7 +62,7 @@ export class Demo {
       await demo.stop();
       throw error;
     });
-    const [, url, key] = demo.output.match(/ verdict on (http:[^,]*),[^]*Bearer ([^']*)'/);
+    const [, url, key] = demo.output.match(/ verdict on (http:[^,]*),[^]*export VERDICT_API_KEY=(\S+)/);
     Object.assign(demo, { url, key, file: join(demo.folder, "demo", "verdict.toml") });
     const written = await readFile(demo.file, "utf8");
     demo.secret = written.match(/whsec_([^"]*)/)[1];
