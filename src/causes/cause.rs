@@ -40,7 +40,7 @@ causes! {
     NoRoute = "no-route", "there is no route to the host",
         "correct the address, or the routes and the firewall of this machine";
     Timeout = "timeout", "no answer in time",
-        "see that a firewall lets this machine through to that port, and that the service is not overloaded";
+        "check that a firewall lets this machine through to that port, and that the service is not overloaded";
     Closed = "closed", "the other side closed the connection",
         "see the log of the other side: it, or a proxy on the way, ended the connection";
     NotTheProtocol = "not-the-protocol", "the answer was not in the expected protocol",
@@ -64,7 +64,7 @@ causes! {
     TlsFile = "tls-file", "a certificate or key file that the URL names cannot be read",
         "correct sslrootcert, sslcert and sslkey in the URL: PEM files that this user can read";
     Tls = "tls", "TLS failed",
-        "see that both sides speak TLS 1.2 or 1.3, and the log of the server";
+        "check that both sides speak TLS 1.2 or 1.3, and read the log of the server";
     // Credentials and rights.
     WrongPassword = "wrong-password", "the password is wrong, or there is no such user",
         "correct user and password";
@@ -123,9 +123,9 @@ causes! {
     OutOfResources = "out-of-resources", "it is out of memory or another resource",
         "see the log of the server";
     Throttled = "throttled", "it takes no more requests at the moment",
-        "wait; if it stays, send fewer requests or raise the limit";
+        "wait; if it persists, send fewer requests or raise the limit";
     Busy = "busy", "too many requests wait for it in this process",
-        "wait; if it stays, add processes or make the database faster";
+        "wait; if it persists, add processes or make the database faster";
     // State of the service.
     Starting = "starting", "it is starting or shutting down",
         "wait until it is up";
@@ -145,9 +145,9 @@ causes! {
         "run `verdict migrate` as the owner, then config/roles.sql; see docs/upgrades.md";
     // Mistakes of Verdict.
     Internal = "internal", "a mistake in Verdict, or a schema that was changed by hand",
-        "report it with this line of the log; `verdict doctor` tells whether the schema is whole";
+        "report it with this line of the log; `verdict doctor` shows whether the schema is whole";
     Unknown = "unknown", "it failed for a reason that Verdict does not know",
-        "see the log of the other side; `verdict doctor` tells more";
+        "see the log of the other side; `verdict doctor` shows more";
 }
 
 impl std::fmt::Display for Cause {

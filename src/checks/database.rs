@@ -304,7 +304,7 @@ pub async fn backlog(store: &Store) -> Finding {
                 backlog.waiting + backlog.leased,
                 minutes(backlog.oldest_seconds)
             ),
-            "see that a worker runs; if so, look at breaker and provider here, and at \
+            "check that a worker runs; if so, look at breaker and provider here, and at \
              provider.queries_per_second",
         ),
         Ok(backlog) => Finding::ok(format!(
@@ -330,7 +330,7 @@ pub async fn breaker(account: &str, store: &Store) -> Finding {
                 "clock" => Finding::failed(says, "set the clock of the workers' machines right"),
                 _ => Finding::warning(
                     says,
-                    "the provider fails for everybody: nothing is lost, it closes by itself",
+                    "the provider fails for all verifications: nothing is lost, it closes by itself",
                 ),
             }
         }
@@ -357,7 +357,7 @@ pub async fn given_up(store: &Store) -> Finding {
 pub fn unasked(error: &Error) -> Finding {
     match error {
         Error::Refused { code, .. } if code == "42P01" || code == "42703" || code == "42883" => {
-            Finding::skipped("the schema lacks what is asked about: see schema")
+            Finding::skipped("the schema lacks a table or column of this check: see schema")
         }
         Error::Refused { code, .. } if code == "42501" => {
             Finding::skipped("this role may not see it: see rights")

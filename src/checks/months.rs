@@ -46,7 +46,7 @@ fn of_audit(audit: AuditReach, now: OffsetDateTime) -> Finding {
     if audit.segment_since + OPEN < now {
         return Finding::warning(
             format!("the audit has no new segment since {since}"),
-            "workers open one each month: see that one runs, and what it logs about its step \
+            "workers open one each month: check that one runs, and what it logs about its step \
              audit-segment; until then retention.audit_days drops nothing",
         );
     }
@@ -68,7 +68,7 @@ fn late(reach: &Reach, now: OffsetDateTime) -> Option<Finding> {
     let until = reach.until.filter(|until| *until < now + AHEAD)?;
     Some(Finding::warning(
         format!("{} has no partition for what comes after {}", reach.table.as_str(), until.date()),
-        "workers make them each hour: see that one runs, and what it logs about its step months; \
+        "workers make them each hour: check that one runs, and what it logs about its step months; \
          `verdict migrate` makes them at once",
     ))
 }
@@ -81,7 +81,7 @@ fn of_no_month(reach: &Reach) -> Option<Finding> {
                 counted(reach.of_no_month, "row", "rows"),
                 reach.table.as_str()
             ),
-            "see that the clocks of the workers are right; the rows are found as all others, and \
+            "check that the clocks of the workers are right; the rows are found as all others, and \
              up to 10000 of a month move once it has its partition",
         )
     })

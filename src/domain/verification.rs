@@ -142,14 +142,14 @@ impl FailureReason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoAnswer => {
-                "The provider did not answer several times in a row: refetch when it is well."
+                "The provider did not answer several times in a row: refetch when it answers again."
             }
             Self::UnreadableAnswer => {
-                "The provider's answers could not be read several times in a row: see what stands \
+                "The provider's answers could not be read several times in a row: check what is \
                  between Verdict and the provider, then refetch."
             }
             Self::RefusedByProvider => {
-                "The provider refuses this question for good: correct biz_type or biz_id in the \
+                "The provider refuses this request permanently: correct biz_type or biz_id in the \
                  app, or the scene at the provider, then refetch."
             }
             Self::ProviderFails => {

@@ -66,7 +66,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_console_sign_ins_total",
         &["outcome"],
-        "Tries to sign in to the console that were looked at: ok or refused",
+        "Attempts to sign in to the console that were checked: ok or refused",
     ),
     counter(
         "verdict_config_reloads_total",
@@ -108,7 +108,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_source_due",
         &["source"],
-        "Verifications of a source that are due now, among the 10,000 that have been due for longest; unknown: of none that this process has in its configuration",
+        "Verifications of a source that are due now, among the 10,000 that have been due for longest; unknown: all sources that this process does not have in its configuration",
     ),
     gauge("verdict_oldest_due_seconds", &[], "How long the oldest due verification has been due"),
     gauge(
@@ -119,7 +119,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_provider_deletions_total",
         &["class"],
-        "Requests to delete the provider's copy of an erased person, by what came of them",
+        "Requests to delete the provider's copy of an erased person, by class of answer",
     ),
     counter(
         "verdict_provider_calls_total",
@@ -140,7 +140,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_budget_ahead_seconds",
         &[],
-        "How far the calls already granted reach beyond now; 0: there is room",
+        "How far ahead of now calls are already granted; 0: there is room",
     ),
     gauge("verdict_breaker_open", &["cause"], "1 while the breaker is open for this cause"),
     counter(
@@ -167,7 +167,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "verdict_cases",
         &["biz_type"],
-        "Cases that wait for a person, by scene; other: of scenes without a target of their own; counted up to 10,000 a scene",
+        "Cases that wait for a person, by scene; other: all scenes without a separate target; counted up to 10,000 a scene",
     ),
     gauge(
         "verdict_cases_late",
@@ -182,13 +182,13 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_assignments_total",
         &["kind", "ended"],
-        "Cases and golden pairs that left the hands of a reviewer, by kind (review, golden, again) and by how they ended",
+        "Cases and golden pairs that a reviewer finished or lost, by kind (review, golden, again) and by how they ended",
     ),
     counter("verdict_events_logged_total", &[], "Events that this process has numbered"),
     counter(
         "verdict_decision_reasons_total",
         &["code", "outcome"],
-        "Reasons of decisions, by their code and by what each alone calls for",
+        "Reasons of decisions, by code and by the outcome of each",
     ),
     counter(
         "verdict_shadow_decisions_total",
@@ -218,7 +218,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_task_failures_total",
         &["kind"],
-        "Attempts of follow-up tasks that failed and are retried, by kind; of images also those that wait for an object store that is away or full",
+        "Attempts of follow-up tasks that failed and are retried, by kind; of images also those that wait for an object store that is unavailable or full",
     ),
     gauge(
         "verdict_image_time_left_seconds",
@@ -301,7 +301,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "verdict_traces_dropped_total",
         &[],
-        "Spans dropped because the collector was away or too slow",
+        "Spans dropped because the collector was unavailable or too slow",
     ),
 ];
 

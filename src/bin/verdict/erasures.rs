@@ -29,7 +29,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = time)]
         since: Option<OffsetDateTime>,
     },
-    /// Erase in a restored database, before it serves, what the list says. Repeat it freely.
+    /// Erase in a restored database, before it serves, what the list says. It can be repeated.
     #[command(
         after_help = "Example: verdict erasures reapply erasures.jsonl --purpose 'restored the backup of 26 November'"
     )]

@@ -32,7 +32,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Retire a pair: nobody gets it any more, and its pictures are destroyed.
+    /// Retire a pair: no reviewer gets it again, and its pictures are destroyed.
     #[command(after_help = "Example: verdict golden retire 01a20a63-7ca9-718d-ac24-e6d7c9a1c998")]
     Retire {
         /// Its id, as `golden list` shows it.

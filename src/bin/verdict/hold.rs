@@ -30,7 +30,7 @@ pub enum Command {
     /// List holds, the newest first.
     #[command(after_help = "Example: verdict hold list --all --json")]
     List {
-        /// With the lifted ones.
+        /// Include lifted holds.
         #[arg(long)]
         all: bool,
         /// Print one JSON object a line.

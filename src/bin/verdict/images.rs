@@ -14,7 +14,7 @@ use crate::output::{say, say_done};
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List images in the database without an object in the store, and objects without an image in
-    /// the database. Exit code 1 if there are any. Stop the workers for a look at a whole moment.
+    /// the database. Exit code 1 if there are any. Stop the workers first, so that both are of the same moment.
     #[command(after_help = "Example: verdict images check --fix --purpose 'restored a backup'")]
     Check {
         /// Mark images without an object as lost, and delete objects without an image.

@@ -23,8 +23,8 @@ pub struct Arguments {
     what: String,
     #[command(flatten)]
     access: AccessArguments,
-    /// Print { "verification", "waiting", "decisions", "timeline" }, as the API answers; where several
-    /// verifications are named so, { "items" }.
+    /// Print { "verification", "waiting", "decisions", "timeline" }, as the API answers; if several
+    /// verifications match, { "items" }.
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +39,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
             say(serde_json::to_string_pretty(&json!({ "items": found }))?);
         } else {
             say_styled(table_of(&found, now).render());
-            note("Several verifications are named so: show one of them by its id.");
+            note("Several verifications match: show one of them by its id.");
         }
         return Ok(ExitCode::SUCCESS);
     };

@@ -47,8 +47,8 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct NewUser {
-    /// The name: 1 to 64 visible characters without blanks. An API key with the same --person is the
-    /// same pair of eyes.
+    /// The name: 1 to 64 visible characters without blanks. An API key with the same --person
+    /// counts as the same person.
     #[arg(value_parser = user::name)]
     name: String,
     /// What the user may do: scopes as of API keys, and users:write, audit:read, operations:read;

@@ -20,7 +20,7 @@ use crate::output::{say, say_done};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// List the keys that the data needs, and whether each is configured and opens it.
+    /// List the keys that the data needs, and whether each is configured and decrypts it.
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
     Status,
     /// Rewrap every data key under the first of vault.keys, while services run. Before, give every

@@ -39,7 +39,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
             Some(what) => {
                 let found = find(&access, what).await?;
                 let [only] = &found[..] else {
-                    bail!("several verifications are named so: `verdict show` lists their ids");
+                    bail!("several verifications match: `verdict show` lists their ids");
                 };
                 let id = only["id"].as_str().context("a verification without an id")?;
                 let limit = Duration::from_secs(arguments.timeout);

@@ -53,7 +53,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Have one endpoint.test delivered, which is not in the event log.
+    /// Send one endpoint.test event, which is not in the event log.
     #[command(after_help = "Example: verdict webhooks test 01a20a63-7ca9-718d-ac24-e6d7c9a1c998")]
     Test(Which),
     /// Pause deliveries. Events that are logged meanwhile are delivered after a resume.

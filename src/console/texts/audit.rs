@@ -29,8 +29,8 @@ texts! {
         verify_hint: "Follows every row from the first on: any that was changed, removed, inserted or moved is named.", "从第一条开始逐条校验；任何被修改、删除、插入或移动的记录都会被指出。";
         expect: "Row that you wrote down earlier (POSITION:DIGEST)", "此前记录的校验点（POSITION:DIGEST）";
         whole: "The chain is whole.", "链条完整。";
-        whole_rows: "{n} {n|row|rows}, {checkpoints} {checkpoints|checkpoint|checkpoints}, {behind} {behind|row|rows} behind the last one.", "共 {n} 条记录、{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
-        whole_cut: "{n} {n|row|rows}, the first {dropped} dropped by retention, {checkpoints} {checkpoints|checkpoint|checkpoints}, {behind} {behind|row|rows} behind the last one.", "共 {n} 条记录，其中前 {dropped} 条已按保留期限删除；{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
+        whole_rows: "{n} {n|row|rows}, {checkpoints} {checkpoints|checkpoint|checkpoints}, {behind} {behind|row|rows} after the last one.", "共 {n} 条记录、{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
+        whole_cut: "{n} {n|row|rows}, the first {dropped} dropped by retention, {checkpoints} {checkpoints|checkpoint|checkpoints}, {behind} {behind|row|rows} after the last one.", "共 {n} 条记录，其中前 {dropped} 条已按保留期限删除；{checkpoints} 个检查点，最后一个检查点之后还有 {behind} 条。";
         begins: "Rows exist from {at} on (row {n}). Retention dropped the older ones; their digests are kept.", "现存记录始于 {at}（第 {n} 条）。更早的记录已按保留期限删除，其摘要仍保留。";
         unsigned: "The signatures of the checkpoints were not checked: this process has no vault.keys.", "未校验检查点签名：此进程没有 vault.keys。";
         write_down: "Write this down outside of the database, and give it the next time:", "请将以下内容记录在数据库之外，下次校验时填入：";

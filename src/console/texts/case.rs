@@ -32,7 +32,7 @@ texts! {
         yours_until: "Yours until {time}; this page renews it while it is open.", "保留至 {time}；页面打开期间自动续期。";
         yours_until_plain: "Yours until {time}.", "保留至 {time}。";
         renew: "Keep it longer", "延长保留";
-        lost: "Your claim could not be renewed: the case is not with you any more, or you are signed out.", "无法续期：此案件已不在您手中，或您已退出登录。";
+        lost: "Your claim could not be renewed: the case is no longer assigned to you, or you are signed out.", "无法续期：此案件已不在您手中，或您已退出登录。";
         see_why: "See what happened", "查看原因";
         unusual: "The file may be more than a picture ({why}).", "该文件可能不只是图片（{why}）。";
         whole_card_later: "This browser cannot show the card in part. Choose “Cannot say”: the whole card can be shown with the personal data, after the judgement.", "浏览器无法只显示证件的一部分。请选择“无法判断”；判断之后，可连同个人信息查看完整证件。";
@@ -62,21 +62,21 @@ texts! {
         choose_reason: "Choose a reason that fits the outcome.", "请选择与结论相符的理由。";
         choose_judgement: "Judge the two faces first.", "请先比对两张人脸。";
         given_title: "Your verdict is stored", "结论已提交";
-        too_slow: "This case is not with you any more. Nothing of yours was taken.", "此案件已不在您手中，您的操作未被采纳。";
+        too_slow: "This case is no longer assigned to you. Nothing that you entered was saved.", "此案件已不在您手中，您的操作未被采纳。";
         pending: "Your verdict: {outcome} ({reason}). It takes effect at {time}.", "您的结论：{outcome}（{reason}），将于 {time} 生效。";
         committing: "Your verdict is taking effect: {outcome} ({reason}).", "您的结论正在生效：{outcome}（{reason}）。";
         next: "Next case", "领取下一件";
         to_queue: "Back to the queue", "返回队列";
         golden_title: "This was a practice pair", "这是一组校准照片";
         golden_right: "Right: {answer}.", "判断正确：{answer}。";
-        golden_wrong: "Not so: {answer}.", "判断有误：{answer}。";
+        golden_wrong: "Wrong: {answer}.", "判断有误：{answer}。";
         golden_unsure: "You could not say. The answer: {answer}.", "您选择了无法判断。答案：{answer}。";
         golden_explained: "Pairs with a known answer are mixed in, so that each reviewer learns how well they judge faces.", "系统会混入答案已知的照片，帮助每位审核员了解自己的判断准确度。";
         again_title: "This case had been decided before", "此案件此前已有结论";
         again_outcome: "It was decided: {outcome}.", "原结论：{outcome}。";
         again_explained: "Some decided cases are judged again, so that agreement can be measured. Nothing else changes.", "系统会抽取部分已结案件再次判断，用于统计一致率。原结论不受影响。";
         first_judged: "The first reviewer judged: {judgement}.", "首位审核员的判断：{judgement}。";
-        ended_title: "This case is not with you any more", "此案件已不在您手中";
+        ended_title: "This case is no longer assigned to you", "此案件已不在您手中";
         ended_decided: "Your verdict has taken effect.", "您的结论已生效。";
         ended_proposed: "Your verdict is recorded. A second person has to agree.", "您的结论已记录，须由另一人复核。";
         ended_changed: "The case was decided otherwise before your verdict took effect. Your verdict was not taken.", "在您的结论生效前，该案件已有其他结论，您的结论未被采纳。";
@@ -85,13 +85,13 @@ texts! {
         ended_skipped: "You skipped it.", "您已跳过该案件。";
         ended_released: "You gave it back.", "您已将该案件放回队列。";
         ended_escalated: "You escalated it. Another reviewer gets it.", "您已升级该案件，将由他人处理。";
-        ended_lapsed: "Your time ran out, so it went back to the queue. Nothing of yours was taken.", "处理时间已过，案件已放回队列，您的操作未被采纳。";
+        ended_lapsed: "Your time ran out, so it went back to the queue. Nothing that you entered was saved.", "处理时间已过，案件已放回队列，您的操作未被采纳。";
         now_decided: "Current decision: {outcome}, by {who}, {time}.", "当前结论：{outcome}，{who}，{time}。";
         done_skipped: "Skipped. You do not get it again for half an hour.", "已跳过，半小时内不会再分配给您。";
         done_released: "Given back to the queue.", "已放回队列。";
         done_escalated: "Escalated. Another reviewer gets it.", "已升级，将由他人处理。";
         done_given: "Your verdict is stored.", "结论已提交。";
-        skipped: "You get it no more for half an hour.", "半小时内不会再分配给您。";
+        skipped: "You do not get it again for half an hour.", "半小时内不会再分配给您。";
         not_taken: "A verdict of yours was not taken: {why}", "您的一项结论未被采纳：{why}";
     }
 }

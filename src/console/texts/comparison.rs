@@ -22,7 +22,7 @@ texts! {
         purpose: "Purpose", "用途";
         purpose_hint: "The purpose is optional and goes on record.", "用途可不填，填写后将被记录。";
         busy: "Another backtest is running. One runs at a time: start this one when it is done.", "另一个回测正在运行。同一时间只运行一个，请待其完成后再开始。";
-        busy_link: "See the one that runs", "查看正在运行的回测";
+        busy_link: "See the running one", "查看正在运行的回测";
         wrong_period: "The last day is before the first day.", "截止日早于起始日。";
         wrong_day: "A day is written like 2026-11-27.", "日期格式为 2026-11-27。";
         wrong_scene: "There can be no such scene.", "场景名称无效。";

@@ -8,14 +8,14 @@ texts! {
         value: "Value", "数值";
         bound: "Bound", "阈值";
         no_bound: "no bound in this policy", "当前策略未设阈值";
-        scores_hint: "References, never verdicts: the policy's bound beside each.", "分数仅供参考，不等于结论；旁边是策略的阈值。";
+        scores_hint: "Scores inform, they do not decide. The policy's bound is beside each.", "分数仅供参考，不等于结论；旁边是策略的阈值。";
         no_scores: "The provider gave no scores.", "服务商未返回分数。";
         reasons: "Why a person has to look", "转人工原因";
         rule: "Rule", "规则";
         observed: "Observed", "观察值";
         evidence: "Evidence", "证据";
         absent: "absent", "缺失";
-        malformed: "Made no sense: {fields}", "无法识别：{fields}";
+        malformed: "Malformed: {fields}", "无法识别：{fields}";
         card: "Personal data", "个人信息";
         masked: "Hidden. The audit records your name and the purpose when you show it.", "已隐藏。查看将以您的姓名和用途留存记录。";
         reveal: "Show for 60 seconds", "显示 60 秒";

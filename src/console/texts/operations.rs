@@ -102,7 +102,7 @@ texts! {
         erasures_open: "Erasures that a worker has yet to complete", "尚待完成的删除";
         copies_open: "Copies that the provider has yet to delete", "服务商尚待删除的副本";
         processes: "Processes", "进程";
-        no_processes: "No process has said that it serves.", "没有进程上报运行状态。";
+        no_processes: "No process has reported that it serves.", "没有进程上报运行状态。";
         role: "Role", "角色";
         version: "Version", "版本";
         host: "Host", "主机";

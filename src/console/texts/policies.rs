@@ -80,7 +80,7 @@ texts! {
         never_used: "It was never in use.", "从未使用。";
         until: "Until", "结束时间";
         still: "now", "至今";
-        use_it: "Put it to use", "投入使用";
+        use_it: "Use this policy", "投入使用";
         for_scene: "Scene (empty: scenes without their own policy)", "场景（留空：没有专用策略的场景）";
         edit_copy: "Edit a copy", "复制并编辑";
         compare_with: "Compare with", "与之比较";
@@ -164,7 +164,7 @@ texts! {
         cancel: "Cancel", "取消";
 
         done_changed: "Done. Every process follows within a second.", "已完成，所有进程将在一秒内生效。";
-        done_already: "It was so already: nothing was changed.", "此前已是如此，未做更改。";
+        done_already: "It was already in effect: nothing was changed.", "此前已是如此，未做更改。";
         done_proposed: "Proposed. Another person must agree within 24 hours.", "已提议，须由另一人在 24 小时内同意。";
         done_withdrawn: "The proposal is closed. Nothing was changed.", "提议已关闭，未做更改。";
     }

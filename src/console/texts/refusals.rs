@@ -14,14 +14,14 @@ texts! {
         origin_remedy: "Nothing was changed. Open the console at its own address and do it there.", "未做任何更改。请从控制台自己的地址打开并操作。";
         own_rights: "You cannot change your own rights", "任何人不能修改自己的权限";
         own_rights_remedy: "Another person with the right users:write has to do it.", "须由其他人员管理员操作。";
-        invitation: "This invitation works no more", "此邀请已失效";
+        invitation: "This invitation no longer works", "此邀请已失效";
         invitation_remedy: "It was used, replaced by a newer one, or is older than three days. Ask for a new one.", "它已被使用、被新邀请取代，或已超过三天。请索取新的邀请。";
         not_invited: "No user is bound to this identity", "没有与该身份绑定的用户";
         not_invited_remedy: "Ask a person with the right users:write for an invitation, and open it first.", "请向人员管理员索取邀请，并先打开邀请链接。";
         identity_taken: "Another user is bound to this identity", "该身份已与其他用户绑定";
         identity_taken_remedy: "Sign in at the identity provider as yourself, and open the invitation again.", "请在身份服务商处以本人账户登录，再打开邀请。";
         identity: "The identity provider did not sign you in", "身份服务商未能完成登录";
-        identity_remedy: "Begin again at the sign-in page. If it goes on, tell an operator: the log has the cause.", "请从登录页重新开始；若仍失败，请告知运维人员，日志中有原因。";
+        identity_remedy: "Begin again at the sign-in page. If it persists, tell an operator: the log has the cause.", "请从登录页重新开始；若仍失败，请告知运维人员，日志中有原因。";
         identity_down: "The identity provider cannot be reached", "无法连接身份服务商";
         identity_down_remedy: "Try again in a moment, or sign in by password.", "请稍后重试，或使用密码登录。";
         not_found: "There is no such page", "没有此页面";
@@ -39,8 +39,8 @@ texts! {
         invalid: "Something that you typed is not valid", "您填写的内容有误";
         invalid_remedy: "Nothing was changed. Go back, correct it and send it again.", "未做任何更改。请返回修改后重新提交。";
         purpose: "A purpose is missing", "缺少用途说明";
-        purpose_remedy: "Go back and say why; it goes on record.", "请返回填写原因，该原因将被记录。";
-        too_large: "That is too much", "内容过大";
+        purpose_remedy: "Go back and give the purpose; it goes on record.", "请返回填写原因，该原因将被记录。";
+        too_large: "The input is too large", "内容过大";
         too_large_remedy: "Go back and send less.", "请返回并减少内容。";
         too_many: "Too many requests", "请求过多";
         too_many_remedy: "Wait a moment and try again.", "请稍候再试。";
@@ -50,14 +50,14 @@ texts! {
         nothing_to_change_remedy: "Load the list again: another person may have been faster.", "请重新查看列表，可能已有他人操作。";
         policy: "The policy has errors", "策略中有错误";
         policy_remedy: "Correct them and add it again.", "请改正后重新添加。";
-        method: "This address is not for that", "该地址不支持此操作";
+        method: "This address does not support that action", "该地址不支持此操作";
         method_remedy: "Go back and use the page.", "请返回并使用页面操作。";
-        unavailable: "That does not work at the moment", "暂时无法处理";
+        unavailable: "Temporarily unavailable", "暂时无法处理";
         unavailable_remedy: "Try again shortly. Nothing was lost.", "请稍后再试，未丢失任何内容。";
         internal: "Something went wrong on our side", "系统内部出错";
         internal_remedy: "Tell an operator the time: the log has more.", "请将发生时间告知运维人员，日志中有详情。";
         other: "This was refused", "操作被拒绝";
-        other_remedy: "Go back and look again. If it goes on, tell an operator the code below.", "请返回重新查看；若仍如此，请将下方代码告知运维人员。";
+        other_remedy: "Go back and try again. If it persists, tell an operator the code below.", "请返回重新查看；若仍如此，请将下方代码告知运维人员。";
         code: "Code", "代码";
         home: "To the start page", "回到首页";
     }

@@ -3,7 +3,7 @@
 texts! {
     pub struct Sessions {
         title: "Sessions and settings", "会话与设置";
-        reading: "How you read the pages", "页面显示";
+        reading: "Display", "页面显示";
         language: "Language", "语言";
         theme: "Colours", "配色";
         theme_auto: "As the system", "跟随系统";
@@ -34,7 +34,7 @@ texts! {
         codes_on: "Signing in by password also asks for a code of your authenticator app.", "使用密码登录时还需输入验证器应用中的验证码。";
         codes_unavailable: "This console has no keys and cannot keep the secret of an app.", "此控制台未配置密钥，无法保存验证器密钥。";
         codes_set_up: "Set up an app", "设置验证器应用";
-        codes_remove: "Ask for no codes any more", "停用验证码";
+        codes_remove: "Stop asking for codes", "停用验证码";
         codes_title: "Set up an authenticator app", "设置验证器应用";
         codes_scan: "Scan this code with the app.", "用应用扫描此二维码。";
         codes_picture: "QR code for the authenticator app", "验证器应用的二维码";

@@ -17,7 +17,7 @@ texts! {
         invited_title: "Welcome, {name}", "欢迎您，{name}";
         invited_lead: "Choose how you sign in. This link works once.", "请选择登录方式。此链接仅可使用一次。";
         new_password: "New password", "新密码";
-        again: "The same again", "再次输入";
+        again: "Repeat the password", "再次输入";
         password_hint: "At least 12 characters. A sentence is easy to remember.", "至少 12 个字符，用一句话更容易记住。";
         choose_password: "Set password and sign in", "设置密码并登录";
         too_short: "The password is too short: at least 12 characters, and not one character repeated.", "密码过短：至少 12 个字符，且不能是同一字符的重复。";

@@ -40,7 +40,7 @@ texts! {
         disable_hint: "Signs the person out everywhere. Reviews and the audit stay.", "立即在各处退出登录；审核记录与审计日志保留。";
         enable: "Enable", "启用";
         reset: "Reset", "重置";
-        reset_hint: "Takes password, codes and identity away, signs the person out, and makes a new link.", "清除密码、验证码与身份绑定，退出登录，并生成新链接。";
+        reset_hint: "Removes password, codes and identity, signs the person out, and makes a new link.", "清除密码、验证码与身份绑定，退出登录，并生成新链接。";
         access: "Access", "访问";
         back: "All people", "全部人员";
         right_decisions: "Read verifications and decisions", "查看核验与决定";

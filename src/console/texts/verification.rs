@@ -38,7 +38,7 @@ texts! {
         waits_poll: "The person has not finished. Next poll at {time}; it expires at {until}.", "当事人尚未完成核验。将于 {time} 再次查询；于 {until} 过期。";
         waits_start: "Waiting for the callback. Without one it is polled at {time}.", "正在等待回调；若未收到，将于 {time} 查询。";
         waits_task: "{task}: next at {time}.", "{task}：下次处理时间 {time}。";
-        waits_task_now: "{task}: a worker is at it.", "{task}：正在处理。";
+        waits_task_now: "{task}: a worker is doing it now.", "{task}：正在处理。";
         task_archive: "Archiving its images", "归档图片";
         task_links: "Waiting for new links to its images", "等待新的图片链接";
         task_delete: "Deleting its images", "删除图片";
@@ -55,7 +55,7 @@ texts! {
         request_id: "Request id", "请求 ID";
         no_results: "The provider has not answered yet.", "服务商尚未返回结果。";
         images: "Images", "图片";
-        no_images: "No image belongs to it.", "没有图片。";
+        no_images: "It has no images.", "没有图片。";
         image: "Image", "图片";
         image_archived: "stored", "已归档";
         image_digest: "digest only", "仅存摘要";
@@ -66,7 +66,7 @@ texts! {
         actions: "Actions", "操作";
         refetch: "Ask the provider again", "重新查询";
         refetch_hint: "The provider is called once more, within the budget. Billed calls are billed.", "将在额度内再次查询服务商；计费接口会照常计费。";
-        refetch_person: "A person has closed this case. Asking again reopens it: that takes the right to review, and with four eyes a second person.", "此案件已由人工关闭，重新查询会使其重新打开：需要审核权限；启用双人复核时还需另一人同意。";
+        refetch_person: "A person has closed this case. Asking again reopens it. That needs the right to review, and with four eyes a second person.", "此案件已由人工关闭，重新查询会使其重新打开：需要审核权限；启用双人复核时还需另一人同意。";
         refetched: "It is due now: the provider is asked again.", "已重新安排查询。";
         proposed: "Proposed. Another person has to do the same within 24 hours.", "已提交，须由另一人在 24 小时内执行相同操作。";
         purpose: "Purpose", "用途";
@@ -91,7 +91,7 @@ texts! {
         held_earlier: "Held from {from} to {to}: {purpose}", "{from} 至 {to} 曾保全：{purpose}";
         hold_placed: "The hold is placed.", "已设置法定保全。";
         hold_lifted: "The hold is lifted.", "已解除法定保全。";
-        hold_before: "It was on hold already.", "此前已处于保全状态。";
+        hold_before: "It was already on hold.", "此前已处于保全状态。";
         on_hold: "It is under a legal hold: nothing was erased.", "处于法定保全状态，未删除任何内容。";
         person: "Personal data", "个人信息";
         reveal_images: "Show the pictures for 60 seconds", "显示照片 60 秒";

@@ -79,13 +79,13 @@ macro_rules! for_each_code {
         "Verdict knows no valid key of that value.",
         "Check that the whole key was copied. `verdict keys list` shows which keys have expired or were revoked; `verdict keys create` makes a new one.";
     OtherScene, other_scene: FORBIDDEN "other-scene",
-        "This API key is limited to other scenes: name one of its own",
+        "This API key is limited to other scenes: name a scene of the key",
         "The key is limited to certain scenes (`biz_type`), and the request is about another scene or about all of them.",
         "Name a scene of the key in `biz_type`, or use a key without this limit.";
     PersonMissing, person_missing: FORBIDDEN "person-missing",
-        "Two persons must agree to this, and this API key names none: use a key made with --person",
+        "Two persons must agree, and this API key names no person: use a key made with --person",
         "The operation needs the consent of two persons (`four_eyes`), and the key does not say which person holds it.",
-        "Make each of these persons a key of their own: `verdict keys create --person NAME`.";
+        "Create a separate key for each of these persons: `verdict keys create --person NAME`.";
     ScopeMissing, scope_missing: FORBIDDEN "scope-missing",
         "This API key lacks the required scope",
         "The key is valid, but it was not given the scope that this operation needs.",
@@ -113,7 +113,7 @@ macro_rules! for_each_code {
     IdempotencyMismatch, idempotency_mismatch: CONFLICT "idempotency-mismatch",
         "This webhook-id was already used for another body",
         "A callback with this `webhook-id` was accepted before, with other bytes. Nothing was changed.",
-        "Repeat a callback byte for byte, and give each new callback an id of its own.";
+        "Repeat a callback byte for byte, and give each new callback a new id.";
     OtherSource, other_source: CONFLICT "other-source",
         "This verification belongs to another source of callbacks",
         "The first callback of this verification came from another source, or it was started for another source.",
@@ -124,14 +124,14 @@ macro_rules! for_each_code {
         "Send the `product`, `biz_type` and `certify_id` with which the verification was started, or use another `biz_id`.";
     OrderNumberUsed, order_number_used: CONFLICT "order-number-used",
         "This order number was already used: start again with a new one",
-        "A verification with this order number (`biz_id`) exists: it was started with other parameters, its `certify_id` has lived out its time, or it was not started here. Nothing was sent to the provider.",
+        "A verification with this order number (`biz_id`) exists: it was started with other parameters, its `certify_id` has expired, or Verdict did not start it. Nothing was sent to the provider.",
         "Use a new order number for each attempt of a user. To repeat a request, send the same parameters; only `meta_info` may differ.";
     StartRunning, start_running: CONFLICT "start-running",
         "Another request is starting this verification: repeat this one in a moment",
         "The provider is being called for the same order number. A start is billed, so it is not called twice.",
         "Send the same request again after the time in `Retry-After`. It gets the answer of the other request.";
     StartUnknown, start_unknown: CONFLICT "start-unknown",
-        "Nobody knows whether the provider has started this verification: use a new order number",
+        "It is unknown whether the provider has started this verification: use a new order number",
         "The provider was called and its answer was lost: a timeout, a broken connection, or a process that ended. A start is billed, so it is not repeated for the same order number.",
         "Start again with a new `biz_id`. A verification that nobody completes costs nothing.";
     BacktestRunning, backtest_running: CONFLICT "backtest-running",
@@ -144,20 +144,20 @@ macro_rules! for_each_code {
         "Read its report with `GET /v1/backtests/{id}`. Start another one if it is needed.";
     NothingToChange, nothing_to_change: CONFLICT "nothing-to-change",
         "There is no policy to go back to, to promote or to remove",
-        "The scene has no earlier policy to roll back to, no shadow to promote, or no policy of its own to remove.",
+        "The scene has no earlier policy to roll back to, no shadow to promote, or no separate policy to remove.",
         "`GET /v1/policies` shows which policy is in use where. Check `biz_type`.";
     OnHold, on_hold: CONFLICT "on-hold",
         "This verification is under a legal hold: nothing of it is erased until the hold is lifted",
-        "Somebody has placed a legal hold on the verification, with a purpose that is on record. Nothing was changed.",
+        "The verification is under a legal hold, whose purpose is on record. Nothing was changed.",
         "`verdict hold list` shows who placed it and why. Ask them whether it can be lifted, then repeat the request.";
     ProposalClosed, proposal_closed: CONFLICT "proposal-closed",
-        "The proposal was carried out or withdrawn at the same moment: check, then repeat if necessary",
+        "The proposal was carried out or withdrawn meanwhile: check, then repeat if necessary",
         "Another request completed or overtook the proposal while this one was being processed. This one changed nothing.",
-        "Read the present state. Repeat the call only if the change is still wanted.";
+        "Read the current state. Repeat the call only if the change is still wanted.";
     NothingToReview, nothing_to_review: CONFLICT "nothing-to-review",
         "There is no decision about this verification yet",
         "A review judges a decision, and this verification has none.",
-        "Wait until the verification's state is `decided`. To call it off instead, erase the person.";
+        "Wait until the verification's state is `decided`. If the verification is no longer wanted, erase the person.";
     Erased, erased: GONE "erased",
         "The person's data was erased; nothing more is accepted or shown",
         "The person of this verification was erased. Its key is destroyed, and this cannot be undone.",
@@ -168,7 +168,7 @@ macro_rules! for_each_code {
         "Set `after` to one less than `oldest`, which is the sequence of the oldest event that is kept. The verifications still have what the deleted events reported: read those that changed meanwhile.";
     DecisionChanged, decision_changed: PRECONDITION_FAILED "decision-changed",
         "The decision has changed: read the verification again",
-        "The request was about a decision that is not the current one any more.",
+        "The request was about a decision that is no longer the current one.",
         "Read the verification again, look at the new decision, and repeat the request with its `ETag` if it is still wanted.";
     BodyTooLarge, body_too_large: PAYLOAD_TOO_LARGE "body-too-large",
         "The body is too large",
@@ -205,15 +205,15 @@ macro_rules! for_each_code {
     Internal, internal: INTERNAL_SERVER_ERROR "internal",
         "Internal error",
         "Verdict failed in a way that the request did not cause.",
-        "Repeat the request once. If it fails again, give `instance` to whoever operates Verdict: the log has a line with that `request_id`.";
+        "Repeat the request once. If it fails again, give `instance` to the operator of Verdict: the log has a line with that `request_id`.";
     ProviderUnavailable, provider_unavailable: SERVICE_UNAVAILABLE "provider-unavailable",
-        "The provider cannot be asked now; try again shortly",
+        "The provider is unavailable; try again shortly",
         "The provider does not answer, limits the calls, or refuses Verdict's credentials. `detail` gives its code, if it sent one.",
-        "Repeat the request after `Retry-After` seconds. If it goes on, run `verdict doctor`.";
+        "Repeat the request after `Retry-After` seconds. If it persists, run `verdict doctor`.";
     Unavailable, unavailable: SERVICE_UNAVAILABLE "unavailable",
         "Temporarily unavailable; try again shortly",
         "Verdict could not carry the request out now: the database does not answer, a limit of this process is reached, or this process lacks what the operation needs. `detail` says which, where it is known.",
-        "Repeat the request after `Retry-After` seconds, with the same `webhook-id` if it is a callback. If it goes on, `GET /readyz` of the operations listener names the cause.";
+        "Repeat the request after `Retry-After` seconds, with the same `webhook-id` if it is a callback. If it persists, `GET /readyz` of the operations listener names the cause.";
     } };
 }
 pub(super) use for_each_code;

@@ -315,7 +315,7 @@ impl<'a> Delivery<'a> {
                     tracing::error!(endpoint = %id, "webhook endpoint is disabled");
                 }
                 EndpointStatus::Active => {
-                    tracing::info!(endpoint = %id, "webhook endpoint is well again");
+                    tracing::info!(endpoint = %id, "webhook endpoint has recovered");
                 }
                 EndpointStatus::Paused => {}
             }

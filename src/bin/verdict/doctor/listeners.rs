@@ -121,7 +121,7 @@ fn served(doctor: &DoctorContext, address: SocketAddr, details: &Details) -> Fin
         Some(false) => another(address, "with another database"),
         _ if details.status != "ready" => Finding::warning(
             format!("a verdict serves on {address} and is not ready"),
-            "ask /readyz on its operations.listen why",
+            "GET /readyz on its operations.listen says why",
         ),
         Some(true) => {
             Finding::ok(format!("a ready verdict of this installation serves on {address}"))

@@ -28,7 +28,7 @@ pub(super) async fn call(doctor: &DoctorContext) -> Vec<Finding> {
     let Ok(provider) = Provider::new(settings, credentials, environment, clock, ids) else {
         return vec![Finding::failed(
             "the HTTP client cannot be set up",
-            "see that this machine has its certificate authorities (ca-certificates)",
+            "check that this machine has its certificate authorities (ca-certificates)",
         )];
     };
     let first = doctor.config.product().unwrap_or_default();
@@ -118,10 +118,10 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
     let right = match product {
         Product::VerifyResult => {
             "grant the RAM user or role AliyunYundunCloudAuthFullAccess or a policy with \
-             DescribeVerifyResult, and see that the account owns the scene"
+             DescribeVerifyResult, and check that the account owns the scene"
         }
         Product::FaceVerify => {
-            "grant the RAM user or role AliyunAntCloudAuthFullAccess, and see that the product is \
+            "grant the RAM user or role AliyunAntCloudAuthFullAccess, and check that the product is \
              opened and paid for"
         }
     };
@@ -134,7 +134,7 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
                     "{product}: the signature is good; permission was refused for an invented \
                      scene ({code})"
                 ),
-                format!("look again once a verification is here; if it stays, {right}"),
+                format!("run it again once there is a verification; if it persists, {right}"),
             ),
             true,
         ),
@@ -164,14 +164,14 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
         ErrorClass::Throttled => (
             Finding::warning(
                 format!("{product}: the call was throttled ({code})"),
-                "try again; if it stays, lower provider.queries_per_second",
+                "try again; if it persists, lower provider.queries_per_second",
             ),
             true,
         ),
         ErrorClass::Transient => (
             Finding::warning(
                 format!("{product}: the provider fails at the moment ({code})"),
-                "try again; calls are repeated until it is well",
+                "try again; calls are repeated until it succeeds",
             ),
             true,
         ),
@@ -181,7 +181,7 @@ fn answered(answer: &Answer, product: Product, known_scene: bool) -> (Finding, b
                     "{product}: the answer was not one of the provider's (HTTP {})",
                     answer.http_status
                 ),
-                "see that the endpoint names Cloudauth itself, and no proxy's page",
+                "check that the endpoint names Cloudauth itself, and no proxy's page",
             ),
             true,
         ),

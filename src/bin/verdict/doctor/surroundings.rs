@@ -167,7 +167,7 @@ pub(super) fn disk_space(doctor: &DoctorContext) -> Finding {
     let Ok(disk) = rustix::fs::statvfs(there) else {
         return Finding::failed(
             "the disk of the object store does not tell its space",
-            "see that images.store is mounted",
+            "check that images.store is mounted",
         );
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -234,7 +234,7 @@ pub(super) async fn traces(doctor: &DoctorContext) -> Finding {
         }
         Ok(answer) => Finding::warning(
             format!("{address} answers a trace with HTTP {}", answer.status().as_u16()),
-            "see that traces.endpoint has the path for OTLP over HTTP, as a rule /v1/traces",
+            "check that traces.endpoint has the path for OTLP over HTTP, as a rule /v1/traces",
         ),
         Err(error) => {
             let cause = causes::of(&error).unwrap_or(Cause::Unknown);

@@ -220,7 +220,7 @@ async fn bind(
 
 fn refused(failed: Failed) -> Refused {
     metrics::counter!("verdict_console_sign_ins_total", "outcome" => "refused").increment(1);
-    tracing::warn!(error = %failed, "identity provider signed nobody in");
+    tracing::warn!(error = %failed, "sign-in at the identity provider failed");
     match failed {
         Failed::Down(_) => Reason::IdentityDown.into(),
         Failed::Refused(_) => Reason::Identity.into(),
