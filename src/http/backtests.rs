@@ -46,7 +46,7 @@ pub(super) struct BacktestView {
     #[serde(with = "time::serde::rfc3339")]
     updated_at: OffsetDateTime,
     progress: ProgressView,
-    /// What came of it so far.
+    /// Its report so far.
     #[schema(value_type = ComparisonView)]
     comparison: serde_json::Value,
 }
@@ -153,8 +153,8 @@ request_body! {
 
 refusals!(StartBacktestRefusals = [NotFound, OtherScene, BacktestRunning] + JSON_BODY + API_KEY);
 
-/// Has a policy tried on the decisions of the past, by a worker. One backtest at a time runs in the
-/// whole installation.
+/// Starts a backtest: a worker decides past results again by this policy. One backtest at a time
+/// runs in the whole installation.
 #[utoipa::path(
     post, path = "/v1/policies/{digest}/backtests", operation_id = "start-backtest", tag = "policies",
     params(PolicyPath, Purpose), request_body = Option<BacktestRequest>,
@@ -238,7 +238,7 @@ async fn named(api: &Api, caller: &Caller, id: &str) -> Result<Backtest, Problem
 
 refusals!(BacktestRefusals = [NotFound, InvalidField] + API_KEY);
 
-/// How far a backtest has come, and what came of it.
+/// Progress and report of a backtest.
 #[utoipa::path(
     get, path = "/v1/backtests/{id}", operation_id = "get-backtest", tag = "policies",
     params(BacktestPath),
@@ -329,7 +329,7 @@ query_parameters! {
 refusals!(FlipsRefusals = [NotFound] + QUERY + API_KEY);
 
 /// Verifications whose outcome the policy would change, a page at a time, oldest answer first, as
-/// far as the backtest has come. Made anew for each request, against what is decided by then. A page
+/// far as the backtest has come. Computed for each request, against the current decisions. A page
 /// may be empty and still have a next one.
 #[utoipa::path(
     get, path = "/v1/backtests/{id}/flips", operation_id = "list-flips", tag = "policies",

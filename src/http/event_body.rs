@@ -73,7 +73,7 @@ pub(super) struct VerificationEventData {
     /// From 1, without gaps, within the verification.
     #[schema(minimum = 1)]
     verification_sequence: i32,
-    /// The requested product: always `verify-result` in this version.
+    /// The product: `verify-result` or `face-verify`.
     product: String,
     biz_type: String,
     biz_id: String,

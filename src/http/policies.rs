@@ -29,7 +29,7 @@ pub(super) struct PolicyView {
     added_at: OffsetDateTime,
     /// Where it decides: `*` for all scenes without a policy of their own.
     active_for: Vec<String>,
-    /// Where it decides beside.
+    /// Where it is in shadow.
     shadow_for: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ pub async fn list(State(api): State<Api>, headers: HeaderMap) -> Result<Response
 
 refusals!(TextRefusals = [NotFound] + API_KEY);
 
-/// The text of one.
+/// The text of a policy.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}", operation_id = "get-policy", tag = "policies",
     params(PolicyPath, IfNoneMatch),
@@ -167,7 +167,7 @@ refusals!(AddRefusals = [PolicyRefused] + BODY + API_KEY);
 #[utoipa::path(
     post, path = "/v1/policies", operation_id = "add-policy", tag = "policies",
     params(Purpose), request_body(content = String, content_type = "application/toml", description = "The policy"),
-    responses((status = 201, body = AddedView), (status = 200, description = "It was known already", body = AddedView), AddRefusals),
+    responses((status = 201, body = AddedView), (status = 200, description = "The policy was stored before", body = AddedView), AddRefusals),
     security(("api-key" = ["policies:write"])),
 )]
 pub async fn add(
@@ -257,7 +257,7 @@ fn finding_views(diagnostics: &[Diagnostic], text: &str) -> Vec<FindingView> {
 
 refusals!(ComparedRefusals = [NotFound] + API_KEY);
 
-/// How a policy in shadow compares with what counted, by its newest 100,000 decisions.
+/// Compares the newest 100,000 decisions of a policy in shadow with those that took effect.
 #[utoipa::path(
     get, path = "/v1/policies/{digest}/shadow", operation_id = "compare-shadow", tag = "policies",
     params(PolicyPath),

@@ -74,7 +74,7 @@ impl ResultView {
     }
 }
 
-/// The scores that the product has. References, never verdicts.
+/// The scores that the product has. They inform; the status decides.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum ScoresView {

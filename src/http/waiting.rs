@@ -54,7 +54,7 @@ struct TaskView {
     kind: String,
     #[serde(with = "time::serde::rfc3339")]
     due_at: OffsetDateTime,
-    /// A worker is at it.
+    /// A worker is doing it now.
     running: bool,
     attempts: i32,
 }

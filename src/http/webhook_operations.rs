@@ -97,7 +97,7 @@ pub async fn test(
 }
 
 request_body! {
-    /// How long the previous secret goes on signing.
+    /// How long deliveries carry the signature of the previous secret as well.
     pub(super) struct RotateSecretRequest {
         /// Seconds in which deliveries carry both signatures; a day by default.
         #[schema(minimum = 0, maximum = 2_592_000)]
@@ -125,7 +125,7 @@ pub(super) struct RotatedSecretView {
 refusals!(RotateRefusals = [NotFound] + JSON_BODY + API_KEY);
 
 /// Makes a new secret. For `keep_seconds` deliveries carry the signatures of both, so that receivers
-/// can change at their time.
+/// can switch one after the other.
 #[utoipa::path(
     post, path = "/v1/webhook-endpoints/{id}/rotate-secret", operation_id = "rotate-webhook-secret",
     tag = "webhooks", params(EndpointPath, Purpose), request_body = Option<RotateSecretRequest>,

@@ -122,17 +122,17 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     let whole = audit_log::verify(&store, seal.as_ref(), expect).await?;
     let good = whole.checkpoints;
     if strict && good == 0 {
-        bail!("no row is signed yet: run a worker, which signs the newest row every minute");
+        bail!("no row is signed yet: run a worker, which signs the newest row about every 15 s");
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
-        "whole: {}{}, {}{signatures}, {} behind the last one",
+        "whole: {}{}, {}{signatures}, {} after the last one",
         rows(whole.last.position),
         dropped(whole.dropped),
         checkpoints(good),
         rows(whole.last.position - whole.covered)
     ));
-    say(format_args!("write down elsewhere, for --expect: {}", whole.last));
+    say(format_args!("store elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -227,7 +227,7 @@ async fn verify_export(
         dropped(whole.dropped),
         checkpoints(whole.checkpoints)
     ));
-    say(format_args!("write down elsewhere, for --expect: {}", whole.last));
+    say(format_args!("store elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -168,9 +168,10 @@ async fn one_spelling(store: &Store, person: &str) -> anyhow::Result<()> {
     let mut others = known.filter(|known| *known != person && folded(known) == folded(person));
     match others.next() {
         None => Ok(()),
-        Some(known) => {
-            Err(Usage(format!("--person: this person has keys as `{known}`; spell it so")).into())
-        }
+        Some(known) => Err(Usage(format!(
+            "--person: this person has keys under the name `{known}`: spell it the same way"
+        ))
+        .into()),
     }
 }
 
@@ -237,6 +238,6 @@ async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {
         say_done("revoked");
         Ok(ExitCode::SUCCESS)
     } else {
-        anyhow::bail!("there is no such key still good")
+        anyhow::bail!("there is no valid key with this id")
     }
 }

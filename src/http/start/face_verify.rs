@@ -59,7 +59,7 @@ pub(super) struct FaceVerifyStartedView {
     /// The page to open in a browser, for one submission. It gives access to the verification: keep
     /// it out of logs. `null` for apps, and where the provider cannot use `meta_info`.
     certify_url: Option<String>,
-    /// When `certify_id` and `certify_url` have lived out their time.
+    /// When `certify_id` and `certify_url` expire.
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
 }

@@ -251,18 +251,18 @@ pub(super) async fn replay(
             "erased": replayed.erased }));
     } else {
         say(format_args!(
-            "{} of {} made once more: {}",
+            "{} of {} decided again: {}",
             counted(replayed.decisions, "decision", "decisions"),
             counted(replayed.policies, "policy", "policies"),
             counted(replayed.differences, "differs", "differ")
         ));
         say_erased(replayed.erased);
         for (count, what) in [
-            (replayed.without_answer, "on an answer that is gone"),
-            (replayed.without_policy, "on a policy that is gone or was changed"),
+            (replayed.without_answer, "a result that was deleted"),
+            (replayed.without_policy, "a policy that was deleted or changed"),
         ] {
             if count > 0 {
-                say(format_args!("  {} {what}", counted(count, "of them rests", "of them rest")));
+                say(format_args!("  {} {what}", counted(count, "of them needs", "of them need")));
             }
         }
         for id in &replayed.different {
@@ -325,7 +325,7 @@ pub(super) async fn redecide(
         say(said);
     } else {
         say(format_args!(
-            "{}: {} decided anew, {} as before, {} decided elsewhere meanwhile",
+            "{}: {} replaced, {} as before, {} decided otherwise meanwhile",
             counted(done.looked_at, "current decision", "current decisions"),
             done.new,
             done.same,
@@ -336,8 +336,8 @@ pub(super) async fn redecide(
     match done.stopped {
         None => Ok(ExitCode::SUCCESS),
         Some(Stopped::PoliciesChanged) => bail!(
-            "policies were changed meanwhile, so this was broken off; to go on with those in use now: \
-             --after {}; to decide all of it by them: without",
+            "policies were changed meanwhile, so this stopped. To continue with those that are active now: \
+             --after {}. To begin again with them: without --after",
             done.after
         ),
         Some(Stopped::Told) => bail!("broken off; to go on: --after {}", done.after),
