@@ -26,8 +26,8 @@ pub struct Case {
 
 pub const CASES: [Case; 16] = [
     verify_result("passed with a strong score", "pass-97.53", "approve"),
-    verify_result("passed, told in the older document's form", "strings-pass-96", "approve"),
-    verify_result("passed, told in XML", "xml-pass-95", "approve"),
+    verify_result("passed, in the form of the older document", "strings-pass-96", "approve"),
+    verify_result("passed, in XML", "xml-pass-95", "approve"),
     verify_result("passed, but the score is weak", "pass-58.2", "review"),
     verify_result("passed, but without any score", "pass-noscore", "review"),
     verify_result("the card's photo is blurred", "status-3", "retry"),
