@@ -64,10 +64,9 @@ refusals!(
 );
 
 /// Starts a verification at the provider and answers with what the phone needs. Personal data is
-/// not stored. If no callback arrives, Verdict polls the provider.
-///
-/// A start of `face-verify` is billed, so it is never repeated: the same request gets the same
-/// answer (200) while the `certify_id` lives. Use a new order number for each attempt of a user.
+/// not stored. If no callback arrives, Verdict polls the provider. A start of `face-verify` is
+/// billed, so it is never repeated: the same request gets the same answer (200) until the
+/// `certify_id` expires. Use a new order number for each attempt of a user.
 #[utoipa::path(
     post, path = "/v1/verifications", operation_id = "start-verification", tag = "verifications",
     request_body = AnyStartRequest,
