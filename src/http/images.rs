@@ -120,7 +120,7 @@ pub async fn serve(
 ) -> Result<Response, Problem> {
     let (Some(vault), Some(archive)) = (&api.vault, &api.archive) else {
         return Err(Problem::unavailable().detail(
-            "This process has no vault.keys or no images.store; another one may serve it",
+            "This process has no vault.keys or no images.store. Repeat the request, or tell the operator",
         ));
     };
     let Some(found) = api.store.images().read_image(id, kind, context).await? else {

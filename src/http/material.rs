@@ -127,7 +127,8 @@ pub async fn open(
     context: &AuditContext,
 ) -> Result<Material, Problem> {
     let vault = api.vault.as_ref().ok_or_else(|| {
-        Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
+        Problem::unavailable()
+            .detail("This process has no vault.keys. Repeat the request, or tell the operator")
     })?;
     let Some(sealed) = api.store.material().read_material(id, context).await? else {
         let found = api.loader.submit(id).await??.ok_or_else(Problem::not_found)?;

@@ -239,7 +239,7 @@ impl From<store::Error> for Problem {
 impl From<Busy> for Problem {
     fn from(Busy: Busy) -> Self {
         Self::unavailable()
-            .detail("Policies are checked and compared one at a time, and several requests wait")
+            .detail("Policies are checked and compared one at a time, and too many requests wait")
             .retry_after(Duration::from_secs(2))
     }
 }

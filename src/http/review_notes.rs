@@ -40,7 +40,8 @@ pub(super) fn open(
         return Ok(None);
     };
     let vault = api.vault.as_ref().ok_or_else(|| {
-        Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
+        Problem::unavailable()
+            .detail("This process has no vault.keys. Repeat the request, or tell the operator")
     })?;
     let wrapped = WrappedKey { key_id: key_id.clone(), bytes: wrapped.clone() };
     vault

@@ -93,7 +93,9 @@ pub async fn handler(
     caller.must_reach(starting.biz_type.as_str())?;
     let context = optional_purpose(&api, &caller, &headers)?;
     let Some(ask) = &api.starter else {
-        return Err(Problem::unavailable().detail("This process starts no verifications"));
+        return Err(Problem::unavailable().detail(
+            "This process cannot start verifications. Repeat the request, or tell the operator",
+        ));
     };
     match product {
         Product::VerifyResult => verify_result::start(&api, ask, starting, context).await,

@@ -420,7 +420,7 @@ impl From<EndpointError> for Problem {
             EndpointError::Invalid(field) => vec![field].into(),
             EndpointError::OtherScene => Self::other_scene(),
             EndpointError::NoVault => Self::unavailable()
-                .detail("This process has no vault.keys; another one may serve it"),
+                .detail("This process has no vault.keys. Repeat the request, or tell the operator"),
             error @ (EndpointError::Seal(_)
             | EndpointError::DataKey(_)
             | EndpointError::Open(_)) => {

@@ -147,7 +147,7 @@ macro_rules! for_each_code {
         "The scene has no earlier policy to roll back to, no shadow to promote, or no separate policy to remove.",
         "`GET /v1/policies` shows which policy is in use where. Check `biz_type`.";
     OnHold, on_hold: CONFLICT "on-hold",
-        "This verification is under a legal hold: nothing of it is erased until the hold is lifted",
+        "This verification is under a legal hold: it cannot be erased until the hold is lifted",
         "The verification is under a legal hold, whose purpose is on record. Nothing was changed.",
         "`verdict hold list` shows who placed it and why. Ask them whether it can be lifted, then repeat the request.";
     ProposalClosed, proposal_closed: CONFLICT "proposal-closed",

@@ -129,7 +129,8 @@ pub(super) async fn start(
     permit: Option<MemoryPermit>,
 ) -> Result<Response, Problem> {
     let vault = api.vault.as_ref().ok_or_else(|| {
-        Problem::unavailable().detail("This process has no vault.keys; another one may serve it")
+        Problem::unavailable()
+            .detail("This process has no vault.keys. Repeat the request, or tell the operator")
     })?;
     let source = source_of(api, &starting)?;
     let return_url = starting.parameters().into_iter().find(|(name, _)| *name == RETURN_URL);
