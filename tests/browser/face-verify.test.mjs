@@ -207,7 +207,7 @@ test("the demo's link leads to a decision, in the browser and in the terminal", 
     assert.equal(await page.locator("#outcome").innerText(), "approve");
     await assertAccessible(page);
     await assertFitsScreen(page);
-    await demo.says(new RegExp(`^(event .*face-verify  ${id}  approve  *face-passed)$`, "m"));
+    await demo.says(new RegExp(`^(event .*face-verify  \\S+  ${id}  approve  *face-passed)$`, "m"));
     // Another one, which is left and then finished.
     await page.goto(backend);
     await assertAccessible(page);
