@@ -180,8 +180,8 @@ grant delete, select (verification_id, received_at, source, message_id, digest) 
 grant select, update (after, rests_until, lease_token, lease_until) on retention_passes
     to verdict_worker;
 grant select, insert (id, kind, verification_id, links, person, minted, created_at, deadline, due_at),
-    update (asked_again_at, deadline, due_at, failures, attempts, lease_token, lease_until), delete
-    on tasks to verdict_worker;
+    update (asked_again_at, deadline, due_at, failures, attempts, lease_token, lease_until,
+    objects_found, objects_counted), delete on tasks to verdict_worker;
 grant select, insert (result_id, kind, verification_id, state, reason, settled_at, content_type,
     bytes, sha256, person, unusual), delete on images to verdict_worker;
 grant select on audit_head to verdict_worker;

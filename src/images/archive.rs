@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -107,6 +108,54 @@ pub enum StoredObject {
     Image(ImageId),
     /// No name of ours.
     Other,
+}
+
+/// The objects of a verification that a deletion is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    All(VerificationId),
+    /// The images of one result, except those of the kinds that are kept.
+    AllBut {
+        verification: VerificationId,
+        result: ResultId,
+        kept: &'a [String],
+    },
+}
+
+/// Objects that are about to be deleted, a bounded number at once.
+#[derive(Clone, Debug, Default)]
+pub struct FoundObjects {
+    names: Vec<Path>,
+}
+
+impl FoundObjects {
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Nothing else was there when these were found.
+    pub fn is_last(&self) -> bool {
+        self.names.len() < LISTED
+    }
+
+    pub fn extend(&mut self, others: Self) {
+        self.names.extend(others.names);
+    }
+
+    /// A digest of each name: it identifies the object among those of one verification.
+    pub fn digests(&self) -> Vec<i64> {
+        let digest = |name: &Path| {
+            let name: &str = name.as_ref();
+            let mut first = [0; 8];
+            first.copy_from_slice(&Sha256::digest(name)[..8]);
+            i64::from_be_bytes(first)
+        };
+        self.names.iter().map(digest).collect()
+    }
 }
 
 /// When it was asked whether it takes more, and what came of it.
@@ -284,55 +333,62 @@ impl Archive {
 
     /// Deletes everything of a verification; answers how many objects.
     pub async fn delete_all(&self, verification: VerificationId) -> Result<usize, ArchiveError> {
-        let folder = self.folder(verification);
-        let deleted = self.delete_listed(&folder, |_| true).await?;
-        if let Some(root) = &self.root {
-            // A partial file of a killed process is no object and in no listing.
-            match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ArchiveError::Failed(causes::of_io(&error)));
-                }
-                _ => {}
+        let mut deleted = 0;
+        loop {
+            let found = self.find(&Which::All(verification)).await?;
+            self.delete_found(&found).await?;
+            deleted += found.len();
+            if found.is_last() {
+                break;
             }
         }
+        self.remove_folder(verification).await?;
         Ok(deleted)
     }
 
-    /// Deletes the images of one result but those of these kinds; answers how many objects.
-    pub async fn delete_but(
-        &self,
-        verification: VerificationId,
-        result: ResultId,
-        kept: &[String],
-    ) -> Result<usize, ArchiveError> {
-        let folder = self.folder(verification).join(result.to_string());
+    /// Some of the objects that are to be deleted. The caller deletes them before it asks again.
+    pub async fn find(&self, which: &Which<'_>) -> Result<FoundObjects, ArchiveError> {
+        let (folder, kept) = match which {
+            Which::All(verification) => (self.folder(*verification), &[][..]),
+            Which::AllBut { verification, result, kept } => {
+                (self.folder(*verification).join(result.to_string()), *kept)
+            }
+        };
         let goes =
             |name: &Path| name.filename().is_none_or(|name| !kept.iter().any(|kind| kind == name));
-        self.delete_listed(&folder, goes).await
+        let list = self.objects.list(Some(&folder)).map_ok(|object| object.location);
+        let list = list.try_filter(|name| std::future::ready(goes(name)));
+        let names = within(list.take(LISTED).try_collect()).await?;
+        Ok(FoundObjects { names })
     }
 
-    /// Deletes what is listed there and goes, however many there are.
-    async fn delete_listed(
-        &self,
-        folder: &Path,
-        goes: impl Fn(&Path) -> bool,
-    ) -> Result<usize, ArchiveError> {
-        let mut deleted = 0;
-        loop {
-            let list = self.objects.list(Some(folder)).map_ok(|object| object.location);
-            let list = list.try_filter(|name| std::future::ready(goes(name)));
-            let names: Vec<Path> = within(list.take(LISTED).try_collect()).await?;
-            for name in &names {
-                match within(self.objects.delete(name)).await {
-                    Ok(()) => deleted += 1,
-                    Err(Failure::Store(StoreError::NotFound { .. }, _)) => {}
-                    Err(failure) => return Err(failure.into()),
-                }
-            }
-            if names.len() < LISTED {
-                return Ok(deleted);
+    /// Deletes what was found; it need not be there any more.
+    pub async fn delete_found(&self, found: &FoundObjects) -> Result<(), ArchiveError> {
+        for name in &found.names {
+            match within(self.objects.delete(name)).await {
+                Ok(()) | Err(Failure::Store(StoreError::NotFound { .. }, _)) => {}
+                Err(failure) => return Err(failure.into()),
             }
         }
+        Ok(())
+    }
+
+    /// Removes the folder of a verification, where objects are files. A partial file of a killed
+    /// process is no object and in no listing.
+    pub async fn remove_folder(&self, verification: VerificationId) -> Result<(), ArchiveError> {
+        let Some(root) = &self.root else { return Ok(()) };
+        match tokio::fs::remove_dir_all(root.join(verification.to_string())).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(ArchiveError::Failed(causes::of_io(&error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The object of one image, if it is there.
+    pub async fn find_image(&self, image: &ImageId) -> Result<FoundObjects, ArchiveError> {
+        let names = if self.exists(image).await? { vec![self.name(image)] } else { Vec::new() };
+        Ok(FoundObjects { names })
     }
 
     /// Whether the store accepts another image now. A full store still lists and serves, so an

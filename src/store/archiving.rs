@@ -149,24 +149,10 @@ impl Archiving<'_> {
 
     /// Records that objects past their retention were deleted, and ends the task. `false`: the lease
     /// was lost.
-    pub async fn images_retired(
-        self,
-        task: &Task,
-        objects: usize,
-        at: OffsetDateTime,
-    ) -> Result<bool> {
-        let held: i64 = self
-            .0
-            .run(|| {
-                images_retired(
-                    task.id,
-                    task.lease_token.0,
-                    at,
-                    i32::try_from(objects).unwrap_or(i32::MAX),
-                )
-                .fetch_one(&self.0.pool)
-            })
-            .await?;
+    pub async fn images_retired(self, task: &Task, at: OffsetDateTime) -> Result<bool> {
+        let (id, token) = (task.id, task.lease_token.0);
+        let held: i64 =
+            self.0.run(|| images_retired(id, token, at).fetch_one(&self.0.pool)).await?;
         Ok(held > 0)
     }
 }
@@ -228,15 +214,15 @@ statements! {
 
     scalar find_kinds(result: Uuid) -> String = "select kind from images where result_id = $1";
 
-    scalar images_retired(id: Uuid, token: Uuid, at: OffsetDateTime, objects: i32) -> i64 =
+    scalar images_retired(id: Uuid, token: Uuid, at: OffsetDateTime) -> i64 =
         "with held as (
              delete from tasks where id = $1 and lease_token = $2
-             returning id, verification_id
+             returning id, verification_id, coalesce(cardinality(objects_found), 0) as objects
          ), recorded as (
              insert into audit (at, actor, action, subject, purpose, details)
              select $3, 'service', 'verification.images-deleted', verification_id,
                  'retention.images_days',
-                 json_build_object('result', id, 'objects', $4)::text
+                 json_build_object('result', id, 'objects', objects)::text
              from held
          )
          select count(*) from held";

@@ -218,11 +218,10 @@ impl Erasures<'_> {
     pub async fn images_deleted(
         self,
         task: &Task,
-        objects: usize,
         late: Duration,
         at: OffsetDateTime,
     ) -> Result<Swept> {
-        // Fenced. The record says what all sweeps found. Repeated: a later sweep would find less.
+        // Fenced. The receipt counts what the task has noted, in all its passes.
         self.0
             .run(|| async {
                 let mut transaction = self.0.pool.begin().await?;
@@ -232,9 +231,8 @@ impl Erasures<'_> {
                     .await?;
                 let swept = match held {
                     None => Swept::LeaseLost,
-                    Some((verification, last_write)) => {
+                    Some((verification, last_write, objects)) => {
                         delete_images(verification).execute(&mut transaction).await?;
-                        let objects = i32::try_from(objects).unwrap_or(i32::MAX);
                         let completed_at = last_write.is_none().then_some(at);
                         let all = note_objects(verification, completed_at, objects)
                             .fetch_optional(&mut transaction)
@@ -418,18 +416,21 @@ statements! {
          from erasures e left join provider_deletions p using (verification_id)
          where e.verification_id = $1";
 
-    /// The verification, and the end of the last write that may still be under way; null: none is.
-    row lock_sweep(id: Uuid, token: Uuid, late: f64) -> (Uuid, Option<OffsetDateTime>) =
+    /// The verification; the end of the last write that may still be under way, null: none is; how
+    /// many objects were found that the receipt does not count yet.
+    row lock_sweep(id: Uuid, token: Uuid, late: f64) -> (Uuid, Option<OffsetDateTime>, i32) =
         "select verification_id, case
              when deadline > created_at and deadline + make_interval(secs => $3) > verdict_now()
-             then deadline + make_interval(secs => $3) end
+             then deadline + make_interval(secs => $3) end,
+             coalesce(cardinality(objects_found), 0) - objects_counted
          from tasks where id = $1 and lease_token = $2 for update";
 
     execute delete_images(verification: Uuid) =
         "delete from images where verification_id = $1";
 
     execute sweep_again(id: Uuid, due_at: OffsetDateTime) =
-        "update tasks set lease_token = null, lease_until = null, failures = 0, due_at = $2
+        "update tasks set lease_token = null, lease_until = null, failures = 0, due_at = $2,
+             objects_counted = coalesce(cardinality(objects_found), 0)
          where id = $1";
 
     scalar note_objects(

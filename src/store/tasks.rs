@@ -136,6 +136,27 @@ impl Tasks<'_> {
         let next_due = next_due.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.001, 60.0)));
         Ok(TaskClaim { tasks, next_due })
     }
+
+    /// Notes objects that are about to be deleted, by a digest of each name. `false`: the lease was
+    /// lost, and nothing was written.
+    pub async fn note_objects(self, task: &Task, digests: &[i64]) -> Result<bool> {
+        // An object that is noted twice counts once.
+        self.0.write_fenced(|| note_objects(task.id, task.lease_token.0, digests)).await
+    }
+
+    /// As [`Self::note_objects`], for the worker that lost an archiving task to an erasure and removes
+    /// what it stored. Nothing is noted once the erasure is complete.
+    pub async fn note_erased_objects(
+        self,
+        verification: VerificationId,
+        digests: &[i64],
+    ) -> Result<()> {
+        self.0
+            .run(|| async {
+                note_erased_objects(verification.0, digests).execute(&self.0.pool).await.map(drop)
+            })
+            .await
+    }
 }
 
 /// `None`: nothing was claimed, and the only row holds the time until something falls due.
@@ -181,6 +202,16 @@ pub(super) fn task(row: &PgRow, lease_token: LeaseToken) -> Result<Task> {
 statements! {
     read(|row| claimed(row, LeaseToken(Uuid::nil()))) claim(most: i64, lease: f64, token: Uuid, window: i64, takes: f64) =
         include_str!("sql/tasks_claim.sql");
+
+    execute note_objects(id: Uuid, token: Uuid, digests: &[i64]) =
+        "update tasks set objects_found = array(
+             select distinct digest from unnest(coalesce(objects_found, '{}') || $3::bigint[]) as d (digest))
+         where id = $1 and lease_token = $2";
+
+    execute note_erased_objects(verification: Uuid, digests: &[i64]) =
+        "update tasks set objects_found = array(
+             select distinct digest from unnest(coalesce(objects_found, '{}') || $2::bigint[]) as d (digest))
+         where id = $1 and kind = 'delete-images'";
 
     scalar renew(ids: &[Uuid], tokens: &[Uuid], lease: f64) -> Uuid = lease::renew!("tasks", "id");
 

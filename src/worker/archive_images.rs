@@ -17,7 +17,7 @@ use super::task_retry::{count_failure, retry_delay};
 use crate::domain::ids::ResultId;
 use crate::domain::image::ImageKind;
 use crate::domain::trace::TraceParent;
-use crate::images::archive::{ArchiveError, ImageId, Put};
+use crate::images::archive::{ArchiveError, FoundObjects, ImageId, Put};
 use crate::images::format::Recognised;
 use crate::images::{Archive, DownloadError, Picture};
 use crate::store::archiving::TaskOutcome;
@@ -343,9 +343,12 @@ pub(super) async fn clean_up(
     if kinds.is_empty() || !worker.store.erasures().is_erased(task.verification).await? {
         return Ok(());
     }
+    let mut found = FoundObjects::default();
     for kind in kinds {
         let (verification, result): (_, ResultId) = (task.verification, *result);
-        archive.delete(&ImageId { verification, result, kind }).await?;
+        found.extend(archive.find_image(&ImageId { verification, result, kind }).await?);
     }
-    Ok(())
+    // The receipt of the erasure counts them, whoever deletes them.
+    worker.store.tasks().note_erased_objects(task.verification, &found.digests()).await?;
+    Ok(archive.delete_found(&found).await?)
 }

@@ -10,7 +10,7 @@ use super::task_retry::{count_failure, retry_delay};
 use crate::causes::Cause;
 use crate::domain::ids::ResultId;
 use crate::images::Archive;
-use crate::images::archive::ArchiveError;
+use crate::images::archive::{ArchiveError, Which};
 use crate::store::tasks::{Task, Work};
 use crate::traces;
 
@@ -58,9 +58,14 @@ impl Worker {
     }
 
     async fn delete_images(&self, task: &Task) -> anyhow::Result<()> {
-        let objects = self.archive_of_deletions()?.delete_all(task.verification).await?;
+        let archive = self.archive_of_deletions()?;
+        let which = Which::All(task.verification);
+        let Some(objects) = self.delete_counted(archive, task, &which).await? else {
+            return Ok(());
+        };
+        archive.remove_folder(task.verification).await?;
         let (late, at) = (crate::images::archive::TIMEOUT, self.clock.now());
-        let purged = self.store.erasures().images_deleted(task, objects, late, at).await?;
+        let purged = self.store.erasures().images_deleted(task, late, at).await?;
         tracing::info!(verification = %task.verification, objects, second_pass = ?purged, "images deleted");
         Ok(())
     }
@@ -68,11 +73,38 @@ impl Worker {
     async fn retire_images(&self, task: &Task, result: ResultId) -> anyhow::Result<()> {
         let kept = self.store.archiving().kinds_of(result).await?;
         let archive = self.archive_of_deletions()?;
-        let objects = archive.delete_but(task.verification, result, &kept).await?;
-        if self.store.archiving().images_retired(task, objects, self.clock.now()).await? {
+        let which = Which::AllBut { verification: task.verification, result, kept: &kept };
+        let Some(objects) = self.delete_counted(archive, task, &which).await? else {
+            return Ok(());
+        };
+        if self.store.archiving().images_retired(task, self.clock.now()).await? {
             tracing::info!(verification = %task.verification, objects, "retention: images deleted");
         }
         Ok(())
+    }
+
+    /// Deletes objects, each noted in the task before: a pass that is interrupted has deleted some,
+    /// and the next one does not find them. Answers how many it found; `None`: the lease was lost.
+    async fn delete_counted(
+        &self,
+        archive: &Archive,
+        task: &Task,
+        which: &Which<'_>,
+    ) -> anyhow::Result<Option<usize>> {
+        let mut objects = 0;
+        loop {
+            let found = archive.find(which).await?;
+            if !found.is_empty() && !self.store.tasks().note_objects(task, &found.digests()).await?
+            {
+                tracing::warn!(verification = %task.verification, "task lease lost: dropped");
+                return Ok(None);
+            }
+            archive.delete_found(&found).await?;
+            objects += found.len();
+            if found.is_last() {
+                return Ok(Some(objects));
+            }
+        }
     }
 
     fn archive_of_deletions(&self) -> anyhow::Result<&Archive> {

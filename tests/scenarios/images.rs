@@ -529,7 +529,7 @@ async fn objects_of_an_ended_lease_are_deleted_a_second_time() {
     steps.store.erasures().erase(told.id, &doing).await.unwrap();
     let task = claim_task(&steps, Duration::from_secs(5)).await;
     let late = Duration::from_mins(1);
-    let swept = steps.store.erasures().images_deleted(&task, 0, late, START).await.unwrap();
+    let swept = steps.store.erasures().images_deleted(&task, late, START).await.unwrap();
     assert_eq!(swept, Swept::OnceMore);
 }
 
@@ -622,14 +622,28 @@ async fn images_are_stored_in_an_s3_store() {
     for n in 0..1100 {
         buckets.put(&format!("/faces/kept/{id}/more/{n}"));
     }
+    // The store fails in the middle: the receipt counts what each pass deleted.
+    buckets.limit_deletes(Some(700));
     let request = app.client.delete(format!("http://{}/v1/verifications/{id}/material", app.http));
     request.bearer_auth(&app.api_key).header(WHY.0, WHY.1).send().await.unwrap();
+    eventually("some are deleted", || async { (buckets.names().len() == 404).then_some(()) }).await;
+    let receipt = app.store.erasures().receipt(id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(receipt.completed_at, None);
+    buckets.limit_deletes(None);
     let receipt = eventually("the receipt is complete", || async {
         let receipt = app.store.erasures().receipt(id.parse().unwrap()).await.unwrap().unwrap();
         receipt.completed_at.map(|_| receipt)
     })
     .await;
     assert_eq!((buckets.names().len(), receipt.images), (0, 1104));
+    let pool = app.database.pool().await;
+    let recorded: String = sqlx::query_scalar(
+        "select details from audit where action = 'verification.images-deleted'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(recorded, r#"{"objects" : 1104}"#);
 }
 
 #[tokio::test]

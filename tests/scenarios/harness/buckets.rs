@@ -37,6 +37,8 @@ pub struct Manner {
 pub struct Buckets {
     objects: Objects,
     full: Arc<AtomicBool>,
+    /// `None`: any number.
+    deletes_left: Arc<Mutex<Option<usize>>>,
     manner: Manner,
     conditional_puts: Arc<AtomicUsize>,
 }
@@ -68,6 +70,20 @@ impl Buckets {
     /// Whether nothing more can be put; what is there can be listed, got and deleted.
     pub fn fill(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Refuses to delete more objects than that; `None`: refuses none.
+    pub fn limit_deletes(&self, most: Option<usize>) {
+        *self.deletes_left.lock().expect("deletes") = most;
+    }
+
+    /// Whether one more object may be deleted.
+    fn takes_delete(&self) -> bool {
+        let mut left = self.deletes_left.lock().expect("deletes");
+        let Some(most) = left.as_mut() else { return true };
+        let takes = *most > 0;
+        *most = most.saturating_sub(1);
+        takes
     }
 
     /// Puts an object into the bucket directly.
@@ -142,6 +158,9 @@ async fn answer_fully(buckets: &Buckets, request: Request) -> Response {
         "PUT" => {
             objects.insert(name, body);
             ([("etag", "\"1\"")], "").into_response()
+        }
+        "DELETE" if !buckets.takes_delete() => {
+            (403, "<Error><Code>AccessDenied</Code></Error>").into_response_with_status()
         }
         "DELETE" => {
             objects.remove(&name);
