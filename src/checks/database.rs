@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use super::advice::about_database;
 use super::finding::Finding;
 use super::vault_keys::keys_with_other_bytes;
+use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::store::inspection::Server;
 use crate::store::{Error, OLDEST_SERVER, Protection, SchemaState, Store, is_supported_server};
@@ -153,9 +154,16 @@ pub fn clock_against(theirs: OffsetDateTime, ours: OffsetDateTime) -> Finding {
     }
 }
 
-pub async fn clock(now: OffsetDateTime, store: &Store) -> Finding {
+/// Our time that is nearest to theirs, between the question and its answer: a slow answer is no
+/// difference of the clocks.
+pub fn nearest(theirs: OffsetDateTime, [asked, answered]: [OffsetDateTime; 2]) -> OffsetDateTime {
+    theirs.max(asked).min(answered)
+}
+
+pub async fn clock(clock: &Clock, store: &Store) -> Finding {
+    let asked = clock.now();
     match store.inspection().database_now().await {
-        Ok(then) => clock_against(then, now),
+        Ok(then) => clock_against(then, nearest(then, [asked, clock.now()])),
         Err(error) => unasked(&error),
     }
 }
@@ -368,4 +376,24 @@ pub fn unasked(error: &Error) -> Finding {
 
 fn minutes(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn slow_answer_is_no_difference_of_clocks() {
+        let asked = datetime!(2026-11-27 12:00 UTC);
+        let answered = asked + Duration::minutes(6);
+        let ahead = |theirs: OffsetDateTime| nearest(theirs, [asked, answered]) - theirs;
+        assert_eq!(ahead(asked + Duration::minutes(1)), Duration::ZERO);
+        assert_eq!(ahead(asked - Duration::seconds(9)), Duration::seconds(9));
+        assert_eq!(ahead(answered + Duration::seconds(9)), Duration::seconds(-9));
+        // Our clock was set back meanwhile.
+        assert_eq!(nearest(asked, [answered, asked]), asked);
+    }
 }

@@ -18,8 +18,11 @@ use super::session_faults::{Faults, is_socket};
 use super::statements::statements;
 use super::tls::{self, Protection};
 
-/// Longest wait for one server to connect and to say whether it takes writes.
+/// Longest wait for one server to connect and to say whether it takes writes, while another server may
+/// be taking over.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// The same at a start, where nothing works yet: a slow server is no missing one.
+const START_LOOK_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(300);
 
@@ -95,14 +98,19 @@ impl Servers {
         self.0.all.len() > 1
     }
 
+    /// As [`Self::find_within`], with the patience of a start.
+    pub(super) async fn find(&self) -> Result<()> {
+        self.find_within(START_LOOK_LIMIT).await
+    }
+
     /// Connects once to each server until one takes writes, and uses that one. Where all that
     /// answer are read-only, the first of them: what asks for more says so itself.
-    pub(super) async fn find(&self) -> Result<()> {
+    async fn find_within(&self, limit: Duration) -> Result<()> {
         let mut looks: FuturesUnordered<_> = self
             .0
             .all
             .iter()
-            .map(|server| look(server).map(move |found| (server, found)))
+            .map(|server| look(server, limit).map(move |found| (server, found)))
             .collect();
         let mut read_only = None;
         let mut failed = None;
@@ -134,7 +142,7 @@ impl Servers {
         let servers = self.clone();
         tokio::spawn(async move {
             // No server now: whoever waits for a connection has them looked at again.
-            let _ = servers.find().await;
+            let _ = servers.find_within(LOOK_LIMIT).await;
             tokio::time::sleep(LOOK_PAUSE).await;
             servers.0.is_looking.store(false, Ordering::Release);
         });
@@ -156,7 +164,7 @@ impl Servers {
 }
 
 /// Whether a server takes writes.
-async fn look(server: &PgConnectOptions) -> Result<bool> {
+async fn look(server: &PgConnectOptions, limit: Duration) -> Result<bool> {
     let looking = async {
         let mut connection = PgConnection::connect_with(server)
             .await
@@ -165,7 +173,7 @@ async fn look(server: &PgConnectOptions) -> Result<bool> {
         let _ = connection.close().await;
         Ok(found)
     };
-    tokio::time::timeout(LOOK_LIMIT, looking).await.map_err(|_| Error::Timeout(LOOK_LIMIT))?
+    tokio::time::timeout(limit, looking).await.map_err(|_| Error::Timeout(limit))?
 }
 
 /// Host and port, or the folder of the socket.

@@ -18,9 +18,13 @@ use crate::roles::lay_out;
 
 /// A URL with these servers, in this order.
 fn url_of(database: &Database, servers: &[String]) -> Database {
+    Database::at(database.url.replace(&host(database), &servers.join(",")))
+}
+
+/// The server of a database.
+fn host(database: &Database) -> String {
     let url = Url::parse(&database.url).unwrap();
-    let old = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-    Database::at(database.url.replace(&old, &servers.join(",")))
+    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
 }
 
 #[tokio::test]
@@ -363,4 +367,51 @@ async fn pooler_of_sessions_is_used_and_one_of_transactions_is_refused() {
         assert_ne!(code, 0, "{command:?}");
         assert!(format!("{said}{error}").contains("pool_mode = session"), "{said}{error}");
     }
+}
+
+/// A database whose answers about sessions take longer than the answers of a server that is well.
+/// With a pooler of transactions before it, each session finds what another one has set.
+async fn slow_database(pooled: bool) -> Database {
+    let database = empty_database().await;
+    let found = if pooled {
+        "(select value from planted.kept)"
+    } else {
+        "pg_catalog.current_setting(name, missing)"
+    };
+    let pretend = format!(
+        "create schema planted;
+        create table planted.kept (value text);
+        create function planted.set_config(name text, value text, local boolean) returns text
+            language plpgsql as $$ begin
+                insert into planted.kept values (value);
+                return pg_catalog.set_config(name, value, local);
+            end $$;
+        create function planted.current_setting(name text, missing boolean) returns text
+            language plpgsql as $$ begin
+                perform pg_catalog.pg_sleep(0.8);
+                return {found};
+            end $$;
+        create function planted.current_setting(name text) returns text
+            language plpgsql as $$ begin
+                perform pg_catalog.pg_sleep(2.2);
+                return pg_catalog.current_setting(name);
+            end $$;
+        do $$ begin
+            execute format('alter database %I set search_path = planted, pg_catalog, public',
+                current_database());
+        end $$"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(pretend)).execute(&database.pool().await).await.unwrap();
+    database
+}
+
+#[tokio::test]
+async fn slow_database_is_waited_for_and_hides_no_pooler() {
+    let database = slow_database(false).await;
+    for database in [&database, &url_of(&database, &["127.0.0.1:1".to_owned(), host(&database)])] {
+        database.store().inspection().connect_once(PoolerSearch::Thorough).await.unwrap();
+    }
+    let pooled = slow_database(true).await.store();
+    let told = pooled.inspection().connect_once(PoolerSearch::Thorough).await.unwrap_err();
+    assert!(told.to_string().contains("pool_mode = session"), "{told}");
 }

@@ -1,5 +1,7 @@
 //! The context that all checks of doctor share.
 
+use time::OffsetDateTime;
+
 use verdict::app::Role;
 use verdict::config::{Config, Environment};
 use verdict::domain::clock::Clock;
@@ -16,5 +18,7 @@ pub(super) struct DoctorContext {
     /// A scene with a verification, if there is one.
     pub(super) scene: Option<String>,
     pub(super) clock: Clock,
+    /// This machine's time when the server told its own.
+    pub(super) now: OffsetDateTime,
     pub(super) ids: Ids,
 }

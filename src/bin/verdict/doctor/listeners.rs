@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::context::DoctorContext;
 use verdict::checks::Finding;
 
-/// For a service on this machine to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+/// For a service on this machine to answer. Long, because a slow machine is no fault.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Of `/readyz` on an operations listener; members that an older version lacks are `None`.
 #[derive(Debug, Default, Deserialize)]

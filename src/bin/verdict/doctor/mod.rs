@@ -88,8 +88,17 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     });
     let (clock, ids) = (Clock::system(), Ids::random());
     let environment = context.environment.clone();
-    let mut doctor =
-        DoctorContext { config, environment, role, installation: None, scene: None, clock, ids };
+    let now = clock.now();
+    let mut doctor = DoctorContext {
+        config,
+        environment,
+        role,
+        installation: None,
+        scene: None,
+        clock,
+        now,
+        ids,
+    };
     let server = match &store {
         None => Err(Finding::skipped("not checked: database.url is not usable")),
         Some(store) => {
@@ -127,11 +136,11 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
 /// Queries the facts that other checks need; an error is the finding about the database. The limit
 /// is `database.timeout_seconds`.
 async fn learn(doctor: &mut DoctorContext, store: &Store) -> Result<Server, Finding> {
-    let server = match store.inspection().connect_once(PoolerSearch::Thorough).await {
-        Ok(()) => store.inspection().inspect_server().await,
-        Err(error) => Err(error),
-    };
-    let server = server.map_err(|error| database::unreachable(&error))?;
+    let unreachable = |error| database::unreachable(&error);
+    store.inspection().connect_once(PoolerSearch::Thorough).await.map_err(unreachable)?;
+    let asked = doctor.clock.now();
+    let server = store.inspection().inspect_server().await.map_err(unreachable)?;
+    doctor.now = database::nearest(server.now, [asked, doctor.clock.now()]);
     doctor.installation = store.inspection().installation().await.ok();
     doctor.scene = store.inspection().a_scene().await.ok().flatten();
     Ok(server)
@@ -142,7 +151,7 @@ fn of_server(doctor: &DoctorContext, server: &Result<Server, Finding>) -> Vec<It
     let found = match server {
         Ok(server) => {
             let settings = (doctor.config.max_connections(), doctor.role == Role::All);
-            database::of_server(server, doctor.clock.now(), settings)
+            database::of_server(server, doctor.now, settings)
         }
         Err(finding) => database::SERVER_CHECKS.map(|name| {
             let finding = if name == "database" { finding.clone() } else { not_checked() };
@@ -169,7 +178,7 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
         configured::rights(&doctor, &store, &same, owner).await
     });
     checks.ask("clock-verdict-now", |doctor, store| async move {
-        database::clock(doctor.clock.now(), &store).await
+        database::clock(&doctor.clock, &store).await
     });
     checks.ask("transactions", |_, store| async move { database::transactions(&store).await });
     checks.ask("policy", |doctor, store| async move { configured::policy(&doctor, &store).await });

@@ -5,7 +5,7 @@ use verdict::domain::answer::{AnswerError, ErrorClass};
 use verdict::provider::{self, Answer, Key, NoAnswer, Provider, Unanswered, is_about_permission};
 
 use super::context::DoctorContext;
-use verdict::checks::database::clock_against;
+use verdict::checks::database::{clock_against, nearest};
 use verdict::checks::{Finding, State};
 
 /// Asked in where nobody has been verified yet.
@@ -59,6 +59,7 @@ async fn ask(
     };
     let key =
         Key { biz_type: scene.unwrap_or(no_scene), biz_id: &nobody, certify_id: Some(&nobody) };
+    let asked = doctor.clock.now();
     match provider.ask(product, key).await {
         Ok(answer) => {
             let (finding, is_known) = answered(&answer, product, scene.is_some());
@@ -71,7 +72,8 @@ async fn ask(
                 ));
             }
             if let Some(date) = answer.date {
-                let mut clock = clock_against(date, doctor.clock.now());
+                let ours = nearest(date, [asked, doctor.clock.now()]);
+                let mut clock = clock_against(date, ours);
                 clock.says = format!("by the provider's Date header {}", clock.says);
                 found.push(clock);
             }

@@ -27,7 +27,7 @@ const STICKY: u32 = 0o1000;
 const FEW_BYTES: u64 = 1 << 30;
 const FEW_SHARE: f64 = 0.05;
 /// For the collector of traces to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(10);
 /// Put into the store and deleted again.
 const PROBE: &[u8] = b"verdict doctor";
 
