@@ -268,6 +268,8 @@ grant execute on function
     verdict_cut_audit(integer, integer, bigint, bytea, timestamptz, bytea, bytea) to verdict_worker;
 grant select on audit_cuts to verdict_worker, verdict_reader, verdict_console;
 grant select on audit_leaves to verdict_reader, verdict_console;
+-- Partitions that retention dropped: timelines name them.
+grant select on retention_drops to verdict_api, verdict_reader;
 
 -- Webhook endpoints: added, changed and asked for deliveries. Analysts see neither URLs, which may
 -- hold tokens of their receivers, nor what those answered.

@@ -41,6 +41,8 @@ pub enum What {
     Reviewed(StoredReview),
     /// An audited operation.
     Recorded(Recorded),
+    /// Retention has removed a part of this history.
+    Removed(Removed),
 }
 
 /// How a verification ended without a decision; by the kind of its event.
@@ -116,6 +118,25 @@ pub struct Recorded {
     pub position: i64,
 }
 
+/// Parts of a history that retention removes by whole partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
+pub enum RemovedKind {
+    Results,
+    Decisions,
+    Audit,
+}
+
+/// A part of the history that retention has removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Removed {
+    pub kind: RemovedKind,
+    /// Everything from before this time is gone; `None`: not known.
+    pub before: Option<OffsetDateTime>,
+    /// How long it was kept at least; `None`: not known.
+    pub days: Option<i32>,
+}
+
 impl What {
     /// Where times are equal: causes first.
     fn rank(&self) -> u8 {
@@ -128,6 +149,7 @@ impl What {
             Self::Delivered(_) => 4,
             Self::ImageSettled(_) => 5,
             Self::Recorded(_) => 6,
+            Self::Removed(_) => 7,
         }
     }
 }
@@ -156,7 +178,10 @@ pub fn in_causal_order(events: Vec<Event>) -> Vec<Event> {
     for (place, event) in kinds {
         let rank = event.what.rank();
         let cause = match &event.what {
-            What::CallbackAccepted(_) | What::Recorded(_) | What::Reviewed(_) => None,
+            What::CallbackAccepted(_)
+            | What::Recorded(_)
+            | What::Reviewed(_)
+            | What::Removed(_) => None,
             What::ProviderAnswered(_) => first_cause,
             What::Decided(decision, _) => {
                 let answer = answered.get(&decision.result_id.0).copied();
@@ -328,7 +353,7 @@ mod tests {
                     What::ImageSettled(image) => {
                         prop_assert!(image.result.as_u128() <= attempts.unsigned_abs().into());
                     }
-                    What::Reviewed(_) | What::Recorded(_) => {}
+                    What::Reviewed(_) | What::Recorded(_) | What::Removed(_) => {}
                 }
             }
         }

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::domain::answer::AnswerError;
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::{DecisionId, ResultId, ReviewId, VerificationId};
-use crate::domain::timeline::{End, Event, Numbered, What, in_causal_order};
+use crate::domain::timeline::{End, Event, Numbered, RemovedKind, What, in_causal_order};
 use crate::store::{self, Store};
 use policy::decision::Outcome;
 use policy::evidence::Evidence;
@@ -127,6 +127,23 @@ enum WhatView {
     ImageSettled { result_id: Uuid, kind: String, state: String, reason: Option<String> },
     /// The audit log has an entry: reading, refetching, erasing and so on.
     Recorded { action: String, actor: String, audit_position: i64 },
+    /// Retention has removed a part of this history: results, decisions, or audit entries.
+    RemovedByRetention {
+        what: RemovedView,
+        /// Everything from before this time is gone; `null`: not known.
+        #[serde(with = "time::serde::rfc3339::option")]
+        before: Option<OffsetDateTime>,
+        /// For how many days it was kept at least; `null`: not known.
+        after_days: Option<i32>,
+    },
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum RemovedView {
+    Results,
+    Decisions,
+    AuditEntries,
 }
 
 refusals!(TimelineRefusals = [NotFound] + API_KEY);
@@ -222,6 +239,15 @@ impl From<Event> for EventView {
                 action: of.action,
                 actor: of.actor,
                 audit_position: of.position,
+            },
+            What::Removed(of) => WhatView::RemovedByRetention {
+                what: match of.kind {
+                    RemovedKind::Results => RemovedView::Results,
+                    RemovedKind::Decisions => RemovedView::Decisions,
+                    RemovedKind::Audit => RemovedView::AuditEntries,
+                },
+                before: of.before,
+                after_days: of.days,
             },
         };
         Self { at: event.at, what }

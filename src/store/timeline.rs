@@ -12,7 +12,7 @@ use super::statements::statements;
 use crate::domain::decision::StoredDecision;
 use crate::domain::ids::VerificationId;
 use crate::domain::timeline::{
-    AcceptedCallback, DeliveryAttempt, Event, Numbered, Recorded, SettledImage, What,
+    AcceptedCallback, DeliveryAttempt, Event, Numbered, Recorded, Removed, SettledImage, What,
 };
 use uuid::Uuid;
 
@@ -51,6 +51,14 @@ struct ReportedRow {
     /// `None`: a decision.
     kind: Option<String>,
     at: OffsetDateTime,
+}
+
+#[derive(FromRow)]
+struct RemovedRow {
+    kind: String,
+    at: OffsetDateTime,
+    before: Option<OffsetDateTime>,
+    days: Option<i32>,
 }
 
 #[derive(FromRow)]
@@ -105,7 +113,20 @@ impl Timeline<'_> {
         let callbacks: Vec<CallbackRow> =
             self.0.run(|| newest_callbacks(id.0, MOST_OF_A_KIND).fetch_all(&self.0.pool)).await?;
         events.extend(callbacks.into_iter().map(Event::from));
+        events.extend(self.removed(id).await?);
         Ok(events)
+    }
+
+    /// Parts that retention has removed. This is read last, so a part that is missing is never silent.
+    async fn removed(self, id: VerificationId) -> Result<Vec<Event>> {
+        let rows: Vec<RemovedRow> =
+            self.0.run(|| find_removed(id.0).fetch_all(&self.0.pool)).await?;
+        rows.into_iter()
+            .map(|RemovedRow { kind, at, before, days }| {
+                let kind = kind.parse().map_err(|_| Error::Inconsistent("retention_drops.kind"))?;
+                Ok(Event { at, what: What::Removed(Removed { kind, before, days }) })
+            })
+            .collect()
     }
 
     /// Decisions and ends, in the order in which they were written.
@@ -228,4 +249,6 @@ statements! {
              from callbacks where verification_id = $1
              order by received_at desc, source desc, message_id desc limit $2) newest
          order by received_at, source, message_id";
+
+    row find_removed(verification: Uuid) -> RemovedRow = include_str!("sql/timeline_find_removed.sql");
 }

@@ -8,7 +8,8 @@ use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use uuid::Uuid;
 use verdict::audit_log::{self, Kept, drop_oldest};
-use verdict::domain::ids::Ids;
+use verdict::domain::ids::{Ids, VerificationId};
+use verdict::domain::timeline::{RemovedKind, What};
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::vault::{AuditSeal, Key, KeyRing, Vault};
@@ -240,6 +241,12 @@ async fn segment_is_kept_while_a_person_in_it_is() {
     assert_eq!(drop_it(183).await.unwrap(), Kept::Young);
     let whole = audit_log::verify(&store, Some(&seal), &[]).await.unwrap();
     assert_eq!((whole.dropped, whole.last.position), (last, last + 1));
+    let timeline = store.timeline().events_of(VerificationId(person)).await.unwrap();
+    let removed = timeline.iter().any(|event| {
+        matches!(&event.what, What::Removed(removed)
+            if removed.kind == RemovedKind::Audit && removed.days == Some(183))
+    });
+    assert!(removed, "{timeline:?}");
 }
 
 /// Two dropped segments, and a third with the rows about dropping them. The position of each cut.

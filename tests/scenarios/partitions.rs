@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -348,6 +349,18 @@ async fn verification_across_a_month_is_read_whole() {
     assert_eq!(open, 1, "a decision in any partition opens its case");
 }
 
+/// The parts that the timeline reports as removed, each with its days.
+async fn removed(app: &TestApp, id: &str) -> Vec<Value> {
+    let timeline = app.get(&format!("/v1/verifications/{id}/timeline")).await;
+    let items = timeline.json["items"].as_array().unwrap();
+    let removed = items.iter().filter(|item| item["event"] == "removed-by-retention");
+    let mut removed: Vec<Value> =
+        removed.map(|item| json!([item["what"], item["after_days"]])).collect();
+    // By name: months of both are dropped in turns.
+    removed.sort_by_key(ToString::to_string);
+    removed
+}
+
 /// The shortest clocks that go together.
 const KEEP: &str = "[retention]
     person_days = 30
@@ -403,6 +416,7 @@ async fn retention_drops_months_once_everybody_in_them_is_erased() {
     assert_eq!(kept.status, 200, "{kept:?}");
     assert_eq!(app.decisions(&held).await.len(), 1);
 
+    assert_eq!(removed(&app, &held).await, [json!(["results", 30])], "its decision is there");
     // Until they leave the log, for which a newer week is needed.
     app.clock.advance(49 * DAY_LONG);
     app.database.shift_clock(170 * DAY).await;
@@ -423,8 +437,10 @@ async fn retention_drops_months_once_everybody_in_them_is_erased() {
     let rows = |clock: &str| (format!("retention.{clock}"), "2".to_owned());
     assert_eq!(recorded, [rows("decisions_days"), rows("results_days")]);
 
-    // Everything else goes on without them.
+    // Everything else goes on without them, and says what is missing.
     for id in [&held, &other] {
+        let removed = removed(&app, id).await;
+        assert_eq!(removed, [json!(["decisions", 30]), json!(["results", 30])]);
         assert_eq!(state(id).await, "erased");
         assert!(app.results(id).await.is_empty() && app.decisions(id).await.is_empty());
         for path in ["", "/timeline", "/images"] {

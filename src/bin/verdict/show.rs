@@ -203,7 +203,13 @@ mod tests {
                     "observed": [{ "field": "lowest_score", "value": 85 }],
                 }],
             }],
-            "timeline": [{ "at": "2026-11-27T11:58:00Z", "event": "decided", "by": "policy" }],
+            "timeline": [
+                { "at": "2026-11-27T11:58:00Z", "event": "decided", "by": "policy" },
+                {
+                    "at": "2026-11-27T11:59:00Z", "event": "removed-by-retention",
+                    "what": "results", "before": "2026-10-01T00:00:00Z", "after_days": 30,
+                },
+            ],
         });
         let told = anstream::adapter::strip_str(&text(&shown, now)).to_string();
         for expected in [
@@ -213,7 +219,8 @@ mod tests {
             "decision review\n  by policy with sha256:00000000, 2 min ago\n",
             "  score-too-low                A face score is low.\n",
             "lowest_score = 85",
-            "2 min ago  decided  by=policy",
+            "2 min ago  decided ",
+            "removed-by-retention  after-days=30 before=2026-10-01T00:00:00Z what=results",
         ] {
             assert!(told.contains(expected), "{expected:?} in:\n{told}");
         }

@@ -73,5 +73,10 @@ texts! {
         delivered: "Event sent to endpoint {endpoint}", "已向端点 {endpoint} 推送事件";
         image: "Image {kind}: {state}", "图片 {kind}：{state}";
         recorded: "{action} by {actor}", "{actor} 执行 {action}";
+        removed: "{what} removed by retention", "{what}已按保留期限删除";
+        removed_after: "{what} of before {time} removed by retention after {days} {days|day|days}", "{time} 之前的{what}已在 {days} 天保留期满后删除";
+        removed_results: "Results", "返回记录";
+        removed_decisions: "Decisions", "决策";
+        removed_audit: "Audit entries", "审计记录";
     }
 }

@@ -4,7 +4,7 @@ use crate::console::frame::moments::Moments;
 use crate::console::texts::Texts;
 use crate::domain::decision::DecidedBy;
 use crate::domain::ids::DecisionId;
-use crate::domain::timeline::{End, Event, What, in_causal_order};
+use crate::domain::timeline::{End, Event, Removed, RemovedKind, What, in_causal_order};
 use crate::domain::verification::State;
 use policy::evidence::Evidence;
 
@@ -91,6 +91,25 @@ fn text(what: &What, moments: &Moments) -> String {
             .with("action", &record.action)
             .with("actor", actor(&record.actor))
             .to_string(),
+        What::Removed(removed) => removed_text(removed, moments),
+    }
+}
+
+fn removed_text(removed: &Removed, moments: &Moments) -> String {
+    let facts = &moments.t.facts;
+    let what = match removed.kind {
+        RemovedKind::Results => facts.removed_results,
+        RemovedKind::Decisions => facts.removed_decisions,
+        RemovedKind::Audit => facts.removed_audit,
+    };
+    match (removed.before, removed.days) {
+        (Some(before), Some(days)) => facts
+            .removed_after
+            .with("what", what)
+            .with("time", moments.full(before))
+            .with("days", days)
+            .to_string(),
+        _ => facts.removed.with("what", what).to_string(),
     }
 }
 
@@ -108,4 +127,31 @@ pub(super) fn image_state(t: &'static Texts, state: &str, reason: Option<&str>) 
 /// The person of an actor, else the actor.
 fn actor(actor: &str) -> &str {
     actor.split_once(" person:").map_or(actor, |(_, person)| person)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::user::Language;
+    use crate::domain::zone::Zone;
+
+    #[test]
+    fn removed_parts_are_named_with_their_days() {
+        let text = |language, days| {
+            let moments = Moments {
+                zone: Zone::parse("UTC").expect("a bundled zone"),
+                now: datetime!(2026-11-27 08:30 UTC),
+                t: Texts::of(language),
+            };
+            let before = Some(datetime!(2026-10-01 00:00 UTC));
+            removed_text(&Removed { kind: RemovedKind::Results, before, days }, &moments)
+        };
+        let said = "Results of before 2026-10-01 00:00:00 removed by retention after 30 days";
+        assert_eq!(text(Language::En, Some(30)), said);
+        assert_eq!(text(Language::En, None), "Results removed by retention");
+        let said = "2026-10-01 00:00:00 之前的返回记录已在 30 天保留期满后删除";
+        assert_eq!(text(Language::Zh, Some(30)), said);
+    }
 }
