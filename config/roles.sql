@@ -266,6 +266,7 @@ grant execute on function verdict_audit_reach() to verdict_api, verdict_worker, 
 grant execute on function verdict_turn_audit() to verdict_worker;
 grant execute on function
     verdict_cut_audit(integer, integer, bigint, bytea, timestamptz, bytea, bytea) to verdict_worker;
+grant execute on function verdict_drop_checkpoints(integer) to verdict_worker;
 grant select on audit_cuts to verdict_worker, verdict_reader, verdict_console;
 grant select on audit_leaves to verdict_reader, verdict_console;
 -- Partitions that retention dropped: timelines name them.

@@ -68,3 +68,22 @@ pub async fn drop_oldest(
         DropOutcome::Gone => Kept::Young,
     })
 }
+
+/// Checkpoints that one statement deletes.
+const CHECKPOINTS_AT_ONCE: i32 = 10_000;
+
+/// Deletes the checkpoints that stand before the newest cut; answers how many. The cut is signed and
+/// accounts for every row up to it, and the digests of those rows stay.
+pub async fn drop_checkpoints(store: &Store, seal: &AuditSeal) -> Result<u64, Fault> {
+    let Some(newest) = store.audit_cuts().all().await?.pop() else { return Ok(0) };
+    if !is_cut_signed(seal, &newest) {
+        return Err(Fault::ForgedCut(newest.position));
+    }
+    let mut dropped = 0;
+    loop {
+        match store.audit_cuts().drop_checkpoints(CHECKPOINTS_AT_ONCE).await? {
+            0 => return Ok(dropped),
+            some => dropped += some,
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod export;
 mod rows;
 mod verify;
 
-pub use cut::{Kept, drop_oldest};
+pub use cut::{Kept, drop_checkpoints, drop_oldest};
 pub use export::{Export, ExportError};
 pub use rows::{SealError, is_cut_signed, is_signed, link, seal};
 pub use verify::{Fault, Whole, verify};

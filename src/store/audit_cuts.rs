@@ -120,6 +120,12 @@ impl AuditCuts<'_> {
             None => DropOutcome::Gone,
         })
     }
+
+    /// Deletes the checkpoints that stand before the newest cut, at most so many; answers how many.
+    pub async fn drop_checkpoints(self, most: i32) -> Result<u64> {
+        let dropped = self.0.run(|| drop_checkpoints(most).fetch_one(&self.0.pool)).await?;
+        Ok(dropped.unsigned_abs())
+    }
 }
 
 statements! {
@@ -158,4 +164,6 @@ statements! {
         leaves: &[u8],
         mac: &[u8],
     ) -> Option<i64> = "select verdict_cut_audit($1, $2, $3, $4, $5, $6, $7)";
+
+    scalar drop_checkpoints(most: i32) -> i64 = "select verdict_drop_checkpoints($1)";
 }

@@ -85,6 +85,17 @@ impl Worker {
         }
         rounds.audit_dropped = Some(Instant::now());
         let days = i32::try_from(keep.as_secs() / 86_400).unwrap_or(i32::MAX);
+        self.drop_segments(days).await?;
+        match audit_log::drop_checkpoints(&self.store, &self.audit_seal).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "retention: audit checkpoints deleted"),
+            Err(Fault::Store(error)) => return Err(error),
+            Err(fault) => report_broken(&fault),
+        }
+        Ok(())
+    }
+
+    async fn drop_segments(&self, days: i32) -> store::Result<()> {
         loop {
             let now = self.clock.now();
             match audit_log::drop_oldest(&self.store, &self.audit_seal, days, now).await {
@@ -101,10 +112,7 @@ impl Worker {
                 Ok(Kept::Young | Kept::Unsigned) => return Ok(()),
                 Err(Fault::Store(error)) => return Err(error),
                 Err(fault) => {
-                    tracing::error!(
-                        error = %fault,
-                        "retention: nothing of the audit is dropped, because it is broken"
-                    );
+                    report_broken(&fault);
                     return Ok(());
                 }
             }
@@ -124,4 +132,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+fn report_broken(fault: &Fault) {
+    tracing::error!(
+        error = %fault,
+        "retention: nothing of the audit is dropped, because it is broken"
+    );
 }

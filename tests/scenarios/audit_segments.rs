@@ -264,9 +264,19 @@ async fn dropped_twice(setting: &Setting, pool: &PgPool) -> (i64, i64) {
         (one::<i64>(pool, "select count(*) from audit_cuts").await == 2).then_some(())
     })
     .await;
+    let idle = "select count(*) from audit_checkpoints
+        where position < (select max(position) from audit_cuts)";
+    eventually("and the checkpoints before the newest cut", || async {
+        (one::<i64>(pool, idle).await == 0).then_some(())
+    })
+    .await;
     let log = process.kill().await.join("\n");
     assert!(log.contains("retention: audit segment dropped"), "{log}");
     signed(setting, pool).await;
+    // Those that a cut does not stand for are kept, whoever asks.
+    let refused = pool.execute("delete from audit_checkpoints").await.unwrap_err().to_string();
+    assert!(refused.contains("rows of audit_checkpoints are never edited"), "{refused}");
+    assert!(one::<i64>(pool, "select count(*) from audit_checkpoints").await > 0);
     (
         one(pool, "select min(position) from audit_cuts").await,
         one(pool, "select max(position) from audit_cuts").await,
