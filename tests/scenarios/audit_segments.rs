@@ -249,6 +249,52 @@ async fn segment_is_kept_while_a_person_in_it_is() {
     assert!(removed, "{timeline:?}");
 }
 
+#[tokio::test]
+async fn change_on_record_looks_only_into_the_open_segment() {
+    let database = new_database().await;
+    let (pool, store) = (database.pool().await, database.store());
+    record(&store, 1, None).await;
+    for month in 1..=3 {
+        database.shift_clock(month * 40 * DAY).await;
+        assert!(store.audit_cuts().turn().await.unwrap());
+        record(&store, 1, None).await;
+    }
+    let mut transaction = pool.begin().await.unwrap();
+    for change in [
+        "insert into verifications (id, biz_type, biz_id, state, closed, created_at, updated_at,
+            callbacks, attempts, give_up_at)
+         values ('00000000-0000-0000-0000-000000000007', 'test', '1', 'erased', true, now(), now(),
+            1, 1, now()),
+            ('00000000-0000-0000-0000-000000000008', 'test', '2', 'decided', true, now(), now(),
+            1, 1, now())",
+        "insert into audit (at, actor, action, subject) values
+            (now(), 'cli:tester', 'verification.erase', '00000000-0000-0000-0000-000000000007'),
+            (now(), 'cli:tester', 'verification.review', '00000000-0000-0000-0000-000000000008')",
+        "insert into erasures (verification_id, requested_at, requested_by, purpose)
+         values ('00000000-0000-0000-0000-000000000007', now(), 'cli:tester', 'test')",
+        "insert into reviews (id, verification_id, about, outcome, reason, reviewer, reviewed_at)
+         values (gen_random_uuid(), '00000000-0000-0000-0000-000000000008', gen_random_uuid(),
+            'reject', 'test', 'cli:tester', now())",
+    ] {
+        sqlx::query(change).execute(&mut *transaction).await.unwrap();
+    }
+    // Scans by this transaction, in the open segment and in the others.
+    let (open, others): (i64, i64) = sqlx::query_as(
+        "select coalesce(sum(scans) filter (where part = 'audit_segment_3'::regclass), 0)::bigint,
+             coalesce(sum(scans) filter (where part <> 'audit_segment_3'::regclass), 0)::bigint
+         from (
+             select h.inhrelid as part, pg_stat_get_xact_numscans(h.inhrelid) + (
+                 select sum(pg_stat_get_xact_numscans(i.indexrelid)) from pg_index i
+                 where i.indrelid = h.inhrelid) as scans
+             from pg_inherits h where h.inhparent = 'audit'::regclass) parts",
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .unwrap();
+    assert!(open > 0 && others == 0, "{open} of the open segment, {others} of others");
+    transaction.rollback().await.unwrap();
+}
+
 /// Two dropped segments, and a third with the rows about dropping them. The position of each cut.
 async fn dropped_twice(setting: &Setting, pool: &PgPool) -> (i64, i64) {
     let store = setting.database.store();
