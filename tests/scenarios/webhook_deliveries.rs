@@ -1,16 +1,20 @@
 //! Events arrive at webhook endpoints: signed, in order, whatever happens on the way.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use url::Url;
 use verdict::domain::ids::{EndpointId, Ids, LeaseToken};
 use verdict::store::lease::LeaseKey;
 use verdict::store::webhook_deliveries::{DeliveryProgress, GonePending, PutPending};
 
 use crate::harness::{
-    Delivery, Options, Receiver, ReceiverReply, Reply, Setting, TestApp, callback, eventually, now,
+    Database, Delivery, Options, Proxy, Receiver, ReceiverReply, Reply, Setting, TestApp, callback,
+    eventually, new_database, now,
 };
 
 const LOOPBACK: &str = "[webhooks]\nallow_private = [\"127.0.0.1\"]";
@@ -603,6 +607,118 @@ async fn killed_worker_loses_nothing() {
         (arrived.len() == 20).then_some(())
     })
     .await;
+}
+
+/// Adds an endpoint of each order, with its own receiver.
+async fn both_orders(app: &TestApp) -> Vec<(Endpoint<'_>, Receiver)> {
+    let mut both = Vec::new();
+    for ordering in ["strict", "per-verification"] {
+        let receiver = Receiver::start().await;
+        let more = json!({ "ordering": ordering });
+        both.push((Endpoint::add_with(app, &receiver, more).await, receiver));
+    }
+    both
+}
+
+#[tokio::test]
+async fn database_outage_is_no_failure_of_an_endpoint() {
+    let direct = new_database().await;
+    let mut url = Url::parse(&direct.url).unwrap();
+    let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().unwrap()));
+    let wire = Arc::new(Proxy::start(upstream).await);
+    url.set_port(Some(wire.address().port())).unwrap();
+    let database = Some(Database::at(url));
+    let app =
+        TestApp::start_with(Options { more: LOOPBACK.to_owned(), database, ..Options::default() });
+    let app = app.await;
+    let mut both = both_orders(&app).await;
+    for round in ["a", "b", "c"] {
+        // The database goes away before what the receivers acknowledge can be stored.
+        for (_, receiver) in &both {
+            let wire = Arc::clone(&wire);
+            receiver.answer(move |_| {
+                wire.refuse(true);
+                wire.cut();
+                ReceiverReply::Status(204)
+            });
+        }
+        let before: Vec<usize> = both.iter().map(|(_, receiver)| receiver.all().len()).collect();
+        for n in 0..5 {
+            // Answered or not, it is durable or repeated.
+            let message = callback(&format!("pass-97-{round}{n}"), app.clock.now());
+            eventually("the callback is accepted", || async {
+                wire.refuse(false);
+                (app.post(message.clone()).await.status == 202).then_some(())
+            })
+            .await;
+        }
+        for ((_, receiver), before) in both.iter().zip(before) {
+            eventually("it was asked in the outage", || async {
+                wire.refuse(false);
+                (receiver.all().len() > before).then_some(())
+            })
+            .await;
+        }
+        for (_, receiver) in &both {
+            receiver.answer(|_| ReceiverReply::Status(204));
+        }
+        wire.refuse(false);
+    }
+    for (endpoint, receiver) in &mut both {
+        endpoint.pool = direct.pool().await;
+        eventually("every event arrives", || async {
+            let acknowledged = receiver.acknowledged();
+            let arrived: HashSet<&str> = biz_ids(&acknowledged).into_iter().collect();
+            (arrived.len() == 15).then_some(())
+        })
+        .await;
+        assert_in_order(&receiver.acknowledged());
+        endpoint.at_rest().await;
+        let (failed, held, well): (i64, i64, bool) = sqlx::query_as(
+            "select (select count(*) from webhook_attempts
+                    where endpoint_id = $1::uuid and status is distinct from 204),
+                (select count(*) from webhook_pending where endpoint_id = $1::uuid),
+                (select status = 'active' and failures = 0 and failing_since is null
+                    and next_try_at is null from webhook_endpoints where id = $1::uuid)",
+        )
+        .bind(&endpoint.id)
+        .fetch_one(&endpoint.pool)
+        .await
+        .unwrap();
+        assert_eq!((failed, held, well), (0, 0, true), "none waits for a retry");
+    }
+}
+
+#[tokio::test]
+async fn slow_commits_do_not_hold_up_a_strict_receiver() {
+    let app = start().await;
+    let pool = app.database.pool().await;
+    // Each commit of progress takes this much longer, and is counted.
+    sqlx::raw_sql(
+        "create table commits (at timestamptz);
+         create function slow() returns trigger language plpgsql security definer as $$ begin
+             perform pg_sleep(0.3);
+             insert into commits values (now());
+             return null;
+         end $$;
+         create trigger slow after insert on webhook_attempts for each statement
+             execute function slow()",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let receiver = Receiver::start().await;
+    let endpoint = Endpoint::add_with(&app, &receiver, json!({ "ordering": "strict" })).await;
+    endpoint.ask("pause", None).await;
+    let events = decide(&app, "a", 20).await.len();
+    endpoint.ask("resume", None).await;
+    let sequences: Vec<i64> =
+        receiver.received(events).await.iter().map(Delivery::sequence).collect();
+    assert!(sequences.is_sorted() && sequences.len() == events, "{sequences:?}");
+    endpoint.at_rest().await;
+    let commits: i64 =
+        sqlx::query_scalar("select count(*) from commits").fetch_one(&pool).await.unwrap();
+    assert!(commits < 20, "{commits} commits: each event waited for one");
 }
 
 #[tokio::test]

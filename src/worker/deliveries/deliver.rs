@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::attempt::{Received, Request, Sender};
 use super::records::{Recorder, Sent, judge, report_dead_letters};
+use super::schedule::commit_pause;
 use super::setup::{Endpoint, Loaded, Test};
 use super::state::Key;
 use super::window::Window;
@@ -28,8 +29,6 @@ use crate::webhooks::signing::signature_headers;
 use crate::worker::context::Worker;
 use crate::worker::leases::Lease;
 
-/// Minimum time between two commits while requests are in flight.
-const COMMIT_EVERY: Duration = Duration::from_millis(50);
 /// Maximum number of events that one read of the log examines, and that it returns.
 const EXAMINED: i64 = 2_000;
 const READ: i64 = 200;
@@ -85,7 +84,10 @@ struct Delivery<'a> {
     requests: JoinSet<(Sent, Received)>,
     /// The times of the window are relative to this one.
     began: Instant,
+    /// When the last commit ended, or the delivery began.
     committed: Instant,
+    /// How long requests go on before the next one.
+    commit_pause: Duration,
     /// When the database last returned the status of the endpoint.
     asked: Instant,
     /// When the last request ended, or the delivery began.
@@ -114,6 +116,7 @@ impl<'a> Delivery<'a> {
             requests: JoinSet::new(),
             began: now,
             committed: now,
+            commit_pause: commit_pause(Duration::ZERO),
             asked: now,
             active: now,
             more_redeliveries,
@@ -254,13 +257,14 @@ impl<'a> Delivery<'a> {
     }
 
     fn is_commit_due(&self) -> bool {
-        self.requests.is_empty() || self.committed.elapsed() >= COMMIT_EVERY
+        self.requests.is_empty() || self.committed.elapsed() >= self.commit_pause
     }
 
     /// Stores the progress; `false`: the lease was lost.
     async fn commit(&mut self) -> store::Result<bool> {
         let (now, at) = (self.now(), self.worker.clock.now());
-        self.committed = Instant::now();
+        let began = Instant::now();
+        self.committed = began;
         let progress = self.window.take_progress(now);
         // Redeliveries that were not read may come next.
         self.due_again |= self.more_redeliveries && progress.passes_redeliveries();
@@ -277,6 +281,8 @@ impl<'a> Delivery<'a> {
                 Err(error) => return Err(error),
             }
         };
+        self.committed = Instant::now();
+        self.commit_pause = commit_pause(began.elapsed());
         if standing.is_some() {
             report_dead_letters(self.endpoint.id, &dead_letters);
         }
@@ -346,7 +352,7 @@ impl<'a> Delivery<'a> {
         let linger = if self.requests.is_empty() { self.active + LINGER } else { now + LINGER };
         let mut wake = linger.max(now);
         if !self.recorder.is_empty() {
-            wake = wake.min(self.committed + COMMIT_EVERY);
+            wake = wake.min(self.committed + self.commit_pause);
         }
         if !self.closing
             && let Some(at) = self.window.wake_at(self.now())

@@ -9,6 +9,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
+/// Shortest and longest time between two commits while requests are in flight.
+const COMMIT_PAUSE: [Duration; 2] = [Duration::from_millis(50), SECOND];
 /// The delays between attempts that Standard Webhooks recommends. The first attempt has no delay.
 const RETRY_DELAYS: [Duration; 9] = [
     Duration::from_secs(5),
@@ -46,6 +48,14 @@ pub fn try_delay(tries: u32, failing_for: Duration, jitter: f64) -> Duration {
     let longest = LONGEST_TRY_DELAY[usize::from(failing_for >= HOUR)];
     let delay = SECOND.saturating_mul(1 << tries.min(20)).min(longest);
     delay.mul_f64(1.0 - JITTER * jitter)
+}
+
+/// How long requests go on before the next commit, after one that took so long. Nothing is sent during
+/// a commit, so a slow database would else hold up a receiver: in strict order every event would wait
+/// for a commit.
+pub fn commit_pause(took: Duration) -> Duration {
+    let [shortest, longest] = COMMIT_PAUSE;
+    took.clamp(shortest, longest)
 }
 
 /// The delay that a receiver requests: `Retry-After` in seconds or as a date (RFC 9110).
@@ -102,6 +112,12 @@ mod tests {
         }
         assert_eq!(retry_delay(10, 0.5), None, "ten attempts, then a dead letter");
         assert_eq!(retry_delay(u32::MAX, 0.5), None);
+    }
+
+    #[test]
+    fn slow_commits_leave_as_much_time_for_requests() {
+        let after = |millis| commit_pause(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 49, 300, 5_000].map(after), [50, 50, 300, 1_000]);
     }
 
     #[test]
