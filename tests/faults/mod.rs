@@ -22,6 +22,7 @@ mod schedule;
 mod service;
 mod starts;
 mod strikes;
+mod struck;
 mod world;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use tokio::task::JoinSet;
 
 use ledger::{CLIENTS, Ledger};
 use schedule::{DECK, Dice};
+use struck::Struck;
 use world::World;
 
 use crate::harness::now;
@@ -80,14 +82,15 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     let reading = tokio::spawn(Arc::clone(&reader).follow(Arc::clone(&world)));
     let (began, began_at) = (Instant::now(), now());
     let mut striking = JoinSet::new();
+    let outcomes = Arc::new(Struck::default());
     for fault in faults {
         tokio::time::sleep(fault.at.saturating_sub(began.elapsed())).await;
         say(&fault.to_string());
-        let world = Arc::clone(&world);
+        let (world, outcomes) = (Arc::clone(&world), Arc::clone(&outcomes));
         striking.spawn(async move {
-            let struck = Instant::now();
-            strikes::strike(&world, &fault).await;
-            let over = struck.elapsed().saturating_sub(fault.lasts);
+            let began = Instant::now();
+            outcomes.note(fault.kind, strikes::strike(&world, &fault).await);
+            let over = began.elapsed().saturating_sub(fault.lasts);
             if over > Duration::from_secs(5) {
                 say(&format!("#{:<4} took {over:?} longer than it was to last", fault.number));
             }
@@ -132,7 +135,8 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     forgotten.abort();
     stop(&world).await;
     reckoning::processes(&mut reckoning, &world);
-    say(&format!("\n{}\n{measures}", reckoning.table()));
+    outcomes.reckon(&mut reckoning);
+    say(&format!("\n{}\n{}\n{measures}", outcomes.table(), reckoning.table()));
     world.end().await;
     assert_eq!(reckoning.broken(), 0, "promises broken; again: FAULTS={count} SEED={seed}");
 }

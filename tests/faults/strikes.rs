@@ -1,4 +1,4 @@
-//! The injection of each kind of fault.
+//! The injection of each kind of fault. Each tells whether it met what it was meant for.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,43 +28,47 @@ const STARTED: &[u8] = b"sha";
 /// In the call that starts a verification.
 const INIT: &[u8] = b"InitFaceVerify";
 
-/// Does it, and returns when it is over.
-pub async fn strike(world: &World, fault: &Fault) {
+/// Does it, and returns when it is over: whether it struck. A process that is killed while it rests,
+/// a network that is cut while nothing is sent and a statement that did not come by prove nothing.
+pub async fn strike(world: &World, fault: &Fault) -> bool {
     match fault.kind {
         Kind::Kill | Kind::KillDuringAStart | Kind::StartDisturbed => {
-            kill(world, service(world, fault), fault).await;
+            kill(world, service(world, fault), fault).await
         }
         Kind::AcceptanceOutlivesItsSender
         | Kind::CompletionOutlivesItsSender
         | Kind::StartOutlivesItsSender
-        | Kind::StartedOutlivesItsSender => {
-            outlive(world, service(world, fault), fault).await;
-        }
+        | Kind::StartedOutlivesItsSender => outlive(world, service(world, fault), fault).await,
         Kind::Freeze | Kind::FreezeDuringAStart => {
-            freeze(world, service(world, fault), fault).await;
+            freeze(world, service(world, fault), fault).await
         }
         Kind::PostgresRestartsDuringAStart => {
-            world.until_it_starts_one(None).await;
+            let met = world.until_it_starts_one(None).await;
             world.restart_postgres(true, fault.lasts).await;
+            met
         }
         Kind::DatabaseCutDuringAStart => {
             let service = service(world, fault);
-            world.until_it_starts_one(Some(service)).await;
-            service.database.cut();
+            let met = world.until_it_starts_one(Some(service)).await;
+            cut(&[&service.database]).await && met
         }
         Kind::ProviderCutDuringAStart => {
             let service = service(world, fault);
-            world.until_it_starts_one(Some(service)).await;
-            service.provider.cut();
+            let met = world.until_it_starts_one(Some(service)).await;
+            cut(&[&service.provider]).await && met
         }
         Kind::Terminate => terminate(world, service(world, fault), fault.lasts).await,
-        Kind::PostgresRestartsFast => world.restart_postgres(false, fault.lasts).await,
-        Kind::PostgresRestartsImmediately => world.restart_postgres(true, fault.lasts).await,
+        Kind::PostgresRestartsFast => {
+            world.restart_postgres(false, fault.lasts).await;
+            true
+        }
+        Kind::PostgresRestartsImmediately => {
+            world.restart_postgres(true, fault.lasts).await;
+            true
+        }
         Kind::BackendCrashes => crash_a_backend(world).await,
         Kind::AllBackendsTerminated => terminate_backends(world, "").await,
-        Kind::BackendTerminated => {
-            terminate_backends(world, " order by random() limit 1").await;
-        }
+        Kind::BackendTerminated => terminate_backends(world, " order by random() limit 1").await,
         Kind::ConnectionsExhausted => exhaust(world, fault.lasts).await,
         _ if fault.target == Target::Provider => misbehave(world, fault).await,
         _ if fault.target == Target::Receivers => trouble(world, fault).await,
@@ -80,9 +84,9 @@ fn service<'a>(world: &'a World, fault: &Fault) -> &'a Service {
 }
 
 /// `kill -9`; started again after a while, with or without a network that breaks all the time.
-async fn kill(world: &World, service: &Service, fault: &Fault) {
+async fn kill(world: &World, service: &Service, fault: &Fault) -> bool {
     let mut place = service.process.lock().await;
-    until_it_is_busy(world, service, fault).await;
+    let met = until_it_is_busy(world, service, fault).await;
     let mut process = place.take().expect("it runs");
     world.moments.kills.lock().expect("not poisoned").push((service.number, now()));
     let _outage = world.moments.outage(Some(service.number));
@@ -91,8 +95,9 @@ async fn kill(world: &World, service: &Service, fault: &Fault) {
     if fault.kind != Kind::StartDisturbed {
         tokio::time::sleep(fault.lasts).await;
         *place = Some(service.start().await);
-        return;
+        return met;
     }
+    let before = service.database.disturbed();
     let cutting = async {
         let began = Instant::now();
         while began.elapsed() < fault.lasts {
@@ -106,11 +111,12 @@ async fn kill(world: &World, service: &Service, fault: &Fault) {
         process = service.start() => *place = Some(process),
         () = cutting => {}
     }
+    service.database.disturbed() > before
 }
 
 /// The network holds a write until its sender is dead and others have done its work; then it
 /// arrives.
-async fn outlive(world: &World, service: &Service, fault: &Fault) {
+async fn outlive(world: &World, service: &Service, fault: &Fault) -> bool {
     let needle = match fault.kind {
         Kind::AcceptanceOutlivesItsSender => ACCEPTANCE,
         Kind::StartOutlivesItsSender => START,
@@ -121,7 +127,7 @@ async fn outlive(world: &World, service: &Service, fault: &Fault) {
     let held = service.database.hold_message_with(needle, fault.lasts);
     if !matches!(tokio::time::timeout(fault.lasts, held).await, Ok(Ok(()))) {
         service.database.lose_nothing();
-        return;
+        return false;
     }
     world.moments.held.fetch_add(1, Ordering::SeqCst);
     let mut process = place.take().expect("it runs");
@@ -130,31 +136,33 @@ async fn outlive(world: &World, service: &Service, fault: &Fault) {
     process.kill().await;
     service.move_to(None);
     *place = Some(service.start().await);
+    true
 }
 
 /// Still for longer than a lease, and then on as if nothing had been.
-async fn freeze(world: &World, service: &Service, fault: &Fault) {
+async fn freeze(world: &World, service: &Service, fault: &Fault) -> bool {
     let place = service.process.lock().await;
-    until_it_is_busy(world, service, fault).await;
+    let met = until_it_is_busy(world, service, fault).await;
     let process = place.as_ref().expect("it runs");
     let _outage = world.moments.outage(Some(service.number));
     process.signal(Signal::STOP);
     tokio::time::sleep(fault.lasts).await;
     process.signal(Signal::CONT);
+    met
 }
 
-/// Waits a little for work that the fault can interrupt.
-async fn until_it_is_busy(world: &World, service: &Service, fault: &Fault) {
+/// Waits a little for work that the fault can interrupt, and tells whether there is some.
+async fn until_it_is_busy(world: &World, service: &Service, fault: &Fault) -> bool {
     match fault.kind {
         Kind::KillDuringAStart | Kind::FreezeDuringAStart => {
-            world.until_it_starts_one(Some(service)).await;
+            world.until_it_starts_one(Some(service)).await
         }
         _ => world.until_it_works(service).await,
     }
 }
 
 /// Receivers do not answer as they should, for a while.
-async fn trouble(world: &World, fault: &Fault) {
+async fn trouble(world: &World, fault: &Fault) -> bool {
     let _turn = world.manners.lock().await;
     let manner = match fault.kind {
         Kind::ReceiversHang => Manner::Hangs,
@@ -174,10 +182,11 @@ async fn trouble(world: &World, fault: &Fault) {
     }
     tokio::time::sleep(fault.lasts).await;
     troubled().for_each(|receiver| receiver.behave(Manner::Answers));
+    struck() > before
 }
 
 /// As an orchestrator ends a process.
-async fn terminate(world: &World, service: &Service, down: Duration) {
+async fn terminate(world: &World, service: &Service, down: Duration) -> bool {
     let mut place = service.process.lock().await;
     let _outage = world.moments.outage(Some(service.number));
     let mut process = place.take().expect("it runs");
@@ -185,6 +194,7 @@ async fn terminate(world: &World, service: &Service, down: Duration) {
     stopped(service, &mut process).await;
     tokio::time::sleep(down).await;
     *place = Some(service.start().await);
+    true
 }
 
 /// Waits for a stopped process to exit. A late exit or an error is a trouble.
@@ -205,7 +215,7 @@ pub async fn stopped(service: &Service, process: &mut super::service::Process) {
 }
 
 /// A backend dies oddly; Postgres ends all others and recovers.
-async fn crash_a_backend(world: &World) {
+async fn crash_a_backend(world: &World) -> bool {
     // Not while it is down anyway.
     let mut admin = world.admin().await;
     let place = world.postgres.lock().await;
@@ -215,9 +225,9 @@ async fn crash_a_backend(world: &World) {
         .await
         .ok()
         .flatten();
-    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let Some(pid) = pid.and_then(Pid::from_raw) else { return false };
     let _outage = world.moments.outage(None);
-    let _ = kill_process(pid, Signal::KILL);
+    let met = kill_process(pid, Signal::KILL).is_ok();
     drop(admin);
     let url = place.as_ref().expect("it runs").url("postgres");
     loop {
@@ -229,20 +239,23 @@ async fn crash_a_backend(world: &World) {
         }
     }
     world.postgres_is_up();
+    met
 }
 
-async fn terminate_backends(world: &World, which: &str) {
+async fn terminate_backends(world: &World, which: &str) -> bool {
     let mut admin = world.admin().await;
     let query = format!(
         "select pg_terminate_backend(pid)
          from (select pid from pg_stat_activity where {OURS}{which}) as ours"
     );
     // Postgres may be restarting, which is a fault as well.
-    let _ = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
+    let ended = sqlx::query(sqlx::AssertSqlSafe(query)).execute(&mut admin).await;
+    ended.is_ok_and(|ended| ended.rows_affected() > 0)
 }
 
 /// Takes every connection of the server, ours included.
-async fn exhaust(world: &World, time: Duration) {
+async fn exhaust(world: &World, time: Duration) -> bool {
+    let before = world.moments.turned_away.load(Ordering::SeqCst);
     let mut admin = world.admin().await;
     let url = world.database_url().await;
     let held = async {
@@ -267,10 +280,23 @@ async fn exhaust(world: &World, time: Duration) {
     };
     // Takes a second to fill up.
     let _ = tokio::time::timeout(Duration::from_secs(1) + time, held).await;
+    world.moments.turned_away.load(Ordering::SeqCst) > before
+}
+
+/// Resets all connections of these networks, and tells whether there were any.
+async fn cut(proxies: &[&Proxy]) -> bool {
+    let disturbed = || proxies.iter().map(|proxy| proxy.disturbed()).sum::<usize>();
+    let before = disturbed();
+    for proxy in proxies {
+        proxy.cut();
+    }
+    // The connections notice it one after the other.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    disturbed() > before
 }
 
 /// Everything about the network.
-async fn disturb(world: &World, fault: &Fault) {
+async fn disturb(world: &World, fault: &Fault) -> bool {
     let is_database = matches!(
         fault.kind,
         Kind::DatabaseCut
@@ -299,12 +325,10 @@ async fn disturb(world: &World, fault: &Fault) {
     let proxies: Vec<&Proxy> = struck
         .map(|service| if is_database { &service.database } else { &service.provider })
         .collect();
+    let disturbed = || proxies.iter().map(|proxy| proxy.disturbed()).sum::<usize>();
+    let before = disturbed();
     match fault.kind {
-        Kind::DatabaseCut | Kind::ProviderCut => {
-            for proxy in &proxies {
-                proxy.cut();
-            }
-        }
+        Kind::DatabaseCut | Kind::ProviderCut => return cut(&proxies).await,
         Kind::DatabaseRefused | Kind::ProviderRefused => {
             for proxy in &proxies {
                 proxy.refuse(true);
@@ -335,12 +359,13 @@ async fn disturb(world: &World, fault: &Fault) {
                 proxy.stall(false);
             }
         }
-        kind => lose(world, proxies[0], kind, fault.lasts).await,
+        kind => return lose(world, proxies[0], kind, fault.lasts).await,
     }
+    disturbed() > before
 }
 
 /// Loses one answer or one message, if one comes by in time.
-async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
+async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) -> bool {
     let lost = match kind {
         Kind::AcceptanceUnanswered => proxy.lose_answer_to(ACCEPTANCE, READY_FOR_QUERY),
         Kind::CompletionUnanswered => proxy.lose_answer_to(COMPLETION, READY_FOR_QUERY),
@@ -354,13 +379,17 @@ async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) {
     match tokio::time::timeout(within, lost).await {
         Ok(Ok(())) => {
             world.moments.lost.fetch_add(1, Ordering::SeqCst);
+            true
         }
-        _ => proxy.lose_nothing(),
+        _ => {
+            proxy.lose_nothing();
+            false
+        }
     }
 }
 
 /// Everything about the provider.
-async fn misbehave(world: &World, fault: &Fault) {
+async fn misbehave(world: &World, fault: &Fault) -> bool {
     let behaviour = match fault.kind {
         Kind::ProviderThrottles => Behaviour::error("Throttling.User"),
         Kind::ProviderFails => Behaviour::http(503),
@@ -377,7 +406,9 @@ async fn misbehave(world: &World, fault: &Fault) {
     };
     // One after the other: it can only behave in one way.
     let _mine = world.behaviour.lock().await;
+    let before = world.provider.calls().len();
     world.provider.fail_all(Some(behaviour));
     tokio::time::sleep(fault.lasts).await;
     world.provider.fail_all(None);
+    world.provider.calls().len() > before
 }

@@ -373,10 +373,11 @@ impl World {
         }
     }
 
-    /// Waits a little for this process to hold a lease.
-    pub async fn until_it_works(&self, service: &Service) {
+    /// Waits a little for this process to hold a lease, and tells whether it does. A process that
+    /// only accepts is always at work.
+    pub async fn until_it_works(&self, service: &Service) -> bool {
         if service.role == "api" {
-            return;
+            return true;
         }
         let mut db = self.admin().await;
         let began = Instant::now();
@@ -389,16 +390,19 @@ impl World {
             .bind(i32::try_from(service.number).expect("a small number"))
             .fetch_one(&mut db)
             .await;
-            // Postgres may be restarting.
-            if busy.unwrap_or(true) {
-                return;
+            match busy {
+                Ok(true) => return true,
+                Ok(false) => tokio::time::sleep(Duration::from_millis(5)).await,
+                // Postgres may be restarting.
+                Err(_) => return false,
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        false
     }
 
-    /// Waits a little for a start whose call is under way, at this service or at any.
-    pub async fn until_it_starts_one(&self, service: Option<&Service>) {
+    /// Waits a little for a start whose call is under way, at this service or at any, and tells
+    /// whether there is one.
+    pub async fn until_it_starts_one(&self, service: Option<&Service>) -> bool {
         let service = service.map(|of| i32::try_from(of.number).expect("a small number"));
         let mut db = self.admin().await;
         let began = Instant::now();
@@ -412,12 +416,14 @@ impl World {
             .bind(service)
             .fetch_one(&mut db)
             .await;
-            // Postgres may be restarting.
-            if busy.unwrap_or(true) {
-                return;
+            match busy {
+                Ok(true) => return true,
+                Ok(false) => tokio::time::sleep(Duration::from_millis(5)).await,
+                // Postgres may be restarting.
+                Err(_) => return false,
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        false
     }
 
     /// From now on the database's clock is that far ahead.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ struct Shared {
     /// Counts up: every connection that began under a smaller number goes silent.
     forgotten: watch::Sender<u64>,
     traps: Mutex<Vec<Trap>>,
+    disturbed: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -83,6 +85,7 @@ impl Proxy {
             cuts: watch::Sender::new(0),
             forgotten: watch::Sender::new(0),
             traps: Mutex::default(),
+            disturbed: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, accepting }
@@ -91,6 +94,12 @@ impl Proxy {
     /// Where clients reach it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has cut or refused so far, and how many chunks it has delayed or
+    /// stalled.
+    pub fn disturbed(&self) -> usize {
+        self.shared.disturbed.load(Ordering::SeqCst)
     }
 
     /// New connections go there from now on.
@@ -181,9 +190,16 @@ impl Shared {
         Some(traps.remove(place))
     }
 
+    fn disturbs_one(&self) {
+        self.disturbed.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Waits until the stall ends, and then for the configured delay.
     async fn passage(&self) {
         let mut rules = self.rules.subscribe();
+        if rules.borrow().stall || !rules.borrow().delay.is_zero() {
+            self.disturbs_one();
+        }
         let delay = rules.wait_for(|rules| !rules.stall).await.map(|rules| rules.delay);
         if let Ok(delay) = delay
             && !delay.is_zero()
@@ -231,7 +247,10 @@ async fn connection(
     };
     let torn = tokio::select! {
         torn = serving => torn,
-        _ = cuts.wait_for(|cuts| *cuts > began) => true,
+        _ = cuts.wait_for(|cuts| *cuts > began) => {
+            shared.disturbs_one();
+            true
+        }
     };
     if torn {
         // Closing is a reset then, on both sides.
@@ -248,6 +267,7 @@ async fn serve(
 ) -> io::Result<()> {
     let mut rules = shared.rules.subscribe();
     if rules.borrow().refuse {
+        shared.disturbs_one();
         return Err(io::ErrorKind::ConnectionReset.into());
     }
     let upstream = match rules.wait_for(|rules| !rules.stall).await {
@@ -405,11 +425,14 @@ mod tests {
         let proxy = Proxy::start(upstream).await;
         let mut talk = Talk::with(&proxy).await;
         assert_eq!(talk.say("one").await.as_deref(), Some("re: one"));
+        assert_eq!(proxy.disturbed(), 0);
         proxy.cut();
         assert_eq!(talk.say("two").await, None);
+        assert_eq!(proxy.disturbed(), 1);
 
         proxy.refuse(true);
         assert_eq!(Talk::with(&proxy).await.say("three").await, None);
+        assert_eq!(proxy.disturbed(), 2);
         proxy.refuse(false);
         proxy.lead_to(other);
         assert_eq!(Talk::with(&proxy).await.say("four").await.as_deref(), Some("re: four"));
@@ -430,6 +453,7 @@ mod tests {
         let asked = Instant::now();
         assert!(talk.say("two").await.is_some());
         assert!(asked.elapsed() >= Duration::from_millis(80), "both directions");
+        assert_eq!(proxy.disturbed(), 2);
         proxy.delay(Duration::ZERO);
 
         proxy.stall(true);
@@ -438,6 +462,7 @@ mod tests {
         assert!(early.is_err() && heard.lock().unwrap().len() == 2);
         proxy.stall(false);
         assert_eq!(waiting.await.unwrap().as_deref(), Some("re: three"));
+        assert_eq!(proxy.disturbed(), 3);
     }
 
     #[tokio::test]
