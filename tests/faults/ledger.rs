@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use verdict::domain::body_digest::BodyDigest;
 
+use super::persons::Persons;
 use super::schedule::Dice;
 use super::starts::{self, Starts};
 use super::world::World;
@@ -127,6 +128,7 @@ pub struct Ledger {
     pub odd_answers: Mutex<Vec<String>>,
     pub never_accepted: Mutex<Vec<String>>,
     pub starts: Starts,
+    pub persons: Persons,
     next: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -203,8 +205,10 @@ impl Client {
                 self.give_up_early(&message).await;
                 self.deliver(message).await;
             }
-            (32..55, _) => self.start_another().await,
-            (55..60, _) => self.repeat_a_start().await,
+            (32..52, _) => self.start_another().await,
+            (52..55, _) => self.erase_one().await,
+            (55..59, _) => self.repeat_a_start().await,
+            (59..62, _) => self.review_one().await,
             _ => {
                 let message = self.new_message();
                 self.deliver(message).await;
@@ -295,7 +299,7 @@ impl Client {
     }
 
     /// Status and body, or nothing where no answer came.
-    async fn send(&mut self, id: &str, body: &str) -> Option<(u16, String)> {
+    pub async fn send(&mut self, id: &str, body: &str) -> Option<(u16, String)> {
         let service = &self.world.services[self.dice.below(3)];
         let address = service.address()?;
         let signed = Callback::signed_as(id, body, now().unix_timestamp(), SECRET);

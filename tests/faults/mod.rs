@@ -1,5 +1,5 @@
 //! The fault harness: an outside ledger posts callbacks to several real processes, starts
-//! verifications of face-verify there, and records every 2xx. Meanwhile a seeded schedule injects
+//! verifications of face-verify there, reviews cases, erases persons, and records every 2xx. Meanwhile a seeded schedule injects
 //! faults into processes, Postgres, the network and the provider, and an open transaction keeps all
 //! dead rows. At the end everything is reconciled.
 //!
@@ -16,6 +16,7 @@ mod event_log;
 mod idle_time;
 mod ledger;
 mod measures;
+mod persons;
 mod receivers;
 mod reckoning;
 mod schedule;
@@ -119,6 +120,8 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     world.is_later(60).await;
     drained(&world, "true", DRAIN_WITHIN).await;
     said("expired");
+    persons::erased(&world).await;
+    said("erased");
 
     event_log::numbered(&world).await;
     receivers::delivered(&world, DELIVER_WITHIN).await;
@@ -130,6 +133,7 @@ async fn random_faults_lose_duplicate_and_misdecide_nothing() {
     event_log::reckon(&mut reckoning, &world, &mut db, &read).await;
     receivers::reckon(&mut reckoning, &world, &mut db).await;
     starts::reckon(&mut reckoning, &world, &ledger, &mut db).await;
+    persons::reckon(&mut reckoning, &ledger, &mut db).await;
     let measures = measures::measures(&mut reckoning, &world, &ledger, began_at).await;
     watchman.abort();
     forgotten.abort();

@@ -232,7 +232,8 @@ async fn fences(reckoning: &mut Reckoning, db: &mut PgConnection) {
         ),
         (
             "two decisions for one result",
-            "select result_id::text from decisions group by result_id having count(*) > 1",
+            "select result_id::text from decisions where decided_by = 'policy'
+             group by result_id having count(*) > 1",
         ),
         (
             "results for attempts never claimed",
@@ -242,14 +243,19 @@ async fn fences(reckoning: &mut Reckoning, db: &mut PgConnection) {
         ),
         (
             "stale writes: results of another lease than the one that ended",
+            // An erasure rewrites the results.
             "select verification_id || ' attempt ' || attempt from results r where not exists (
                  select from lease_log l where l.event = 'ended' and l.transaction = r.xmin
-                 and (l.verification_id, l.attempt) = (r.verification_id, r.attempt))",
+                 and (l.verification_id, l.attempt) = (r.verification_id, r.attempt))
+             and not exists (select from verifications v
+                 where v.id = r.verification_id and v.state = 'erased')",
         ),
         (
             "decisions not written with their result",
             "select d.id::text from decisions d join results r on r.id = d.result_id
-             where d.xmin <> r.xmin or d.verification_id <> r.verification_id",
+                 join verifications v on v.id = d.verification_id
+             where d.decided_by = 'policy' and v.state <> 'erased'
+                 and (d.xmin <> r.xmin or d.verification_id <> r.verification_id)",
         ),
         (
             "attempts claimed twice",
@@ -317,8 +323,8 @@ async fn replay(reckoning: &mut Reckoning, db: &mut PgConnection) {
             "select r.*, v.biz_type, v.product, k.key_id, k.wrapped, d.outcome, d.reasons, d.policy_digest
              from results r join verifications v on v.id = r.verification_id
              left join data_keys k on k.verification_id = r.verification_id
-             left join decisions d on d.result_id = r.id
-             where r.id > $1 order by r.id limit 1000",
+             left join decisions d on d.result_id = r.id and d.decided_by = 'policy'
+             where v.state <> 'erased' and r.id > $1 order by r.id limit 1000",
         )
         .bind(after)
         .fetch_all(&mut *db)
