@@ -18,15 +18,8 @@ cd "$(dirname "$0")/.."
 seed=${1:-1}
 verdict=${VERDICT:-$(pwd)/target/debug/verdict}
 
-skip() {
-    printf 'skipped: %s\n' "$1" >&2
-    exit 0
-}
-fail() {
-    printf 'error: %s\n' "$1" >&2
-    exit 1
-}
-has() { command -v "$1" >/dev/null 2>&1; }
+# shellcheck source=scripts/lib/installation.sh
+. scripts/lib/installation.sh
 if ! has pgbackrest; then
     if ! has apt-get || [ "$(id -u)" -ne 0 ]; then skip 'pgBackRest is missing: install pgbackrest'; fi
     apt-get -q update >&2 || true
@@ -38,50 +31,7 @@ bin=${PG_BIN:-$(find /usr/lib/postgresql /usr/pgsql-* -path '*/bin/initdb' 2>/de
 bin=${bin%/initdb}
 [ -x "$bin/initdb" ] || fail "Postgres' programs are missing: install them, or set PG_BIN to the folder that holds initdb and psql"
 
-began=$(date +%s%N)
-tell() { printf '%6.1f s  %s\n' "$((($(date +%s%N) - began) / 100000000))e-1" "$*"; }
-indented() { sed 's/^/            /'; }
-wrong=0
-# check WHAT COMMAND...
-check() {
-    what=$1
-    shift
-    if "$@"; then tell "ok      $what"; else
-        tell "WRONG   $what"
-        wrong=$((wrong + 1))
-    fi
-}
-# until_so SECONDS WHAT COMMAND...
-until_so() {
-    limit=$(($(date +%s) + $1))
-    what=$2
-    shift 2
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt "$limit" ] || fail "not seen: $what"
-        sleep 0.2
-    done
-}
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-home=$(mktemp -d "${TMPDIR:-/tmp}/restore.XXXXXX")
-chmod 755 "$home"
-data=$home/data
-mkdir "$data"
-as_postgres() { if [ "$(id -u)" -eq 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
-if [ "$(id -u)" -eq 0 ]; then chown postgres "$data"; fi
-processes=
-cleanup() {
-    trap - EXIT INT TERM
-    touch "$home/quiet"
-    for pid in $processes; do kill "$pid" 2>/dev/null || true; done
-    as_postgres "$bin/pg_ctl" -D "$data/postgres" -m immediate stop >/dev/null 2>&1 || true
-    wait
-    rm -rf "$home"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
+make_folder restore
 
 # --- Postgres with an archive of WAL ---
 port=$(free_port)
@@ -101,69 +51,25 @@ pg1-socket-path=$data
 pg1-user=verdict
 CONF
 backrest() { as_postgres pgbackrest --config="$data/pgbackrest.conf" --stanza=verdict "$@"; }
-as_postgres "$bin/initdb" -D "$data/postgres" -U verdict -A trust -E UTF8 --locale=C >/dev/null
+initialize "$data/postgres"
 cat <<CONF | as_postgres tee -a "$data/postgres/postgresql.conf" >/dev/null
 archive_mode = on
 archive_command = 'pgbackrest --config=$data/pgbackrest.conf --stanza=verdict archive-push %p'
 archive_timeout = 5s
 CONF
-postgres_start() {
-    as_postgres "$bin/pg_ctl" -D "$data/postgres" -l "$data/postgres.log" -w -t 120 \
-        -o "-h 127.0.0.1 -p $port -k $data" start >/dev/null
-}
-sql() { "$bin/psql" -h 127.0.0.1 -p "$port" -U verdict -d "${database:-verdict}" -qAtX -v ON_ERROR_STOP=1 "$@"; }
-postgres_start
+start_postgres
 database=postgres sql -c 'create database verdict'
 backrest stanza-create
 
 # --- provider and service ---
-provider=$(free_port) http=$(free_port) operations=$(free_port)
-key() { head -c 32 /dev/urandom | base64; }
-key >"$home/key"
-chmod 600 "$home/key"
-cat >"$home/verdict.toml" <<TOML
-[http]
-listen = "127.0.0.1:$http"
-[operations]
-listen = "127.0.0.1:$operations"
-[database]
-url = "postgres://verdict@127.0.0.1:$port/verdict"
-[sources.app]
-secrets = ["whsec_$(key)"]
-[provider]
-endpoint = "http://127.0.0.1:$provider"
-access_key_id = "restore"
-access_key_secret = "restore"
-queries_per_second = 100
-[images]
-store = "file://$home/images"
-[[vault.keys]]
-id = "k1"
-secret_file = "$home/key"
-TOML
-"$verdict" sandbox --listen "127.0.0.1:$provider" --access-key-id restore --access-key-secret restore \
-    >"$home/provider.log" 2>&1 &
-processes="$processes $!"
-run() { "$verdict" "$@" --config "$home/verdict.toml"; }
-serve() {
-    run serve >>"$home/verdict.log" 2>&1 &
-    service=$!
-    processes="$processes $service"
-    until_so 60 'the service is ready' curl -fsS "http://127.0.0.1:$operations/readyz"
-}
+configure restore
 run migrate >/dev/null
 serve
 api_key=$(run keys create --name restore --scopes decisions:read,material:read,events:read | head -1)
-get() { curl -sS -H "authorization: Bearer $api_key" -H 'verdict-purpose: restore' "http://127.0.0.1:$http$1"; }
-# post NUMBER: the person's reference is the canary
-post() {
-    run callback send --to "http://127.0.0.1:$http" --biz-type restore --biz-id "pass-97-person-$1" \
-        --reference "canary-$1-x" --id "message-$1" >>"$home/posted" 2>&1 && echo "$1" >>"$home/accepted"
-}
+post() { send "$1" "pass-97-person-$1"; }
 posts() { for n in $(seq "$1" "$2"); do post "$n"; done; }
 verification() { sql -c "select id from verifications where biz_id = 'pass-97-person-$1'"; }
 erase() { run erase --verification "$(verification "$1")" --purpose 'a request' >/dev/null; }
-settled() { [ "$(sql -c "select (select count(*) from verifications where due_at is not null) + (select count(*) from tasks)")" = 0 ]; }
 
 posts 1 10
 until_so 60 'the first persons are decided, with their images' settled
@@ -207,11 +113,11 @@ until_so 60 'the last WAL is archived' sh -c "[ \"\$('$bin/psql' -h 127.0.0.1 -p
     \"select last_archived_wal >= pg_walfile_name(pg_switch_wal()) from pg_stat_archiver\")\" = t ]"
 kill -9 "$service"
 wait "$service" 2>/dev/null || true
-as_postgres "$bin/pg_ctl" -D "$data/postgres" -m immediate stop >/dev/null
+stop_postgres immediate
 rm -rf "$data/postgres"
 tell "the database is lost: $accepted callbacks were accepted, $head events numbered"
 backrest --type=time --target="$target" --target-action=promote restore
-postgres_start
+start_postgres
 writable() { [ "$(sql -c 'select pg_is_in_recovery()')" = f ]; }
 until_so 120 'the restored database takes writes' writable
 back=$(sql -c "select count(*) from data_keys k join verifications v on v.id = k.verification_id

@@ -248,6 +248,15 @@ async fn nothing_of_a_started_person_is_told_or_kept_in_clear() {
         (setting.provider.is_deleted(certify_ids[0]) && of.len() == 2).then_some(())
     })
     .await;
+    let pool = setting.database.pool().await;
+    eventually("both of the provider's answers are in the log", || async {
+        // A second attempt comes after the line about the first.
+        let query =
+            "select bool_and(deleted_at is not null or attempts > 1) from provider_deletions";
+        let logged: bool = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        logged.then_some(())
+    })
+    .await;
     told.push(setting.get(process.http, "/v1/events?limit=500").await.text);
     told.push(setting.get(process.http, "/v1/verifications").await.text);
     let (_, audit, complaints) = setting.run(&["audit", "list", "--json"], "").await;
