@@ -128,13 +128,14 @@ check "the three persons erased later are back ($back keys)" [ "$back" = 3 ]
 check 'the two persons erased earlier are not' [ "$(sql -c "select count(*) from verifications where state = 'erased'")" = 2 ]
 
 # --- before it serves ---
+# First, so that the erasures are events of the new epoch.
+run events new-epoch --purpose 'a restore' | indented
 tell 'verdict erasures reapply:'
 sed '2d' "$home/erasures.jsonl" >"$home/shortened.jsonl"
 refused() { ! run erasures reapply "$home/shortened.jsonl" --purpose 'a restore' >"$home/refused.txt" 2>&1; }
 check 'a list that lacks a line is refused' refused
 indented <"$home/refused.txt"
 run erasures reapply "$home/erasures.jsonl" --purpose 'a restore' | indented
-run events new-epoch --purpose 'a restore' | indented
 
 # --- it serves; workers delete what is left of images, and the rest is fixed ---
 serve
