@@ -9,4 +9,4 @@ mod verify;
 pub use cut::{Kept, drop_checkpoints, drop_oldest};
 pub use export::{Export, ExportError};
 pub use rows::{SealError, is_cut_signed, is_signed, link, seal};
-pub use verify::{Fault, Whole, verify};
+pub use verify::{Fault, Whole, verify, verify_with};

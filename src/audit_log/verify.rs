@@ -43,10 +43,20 @@ pub async fn verify(
     seal: Option<&AuditSeal>,
     expect: &[Place],
 ) -> Result<Whole, Fault> {
+    verify_with(store, seal, expect, &mut |_, _| ()).await
+}
+
+/// The same. Calls `report` with the position reached and the last position.
+pub async fn verify_with(
+    store: &Store,
+    seal: Option<&AuditSeal>,
+    expect: &[Place],
+    report: &mut (dyn FnMut(i64, i64) + Send),
+) -> Result<Whole, Fault> {
     loop {
         let cuts = store.audit_cuts().all().await?;
         let known = cuts.len();
-        let outcome = followed(store, seal, expect, &cuts).await;
+        let outcome = followed(store, seal, expect, &cuts, report).await;
         let is_broken = matches!(outcome, Err(Fault::Broken(_)));
         // Rows may have been dropped while they were read.
         if !is_broken || store.audit_cuts().all().await?.len() <= known {
@@ -60,6 +70,7 @@ async fn followed(
     seal: Option<&AuditSeal>,
     expect: &[Place],
     cuts: &[AuditCut],
+    report: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<Whole, Fault> {
     // Before the rows: what is added meanwhile is beyond it.
     let (position, digest) = store.audit().audit_head().await?;
@@ -73,6 +84,7 @@ async fn followed(
     }
     let mut known = 0;
     loop {
+        report(walk.chain.position(), head.position);
         // The last row once more: another one in its place may be in another partition.
         let after = walk.chain.position() - i64::from(known > 0);
         let rows = store.audit().audit_after(after, None, PAGE).await?;

@@ -42,18 +42,33 @@ pub struct ImageCheck<'a> {
 }
 
 impl ImageCheck<'_> {
-    pub async fn run(&self, mut tell: impl FnMut(Difference)) -> Result<(), CheckError> {
-        self.rows(&mut tell).await?;
-        self.objects(&mut tell).await
+    /// Calls `compared` with the number of images and objects compared so far.
+    pub async fn run(
+        &self,
+        mut tell: impl FnMut(Difference),
+        mut compared: impl FnMut(u64),
+    ) -> Result<(), CheckError> {
+        let mut count = 0;
+        let mut one_more = || {
+            count += 1;
+            compared(count);
+        };
+        self.rows(&mut tell, &mut one_more).await?;
+        self.objects(&mut tell, &mut one_more).await
     }
 
-    async fn rows(&self, tell: &mut impl FnMut(Difference)) -> Result<(), CheckError> {
+    async fn rows(
+        &self,
+        tell: &mut impl FnMut(Difference),
+        one_more: &mut impl FnMut(),
+    ) -> Result<(), CheckError> {
         let (mut result, mut kind) = (Uuid::nil(), String::new());
         loop {
             let page = self.store.images().archived_after(result, &kind, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             (result, kind) = (last.result_id, last.kind.clone());
             for row in page {
+                one_more();
                 // The database allows only kinds that can be read.
                 let Some(image) = image(&row) else { continue };
                 if self.archive.exists(&image).await? {
@@ -70,9 +85,14 @@ impl ImageCheck<'_> {
         }
     }
 
-    async fn objects(&self, tell: &mut impl FnMut(Difference)) -> Result<(), CheckError> {
+    async fn objects(
+        &self,
+        tell: &mut impl FnMut(Difference),
+        one_more: &mut impl FnMut(),
+    ) -> Result<(), CheckError> {
         let mut listed = self.archive.list();
         while let Some(object) = listed.try_next().await? {
+            one_more();
             let StoredObject::Image(image) = object else {
                 tell(Difference::NotOurs);
                 continue;

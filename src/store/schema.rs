@@ -46,6 +46,23 @@ pub struct Migrated {
     pub names: Vec<String>,
 }
 
+/// A migration that is applied next, unless it was applied before.
+#[derive(Clone, Copy, Debug)]
+pub struct Applying<'a> {
+    /// From 1.
+    pub number: usize,
+    pub total: usize,
+    pub version: i64,
+    pub name: &'a str,
+}
+
+impl fmt::Display for Applying<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, total, version, name } = self;
+        write!(f, "migration {number} of {total}: {version}  {name}")
+    }
+}
+
 impl fmt::Display for Migrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.names.iter().try_for_each(|name| writeln!(f, "{name}"))?;
@@ -73,6 +90,14 @@ impl Store {
     /// others serve, none of them is kept waiting for longer than a second: a migration that
     /// cannot have its lock lets them pass and tries again.
     pub async fn migrate(&self) -> Result<Migrated> {
+        self.migrate_with(&mut |_| ()).await
+    }
+
+    /// The same. Calls `report` with each migration before it is applied.
+    pub async fn migrate_with(
+        &self,
+        report: &mut (dyn FnMut(Applying<'_>) + Send),
+    ) -> Result<Migrated> {
         self.require_supported_server().await?;
         self.require_utf8().await?;
         match self.schema_state().await? {
@@ -86,7 +111,7 @@ impl Store {
         let started = Instant::now();
         let mut names = Vec::new();
         loop {
-            match self.try_to_migrate(&mut names).await {
+            match self.try_to_migrate(&mut names, report).await {
                 Err(Error::Refused { code, .. })
                     if ["55P03", "40P01"].contains(&code.as_str())
                         && started.elapsed() < LOCK_PATIENCE =>
@@ -104,7 +129,11 @@ impl Store {
         }
     }
 
-    async fn try_to_migrate(&self, names: &mut Vec<String>) -> Result<()> {
+    async fn try_to_migrate(
+        &self,
+        names: &mut Vec<String>,
+        report: &mut (dyn FnMut(Applying<'_>) + Send),
+    ) -> Result<()> {
         // A connection of its own, which takes its locks and settings along when it ends.
         let mut connection = PgConnection::connect_with(&self.connect_options()).await?;
         if let Some(schema) = &self.schema {
@@ -127,7 +156,10 @@ impl Store {
             ..Migrator::with_migrations(MIGRATOR.iter().cloned().collect())
         };
         let mut known = migrations_in(&mut connection).await?;
-        for migration in migrator.iter() {
+        let total = migrator.iter().count();
+        for (number, migration) in (1..).zip(migrator.iter()) {
+            let name = &migration.description;
+            report(Applying { number, total, version: migration.version, name });
             // What is built beside the traffic holds nobody up, and must not be given up half done.
             let wait = if migration.no_tx { Duration::ZERO } else { LOCK_WAIT };
             let limit = format!("set lock_timeout = {}", wait.as_millis());

@@ -579,7 +579,7 @@ async fn vault_keys_rotate_while_the_service_serves() {
     let needed = r#"verdict_vault_key_needed{key_id="new",configured="yes"} 1"#;
     assert!(metrics.contains(needed), "{metrics}");
     let (code, said, _) = setting.run(&["vault", "status"], "").await;
-    assert_eq!((code, said.trim()), (0, "new  primary"));
+    assert_eq!((code, said.trim()), (0, "KEY  STATE\nnew  primary"));
     process.kill().await;
 }
 

@@ -307,7 +307,8 @@ async fn cli_shows_policies_diffs_and_calibration() {
     let (_, digest, _) = setting.run(&["policy", "add", &candidate], "").await;
     let digest = digest.trim();
     let (code, list, _) = setting.run(&["policy", "list"], "").await;
-    assert_eq!((code, list.lines().count()), (0, 2), "{list}");
+    // Under a line of headers.
+    assert_eq!((code, list.lines().count()), (0, 3), "{list}");
     assert!(list.contains("default  active") && list.contains("milder"), "{list}");
     let short = &digest[..15];
     assert_eq!(setting.run(&["policy", "show", short], "").await.1.trim(), milder().trim());
@@ -324,7 +325,7 @@ async fn cli_shows_policies_diffs_and_calibration() {
     }
     assert_eq!(setting.run(&["policy", "rollback", "--purpose", "CR 13"], "").await.0, 0);
     let (code, history, _) = setting.run(&["policy", "history"], "").await;
-    assert_eq!((code, history.lines().count()), (0, 4), "{history}");
+    assert_eq!((code, history.lines().count()), (0, 5), "{history}");
     let calibrate = ["policy", "calibrate", "--threshold", "90", "--moved-to", "60"];
     let (code, said, error) = setting.run(&calibrate, "").await;
     assert_eq!(code, 0, "{error}");

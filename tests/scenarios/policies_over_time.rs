@@ -853,7 +853,7 @@ async fn active_policy_is_not_activated_again() {
 
     // The history says why, to both kinds of readers.
     let (_, history, _) = setting.run(&["policy", "history"], "").await;
-    let told = history.lines().filter(|line| line.ends_with("for: CR 12")).count();
+    let told = history.lines().filter(|line| line.ends_with("  CR 12")).count();
     assert_eq!(told, 2, "{history}");
     let list = setting.ask("GET", process.http, "/v1/policies", &[]).await;
     let purposes = list.json["activations"].as_array().unwrap().iter().map(|of| &of["purpose"]);

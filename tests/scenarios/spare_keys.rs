@@ -53,7 +53,7 @@ async fn unused_vault_key_can_be_replaced() {
     assert_eq!(process.post(&setting.client, callback("pass-97", now())).await, Some(202));
     setting.drained().await;
     let (code, keys, _) = setting.run(&["vault", "status"], "").await;
-    assert_eq!((code, keys.trim()), (0, "kept  primary"));
+    assert_eq!((code, keys.trim()), (0, "KEY   STATE\nkept  primary"));
     let log = process.kill().await;
     let said: Vec<&String> = log.iter().filter(|line| line.contains("was given up")).collect();
     assert!(said.len() == 1 && said[0].contains("spare"), "{said:?}");

@@ -813,7 +813,7 @@ async fn a_rotation_of_the_vault_takes_the_keys_of_endpoints_along() {
     );
     setting.options.vault_keys = &["new"];
     let (code, status, _) = setting.run(&["vault", "status"], "").await;
-    assert_eq!((code, status.trim()), (0, "new  primary"));
+    assert_eq!((code, status.trim()), (0, "KEY  STATE\nnew  primary"));
     let (code, said, error) = setting.run(&["webhooks", "rotate", &id], "").await;
     assert!(code == 0 && said.starts_with("whsec_"), "{said}{error}");
 }

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use policy::visible;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::audit_log::{self, link};
 use verdict::config::Keys;
-use verdict::domain::audit_chain::{Export, Line, Place};
+use verdict::domain::audit_chain::{Export, Line, Place, WholeExport};
 use verdict::domain::audit_details::Details;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
@@ -22,7 +20,9 @@ use verdict::store::audit_cuts::AuditCut;
 use verdict::vault::{AuditSeal, Vault};
 
 use crate::context::{Context, migrated_store};
-use crate::output::say;
+use crate::output::{say, say_styled};
+use crate::progress::Progress;
+use crate::terminal::{Table, relative};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -56,6 +56,9 @@ pub enum Command {
         /// compute the digests of a rewritten chain, but not the signatures.
         #[arg(long)]
         strict: bool,
+        /// Print { "rows", "dropped", "checkpoints", "`signatures_checked`", "`signed_to`", "head" }.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -66,10 +69,12 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     crate::context::quiet_log();
     match command {
         Command::List { subject, json } => list(context, subject, json).await,
-        Command::Verify { file: Some(file), expect, strict } => {
-            verify_export(context, &file, &expect, strict).await
+        Command::Verify { file: Some(file), expect, strict, json } => {
+            verify_export(context, &file, &expect, strict, json).await
         }
-        Command::Verify { file: None, expect, strict } => verify(context, &expect, strict).await,
+        Command::Verify { file: None, expect, strict, json } => {
+            verify(context, &expect, strict, json).await
+        }
     }
 }
 
@@ -79,50 +84,80 @@ async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::R
         return export(store, seal).await;
     }
     let store = context.store().await?;
+    let now = Clock::system().now();
+    let mut table =
+        Table::new(["ROW", "WHEN", "ACTOR", "ACTION", "SUBJECT", "PURPOSE", "AS", "DETAILS"]);
     let mut after = 0;
     loop {
         let rows = store.audit().audit_after(after, subject, PAGE).await?;
-        let Some(last) = rows.last() else { return Ok(ExitCode::SUCCESS) };
+        let Some(last) = rows.last() else { break };
         after = last.position;
-        for row in rows {
-            let link = link(row);
+        for link in rows.into_iter().map(link) {
             if json {
                 say(serde_json::to_string(&link)?);
-            } else {
-                let at = link.at.format(&Rfc3339).unwrap_or_default();
-                let subject = link.subject.map_or_else(String::new, |id| format!("  {id}"));
-                let purpose = link.purpose.map_or_else(String::new, |why| format!("  {why}"));
-                let details =
-                    link.details.map_or_else(String::new, |Details(more)| format!("  {more}"));
-                let user =
-                    link.database_user.map_or_else(String::new, |user| format!("  as {user}"));
-                let shown =
-                    format!("{}  {}{subject}{purpose}{details}{user}", link.actor, link.action);
-                say(format_args!("{}  {at}  {}", link.position, visible::shown(&shown)));
+                continue;
             }
+            table.add([
+                link.position.to_string(),
+                relative(link.at, now),
+                link.actor,
+                link.action,
+                link.subject.map(|id| id.to_string()).unwrap_or_default(),
+                link.purpose.unwrap_or_default(),
+                link.database_user.unwrap_or_default(),
+                link.details.map(|Details(more)| more).unwrap_or_default(),
+            ]);
+        }
+        if !json {
+            say_styled(table.next_page());
         }
     }
+    if after == 0 && !json {
+        say("the audit has no such row");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn export(store: Store, seal: Option<AuditSeal>) -> anyhow::Result<ExitCode> {
+    let mut progress = Progress::of_export("rows");
+    progress.expect(store.audit().audit_head().await?.0);
     let mut export = audit_log::Export::open(store, seal, Clock::system().now()).await?;
     while let Some(lines) = export.next().await? {
         for line in lines {
+            if let Line::Row(row) = &line {
+                progress.at(row.position);
+            }
             say(serde_json::to_string(&line)?);
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Result<ExitCode> {
+async fn verify(
+    context: &Context,
+    expect: &[Place],
+    strict: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let (store, seal) = store_and_seal(context).await?;
     if strict && seal.is_none() {
         bail!(NOT_CHECKED);
     }
-    let whole = audit_log::verify(&store, seal.as_ref(), expect).await?;
+    let mut progress = Progress::new("rows", json);
+    let mut report = |position, last| {
+        progress.expect(last);
+        progress.at(position);
+    };
+    let whole = audit_log::verify_with(&store, seal.as_ref(), expect, &mut report).await;
+    progress.clear();
+    let whole = whole?;
     let good = whole.checkpoints;
     if strict && good == 0 {
         bail!("no row is signed yet: run a worker, which signs the newest row about every 15 s");
+    }
+    if json {
+        say(verified(&whole.last, whole.dropped, good, seal.is_some(), whole.covered));
+        return Ok(ExitCode::SUCCESS);
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
     say(format_args!(
@@ -134,6 +169,20 @@ async fn verify(context: &Context, expect: &[Place], strict: bool) -> anyhow::Re
     ));
     say(format_args!("store elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The result for programs. `head` is for `--expect`.
+fn verified(
+    last: &Place,
+    dropped: i64,
+    checkpoints: usize,
+    signatures_checked: bool,
+    signed_to: i64,
+) -> serde_json::Value {
+    serde_json::json!({
+        "rows": last.position, "dropped": dropped, "checkpoints": checkpoints,
+        "signatures_checked": signatures_checked, "signed_to": signed_to, "head": last.to_string(),
+    })
 }
 
 fn rows(count: impl Display) -> String {
@@ -174,14 +223,17 @@ async fn verify_export(
     file: &PathBuf,
     expect: &[Place],
     strict: bool,
+    json: bool,
 ) -> anyhow::Result<ExitCode> {
     let seal = if strict { Some(seal_of_installation(context).await?) } else { None };
     let lines = std::io::BufReader::new(
         std::fs::File::open(file).with_context(|| format!("{} cannot be read", file.display()))?,
     )
     .lines();
+    let mut progress = Progress::new("lines", json);
     let mut export = Export::default();
     for (number, line) in lines.enumerate() {
+        progress.at(number);
         let not_of_an_export = || anyhow::anyhow!("line {} is not of an export", number + 1);
         let line = line.with_context(|| format!("{} cannot be read", file.display()))?;
         let line = if number == 0 { byte_order_mark::skipped(&line) } else { line.as_str() };
@@ -207,6 +259,7 @@ async fn verify_export(
             _ => {}
         }
     }
+    progress.clear();
     let whole = export.end(expect)?;
     let unsigned = whole.last.position - whole.checkpointed_to;
     if strict && unsigned > 0 {
@@ -215,6 +268,11 @@ async fn verify_export(
              installation, which signs the last row",
             rows(unsigned)
         );
+    }
+    if json {
+        let WholeExport { last, checkpoints, checkpointed_to, dropped } = &whole;
+        say(verified(last, *dropped, *checkpoints, strict, *checkpointed_to));
+        return Ok(ExitCode::SUCCESS);
     }
     let signatures = if strict {
         ", all of them signed by this installation"

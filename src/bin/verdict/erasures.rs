@@ -17,6 +17,7 @@ use verdict::vault::AuditSeal;
 
 use crate::context::{Context, required_purpose, store_and_vault};
 use crate::output::{say, say_done};
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -61,12 +62,15 @@ async fn export(context: &Context, since: Option<OffsetDateTime>) -> anyhow::Res
     // Before the first page: an erasure that is requested meanwhile may be missing.
     let listed_at = Clock::system().now();
     let (mut writer, mut pages) = (Writer::new(&seal), Pages::new(&store, since));
+    let (mut progress, mut count) = (Progress::of_export("erasures"), 0_u64);
     loop {
         let page = pages.next().await?;
         if page.is_empty() {
             break;
         }
         for row in page {
+            count += 1;
+            progress.at(count);
             say(writer.line(&row)?);
         }
     }
@@ -82,7 +86,10 @@ async fn reapply(context: &Context, file: &PathBuf, purpose: &str) -> anyhow::Re
     // All of it, before anything is erased.
     let erasures = erasure_list::read(&seal, text.lines())?;
     let (mut again, mut before, mut unknown, mut on_hold) = (0, 0, 0, Vec::new());
-    for erasure in &erasures {
+    let mut progress = Progress::new("erasures", false);
+    progress.expect(erasures.len());
+    for (number, erasure) in (1_u64..).zip(&erasures) {
+        progress.at(number);
         let id = VerificationId(erasure.verification_id);
         if store.erasures().receipt(id).await?.is_some() {
             before += 1;
@@ -94,6 +101,7 @@ async fn reapply(context: &Context, file: &PathBuf, purpose: &str) -> anyhow::Re
             Erased::OnHold => on_hold.push(id),
         }
     }
+    progress.clear();
     say_done(format_args!(
         "{} in the list: {again} erased again, {before} erased already, {unknown} not in this database",
         counted(erasures.len(), "erasure", "erasures")

@@ -14,6 +14,7 @@ use verdict::vault::{SealedAt, Vault};
 use crate::arguments::purpose;
 use crate::context::{Context, Usage, store_and_vault};
 use crate::output::{say, say_done};
+use crate::terminal::{Table, relative, relative_or, say_table};
 
 /// Largest picture, in bytes.
 const MAX_BYTES: u64 = 5 << 20;
@@ -148,11 +149,20 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
         say(serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
+    let now = Clock::system().now();
+    let mut table = Table::new(["ID", "ANSWER", "JUDGED", "WRONG", "ADDED", "BY", "RETIRED"]);
     for pair in pairs {
         let answer = if pair.same_person { "same" } else { "different" };
-        let retired = if pair.retired_at.is_some() { ", retired" } else { "" };
-        let (judged, wrong) = (pair.judged, pair.wrong);
-        say(format_args!("{}  {answer}  judged {judged}, wrong {wrong}{retired}", pair.id));
+        table.add([
+            pair.id.to_string(),
+            answer.to_owned(),
+            pair.judged.to_string(),
+            pair.wrong.to_string(),
+            relative(pair.added_at, now),
+            pair.added_by,
+            relative_or(pair.retired_at, now, ""),
+        ]);
     }
+    say_table(table, "there is no golden pair");
     Ok(())
 }

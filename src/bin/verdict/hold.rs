@@ -3,17 +3,19 @@
 use std::process::ExitCode;
 
 use clap::ArgGroup;
-use policy::visible;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
+use verdict::domain::clock::Clock;
 use verdict::domain::ids::{Ids, VerificationId};
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
 use verdict::store::legal_holds::{LegalHold, Placed};
 
 use crate::context::{Context, required_purpose};
-use crate::output::{say, say_done};
+use crate::output::{say, say_done, say_styled};
 use crate::person_number;
+use crate::terminal::{Table, relative};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -115,15 +117,26 @@ async fn of(
 
 async fn list(context: &Context, all: bool, json: bool) -> anyhow::Result<ExitCode> {
     let store = context.store().await?;
+    let now = Clock::system().now();
+    let mut table = Table::new(["VERIFICATION", "NAMED", "PLACED", "BY", "STATE", "PURPOSE"]);
     let mut before = None;
     loop {
         let page = store.legal_holds().list(before, all, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(ExitCode::SUCCESS) };
+        let Some(last) = page.last() else { break };
         before = Some(last.id);
-        for hold in &page {
-            say(if json { object(hold)? } else { line(hold)? });
+        if json {
+            page.iter().try_for_each(|hold| object(hold).map(say))?;
+        } else {
+            for hold in &page {
+                table.add(row(hold, now));
+            }
+            say_styled(table.next_page());
         }
     }
+    if before.is_none() && !json {
+        say("there is no legal hold");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn object(hold: &LegalHold) -> anyhow::Result<String> {
@@ -141,14 +154,18 @@ fn object(hold: &LegalHold) -> anyhow::Result<String> {
     Ok(object.to_string())
 }
 
-fn line(hold: &LegalHold) -> anyhow::Result<String> {
+fn row(hold: &LegalHold, now: OffsetDateTime) -> [String; 6] {
     let LegalHold { verification_id, biz_type, biz_id, purpose, placed_by, .. } = hold;
-    let placed_at = hold.placed_at.format(&Rfc3339)?;
     let lifted = match (hold.lifted_at, &hold.lifted_by) {
-        (Some(at), Some(by)) => format!("; lifted {} by {by}", at.format(&Rfc3339)?),
-        _ => String::new(),
+        (Some(at), Some(by)) => format!("lifted {} by {by}", relative(at, now)),
+        _ => "held".to_owned(),
     };
-    Ok(visible::shown(&format!(
-        "{verification_id}  {biz_type}/{biz_id}  placed {placed_at} by {placed_by}: {purpose}{lifted}"
-    )))
+    [
+        verification_id.to_string(),
+        format!("{biz_type}/{biz_id}"),
+        relative(hold.placed_at, now),
+        placed_by.clone(),
+        lifted,
+        purpose.clone(),
+    ]
 }

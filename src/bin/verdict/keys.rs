@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
 use verdict::domain::scenes::Scenes;
 use verdict::domain::scope::Scope;
@@ -15,8 +16,8 @@ use verdict::vault::api_key;
 
 use crate::context::{Context, Usage};
 use crate::error_text;
-use crate::output::written;
-use crate::output::{say, say_done};
+use crate::output::{say, say_done, written};
+use crate::terminal::{Table, relative, relative_or, say_table};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -197,38 +198,48 @@ async fn list(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         say(serde_json::Value::Array(rows));
     } else {
-        for key in &keys {
-            say(visible::shown(&line(key)));
-        }
+        say_table(table_of(keys, Clock::system().now()), "there is no API key");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(key: &ApiKey) -> String {
-    let state = match (key.revoked_at, key.expired) {
+fn state(key: &ApiKey) -> &'static str {
+    match (key.revoked_at, key.expired) {
         (Some(_), _) => "revoked",
         (None, true) => "expired",
         (None, false) => "good",
-    };
-    let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
-    let mut line = format!(
-        "{}  {state:7}  {}  {}  {}",
-        key.id,
-        time(key.created_at),
-        key.name,
-        scope_names(key).join(",")
-    );
-    let optional = [
-        ("person", key.person.clone()),
-        ("scenes", key.scenes.as_ref().map(|scenes| scenes.join(","))),
-        ("per second", key.requests_per_second.map(|rate| rate.to_string())),
-        ("expires", key.expires_at.map(time)),
-        ("last used", Some(key.last_used_at.map_or_else(|| "never".to_owned(), time))),
-    ];
-    for (what, value) in optional {
-        line.extend(value.map(|value| format!("  {what} {value}")));
     }
-    line
+}
+
+fn table_of(keys: Vec<ApiKey>, now: OffsetDateTime) -> Table {
+    let mut table = Table::new([
+        "ID",
+        "NAME",
+        "STATE",
+        "PERSON",
+        "SCENES",
+        "CREATED",
+        "EXPIRES",
+        "LAST USED",
+        "PER SECOND",
+        "SCOPES",
+    ]);
+    for key in keys {
+        let (state, scopes) = (state(&key), scope_names(&key).join(","));
+        table.add([
+            key.id.to_string(),
+            key.name,
+            state.to_owned(),
+            key.person.unwrap_or_default(),
+            key.scenes.map_or_else(|| "all".to_owned(), |scenes| scenes.join(",")),
+            relative(key.created_at, now),
+            relative_or(key.expires_at, now, "never"),
+            relative_or(key.last_used_at, now, "never"),
+            key.requests_per_second.map(|rate| rate.to_string()).unwrap_or_default(),
+            scopes,
+        ]);
+    }
+    table
 }
 
 async fn revoke(context: &Context, id: &str) -> anyhow::Result<ExitCode> {

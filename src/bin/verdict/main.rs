@@ -32,6 +32,7 @@ mod output;
 mod person;
 mod person_number;
 mod policy;
+mod progress;
 mod refetch;
 #[cfg(feature = "demo")]
 mod sandbox;
@@ -79,8 +80,7 @@ enum Command {
     /// Run the service: accept callbacks, fetch results, decide, answer.
     Serve(serve::Arguments),
     /// Migrate the database schema to this version.
-    #[command(after_help = "Example: verdict migrate --config verdict.toml")]
-    Migrate,
+    Migrate(migrate::Arguments),
     /// Run everything on this machine: private Postgres, simulated provider, callbacks, decisions.
     Demo(demo::Arguments),
     /// Run the simulated provider.
@@ -233,7 +233,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => serve::run(context, &arguments).await,
-        Command::Migrate => migrate::run(context).await,
+        Command::Migrate(arguments) => migrate::run(context, &arguments).await,
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => Box::pin(demo::run(context, &arguments)).await,
         #[cfg(feature = "demo")]

@@ -10,6 +10,7 @@ use verdict::persons::Export;
 use crate::context::{Context, required_purpose};
 use crate::output::say;
 use crate::person_number;
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -42,9 +43,13 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         with_bodies: true,
     };
     let mut verifications = Vec::with_capacity(found.ids.len());
-    for id in found.ids {
+    let mut progress = Progress::of_export("verifications");
+    progress.expect(found.ids.len());
+    for (number, id) in (1_u64..).zip(found.ids) {
+        progress.at(number);
         verifications.extend(export.of(id, &audit).await?);
     }
+    progress.clear();
     let document = json!({
         "exported_at": audit.at.format(&Rfc3339)?,
         "exported_by": audit.actor,

@@ -1,6 +1,8 @@
 //! `verdict policy`: checks, tries, adds and activates policies, and looks at the past with them.
 
+mod listings;
 mod new;
+mod on_database;
 mod past;
 mod text;
 
@@ -9,23 +11,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use policy::visible;
 use policy::{Policy, decide, missing_evidence, render};
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verdict::config::Keys;
 use verdict::domain::byte_order_mark;
-use verdict::domain::scenes::Scenes;
 use verdict::lanes::policy_work;
-use verdict::policies::operations::{
-    self, Applied, Change, Listed, PolicyError, PolicyOperations, Turn,
-};
+use verdict::policies::operations::{self, Applied, Change, PolicyError, Turn};
 use verdict::store::Store;
 use verdict::store::policies::Use;
 
 use crate::arguments::{purpose, scene};
 use crate::context::{Context, Usage};
 use crate::output::{say, say_done};
+use on_database::{failed, operations};
 use text::{either, read, text_of, whole_digest};
 
 #[derive(Debug, clap::Subcommand)]
@@ -66,10 +64,10 @@ pub enum Command {
     },
     /// List the policies in the database, and where each is active.
     #[command(after_help = "Example: verdict policy list --config verdict.toml")]
-    List,
+    List(Listing),
     /// List which policy was active when, by whom and why, newest first.
     #[command(after_help = "Example: verdict policy history --config verdict.toml")]
-    History,
+    History(Listing),
     /// Check a file and add it to the database, without activating it. Prints its digest.
     #[command(after_help = "Example: verdict policy add candidate.toml")]
     Add {
@@ -83,6 +81,9 @@ pub enum Command {
         old: String,
         /// A file, or the digest of a policy in the database.
         new: String,
+        /// Print a JSON array of { "change", "line", "text" }.
+        #[arg(long)]
+        json: bool,
     },
     /// Activate a policy.
     #[command(
@@ -111,6 +112,9 @@ pub enum Command {
     Compare {
         /// `sha256:…`, or its beginning.
         digest: String,
+        /// Print a JSON object, as the API answers.
+        #[arg(long)]
+        json: bool,
     },
     /// Decide the past again with a policy, and report what would change.
     #[command(
@@ -139,6 +143,13 @@ pub enum Command {
         after_help = "Example: verdict policy calibrate --since 2026-10-01 --threshold 90 --moved-to 85"
     )]
     Calibrate(past::CalibrateArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Listing {
+    /// Print a JSON array, with whole digests and times.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -190,12 +201,14 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             say(text_of(&store, &digest).await?);
         }
         Command::Try { policy, evidence } => try_one(context, policy, &evidence).await?,
-        Command::List => list(&context.store().await?).await?,
-        Command::History => history(&context.store().await?).await?,
+        Command::List(Listing { json }) => listings::list(&context.store().await?, json).await?,
+        Command::History(Listing { json }) => {
+            listings::history(&context.store().await?, json).await?;
+        }
         Command::Add { file } => add(context, file).await?,
-        Command::Diff { old, new } => {
+        Command::Diff { old, new, json } => {
             let (old, new) = (either(context, &old).await?, either(context, &new).await?);
-            return diff(old, new).await;
+            return diff(old, new, json).await;
         }
         Command::Activate(arguments) => use_policy(context, Use::Active, &arguments).await?,
         Command::Shadow(arguments) => use_policy(context, Use::Shadow, &arguments).await?,
@@ -222,7 +235,9 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
             change_or(context, &deactivate, purpose.as_deref(), nothing).await?;
             say_done("the scene has no policy of its own any more");
         }
-        Command::Compare { digest } => compare(&context.store().await?, &digest).await?,
+        Command::Compare { digest, json } => {
+            listings::compare(&context.store().await?, &digest, json).await?;
+        }
         Command::Backtest(arguments) => past::backtest(context, arguments).await?,
         Command::CancelBacktest { id, purpose } => {
             past::cancel_backtest(context, id, purpose.as_deref()).await?;
@@ -295,18 +310,6 @@ fn say_in_use(digest: Option<String>) {
     }
 }
 
-/// The hint after a message goes by the database's own error.
-fn failed(error: PolicyError) -> anyhow::Error {
-    match error {
-        PolicyError::Store(error) => error.into(),
-        error => error.into(),
-    }
-}
-
-fn operations(store: &Store) -> PolicyOperations<'_> {
-    PolicyOperations::new(store, Turn::Wait)
-}
-
 async fn check(text: String, name: String) -> anyhow::Result<ExitCode> {
     let checked = operations::check(text, Turn::Wait).await?;
     let rendered = render(checked.diagnostics(), &checked.text, &name);
@@ -371,33 +374,6 @@ fn tried(policy: &str, name: &str, document: &str) -> anyhow::Result<String> {
     serde_json::to_string_pretty(&shown).context("decision")
 }
 
-async fn list(store: &Store) -> anyhow::Result<()> {
-    for Listed { policy, uses } in operations(store).list(&Scenes::EVERY).await.map_err(failed)? {
-        let uses = uses.iter().map(|(kind, scene)| match scene.as_str() {
-            "" => kind.as_str().to_owned(),
-            scene => format!("{} for {scene}", kind.as_str()),
-        });
-        let uses: Vec<String> = uses.collect();
-        let added = policy.added_at.format(&Rfc3339)?;
-        let name = visible::shown(&policy.name);
-        say(format_args!("{}  {added}  {name}  {}", policy.digest, uses.join(", ")));
-    }
-    Ok(())
-}
-
-async fn history(store: &Store) -> anyhow::Result<()> {
-    for change in operations(store).activations(&Scenes::EVERY).await.map_err(failed)? {
-        let scene = if change.biz_type.is_empty() { "all scenes" } else { &change.biz_type };
-        let digest = change.digest.as_deref().unwrap_or("none");
-        let at = change.activated_at.format(&Rfc3339)?;
-        let by = visible::shown(&change.activated_by);
-        let purpose = change.purpose.as_deref().map(visible::shown);
-        let purpose = purpose.map(|purpose| format!("  for: {purpose}")).unwrap_or_default();
-        say(format_args!("{at}  {}  {scene}  {digest}  by {by}{purpose}", change.kind));
-    }
-    Ok(())
-}
-
 async fn add(context: &Context, file: PathBuf) -> anyhow::Result<()> {
     let name = file.display().to_string();
     let text = read(context, Some(file))?;
@@ -439,29 +415,9 @@ async fn use_policy(
     Ok(())
 }
 
-async fn compare(store: &Store, digest: &str) -> anyhow::Result<()> {
-    let digest = whole_digest(store, digest).await?;
-    let compared = operations(store).compare_shadow(&digest, &Scenes::EVERY).await;
-    let counts = compared.map_err(failed)?.counts;
-    if counts.is_empty() {
-        say("nothing was decided by it beside the active policy yet");
-    }
-    for count in counts {
-        let mark = if count.active_outcome == count.outcome { " " } else { "*" };
-        say(format_args!(
-            "{mark} {:>8} → {:<8} {}",
-            count.active_outcome, count.outcome, count.count
-        ));
-    }
-    Ok(())
-}
-
 /// Lines of one and not of the other; exit code 1 where they differ.
-async fn diff(old: String, new: String) -> anyhow::Result<ExitCode> {
+async fn diff(old: String, new: String, json: bool) -> anyhow::Result<ExitCode> {
     let changes = operations::diff(old, new, Turn::Wait).await?;
-    for change in &changes {
-        let mark = if change.added { '+' } else { '-' };
-        say(format_args!("{:>5} {mark} {}", change.line, change.text));
-    }
+    listings::changes(&changes, json);
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

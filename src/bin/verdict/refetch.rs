@@ -10,6 +10,7 @@ use verdict::store::listing::Filter;
 use crate::arguments::{moment, purpose};
 use crate::context::{Context, Usage, migrated_store};
 use crate::output::{say, say_done};
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -77,10 +78,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exit
         store.listing().count_refetchable(&filter, doing.at, MOST_COUNTED).await?
     } else {
         let mut refetched = 0;
+        let mut progress = Progress::new("verifications", arguments.json);
         loop {
             let some =
                 store.listing().refetch_many(&filter, settings.common.window, &doing).await?.len();
             refetched += i64::try_from(some)?;
+            progress.at(refetched);
             if some == 0 {
                 break refetched;
             }

@@ -8,6 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use unicode_width::UnicodeWidthStr;
 
+use crate::output::{say, say_styled};
+
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
 
@@ -19,11 +21,15 @@ const GAP: &str = "  ";
 pub(crate) struct Table {
     headers: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
+    /// The headers are printed already.
+    is_begun: bool,
 }
 
 impl Table {
     pub(crate) fn new<const N: usize>(headers: [&'static str; N]) -> Self {
-        Self { headers: headers.to_vec(), rows: Vec::new() }
+        let widths = headers.iter().map(|header| header.len()).collect();
+        Self { headers: headers.to_vec(), rows: Vec::new(), widths, is_begun: false }
     }
 
     /// Cells of what may come from outside are made visible: they cannot move the cursor.
@@ -37,28 +43,46 @@ impl Table {
     }
 
     /// With a style for the headers, and one for each word that has a meaning.
-    pub(crate) fn render(&self) -> String {
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let widest = cells.map(|cell| cell.width()).max().unwrap_or_default();
-            widest.max(self.headers[column].len())
-        };
-        let widths: Vec<usize> = (0..self.headers.len()).map(width).collect();
+    pub(crate) fn render(mut self) -> String {
+        self.next_page()
+    }
+
+    /// The rows since the last page, for lists that are longer than what memory should hold. The
+    /// headers come once, and columns never become narrower.
+    pub(crate) fn next_page(&mut self) -> String {
+        for row in &self.rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.width().max(*width);
+            }
+        }
         let line = |cells: &[String], style: &dyn Fn(&str) -> Style| -> String {
             let last = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |at| at + 1);
-            let padded =
-                cells.iter().take(last).zip(&widths).enumerate().map(|(at, (cell, width))| {
-                    let style = style(cell);
-                    let blanks =
-                        if at + 1 == last { 0 } else { width.saturating_sub(cell.width()) };
-                    format!("{style}{cell}{style:#}{}", " ".repeat(blanks))
-                });
+            let padded = cells.iter().take(last).zip(&self.widths).enumerate();
+            let padded = padded.map(|(at, (cell, width))| {
+                let style = style(cell);
+                let blanks = if at + 1 == last { 0 } else { width.saturating_sub(cell.width()) };
+                format!("{style}{cell}{style:#}{}", " ".repeat(blanks))
+            });
             padded.collect::<Vec<_>>().join(GAP)
         };
-        let headers: Vec<String> = self.headers.iter().map(|text| (*text).to_owned()).collect();
-        let mut lines = vec![line(&headers, &|_| BOLD)];
+        let mut lines = Vec::new();
+        if !self.is_begun {
+            let headers: Vec<String> = self.headers.iter().map(|text| (*text).to_owned()).collect();
+            lines.push(line(&headers, &|_| BOLD));
+        }
         lines.extend(self.rows.iter().map(|row| line(row, &style_of)));
+        self.is_begun = true;
+        self.rows.clear();
         lines.join("\n")
+    }
+}
+
+/// Prints a table, or a sentence in place of an empty one.
+pub(crate) fn say_table(table: Table, if_empty: &str) {
+    if table.is_empty() {
+        say(if_empty);
+    } else {
+        say_styled(table.render());
     }
 }
 
@@ -66,8 +90,8 @@ impl Table {
 pub(crate) fn style_of(word: &str) -> Style {
     let color = match word {
         "approve" => AnsiColor::Green,
-        "reject" | "failed" => AnsiColor::Red,
-        "review" | "retry" | "expired" => AnsiColor::Yellow,
+        "reject" | "failed" | "late" | "revoked" | "disabled" => AnsiColor::Red,
+        "review" | "retry" | "expired" | "soon" | "paused" | "failing" => AnsiColor::Yellow,
         "pending" | "unfinished" => AnsiColor::Cyan,
         _ => return Style::new(),
     };
@@ -118,6 +142,15 @@ pub(crate) fn relative(at: OffsetDateTime, now: OffsetDateTime) -> String {
     if seconds < 0 { format!("{count} {unit} ago") } else { format!("in {count} {unit}") }
 }
 
+/// A time that may be missing: then `otherwise`.
+pub(crate) fn relative_or(
+    at: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+    otherwise: &str,
+) -> String {
+    at.map_or_else(|| otherwise.to_owned(), |at| relative(at, now))
+}
+
 /// A time of the API, relative to now; any other text as it is.
 pub(crate) fn relative_text(text: &str, now: OffsetDateTime) -> String {
     OffsetDateTime::parse(text, &Rfc3339).map_or_else(|_| text.to_owned(), |at| relative(at, now))
@@ -140,6 +173,17 @@ mod tests {
         let at = |line: &str, word: &str| line[..line.find(word).unwrap()].width();
         assert_eq!(at(lines[0], "STATE"), at(lines[1], "decided"), "{plain}");
         assert!(!lines[2].contains('\u{1b}') && lines[2] == lines[2].trim_end(), "{plain}");
+    }
+
+    #[test]
+    fn later_pages_have_no_headers_and_keep_the_columns() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.add(["longer than the header".to_owned(), "decided".to_owned()]);
+        let first = anstream::adapter::strip_str(&table.next_page()).to_string();
+        table.add(["short".to_owned(), "decided".to_owned()]);
+        let second = anstream::adapter::strip_str(&table.next_page()).to_string();
+        assert_eq!((first.lines().count(), second.lines().count()), (2, 1), "{first}\n{second}");
+        assert_eq!(first.lines().last().unwrap().find("decided"), second.find("decided"));
     }
 
     #[test]

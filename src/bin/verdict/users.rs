@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use policy::visible;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use verdict::config::{Config, Keys};
+use verdict::domain::clock::Clock;
 use verdict::domain::ids::Ids;
 use verdict::domain::scenes::Scenes;
 use verdict::domain::scope::Scope;
@@ -16,6 +18,7 @@ use verdict::vault::token;
 
 use crate::context::{Context, Usage, migrated_store};
 use crate::output::{say, say_done};
+use crate::terminal::{Table, relative, relative_or, say_table};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -202,14 +205,12 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
     if json {
         say(serde_json::Value::Array(users.iter().map(as_json).collect()));
     } else {
-        for user in &users {
-            say(visible::shown(&line(user)));
-        }
+        say_table(table_of(users, Clock::system().now()), "there is no user");
     }
     Ok(())
 }
 
-fn text(at: time::OffsetDateTime) -> String {
+fn text(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
@@ -224,22 +225,31 @@ fn as_json(listed: &ListedUser) -> serde_json::Value {
         "invited_until": listed.invited_until.map(text), "seen_at": listed.seen_at.map(text) })
 }
 
-fn line(listed: &ListedUser) -> String {
-    let state = match (listed.disabled_at, listed.invited_until) {
+fn state(listed: &ListedUser) -> &'static str {
+    match (listed.disabled_at, listed.invited_until) {
         (Some(_), _) => "disabled",
         (None, Some(_)) => "invited",
         (None, None) => "good",
-    };
-    let user = &listed.user;
-    let scopes: Vec<&str> = user.scopes.iter().map(|scope| scope.as_str()).collect();
-    let mut line = format!("{}  {state:8}  {}  {}", user.id, user.name, scopes.join(","));
-    let optional = [
-        ("scenes", user.scenes.names().map(|names| names.join(","))),
-        ("by", listed.issuer.clone()),
-        ("seen", Some(listed.seen_at.map_or_else(|| "never".to_owned(), text))),
-    ];
-    for (what, value) in optional {
-        line.extend(value.map(|value| format!("  {what} {value}")));
     }
-    line
+}
+
+fn table_of(users: Vec<ListedUser>, now: OffsetDateTime) -> Table {
+    let mut table =
+        Table::new(["ID", "NAME", "STATE", "SCENES", "ISSUER", "ADDED", "LAST SEEN", "SCOPES"]);
+    for listed in users {
+        let state = state(&listed);
+        let user = &listed.user;
+        let scopes: Vec<&str> = user.scopes.iter().map(|scope| scope.as_str()).collect();
+        table.add([
+            user.id.to_string(),
+            user.name.clone(),
+            state.to_owned(),
+            user.scenes.names().map_or_else(|| "all".to_owned(), |names| names.join(",")),
+            listed.issuer.unwrap_or_default(),
+            relative(listed.created_at, now),
+            relative_or(listed.seen_at, now, "not within a month"),
+            scopes.join(","),
+        ]);
+    }
+    table
 }

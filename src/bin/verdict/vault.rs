@@ -1,6 +1,5 @@
 //! `verdict vault`: which keys are needed, and putting all data keys under the primary one.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,12 +16,18 @@ use verdict::vault::{Vault, WrappedKey};
 
 use crate::context::{Context, store_and_vault};
 use crate::output::{say, say_done};
+use crate::progress::Progress;
+use crate::terminal::{Table, say_table};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List the keys that the data needs, and whether each is configured and decrypts it.
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
-    Status,
+    Status {
+        /// Print a JSON array of { "key", "state" }: primary, configured, missing or other-bytes.
+        #[arg(long)]
+        json: bool,
+    },
     /// Rewrap every data key under the first of vault.keys, while services run. Before, give every
     /// service both keys, the new one first. Afterwards remove the old one.
     #[command(after_help = "Example: verdict vault rotate --config verdict.toml")]
@@ -41,7 +46,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
     crate::context::quiet_log();
     match command {
-        Command::Status => status(context).await,
+        Command::Status { json } => status(context, *json).await,
         Command::Rotate => rotate(context).await,
         Command::GiveUp => give_up(context).await,
     }
@@ -66,25 +71,34 @@ async fn give_up(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn status(context: &Context) -> anyhow::Result<ExitCode> {
+async fn status(context: &Context, json: bool) -> anyhow::Result<ExitCode> {
     let (store, vault) = store_and_vault(context).await?;
     let ring = vault.ring();
     let others = keys_with_other_bytes(&vault, &store).await?;
     let mut code = ExitCode::SUCCESS;
+    let (mut table, mut rows) = (Table::new(["KEY", "STATE"]), Vec::new());
     for id in store.vault_keys().vault_keys_in_use().await? {
-        let here = match (id == ring.primary_id(), ring.has(&id)) {
+        let (state, shown) = match (id == ring.primary_id(), ring.has(&id)) {
             _ if others.contains(&id) => {
                 code = ExitCode::FAILURE;
-                "OTHER BYTES under this id: what it wrapped does not open; restore the secret it had"
+                let shown = "OTHER BYTES under this id: what it wrapped does not open; restore the \
+                    secret it had";
+                ("other-bytes", shown)
             }
-            (true, _) => "primary",
-            (false, true) => "configured, needed until a rotation",
+            (true, _) => ("primary", "primary"),
+            (false, true) => ("configured", "configured, needed until a rotation"),
             (false, false) => {
                 code = ExitCode::FAILURE;
-                "MISSING from vault.keys, and data needs it"
+                ("missing", "MISSING from vault.keys, and data needs it")
             }
         };
-        say(format_args!("{id}  {here}"));
+        rows.push(serde_json::json!({ "key": id, "state": state }));
+        table.add([id, shown.to_owned()]);
+    }
+    if json {
+        say(serde_json::Value::Array(rows));
+    } else {
+        say_table(table, "no data needs a key yet");
     }
     Ok(code)
 }
@@ -103,16 +117,18 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
                 .await?;
         }
     }
-    let mut rewrapped = rewrap_all(&store, &vault).await?;
+    let mut progress = Progress::new("data keys looked at", false);
+    let mut rewrapped = rewrap_all(&store, &vault, &mut progress).await?;
     let mut retired =
         store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?;
     if store.vault_keys().vault_keys_in_use().await?.iter().any(|id| *id != primary) {
-        until_unused_or_seen_again(&store, &primary).await?;
+        until_unused_or_seen_again(&store, &primary, &mut progress).await?;
         // Keys that others wrapped meanwhile may sort before the place that the first pass had reached.
-        rewrapped += rewrap_all(&store, &vault).await?;
+        rewrapped += rewrap_all(&store, &vault, &mut progress).await?;
         retired
             .extend(store.vault_keys().retire_vault_keys(&primary, UNUSED_FOR, clock.now()).await?);
     }
+    progress.clear();
     let mut needed = store.vault_keys().vault_keys_in_use().await?;
     needed.retain(|id| *id != primary);
     retired.retain(|id| !needed.contains(id));
@@ -140,7 +156,11 @@ async fn rotate(context: &Context) -> anyhow::Result<ExitCode> {
 
 /// Waits until it is certain of every other key whether some process still wraps with it: either one
 /// says so again, or none has for as long as [`UNUSED_FOR`].
-async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Result<()> {
+async fn until_unused_or_seen_again(
+    store: &Store,
+    primary: &str,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
     let mut before = std::collections::HashMap::new();
     loop {
         let mut unsure = store.vault_keys().vault_keys_wrapping().await?;
@@ -149,17 +169,16 @@ async fn until_unused_or_seen_again(store: &Store, primary: &str) -> anyhow::Res
             id != primary && *age < UNUSED_FOR && !seen_again
         });
         let Some((id, age)) = unsure.first() else { return Ok(()) };
-        let _ = write!(
-            std::io::stderr(),
-            "\r{} s ago a process wrapped with {id}: waiting whether one still does ",
-            age.as_secs()
-        );
+        progress.step(|| {
+            let seconds = age.as_secs();
+            format!("{seconds} s ago a process wrapped with {id}: waiting whether one still does")
+        });
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
 /// Rewraps every data key that is not under the primary key.
-async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
+async fn rewrap_all(store: &Store, vault: &Vault, progress: &mut Progress) -> anyhow::Result<u64> {
     let primary = vault.primary_id();
     let mut rewrapped = rewrap_endpoints(store, vault).await? + rewrap_pairs(store, vault).await?;
     let (mut after, mut seen) = (Uuid::nil(), 0_u64);
@@ -179,9 +198,8 @@ async fn rewrap_all(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
             rewrapped += store.vault_keys().replace_data_keys(primary, &new).await?;
         }
         seen += BATCH.unsigned_abs();
-        let _ = write!(std::io::stderr(), "\r{rewrapped} rewrapped of about {seen} looked at");
+        progress.at(seen);
     }
-    let _ = writeln!(std::io::stderr());
     Ok(rewrapped)
 }
 

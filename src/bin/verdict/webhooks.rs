@@ -7,6 +7,7 @@ use policy::visible;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use verdict::config::Keys;
+use verdict::domain::clock::Clock;
 use verdict::domain::counted::counted;
 use verdict::domain::event::EventId;
 use verdict::domain::ids::{EndpointId, Ids};
@@ -18,7 +19,7 @@ use verdict::domain::webhook_endpoint::{
 use verdict::http::webhook_endpoints::EndpointView;
 use verdict::http::webhook_operations::DeliveryView;
 use verdict::store::Store;
-use verdict::store::webhook_endpoints::WebhookEndpoint;
+use verdict::store::webhook_endpoints::{WebhookAttempt, WebhookEndpoint};
 use verdict::vault::Vault;
 use verdict::vault::endpoint_secret::public_key_text;
 use verdict::webhooks::endpoints::{
@@ -29,6 +30,7 @@ use verdict::webhooks::targets::Targets;
 use crate::context::{Context, Usage, migrated_store};
 use crate::error_text;
 use crate::output::{say, say_done, written};
+use crate::terminal::{Table, relative, relative_or, say_table};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -218,9 +220,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
                     endpoints.into_iter().map(view).collect::<Result<_, _>>()?,
                 ));
             } else {
-                for endpoint in &endpoints {
-                    say(visible::shown(&line(endpoint)));
-                }
+                say_table(table_of(endpoints), "there is no webhook endpoint");
             }
         }
         Command::Show { which, json } => {
@@ -429,21 +429,9 @@ async fn deliveries(
         return Ok(());
     }
     // Without the answers, so that no key is needed.
-    for of in opened.operations().attempts(id, None, limit, &Scenes::EVERY).await? {
-        let sequence = of.sequence.map_or_else(|| "test".to_owned(), |n| n.to_string());
-        let status = of.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-        let mut line = format!(
-            "{}  {sequence}  {}  attempt {}  {status}  {} ms",
-            of.at.format(&Rfc3339)?,
-            of.event_id,
-            of.attempt,
-            of.latency_ms
-        );
-        line.extend(of.error.iter().map(|error| format!("  {error}")));
-        let next = of.next_at.map(|at| at.format(&Rfc3339)).transpose()?;
-        line.extend(next.map(|next| format!("  next try {next}")));
-        say(visible::shown(&line));
-    }
+    let attempts = opened.operations().attempts(id, None, limit, &Scenes::EVERY).await?;
+    let table = table_of_attempts(attempts, Clock::system().now());
+    say_table(table, "there was no request to this endpoint yet");
     Ok(())
 }
 
@@ -470,24 +458,49 @@ fn show(endpoint: WebhookEndpoint, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(endpoint: &WebhookEndpoint) -> String {
-    let list = |names: &Option<Vec<String>>| {
-        names.as_ref().map_or_else(|| "all".to_owned(), |names| names.join(","))
+fn table_of(endpoints: Vec<WebhookEndpoint>) -> Table {
+    let list = |names: Option<Vec<String>>| {
+        names.map_or_else(|| "all".to_owned(), |names| names.join(","))
     };
-    let mut line = format!(
-        "{}  {:8}  {}  types {}  scenes {}",
-        endpoint.id,
-        endpoint.status,
-        endpoint.url,
-        list(&endpoint.types),
-        list(&endpoint.biz_types)
-    );
-    let counts = [("behind", endpoint.behind), ("dead letters", endpoint.dead_letters)];
-    for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        line.extend([format!("  {what} {count}")]);
+    let mut table = Table::new([
+        "ID",
+        "STATUS",
+        "URL",
+        "BEHIND",
+        "DEAD LETTERS",
+        "TYPES",
+        "SCENES",
+        "DESCRIPTION",
+    ]);
+    for of in endpoints {
+        table.add([
+            of.id.to_string(),
+            of.status,
+            of.url,
+            of.behind.to_string(),
+            of.dead_letters.to_string(),
+            list(of.types),
+            list(of.biz_types),
+            of.description,
+        ]);
     }
-    if !endpoint.description.is_empty() {
-        line.extend(["  ", &endpoint.description]);
+    table
+}
+
+fn table_of_attempts(attempts: Vec<WebhookAttempt>, now: OffsetDateTime) -> Table {
+    let mut table =
+        Table::new(["WHEN", "SEQUENCE", "EVENT", "ATTEMPT", "STATUS", "MS", "NEXT TRY", "ERROR"]);
+    for of in attempts {
+        table.add([
+            relative(of.at, now),
+            of.sequence.map_or_else(|| "test".to_owned(), |sequence| sequence.to_string()),
+            of.event_id,
+            of.attempt.to_string(),
+            of.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            of.latency_ms.to_string(),
+            relative_or(of.next_at, now, "-"),
+            of.error.unwrap_or_default(),
+        ]);
     }
-    line
+    table
 }

@@ -26,6 +26,7 @@ use verdict::store::{PoolerSearch, Settings, Store};
 use crate::context::{Context, said_of};
 use crate::hints;
 use crate::output::say;
+use crate::progress::Progress;
 use crate::serve::RoleName;
 use context::DoctorContext;
 
@@ -51,7 +52,7 @@ const CONNECTIONS: u32 = 4;
 pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let role = Role::from(arguments.role);
     let (items, code) = match context.config_without_warnings() {
-        Ok(config) => examine(config, context, role).await,
+        Ok(config) => examine(config, context, role, arguments.json).await,
         Err(ConfigErrors(errors)) => {
             let items = errors.iter().map(|error| complaint(error, context));
             (items.collect(), ExitCode::from(2))
@@ -75,7 +76,12 @@ pub async fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<Exi
     Ok(code)
 }
 
-async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, ExitCode) {
+async fn examine(
+    config: Config,
+    context: &Context,
+    role: Role,
+    json: bool,
+) -> (Vec<Item>, ExitCode) {
     let checked = config.settings(role.parts());
     let valid = checked.is_ok();
     let mut items: Vec<Item> = match checked {
@@ -119,7 +125,7 @@ async fn examine(config: Config, context: &Context, role: Role) -> (Vec<Item>, E
     checks.add("http.listen", |doctor| async move { listeners::public(&doctor).await });
     checks.add("callback-url", |doctor| async move { listeners::callback_url(&doctor) });
     checks.add("operations.listen", |doctor| async move { listeners::operations(&doctor).await });
-    items.extend(checks.done().await);
+    items.extend(checks.done(Progress::new("checks", json)).await);
     if let Some(store) = store {
         store.close().await;
     }
@@ -247,9 +253,11 @@ impl Checks {
         }
     }
 
-    async fn done(self) -> Vec<Item> {
+    async fn done(self, mut progress: Progress) -> Vec<Item> {
         let mut items = Vec::new();
-        for (name, running) in self.running {
+        progress.expect(self.running.len());
+        for (number, (name, running)) in self.running.into_iter().enumerate() {
+            progress.at(number);
             let findings = running.await.unwrap_or_else(|_| {
                 vec![Finding::failed(
                     "this check ended early: it could not work with a value of the configuration",

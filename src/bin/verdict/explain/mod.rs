@@ -9,6 +9,7 @@ use verdict::domain::counted::counted;
 
 use crate::context::Usage;
 use crate::output::say;
+use crate::terminal::{Table, say_table};
 use table::Entry;
 
 #[derive(Debug, clap::Args)]
@@ -44,9 +45,11 @@ pub fn run(Arguments { code, json }: &Arguments) -> anyhow::Result<ExitCode> {
     if *json {
         say(serde_json::to_string_pretty(&found)?);
     } else if code.is_empty() {
+        let mut table = Table::new(["KIND", "CODE"]);
         for entry in &found {
-            say(format_args!("{:14} {}", entry.kind.as_str(), entry.code));
+            table.add([entry.kind.as_str().to_owned(), entry.code.clone()]);
         }
+        say_table(table, "there is no code");
         say(format_args!("\n{}", counted(found.len(), "code", "codes")));
     } else {
         for (index, entry) in found.iter().enumerate() {

@@ -1,11 +1,10 @@
 //! `verdict policy backtest`, `replay`, `redecide` and `calibrate`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use policy::Policy;
@@ -31,6 +30,7 @@ use super::text::either;
 use crate::arguments::{moment, purpose, scene};
 use crate::context::{Context, Usage, told_to_stop};
 use crate::output::{say, say_done};
+use crate::progress::Progress;
 
 /// Flips that a report lists.
 const LISTED: usize = 1000;
@@ -127,7 +127,7 @@ pub(super) async fn backtest(
     let active = PolicySnapshot::load(&store, &PolicyCache::default())
         .await?
         .map(|policies| Arc::clone(policies.active(range.biz_type.as_deref().unwrap_or_default())));
-    let mut progress = Progress::of(&store, &range).await?;
+    let mut progress = progress_of(&store, &range, arguments.range.json).await?;
     let mut written = match &arguments.flips {
         Some(file) => Some(std::io::BufWriter::new(
             std::fs::File::create(file)
@@ -157,7 +157,7 @@ pub(super) async fn backtest(
             true
         })
         .await?;
-    progress.done();
+    progress.clear();
     if let Some(error) = failed {
         return Err(error).context("--flips");
     }
@@ -237,13 +237,13 @@ pub(super) async fn replay(
 ) -> anyhow::Result<ExitCode> {
     let store = context.store().await?;
     let range = arguments.range()?;
-    let mut progress = Progress::of(&store, &range).await?;
+    let mut progress = progress_of(&store, &range, arguments.json).await?;
     let replayed =
         past::replay(&store, &PolicyCache::default(), &range, arguments.pace(), |decisions| {
             progress.at(decisions);
         })
         .await?;
-    progress.done();
+    progress.clear();
     if arguments.json {
         say(serde_json::json!({ "decisions": replayed.decisions, "policies": replayed.policies,
             "differences": replayed.differences, "different": replayed.different,
@@ -293,7 +293,7 @@ pub(super) async fn redecide(
             .await
     };
     record("policy.redecide", asked).await?;
-    let mut progress = Progress::of(&store, &range).await?;
+    let mut progress = progress_of(&store, &range, arguments.range.json).await?;
     let (clock, ids, pace) = (Clock::system(), Ids::random(), arguments.range.pace());
     let stop = Arc::new(AtomicBool::new(false));
     tokio::spawn({
@@ -316,7 +316,7 @@ pub(super) async fn redecide(
         },
     )
     .await;
-    progress.done();
+    progress.clear();
     let done = over.with_context(|| format!("broken off; to go on: --after {reached}"))?;
     let said = serde_json::json!({ "looked_at": done.looked_at, "new": done.new, "same": done.same,
         "overtaken": done.overtaken, "erased": done.erased, "after": done.after, "whole": done.stopped.is_none() });
@@ -361,13 +361,13 @@ pub(super) async fn calibrate(
     };
     let store = context.store().await?;
     let range = arguments.range.range()?;
-    let mut progress = Progress::of(&store, &range).await?;
+    let mut progress = progress_of(&store, &range, arguments.range.json).await?;
     let empty = moved
         .map_or_else(Calibration::default, |(to, _)| Calibration::between(arguments.threshold, to));
     let calibration =
         past::calibrate(&store, &range, empty, arguments.range.pace(), |seen| progress.at(seen))
             .await?;
-    progress.done();
+    progress.clear();
     if arguments.range.json {
         let items: Vec<_> = calibration
             .histograms
@@ -445,41 +445,9 @@ fn say_rate(threshold: f64, rate: FalseAccepts) {
     }
 }
 
-/// A bar on the terminal, if there is one.
-struct Progress {
-    total: u64,
-    started: Instant,
-    shown: bool,
-}
-
-impl Progress {
-    /// Over the answers of a range.
-    async fn of(store: &Store, range: &Range) -> anyhow::Result<Self> {
-        let roughly = store.history().answers_roughly(range.start(), range.end()).await?;
-        let total = u64::try_from(roughly).unwrap_or(0);
-        Ok(Self { total, started: Instant::now(), shown: std::io::stderr().is_terminal() })
-    }
-
-    fn at(&mut self, done: u64) {
-        const WIDTH: u64 = 30;
-        if !self.shown {
-            return;
-        }
-        let full = (done.min(self.total) * WIDTH).checked_div(self.total).unwrap_or(0);
-        let bar: String = (0..WIDTH).map(|n| if n < full { '█' } else { '·' }).collect();
-        let rate = self.rate(done);
-        let _ = write!(std::io::stderr(), "\r{bar} {done} ({rate:.0}/s) ");
-    }
-
-    fn rate(&self, done: u64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "for reading")]
-        let done = done as f64;
-        done / self.started.elapsed().as_secs_f64().max(0.001)
-    }
-
-    fn done(&self) {
-        if self.shown {
-            let _ = writeln!(std::io::stderr());
-        }
-    }
+/// Over the results of a range.
+async fn progress_of(store: &Store, range: &Range, json: bool) -> anyhow::Result<Progress> {
+    let mut progress = Progress::new("results", json);
+    progress.expect(store.history().answers_roughly(range.start(), range.end()).await?);
+    Ok(progress)
 }
