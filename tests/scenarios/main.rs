@@ -68,6 +68,7 @@ mod start_races;
 mod starting;
 mod starting_face_verify;
 mod statements;
+mod terminal;
 mod timeline;
 mod signing_in;
 mod simulated;

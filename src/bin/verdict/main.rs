@@ -34,6 +34,7 @@ mod person_number;
 mod policy;
 mod progress;
 mod refetch;
+mod review;
 #[cfg(feature = "demo")]
 mod sandbox;
 mod serve;
@@ -91,6 +92,10 @@ enum Command {
     List(list::Arguments),
     /// Follow one verification until it is decided, or the event log.
     Watch(watch::Arguments),
+    /// List the cases that wait for a person, and decide one.
+    #[command(subcommand)]
+    #[command(after_help = "Example: verdict review list --config verdict.toml")]
+    Review(review::Command),
     /// Check, try, activate and backtest policies.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict policy check config/policy.toml")]
@@ -255,6 +260,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Audit(command) => audit::run(context, command).await,
         Command::Vault(command) => vault::run(context, &command).await,
         Command::Webhooks(command) => webhooks::run(context, *command).await,
+        Command::Review(command) => Box::pin(review::run(context, command)).await,
         Command::Refetch(arguments) => refetch::run(context, arguments).await,
         Command::Listen(arguments) => listen::run(context, &arguments).await,
         Command::Events(command) => events::run(context, command).await,

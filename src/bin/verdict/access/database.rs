@@ -3,19 +3,33 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use serde_json::Value;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 use url::form_urlencoded::Serializer;
-use verdict::config::Keys;
-use verdict::domain::ids::VerificationId;
+use uuid::Uuid;
+use verdict::config::{Config, Keys};
+use verdict::domain::callback::BizType;
+use verdict::domain::case::Targets;
+use verdict::domain::clock::Clock;
+use verdict::domain::ids::{UserId, VerificationId};
 use verdict::http::problem::Problem;
 use verdict::http::read_error::ReadError;
 use verdict::http::reading::Reading;
+use verdict::store::Store;
+use verdict::store::cases::{Filter, QueuedCase};
 
-use super::question::{LOOK_AGAIN, Question, Refusal, Way, is_settled};
-use crate::context::{Context, migrated_store};
+use super::question::{LOOK_AGAIN, OpenCases, Question, Refusal, Way, is_settled};
+use crate::context::{Context, Usage, migrated_store};
+use crate::progress::Progress;
+
+/// The queue leaves out what its viewer has. An operator is no user of the console.
+const NO_VIEWER: UserId = UserId(Uuid::nil());
 
 pub(crate) struct Database {
+    config: Config,
+    store: Store,
     reading: Reading,
 }
 
@@ -25,7 +39,8 @@ impl Database {
         let settings = config.for_command(Keys::Unused)?;
         let store = migrated_store(&settings).await?;
         let account = settings.common.account;
-        Ok(Self { reading: Reading::new(store, account, config.source_names()) })
+        let reading = Reading::new(store.clone(), account, config.source_names());
+        Ok(Self { config, store, reading })
     }
 
     async fn once(&self, question: &Question<'_>) -> anyhow::Result<Value> {
@@ -72,4 +87,37 @@ impl Way for Database {
             sleep(LOOK_AGAIN).await;
         }
     }
+
+    async fn open_cases(&self, wanted: &OpenCases<'_>, _: &mut Progress) -> anyhow::Result<Value> {
+        let targets = self.config.reviews()?.targets;
+        let scene = wanted.biz_type.map(BizType::parse).transpose();
+        let scene = scene.map_err(|problem| Usage(format!("--biz-type {problem}")))?;
+        let filter = Filter { scene, ..Filter::default() };
+        let (now, limit) = (Clock::system().now(), usize::from(wanted.limit));
+        // One more says whether there are more.
+        let rows = i64::from(wanted.limit) + 1;
+        let mut cases =
+            self.store.cases().queue(&filter, &targets, now, NO_VIEWER, None, rows).await?;
+        let more = cases.len() > limit;
+        cases.truncate(limit);
+        let items = cases.into_iter().map(|case| queued(case, &targets, now));
+        Ok(json!({ "items": items.collect::<Result<Vec<_>, _>>()?, "more": more }))
+    }
+}
+
+fn queued(case: QueuedCase, targets: &Targets, now: OffsetDateTime) -> anyhow::Result<Value> {
+    let age = targets.standing(&case.biz_type, case.opened_at, now);
+    let due_at = now + targets.left(&case.biz_type, case.opened_at, now);
+    let holder = case.holder.map(|holder| {
+        Ok::<_, time::error::Format>(json!({ "name": holder.name,
+            "since": holder.since.format(&Rfc3339)? }))
+    });
+    Ok(json!({
+        "verification_id": case.verification, "decision_id": case.decision,
+        "biz_type": case.biz_type, "biz_id": case.biz_id, "reference": case.reference,
+        "opened_at": case.opened_at.format(&Rfc3339)?, "due_at": due_at.format(&Rfc3339)?,
+        "age": age.as_str(), "holder": holder.transpose()?, "escalation": case.escalation,
+        "escalated_at": case.escalated_at.map(|at| at.format(&Rfc3339)).transpose()?,
+        "reviews": case.reviews,
+    }))
 }

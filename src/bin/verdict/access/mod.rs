@@ -9,10 +9,14 @@ use reqwest::Url;
 use serde_json::Value;
 
 use crate::context::{ConfigOrigin, Context, Usage};
+use crate::progress::Progress;
 use database::Database;
 use service::Service;
 
-pub(crate) use question::{LONGEST_WAIT, Question, Refusal, Way, is_refused, is_settled};
+pub(crate) use question::{
+    LONGEST_WAIT, OpenCases, Question, Refusal, Way, is_refused, is_settled,
+};
+pub(crate) use service::Review;
 
 pub(crate) const URL_VARIABLE: &str = "VERDICT_URL";
 pub(crate) const KEY_VARIABLE: &str = "VERDICT_API_KEY";
@@ -66,6 +70,17 @@ impl Way for Access {
         match self {
             Self::Service(service) => service.ask(question).await,
             Self::Database(database) => database.ask(question).await,
+        }
+    }
+
+    async fn open_cases(
+        &self,
+        wanted: &OpenCases<'_>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Value> {
+        match self {
+            Self::Service(service) => service.open_cases(wanted, progress).await,
+            Self::Database(database) => database.open_cases(wanted, progress).await,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::progress::Progress;
+
 /// One question. Ids are as the API prints them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question<'a> {
@@ -21,9 +23,23 @@ pub(crate) enum Question<'a> {
     Events(i64, u64),
 }
 
+/// A request for open cases, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenCases<'a> {
+    pub(crate) biz_type: Option<&'a str>,
+    pub(crate) limit: u8,
+}
+
 /// One of the two ways.
 pub(crate) trait Way {
     async fn ask(&self, question: &Question<'_>) -> anyhow::Result<Value>;
+
+    /// `{ "items", "more" }`. Members that this way does not know are absent.
+    async fn open_cases(
+        &self,
+        wanted: &OpenCases<'_>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Value>;
 }
 
 /// The service, or the code that it consists of, refuses: a problem.
