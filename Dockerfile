@@ -53,17 +53,41 @@ EXPOSE 9000
 ENTRYPOINT ["/usr/local/bin/cloudauth-sandbox"]
 CMD ["--listen", "0.0.0.0:9000"]
 
+# The book, which the service serves at /docs/book/. It is the same on every platform, so it is built
+# on the builder's own. A `slim` image of Rust has no Python.
+FROM --platform=${BUILDPLATFORM} ${BUILD_IMAGE} AS book
+WORKDIR /src
+RUN command -v python3 >/dev/null || \
+    { apt-get -q update && apt-get -q install -y --no-install-recommends python3; }
+COPY scripts/book.sh scripts/book.py scripts/
+COPY ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md ./
+COPY benches/README.md benches/
+COPY clients/README.md clients/
+COPY crates/cloudauth/README.md crates/cloudauth/
+COPY crates/cloudauth-sandbox/README.md crates/cloudauth-sandbox/
+COPY deploy/kubernetes/README.md deploy/kubernetes/
+COPY examples/README.md examples/
+COPY docs docs
+# CI: without mdBook there is an error, and no image without the book.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=verdict-book,target=/src/target,sharing=locked \
+    CI=true scripts/book.sh \
+ && mkdir /out \
+ && cp -R target/book /out/book
+
 FROM sources AS build
 # Git is not in here: --build-arg REVISION=$(git rev-parse --short=12 HEAD) names the commit. An archive
 # made by `git archive` brings it along.
 ARG REVISION=
+COPY --from=book /out/book /book
 # Without default features: neither the simulated provider nor the demo.
 # The empty folder becomes the image store, owned by the account that writes to it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=verdict-target,target=/src/target,sharing=locked \
     find src crates -name '*.rs' -exec touch {} + \
  && VERDICT_REVISION="${REVISION}" \
-    cargo build --release --locked --no-default-features --bin verdict \
+    VERDICT_BOOK=/book \
+    cargo build --release --locked --no-default-features --features book --bin verdict \
  && install -D target/release/verdict /out/verdict \
  && install -d /out/images
 

@@ -140,6 +140,10 @@ for command in demo sandbox; do
     case $told in *'this build has no '*) ;; *) fail "$command says: $told" ;; esac
 done
 
+echo '== the image carries the book'
+served=$(curl -fsS "$api/docs/book/tutorial.html") || fail 'the book is not served'
+case $served in *'<title>'*) ;; *) fail 'the tutorial is no page' ;; esac
+
 echo '== keys and callbacks'
 scopes=decisions:read,images:read,erasures:write,verifications:write,webhooks:write
 key=$(verdict keys create --name check --scopes "$scopes" --json |
