@@ -146,23 +146,29 @@ fn every_text_has_an_example_that_fits_its_schema() {
     );
 }
 
-/// The examples of a callback make one that is taken.
+/// Both the examples of its members and the whole one.
 #[test]
 fn examples_of_a_callback_are_a_callback() {
     let document = committed();
     let members = document["components"]["schemas"]["CallbackRequest"]["properties"].as_object();
-    let body: serde_json::Map<String, Value> = members
+    let of_members: serde_json::Map<String, Value> = members
         .expect("members")
         .iter()
         .map(|(name, schema)| (name.clone(), schema["examples"][0].clone()))
         .collect();
-    let text = Value::from(body).to_string();
-    let callback = verdict::domain::callback::Callback::parse(
-        text.as_bytes(),
-        policy::product::Product::default(),
-    )
-    .expect(&text);
-    assert!(callback.reference.is_some(), "{text}");
+    let whole = document
+        .pointer(
+            "/paths/~1v1~1callbacks~1{source}/post/requestBody/content/application~1json/example",
+        )
+        .expect("a whole example");
+    for text in [Value::from(of_members).to_string(), whole.to_string()] {
+        let callback = verdict::domain::callback::Callback::parse(
+            text.as_bytes(),
+            policy::product::Product::default(),
+        )
+        .expect(&text);
+        assert!(callback.reference.is_some(), "{text}");
+    }
 }
 
 fn examine(place: &str, schema: &Value, example: Option<&Value>, missing: &mut Vec<String>) {
@@ -215,45 +221,36 @@ fn examine(place: &str, schema: &Value, example: Option<&Value>, missing: &mut V
     }
 }
 
-/// Probes, and operations whose answer in JSON the demo does not give.
-const WITHOUT_EXAMPLE: [&str; 6] = [
-    "activate-policy",
-    "cancel-backtest",
-    "deactivate-policy",
-    "is-alive",
-    "is-ready",
-    "refetch-verification",
-];
-
 #[test]
-fn every_answer_in_json_has_an_example_that_fits_its_schema() {
+fn every_body_in_json_has_an_example_that_fits_its_schema() {
     let document = committed();
     let mut wrong = Vec::new();
-    for (path, operations) in document["paths"].as_object().expect("paths") {
-        for operation in operations.as_object().expect("operations").values() {
-            let id = operation["operationId"].as_str().expect("an id");
-            let responses = operation["responses"].as_object().expect("responses");
-            let contents: Vec<&Value> = responses
-                .values()
-                .filter_map(|response| response.pointer("/content/application~1json"))
-                .collect();
-            let examples = contents.iter().filter(|content| content.get("example").is_some());
-            let is_expected = !contents.is_empty() && !WITHOUT_EXAMPLE.contains(&id);
-            if is_expected && examples.clone().count() == 0 {
-                wrong.push(format!("{path}: {id} has no example"));
+    let mut check = |what: String, content: &Value| match content.get("example") {
+        None => wrong.push(format!("{what}: no example")),
+        Some(example) => {
+            if let Err(place) = fits(&document, &content["schema"], example) {
+                wrong.push(format!("{what}: the example does not fit: {place}"));
             }
-            for content in examples {
-                if let Err(place) = fits(&document, &content["schema"], &content["example"]) {
-                    wrong.push(format!("{path}: the example of {id} does not fit: {place}"));
+        }
+    };
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let request = operation.pointer("/requestBody/content/application~1json");
+            if let Some(content) = request {
+                check(format!("{method} {path}, request"), content);
+            }
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                if let Some(content) = response.pointer("/content/application~1json") {
+                    check(format!("{method} {path}, {status}"), content);
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "src/http/openapi/answers.json:\n{wrong:#?}");
+    assert!(wrong.is_empty(), "src/http/openapi/requests.json and answers.json:\n{wrong:#?}");
 }
 
-/// As far as these schemas go: references, choices, types, closed lists, members. The error is the path
-/// to the first value that does not fit.
+/// As far as these schemas go: references, choices, types, closed lists, patterns, members. The error is
+/// the path to the first value that does not fit.
 fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     if let Some(reference) = schema["$ref"].as_str() {
         let schema = document.pointer(&reference[1..]).expect("a schema");
@@ -292,7 +289,20 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
         return Err(format!(": {value} is not in the list"));
     }
+    if let (Some(text), Some(pattern)) = (value.as_str(), schema["pattern"].as_str()) {
+        let pattern = regex::Regex::new(pattern).expect("a pattern");
+        if !pattern.is_match(text) {
+            return Err(format!(": {text} does not fit {pattern}"));
+        }
+    }
     let members = schema["properties"].as_object();
+    if schema["additionalProperties"] == false {
+        let is_known = |name: &&String| members.is_some_and(|all| all.contains_key(*name));
+        let mut names = value.as_object().into_iter().flat_map(|object| object.keys());
+        if let Some(name) = names.find(|name| !is_known(name)) {
+            return Err(format!(".{name} is no member"));
+        }
+    }
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if value.is_object() && value.get(name).is_none() {
             return Err(format!(".{name} is missing"));

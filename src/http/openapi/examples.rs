@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 /// By name of a member, where it has one meaning in all schemas; by schema and member, where it has
 /// not; by name of a parameter in a path, a query or a header, unless it is that of a member.
 const EXAMPLES: &str = include_str!("examples.json");
+/// Whole bodies of requests, by operation.
+const REQUESTS: &str = include_str!("requests.json");
 /// Answers of a demo, by operation and status. Lists are cut short.
 const ANSWERS: &str = include_str!("answers.json");
 /// The default policy.
@@ -57,6 +59,7 @@ pub(super) fn add(document: &mut Value) {
     }
     document["components"]["schemas"]["State"]["examples"] = json!(["decided"]);
     document["components"]["schemas"]["Datum"]["examples"] = json!([85]);
+    let requests: Value = serde_json::from_str(REQUESTS).unwrap_or_default();
     let answers: Value = serde_json::from_str(ANSWERS).unwrap_or_default();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     for operation in paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
@@ -76,7 +79,13 @@ pub(super) fn add(document: &mut Value) {
         if let Some(body) = operation.pointer_mut("/requestBody/content/application~1toml") {
             body["example"] = POLICY_TEXT.into();
         }
-        let answers = &answers[operation["operationId"].as_str().unwrap_or_default()];
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json")
+            && let Some(request) = requests.get(&id)
+        {
+            body["example"] = request.clone();
+        }
+        let answers = &answers[&id];
         for (status, answer) in answers.as_object().into_iter().flatten() {
             let content = format!("/responses/{status}/content/application~1json");
             if let Some(content) = operation.pointer_mut(&content) {
