@@ -51,6 +51,7 @@ pub(super) fn api_parts(
         event_watch: EventWatch::default(),
         readiness: OneSecondCache::default(),
         docs: common.docs,
+        callback_form: common.callback_form,
         keys: ApiKeys::new(store.clone()),
         sources: CurrentSources::new(sources)?,
         product: common.product,

@@ -14,6 +14,7 @@ use super::raw::Config;
 use crate::console;
 use crate::domain::case;
 use crate::domain::review::FourEyes;
+use crate::http::CallbackForm;
 use crate::http::body_limits::BodyLimits;
 use crate::http::server::Limits;
 use crate::http::sources::Sources;
@@ -50,6 +51,8 @@ pub struct Common {
     pub callback_url: Option<Url>,
     /// Whether the public listener serves `/docs`.
     pub docs: bool,
+    /// The form on its API page that posts a callback: no key of the file sets it.
+    pub callback_form: Option<CallbackForm>,
 }
 
 /// The validated configuration of a service of one role.
@@ -241,6 +244,7 @@ impl Config {
                 public_url: public_url?,
                 callback_url: callback_url?,
                 docs: self.serves_docs(),
+                callback_form: None,
             })
         })
     }

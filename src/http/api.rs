@@ -13,6 +13,7 @@ use super::body_limits::BodyLimits;
 use super::event_watch::EventWatch;
 use super::long_polls::LongPolls;
 use super::one_second_cache::OneSecondCache;
+use super::openapi::CallbackForm;
 use super::query_throttle::QueryThrottles;
 use super::sources::CurrentSources;
 use super::wakeups::Wakeups;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub readiness: OneSecondCache<bool>,
     /// The public listener serves `/docs`.
     pub docs: bool,
+    /// The form on them that posts a callback. Only a demo has it.
+    pub callback_form: Option<CallbackForm>,
     pub keys: ApiKeys,
     pub sources: CurrentSources,
     /// The product of callbacks that name none.

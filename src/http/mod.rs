@@ -68,6 +68,7 @@ pub mod webhook_operations;
 pub mod webhook_state;
 
 pub use api::{Api, Parts};
+pub use openapi::CallbackForm;
 pub use router::{
     callbacks_router, description, operations_router, router, router_without_callbacks,
 };

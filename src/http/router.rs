@@ -22,7 +22,11 @@ use super::{
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
-    let routes = if api.docs { routes.merge(openapi::docs::routes(described)) } else { routes };
+    let routes = if api.docs {
+        routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
+    } else {
+        routes
+    };
     finish(routes, api)
 }
 
@@ -30,7 +34,11 @@ pub fn router(api: Api) -> Router {
 pub fn router_without_callbacks(api: Api) -> Router {
     let (routes, _) = api_routes().split_for_parts();
     let described = described_routes().split_for_parts().1;
-    let routes = if api.docs { routes.merge(openapi::docs::routes(described)) } else { routes };
+    let routes = if api.docs {
+        routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
+    } else {
+        routes
+    };
     finish(routes, api)
 }
 

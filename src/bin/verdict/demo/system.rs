@@ -18,6 +18,7 @@ use verdict::app::{self, Role, Running};
 use verdict::config::{Config, ConfigError, Environment, Keys};
 use verdict::domain::clock::Clock;
 use verdict::domain::ids::{ApiKeyId, Ids};
+use verdict::http::CallbackForm;
 use verdict::http::api_key_auth::Scope;
 use verdict::store::Store;
 use verdict::store::audit::AuditContext;
@@ -139,13 +140,18 @@ impl Demo {
         let vault = Vault::new(for_command.keys.context("vault.keys is empty")?);
         golden::add(&store, &vault, drawn.pairs, &clock).await?;
         store.close().await;
-        let mut running = serve(&config, &clock, &ids).await;
+        let form = CallbackForm {
+            source: "app".to_owned(),
+            secret: webhook_secret.clone(),
+            api_key: api_key.clone(),
+        };
+        let mut running = serve(&config, &form, &clock, &ids).await;
         for _ in 0..TRIES {
             if !running.as_ref().is_err_and(is_about_an_address) {
                 break;
             }
             config = settings(free_ports().await?)?;
-            running = serve(&config, &clock, &ids).await;
+            running = serve(&config, &form, &clock, &ids).await;
         }
         let running = running?;
         let http = running.http.context("no public listener")?;
@@ -217,7 +223,7 @@ Then try:
   curl -sS http://{}/metrics
 The biz_id scripts what the simulated provider says: pass-88.5, status-6, quit, unfinished-2-then-pass,
 throttled-3-then-pass, http-503 … (docs/sandbox.md has the table).
-Docs: http://{http}/docs
+Docs: http://{http}/docs, with a form that signs and sends a callback
 Log: {}",
             quoted(&programs),
             quoted(&config.to_string_lossy()),
@@ -264,8 +270,16 @@ async fn fresh_database(postgres: &Server, password: &str) -> anyhow::Result<Str
     Ok(postgres.url_as(OWNER, password, DATABASE))
 }
 
-async fn serve(config: &Config, clock: &Clock, ids: &Ids) -> anyhow::Result<Running> {
-    app::start(config, &Environment::new(), Role::All, clock.clone(), ids.clone()).await
+async fn serve(
+    config: &Config,
+    form: &CallbackForm,
+    clock: &Clock,
+    ids: &Ids,
+) -> anyhow::Result<Running> {
+    let mut settings = config.settings(Role::All.parts())?;
+    settings.common.callback_form = Some(form.clone());
+    let (clock, ids) = (clock.clone(), ids.clone());
+    Box::pin(app::start_with(settings, config, &Environment::new(), Role::All, clock, ids)).await
 }
 
 /// Ports that nobody uses at the moment. The configuration has to name them: users and the

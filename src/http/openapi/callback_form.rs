@@ -1,0 +1,117 @@
+//! The form on the API page of a demo: it signs a callback in the browser, and posts it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+
+use crate::http::problem::Problem;
+
+/// The element that the pages of the API fill; the form stands before it.
+const PAGES: &str = r#"<div id="swagger-ui"></div>"#;
+const MAX_PAGE_BYTES: usize = 64 * 1024;
+
+/// What the form needs to sign and to read. The page shows it to anybody who can reach it, so only a
+/// demo has the form: no key of the configuration turns it on.
+#[derive(Clone)]
+pub struct CallbackForm {
+    /// The source that callbacks are posted for.
+    pub source: String,
+    /// One of its secrets: `whsec_` and base64.
+    pub secret: String,
+    /// A key that reads decisions.
+    pub api_key: String,
+}
+
+/// Puts the form into the pages.
+pub(super) fn add_to<S: Clone + Send + Sync + 'static>(
+    pages: Router<S>,
+    form: &CallbackForm,
+) -> Router<S> {
+    let html: Arc<str> = html(form).into();
+    pages
+        .layer(map_response(move |response| insert(response, Arc::clone(&html))))
+        .route(
+            "/docs/callback-form.js",
+            asset("text/javascript", include_str!("callback_form/form.js")),
+        )
+        .route("/docs/callback-form.css", asset("text/css", include_str!("callback_form/form.css")))
+}
+
+fn asset<S: Clone + Send + Sync + 'static>(
+    media_type: &'static str,
+    text: &'static str,
+) -> axum::routing::MethodRouter<S> {
+    get(move || std::future::ready(([(CONTENT_TYPE, media_type)], text)))
+}
+
+fn html(form: &CallbackForm) -> String {
+    format!(
+        include_str!("callback_form/form.html"),
+        source = escaped(&form.source),
+        secret = escaped(&form.secret),
+        key = escaped(&form.api_key),
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+async fn insert(response: Response, html: Arc<str>) -> Response {
+    let is_html = |value: &HeaderValue| value.as_bytes().starts_with(b"text/html");
+    if !response.headers().get(CONTENT_TYPE).is_some_and(is_html) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(page) = to_bytes(body, MAX_PAGE_BYTES).await else {
+        return Problem::internal().into_response();
+    };
+    let page = String::from_utf8_lossy(&page).replacen(PAGES, &format!("{html}{PAGES}"), 1);
+    parts.headers.remove(CONTENT_LENGTH);
+    // It shows a secret.
+    parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, Body::from(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, StatusCode};
+    use tower::ServiceExt;
+    use utoipa::openapi::OpenApi;
+
+    use super::super::docs::routes;
+    use super::*;
+
+    async fn get_text(form: Option<&CallbackForm>, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = routes::<()>(OpenApi::default(), form).oneshot(request).await.unwrap();
+        let status = response.status();
+        let text = to_bytes(response.into_body(), 4 * 1024 * 1024).await.unwrap();
+        (status, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    #[tokio::test]
+    async fn only_a_page_with_the_form_has_a_secret() {
+        let form = CallbackForm {
+            source: "app".to_owned(),
+            secret: "whsec_\"><script>".to_owned(),
+            api_key: "vk_key".to_owned(),
+        };
+        let (_, page) = get_text(Some(&form), "/docs/").await;
+        assert!(page.contains(r#"data-secret="whsec_&quot;>&lt;script>""#), "{page}");
+        assert!(page.contains(r#"data-key="vk_key""#) && page.contains(PAGES), "{page}");
+        for asset in ["/docs/callback-form.js", "/docs/callback-form.css"] {
+            assert_eq!(get_text(Some(&form), asset).await.0, StatusCode::OK);
+            assert_eq!(get_text(None, asset).await.0, StatusCode::NOT_FOUND);
+        }
+        let (status, page) = get_text(None, "/docs/").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains(PAGES) && !page.contains("callback-form"), "{page}");
+    }
+}
