@@ -3,7 +3,8 @@
 # the return to the decision, and through every page of the console, in the system's Chromium without a
 # window, with the demo as a newcomer runs it. No request may leave this machine.
 #
-#   scripts/browser-check.sh [FILE…]        all of tests/browser, or those of its files
+#   scripts/browser-check.sh [FILE…]        all of tests/browser, or those of its files; with the book,
+#                                           if scripts/book.sh has built it
 #   UPDATE=1 scripts/browser-check.sh       the same, and takes the documentation's pictures anew
 #
 # Needs Chromium, and Node 18 or newer with npm. A CI installs them where apt-get can; elsewhere they are
@@ -66,10 +67,19 @@ cp tests/browser/*.mjs "$room"
 
 # --- Run ---
 
-cargo build --quiet --locked --bin verdict
-export CHROMIUM VERDICT_BINARY="$target/debug/verdict" VERDICT_SCREENSHOTS="$room/failed"
-export VERDICT_PICTURES="$PWD/docs/images/console"
-mkdir -p "$VERDICT_PICTURES"
+export VERDICT_BOOK="${VERDICT_BOOK:-$target/book}"
+if [ -e "$VERDICT_BOOK/policy.txt" ]; then
+    cargo build --quiet --locked --features book --bin verdict
+else
+    [ -z "${CI:-}" ] || { echo 'error: the book is missing: run scripts/book.sh first' >&2; exit 1; }
+    unset VERDICT_BOOK
+    cargo build --quiet --locked --bin verdict
+fi
+# By a name that no other build takes: cargo replaces the binary of other features.
+cp "$target/debug/verdict" "$room/verdict"
+export CHROMIUM VERDICT_BINARY="$room/verdict" VERDICT_SCREENSHOTS="$room/failed"
+export VERDICT_PICTURES="$PWD/docs/images"
+mkdir -p "$VERDICT_PICTURES/console"
 cd "$room"
 [ $# -gt 0 ] || set -- *.test.mjs
 exec node --test --test-reporter=spec "$@"

@@ -377,19 +377,19 @@ export async function keepScreenshot(page, name) {
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** No rule of axe (WCAG 2.2 AA and good practice) is broken on the page. */
-export async function assertAccessible(page) {
+/** No rule of axe (WCAG 2.2 AA and good practice) is broken on the page, or within one of its elements. */
+export async function assertAccessible(page, element = "html") {
   // By the debugger, which no content security policy restricts.
   await page.evaluate(AXE);
-  const violations = await page.evaluate(async () => {
+  const violations = await page.evaluate(async (include) => {
     // The mark over a picture is hidden from readers of the page, and its contrast is that of the picture.
-    const { violations } = await globalThis.axe.run({ exclude: [[".mark"]] });
+    const { violations } = await globalThis.axe.run({ include, exclude: [[".mark"]] });
     return violations.map(({ id, help, nodes }) => ({
       id,
       help,
       nodes: nodes.map(({ html, failureSummary }) => `${html}: ${failureSummary}`),
     }));
-  });
+  }, [element]);
   assert.deepEqual(violations, [], `axe on ${page.url()}`);
 }
 
