@@ -1,20 +1,8 @@
 //! The form on the API page of a demo: it signs a callback in the browser, and posts it.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
-
-use crate::http::problem::Problem;
-
-/// The element that the pages of the API fill; the form stands before it.
-const PAGES: &str = r#"<div id="swagger-ui"></div>"#;
-const MAX_PAGE_BYTES: usize = 64 * 1024;
+use axum::routing::{MethodRouter, get};
+use http::header::CONTENT_TYPE;
 
 /// What the form needs to sign and to read. The page shows it to anybody who can reach it, so only a
 /// demo has the form: no key of the configuration turns it on.
@@ -28,14 +16,9 @@ pub struct CallbackForm {
     pub api_key: String,
 }
 
-/// Puts the form into the pages.
-pub(super) fn add_to<S: Clone + Send + Sync + 'static>(
-    pages: Router<S>,
-    form: &CallbackForm,
-) -> Router<S> {
-    let html: Arc<str> = html(form).into();
-    pages
-        .layer(map_response(move |response| insert(response, Arc::clone(&html))))
+/// What the page of the form needs.
+pub(super) fn assets<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
         .route(
             "/docs/callback-form.js",
             asset("text/javascript", include_str!("callback_form/form.js")),
@@ -46,11 +29,12 @@ pub(super) fn add_to<S: Clone + Send + Sync + 'static>(
 fn asset<S: Clone + Send + Sync + 'static>(
     media_type: &'static str,
     text: &'static str,
-) -> axum::routing::MethodRouter<S> {
+) -> MethodRouter<S> {
     get(move || std::future::ready(([(CONTENT_TYPE, media_type)], text)))
 }
 
-fn html(form: &CallbackForm) -> String {
+/// The form, for the page.
+pub(super) fn html(form: &CallbackForm) -> String {
     format!(
         include_str!("callback_form/form.html"),
         source = escaped(&form.source),
@@ -63,24 +47,9 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-async fn insert(response: Response, html: Arc<str>) -> Response {
-    let is_html = |value: &HeaderValue| value.as_bytes().starts_with(b"text/html");
-    if !response.headers().get(CONTENT_TYPE).is_some_and(is_html) {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let Ok(page) = to_bytes(body, MAX_PAGE_BYTES).await else {
-        return Problem::internal().into_response();
-    };
-    let page = String::from_utf8_lossy(&page).replacen(PAGES, &format!("{html}{PAGES}"), 1);
-    parts.headers.remove(CONTENT_LENGTH);
-    // It shows a secret.
-    parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Response::from_parts(parts, Body::from(page))
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::body::{Body, to_bytes};
     use http::{Request, StatusCode};
     use tower::ServiceExt;
     use utoipa::openapi::OpenApi;
@@ -97,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_page_with_the_form_has_a_secret() {
+    async fn only_a_page_with_the_form_shows_a_secret() {
         let form = CallbackForm {
             source: "app".to_owned(),
             secret: "whsec_\"><script>".to_owned(),
@@ -105,13 +74,16 @@ mod tests {
         };
         let (_, page) = get_text(Some(&form), "/docs/").await;
         assert!(page.contains(r#"data-secret="whsec_&quot;>&lt;script>""#), "{page}");
-        assert!(page.contains(r#"data-key="vk_key""#) && page.contains(PAGES), "{page}");
+        assert!(page.contains(r#"data-key="vk_key""#), "{page}");
         for asset in ["/docs/callback-form.js", "/docs/callback-form.css"] {
             assert_eq!(get_text(Some(&form), asset).await.0, StatusCode::OK);
             assert_eq!(get_text(None, asset).await.0, StatusCode::NOT_FOUND);
         }
         let (status, page) = get_text(None, "/docs/").await;
         assert_eq!(status, StatusCode::OK);
-        assert!(page.contains(PAGES) && !page.contains("callback-form"), "{page}");
+        assert!(page.contains("swagger-ui") && !page.contains("callback-form"), "{page}");
+        for name in ["viewport", "<title>Verdict API</title>", r#"lang="en""#] {
+            assert!(page.contains(name), "{name}: {page}");
+        }
     }
 }
