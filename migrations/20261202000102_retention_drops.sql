@@ -30,7 +30,7 @@ declare
 begin
     execute format($create$
         create function %1$I.verdict_time_of_id(id uuid) returns timestamptz
-            language sql immutable set search_path = pg_catalog, pg_temp as $body$
+            language sql immutable set search_path = pg_catalog, %1$I, pg_temp as $body$
             select to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
         $body$;
         create or replace function %1$I.verdict_drop_month(parent text, month text, days integer) returns bigint

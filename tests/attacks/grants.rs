@@ -75,6 +75,9 @@ const RARE: &[(&str, &str)] = &[
     // Segments of the audit whose time of retention is over.
     ("verdict_worker", "execute on verdict_cut_audit"),
     ("verdict_worker", "select on audit_cuts"),
+    ("verdict_worker", "execute on verdict_drop_checkpoints"),
+    // An erasure whose images may still be written: they are deleted a second time.
+    ("verdict_worker", "update on tasks (objects_counted)"),
     // Weeks of the event log whose time of retention is over.
     ("verdict_worker", "execute on verdict_drop_events"),
     // Whether newer links came after the provider was asked for them.
