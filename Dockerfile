@@ -17,7 +17,7 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS sources
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs REVISION ./
+COPY Cargo.toml Cargo.lock askama.toml build.rs REVISION ./
 # Not built here, but the manifest names its files, and cargo wants to see them.
 COPY benches benches
 COPY crates crates
