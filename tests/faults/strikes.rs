@@ -376,16 +376,13 @@ async fn lose(world: &World, proxy: &Proxy, kind: Kind, within: Duration) -> boo
         Kind::StatementLost => proxy.lose_message_with(b""),
         _ => proxy.lose_answer_to(b"", b""),
     };
-    match tokio::time::timeout(within, lost).await {
-        Ok(Ok(())) => {
-            world.moments.lost.fetch_add(1, Ordering::SeqCst);
-            true
-        }
-        _ => {
-            proxy.lose_nothing();
-            false
-        }
+    let is_lost = matches!(tokio::time::timeout(within, lost).await, Ok(Ok(())));
+    if is_lost {
+        world.moments.lost.fetch_add(1, Ordering::SeqCst);
+    } else {
+        proxy.lose_nothing();
     }
+    is_lost
 }
 
 /// Everything about the provider.

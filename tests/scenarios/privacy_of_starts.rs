@@ -176,6 +176,18 @@ fn assert_none(what: &str, bytes: &[u8], marks: &[String]) {
     assert_eq!(mark_in_bytes(bytes, &[]), None, "{what}");
 }
 
+async fn both_deletions_are_logged(setting: &Setting) {
+    let pool = setting.database.pool().await;
+    eventually("both of the provider's answers are in the log", || async {
+        // A second attempt comes after the line about the first.
+        let query =
+            "select bool_and(deleted_at is not null or attempts > 1) from provider_deletions";
+        let logged: bool = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        logged.then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn nothing_of_a_started_person_is_told_or_kept_in_clear() {
     let collector = Collector::start().await;
@@ -248,15 +260,7 @@ async fn nothing_of_a_started_person_is_told_or_kept_in_clear() {
         (setting.provider.is_deleted(certify_ids[0]) && of.len() == 2).then_some(())
     })
     .await;
-    let pool = setting.database.pool().await;
-    eventually("both of the provider's answers are in the log", || async {
-        // A second attempt comes after the line about the first.
-        let query =
-            "select bool_and(deleted_at is not null or attempts > 1) from provider_deletions";
-        let logged: bool = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
-        logged.then_some(())
-    })
-    .await;
+    both_deletions_are_logged(&setting).await;
     told.push(setting.get(process.http, "/v1/events?limit=500").await.text);
     told.push(setting.get(process.http, "/v1/verifications").await.text);
     let (_, audit, complaints) = setting.run(&["audit", "list", "--json"], "").await;
