@@ -564,7 +564,7 @@ async fn api_key_expires_is_counted_and_shows_its_last_use() {
     })
     .await;
     let (_, lines, _) = run_verdict(&["keys", "list"], &environment).await;
-    assert!(lines.contains("expired") && lines.contains("person anna"), "{lines}");
+    assert!(lines.contains("expired") && lines.contains(" anna "), "{lines}");
 }
 
 #[tokio::test]

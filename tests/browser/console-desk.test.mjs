@@ -517,7 +517,7 @@ test("a practice pair looks like a case and says at once how it was judged", asy
       });
       const said = await page.locator("main").innerText();
       assert.match(said, /practice pair/);
-      assert.match(said, /Right: |Not so: /);
+      assert.match(said, /Right: |Wrong: /);
       assert.equal(await page.locator(".face img").count(), 2);
       await assertAccessible(page);
     });

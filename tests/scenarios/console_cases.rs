@@ -512,7 +512,7 @@ async fn golden_pair_looks_like_a_case_until_it_is_judged() {
     assert!(!anna.get("/cases").await.has("anna <span"), "the viewer's own");
     assert_eq!(anna.post(&format!("{address}/judge"), &[("judgement", "4")]).await.status, 303);
     let told = anna.get(&address).await;
-    assert!(told.has("Not so: The same person."), "{}", told.text);
+    assert!(told.has("Wrong: The same person."), "{}", told.text);
     assert!(told.has("You judged: Probably different."));
     assert_frugal(&told);
     let chief = Browser::of(&app, "chief", "en", &["audit:read"]).await;

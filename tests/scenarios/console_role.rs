@@ -236,7 +236,7 @@ async fn decides_cases(desk: &mut Desk) {
         }
         desk.does(&format!("{here}/judge"), &[("judgement", "4")]).await;
         let page = desk.shows(&here).await.text;
-        golden |= page.contains("Not so: The same person.");
+        golden |= page.contains("Wrong: The same person.");
         if !page.contains("/verdict\"") {
             again |= page.contains("Rejected");
             continue;
