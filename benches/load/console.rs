@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, Row};
 use uuid::Uuid;
 use verdict::domain::callback::BizType;
 use verdict::domain::case::{Mix, Standing, Targets};
@@ -241,10 +241,11 @@ async fn explained(
 ) -> anyhow::Result<f64> {
     let statement = all_statements().into_iter().find(|statement| statement.name() == name);
     let statement = statement.with_context(|| format!("{name} has another name"))?;
-    let mut connection = database.pool.acquire().await?;
+    // One of its own, because it has its own settings and a statement of its own.
+    let mut connection = PgConnection::connect(&database.url).await?;
     // As the service's connections do.
     let prepare = format!(
-        "set plan_cache_mode = force_generic_plan; deallocate all;
+        "set plan_cache_mode = force_generic_plan;
          prepare measured ({types}) as {}",
         statement.sql
     );
@@ -252,7 +253,7 @@ async fn explained(
     let mut times = Vec::new();
     for round in 0..20 {
         let explain = format!("explain (analyze, buffers, timing off) execute measured ({values})");
-        let lines = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *connection).await?;
+        let lines = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await?;
         let lines: Vec<String> =
             lines.iter().map(|line| line.try_get(0)).collect::<Result<_, _>>()?;
         if plans && round == 0 {

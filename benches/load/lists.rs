@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, Row};
 use verdict::domain::callback::BizType;
 use verdict::domain::verification::State;
 use verdict::store::listing::{Filter, built};
@@ -216,11 +216,12 @@ async fn far_behind(address: SocketAddr, first: &str, key: &str) -> anyhow::Resu
 /// executions, in milliseconds.
 async fn in_postgres(database: &Database, kind: &Kind, limit: usize) -> anyhow::Result<f64> {
     let [page, ..] = built(&kind.filter, None);
-    let mut connection = database.pool.acquire().await?;
+    // One of its own, because it has its own settings and a statement of its own.
+    let mut connection = PgConnection::connect(&database.url).await?;
     // As the service's connections do.
     let prepare = format!(
         "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;
-         deallocate all; prepare measured as {}",
+         prepare measured as {}",
         page.sql
     );
     connection.execute(sqlx::raw_sql(AssertSqlSafe(prepare))).await?;
@@ -229,7 +230,7 @@ async fn in_postgres(database: &Database, kind: &Kind, limit: usize) -> anyhow::
     let mut times = Vec::new();
     for _ in 0..20 {
         let lines =
-            sqlx::raw_sql(AssertSqlSafe(explain.clone())).fetch_all(&mut *connection).await?;
+            sqlx::raw_sql(AssertSqlSafe(explain.clone())).fetch_all(&mut connection).await?;
         let last: String = lines.last().context("no plan")?.try_get(0)?;
         let number = last.trim_start_matches("Execution Time:").trim_end_matches("ms").trim();
         times.push(number.parse::<f64>()?);
