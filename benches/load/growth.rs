@@ -258,6 +258,7 @@ async fn slowest_list(
 ) -> anyhow::Result<f64> {
     use std::io::Write;
     let mut slowest: f64 = 0.0;
+    // Not by time: such a list begins at the id of that time, and the ids that are filled carry another.
     for filters in [
         "",
         "biz_type=rare",
@@ -267,7 +268,6 @@ async fn slowest_list(
         "state=decided",
         "outcome=review",
         "outcome=approve",
-        "created_before=2026-01-01T01:00:00Z",
     ] {
         let key = key.to_owned();
         let write = move |request: &mut Vec<u8>| {

@@ -79,6 +79,12 @@ fn kinds() -> anyhow::Result<Vec<Kind>> {
             Filter { outcome: Some(policy::decision::Outcome::Review), ..all() },
             "",
         ),
+        kind(
+            "approved",
+            "&outcome=approve",
+            Filter { outcome: Some(policy::decision::Outcome::Approve), ..all() },
+            "",
+        ),
     ])
 }
 
