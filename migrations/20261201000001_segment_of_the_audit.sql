@@ -4,7 +4,7 @@
 -- traffic (20261201000002), so that attaching the first partition later reads no row.
 
 -- Newer servers (17.12) refuse to add a column to a table while a function of this kind takes its rows.
--- The lock comes first, so that nobody adds a row while the function is away.
+-- The lock comes first, so that no row is added while there is no function.
 lock table audit in access exclusive mode;
 drop function verdict_audit_digest(audit);
 

@@ -154,7 +154,7 @@ begin
             return counted;
         end $body$;
     $create$, current_schema());
-    -- Whoever reads the timeline reads erasures.
+    -- Roles that read timelines can read erasures.
     for reader in
         select case a.grantee when 0 then 'public' else a.grantee::regrole::text end
         from pg_class c, aclexplode(c.relacl) a

@@ -35,7 +35,7 @@ begin
         $body$;
     $create$, current_schema());
     revoke all on function verdict_drop_checkpoints(integer), verdict_checkpoint_is_kept() from public;
-    -- Whoever cuts the audit.
+    -- The roles that may cut the audit.
     for worker in
         select case a.grantee when 0 then 'public' else a.grantee::regrole::text end
         from pg_proc p, aclexplode(p.proacl) a

@@ -52,7 +52,7 @@ until_so 60 'all events are numbered' numbered
 kill "$service"
 wait "$service" || true
 
-# What must be the same afterwards.
+# The state before the upgrade.
 tables='verifications callbacks results decisions reviews data_keys material images erasures audit events webhook_endpoints policies vault_keys'
 state() {
     for table in $tables; do

@@ -241,7 +241,7 @@ async fn explained(
 ) -> anyhow::Result<f64> {
     let statement = all_statements().into_iter().find(|statement| statement.name() == name);
     let statement = statement.with_context(|| format!("{name} has another name"))?;
-    // One of its own, because it has its own settings and a statement of its own.
+    // No connection of the pool: the settings and the prepared statement would stay on it.
     let mut connection = PgConnection::connect(&database.url).await?;
     // As the service's connections do.
     let prepare = format!(

@@ -222,7 +222,7 @@ async fn far_behind(address: SocketAddr, first: &str, key: &str) -> anyhow::Resu
 /// executions, in milliseconds.
 async fn in_postgres(database: &Database, kind: &Kind, limit: usize) -> anyhow::Result<f64> {
     let [page, ..] = built(&kind.filter, None);
-    // One of its own, because it has its own settings and a statement of its own.
+    // No connection of the pool: the settings and the prepared statement would stay on it.
     let mut connection = PgConnection::connect(&database.url).await?;
     // As the service's connections do.
     let prepare = format!(

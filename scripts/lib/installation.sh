@@ -53,6 +53,7 @@ make_folder() {
     data=$home/data
     mkdir "$data"
     if [ "$(id -u)" -eq 0 ]; then chown postgres "$data"; fi
+    cluster=$data/postgres
     processes=
     trap cleanup EXIT
     trap 'exit 1' INT TERM

@@ -12,7 +12,7 @@ use super::ledger::{Client, Ledger};
 use super::reckoning::{Reckoning, list};
 use super::world::World;
 
-/// How long a client goes on with one person: after that something is permanently broken.
+/// How long a client tries to review or to erase: after that something is permanently broken.
 const STUBBORN: Duration = Duration::from_secs(90);
 /// For the erasures to be complete once nothing disturbs them any more.
 const COMPLETE_WITHIN: Duration = Duration::from_mins(2);
@@ -24,14 +24,14 @@ const CASES: [&str; 2] = ["pass-89.99", "pass-noscore"];
 const PERSONS: [&str; 6] =
     ["pass-97", "status-2", "slow-800-pass-88", "slow-2500-pass-97", "fv-pass97", "fv-204"];
 
-/// What people have done.
+/// Reviews and erasures that the service acknowledged, and those that it never did.
 #[derive(Default)]
 pub struct Persons {
     /// Verifications that were approved.
     reviewed: Mutex<Vec<String>>,
     /// Verifications whose person was erased.
     erased: Mutex<Vec<String>>,
-    /// What no client brought to an end.
+    /// Reviews and erasures that were never acknowledged.
     unfinished: Mutex<Vec<String>>,
 }
 
@@ -79,10 +79,11 @@ impl Client {
     pub async fn erase_one(&mut self) {
         let script = self.dice.one_of(&PERSONS);
         let Some(id) = self.verification_of_its_own(script).await else { return };
-        let pause = self.dice.millis(0, 2500);
-        tokio::time::sleep(pause).await;
+        let mut pause = self.dice.millis(0, 2500);
         let began = Instant::now();
         while began.elapsed() < STUBBORN {
+            tokio::time::sleep(pause).await;
+            pause = self.dice.millis(20, 200);
             let Some(address) = self.world.services[self.dice.below(3)].address() else { continue };
             let url = format!("http://{address}/v1/verifications/{id}/material");
             let request = self.http.delete(url).bearer_auth(&self.world.api_key);
@@ -96,8 +97,6 @@ impl Client {
                 let text = answer.text().await.unwrap_or_default();
                 self.judge("an erasure", Some((status, text)));
             }
-            let pause = self.dice.millis(20, 200);
-            tokio::time::sleep(pause).await;
         }
         self.ledger.persons.give_up("erasure", &id);
     }
@@ -172,7 +171,7 @@ pub async fn erased(world: &World) {
     }
 }
 
-/// Compares what reviewers and erased persons were told with what the database holds.
+/// Compares the acknowledged reviews and erasures with the database.
 pub async fn reckon(reckoning: &mut Reckoning, ledger: &Ledger, db: &mut PgConnection) {
     let taken = |list: &Mutex<Vec<String>>| list.lock().expect("not poisoned").clone();
     let (reviewed, erased) = (taken(&ledger.persons.reviewed), taken(&ledger.persons.erased));

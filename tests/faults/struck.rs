@@ -10,7 +10,7 @@ use super::schedule::{DECK, Kind};
 /// not reached, so the run proves nothing about it. A short run only tells.
 const ENOUGH: usize = 8;
 
-/// What became of the faults so far.
+/// Each injected fault, and whether it struck.
 #[derive(Default)]
 pub struct Struck(Mutex<Vec<(Kind, bool)>>);
 

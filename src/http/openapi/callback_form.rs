@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use http::header::CONTENT_TYPE;
 
-/// What the form needs to sign and to read. The page shows it to anybody who can reach it, so only a
-/// demo has the form: no key of the configuration turns it on.
+/// Source, secret and API key of the form. Everybody who can open the page can read them, so only a demo
+/// has the form: no key of the configuration turns it on.
 #[derive(Clone)]
 pub struct CallbackForm {
     /// The source that callbacks are posted for.
@@ -16,7 +16,7 @@ pub struct CallbackForm {
     pub api_key: String,
 }
 
-/// What the page of the form needs.
+/// The script and the style sheet of the form.
 pub(super) fn assets<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route(
