@@ -56,8 +56,10 @@ pub enum Command {
         /// compute the digests of a rewritten chain, but not the signatures.
         #[arg(long)]
         strict: bool,
-        /// Print { "rows", "dropped", "checkpoints", "`signatures_checked`", "`signed_to`", "head" }.
-        #[arg(long)]
+        #[arg(
+            long,
+            help = r#"Print { "rows", "dropped", "checkpoints", "signatures_checked", "signed_to", "head" }"#
+        )]
         json: bool,
     },
 }

@@ -24,8 +24,10 @@ pub enum Command {
         /// The purpose, for the audit.
         #[arg(long)]
         purpose: Option<String>,
-        /// Print { "`rows_without_object`", "`objects_without_row`", "others", "fixed" }.
-        #[arg(long)]
+        #[arg(
+            long,
+            help = r#"Print { "rows_without_object", "objects_without_row", "others", "fixed" }"#
+        )]
         json: bool,
     },
 }

@@ -51,8 +51,7 @@ pub struct Arguments {
     cursor: Option<String>,
     #[command(flatten)]
     access: AccessArguments,
-    /// Print { "items", "`next_cursor`" }, as the API answers.
-    #[arg(long)]
+    #[arg(long, help = r#"Print { "items", "next_cursor" }, as the API answers"#)]
     json: bool,
 }
 
