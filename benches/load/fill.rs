@@ -1,5 +1,8 @@
 //! Verifications in number, made in SQL as the service leaves them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::try_join_all;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
@@ -13,14 +16,23 @@ use crate::environment::{Database, VAULT_KEY};
 /// Rows of one statement.
 const CHUNK: i64 = 250_000;
 
-/// The id of the `n`th decided verification, from 1.
+/// Sessions that fill a table at the same time.
+const SESSIONS: usize = 2;
+
+/// 2026-01-01, in milliseconds since 1970; `AT` counts from it.
+const FIRST: i64 = 1_767_225_600_000;
+
+/// The id of the `n`th decided verification, from 1. It carries the time of its row, a tenth of a
+/// second after the one before it, as a list by time expects.
 pub fn id(n: i64) -> Uuid {
-    let digits = format!("01900000-0000-7000-8000-{n:012}");
+    let time = format!("{:012x}", FIRST + n * 100);
+    let digits = format!("{time}70008000{n:012}");
     digits.parse().unwrap_or_default()
 }
 
 /// The same in SQL, of a variable named `:n`.
-pub const ID: &str = "('01900000-0000-7000-8000-' || lpad(:n::text, 12, '0'))::uuid";
+pub const ID: &str = "(lpad(to_hex(1767225600000 + :n * 100), 12, '0') || '70008000'
+    || lpad(:n::text, 12, '0'))::uuid";
 
 /// Decided verifications from the `from`th to the `to`th, each with its callback, key, answer and
 /// decision. The sealed bodies are short: they are stored apart and never read here.
@@ -30,7 +42,12 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
     while first <= to {
         let last = to.min(first + CHUNK - 1);
         let evidence = Json(backtest::evidence(1));
-        sqlx::query(DECIDED).bind(first).bind(last).bind(evidence).execute(&database.pool).await?;
+        let insert = format!(
+            "with n as materialized (
+                select * from generate_series($1::bigint, $2::bigint) as n{AT}){DECIDED}"
+        );
+        let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last).bind(evidence);
+        insert.execute(&database.pool).await?;
         first = last + 1;
     }
     Ok(())
@@ -46,15 +63,8 @@ async fn know_the_vault(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-const DECIDED: &str = "
-with n as materialized (
-    select n, ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid as id,
-        ('01900000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid as result_id,
-        ('01900000-0000-7000-a000-' || lpad(n::text, 12, '0'))::uuid as decision_id,
-        -- Serial numbers that come in no order.
-        md5(n::text) as key, timestamptz '2026-01-01' + n * interval '1 second' as at
-    from generate_series($1::bigint, $2::bigint) as n
-), verification as (
+/// After the table expression `n`, which `decided` makes.
+const DECIDED: &str = ", verification as (
     insert into verifications (id, biz_type, biz_id, reference, state, closed, created_at,
         updated_at, callbacks, attempts, give_up_at, result_id, decision_id)
     -- One in a thousand is of a small scene, another has failed, a third is to be reviewed.
@@ -98,22 +108,15 @@ pub async fn in_bulk(database: &Database, count: i64, contents: Contents) -> any
         know_the_vault(database).await?;
     }
     let mut connection = database.pool.acquire().await?;
+    connection.execute(sqlx::raw_sql(SETTINGS)).await?;
     connection.execute(sqlx::raw_sql(BEFORE)).await?;
-    let evidence = Json(backtest::evidence(1));
-    for table in if lean { &TABLES[..2] } else { &TABLES[..] } {
-        let mut first = 1;
-        while first <= count {
-            let last = count.min(first + CHUNK - 1);
-            let insert = format!("{table} from generate_series($1::bigint, $2::bigint) as n{AT}");
-            let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last);
-            insert.bind(&evidence).bind(lean).execute(&mut *connection).await?;
-            first = last + 1;
-        }
-    }
+    let next = AtomicUsize::new(0);
+    let chunks = chunks(count, lean);
+    let sessions = (0..SESSIONS).map(|_| fill_chunks(database, &chunks, &next, lean));
+    try_join_all(sessions).await?;
     if !lean {
         sqlx::query(NUMBERED).bind(count).execute(&mut *connection).await?;
     }
-    connection.execute(sqlx::raw_sql(AFTER)).await?;
     for table in ["verifications", "callbacks", "data_keys", "results", "decisions", "events"] {
         connection.execute(AssertSqlSafe(format!("reindex table {table}"))).await?;
     }
@@ -121,11 +124,49 @@ pub async fn in_bulk(database: &Database, count: i64, contents: Contents) -> any
     Ok(connection.close().await?)
 }
 
-/// Postgres leaves an index alone that is not ready; `reindex` builds it.
-const BEFORE: &str = "
+/// The head of an insert, and the first and last row that it fills.
+type Chunk = (&'static str, i64, i64);
+
+fn chunks(count: i64, lean: bool) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    for table in if lean { &TABLES[..2] } else { &TABLES[..] } {
+        let mut first = 1;
+        while first <= count {
+            let last = count.min(first + CHUNK - 1);
+            chunks.push((*table, first, last));
+            first = last + 1;
+        }
+    }
+    chunks
+}
+
+/// One session, which takes whichever chunk is next until there is none.
+async fn fill_chunks(
+    database: &Database,
+    chunks: &[Chunk],
+    next: &AtomicUsize,
+    lean: bool,
+) -> anyhow::Result<()> {
+    let mut connection = database.pool.acquire().await?;
+    connection.execute(sqlx::raw_sql(SETTINGS)).await?;
+    let evidence = Json(backtest::evidence(1));
+    while let Some((table, first, last)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let rows = "from generate_series($1::bigint, $2::bigint) as n";
+        let insert = format!("{table} {rows}{AT}{GIVEN}");
+        let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last);
+        insert.bind(&evidence).bind(lean).execute(&mut *connection).await?;
+    }
+    Ok(connection.close().await?)
+}
+
+/// Without triggers, and without waiting for the disk.
+const SETTINGS: &str = "
 set session_replication_role = replica;
 set synchronous_commit = off;
-set maintenance_work_mem = '1GB';
+set maintenance_work_mem = '1GB'";
+
+/// Postgres leaves an index alone that is not ready; `reindex` builds it.
+const BEFORE: &str = "
 do $$ begin perform verdict_event_week(current_date); end $$;
 insert into policies values ('sha256:bench', 'bench', 'none', now()) on conflict do nothing;
 update pg_index set indisready = false, indisvalid = false where indrelid in (
@@ -133,15 +174,17 @@ update pg_index set indisready = false, indisvalid = false where indrelid in (
     where c.relkind = 'r' and coalesce(i.inhparent, c.oid) = any
         ('{verifications,callbacks,data_keys,results,decisions,events}'::regclass[]))";
 
-const AFTER: &str = "reset session_replication_role";
-
-/// The verification's id, its result's, its decision's, its key and its time.
+/// The verification's id, its result's, its decision's, its key and its time. The keys are serial
+/// numbers that come in no order.
 const AT: &str = " cross join lateral (select
-    ('01900000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid as id,
-    ('01900000-0000-7000-9000-' || lpad(n::text, 12, '0'))::uuid as result_id,
-    ('01900000-0000-7000-a000-' || lpad(n::text, 12, '0'))::uuid as decision_id,
-    md5(n::text) as key, timestamptz '2026-01-01' + n * interval '1 second' as at) of
-    where ($3::jsonb, $4::boolean) is not null";
+    lpad(to_hex(1767225600000 + n * 100), 12, '0') as time, lpad(n::text, 12, '0') as serial
+    ) as digits cross join lateral (select
+    (time || '70008000' || serial)::uuid as id, (time || '70009000' || serial)::uuid as result_id,
+    (time || '7000a000' || serial)::uuid as decision_id,
+    md5(n::text) as key, timestamptz '2026-01-01 00:00Z' + n * interval '0.1 second' as at) as of";
+
+/// Every statement of `TABLES` takes these, whether it needs them or not.
+const GIVEN: &str = " where ($3::jsonb, $4::boolean) is not null";
 
 /// As `DECIDED` writes them, and the events.
 const TABLES: [&str; 6] = [
