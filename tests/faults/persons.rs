@@ -31,6 +31,9 @@ pub struct Persons {
     reviewed: Mutex<Vec<String>>,
     /// Verifications whose person was erased.
     erased: Mutex<Vec<String>>,
+    /// Verifications that faults ended without an answer: they failed or expired, so there was nothing
+    /// to review.
+    without_a_case: Mutex<Vec<String>>,
     /// Reviews and erasures that were never acknowledged.
     unfinished: Mutex<Vec<String>>,
 }
@@ -49,6 +52,7 @@ impl Client {
         let Some(id) = self.verification_of_its_own(script).await else { return };
         let began = Instant::now();
         let mut was_sent = false;
+        let mut seen = String::new();
         while began.elapsed() < STUBBORN {
             let pause = self.dice.millis(50, 300);
             tokio::time::sleep(pause).await;
@@ -56,6 +60,11 @@ impl Client {
             // The answer to the review was lost.
             if was_sent && body["decision"]["decided_by"] == "person" {
                 self.ledger.persons.reviewed.lock().expect("not poisoned").push(id);
+                return;
+            }
+            seen = format!("{}, {}", body["state"], body["decision"]["outcome"]);
+            if body["state"] == "failed" || body["state"] == "expired" {
+                self.ledger.persons.without_a_case.lock().expect("not poisoned").push(id);
                 return;
             }
             if body["decision"]["outcome"] != "review" {
@@ -72,7 +81,7 @@ impl Client {
                 other => self.judge("a review", other),
             }
         }
-        self.ledger.persons.give_up("review", &id);
+        self.ledger.persons.give_up("review", &format!("{id} ({seen})"));
     }
 
     /// A person who is erased at any moment after the callback.
@@ -176,6 +185,8 @@ pub async fn reckon(reckoning: &mut Reckoning, ledger: &Ledger, db: &mut PgConne
     let taken = |list: &Mutex<Vec<String>>| list.lock().expect("not poisoned").clone();
     let (reviewed, erased) = (taken(&ledger.persons.reviewed), taken(&ledger.persons.erased));
     reckoning.count("reviews given", reviewed.len());
+    let without_a_case = taken(&ledger.persons.without_a_case);
+    reckoning.count("cases that failed or expired before a review", without_a_case.len());
     reckoning.count("persons erased", erased.len());
     reckoning.zero("reviews and erasures without an end", taken(&ledger.persons.unfinished));
     let approved = list(
