@@ -61,7 +61,7 @@ RUN command -v python3 >/dev/null || \
     { apt-get -q update && apt-get -q install -y --no-install-recommends python3; }
 COPY scripts/book.sh scripts/book.py scripts/
 COPY ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md ./
-COPY benches/README.md benches/
+COPY benches/README.md benches/history.md benches/
 COPY clients/README.md clients/
 COPY crates/cloudauth/README.md crates/cloudauth/
 COPY crates/cloudauth-sandbox/README.md crates/cloudauth-sandbox/
