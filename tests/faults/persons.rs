@@ -31,9 +31,6 @@ pub struct Persons {
     reviewed: Mutex<Vec<String>>,
     /// Verifications whose person was erased.
     erased: Mutex<Vec<String>>,
-    /// Verifications that faults ended without an answer: they failed or expired, so there was nothing
-    /// to review.
-    without_a_case: Mutex<Vec<String>>,
     /// Reviews and erasures that were never acknowledged.
     unfinished: Mutex<Vec<String>>,
 }
@@ -58,15 +55,11 @@ impl Client {
             tokio::time::sleep(pause).await;
             let Some((body, tag)) = self.look_at(&id).await else { continue };
             // The answer to the review was lost.
-            if was_sent && body["decision"]["decided_by"] == "person" {
+            if was_sent && body["decision"]["by"] == "person" {
                 self.ledger.persons.reviewed.lock().expect("not poisoned").push(id);
                 return;
             }
             seen = format!("{}, {}", body["state"], body["decision"]["outcome"]);
-            if body["state"] == "failed" || body["state"] == "expired" {
-                self.ledger.persons.without_a_case.lock().expect("not poisoned").push(id);
-                return;
-            }
             if body["decision"]["outcome"] != "review" {
                 continue;
             }
@@ -185,8 +178,6 @@ pub async fn reckon(reckoning: &mut Reckoning, ledger: &Ledger, db: &mut PgConne
     let taken = |list: &Mutex<Vec<String>>| list.lock().expect("not poisoned").clone();
     let (reviewed, erased) = (taken(&ledger.persons.reviewed), taken(&ledger.persons.erased));
     reckoning.count("reviews given", reviewed.len());
-    let without_a_case = taken(&ledger.persons.without_a_case);
-    reckoning.count("cases that failed or expired before a review", without_a_case.len());
     reckoning.count("persons erased", erased.len());
     reckoning.zero("reviews and erasures without an end", taken(&ledger.persons.unfinished));
     let approved = list(
