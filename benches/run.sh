@@ -9,7 +9,7 @@
 #   PART…             only these; `benches/run.sh --list` names them
 #
 # A part that is done on this commit is not done again, so an interrupted run goes on where it was. A
-# part that fails is named at the end, and the others run. Takes some hours and 40 GB of disk, and wants
+# part that fails is named at the end, and the others run. Takes some hours and 50 GB of disk, and wants
 # a machine with nothing else to do. Needs what `cargo bench` needs; `peers` needs Python 3 with venv and
 # Node 18 or newer with npm, `versions` what scripts/postgres-matrix.sh has fetched (Postgres 18).
 set -eu

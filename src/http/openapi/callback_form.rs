@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use http::header::CONTENT_TYPE;
 
-/// Source, secret and API key of the form. Everybody who can open the page can read them, so only a demo
-/// has the form: no key of the configuration turns it on.
+/// Source, secret and API key of the form. Anyone who can open the page can read them, so only a demo has
+/// the form: no key of the configuration turns it on.
 #[derive(Clone)]
 pub struct CallbackForm {
     /// The source that callbacks are posted for.
