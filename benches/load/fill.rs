@@ -19,20 +19,26 @@ const CHUNK: i64 = 250_000;
 /// Sessions that fill a table at the same time.
 const SESSIONS: usize = 2;
 
-/// 2026-01-01, in milliseconds since 1970; `AT` counts from it.
+/// 2026-01-01, in milliseconds since 1970: the time from which rows count.
 const FIRST: i64 = 1_767_225_600_000;
 
-/// The id of the `n`th decided verification, from 1. It carries the time of its row, a tenth of a
-/// second after the one before it, as a list by time expects.
+/// Milliseconds between two rows.
+const STEP: i64 = 100;
+
+/// The id of the `n`th decided verification, from 1. It carries the time of its row, as a list by
+/// time expects.
 pub fn id(n: i64) -> Uuid {
-    let time = format!("{:012x}", FIRST + n * 100);
+    let time = format!("{:012x}", FIRST + n * STEP);
     let digits = format!("{time}70008000{n:012}");
     digits.parse().unwrap_or_default()
 }
 
-/// The same in SQL, of a variable named `:n`.
-pub const ID: &str = "(lpad(to_hex(1767225600000 + :n * 100), 12, '0') || '70008000'
-    || lpad(:n::text, 12, '0'))::uuid";
+/// The same in SQL, of an expression such as `:n`.
+pub fn id_in_sql(n: &str) -> String {
+    format!(
+        "(lpad(to_hex({FIRST} + {n} * {STEP}), 12, '0') || '70008000' || lpad({n}::text, 12, '0'))::uuid"
+    )
+}
 
 /// Decided verifications from the `from`th to the `to`th, each with its callback, key, answer and
 /// decision. The sealed bodies are short: they are stored apart and never read here.
@@ -44,7 +50,8 @@ pub async fn decided(database: &Database, from: i64, to: i64) -> anyhow::Result<
         let evidence = Json(backtest::evidence(1));
         let insert = format!(
             "with n as materialized (
-                select * from generate_series($1::bigint, $2::bigint) as n{AT}){DECIDED}"
+                select * from generate_series($1::bigint, $2::bigint) as n{}){DECIDED}",
+            at()
         );
         let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last).bind(evidence);
         insert.execute(&database.pool).await?;
@@ -152,7 +159,7 @@ async fn fill_chunks(
     let evidence = Json(backtest::evidence(1));
     while let Some((table, first, last)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
         let rows = "from generate_series($1::bigint, $2::bigint) as n";
-        let insert = format!("{table} {rows}{AT}{GIVEN}");
+        let insert = format!("{table} {rows}{}{GIVEN}", at());
         let insert = sqlx::query(AssertSqlSafe(insert)).bind(first).bind(last);
         insert.bind(&evidence).bind(lean).execute(&mut *connection).await?;
     }
@@ -176,12 +183,18 @@ update pg_index set indisready = false, indisvalid = false where indrelid in (
 
 /// The verification's id, its result's, its decision's, its key and its time. The keys are serial
 /// numbers that come in no order.
-const AT: &str = " cross join lateral (select
-    lpad(to_hex(1767225600000 + n * 100), 12, '0') as time, lpad(n::text, 12, '0') as serial
-    ) as digits cross join lateral (select
-    (time || '70008000' || serial)::uuid as id, (time || '70009000' || serial)::uuid as result_id,
-    (time || '7000a000' || serial)::uuid as decision_id,
-    md5(n::text) as key, timestamptz '2026-01-01 00:00Z' + n * interval '0.1 second' as at) as of";
+fn at() -> String {
+    format!(
+        " cross join lateral (select
+            {FIRST} + n * {STEP} as ms, lpad(n::text, 12, '0') as serial) as counted
+        cross join lateral (select lpad(to_hex(ms), 12, '0') as time) as digits
+        cross join lateral (select
+            (time || '70008000' || serial)::uuid as id,
+            (time || '70009000' || serial)::uuid as result_id,
+            (time || '7000a000' || serial)::uuid as decision_id,
+            md5(n::text) as key, to_timestamp(ms / 1000.0) as at) as of"
+    )
+}
 
 /// Every statement of `TABLES` takes these, whether it needs them or not.
 const GIVEN: &str = " where ($3::jsonb, $4::boolean) is not null";

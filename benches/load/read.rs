@@ -37,7 +37,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let script = format!(
         "\\set n random(1, {})\nselect * from verifications where id = {};\n",
         arguments.rows,
-        fill::ID
+        fill::id_in_sql(":n")
     );
     let measured = Duration::from_secs(arguments.seconds);
     let mut rows = Vec::new();
