@@ -172,7 +172,7 @@ macro_rules! for_each_code {
         "Read the verification again, look at the new decision, and repeat the request with its `ETag` if it is still wanted.";
     BodyTooLarge, body_too_large: PAYLOAD_TOO_LARGE "body-too-large",
         "The body is too large",
-        "The body is longer than the limit: 16 KiB for a callback, 2 MiB for a start, 64 KiB for any other request.",
+        "The body is longer than the limit: 16 KiB for a callback, 2 MiB for a start, 64 KiB for any other request. Or it holds more than 20,000 values.",
         "Send less. A callback needs only `biz_type` and `biz_id`.";
     UnsupportedMediaType, unsupported_media_type: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type",
         "Send application/json without a content encoding",

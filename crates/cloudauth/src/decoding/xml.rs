@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::oddities::Oddities;
 use super::tree::{MAX_DEPTH, Node};
+use crate::text::lenient_json::MAX_VALUES;
 
 /// The content of the root element, whatever its name; `None` if this is not XML, nests too deep,
-/// or is a web page.
+/// has too many elements, or is a web page.
 pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
     let text = String::from_utf8_lossy(body);
     if matches!(text, Cow::Owned(_)) {
@@ -28,8 +29,13 @@ pub(crate) fn parse(body: &[u8], oddities: &mut Oddities) -> Option<Node> {
 fn root(text: &str) -> Option<(Node, usize)> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
+    let mut elements_left = MAX_VALUES;
     loop {
-        let closed = match reader.read_event().ok()? {
+        let event = reader.read_event().ok()?;
+        if matches!(event, Event::Start(_) | Event::Empty(_)) {
+            elements_left = elements_left.checked_sub(1)?;
+        }
+        let closed = match event {
             Event::Start(start) => {
                 // A page is not an answer.
                 if open.is_empty() && is_page(&start) || open.len() > MAX_DEPTH {

@@ -7,6 +7,10 @@
 
 use zeroize::Zeroizing;
 
+/// Most values of one document. A value takes up to a hundred times the memory of its text, and real
+/// answers have a few hundred.
+pub const MAX_VALUES: usize = 20_000;
+
 /// One JSON value. Numbers keep the text in which they were written. Texts may be personal data:
 /// they are wiped when dropped, and there is no `Debug`.
 pub enum Json {
@@ -42,8 +46,8 @@ pub struct Document<'a> {
     pub rest: &'a [u8],
 }
 
-/// Reads the first JSON value of `bytes`; `None` if there is none, if it does not end, or if it
-/// nests deeper than `max_depth`.
+/// Reads the first JSON value of `bytes`; `None` if there is none, if it does not end, if it nests
+/// deeper than `max_depth`, or if it holds more than [`MAX_VALUES`].
 ///
 /// In GBK the second byte of a character can be a backslash, which would hide the end of a string.
 /// So a reading that fails is repeated with a damaged byte and a backslash behind it taken as one
@@ -51,7 +55,7 @@ pub struct Document<'a> {
 pub fn read(bytes: &[u8], max_depth: usize) -> Option<Document<'_>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     [false, true].into_iter().find_map(|gbk| {
-        let mut reader = Reader { bytes, at: 0, stray_bytes: false, gbk };
+        let mut reader = Reader { bytes, at: 0, values_left: MAX_VALUES, stray_bytes: false, gbk };
         let root = reader.value(max_depth)?;
         let rest = bytes[reader.at..].trim_ascii();
         Some(Document { root, stray_bytes: reader.stray_bytes, rest })
@@ -61,6 +65,7 @@ pub fn read(bytes: &[u8], max_depth: usize) -> Option<Document<'_>> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    values_left: usize,
     stray_bytes: bool,
     gbk: bool,
 }
@@ -90,6 +95,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth_left: usize) -> Option<Json> {
+        self.values_left = self.values_left.checked_sub(1)?;
         self.skip_blanks();
         match self.peek()? {
             b'"' => self.text().map(Json::Text),
@@ -336,6 +342,16 @@ mod tests {
         assert!(read(nested(8).as_bytes(), 8).is_some());
         assert!(read(nested(9).as_bytes(), 8).is_none());
         assert!(read("[".repeat(200_000).as_bytes(), 64).is_none());
+    }
+
+    #[test]
+    fn document_of_too_many_values_is_none() {
+        // The list is a value as well.
+        let list = |items: usize| format!("[{}]", vec!["0"; items].join(","));
+        assert!(read(list(MAX_VALUES - 1).as_bytes(), 8).is_some());
+        assert!(read(list(MAX_VALUES).as_bytes(), 8).is_none());
+        let maps = format!("[{}0]", r#"{"":{"":0}},"#.repeat(80_000));
+        assert!(read(maps.as_bytes(), 64).is_none());
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

@@ -440,6 +440,18 @@ fn deep_and_huge_bodies_are_refused_not_followed() {
         read(200, format!("{{\"VerifyStatus\":1,\"x\":{inner}}}").as_bytes()).outcome.is_ok()
     };
     assert!(nested(MAX_DEPTH - 1) && !nested(MAX_DEPTH));
+    // A tree of them takes a hundred times the memory of the text.
+    let maps = r#"{"":{"":0}},"#.repeat(80_000);
+    let json = format!("{{\"VerifyStatus\":1,\"x\":[{maps}0]}}");
+    let xml = |many: usize| {
+        let elements = "<a><b/></a>".repeat(many);
+        format!("<R><VerifyStatus>1</VerifyStatus>{elements}</R>")
+    };
+    for body in [json, xml(90_000)] {
+        assert!(body.len() < MAX_BODY_BYTES);
+        assert_eq!(error_class(200, body.as_bytes()), ErrorClass::Unreadable);
+    }
+    assert!(read(200, xml(1_000).as_bytes()).outcome.is_ok());
     let mut huge = br#"{"VerifyStatus":1}"#.to_vec();
     huge.resize(MAX_BODY_BYTES + 1, b' ');
     assert_eq!(error_class(200, &huge), ErrorClass::Unreadable);
