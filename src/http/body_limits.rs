@@ -10,7 +10,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub const MAX_FORM_BYTES: usize = 3 * (MAX_BODY_BYTES + 4 * 1024);
 /// Largest body of a start: it may hold a picture, in base64.
 pub const MAX_START_BYTES: usize = 2 * 1024 * 1024;
-/// A documented callback has under 1 KiB.
+/// A documented callback has under 1 KiB, and so has a form to sign in.
 pub const MAX_CALLBACK_BYTES: usize = 16 * 1024;
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct BodyLimits {
     pub first_byte: Duration,
     /// Until the last byte.
     pub whole: Duration,
-    /// Shared by callbacks whose signature is not verified yet.
+    /// Shared by callbacks whose signature is not verified yet, and forms of nobody who is signed in.
     pub unverified: MemoryBudget,
     /// Shared by bodies of callers with an API key.
     pub verified: MemoryBudget,

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use verdict::domain::scope::Scope;
 
-use crate::harness::TestApp;
-use crate::signing_in::{Browser, PASSWORD, add, invitation, signed_in, with_console};
+use crate::harness::{Options, PATIENCE, Reply, TestApp, eventually};
+use crate::signing_in::{Browser, CONSOLE, PASSWORD, add, invitation, signed_in, with_console};
 
 /// Pages and actions, and the right that each needs; `None`: everybody's own.
 pub const PAGES: &[(&str, Option<Scope>)] = &[
@@ -378,4 +380,48 @@ async fn every_answer_forbids_what_the_pages_do_not_need() {
         seen += 1;
     }
     assert_eq!(seen, PAGES.len() + 4);
+}
+
+#[tokio::test]
+async fn forms_of_strangers_use_memory_of_their_own() {
+    let options = Options {
+        more: format!("{CONSOLE}\n[callbacks]\nunverified_bytes = 65536"),
+        http: "first_byte_seconds = 60\nbody_read_seconds = 60\nheader_read_seconds = 60",
+        ..Options::default()
+    };
+    let app = TestApp::start_with(options).await;
+    let console = app.console.expect("a console");
+    let head = |length: usize| {
+        format!(
+            "POST /sign-in HTTP/1.1\r\nhost: {console}\r\norigin: http://{console}\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let mut large = TcpStream::connect(console).await.unwrap();
+    large.write_all(head(65_536).as_bytes()).await.unwrap();
+    let mut said = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, large.read(&mut said)).await;
+    let length = read.expect("it waits for the body").unwrap();
+    assert!(said[..length].starts_with(b"HTTP/1.1 413"), "refused unread");
+    let mut hostile = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(console).await.unwrap();
+        let half = head(16_384) + &"x".repeat(16_000);
+        stream.write_all(half.as_bytes()).await.unwrap();
+        hostile.push(stream);
+    }
+    let long = "x".repeat(15_000);
+    eventually("the memory of strangers is used up", || async {
+        let form = [("name", long.as_str()), ("password", "x")];
+        (Browser::at(&app).post("/sign-in", &form).await.status == 503).then_some(())
+    })
+    .await;
+    // A person signs in, and a caller sends a long body.
+    signed_in(&app, "anna", &[]).await;
+    let check = app.client.post(format!("http://{}/v1/policies/check", app.http));
+    let policy = include_str!("../../config/policy.toml");
+    let reply = Reply::read(check.bearer_auth(&app.api_key).body(policy).send().await.unwrap());
+    let reply = reply.await;
+    assert!(policy.len() > 4096 && reply.status < 500, "{reply:?}");
+    drop(hostile);
 }

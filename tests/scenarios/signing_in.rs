@@ -16,7 +16,7 @@ use verdict::vault::totp::TotpSecret;
 use crate::harness::{Options, TestApp};
 
 pub const PASSWORD: &str = "a horse, a staple";
-const CONSOLE: &str = "[console]\nlisten = \"127.0.0.1:0\"";
+pub const CONSOLE: &str = "[console]\nlisten = \"127.0.0.1:0\"";
 
 /// A service with a console.
 pub async fn with_console() -> TestApp {
