@@ -3,17 +3,52 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Instant;
 
 use url::Url;
 
 use super::signing_in::oidc;
 use super::signing_in::oidc::client::{Client, Unusable};
 use crate::http::Api;
+use crate::http::problem::Problem;
 use crate::http::rate_limit::Bucket;
 use crate::vault::DataKey;
 
-/// Tries to sign in per second that one process looks at, all names together.
+/// Tries to sign in per second that one process looks at, of each kind, all names together.
 const TRIES_PER_SECOND: u32 = 10;
+
+/// Limits of tries to sign in. Each kind has its own, so that strangers keep out nobody who is known.
+pub struct Tries {
+    /// By password, from any browser.
+    pub unknown: TryLimit,
+    /// By password, from a browser in which the same person signed in before.
+    pub known: TryLimit,
+    /// Of people who are signed in and prove again who they are.
+    pub signed_in: TryLimit,
+    pub to_identity: TryLimit,
+    pub from_identity: TryLimit,
+}
+
+/// The limit of one kind.
+pub struct TryLimit(Bucket);
+
+impl TryLimit {
+    fn new() -> Self {
+        Self(Bucket::new(TRIES_PER_SECOND))
+    }
+
+    pub fn take(&self) -> Result<(), Problem> {
+        self.0.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))
+    }
+}
+
+impl Tries {
+    fn new() -> Self {
+        let [unknown, known, signed_in, to_identity, from_identity] =
+            std::array::from_fn(|_| TryLimit::new());
+        Self { unknown, known, signed_in, to_identity, from_identity }
+    }
+}
 
 /// How the console is reached, and who signs people in.
 #[derive(Clone, Debug)]
@@ -45,7 +80,7 @@ pub struct Parts {
     pub listens: SocketAddr,
     /// Seals what users keep with us. `None`: this process has no keys.
     pub key: Option<DataKey>,
-    pub tries: Bucket,
+    pub tries: Tries,
     /// The identity provider. `None`: there is none.
     pub identity: Option<Client>,
 }
@@ -58,7 +93,7 @@ impl Console {
         key: Option<DataKey>,
     ) -> Result<Self, Unusable> {
         let identity = settings.oidc.clone().map(Client::new).transpose()?;
-        let tries = Bucket::new(TRIES_PER_SECOND);
+        let tries = Tries::new();
         Ok(Self(Arc::new(Parts { api, settings, listens, key, tries, identity })))
     }
 

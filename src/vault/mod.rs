@@ -15,6 +15,7 @@
 //! | [`password`] | digests of passwords |
 //! | [`totp`] | one-time codes |
 //! | [`token`] | the same for tokens of sessions and invitations |
+//! | [`known_browser`] | the mark of a browser in which a person has signed in |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
 //! source, the one exception to "randomness comes in through `domain::ids`".
@@ -22,6 +23,7 @@
 pub mod api_key;
 pub mod checkpoint_mac;
 pub mod endpoint_secret;
+pub mod known_browser;
 mod label;
 mod locked;
 pub mod password;

@@ -268,6 +268,51 @@ async fn wrong_unknown_and_disabled_look_alike_and_wait_longer_each_time() {
     assert_eq!(left, 2);
 }
 
+/// The cookie by which a browser is known, as it sends it.
+fn known(page: &Page) -> String {
+    let all = page.headers.get_all("set-cookie").iter().map(|set| set.to_str().unwrap());
+    let mut marks = all.filter(|set| set.starts_with("__Host-verdict_known="));
+    let set = marks.next().expect("a mark");
+    for attribute in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Max-Age="] {
+        assert!(set.contains(attribute) && !set.contains("Domain"), "{set}");
+    }
+    set.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn strangers_who_fail_under_a_name_do_not_keep_the_person_out() {
+    let app = with_console().await;
+    let (mut session, _) = signed_in(&app, "anna", &[]).await;
+    signed_in(&app, "bert", &[]).await;
+    let mark_of = async |name: &str| known(&Browser::at(&app).sign_in(name, PASSWORD).await);
+    let (annas, berts) = (mark_of("anna").await, mark_of("bert").await);
+    let mut stranger = Browser::at(&app);
+    assert_eq!(stranger.sign_in("anna", "not the password").await.status, 401);
+    let wait = "update sign_in_failures set failures = 9, next_at = now() + interval '5 minutes'";
+    sql(&app, wait).await;
+    // Neither no mark, nor one of somebody else, nor a changed one makes a browser known.
+    let changed = format!("{}{}", &annas[..annas.len() - 4], "AAAA");
+    for mark in [None, Some(&berts), Some(&changed)] {
+        stranger.cookie = mark.cloned();
+        let early = stranger.sign_in("anna", PASSWORD).await;
+        assert!(early.status == 401 && early.text.contains("Try again in"), "{}", early.text);
+    }
+    let mut own = Browser::at(&app);
+    own.cookie = Some(annas.clone());
+    assert_eq!(own.sign_in("ANNA", "not the password").await.status, 401);
+    let entered = own.sign_in("anna", PASSWORD).await;
+    assert_eq!(entered.status, 303, "{}", entered.text);
+    // A session proves again who it is.
+    let typed = [("password", PASSWORD), ("next", "/sessions")];
+    let confirmed = session.post_from("/confirm", "/confirm", &typed).await;
+    assert_eq!((confirmed.status, confirmed.location.as_str()), (303, "/sessions"));
+    // Nobody guesses without limit from a known browser either, and the strangers' wait goes on.
+    own.cookie = Some(annas);
+    assert_eq!(own.sign_in("anna", "not the password").await.status, 401);
+    sql(&app, wait).await;
+    assert!(own.sign_in("anna", PASSWORD).await.text.contains("Try again in"));
+}
+
 #[tokio::test]
 async fn sessions_end_when_idle_at_their_latest_when_ended_and_with_their_user() {
     let app = with_console().await;

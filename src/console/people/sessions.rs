@@ -1,7 +1,5 @@
 //! `/sessions`: where a person is signed in, how the pages look, password and one-time codes.
 
-use std::time::Instant;
-
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -18,7 +16,7 @@ use crate::console::refused::{Refused, marked};
 use crate::console::signed_in::SignedIn;
 use crate::console::signing_in::cookie;
 use crate::console::signing_in::invitations::wrong;
-use crate::console::signing_in::proof::{Proof, Proved};
+use crate::console::signing_in::proof::{Proof, Proved, TriedFrom};
 use crate::console::state::Console;
 use crate::console::texts::{Phrase, Texts};
 use crate::domain::ids::SessionId;
@@ -173,8 +171,13 @@ pub(super) async fn set_password(
     if let Some(failed) = wrong(t, &new.password, &new.again) {
         return shown(&console, &who, Some(failed.to_string())).await;
     }
-    console.tries.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))?;
-    let proof = Proof { name: &who.name, password: new.current, code: &new.code };
+    console.tries.signed_in.take()?;
+    let proof = Proof {
+        name: &who.name,
+        password: new.current,
+        code: &new.code,
+        tried_from: TriedFrom::Session(who.session),
+    };
     let failed = match proof.check(&console).await? {
         Proved::Is(_) => None,
         Proved::Wrong => Some(t.sessions.wrong_password.to_string()),

@@ -1,14 +1,12 @@
 //! `/confirm`: a person proves again who it is, before something that cannot be undone.
 
-use std::time::Instant;
-
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::proof::{Proof, Proved};
+use super::proof::{Proof, Proved, TriedFrom};
 use super::sign_in::local;
 use crate::console::form::Form;
 use crate::console::frame;
@@ -89,11 +87,13 @@ pub(super) async fn confirm(
         // By a link to the identity provider.
         Method::Oidc => return Err(Problem::not_found().into()),
         Method::Password => {
-            console
-                .tries
-                .take(Instant::now())
-                .map_err(|wait| Problem::rate_limited().retry_after(wait))?;
-            let proof = Proof { name: &who.name, password: typed.password, code: &typed.code };
+            console.tries.signed_in.take()?;
+            let proof = Proof {
+                name: &who.name,
+                password: typed.password,
+                code: &typed.code,
+                tried_from: TriedFrom::Session(who.session),
+            };
             match proof.check(&console).await? {
                 Proved::Is(user) if user.id == who.user => None,
                 Proved::Is(_) | Proved::Wrong => Some(t.confirm_failed.to_string()),

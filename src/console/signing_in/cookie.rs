@@ -8,6 +8,7 @@ use crate::vault::token;
 
 const SESSION: &str = "__Host-verdict_session";
 const IDENTITY: &str = "__Host-verdict_identity";
+const KNOWN: &str = "__Host-verdict_known";
 const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Lax";
 
 /// The token that a request presents.
@@ -43,6 +44,16 @@ pub const fn drops_identity() -> HeaderValue {
     HeaderValue::from_static(
         "__Host-verdict_identity=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0",
     )
+}
+
+/// The mark of a browser in which somebody signed in before.
+pub fn known(headers: &HeaderMap) -> Option<&str> {
+    value(headers, KNOWN)
+}
+
+/// The header that keeps it, for 90 days.
+pub fn keeps_known(mark: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{KNOWN}={mark}; {ATTRIBUTES}; Max-Age=7776000")).ok()
 }
 
 /// The value of a cookie; of several with one name none counts.

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::sign_in::{begin, signed_in};
+use super::sign_in::{begin, by_password};
 use crate::console::form::OpenForm;
 use crate::console::frame::layout::{Layout, Tone};
 use crate::console::frame::page::page;
@@ -93,7 +93,7 @@ pub async fn choose(
         return Err(Reason::InvitationOver.into());
     }
     let session = begin(&console, &user, Method::Password, &headers).await?;
-    signed_in(&session, "/")
+    by_password(&console, &user, &session, "/")
 }
 
 /// Checks a new password. `None`: it is good.

@@ -1,7 +1,5 @@
 //! `/sign-in`, `/sign-out` and `/`: by name and password, and out again.
 
-use std::time::Instant;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
@@ -12,7 +10,7 @@ use serde::Deserialize;
 
 use super::browser;
 use super::cookie;
-use super::proof::{Proof, Proved};
+use super::proof::{self, Proof, Proved, TriedFrom};
 use crate::console::form::{Form, NoFields, OpenForm};
 use crate::console::frame::layout::{Layout, Tone};
 use crate::console::frame::page::{page, see};
@@ -93,12 +91,16 @@ pub async fn sign_in(
 ) -> Result<Response, Refused> {
     let next = local(&typed.next);
     let t = &Texts::of(language).sign_in;
-    console.tries.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))?;
-    let proof = Proof { name: &typed.name, password: typed.password, code: &typed.code };
+    let tried_from = TriedFrom::browser(&console, &typed.name, cookie::known(&headers));
+    let is_known = matches!(tried_from, TriedFrom::Known(_));
+    let limit = if is_known { &console.tries.known } else { &console.tries.unknown };
+    limit.take()?;
+    let (name, code) = (typed.name.as_str(), typed.code.as_str());
+    let proof = Proof { name, password: typed.password, code, tried_from };
     let failed = match proof.check(&console).await? {
         Proved::Is(user) => {
             let token = begin(&console, &user, Method::Password, &headers).await?;
-            return signed_in(&token, &next);
+            return by_password(&console, &user, &token, &next);
         }
         Proved::Wrong => t.failed.to_string(),
         Proved::TooEarly(seconds) => t.too_early.with("seconds", seconds).to_string(),
@@ -129,6 +131,21 @@ pub async fn begin(
     }
     tracing::info!(user = %user.id, kind = method.as_str(), "signed in");
     Ok(token.to_string())
+}
+
+/// The way in of a person who proved to be this user by password: the browser is known from now on.
+pub fn by_password(
+    console: &Console,
+    user: &User,
+    token: &str,
+    next: &str,
+) -> Result<Response, Refused> {
+    let mut response = signed_in(token, next)?;
+    let mark = proof::mark(console, &user.name).and_then(|mark| cookie::keeps_known(&mark));
+    if let Some(mark) = mark {
+        response.headers_mut().append(SET_COOKIE, mark);
+    }
+    Ok(response)
 }
 
 /// The way in, with the cookie of the session.

@@ -3,8 +3,6 @@
 //! The state meanwhile is in a cookie that only this host sets and reads. A person who could write it
 //! could only sign in as themselves: the code is bound to its verifier, the token to its nonce.
 
-use std::time::Instant;
-
 use axum::extract::{Query, State};
 use axum::response::Response;
 use base64::Engine;
@@ -62,7 +60,7 @@ pub async fn begin(
     Query(wish): Query<Wish>,
 ) -> Result<Response, Refused> {
     let client = console.identity.as_ref().ok_or_else(Refused::not_found)?;
-    console.tries.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))?;
+    console.tries.to_identity.take()?;
     if let Some(invitation) = &wish.invitation {
         invited(&console, invitation).await?;
     }
@@ -132,7 +130,7 @@ pub async fn returned(
     Query(answer): Query<Answer>,
 ) -> Result<Response, Refused> {
     let client = console.identity.as_ref().ok_or_else(Refused::not_found)?;
-    console.tries.take(Instant::now()).map_err(|wait| Problem::rate_limited().retry_after(wait))?;
+    console.tries.from_identity.take()?;
     let now = console.api.clock.now();
     let (pending, code) = pending(&headers, &answer, client, now)?;
     let begun = OffsetDateTime::from_unix_timestamp(pending.begun).unwrap_or(now);
