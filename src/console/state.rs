@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::signing_in::oidc;
@@ -16,6 +17,10 @@ use crate::vault::DataKey;
 
 /// Tries to sign in per second that one process looks at, of each kind, all names together.
 const TRIES_PER_SECOND: u32 = 10;
+
+/// Sessions and invitations that one process looks up at once: anybody can invent tokens, and callbacks
+/// need most of the connections to the database.
+const LOOKUPS: usize = 4;
 
 /// Limits of tries to sign in. Each kind has its own, so that strangers keep out nobody who is known.
 pub struct Tries {
@@ -81,6 +86,8 @@ pub struct Parts {
     /// Seals what users keep with us. `None`: this process has no keys.
     pub key: Option<DataKey>,
     pub tries: Tries,
+    /// A permit for each look-up of a token that a stranger may have invented.
+    pub lookups: Semaphore,
     /// The identity provider. `None`: there is none.
     pub identity: Option<Client>,
 }
@@ -93,8 +100,8 @@ impl Console {
         key: Option<DataKey>,
     ) -> Result<Self, Unusable> {
         let identity = settings.oidc.clone().map(Client::new).transpose()?;
-        let tries = Tries::new();
-        Ok(Self(Arc::new(Parts { api, settings, listens, key, tries, identity })))
+        let (tries, lookups) = (Tries::new(), Semaphore::new(LOOKUPS));
+        Ok(Self(Arc::new(Parts { api, settings, listens, key, tries, lookups, identity })))
     }
 
     /// Its address in a browser, with a slash at the end.

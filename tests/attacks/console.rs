@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use verdict::domain::scope::Scope;
 
-use crate::harness::{Options, PATIENCE, Reply, TestApp, eventually};
+use crate::harness::{Options, PATIENCE, Reply, TestApp, callback, eventually};
 use crate::signing_in::{Browser, CONSOLE, PASSWORD, add, invitation, signed_in, with_console};
 
 /// Pages and actions, and the right that each needs; `None`: everybody's own.
@@ -424,4 +424,44 @@ async fn forms_of_strangers_use_memory_of_their_own() {
     let reply = reply.await;
     assert!(policy.len() > 4096 && reply.status < 500, "{reply:?}");
     drop(hostile);
+}
+
+#[tokio::test]
+async fn invented_sessions_and_invitations_leave_the_database_to_others() {
+    let app = with_console().await;
+    let (console, pool) = (app.console.expect("a console"), app.database.pool().await);
+    // Every look-up takes its connection for as long as this lock lasts.
+    let mut holder = pool.begin().await.unwrap();
+    let lock = "lock table user_sessions, user_invitations in access exclusive mode";
+    sqlx::query(lock).execute(&mut *holder).await.unwrap();
+    let strangers: Vec<_> = (0..40)
+        .map(|n| {
+            tokio::spawn(async move {
+                let (mut browser, token) = (Browser::of(console), format!("{n:A>43}"));
+                if n % 2 == 0 {
+                    browser.cookie = Some(format!("__Host-verdict_session={token}"));
+                    browser.get("/sessions").await.status
+                } else {
+                    browser.get(&format!("/invitations/{token}")).await.status
+                }
+            })
+        })
+        .collect();
+    eventually("look-ups wait for the lock", || async {
+        let waiting = "select count(*) >= 4 from pg_stat_activity where wait_event_type = 'Lock'
+            and datname = current_database()";
+        let waiting: bool = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+        waiting.then_some(())
+    })
+    .await;
+    for n in 0..20 {
+        let posted = app.post(callback(&format!("pass-{n}"), app.clock.now())).await;
+        assert_eq!(posted.status, 202, "{posted:?}");
+    }
+    holder.rollback().await.unwrap();
+    for stranger in strangers {
+        // Signed out, over, or not looked up in time.
+        let status = stranger.await.unwrap();
+        assert!([303, 410, 503].contains(&status), "{status}");
+    }
 }

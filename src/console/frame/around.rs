@@ -49,7 +49,10 @@ pub async fn around(State(console): State<Console>, mut request: Request, next: 
     let token = cookie::session(request.headers());
     let is_asset = request.uri().path().starts_with(ASSETS);
     let found = match token.filter(|_| !is_asset) {
-        Some(token) => SignedIn::find(&console, token, is_activity(&request)).await,
+        Some(token) => {
+            let _permit = console.lookups.acquire().await;
+            SignedIn::find(&console, token, is_activity(&request)).await
+        }
         None => Ok(None),
     };
     let person = found.as_ref().ok().cloned().flatten();

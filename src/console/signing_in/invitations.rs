@@ -69,6 +69,7 @@ pub async fn invited(console: &Console, token: &str) -> Result<User, Refused> {
     if !token::has_shape(token) {
         return Err(Reason::InvitationOver.into());
     }
+    let _permit = console.lookups.acquire().await;
     let invited = console.api.store.sign_ins().invited(&token::digest(token)).await?;
     invited.ok_or_else(|| Reason::InvitationOver.into())
 }
