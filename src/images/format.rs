@@ -6,6 +6,8 @@
 //! plainly one image and nothing else is noted as [`Unusual`]. An image with a note is served as a
 //! file to be saved, never shown by a browser.
 //!
+//! An image whose header says so many pixels that they would fill a browser's memory is noted as well.
+//!
 //! The walk cannot know whether the picture's data decodes, what it shows, or whether a reader of
 //! some other format would accept it. Every image goes out with its own
 //! type, `nosniff`, and a policy that runs nothing.

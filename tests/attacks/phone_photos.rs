@@ -77,6 +77,7 @@ const CUT: &[&str] = &["end-missing"];
 const DAMAGED: &[&str] = &["damaged"];
 const PARTS: &[&str] = &["unknown-parts"];
 const RARE: &[&str] = &["rare-format"];
+const MANY: &[&str] = &["many-pixels"];
 const PAGE_BEHIND: &[&str] = &["active-content", "data-after-end"];
 const ARCHIVE_BEHIND: &[&str] = &["archive-inside", "data-after-end"];
 
@@ -156,6 +157,9 @@ fn others() -> Vec<Photo> {
     let picture: (&[u8], &[u8]) = (b"VP8L", b"coded");
     let mut checksum = PNG.to_vec();
     checksum[30] ^= 1;
+    // A browser would take 10 GB for it.
+    let side = 50_000_u32.to_be_bytes();
+    let bomb = chunk(b"IHDR", &[&side[..], &side, &PNG[24..29]].concat());
     vec![
         ("a plain picture", PNG.to_vec(), "image/png", PLAIN),
         (
@@ -168,6 +172,12 @@ fn others() -> Vec<Photo> {
         ("a line end behind a picture", png(b"", b"\n"), "image/png", BEHIND),
         ("Apple's own picture", png(&chunk(b"CgBI", b"\x50\0\x20\x06"), b""), "image/png", PARTS),
         ("a wrong checksum", checksum, "image/png", DAMAGED),
+        (
+            "a few bytes that are 2.5 billion pixels",
+            [&PNG[..8], &bomb, &PNG[33..]].concat(),
+            "image/png",
+            MANY,
+        ),
         ("WebP with a vendor's chunk", webp(&[picture, (b"EPRV", b"x")], b""), "image/webp", PARTS),
         ("WebP with a trailer", webp(&[picture], b"\r\n"), "image/webp", BEHIND),
         ("a photo of an iPhone", branded(b"heic", b"mif1heic"), "image/heic", PLAIN),

@@ -1,7 +1,7 @@
 //! HEIF, AVIF, MP4 and `QuickTime`: boxes to the last byte (ISO 14496-12, 4.2), told apart by brand.
 
 use super::kind::Format;
-use super::notes::{Notes, Unusual, note_active_content};
+use super::notes::{Notes, Unusual, note_active_content, note_size};
 
 /// Boxes of the outermost level, and atoms of `QuickTime`.
 const KNOWN: [&[u8]; 17] = [
@@ -41,14 +41,30 @@ pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<(Format, &'
             notes.insert(Unusual::Damaged);
         }
         let end = header.end(rest);
+        let content = &rest[header.content.min(end)..end];
         if header.name != b"mdat" {
-            note_active_content(&rest[header.content.min(end)..end], notes);
+            note_active_content(content, notes);
+        }
+        if header.name == b"meta" {
+            note_sizes(content, notes);
         }
         has_index |= header.name == b"moov";
         has_content |= matches!(header.name, b"moov" | b"moof" | b"mdat" | b"meta");
         rest = &rest[end..];
     }
     (has_content && (branded || has_index)).then_some((format, rest))
+}
+
+/// Sizes of the images that a `meta` box describes (`ispe`; ISO 23008-12, 6.5.3).
+fn note_sizes(meta: &[u8], notes: &mut Notes) {
+    const NAME_AND_VERSION: usize = 8;
+    for at in memchr::memmem::find_iter(meta, b"ispe") {
+        let sides = meta.get(at + NAME_AND_VERSION..).and_then(|sides| {
+            let (width, rest) = sides.split_first_chunk()?;
+            Some((u32::from_be_bytes(*width), u32::from_be_bytes(*rest.first_chunk()?)))
+        });
+        note_size(sides, notes);
+    }
 }
 
 struct Header<'a> {

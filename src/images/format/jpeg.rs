@@ -1,6 +1,6 @@
 //! JPEG: segments up to the end marker (ITU T.81, B.1).
 
-use super::notes::{Notes, Unusual, note_active_content};
+use super::notes::{Notes, Unusual, note_active_content, note_size};
 
 pub(super) const START: &[u8] = b"\xff\xd8\xff";
 
@@ -27,7 +27,10 @@ pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
         };
         match marker {
             0xc4 | 0xc8 | 0xcc | 0xdb..=0xdf => {}
-            0xc0..=0xcf => frames += 1,
+            0xc0..=0xcf => {
+                frames += 1;
+                note_size(size(content), notes);
+            }
             0xda => scans += usize::from(!behind.is_empty()),
             0xe0..=0xef | 0xfe => note_active_content(content, notes),
             _ => {
@@ -58,6 +61,13 @@ fn segment(marker: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let length = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
     Some((bytes.get(2..length)?, &bytes[length..]))
+}
+
+/// Of a frame: its header begins with the bits of a sample, the height and the width (B.2.2).
+fn size(frame: &[u8]) -> Option<(u32, u32)> {
+    let (height, rest) = frame.get(1..)?.split_first_chunk()?;
+    let width = u16::from_be_bytes(*rest.first_chunk()?);
+    Some((width.into(), u16::from_be_bytes(*height).into()))
 }
 
 /// From the first marker after coded data that is neither a restart nor a stuffed `FF`.

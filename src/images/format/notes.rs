@@ -17,6 +17,8 @@ pub enum Unusual {
     DataBeforeStart,
     /// It stops before its end.
     EndMissing,
+    /// Its header says more than [`MAX_PIXELS`].
+    ManyPixels,
     /// A format that is not checked further than its first bytes.
     RareFormat,
     /// It has parts that its format does not describe.
@@ -33,6 +35,7 @@ impl Unusual {
             Self::DataAfterEnd => "data-after-end",
             Self::DataBeforeStart => "data-before-start",
             Self::EndMissing => "end-missing",
+            Self::ManyPixels => "many-pixels",
             Self::RareFormat => "rare-format",
             Self::UnknownParts => "unknown-parts",
         }
@@ -53,6 +56,17 @@ pub(super) fn note_active_content(content: &[u8], notes: &mut Notes) {
     });
     if active {
         notes.insert(Unusual::ActiveContent);
+    }
+}
+
+/// Most pixels of an image that a browser is to show. It takes four bytes for each, however few the
+/// file has: a picture of one colour is compressed to almost nothing.
+const MAX_PIXELS: u64 = 64_000_000;
+
+/// Width and height by a header, where it has them.
+pub(super) fn note_size(size: Option<(u32, u32)>, notes: &mut Notes) {
+    if size.is_some_and(|(width, height)| u64::from(width) * u64::from(height) > MAX_PIXELS) {
+        notes.insert(Unusual::ManyPixels);
     }
 }
 

@@ -1,6 +1,6 @@
 //! PNG: chunks up to the end, each with its checksum (PNG, 5).
 
-use super::notes::{Notes, Unusual, length_at, note_active_content};
+use super::notes::{Notes, Unusual, length_at, note_active_content, note_size};
 
 pub(super) const START: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -20,7 +20,8 @@ pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
             notes.insert(Unusual::Damaged);
         }
         match name {
-            b"IHDR" | b"PLTE" | b"IEND" => {}
+            b"IHDR" => note_size(size(content), notes),
+            b"PLTE" | b"IEND" => {}
             b"IDAT" => has_data |= !content.is_empty(),
             _ => {
                 // The first letter of what every reader has to know is a capital.
@@ -52,6 +53,11 @@ fn header(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let length = length_at(bytes, 0, u32::from_be_bytes)?;
     let name = bytes.get(4..8).filter(|name| name.iter().all(u8::is_ascii_alphabetic))?;
     Some((name, length))
+}
+
+fn size(header: &[u8]) -> Option<(u32, u32)> {
+    let (width, rest) = header.split_first_chunk()?;
+    Some((u32::from_be_bytes(*width), u32::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// Whether a chunk may come here: the header first, the data together.

@@ -242,3 +242,44 @@ fn what_hides_in_a_comment_makes_it_unusual_too() {
     assert_eq!(of(&riff(&[(b"VP8 ", ZIP)])), Some((Format::Webp, vec!["archive-inside"])));
     assert_eq!(of(&mp4_with(&boxed(b"mdat", ZIP))), Some((Format::Mp4, vec!["archive-inside"])));
 }
+
+#[test]
+fn pictures_that_would_fill_the_memory_of_a_browser_are_noted() {
+    let many = |format| Some((format, vec!["many-pixels"]));
+    let size = |width: u32, height: u32| [width.to_be_bytes(), height.to_be_bytes()].concat();
+    let png = |width, height| {
+        let header = chunk(b"IHDR", &[&size(width, height)[..], &[8, 2, 0, 0, 0]].concat());
+        of(&png_of(&[header, chunk(b"IDAT", b"data"), chunk(b"IEND", b"")]))
+    };
+    assert_eq!(png(8_000, 8_000), Some(usual(Format::Png)));
+    for (width, height) in [(8_001, 8_000), (50_000, 50_000), (u32::MAX, u32::MAX)] {
+        assert_eq!(png(width, height), many(Format::Png));
+    }
+    let jpeg = |width: u16, height: u16| {
+        let sides = [height.to_be_bytes(), width.to_be_bytes()].concat();
+        let frame = [&b"\xff\xc0\0\x0b\x08"[..], &sides, b"\x01\x01\x11\0"].concat();
+        let scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0 data";
+        of(&[&b"\xff\xd8"[..], &frame, scan, b"\xff\xd9"].concat())
+    };
+    assert_eq!(jpeg(8_000, 8_000), Some(usual(Format::Jpeg)));
+    assert_eq!(jpeg(65_535, 977), many(Format::Jpeg));
+    let canvas = |side: &[u8; 3]| [&[0; 4][..], side, side].concat();
+    assert_eq!(
+        of(&riff(&[(b"VP8X", &canvas(b"\x3f\x1f\0")), (b"VP8L", b"data")])),
+        Some(usual(Format::Webp))
+    );
+    assert_eq!(
+        of(&riff(&[(b"VP8X", &canvas(b"\xff\xff\xff")), (b"VP8L", b"data")])),
+        many(Format::Webp)
+    );
+    assert_eq!(of(&riff(&[(b"VP8L", b"\x2f\xff\xff\xff\x0f")])), many(Format::Webp));
+    assert_eq!(of(&riff(&[(b"VP8 ", b"\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f")])), many(Format::Webp));
+    let avif = |width, height| {
+        let sides = boxed(b"ispe", &[&[0; 4][..], &size(width, height)].concat());
+        let meta = boxed(b"meta", &[&[0; 4][..], &sides].concat());
+        let brand = boxed(b"ftyp", b"avif\0\0\0\0mif1miaf");
+        of(&[brand, meta, boxed(b"mdat", b"coded")].concat())
+    };
+    assert_eq!(avif(8_000, 8_000), Some(usual(Format::Avif)));
+    assert_eq!(avif(1, 64_000_001), many(Format::Avif));
+}

@@ -1,6 +1,6 @@
 //! WebP: chunks that fill a RIFF file (RFC 9649).
 
-use super::notes::{Notes, Unusual, length_at, note_active_content};
+use super::notes::{Notes, Unusual, length_at, note_active_content, note_size};
 
 /// The bytes after the RIFF file; `None`: there is no picture.
 pub(super) fn walk<'a>(bytes: &'a [u8], notes: &mut Notes) -> Option<&'a [u8]> {
@@ -33,6 +33,7 @@ fn pictures(mut rest: &[u8], notes: &mut Notes) -> usize {
             notes.insert(Unusual::EndMissing);
         }
         let content = &rest[8..end.min(rest.len())];
+        note_size(size(name, content), notes);
         let fits = match name {
             b"VP8 " | b"VP8L" => pictures == 0,
             b"VP8X" => first,
@@ -56,4 +57,28 @@ fn pictures(mut rest: &[u8], notes: &mut Notes) -> usize {
         rest = rest.get(end.saturating_add(length % 2)..).unwrap_or_default();
     }
     pictures
+}
+
+/// Of the canvas, or of the picture in one chunk.
+fn size(name: &[u8], content: &[u8]) -> Option<(u32, u32)> {
+    match name {
+        b"VP8X" => {
+            let side = |at: usize| {
+                let [one, two, three] = *content.get(at..)?.first_chunk()?;
+                Some(u32::from_le_bytes([one, two, three, 0]) + 1)
+            };
+            Some((side(4)?, side(7)?))
+        }
+        b"VP8L" => {
+            let bits = u32::from_le_bytes(*content.strip_prefix(b"\x2f")?.first_chunk()?);
+            Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+        }
+        b"VP8 " => {
+            let rest = content.get(3..)?.strip_prefix(b"\x9d\x01\x2a")?;
+            let [width, more_width, height, more_height] = *rest.first_chunk()?;
+            let side = |side: [u8; 2]| u32::from(u16::from_le_bytes(side) & 0x3fff);
+            Some((side([width, more_width]), side([height, more_height])))
+        }
+        _ => None,
+    }
 }
