@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use policy::visible;
 use reqwest::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use verdict::domain::scope::Scope;
 
-use crate::harness::{Options, PATIENCE, Reply, TestApp, callback, eventually};
+use crate::harness::{Callback, Options, PATIENCE, Reply, TestApp, callback, eventually};
 use crate::signing_in::{Browser, CONSOLE, PASSWORD, add, invitation, signed_in, with_console};
 
 /// Pages and actions, and the right that each needs; `None`: everybody's own.
@@ -464,4 +466,25 @@ async fn invented_sessions_and_invitations_leave_the_database_to_others() {
         let status = stranger.await.unwrap();
         assert!([303, 410, 503].contains(&status), "{status}");
     }
+}
+
+#[tokio::test]
+async fn pages_hold_no_character_that_hides_or_reorders_others() {
+    let app = with_console().await;
+    let body = json!({ "biz_type": "test", "biz_id": "order\u{2066}\u{202e}7\u{200b}",
+        "reference": "anna\u{202e}\u{feff}" });
+    let posted = app.post(Callback::signed(&body.to_string(), app.clock.now())).await;
+    assert_eq!(posted.status, 202, "{posted:?}");
+    let (mut browser, _) = signed_in(&app, "anna", &Scope::ALL).await;
+    let found = format!("/verifications/{}", posted.id());
+    for path in ["/verifications", &found, "/cases", "/operations", "/audit"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(visible::is_text(&page.text), "{path}: {}", page.text);
+    }
+    let page = browser.get(&found).await.text;
+    assert!(page.contains("order\u{fffd}\u{fffd}7\u{fffd}"), "{page}");
+    // It is found by what it is, not by what is shown.
+    let search = browser.get("/verifications?q=anna%E2%80%AE%EF%BB%BF").await;
+    assert_eq!(search.location, found);
 }

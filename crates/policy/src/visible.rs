@@ -55,6 +55,19 @@ pub fn shown(text: &str) -> String {
         .collect()
 }
 
+/// The same for text of several lines, and for pages.
+pub fn shown_text(text: String) -> String {
+    if is_text(&text) {
+        return text;
+    }
+    let shown = |char| match char {
+        '\n' | '\r' | '\t' => char,
+        char if is_hidden(char) => char::REPLACEMENT_CHARACTER,
+        char => char,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// The first characters of a text for a message, without anything that could upset a terminal.
 pub fn shorten(text: &str, most: usize) -> String {
     let mut shown: String = text.chars().take(most).flat_map(char::escape_debug).collect();
@@ -109,6 +122,7 @@ mod tests {
             assert!(is_hidden(char), "{char:?}");
             assert!(!is_line(&text) && !is_text(&text) && !is_word(&text), "{char:?}");
             assert_eq!(shown(&text), "a\u{fffd}b");
+            assert_eq!(shown_text(format!("{text}\r\n\tc")), "a\u{fffd}b\r\n\tc");
         }
         assert!(!is_line("a\nb") && is_text("a\n\tb") && !is_word("a b") && !is_word(""));
     }

@@ -12,8 +12,8 @@ use crate::console::assets;
 use crate::console::texts::Texts;
 use crate::domain::user::Language;
 use crate::policies::past::{Flip, Range};
-use policy::Policy;
 use policy::compare::Comparison;
+use policy::{Policy, visible};
 
 /// The two sides of a comparison, and its range.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +63,7 @@ pub fn html(
         listed: listed.with("total", numbers::grouped(comparison.flips)).to_string(),
     }
     .render()
+    .map(visible::shown_text)
 }
 
 /// The subject in one line.
