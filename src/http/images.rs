@@ -148,7 +148,7 @@ pub async fn serve(
     })?;
     let image = ImageId { verification: id, result: ResultId(found.result_id), kind };
     let wrapped = WrappedKey { key_id: found.key_id, bytes: found.wrapped };
-    let sealed = archive.get(&image).await.map_err(|error| {
+    let sealed = archive.get(&image, length).await.map_err(|error| {
         tracing::warn!(
             %error, cause = error.cause().code(), verification = %id, "image cannot be read"
         );

@@ -24,6 +24,7 @@ use crate::causes::{self, Cause, Service};
 use crate::domain::ids::{ResultId, VerificationId};
 use crate::domain::image::ImageKind;
 use crate::vault::SealedAt;
+use crate::vault::seal::OVERHEAD;
 
 /// Where objects are kept.
 #[derive(Clone, Debug)]
@@ -279,12 +280,25 @@ impl Archive {
         self.objects.put(name, sealed.into()).await.map(|_| Put::New)
     }
 
-    /// The sealed bytes; `None` if there are none.
-    pub async fn get(&self, image: &ImageId) -> Result<Option<Bytes>, ArchiveError> {
+    /// The sealed bytes of an image that has at most so many in the clear. `None`: there are none, or
+    /// more, which are no image that was put here.
+    pub async fn get(
+        &self,
+        image: &ImageId,
+        longest: usize,
+    ) -> Result<Option<Bytes>, ArchiveError> {
         let name = self.name(image);
-        let got = async { self.objects.get(&name).await?.bytes().await };
+        let longest = u64::try_from(longest.saturating_add(OVERHEAD)).unwrap_or(u64::MAX);
+        let got = async {
+            let object = self.objects.get(&name).await?;
+            // The client takes as much memory at once as the store says that it needs.
+            if object.meta.size > longest {
+                return Ok(None);
+            }
+            object.bytes().await.map(Some)
+        };
         match within(got).await {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => Ok(bytes),
             Err(Failure::Store(StoreError::NotFound { .. }, _)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }

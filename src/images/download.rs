@@ -93,6 +93,11 @@ impl Downloader {
         Ok(Self { settings, memory, http })
     }
 
+    /// Most bytes of one image.
+    pub fn max_bytes(&self) -> usize {
+        self.settings.max_bytes
+    }
+
     /// Fetches one image. The link is a secret: whoever has it needs no key.
     pub async fn fetch(&self, link: &SecretString) -> Result<Picture, DownloadError> {
         let limit = self.settings.max_bytes;

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http::header::{ETAG, HeaderValue, LAST_MODIFIED};
 use http::uri::Authority;
 use http::{Extensions, StatusCode};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+    ReqwestConnector,
 };
 use object_store::{ClientOptions, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
@@ -208,17 +210,52 @@ struct Lenient {
     store: Option<Authority>,
 }
 
-/// Notes what an error is about, and gives the answer on as it came.
-async fn noted(response: HttpResponse, for_credentials: bool) -> Result<HttpResponse, HttpError> {
-    if response.status().is_success() {
+/// Most that is read of an error, and of an answer with credentials.
+const MAX_SHORT_BYTES: usize = 64 * 1024;
+/// Most that is read of a list: it names at most a thousand objects.
+const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is asked for. Everything but an object is read here, because the client takes as much memory
+/// for it as the answer says, and reads on for as long as more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Object,
+    List,
+    Credentials,
+}
+
+/// Notes what an error is about, and gives the answer on, shortened if it is longer than it may be.
+async fn noted(response: HttpResponse, asked: Asked) -> Result<HttpResponse, HttpError> {
+    let for_credentials = asked == Asked::Credentials;
+    let is_success = response.status().is_success();
+    if is_success {
         note(Seen { for_credentials, cause: None });
-        return Ok(response);
     }
+    let most = match asked {
+        Asked::Object if is_success => return Ok(response),
+        Asked::List if is_success => MAX_LIST_BYTES,
+        _ => MAX_SHORT_BYTES,
+    };
     let (parts, body) = response.into_parts();
-    let body = body.bytes().await?;
-    let cause = meaning(parts.status, &body);
-    note(Seen { for_credentials, cause });
+    let body = beginning(body, most).await?;
+    if !is_success {
+        let cause = meaning(parts.status, &body);
+        note(Seen { for_credentials, cause });
+    }
     Ok(HttpResponse::from_parts(parts, body.into()))
+}
+
+async fn beginning(body: HttpResponseBody, most: usize) -> Result<Vec<u8>, HttpError> {
+    let mut parts = body.bytes_stream();
+    let mut read = Vec::new();
+    while let Some(part) = parts.next().await {
+        let part = part?;
+        read.extend_from_slice(&part[..part.len().min(most - read.len())]);
+        if read.len() == most {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
@@ -231,9 +268,13 @@ impl HttpService for Lenient {
     {
         Box::pin(async move {
             let status = request.extensions().get::<PutStatus>().cloned();
-            let for_credentials = self.store.as_ref() != request.uri().authority();
-            note(Seen { for_credentials, cause: None });
-            let mut response = noted(self.client.execute(request).await?, for_credentials).await?;
+            let asked = match request.uri().query() {
+                _ if self.store.as_ref() != request.uri().authority() => Asked::Credentials,
+                Some(query) if query.contains("list-type=") => Asked::List,
+                _ => Asked::Object,
+            };
+            note(Seen { for_credentials: asked == Asked::Credentials, cause: None });
+            let mut response = noted(self.client.execute(request).await?, asked).await?;
             if let Some(status) = status {
                 status.0.store(response.status().as_u16(), Ordering::Relaxed);
             }

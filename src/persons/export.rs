@@ -110,7 +110,8 @@ async fn add_images(
     let images = held["images"].as_array_mut().into_iter().flatten();
     for image in images.filter_map(Value::as_object_mut) {
         if let Some(of) = archived(id, image) {
-            let content = match archive.get(&of).await? {
+            let longest = image["bytes"].as_u64().and_then(|bytes| usize::try_from(bytes).ok());
+            let content = match archive.get(&of, longest.unwrap_or(usize::MAX)).await? {
                 Some(sealed) => {
                     let opened =
                         key.open(of.sealed_at(), &sealed).map_err(|_| ExportError::Value)?;

@@ -18,6 +18,8 @@ use super::sealed_at::SealedAt;
 const NONCE_LEN: usize = 12;
 /// Bytes of a tag (RFC 8452 §4).
 const TAG_LEN: usize = 16;
+/// By how many bytes a sealed value is longer than the value: its version, nonce and tag.
+pub const OVERHEAD: usize = 1 + NONCE_LEN + TAG_LEN;
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
 
@@ -46,7 +48,7 @@ impl DataKey {
         Ok(Self(bytes))
     }
 
-    /// Seals a value for one place. 29 bytes longer than the value; never the same twice.
+    /// Seals a value for one place. [`OVERHEAD`] longer than the value; never the same twice.
     pub fn seal(&self, at: SealedAt, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         seal(&self.0, &at.label(), plaintext)
     }
@@ -83,7 +85,7 @@ pub(super) fn seal(key: &KeyBytes, label: &[u8], plaintext: &[u8]) -> Result<Vec
         RandomizedNonceKey::new(&AES_256_GCM_SIV, key.as_slice()).map_err(|_| SealError)?;
     // Sealed in place: the plaintext in this buffer is overwritten, never left behind. The room
     // for the tag is there from the start, so that the buffer never moves while it is plaintext.
-    let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plaintext.len() + TAG_LEN);
+    let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD);
     sealed.push(VERSION);
     sealed.extend_from_slice(&[0; NONCE_LEN]);
     sealed.extend_from_slice(plaintext);

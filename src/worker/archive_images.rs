@@ -177,7 +177,8 @@ async fn fetch(
             let image = match (&worker.images.archive, started) {
                 (Some(archive), Some(started)) => {
                     started.begin(kind);
-                    store_sealed(archive, task, key, kind, picture).await?
+                    let longest = worker.images.downloader.max_bytes();
+                    store_sealed(archive, task, key, kind, picture, longest).await?
                 }
                 (Some(_) | None, _) => digested(kind, &picture),
             };
@@ -202,6 +203,7 @@ async fn store_sealed(
     key: &DataKey,
     kind: ImageKind,
     picture: Picture,
+    longest: usize,
 ) -> anyhow::Result<SettledImage> {
     let Work::Archive { result, person, .. } = &task.work else {
         anyhow::bail!("not a task about images");
@@ -213,7 +215,7 @@ async fn store_sealed(
         Put::New => (clear, fetched),
         // A try before this one stored it and could not record it. The stored image counts.
         Put::Already => {
-            let Some(stored) = stored_before(archive, &image, key).await? else {
+            let Some(stored) = stored_before(archive, &image, key, longest).await? else {
                 // We did not seal this object: delete it, so that the next try can store the image.
                 archive.delete(&image).await?;
                 anyhow::bail!("the object stored for an image cannot be decrypted");
@@ -232,8 +234,9 @@ async fn stored_before(
     archive: &Archive,
     image: &ImageId,
     key: &DataKey,
+    longest: usize,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, ArchiveError> {
-    let stored = archive.get(image).await?;
+    let stored = archive.get(image, longest).await?;
     Ok(stored.and_then(|sealed| key.open(image.sealed_at(), &sealed).ok()))
 }
 

@@ -1,11 +1,14 @@
 //! Real object stores: each refuses some feature of S3, and images are stored all the same.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
 use crate::harness::buckets::Manner;
 use crate::harness::{Buckets, Options, Setting, TestApp, eventually, new_database, run_verdict};
 use verdict::causes::Cause;
 use verdict::domain::ids::{ResultId, VerificationId};
 use verdict::domain::image::ImageKind;
-use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings};
+use verdict::images::archive::{Archive, ArchiveError, ImageId, Put, Settings, Which};
 use verdict::images::s3::{Credentials, S3};
 
 const IMAGE: ImageId = ImageId {
@@ -85,7 +88,7 @@ async fn refused_conditional_put_falls_back_to_plain_put() {
         let (buckets, archive) =
             archive_of(Manner { refuses_condition: Some(refusal), ..Manner::default() }).await;
         assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New), "{refusal:?}");
-        assert_eq!(archive.get(&IMAGE).await.unwrap().unwrap(), "one", "{refusal:?}");
+        assert_eq!(archive.get(&IMAGE, 3).await.unwrap().unwrap(), "one", "{refusal:?}");
         let asked = buckets.conditional_puts();
         let remembered = ![412, 409, 304].contains(&refusal.0);
         assert_eq!(archive.is_unconditional(), remembered, "{refusal:?}");
@@ -117,13 +120,47 @@ async fn stores_without_etag_or_conditions_store_images() {
     let (_, archive) = archive_of(Manner { without_etag: true, ..Manner::default() }).await;
     assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New));
     assert_eq!(archive.put(&IMAGE, b"two".to_vec()).await, Ok(Put::Already));
-    assert_eq!(archive.get(&IMAGE).await.unwrap().unwrap(), "one");
+    assert_eq!(archive.get(&IMAGE, 3).await.unwrap().unwrap(), "one");
     archive.takes_more().await.unwrap();
     let (_, archive) = archive_of(Manner { ignores_condition: true, ..Manner::default() }).await;
     for _ in 0..2 {
         assert_eq!(archive.put(&IMAGE, b"one".to_vec()).await, Ok(Put::New));
     }
     assert_eq!(archive.delete_all(IMAGE.verification).await, Ok(1));
+}
+
+/// A store that answers everything with this, and goes on for as long as it is read.
+async fn endless(answer: &'static str) -> Archive {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 16 * 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                while stream.write_all(&[b' '; 16 * 1024]).await.is_ok() {}
+            });
+        }
+    });
+    Archive::open(&Settings::S3(s3(&format!("http://{address}")))).unwrap()
+}
+
+/// The client would take 64 TiB at once for each, which ends the process.
+#[tokio::test]
+async fn store_that_announces_more_than_there_is_memory_ends_no_process() {
+    let archive =
+        endless("HTTP/1.1 200 OK\r\ncontent-length: 70368744177664\r\netag: \"1\"\r\n\r\n<List")
+            .await;
+    assert_eq!(archive.get(&IMAGE, 1 << 20).await, Ok(None), "no image of ours");
+    assert!(archive.find(&Which::All(IMAGE.verification)).await.is_err());
+    let archive = endless(
+        "HTTP/1.1 403 Forbidden\r\ncontent-length: 70368744177664\r\n\r\n\
+         <Error><Code>AccessDenied</Code></Error>",
+    )
+    .await;
+    let error = archive.put(&IMAGE, b"one".to_vec()).await.unwrap_err();
+    assert_eq!(error.cause(), Cause::AccessDenied);
+    assert!(archive.get(&IMAGE, 3).await.is_err());
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn a_folder_without_hard_links_keeps_images() {
         assert_eq!(archive.put(&image, b"one".to_vec()).await, Ok(Put::New), "{error}");
         // The stored image stays, and no partial file is left.
         assert_eq!(archive.put(&image, b"two".to_vec()).await, Ok(Put::Already), "{error}");
-        assert_eq!(archive.get(&image).await.unwrap().unwrap(), "one");
+        assert_eq!(archive.get(&image, 3).await.unwrap().unwrap(), "one");
         assert_eq!(archive.delete_all(image.verification).await, Ok(1));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

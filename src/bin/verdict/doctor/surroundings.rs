@@ -110,7 +110,7 @@ pub(super) async fn object_store(doctor: &DoctorContext) -> Finding {
         kind: ImageKind::Face,
     };
     if !doctor.role.works() {
-        return match archive.get(&probe).await {
+        return match archive.get(&probe, PROBE.len()).await {
             Ok(_) => Finding::ok("objects can be read"),
             Err(error) => Finding::failed(format!("get: {error}"), advice(error)),
         };
@@ -143,7 +143,7 @@ async fn round_trip(
 ) -> Result<(bool, Put), (&'static str, ArchiveError)> {
     archive.put(probe, PROBE.to_vec()).await.map_err(|error| ("put", error))?;
     let again = archive.put(probe, PROBE.to_vec()).await.map_err(|error| ("put", error));
-    let got = archive.get(probe).await.map_err(|error| ("get", error));
+    let got = archive.get(probe, PROBE.len()).await.map_err(|error| ("get", error));
     // Also after a failed reading: nothing is to be left.
     archive.delete(probe).await.map_err(|error| ("delete", error))?;
     let emptied = archive.delete_all(probe.verification).await;
