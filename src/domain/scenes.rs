@@ -35,6 +35,15 @@ impl Scenes {
         self.0.as_ref().is_none_or(|scenes| scenes.iter().any(|scene| scene.as_str() == name))
     }
 
+    /// Whether all of these are among them.
+    pub fn include_all(&self, others: &Self) -> bool {
+        match (&self.0, &others.0) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => others.is_subset(own),
+        }
+    }
+
     /// The limit, in order; `None`: every scene.
     pub fn limit(&self) -> Option<Vec<BizType>> {
         self.0.as_ref().map(|scenes| scenes.iter().cloned().collect())
@@ -59,6 +68,11 @@ mod tests {
         assert!(some.include(&scene("a")) && !some.include(&scene("A")));
         assert!(some.include_name("b") && !some.include_name("") && some.are_limited());
         assert_eq!(some.names(), Some(vec!["a", "b"]));
+        let one = Scenes::only(["a"]).unwrap();
+        assert!(
+            some.include_all(&one) && some.include_all(&some) && Scenes::EVERY.include_all(&some)
+        );
+        assert!(!one.include_all(&some) && !some.include_all(&Scenes::EVERY));
         assert!(Scenes::only([]).is_err());
         assert!(Scenes::only([""]).is_err());
     }

@@ -488,3 +488,35 @@ async fn pages_hold_no_character_that_hides_or_reorders_others() {
     let search = browser.get("/verifications?q=anna%E2%80%AE%EF%BB%BF").await;
     assert_eq!(search.location, found);
 }
+
+#[tokio::test]
+async fn person_limited_to_scenes_lets_nobody_into_others() {
+    let mut attack = Attack::new().await;
+    let (mut limited, _) = signed_in(&attack.app, "limited", &[Scope::UsersWrite]).await;
+    let limit = "update users set scenes = '{test}' where name = 'limited'";
+    sqlx::raw_sql(limit).execute(attack.app.store.pool()).await.unwrap();
+    let token = limited.get("/users").await.form_token();
+    let before = attack.state().await;
+    let new = |scenes: &'static str| {
+        let mut fields = with_token(&token);
+        fields.retain(|(name, _)| *name != "name");
+        fields.extend([("name", "mallory"), ("scenes", scenes)]);
+        fields
+    };
+    for scenes in ["", "other", "test, other"] {
+        for path in ["/users", "/users/{user}/rights"] {
+            let page = limited.post(&attack.path(path), &new(scenes)).await;
+            assert_eq!((page.status, page.code()), (403, "other-scene"), "{path} {scenes}");
+        }
+    }
+    // The victim reaches every scene: a link for it would be a way in.
+    for action in ["rights", "invite", "reset", "disable", "enable"] {
+        let path = attack.path(&format!("/users/{{user}}/{action}"));
+        let page = limited.post(&path, &new("test")).await;
+        assert_eq!((page.status, page.code()), (403, "other-scene"), "{action}");
+    }
+    assert_eq!(attack.state().await, before);
+    let page = limited.post("/users", &new("test")).await;
+    assert!(page.status == 200 && page.text.contains("/invitations/"), "{}", page.text);
+    assert_eq!(attack.browser.get("/users").await.status, 403);
+}

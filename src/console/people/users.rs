@@ -196,6 +196,7 @@ pub(super) async fn add(
         Err(Wrong::Scenes) => return list_page(&console, &who, Some(texts.scenes_wrong)).await,
         Err(Wrong::Form) => return Err(Problem::invalid_field().into()),
     };
+    must_reach_all(&who, &user.scenes)?;
     let context = who.audit_context(None, console.api.clock.now());
     let users = console.api.store.users();
     if users.is_another_spelling(&user.name).await? || !users.add(&user, &context).await? {
@@ -311,7 +312,13 @@ async fn other(console: &Console, who: &SignedIn, id: &str) -> Result<ListedUser
     if listed.user.id == who.user {
         return Err(Reason::OwnRights.into());
     }
+    must_reach_all(who, &listed.user.scenes)?;
     Ok(listed)
+}
+
+/// A person who is limited to scenes lets nobody into others: whoever makes a link can use it.
+fn must_reach_all(who: &SignedIn, scenes: &Scenes) -> Result<(), Refused> {
+    if who.scenes.include_all(scenes) { Ok(()) } else { Err(Reason::OtherScene.into()) }
 }
 
 /// The same with the record of the change.
@@ -348,6 +355,7 @@ pub(super) async fn change_rights(
         let wrong = Texts::of(who.language).users.scenes_wrong;
         return user_page(&console, &who, &id, Some(wrong)).await;
     };
+    must_reach_all(&who, &scenes)?;
     console.api.store.users().change_rights(user.id, &scopes, &scenes, &context).await?;
     Ok(to_page_of(user.id))
 }
