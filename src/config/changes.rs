@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::checks::given;
 use super::environment::Environment;
@@ -98,7 +99,9 @@ fn applies_at_once(key: &str) -> bool {
 }
 
 fn digest(file: &Path) -> Option<[u8; 32]> {
-    std::fs::read(file).ok().map(|content| Sha256::digest(content).into())
+    // Read every second: of a secret no copy is left in memory.
+    let content = Zeroizing::new(std::fs::read(file).ok()?);
+    Some(Sha256::digest(content.as_slice()).into())
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::did_you_mean::closest;
 use super::error::{Result, wrong};
 use crate::domain::byte_order_mark;
@@ -55,16 +57,24 @@ pub(super) fn given(file: Option<&Path>) -> Option<&Path> {
 }
 
 /// The value, or the content of the file beside it; not both.
-pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<String> {
+pub(super) fn secret(key: &str, value: &str, file: Option<&Path>) -> Result<Zeroizing<String>> {
     match (value, given(file)) {
-        (value, None) => Ok(value.to_owned()),
-        ("", Some(file)) => Ok(read_secret(&format!("{key}_file"), file)?.trim_end().to_owned()),
+        (value, None) => Ok(value.to_owned().into()),
+        ("", Some(file)) => {
+            let mut text = read_secret(&format!("{key}_file"), file)?;
+            let length = text.trim_end().len();
+            text.truncate(length);
+            Ok(text)
+        }
         (_, Some(_)) => wrong(key, format!("is given twice: here and as {key}_file")),
     }
 }
 
-pub(super) fn read_secret(key: &str, file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map(byte_order_mark::removed).or_else(|error| {
+/// The content of a file with a secret. Of a secret in a file no copy is left in memory; one that is
+/// written in the configuration leaves several.
+pub(super) fn read_secret(key: &str, file: &Path) -> Result<Zeroizing<String>> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
+    text.map(byte_order_mark::removed_from_secret).or_else(|error| {
         wrong(key, format!("{} cannot be read: {}", file.display(), crate::causes::of_io(&error)))
     })
 }

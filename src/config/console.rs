@@ -66,7 +66,7 @@ impl Config {
         }
         let file = raw.client_secret_file.as_deref();
         let secret = found.take(secret("console.oidc.client_secret", &raw.client_secret, file));
-        if secret.as_deref() == Some("") {
+        if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
             found.take(wrong::<()>("console.oidc.client_secret", "is required with an issuer"));
         }
         if self.console.public_url.is_empty() {
@@ -78,7 +78,7 @@ impl Config {
             Some(Some(console::signing_in::oidc::Settings {
                 issuer: raw.issuer.clone(),
                 client_id: raw.client_id.clone(),
-                client_secret: secret?.into(),
+                client_secret: secret?.as_str().into(),
             }))
         })
     }

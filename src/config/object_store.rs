@@ -177,7 +177,7 @@ impl Raw {
         if !self.access_key_id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return wrong("images.s3.access_key_id", "must be letters and digits, without blanks");
         }
-        Ok(Credentials::Key { id: self.access_key_id.clone(), secret: secret.into() })
+        Ok(Credentials::Key { id: self.access_key_id.clone(), secret: secret.as_str().into() })
     }
 }
 

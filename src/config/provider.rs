@@ -110,7 +110,7 @@ impl Config {
             (false, Some(access_key_secret)) => Some(credentials::Fixed {
                 access_key_id: raw.access_key_id.clone(),
                 access_key_secret,
-                security_token: (!token.is_empty()).then(|| token.into()),
+                security_token: (!token.is_empty()).then(|| token.as_str().into()),
             }),
             (true, Some(_)) => {
                 return wrong("provider.access_key_id", "is required with access_key_secret");

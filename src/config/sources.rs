@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::checks::{read_secret, web_address};
 use super::error::{ConfigError, ConfigErrors, Subject};
 use super::raw::{Config, RawSource};
@@ -107,10 +109,13 @@ fn peers(name: &str, raw: &RawSource, all: &BTreeMap<String, RawSource>) -> Arc<
 
 fn secrets(name: &str, raw: &RawSource, wrong: &mut Vec<ConfigError>) -> Vec<Secret> {
     let key = format!("sources.{name}.secrets");
-    let mut texts = raw.secrets.clone();
+    let mut texts: Vec<Zeroizing<String>> =
+        raw.secrets.iter().cloned().map(Zeroizing::new).collect();
     if let Some(file) = &raw.secrets_file {
         match read_secret(&format!("{key}_file"), file) {
-            Ok(lines) => texts.extend(lines.lines().map(|line| line.trim().to_owned())),
+            Ok(lines) => {
+                texts.extend(lines.lines().map(|line| Zeroizing::new(line.trim().to_owned())));
+            }
             Err(error) => {
                 wrong.push(error);
                 return Vec::new();

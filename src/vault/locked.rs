@@ -29,6 +29,16 @@ impl<T: AsRef<[u8]>> Locked<T> {
         }
         Self(value)
     }
+
+    /// Lets `fill` write into the place where the key stays: one that is moved there leaves a copy on
+    /// the stack.
+    pub(super) fn filled(empty: T, fill: impl FnOnce(&mut T)) -> Self {
+        let mut locked = Self::new(empty);
+        if let Some(value) = Arc::get_mut(&mut locked.0) {
+            fill(value);
+        }
+        locked
+    }
 }
 
 impl<T> Deref for Locked<T> {

@@ -58,7 +58,7 @@ pub struct Key {
 impl Key {
     /// A key of an id and 32 random bytes.
     pub fn new(id: impl Into<String>, mut secret: [u8; KEY_LEN]) -> Self {
-        let kept = Locked::new(Zeroizing::new(secret));
+        let kept = Locked::filled(KeyBytes::default(), |kept| kept.copy_from_slice(&secret));
         secret.zeroize();
         Self { id: id.into(), secret: kept }
     }
@@ -67,11 +67,11 @@ impl Key {
     pub fn parse(id: impl Into<String>, base64: &str) -> Result<Self, KeyError> {
         let id = id.into();
         let bytes = STANDARD.decode(base64.trim()).map(Zeroizing::new);
-        let secret = bytes.ok().and_then(|bytes| <[u8; KEY_LEN]>::try_from(bytes.as_slice()).ok());
-        match secret {
-            Some(secret) => Ok(Self::new(id, secret)),
-            None => Err(KeyError::BadSecret(id)),
-        }
+        let Some(bytes) = bytes.ok().filter(|bytes| bytes.len() == KEY_LEN) else {
+            return Err(KeyError::BadSecret(id));
+        };
+        let secret = Locked::filled(KeyBytes::default(), |secret| secret.copy_from_slice(&bytes));
+        Ok(Self { id, secret })
     }
 
     /// Its id.

@@ -10,6 +10,7 @@ mod erased_people;
 pub mod grants;
 mod hostile_policies;
 mod identity_provider;
+mod memory;
 mod object_stores;
 mod odd_answers;
 mod people;

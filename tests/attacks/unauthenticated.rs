@@ -438,18 +438,3 @@ async fn printed_curl_command_runs_nothing_else() {
         assert!(code == 2 && error.contains(option), "{option}: {error}");
     }
 }
-
-#[tokio::test]
-async fn process_writes_no_core_file_and_locks_its_keys() {
-    let setting = Setting::new(Options { role: Role::Api, ..Options::default() }).await;
-    let process = setting.serve().await;
-    let pid = process.child.id().expect("a pid");
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
-    let limits = read("limits");
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    let words: Vec<&str> = core.split_whitespace().collect();
-    assert_eq!(words[4..6], ["0", "0"], "{core}");
-    let status = read("status");
-    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
-    assert_ne!(locked.split_whitespace().next(), Some("0"), "keys are in locked memory");
-}
