@@ -140,6 +140,24 @@ for command in demo sandbox; do
     case $told in *'this build has no '*) ;; *) fail "$command says: $told" ;; esac
 done
 
+echo '== the image has no shell, no package manager and no known critical vulnerability'
+image=$(docker inspect --format '{{.Image}}' "$(compose ps --all --quiet api)")
+box=$(docker create --network none "$image")
+docker export "$box" | tar -tf - >"$files/list"
+docker rm "$box" >/dev/null
+for program in sh ash bash dash busybox apt-get apk dpkg rpm perl python3 curl wget nc; do
+    if grep -Eq "(^|/)bin/$program\$" "$files/list"; then fail "the image has $program"; fi
+done
+grep -qx usr/local/bin/verdict "$files/list" || fail 'the list of files is not that of the image'
+if command -v trivy >/dev/null; then
+    trivy image --quiet --scanners vuln --severity CRITICAL --exit-code 1 "$image" ||
+        fail 'a scanner knows a critical vulnerability'
+elif command -v grype >/dev/null; then
+    grype --quiet --fail-on critical "$image" || fail 'a scanner knows a critical vulnerability'
+else
+    echo 'skipped: there is neither trivy nor grype, so packages of the base image are not looked up' >&2
+fi
+
 echo '== the image carries the book'
 served=$(curl -fsS "$api/docs/book/tutorial.html") || fail 'the book is not served'
 case $served in *'<title>'*) ;; *) fail 'the tutorial is no page' ;; esac

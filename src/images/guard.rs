@@ -145,22 +145,23 @@ pub fn vet(address: IpAddr) -> Result<(), Refusal> {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    const SPECIAL: [([u8; 4], u32); 15] = [
-        ([0, 0, 0, 0], 8),       // this network
-        ([10, 0, 0, 0], 8),      // private
-        ([100, 64, 0, 0], 10),   // carrier-grade NAT; Alibaba Cloud's own metadata is here
-        ([127, 0, 0, 0], 8),     // loopback
-        ([169, 254, 0, 0], 16),  // link-local; metadata of most clouds
-        ([172, 16, 0, 0], 12),   // private
-        ([192, 0, 0, 0], 24),    // protocol assignments
-        ([192, 0, 2, 0], 24),    // documentation
-        ([192, 88, 99, 0], 24),  // 6to4 relays
-        ([192, 168, 0, 0], 16),  // private
-        ([198, 18, 0, 0], 15),   // benchmarks
-        ([198, 51, 100, 0], 24), // documentation
-        ([203, 0, 113, 0], 24),  // documentation
-        ([224, 0, 0, 0], 4),     // multicast
-        ([240, 0, 0, 0], 4),     // reserved, broadcast
+    const SPECIAL: [([u8; 4], u32); 16] = [
+        ([0, 0, 0, 0], 8),        // this network
+        ([10, 0, 0, 0], 8),       // private
+        ([100, 64, 0, 0], 10),    // carrier-grade NAT; Alibaba Cloud's own metadata is here
+        ([127, 0, 0, 0], 8),      // loopback
+        ([168, 63, 129, 16], 32), // Azure's own service for its machines
+        ([169, 254, 0, 0], 16),   // link-local; metadata of most clouds
+        ([172, 16, 0, 0], 12),    // private
+        ([192, 0, 0, 0], 24),     // protocol assignments
+        ([192, 0, 2, 0], 24),     // documentation
+        ([192, 88, 99, 0], 24),   // 6to4 relays
+        ([192, 168, 0, 0], 16),   // private
+        ([198, 18, 0, 0], 15),    // benchmarks
+        ([198, 51, 100, 0], 24),  // documentation
+        ([203, 0, 113, 0], 24),   // documentation
+        ([224, 0, 0, 0], 4),      // multicast
+        ([240, 0, 0, 0], 4),      // reserved, broadcast
     ];
     let bits = u32::from(address);
     !SPECIAL.iter().any(|(net, length)| (bits ^ u32::from_be_bytes(*net)) >> (32 - length) == 0)
@@ -237,6 +238,9 @@ mod tests {
             ("http://172.31.255.255/", Refusal::Address),
             ("http://192.168.0.1/", Refusal::Address),
             ("http://169.254.169.254/latest/meta-data", Refusal::Address),
+            ("http://169.254.170.2/v2/credentials", Refusal::Address),
+            ("http://168.63.129.16/machine", Refusal::Address),
+            ("http://192.0.0.192/opc/v2", Refusal::Address),
             ("http://100.100.100.200/latest/meta-data", Refusal::Address),
             ("http://198.19.0.1/", Refusal::Address),
             ("http://224.0.0.1/", Refusal::Address),
@@ -245,6 +249,10 @@ mod tests {
             ("http://[::1]/", Refusal::Address),
             ("http://[::ffff:127.0.0.1]/", Refusal::Address),
             ("http://[::ffff:8.8.8.8]/", Refusal::Address),
+            ("http://[::127.0.0.1]/", Refusal::Address),
+            ("http://[::ffff:0:127.0.0.1]/", Refusal::Address),
+            ("http://[fd00:ec2::254]/latest/meta-data", Refusal::Address),
+            ("http://[5f00::1]/", Refusal::Address),
             ("http://[64:ff9b::7f00:1]/", Refusal::Address),
             ("http://[64:ff9b:1::a00:1]/", Refusal::Address),
             ("http://[2002:7f00:1::]/", Refusal::Address),
@@ -289,6 +297,7 @@ mod tests {
         for address in [
             "8.8.8.8",
             "100.63.255.255",
+            "168.63.129.15",
             "100.128.0.0",
             "172.32.0.1",
             "2606:4700::1",

@@ -438,3 +438,66 @@ async fn printed_curl_command_runs_nothing_else() {
         assert!(code == 2 && error.contains(option), "{option}: {error}");
     }
 }
+
+/// All that is said until the connection is closed.
+async fn said_until_closed(app: &TestApp, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(app.http).await.unwrap();
+    // It may be closed before it took everything.
+    let _ = stream.write_all(bytes.as_bytes()).await;
+    let mut said = Vec::new();
+    let closing = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+    let _ = closing.expect("it is closed");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A proxy in front of the service might see one request where the service sees two, or the other way
+/// round.
+#[tokio::test]
+async fn request_that_a_proxy_may_read_otherwise_is_the_last_of_its_connection() {
+    let app = TestApp::start_with(api("", UNHURRIED, 4096)).await;
+    let get = |more: &str| format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    let many = "x-a: y\r\n".repeat(101);
+    for (request, status) in [
+        (get("content-length: 5\r\ntransfer-encoding: chunked\r\n") + "0\r\n\r\n", "200"),
+        (get("transfer-encoding: chunked\r\ncontent-length: 5\r\n") + "0\r\n\r\n", "200"),
+        (get("content-length: 5\r\ncontent-length: 6\r\n") + "hello", "400"),
+        (get("content-length: 5, 5\r\n") + "hello", "400"),
+        (get("content-length: +5\r\n") + "hello", "400"),
+        (get("content-length: 99999999999999999999\r\n") + "hello", "400"),
+        (get("transfer-encoding: chunked, identity\r\n") + "0\r\n\r\n", "400"),
+        (get("transfer-encoding: \u{b}chunked\r\n") + "0\r\n\r\n", "400"),
+        (get("transfer-encoding: chunked\r\n").replace("/1.1", "/1.0") + "0\r\n\r\n", "400"),
+        (get("content-length : 5\r\n") + "hello", "400"),
+        (get("x-a: b\r\n content-length: 5\r\n") + "hello", "400"),
+        (get("x-a: b\0c\r\n"), "400"),
+        (get("x-a: b\rc\r\n"), "400"),
+        (get("x a: b\r\n"), "400"),
+        (get(&many), "431"),
+        (get(&format!("x-a: {}\r\n", "y".repeat(20_000))), "431"),
+        (get("").replace("/healthz", &format!("/{}", "y".repeat(20_000))), "431"),
+    ] {
+        let said = said_until_closed(&app, &(request.clone() + &get(""))).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {said}");
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{request:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_that_are_more_frame_than_content_are_cut() {
+    let app = TestApp::start_with(api("", UNHURRIED, 4096)).await;
+    for body in [
+        format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(30_000)),
+        format!("5\r\nhello\r\n0\r\n{}\r\n", "x-t: y\r\n".repeat(5_000)),
+        "1;x=y\r\nh\r\n".repeat(10_000) + "0\r\n\r\n",
+        "10000000000000000\r\nhello".to_owned(),
+        "-5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        "0x5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        "5\r\nhello!\r\n0\r\n\r\n".to_owned(),
+    ] {
+        let shown: String = body.chars().take(40).collect();
+        let whole = head(&app, "transfer-encoding: chunked\r\nconnection: close") + &body;
+        let said = said_until_closed(&app, &whole).await;
+        assert!(said.starts_with("HTTP/1.1 4"), "{shown}: {said}");
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{shown}: {said}");
+    }
+}
