@@ -17,6 +17,9 @@ use crate::vault::DataKey;
 
 /// Tries to sign in per second that one process looks at, of each kind, all names together.
 const TRIES_PER_SECOND: u32 = 10;
+/// Ways to the identity provider per second: they cost next to nothing, and any page of any site can
+/// have a browser ask for one.
+const WAYS_PER_SECOND: u32 = 100;
 
 /// Sessions and invitations that one process looks up at once: anybody can invent tokens, and callbacks
 /// need most of the connections to the database.
@@ -38,8 +41,8 @@ pub struct Tries {
 pub struct TryLimit(Bucket);
 
 impl TryLimit {
-    fn new() -> Self {
-        Self(Bucket::new(TRIES_PER_SECOND))
+    fn new(per_second: u32) -> Self {
+        Self(Bucket::new(per_second))
     }
 
     pub fn take(&self) -> Result<(), Problem> {
@@ -49,8 +52,9 @@ impl TryLimit {
 
 impl Tries {
     fn new() -> Self {
-        let [unknown, known, signed_in, to_identity, from_identity] =
-            std::array::from_fn(|_| TryLimit::new());
+        let [unknown, known, signed_in, from_identity] =
+            std::array::from_fn(|_| TryLimit::new(TRIES_PER_SECOND));
+        let to_identity = TryLimit::new(WAYS_PER_SECOND);
         Self { unknown, known, signed_in, to_identity, from_identity }
     }
 }
