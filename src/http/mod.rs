@@ -25,6 +25,7 @@ pub mod four_eyes;
 mod health;
 mod held;
 pub mod images;
+mod large_answers;
 pub mod long_polls;
 pub mod material;
 pub mod one_second_cache;

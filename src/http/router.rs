@@ -1,7 +1,7 @@
 //! The paths of the public and of the operations listener, each with its handler.
 
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn_with_state, map_response, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -11,6 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::Api;
+use super::large_answers::{self, ANSWER_BYTES};
+use super::memory_budget::MemoryBudget;
 use super::problem::{self, Problem};
 use super::{
     activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
@@ -22,6 +24,7 @@ use super::{
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
+    let routes = with_budget(routes);
     let routes = if api.docs {
         routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
     } else {
@@ -34,6 +37,7 @@ pub fn router(api: Api) -> Router {
 pub fn router_without_callbacks(api: Api) -> Router {
     let (routes, _) = api_routes().split_for_parts();
     let described = described_routes().split_for_parts().1;
+    let routes = with_budget(routes);
     let routes = if api.docs {
         routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
     } else {
@@ -124,6 +128,12 @@ pub fn operations_router(api: Api) -> Router {
         .route("/metrics", get(metrics::handler))
         .route("/problems/{code}", get(problem::pages::handler));
     finish(routes, api)
+}
+
+/// Answers that callers read slowly share a budget of memory.
+fn with_budget(routes: Router<Api>) -> Router<Api> {
+    let budget = MemoryBudget::new(ANSWER_BYTES);
+    routes.layer(map_response_with_state(budget, large_answers::hold))
 }
 
 fn finish(routes: Router<Api>, api: Api) -> Router {
