@@ -4,7 +4,7 @@
 use time::OffsetDateTime;
 
 use super::rows::{PAGE, cut, is_cut_signed, link, micros};
-use super::verify::{Fault, Walk};
+use super::verify::{Fault, Known, Walk};
 use crate::domain::audit_chain::{Broken, Chain};
 use crate::store::Store;
 use crate::store::audit_cuts::AuditCut;
@@ -40,7 +40,8 @@ pub async fn drop_oldest(
         }
         Some(before) => Chain::behind(&cut(before)).ok_or(Fault::ForgedCut(before.position))?,
     };
-    let mut walk = Walk::behind(chain, store, Some(seal), &[]).await?;
+    let against = Known { seal: Some(seal), expect: &[], heads: &[] };
+    let mut walk = Walk::behind(chain, store, against).await?;
     let mut newest = None;
     // Beyond the segment up to the next checkpoint, which confirms all rows before it.
     while newest.is_none() || walk.covered < old.last {

@@ -3,6 +3,7 @@
 use super::checkpoints::Ahead;
 use super::rows::{PAGE, cut, is_cut_signed, is_signed, link};
 use crate::domain::audit_chain::{Broken, Chain, Place};
+use crate::domain::audit_heads::{HeadFault, KnownHead};
 use crate::store::audit_cuts::AuditCut;
 use crate::store::{self, Store};
 use crate::vault::AuditSeal;
@@ -33,6 +34,8 @@ pub enum Fault {
     #[error("the newest rows are missing: row {0} was checkpointed")]
     Cut(i64),
     #[error(transparent)]
+    Head(#[from] HeadFault),
+    #[error(transparent)]
     Store(#[from] store::Error),
 }
 
@@ -43,20 +46,30 @@ pub async fn verify(
     seal: Option<&AuditSeal>,
     expect: &[Place],
 ) -> Result<Whole, Fault> {
-    verify_with(store, seal, expect, &mut |_, _| ()).await
+    verify_with(store, &Known { seal, expect, heads: &[] }, &mut |_, _| ()).await
+}
+
+/// What the audit is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Without it no signatures of checkpoints and cuts are checked.
+    pub seal: Option<&'a AuditSeal>,
+    /// Places that were written down elsewhere.
+    pub expect: &'a [Place],
+    /// Heads that witnesses signed, or that are kept elsewhere.
+    pub heads: &'a [KnownHead],
 }
 
 /// The same. Calls `report` with the position reached and the last position.
 pub async fn verify_with(
     store: &Store,
-    seal: Option<&AuditSeal>,
-    expect: &[Place],
+    against: &Known<'_>,
     report: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<Whole, Fault> {
     loop {
         let cuts = store.audit_cuts().all().await?;
         let known = cuts.len();
-        let outcome = followed(store, seal, expect, &cuts, report).await;
+        let outcome = followed(store, against, &cuts, report).await;
         let is_broken = matches!(outcome, Err(Fault::Broken(_)));
         // Rows may have been dropped while they were read.
         if !is_broken || store.audit_cuts().all().await?.len() <= known {
@@ -67,15 +80,14 @@ pub async fn verify_with(
 
 async fn followed(
     store: &Store,
-    seal: Option<&AuditSeal>,
-    expect: &[Place],
+    against: &Known<'_>,
     cuts: &[AuditCut],
     report: &mut (dyn FnMut(i64, i64) + Send),
 ) -> Result<Whole, Fault> {
     // Before the rows: what is added meanwhile is beyond it.
     let (position, digest) = store.audit().audit_head().await?;
     let head = Place { position, digest: hex::encode(&digest) };
-    let mut walk = Walk::open(store, seal, expect).await?;
+    let mut walk = Walk::behind(Chain::default(), store, *against).await?;
     walk.follow_leaves(cuts).await?;
     // A row that was dropped is no row any more.
     let oldest = store.audit().audit_after(0, None, 1).await?.pop();
@@ -100,7 +112,8 @@ async fn followed(
         }
         known = 1;
     }
-    walk.chain.ends_beyond(expect.iter().chain([&head]))?;
+    walk.chain.ends_beyond(against.expect.iter().chain([&head]))?;
+    walk.chain.ends_beyond_heads(against.heads)?;
     if let Some(next) = walk.checkpoints.next() {
         return Err(Fault::Cut(next.position));
     }
@@ -111,8 +124,7 @@ async fn followed(
 /// The chain, and everything that confirms it on the way.
 pub(super) struct Walk<'a> {
     store: &'a Store,
-    seal: Option<&'a AuditSeal>,
-    expect: &'a [Place],
+    against: Known<'a>,
     pub(super) chain: Chain,
     checkpoints: Ahead,
     good: usize,
@@ -121,29 +133,20 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    async fn open(
-        store: &'a Store,
-        seal: Option<&'a AuditSeal>,
-        expect: &'a [Place],
-    ) -> store::Result<Self> {
-        Self::behind(Chain::default(), store, seal, expect).await
-    }
-
     /// From the end of this chain on.
     pub(super) async fn behind(
         chain: Chain,
         store: &'a Store,
-        seal: Option<&'a AuditSeal>,
-        expect: &'a [Place],
+        against: Known<'a>,
     ) -> store::Result<Self> {
         let checkpoints = Ahead::open(store, chain.position()).await?;
-        Ok(Self { store, seal, expect, chain, checkpoints, good: 0, covered: 0 })
+        Ok(Self { store, against, chain, checkpoints, good: 0, covered: 0 })
     }
 
     /// The digests of dropped rows, and the cuts that account for them.
     async fn follow_leaves(&mut self, cuts: &[AuditCut]) -> Result<(), Fault> {
         for cut in cuts {
-            if self.seal.is_some_and(|seal| !is_cut_signed(seal, cut)) {
+            if self.against.seal.is_some_and(|seal| !is_cut_signed(seal, cut)) {
                 return Err(Fault::ForgedCut(cut.position));
             }
         }
@@ -170,9 +173,10 @@ impl<'a> Walk<'a> {
 
     /// Compares the last row, or leaf, with what is known of it.
     pub(super) async fn confirm(&mut self) -> Result<(), Fault> {
-        self.expect.iter().try_for_each(|place| self.chain.confirm(place))?;
+        self.against.expect.iter().try_for_each(|place| self.chain.confirm(place))?;
+        self.chain.agrees_with(self.against.heads)?;
         while let Some(next) = self.checkpoints.at(self.store, self.chain.position()).await? {
-            if self.seal.is_some_and(|seal| !is_signed(seal, &next)) {
+            if self.against.seal.is_some_and(|seal| !is_signed(seal, &next)) {
                 return Err(Fault::Forged(next.position));
             }
             let (position, digest) = (next.position, hex::encode(&next.digest));

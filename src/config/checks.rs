@@ -40,13 +40,25 @@ pub(super) fn web_address(key: &str, text: &str) -> Result<url::Url> {
 
 /// Plain http anywhere: spans hold nothing that has to be hidden.
 pub(super) fn collector(text: &str) -> Result<url::Url> {
-    const KEY: &str = "traces.endpoint";
-    let Ok(url) = url::Url::parse(text) else { return wrong(KEY, "is not a URL") };
+    http_url("traces.endpoint", text)
+}
+
+/// The prefix of requests that hold nothing that has to be hidden, and whose answers are signed.
+pub(super) fn plain_url(key: &str, text: &str) -> Result<url::Url> {
+    let url = http_url(key, text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return wrong(key, "must end with its path: a path of the request follows");
+    }
+    Ok(url)
+}
+
+fn http_url(key: &str, text: &str) -> Result<url::Url> {
+    let Ok(url) = url::Url::parse(text) else { return wrong(key, "is not a URL") };
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return wrong(KEY, "must be an http or https URL");
+        return wrong(key, "must be an http or https URL");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong(KEY, "must not contain a user or a password");
+        return wrong(key, "must not contain a user or a password");
     }
     Ok(url)
 }

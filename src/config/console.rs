@@ -38,8 +38,9 @@ impl Config {
         let listen = found.take(self.console_listen());
         let public_url = found.take(self.console_url());
         let oidc = found.take(self.oidc());
+        let audit = found.take(self.audit());
         found.finish(|| {
-            let (public_url, oidc) = (public_url?, oidc?);
+            let (public_url, oidc, audit) = (public_url?, oidc?, audit?);
             let kept = &self.retention;
             let retention = console::RetentionClocks {
                 persons: kept.person_days > 0,
@@ -48,7 +49,7 @@ impl Config {
             };
             Some(listen?.map(|listen| Console {
                 listen,
-                console: console::Settings { public_url, oidc, retention },
+                console: console::Settings { public_url, oidc, retention, audit },
             }))
         })
     }

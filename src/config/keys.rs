@@ -11,8 +11,8 @@ use serde::forward_to_deserialize_any;
 use super::origin::join;
 use super::raw::{
     Callbacks, Config, Database, FaceVerify, Http, Images, Log, Operations, Policy, Provider,
-    RawConsole, RawKey, RawOidc, RawPolicies, RawPurpose, RawReason, RawSource, RawVault,
-    RawWebhooks, Retention, Reviews, S3, Traces, Worker,
+    RawAudit, RawConsole, RawKey, RawOidc, RawPolicies, RawPurpose, RawReason, RawSource, RawVault,
+    RawWebhooks, RawWitness, Retention, Reviews, S3, Traces, Worker,
 };
 
 /// The keys that may be written below a key.
@@ -43,6 +43,8 @@ impl Shape {
                     .with("s3", section::<S3>())
                     .with("scenes", Self::Named(Box::new(Self::Value))),
                 "retention" => section::<Retention>(),
+                "audit" => section::<RawAudit>()
+                    .with("witnesses", Self::Items(Box::new(section::<RawWitness>()))),
                 "webhooks" => section::<RawWebhooks>(),
                 "policy" => section::<Policy>(),
                 "reviews" => section::<Reviews>()

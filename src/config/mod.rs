@@ -6,6 +6,7 @@
 //! mistake at once. `changes` reports what has changed.
 
 mod advice;
+mod audit;
 mod changes;
 mod checks;
 mod console;

@@ -29,6 +29,7 @@ pub struct Config {
     pub(super) vault: RawVault,
     pub(super) images: Images,
     pub(super) retention: Retention,
+    pub(super) audit: RawAudit,
     pub(super) policy: Policy,
     pub(super) reviews: Reviews,
     pub(super) policies: RawPolicies,
@@ -265,6 +266,23 @@ pub(super) struct Retention {
     pub(super) results_days: u32,
     pub(super) decisions_days: u32,
     pub(super) audit_days: u32,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub(super) origin: String,
+    /// From the environment, one text: `URL KEY,URL KEY`.
+    #[serde(deserialize_with = "list")]
+    pub(super) witnesses: Vec<RawWitness>,
+    pub(super) head_seconds: f64,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWitness {
+    pub(super) url: String,
+    pub(super) public_key: String,
 }
 
 #[derive(Clone, Deserialize)]

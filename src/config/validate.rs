@@ -11,6 +11,7 @@ use url::Url;
 use super::error::{Collector, ConfigError, ConfigErrors, wrong};
 use super::images::Images;
 use super::raw::Config;
+use crate::audit_log::heads::HeadSettings;
 use crate::console;
 use crate::domain::case;
 use crate::domain::review::FourEyes;
@@ -45,6 +46,8 @@ pub struct Common {
     /// How people work on cases.
     pub reviews: case::Settings,
     pub webhooks: webhooks::Settings,
+    /// The heads of the audit, and who signs them.
+    pub audit: HeadSettings,
     /// Where users and the provider reach the public listener. `None`: unknown.
     pub public_url: Option<Url>,
     /// Where the provider reports completed verifications of face-verify. `None`: nowhere.
@@ -223,6 +226,7 @@ impl Config {
         let waits_per_key = found.take(self.waits_per_key());
         let policies_need_two = found.take(self.policies_need_two());
         let webhooks = found.take(self.webhooks());
+        let audit = found.take(self.audit());
         let public_url = found.take(self.public_url());
         let callback_url = found.take(self.callback_url());
         found.finish(|| {
@@ -241,6 +245,7 @@ impl Config {
                 policies_need_two: policies_need_two?,
                 reviews: reviews?,
                 webhooks: webhooks?,
+                audit: audit?,
                 public_url: public_url?,
                 callback_url: callback_url?,
                 docs: self.serves_docs(),
@@ -357,6 +362,9 @@ mod tests {
         events_days = 40000
         results_days = 40000
         decisions_days = 40000
+        [audit]
+        origin = "two words"
+        head_seconds = 0
         [webhooks]
         allow_private = ["http://a"]
         disable_after_days = 40000

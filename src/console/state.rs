@@ -10,6 +10,7 @@ use url::Url;
 
 use super::signing_in::oidc;
 use super::signing_in::oidc::client::{Client, Unusable};
+use crate::audit_log::heads::HeadSettings;
 use crate::http::Api;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Bucket;
@@ -67,6 +68,8 @@ pub struct Settings {
     /// `None`: people sign in with passwords alone.
     pub oidc: Option<oidc::Settings>,
     pub retention: RetentionClocks,
+    /// Who signs heads of the audit.
+    pub audit: HeadSettings,
 }
 
 /// The retention clocks that this process's configuration sets.

@@ -4,13 +4,16 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use merkle_log::hash::NodeHash;
+use merkle_log::tree::Edge;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::audit_cut::{Cut, Fold, Leaves};
+use super::audit_cut::{Cut, Fold, Leaves, bytes_of};
 use super::audit_details::Details;
+use super::audit_heads::KnownHead;
 
 /// One row, as it is exported: a line of JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +175,27 @@ pub enum Broken {
     /// A leaf is not the one that the cut was signed for.
     #[error("digests of dropped rows were changed: they are not those of the cut at row {0}")]
     LeavesChanged(i64),
+    /// The tree over the rows has another root than a known head.
+    #[error("the first {size} rows are not those of the head {head}: the audit was written anew")]
+    OtherThanHead {
+        /// Its rows.
+        size: i64,
+        /// Which head it is.
+        head: String,
+    },
+    /// A known head has more rows.
+    #[error(
+        "the head {head} has {size} rows, and row {last} is the last: the newest are missing, as after \
+         an old backup was restored"
+    )]
+    FewerThanHead {
+        /// Its rows.
+        size: i64,
+        /// Which head it is.
+        head: String,
+        /// The last row of the chain.
+        last: i64,
+    },
     /// No rows at all: every installation has some.
     #[error("there is not a single row")]
     Empty,
@@ -190,6 +214,8 @@ pub struct Chain {
     digest: String,
     /// Over the digests of all rows up to here.
     fold: Fold,
+    /// The tree over the same digests; `None`: the chain does not begin with row 1.
+    tree: Option<Edge>,
     /// Position of the last cut.
     cut: i64,
     has_rows: bool,
@@ -199,7 +225,8 @@ impl Default for Chain {
     /// Before the first row.
     fn default() -> Self {
         let digest = hex::encode(Sha256::digest(b"verdict audit"));
-        Self { position: 0, digest, fold: Fold::default(), cut: 0, has_rows: false }
+        let (fold, tree) = (Fold::default(), Some(Edge::default()));
+        Self { position: 0, digest, fold, tree, cut: 0, has_rows: false }
     }
 }
 
@@ -207,7 +234,8 @@ impl Chain {
     /// Begins behind a cut whose leaves are not checked again; `None`: its digests are none.
     pub fn behind(cut: &Cut) -> Option<Self> {
         let (position, fold) = (cut.position, Fold::from_hex(&cut.leaves)?);
-        Some(Self { position, digest: cut.digest.clone(), fold, cut: position, has_rows: false })
+        let digest = cut.digest.clone();
+        Some(Self { position, digest, fold, tree: None, cut: position, has_rows: false })
     }
 
     /// Takes the digest of the next dropped row, which only a later cut confirms.
@@ -246,6 +274,9 @@ impl Chain {
 
     fn step(&mut self, position: i64, digest: &str) -> Option<()> {
         self.fold = self.fold.with_hex(digest)?;
+        if let Some(tree) = &mut self.tree {
+            tree.push(NodeHash::of_leaf(&bytes_of(digest)?));
+        }
         self.position = position;
         digest.clone_into(&mut self.digest);
         Some(())
@@ -276,6 +307,28 @@ impl Chain {
             return Err(Broken::Rewritten(self.position));
         }
         Ok(())
+    }
+
+    /// Compares the tree over all rows so far with the known heads of this size.
+    pub fn agrees_with(&self, heads: &[KnownHead]) -> Result<(), Broken> {
+        for KnownHead { which, size, root } in heads {
+            let tree = self.tree.as_ref().filter(|_| *size == self.position);
+            if tree.is_some_and(|tree| tree.root() != *root) {
+                return Err(Broken::OtherThanHead { size: *size, head: which.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the chain: no known head has more rows.
+    pub fn ends_beyond_heads(&self, heads: &[KnownHead]) -> Result<(), Broken> {
+        match heads.iter().max_by_key(|head| head.size) {
+            Some(KnownHead { which, size, .. }) if *size > self.position => {
+                let (size, head, last) = (*size, which.clone(), self.position);
+                Err(Broken::FewerThanHead { size, head, last })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The end of the chain: it must reach the row that is known to exist.
@@ -326,6 +379,7 @@ pub struct Export {
     checkpoints: usize,
     checkpointed_to: i64,
     head: Option<Place>,
+    heads: Vec<KnownHead>,
 }
 
 /// Summary of a complete export.
@@ -341,6 +395,11 @@ pub struct WholeExport {
 }
 
 impl Export {
+    /// With heads that are known from elsewhere.
+    pub fn against(heads: Vec<KnownHead>) -> Self {
+        Self { heads, ..Self::default() }
+    }
+
     /// Checks the next line.
     pub fn follow(&mut self, next: &Line, expected: &[Place]) -> Result<(), Broken> {
         let at = self.chain.position();
@@ -350,6 +409,7 @@ impl Export {
         match next {
             Line::Row(link) => {
                 self.chain.follow(link)?;
+                self.chain.agrees_with(&self.heads)?;
                 expected.iter().try_for_each(|place| self.chain.confirm(place))
             }
             Line::Checkpoint { checkpoint } if checkpoint.position != at => {
@@ -364,6 +424,7 @@ impl Export {
             Line::Leaves { leaves } => {
                 for (position, digest) in leaves.each() {
                     self.chain.follow_leaf(position, digest)?;
+                    self.chain.agrees_with(&self.heads)?;
                     expected.iter().try_for_each(|place| self.chain.confirm(place))?;
                 }
                 Ok(())
@@ -383,6 +444,7 @@ impl Export {
     /// The end of the export.
     pub fn end(self, expected: &[Place]) -> Result<WholeExport, Broken> {
         self.chain.ends_beyond(expected)?;
+        self.chain.ends_beyond_heads(&self.heads)?;
         if self.head.is_none() {
             return Err(Broken::NoHead(self.chain.position()));
         }
@@ -396,8 +458,8 @@ impl Export {
 }
 
 impl Link {
-    /// A tool may have reformatted the JSON of an export.
-    fn fits_its_digest(&self) -> bool {
+    /// Whether the content is that of the digest. A tool may have reformatted the JSON of an export.
+    pub fn fits_its_digest(&self) -> bool {
         let Some(details) = &self.details else {
             return self.digest_of_content(None) == self.digest;
         };

@@ -70,7 +70,7 @@ impl Fold {
     }
 }
 
-fn bytes_of(hex: &str) -> Option<[u8; 32]> {
+pub(super) fn bytes_of(hex: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hex, &mut bytes).ok()?;
     Some(bytes)

@@ -8,6 +8,8 @@ pub mod answer;
 pub mod audit_chain;
 pub mod audit_cut;
 pub mod audit_details;
+pub mod audit_heads;
+pub mod audit_proof;
 pub mod body_digest;
 pub mod callback;
 pub mod case;

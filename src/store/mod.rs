@@ -25,6 +25,7 @@ pub mod archiving;
 pub mod assignments;
 pub mod audit;
 pub mod audit_cuts;
+pub mod audit_tree;
 pub mod backtests;
 pub mod cases;
 pub mod claim_cases;
@@ -93,6 +94,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         assignments::STATEMENTS,
         audit::STATEMENTS,
         audit_cuts::STATEMENTS,
+        audit_tree::STATEMENTS,
         backtests::STATEMENTS,
         cases::STATEMENTS,
         claim_cases::STATEMENTS,

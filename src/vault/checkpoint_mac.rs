@@ -1,11 +1,13 @@
-//! The signatures of the audit's checkpoints and cuts, and of lists of erasures.
+//! The signatures of the audit's checkpoints, cuts and heads, and of lists of erasures.
 //!
 //! The key is made once at random and kept wrapped by the key ring: it is in no configuration, and
 //! it stays when key-encryption keys are rotated.
 
 use std::fmt;
 
+use merkle_log::note::{KeyError, Kind, SigningKey};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::locked::Locked;
 use super::seal::DataKey;
@@ -26,6 +28,14 @@ impl AuditSeal {
     /// Over a checkpoint: position, microseconds since 1970, digest.
     pub fn sign(&self, position: i64, at_micros: i64, digest: &[u8]) -> [u8; 32] {
         self.0.mac(&[b"checkpoint", &position.to_be_bytes(), &at_micros.to_be_bytes(), digest])
+    }
+
+    /// The key that signs heads of the audit's tree, for a log of this name. Unlike the others it is
+    /// Ed25519, so witnesses verify it by its public half. Its seed is derived, so it stays when
+    /// key-encryption keys are rotated.
+    pub fn head_key(&self, origin: &str) -> Result<SigningKey, KeyError> {
+        let seed = Zeroizing::new(self.0.mac(&[b"audit-tree-head"]));
+        SigningKey::from_seed(origin, Kind::Log, &seed)
     }
 
     /// Over one line of a list of erasures. Such a list is kept outside the database, and nobody can
@@ -94,6 +104,19 @@ mod tests {
         assert!(seal.verifies_erasure(line, &seal.sign_erasure(line)));
         assert!(!seal.verifies_erasure(b"Line", &seal.sign_erasure(line)));
         assert_ne!(seal.sign_erasure(b"digest"), seal.sign(7, 1_000, b"digest"));
+    }
+
+    #[test]
+    fn the_key_of_heads_stays_and_is_the_installations_own() {
+        let (seal, other) = (
+            AuditSeal::new(DataKey::generate().unwrap()),
+            AuditSeal::new(DataKey::generate().unwrap()),
+        );
+        let key =
+            |seal: &AuditSeal| seal.head_key("log.example/audit").unwrap().verifying().to_string();
+        assert_eq!(key(&seal), key(&seal));
+        assert_ne!(key(&seal), key(&other));
+        assert_eq!(seal.head_key("two words").err(), Some(KeyError::Name));
     }
 
     #[test]

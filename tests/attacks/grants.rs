@@ -76,6 +76,20 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "execute on verdict_cut_audit"),
     ("verdict_worker", "select on audit_cuts"),
     ("verdict_worker", "execute on verdict_drop_checkpoints"),
+    // The tree over the audit, where witnesses are configured; `verdict doctor` asks for its heads.
+    ("verdict_worker", "select on audit_leaves"),
+    ("verdict_worker", "select on audit_cosigned_heads"),
+    ("verdict_worker", "insert on audit_cosigned_heads (cosigned_at)"),
+    ("verdict_worker", "insert on audit_cosigned_heads (note)"),
+    ("verdict_worker", "insert on audit_cosigned_heads (root)"),
+    ("verdict_worker", "insert on audit_cosigned_heads (size)"),
+    ("verdict_worker", "insert on audit_cosigned_heads (witness)"),
+    ("verdict_worker", "update on audit_cosigned_heads (cosigned_at)"),
+    ("verdict_worker", "update on audit_cosigned_heads (note)"),
+    ("verdict_worker", "update on audit_cosigned_heads (root)"),
+    ("verdict_worker", "update on audit_cosigned_heads (size)"),
+    ("verdict_api", "select on audit_cosigned_heads"),
+    ("verdict_console", "select on audit_cosigned_heads"),
     // An erasure whose images may still be written: they are deleted a second time.
     ("verdict_worker", "update on tasks (objects_counted)"),
     // Weeks of the event log whose time of retention is over.

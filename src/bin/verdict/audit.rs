@@ -1,28 +1,37 @@
 //! `verdict audit`: who read, erased or changed what, and whether the record is whole.
 
+mod ask;
+mod heads;
+mod installation;
+mod proofs;
+
 use std::fmt::Display;
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use merkle_log::note::VerifyingKey;
 use uuid::Uuid;
-use verdict::audit_log::{self, link};
-use verdict::config::Keys;
+use verdict::audit_log::heads::known_heads;
+use verdict::audit_log::{self, Known, link};
 use verdict::domain::audit_chain::{Export, Line, Place, WholeExport};
 use verdict::domain::audit_details::Details;
+use verdict::domain::audit_heads::KnownHead;
 use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::domain::counted::counted;
 use verdict::store::Store;
 use verdict::store::audit::AuditCheckpoint;
 use verdict::store::audit_cuts::AuditCut;
-use verdict::vault::{AuditSeal, Vault};
+use verdict::vault::AuditSeal;
 
-use crate::context::{Context, migrated_store};
+use crate::context::Context;
 use crate::output::{say, say_styled};
 use crate::progress::Progress;
 use crate::terminal::{Table, relative};
+use installation::Installation;
+use proofs::CheckArguments;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -52,14 +61,66 @@ pub enum Command {
         /// be repeated.
         #[arg(long, value_name = "POSITION:DIGEST")]
         expect: Vec<Place>,
+        /// A head that is kept elsewhere, as `audit head` prints it, or the state file of a witness.
+        /// Fails unless the rows are those of the head. May be repeated.
+        #[arg(long, value_name = "FILE")]
+        head: Vec<PathBuf>,
+        /// Get the newest head from each of audit.witnesses. Without it, the heads that the database
+        /// keeps of them are taken: after an old backup was restored, those are old, too.
+        #[arg(long, conflicts_with = "file")]
+        ask_witnesses: bool,
         /// Fail if a signature of a checkpoint was not checked: `vault.keys` are required. Anybody can
-        /// compute the digests of a rewritten chain, but not the signatures.
+        /// compute the digests of a rewritten chain, but not the signatures. Fail, too, if no head of
+        /// a configured witness was compared.
         #[arg(long)]
         strict: bool,
         #[arg(
             long,
-            help = r#"Print { "rows", "dropped", "checkpoints", "signatures_checked", "signed_to", "head" }"#
+            help = r#"Print { "rows", "dropped", "checkpoints", "signatures_checked", "signed_to", "head", "heads" }"#
         )]
+        json: bool,
+    },
+    /// Print the newest head of the audit's Merkle tree: its name, its rows, the root over all of them,
+    /// and the signature of the log. A signed note of c2sp.org/tlog-checkpoint.
+    #[command(after_help = "Example: verdict audit head --cosigned > audit.head")]
+    Head {
+        /// The newest head that a witness signed, with the signatures of witnesses.
+        #[arg(long, conflicts_with = "key")]
+        cosigned: bool,
+        /// Print the public key of the log instead: witnesses and `audit check` need it.
+        #[arg(long)]
+        key: bool,
+    },
+    /// Prove that a row is in the audit, or that the audit begins with an older head. Prints a proof with
+    /// the head that it leads to: the newest that a witness signed, else one that is signed now.
+    #[command(after_help = "Example: verdict audit prove 12 > row-12.json")]
+    Prove {
+        /// The position of the row. The proof has the row itself, unless retention dropped it.
+        #[arg(
+            required_unless_present = "from", conflicts_with = "from",
+            value_parser = clap::value_parser!(i64).range(1..)
+        )]
+        position: Option<i64>,
+        /// Rows of the older head.
+        #[arg(long, value_name = "ROWS")]
+        from: Option<u64>,
+    },
+    /// Verify a proof. Needs neither a database nor the configuration.
+    #[command(after_help = "Example: verdict audit check row-12.json --key \"$LOG_KEY\"")]
+    Check {
+        /// The proof, as `audit prove` prints it.
+        file: PathBuf,
+        /// The public key of the log, as `audit head --key` prints it.
+        #[arg(long)]
+        key: String,
+        /// The public key of a witness that must have signed the head. May be repeated.
+        #[arg(long, value_name = "KEY")]
+        witness: Vec<String>,
+        /// A head that you keep: the proof must continue it, or lead to it.
+        #[arg(long, value_name = "FILE")]
+        head: Option<PathBuf>,
+        /// Print { "position", "older", "rows", "root", "witnesses" }.
+        #[arg(long)]
         json: bool,
     },
 }
@@ -71,19 +132,29 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
     crate::context::quiet_log();
     match command {
         Command::List { subject, json } => list(context, subject, json).await,
-        Command::Verify { file: Some(file), expect, strict, json } => {
-            verify_export(context, &file, &expect, strict, json).await
+        Command::Verify { file: Some(file), expect, head, strict, json, .. } => {
+            verify_export(context, &file, (&expect, &head), strict, json).await
         }
-        Command::Verify { file: None, expect, strict, json } => {
-            verify(context, &expect, strict, json).await
+        Command::Verify { file: None, expect, head, ask_witnesses, strict, json } => {
+            verify(context, (&expect, &head), ask_witnesses, strict, json).await
+        }
+        Command::Head { cosigned, key } => heads::run(context, cosigned, key).await,
+        Command::Prove { position: Some(position), .. } => {
+            proofs::prove_row(context, position).await
+        }
+        Command::Prove { position: None, from } => {
+            proofs::prove_from(context, from.unwrap_or_default()).await
+        }
+        Command::Check { file, key, witness, head, json } => {
+            proofs::check(&CheckArguments { file, key, witness, head, json })
         }
     }
 }
 
 async fn list(context: &Context, subject: Option<Uuid>, json: bool) -> anyhow::Result<ExitCode> {
     if json && subject.is_none() {
-        let (store, seal) = store_and_seal(context).await?;
-        return export(store, seal).await;
+        let audit = Installation::open(context).await?;
+        return export(audit.store, audit.seal).await;
     }
     let store = context.store().await?;
     let now = Clock::system().now();
@@ -135,22 +206,56 @@ async fn export(store: Store, seal: Option<AuditSeal>) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// The heads that the audit is compared with: those of witnesses, and those in files.
+async fn heads_to_compare(
+    audit: &Installation,
+    files: &[PathBuf],
+    ask_witnesses: bool,
+) -> anyhow::Result<Vec<KnownHead>> {
+    let log = audit.log_key();
+    let mut heads = heads_in(files, log.as_ref())?;
+    if ask_witnesses {
+        heads.extend(ask::newest_heads(audit, log.as_ref()).await?);
+    }
+    if !audit.heads.witnesses.is_empty() {
+        let kept = audit.store.audit_tree().cosigned().await?;
+        heads.extend(known_heads(&kept, audit.heads.keys(), log.as_ref())?);
+    }
+    Ok(heads)
+}
+
+fn heads_in(files: &[PathBuf], log: Option<&VerifyingKey>) -> anyhow::Result<Vec<KnownHead>> {
+    let heads = files.iter().map(|file| -> anyhow::Result<KnownHead> {
+        let note = proofs::read(file)?;
+        Ok(KnownHead::kept(&note, &proofs::which(file), log)?)
+    });
+    heads.collect()
+}
+
 async fn verify(
     context: &Context,
-    expect: &[Place],
+    (expect, files): (&[Place], &[PathBuf]),
+    ask_witnesses: bool,
     strict: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let (store, seal) = store_and_seal(context).await?;
+    let audit = Installation::open(context).await?;
+    let (store, seal) = (&audit.store, audit.seal.as_ref());
     if strict && seal.is_none() {
         bail!(NOT_CHECKED);
+    }
+    // Before the rows: what is signed meanwhile is beyond them.
+    let heads = heads_to_compare(&audit, files, ask_witnesses).await?;
+    if strict && heads.is_empty() && !audit.heads.witnesses.is_empty() {
+        bail!("no witness of audit.witnesses has signed a head yet: run a worker, and see its log");
     }
     let mut progress = Progress::new("rows", json);
     let mut report = |position, last| {
         progress.expect(last);
         progress.at(position);
     };
-    let whole = audit_log::verify_with(&store, seal.as_ref(), expect, &mut report).await;
+    let against = Known { seal, expect, heads: &heads };
+    let whole = audit_log::verify_with(store, &against, &mut report).await;
     progress.clear();
     let whole = whole?;
     let good = whole.checkpoints;
@@ -158,7 +263,8 @@ async fn verify(
         bail!("no row is signed yet: run a worker, which signs the newest row about every 15 s");
     }
     if json {
-        say(verified(&whole.last, whole.dropped, good, seal.is_some(), whole.covered));
+        let signatures = (good, seal.is_some(), whole.covered);
+        say(verified(&whole.last, whole.dropped, signatures, &heads));
         return Ok(ExitCode::SUCCESS);
     }
     let signatures = if seal.is_some() { "" } else { " (not their signatures: no vault.keys)" };
@@ -169,22 +275,34 @@ async fn verify(
         checkpoints(good),
         rows(whole.last.position - whole.covered)
     ));
+    say_heads(&heads);
     say(format_args!("store elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The result for programs. `head` is for `--expect`.
+/// The result for programs. `head` is for `--expect`. `signatures`: how many checkpoints, whether they
+/// were checked, and the last position.
 fn verified(
     last: &Place,
     dropped: i64,
-    checkpoints: usize,
-    signatures_checked: bool,
-    signed_to: i64,
+    (checkpoints, signatures_checked, signed_to): (usize, bool, i64),
+    heads: &[KnownHead],
 ) -> serde_json::Value {
+    let heads: Vec<serde_json::Value> = heads
+        .iter()
+        .map(|head| serde_json::json!({ "rows": head.size, "root": head.root.to_base64() }))
+        .collect();
     serde_json::json!({
         "rows": last.position, "dropped": dropped, "checkpoints": checkpoints,
         "signatures_checked": signatures_checked, "signed_to": signed_to, "head": last.to_string(),
+        "heads": heads,
     })
+}
+
+fn say_heads(heads: &[KnownHead]) {
+    for KnownHead { which, size, .. } in heads {
+        say(format_args!("agrees with the head {which}, of {}", rows(size)));
+    }
 }
 
 fn rows(count: impl Display) -> String {
@@ -223,17 +341,18 @@ const NOT_CHECKED: &str = "the signatures of the checkpoints cannot be checked: 
 async fn verify_export(
     context: &Context,
     file: &PathBuf,
-    expect: &[Place],
+    (expect, files): (&[Place], &[PathBuf]),
     strict: bool,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let heads = heads_in(files, None)?;
     let seal = if strict { Some(seal_of_installation(context).await?) } else { None };
     let lines = std::io::BufReader::new(
         std::fs::File::open(file).with_context(|| format!("{} cannot be read", file.display()))?,
     )
     .lines();
     let mut progress = Progress::new("lines", json);
-    let mut export = Export::default();
+    let mut export = Export::against(heads.clone());
     for (number, line) in lines.enumerate() {
         progress.at(number);
         let not_of_an_export = || anyhow::anyhow!("line {} is not of an export", number + 1);
@@ -273,7 +392,7 @@ async fn verify_export(
     }
     if json {
         let WholeExport { last, checkpoints, checkpointed_to, dropped } = &whole;
-        say(verified(last, *dropped, *checkpoints, strict, *checkpointed_to));
+        say(verified(last, *dropped, (*checkpoints, strict, *checkpointed_to), &heads));
         return Ok(ExitCode::SUCCESS);
     }
     let signatures = if strict {
@@ -287,6 +406,7 @@ async fn verify_export(
         dropped(whole.dropped),
         checkpoints(whole.checkpoints)
     ));
+    say_heads(&heads);
     say(format_args!("store elsewhere, for --expect: {}", whole.last));
     Ok(ExitCode::SUCCESS)
 }
@@ -297,18 +417,6 @@ async fn seal_of_installation(context: &Context) -> anyhow::Result<AuditSeal> {
     if !context.config_without_warnings().context(NOT_CHECKED)?.has_vault_keys() {
         bail!(NOT_CHECKED);
     }
-    let (_, seal) = store_and_seal(context).await.context(NOT_CHECKED)?;
-    seal.context(NOT_CHECKED)
-}
-
-/// No seal where no keys are configured, or none was ever made.
-async fn store_and_seal(context: &Context) -> anyhow::Result<(Store, Option<AuditSeal>)> {
-    let mut settings = context.settings(Keys::Optional)?;
-    let keys = settings.keys.take();
-    let store = migrated_store(&settings).await?;
-    let seal = match keys {
-        Some(keys) => audit_log::seal(&store, &Vault::new(keys)).await?,
-        None => None,
-    };
-    Ok((store, seal))
+    let audit = Installation::open(context).await.context(NOT_CHECKED)?;
+    audit.seal.context(NOT_CHECKED)
 }
