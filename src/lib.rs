@@ -17,10 +17,11 @@
 //! | [`images`] | guarded download, what bytes are, the object store |
 //! | [`policies`] | active policies, their cache, operations on policies, the time machine |
 //! | [`persons`] | a person's verifications by identity number, and all that is held of them |
-//! | [`audit_log`] | whether the audit is whole, its export, and dropping its oldest rows |
+//! | [`audit_log`] | whether the audit is whole, its export, its heads and proofs, and dropping its oldest rows |
 //! | [`checks`] | what the service needs of the database, and what to do where it lacks |
 //! | [`webhooks`] | where events may be delivered to, operations on endpoints |
 //! | [`worker`] | claim loops, fetching, what an answer means, archiving images |
+//! | [`witness`] | signs the heads of another machine's audit, and knows nothing of the service |
 //! | [`http`] | router, problem+json, auth, one file per endpoint |
 //! | [`console`] | the pages on which people review and operate |
 //! | [`config`] | files and environment become the layers' settings |
@@ -42,6 +43,7 @@ pub mod audit_log;
 pub mod checks;
 pub mod webhooks;
 pub mod worker;
+pub mod witness;
 pub mod http;
 pub mod console;
 pub mod config;

@@ -16,6 +16,7 @@
 //! | [`totp`] | one-time codes |
 //! | [`token`] | the same for tokens of sessions and invitations |
 //! | [`known_browser`] | the mark of a browser in which a person has signed in |
+//! | [`witness_key`] | making the key of a witness |
 //!
 //! Nothing here does I/O. Keys and nonces come from the cryptographic library's own random
 //! source, the one exception to "randomness comes in through `domain::ids`".
@@ -33,6 +34,7 @@ pub mod seal;
 pub mod sealed_at;
 pub mod token;
 pub mod totp;
+pub mod witness_key;
 pub mod callback_signature;
 
 pub use callback_signature::{Refusal, Secret, SecretError, SignedHeaders};

@@ -45,6 +45,7 @@ mod users;
 mod vault;
 mod watch;
 mod webhooks;
+mod witness;
 #[cfg(not(feature = "demo"))]
 mod without_demo;
 
@@ -134,6 +135,12 @@ enum Command {
     #[command(subcommand)]
     #[command(after_help = "Example: verdict audit verify --config verdict.toml")]
     Audit(audit::Command),
+    /// Sign the heads of the audit of another machine, each only if it continues the one before.
+    #[command(subcommand)]
+    #[command(
+        after_help = "Example: verdict witness serve --key-file w1.key --state-file w1.state --log \"$LOG_KEY\""
+    )]
+    Witness(witness::Command),
     /// Show and rotate the vault's key-encryption keys.
     #[command(subcommand)]
     #[command(after_help = "Example: verdict vault status --config verdict.toml")]
@@ -257,7 +264,8 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Images(command) => images::run(context, command).await,
         Command::Person(command) => person::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
-        Command::Audit(command) => audit::run(context, command).await,
+        Command::Audit(command) => Box::pin(audit::run(context, command)).await,
+        Command::Witness(command) => witness::run(command).await,
         Command::Vault(command) => vault::run(context, &command).await,
         Command::Webhooks(command) => webhooks::run(context, *command).await,
         Command::Review(command) => Box::pin(review::run(context, command)).await,
