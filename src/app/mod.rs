@@ -78,9 +78,12 @@ pub async fn start_with(
     let limits = fitting_limits(&settings, role);
     let vault = settings.keys.take().map(|keys| Arc::new(Vault::new(keys)));
     let (images, webhooks) = (settings.images.clone(), settings.common.webhooks.clone());
+    let heads = settings.common.audit.clone();
     let worker = settings.working.take().zip(vault.clone());
     let worker = worker
-        .map(|(working, vault)| WorkerParts::new(working, &images, &webhooks, vault, environment))
+        .map(|(working, vault)| {
+            WorkerParts::new(working, &images, &webhooks, heads, vault, environment)
+        })
         .transpose()?;
     let listeners = Listeners::bind(&settings).await?;
     let console = settings.console.take().map(|console| console.console);

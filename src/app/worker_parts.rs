@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::Context;
 use cloudauth::credentials;
 use policy::Policy;
 
@@ -12,6 +13,7 @@ use super::images::worker_images;
 use super::installation_keys::named_key;
 use super::seed_policy::policies_in_use;
 use super::shared::{Flushed, Shared};
+use crate::audit_log::heads::HeadSettings;
 use crate::config::{self, Environment, Working};
 use crate::domain::source::Groups;
 use crate::images::Archive;
@@ -22,7 +24,7 @@ use crate::vault::Vault;
 use crate::vault::checkpoint_mac::{AUDIT, AuditSeal};
 use crate::vault::person_index::{PERSON_INDEX, PersonIndex};
 use crate::webhooks;
-use crate::worker::{self, Deliveries, Images, Worker};
+use crate::worker::{self, AuditHeads, Deliveries, Images, Worker};
 
 pub(super) struct WorkerParts {
     settings: worker::Settings,
@@ -31,6 +33,7 @@ pub(super) struct WorkerParts {
     vault: Arc<Vault>,
     images: Images,
     deliveries: Deliveries,
+    heads: HeadSettings,
     /// A reload replaces them.
     pub(super) groups: Arc<Groups>,
     seed: Policy,
@@ -41,6 +44,7 @@ impl WorkerParts {
         working: Working,
         images: &config::Images,
         webhooks: &webhooks::Settings,
+        heads: HeadSettings,
         vault: Arc<Vault>,
         environment: &Environment,
     ) -> anyhow::Result<Self> {
@@ -51,6 +55,7 @@ impl WorkerParts {
             vault,
             images: worker_images(images)?,
             deliveries: deliveries(webhooks)?,
+            heads,
             groups: Arc::new(Groups::new(working.groups)),
             seed: working.seed,
         })
@@ -68,7 +73,8 @@ impl WorkerParts {
         retry_until_ready(|| store.vault_keys().use_vault_key(self.vault.primary_id(), now))
             .await?;
         let persons = named_key(&self.vault, store, PERSON_INDEX, now).await?;
-        let audit = named_key(&self.vault, store, AUDIT, now).await?;
+        let audit_seal = AuditSeal::new(named_key(&self.vault, store, AUDIT, now).await?);
+        let heads = audit_heads(self.heads, &audit_seal)?;
         let policies = policies_in_use(store, &policy_cache, &self.seed, clock).await?;
         retry_until_ready(|| store.accounts().open_account(&self.settings.account)).await?;
         let config::ProviderCall { client, credentials } = self.provider;
@@ -84,7 +90,8 @@ impl WorkerParts {
             persons: PersonIndex::new(persons),
             images: Images { archive, ..self.images },
             deliveries: self.deliveries,
-            audit_seal: AuditSeal::new(audit),
+            audit_seal,
+            heads,
             groups: self.groups,
             policies: ActivePolicies::new(policy_cache, policies),
             clock: clock.clone(),
@@ -93,4 +100,13 @@ impl WorkerParts {
         };
         Ok(Flushed { part: worker, flusher })
     }
+}
+
+/// `None`: there are no witnesses.
+fn audit_heads(settings: HeadSettings, seal: &AuditSeal) -> anyhow::Result<Option<AuditHeads>> {
+    let HeadSettings { origin, witnesses, every } = settings;
+    let Some(origin) = origin.filter(|_| !witnesses.is_empty()) else { return Ok(None) };
+    let key = seal.head_key(&origin).context("the key that signs heads of the audit")?;
+    let heads = AuditHeads::new(witnesses, every, key);
+    heads.map(Some).context("the HTTP client cannot be set up")
 }

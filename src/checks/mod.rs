@@ -6,6 +6,7 @@ pub mod database;
 mod finding;
 pub mod months;
 pub mod vault_keys;
+pub mod witnesses;
 
 use time::OffsetDateTime;
 

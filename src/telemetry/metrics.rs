@@ -273,6 +273,16 @@ pub const METRICS: &[Metric] = &[
         &["key_id", "configured"],
         "1 while data needs this key-encryption key",
     ),
+    counter(
+        "verdict_audit_heads_total",
+        &["witness", "outcome"],
+        "Heads of the audit sent to a witness: signed, ahead, contradicts, unknown-log, no-answer, bad-answer",
+    ),
+    gauge(
+        "verdict_audit_cosigned_age_seconds",
+        &["witness"],
+        "Age of the newest head of the audit that a witness signed; +Inf: none yet",
+    ),
     gauge(
         "verdict_invariant_violations",
         &["invariant"],

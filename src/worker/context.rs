@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::deliveries::context::Deliveries;
 use super::image_context::Images;
 use super::next_step::Schedule;
+use super::witnesses::context::AuditHeads;
 use crate::domain::clock::Clock;
 use crate::domain::ids::Ids;
 use crate::domain::review::FourEyes;
@@ -80,6 +81,8 @@ pub struct Worker {
     pub deliveries: Deliveries,
     /// Signs checkpoints of the audit.
     pub audit_seal: AuditSeal,
+    /// Has heads of the audit signed; `None`: there are no witnesses.
+    pub heads: Option<AuditHeads>,
     /// The sources that share their verifications.
     pub groups: Arc<Groups>,
     pub policies: ActivePolicies,

@@ -37,7 +37,9 @@ mod task_retry;
 mod tasks;
 mod upkeep;
 mod watching;
+mod witnesses;
 
 pub use context::{Settings, Worker};
 pub use deliveries::{Deliveries, Sender};
 pub use image_context::Images;
+pub use witnesses::context::AuditHeads;

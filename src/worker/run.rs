@@ -41,6 +41,7 @@ impl Worker {
             () = worker.number_events() => {}
             () = worker.delete_copies() => {}
             () = worker.commit_verdicts() => {}
+            () = worker.send_heads() => {}
             () = worker.policies.follow(&worker.store, &worker.ids) => {}
         }
         tracker.close();

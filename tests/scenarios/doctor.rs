@@ -197,6 +197,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
         "schema",
         "months",
         "audit-segment",
+        "audit-witnesses",
         "owner",
         "rights",
         "transactions",

@@ -75,6 +75,8 @@ alerts! {
         "VerdictServerErrors" "server-errors",
         "VerdictAcceptsSlow" "slow-accepts",
         "VerdictInternalFaults" "internal-faults",
+        "VerdictAuditContradicted" "audit-contradicted",
+        "VerdictAuditNotWitnessed" "audit-not-witnessed",
         "VerdictDatabaseUnprotected" "unprotected-database",
         "VerdictDatabaseConnectionsExhausted" "database-connections",
         "VerdictMetricsQueriesFailed" "metrics-queries-failed";

@@ -93,3 +93,10 @@ pub(super) async fn breaker(doctor: &DoctorContext, store: &Store) -> Finding {
         Err(_) => Finding::skipped("provider.account is not usable"),
     }
 }
+
+pub(super) async fn audit_witnesses(doctor: &DoctorContext, store: &Store) -> Vec<Finding> {
+    match doctor.config.audit() {
+        Ok(heads) => verdict::checks::witnesses::of_witnesses(&heads, store, doctor.now).await,
+        Err(_) => vec![Finding::skipped("audit.witnesses is not usable")],
+    }
+}

@@ -179,6 +179,9 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
     checks.ask("indexes", |_, store| async move { database::indexes(&store).await });
     checks.ask("months", |_, store| async move { months::ahead(&store).await });
     checks.ask("audit-segment", |_, store| async move { months::audit_segment(&store).await });
+    checks.ask("audit-witnesses", |doctor, store| async move {
+        configured::audit_witnesses(&doctor, &store).await
+    });
     checks.ask("owner", move |_, store| async move { database::owner(&store, &role, owner).await });
     checks.ask("rights", move |doctor, store| async move {
         configured::rights(&doctor, &store, &same, owner).await
