@@ -25,14 +25,14 @@ const DAY: i64 = 86_400;
 const ADD: &str = "insert into audit (at, actor, action, subject, purpose, details)
     values (now(), 'cli:tester', 'test', null, null, null)";
 
-async fn one<T>(pool: &PgPool, statement: &str) -> T
+pub async fn one<T>(pool: &PgPool, statement: &str) -> T
 where
     T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     sqlx::query_scalar(AssertSqlSafe(statement.to_owned())).fetch_one(pool).await.unwrap()
 }
 
-async fn record(store: &Store, rows: usize, subject: Option<Uuid>) {
+pub async fn record(store: &Store, rows: usize, subject: Option<Uuid>) {
     let audit = AuditContext { actor: "cli:tester".to_owned(), purpose: None, at: now() };
     for _ in 0..rows {
         store.audit().record(&audit, "test", subject, None).await.unwrap();
@@ -40,19 +40,19 @@ async fn record(store: &Store, rows: usize, subject: Option<Uuid>) {
 }
 
 /// The shortest clocks that go together.
-fn options() -> Options {
+pub fn options() -> Options {
     let more = "[retention]\nperson_days = 30\naudit_days = 183".to_owned();
     Options { fixed_clock: false, more, ..Options::default() }
 }
 
-async fn seal(store: &Store) -> AuditSeal {
+pub async fn seal(store: &Store) -> AuditSeal {
     let key = Key::parse("test", &vault_secret("test")).unwrap();
     let vault = Vault::new(KeyRing::new(vec![key]).unwrap());
     audit_log::seal(store, &vault).await.unwrap().unwrap()
 }
 
 /// Serves until every row has a checkpoint.
-async fn signed(setting: &Setting, pool: &PgPool) {
+pub async fn signed(setting: &Setting, pool: &PgPool) {
     let process = setting.serve().await;
     eventually("every row is signed", || async {
         let signed = "select (select max(position) from audit_checkpoints)
@@ -296,7 +296,7 @@ async fn change_on_record_looks_only_into_the_open_segment() {
 }
 
 /// Two dropped segments, and a third with the rows about dropping them. The position of each cut.
-async fn dropped_twice(setting: &Setting, pool: &PgPool) -> (i64, i64) {
+pub async fn dropped_twice(setting: &Setting, pool: &PgPool) -> (i64, i64) {
     let store = setting.database.store();
     record(&store, 4, Some(Uuid::nil())).await;
     signed(setting, pool).await;
@@ -391,7 +391,7 @@ async fn audit_is_verified_across_dropped_segments() {
 
 /// A superuser of the database attacks after two segments were dropped, up to `{first}` and `{last}`:
 /// the attack, its SQL, and the answer of `audit verify`.
-const ATTACKS: &[(&str, &str, &str)] = &[
+pub const ATTACKS: &[(&str, &str, &str)] = &[
     (
         "the rows are deleted, and a cut is forged from a checkpoint",
         "with gone as (delete from audit where position <= {signed} returning position, digest)

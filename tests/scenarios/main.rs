@@ -9,7 +9,9 @@ mod asking;
 mod any_postgres;
 #[path = "../attacks/mod.rs"]
 mod attacks;
+mod audit_attacks;
 mod audit_segments;
+mod audit_witness;
 mod bad_input;
 mod cases;
 mod bad_starts;

@@ -13,6 +13,7 @@ mod proxy;
 mod receiver;
 mod recorder;
 mod standby;
+mod witness;
 
 pub use app::{
     Options, TestApp, configuration, make_key, make_key_of, make_key_with, provider, vault_secret,
@@ -27,6 +28,7 @@ pub use proxy::{COMPLETION, Proxy, READY_FOR_QUERY};
 pub use receiver::{Delivery, Receiver, Reply as ReceiverReply};
 pub use recorder::{Recorder, Statement};
 pub use standby::Pair;
+pub use witness::{WitnessFiles, WitnessProcess};
 
 use std::future::Future;
 use std::time::Duration;

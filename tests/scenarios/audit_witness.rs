@@ -1,0 +1,263 @@
+//! Heads of the audit, their witnesses, and proofs that are verified without a database.
+
+use std::path::Path;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use merkle_log::hash::NodeHash;
+use merkle_log::head::TreeHead;
+use merkle_log::note::{Kind, Signature, SignedNote, SigningKey, VerifyingKey};
+use merkle_log::proof::consistency_nodes;
+use merkle_log::tree::Tree;
+use merkle_log::witness::Request;
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::audit_segments::{one, record, signed};
+use crate::harness::{Options, Setting, WitnessFiles, WitnessProcess, eventually, run_verdict};
+
+pub const ORIGIN: &str = "verdict.example/audit";
+
+/// The section about the audit, with these witnesses.
+pub fn audit_section(witnesses: &str) -> String {
+    format!("[audit]\norigin = \"{ORIGIN}\"\nhead_seconds = 0.2\n{witnesses}")
+}
+
+/// The public key of the log.
+pub async fn log_key(setting: &Setting) -> String {
+    let (code, key, error) = setting.run(&["audit", "head", "--key"], "").await;
+    assert_eq!(code, 0, "{error}");
+    key.trim().to_owned()
+}
+
+/// Serves until every row is signed, and the witnesses have signed the head with all of them.
+pub async fn witnessed(setting: &Setting, pool: &PgPool) {
+    signed(setting, pool).await;
+    let process = setting.serve().await;
+    let witnesses = setting.options.more.matches("[[audit.witnesses]]").count();
+    let witnesses = i64::try_from(witnesses).unwrap();
+    eventually("the newest head is signed by each witness", || async {
+        let signed = "select count(*) from audit_cosigned_heads
+            where size = (select position from audit_head)";
+        (one::<i64>(pool, signed).await == witnesses).then_some(())
+    })
+    .await;
+    process.kill().await;
+}
+
+async fn said(setting: &Setting, arguments: &[&str]) -> String {
+    let (code, said, error) = setting.run(arguments, "").await;
+    assert_eq!(code, 0, "{arguments:?}: {error}");
+    said
+}
+
+fn written(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn rows_are_proved_in_heads_that_a_witness_signed() {
+    let more = audit_section("");
+    let mut setting =
+        Setting::new(Options { fixed_clock: false, more, ..Options::default() }).await;
+    let (pool, store) = (setting.database.pool().await, setting.database.store());
+    // Without a key nothing can be signed, and there is none before a worker has run.
+    let (code, _, error) = setting.run(&["audit", "head"], "").await;
+    assert!(code == 1 && error.contains("run a worker once"), "{error}");
+    signed(&setting, &pool).await;
+    let key = log_key(&setting).await;
+    let files = WitnessFiles::new("witness.example/w1").await;
+    let witness = files.serve(&key).await;
+    setting.options.more = audit_section(&witness.table(&files));
+    let (code, _, error) = setting.run(&["audit", "verify", "--strict"], "").await;
+    assert!(code == 1 && error.contains("no witness of audit.witnesses has signed"), "{error}");
+    witnessed(&setting, &pool).await;
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let early =
+        written(folder.path(), "early", &said(&setting, &["audit", "head", "--cosigned"]).await);
+    let before: i64 = one(&pool, "select position from audit_head").await;
+    record(&store, 5, None).await;
+    witnessed(&setting, &pool).await;
+    let late = written(folder.path(), "late", &said(&setting, &["audit", "head"]).await);
+    let row = said(&setting, &["audit", "prove", "2"]).await;
+    let from = said(&setting, &["audit", "prove", "--from", &before.to_string()]).await;
+    let (row_file, from_file) =
+        (written(folder.path(), "row", &row), written(folder.path(), "from", &from));
+    let (key, witness_key) = (key.as_str(), files.public_key.as_str());
+    let check = |file: &str, head: &str| -> Vec<String> {
+        let known = ["--key", key, "--witness", witness_key, "--head", head];
+        [&["audit", "check", file][..], &known].concat().into_iter().map(str::to_owned).collect()
+    };
+    let run = async |arguments: Vec<String>| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        run_verdict(&arguments, &[]).await
+    };
+    // Without configuration and database.
+    let (code, shown, error) = run(check(&row_file, &late)).await;
+    assert!(code == 0 && shown.contains("row 2 is in the audit"), "{shown}{error}");
+    assert!(shown.contains("signed by the log and by witness.example/w1"), "{shown}");
+    let (code, shown, error) = run(check(&from_file, &early)).await;
+    assert!(code == 0 && shown.contains("begins with the"), "{shown}{error}");
+    // About other heads, of other rows, under other keys.
+    let other = WitnessFiles::new("witness.example/w2").await;
+    let bent = row.replace("\"actor\":\"", "\"actor\":\"not-");
+    let bent = written(folder.path(), "bent", &bent);
+    let (log, stranger) = (key.to_owned(), other.public_key.clone());
+    for (arguments, says) in [
+        (check(&row_file, &early), "the proof is not about the head"),
+        (check(&from_file, &late), "the proof is not about the head"),
+        (check(&bent, &late), "row 2 was changed"),
+        (check(&late, &late), "is no proof about an audit"),
+        (
+            ["audit", "check", &row_file, "--key", &log, "--witness", &stranger]
+                .map(str::to_owned)
+                .to_vec(),
+            "not signed by this key",
+        ),
+    ] {
+        let (code, _, error) = run(arguments).await;
+        assert!(code == 1 && error.contains(says), "{says}: {error}");
+    }
+    let (code, _, error) = setting.run(&["audit", "prove", "4711"], "").await;
+    assert!(code == 1 && error.contains("has no row 4711"), "{error}");
+
+    // The state of the witness is a head to keep, too.
+    let state = files.state();
+    let verify = ["audit", "verify", "--strict", "--ask-witnesses", "--head", &early, "--head"];
+    let verify = [&verify[..], &[state.to_str().unwrap()]].concat();
+    let shown = said(&setting, &verify).await;
+    assert!(shown.contains("agrees with the head that witness.example/w1 signed, of"), "{shown}");
+    let export =
+        written(folder.path(), "export", &said(&setting, &["audit", "list", "--json"]).await);
+    let of_export = ["audit", "verify", "--file", &export, "--head", &late];
+    assert_eq!(run_verdict(&of_export, &[]).await.0, 0);
+
+    // The newest rows are removed: the witness has signed more.
+    for attack in [
+        format!("delete from audit where position > {before}"),
+        format!("delete from audit_checkpoints where position > {before}"),
+        format!(
+            "update audit_head set position = {before},
+                digest = (select digest from audit where position = {before})"
+        ),
+    ] {
+        let off = "alter table audit disable trigger all;
+            alter table audit_checkpoints disable trigger all;";
+        sqlx::raw_sql(AssertSqlSafe(format!("{off}{attack}"))).execute(&pool).await.unwrap();
+    }
+    let process = setting.serve().await;
+    eventually("the worker raises the alarm", || async {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        let is_ahead = |line: &str| {
+            line.starts_with("verdict_audit_heads_total") && line.contains("outcome=\"ahead\"")
+        };
+        metrics.lines().any(is_ahead).then_some(())
+    })
+    .await;
+    let log = process.kill().await.join("\n");
+    assert!(log.contains("the audit is not the one that a witness signed"), "{log}");
+    let (code, _, error) = setting.run(&["audit", "verify", "--ask-witnesses"], "").await;
+    assert!(code == 1 && error.contains("the newest are missing"), "{error}");
+    witness.kill().await;
+}
+
+/// A log of which all entries are known. Two forks share their first 5 entries.
+struct Log {
+    key: SigningKey,
+    fork: u64,
+}
+
+impl Log {
+    fn new(fork: u64) -> Self {
+        Self { key: SigningKey::from_seed(ORIGIN, Kind::Log, &[7; 32]).unwrap(), fork }
+    }
+
+    fn leaf(&self, index: u64) -> NodeHash {
+        let fork = if index < 5 { 0 } else { self.fork };
+        NodeHash::of_leaf(&[index.to_be_bytes(), fork.to_be_bytes()].concat())
+    }
+
+    fn tree(&self, size: u64) -> Tree {
+        let mut tree = Tree::default();
+        (0..size).for_each(|index| tree.push(self.leaf(index)));
+        tree
+    }
+
+    fn request(&self, older: u64, size: u64) -> Request {
+        let tree = self.tree(size);
+        let nodes = consistency_nodes(older, size).unwrap();
+        let proof = tree.hashes(&nodes, |index| Some(self.leaf(index))).unwrap();
+        let head = TreeHead { origin: ORIGIN.to_owned(), size, root: tree.root() };
+        let text = head.to_string();
+        let signature = self.key.sign(&text);
+        Request { older, proof, note: SignedNote::new(text, vec![signature]) }
+    }
+}
+
+/// The head that the witness says it signed last.
+async fn newest(client: &reqwest::Client, witness: &WitnessProcess) -> Option<TreeHead> {
+    let origin = hex::encode(Sha256::digest(ORIGIN));
+    let url = format!("{}/{origin}/checkpoint", witness.url);
+    let response = client.get(url).send().await.unwrap();
+    if response.status() == 404 {
+        return None;
+    }
+    let note = SignedNote::parse(&response.text().await.unwrap()).unwrap();
+    TreeHead::parse(note.text())
+}
+
+/// The head of the request, if the witness signed it.
+async fn sent(
+    client: reqwest::Client,
+    url: String,
+    request: Request,
+    key: VerifyingKey,
+) -> Option<TreeHead> {
+    let response = client.post(url).body(request.body()).send().await.ok()?;
+    let is_signed = response.status() == 200;
+    let lines = response.text().await.ok().filter(|_| is_signed)?;
+    let mut note = request.note;
+    lines.lines().filter_map(Signature::parse).for_each(|line| note.add(line));
+    note.cosigned_at(&key).expect("a signature of the witness");
+    TreeHead::parse(note.text())
+}
+
+#[tokio::test]
+async fn witness_killed_at_any_moment_never_contradicts_itself() {
+    let files = WitnessFiles::new("witness.example/w1").await;
+    let key = VerifyingKey::parse(&files.public_key).unwrap();
+    let logs = [Log::new(0), Log::new(1)];
+    let log = logs[0].key.verifying().to_string();
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+    let mut given: Vec<TreeHead> = Vec::new();
+    for round in 0..12_u64 {
+        let witness = files.serve(&log).await;
+        let known = newest(&client, &witness).await;
+        let size = known.as_ref().map_or(0, |head| head.size);
+        let largest = given.iter().map(|head| head.size).max().unwrap_or(0);
+        assert!(size >= largest, "it forgot what it has signed: {size}, {largest}");
+        // Both logs at once, with several heads each. Some wait while the process is killed.
+        let url = format!("{}/add-checkpoint", witness.url);
+        let mut asked: FuturesUnordered<_> = (0..6)
+            .map(|n| {
+                let request =
+                    logs[usize::from(n % 2 == 1)].request(size, size + 1 + (n + round) % 4);
+                tokio::spawn(sent(client.clone(), url.clone(), request, key.clone()))
+            })
+            .collect();
+        for _ in 0..round % 4 {
+            given.extend(asked.next().await.unwrap().unwrap());
+        }
+        witness.kill().await;
+        while let Some(answer) = asked.next().await {
+            given.extend(answer.unwrap());
+        }
+    }
+    let is_of = |log: &Log, head: &TreeHead| log.tree(head.size).root() == head.root;
+    assert!(!given.is_empty(), "not one head was signed");
+    let histories = logs.iter().filter(|log| given.iter().all(|head| is_of(log, head)));
+    assert!(histories.count() > 0, "heads of two histories are signed: {given:?}");
+}
