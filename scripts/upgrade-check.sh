@@ -12,23 +12,9 @@
 # Needs what `cargo test` needs. Not part of ./check: it builds everything once more.
 set -eu
 cd "$(dirname "$0")/.."
-root=$(pwd)
-
-without_the_newest_migrations() {
-    newest=$(git log -1 --format=%H --diff-filter=A -- migrations)
-    git rev-parse "$newest^"
-}
-previous=$(git rev-parse --verify "${1:-$(without_the_newest_migrations)}^{commit}")
-source=$root/target/upgrade/source
-echo "== previous: $(git log -1 --format='%h %s' "$previous")"
-
-rm -rf "$source"
-mkdir -p "$source"
-# As of now (-m): cargo looks at the times of files, and another version may have been built before.
-git archive "$previous" | tar -x -m -C "$source"
-
-echo '== build'
-(cd "$source" && CARGO_TARGET_DIR=$root/target/upgrade/target cargo build --locked --bin verdict)
+# shellcheck source=scripts/lib/previous.sh
+. scripts/lib/previous.sh
+build_previous "$@"
 echo '== upgrade under load'
-VERDICT_PREVIOUS_SOURCE=$source VERDICT_PREVIOUS_BINARY=$root/target/upgrade/target/debug/verdict \
+VERDICT_PREVIOUS_SOURCE=$source VERDICT_PREVIOUS_BINARY=$previous_binary \
     cargo test --locked --test scenarios upgrade:: -- --nocapture
