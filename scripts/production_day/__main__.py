@@ -52,7 +52,6 @@ class Day:
         self.state.setdefault("old", arguments.old)
         self.pair = Pair(self.folder, self.state, arguments.postgres)
         self.service = Service(self.folder, self.state, self.pair, self.new)
-        self.is_frozen = False
         self.ledger = self.load = self.measures = None
         self.receivers = []
 
@@ -79,7 +78,6 @@ class Day:
             self.open_receiver(ordering)
         self.state.save()
         self.service.start()
-        self.caller = Caller(self.service.balancer)
         for receiver in self.receivers:
             # Another port than in the part before.
             happenings.ask(self, "PATCH", f"/v1/webhook-endpoints/{self.state['endpoints'][receiver.ordering]['id']}",
@@ -174,6 +172,11 @@ class Day:
             tell(f"not cleaned up: {why}")
 
     # --- for happenings and counts ---
+
+    @property
+    def caller(self):
+        """A new one each time: a connection that rested may be closed."""
+        return Caller(self.service.balancer)
 
     def due(self):
         return int(self.pair.sql("select count(*) from verifications where due_at <= now()"))

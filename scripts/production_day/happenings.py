@@ -23,8 +23,10 @@ def ask(day, method, path, person, body=None, kind="application/json", fine=(200
     """A request of an operator, repeated as docs/api.md says: status and JSON."""
 
     def answered():
-        status, answer = day.caller.request(method, path, day.load.authorization(
-            person, **{"content-type": kind, "verdict-purpose": PURPOSE}), body)
+        status, answer = day.caller.request(method, path, {
+            "authorization": f"Bearer {day.state['keys'][person]['key']}", "content-type": kind,
+            "verdict-purpose": PURPOSE,
+        }, body)
         if status in REPEAT_AFTER:
             return None
         if status not in fine:
@@ -288,12 +290,18 @@ def free_disk(day):
     day.ledger.begin_gap()
     for ballast in day.pair.volume.glob("ballast*"):
         ballast.unlink()
-    ended = day.pair.primary.pid() is None
-    if ended:
-        day.pair.primary.start()
-    gap = next_202(day)
+    began, starts = time.monotonic(), 0
+    while day.ledger.newest_202 <= began:
+        if time.monotonic() > began + 180:
+            raise Failed("no 202 within 180 s after there was room again")
+        # It may end only now, of what it met before.
+        if day.pair.primary.pid() is None:
+            day.pair.primary.start()
+            starts += 1
+        time.sleep(0.2)
+    gap = day.ledger.longest_gap
     day.pair.wait_for_standby()
-    return f"Postgres had {'ended, and is started again' if ended else 'gone on'}; a 202 {gap:.1f} s later"
+    return f"Postgres had {'ended, and was started again' if starts else 'gone on'}; a 202 {gap:.1f} s later"
 
 
 def fail_over(day):

@@ -296,7 +296,12 @@ class Process:
                 [service.binary, "serve", "--role", SLOTS[slot], "--config", str(service.configuration)],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment,
             )
-        wait_for(f"{slot} is ready", 90, self.is_ready)
+        try:
+            wait_for(f"{slot} is ready", 90, self.is_ready)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     @property
     def pid(self):

@@ -47,7 +47,9 @@ class Caller:
         except (OSError, http.client.HTTPException):
             connection.close()
             return None, None
-        self.connections = {port: connection}
+        if len(self.connections) > 3:
+            self.connections.clear()  # of processes that were replaced
+        self.connections[port] = connection
         try:
             return answer.status, json.loads(text or b"null")
         except ValueError:
@@ -134,10 +136,17 @@ class Load:
         self.number, self.number_lock = 0, threading.Lock()
         self.feed_lines = Lines(service.folder / "feed.jsonl")
         self.feed = self.feed_lines.before
-        self.senders = [threading.Thread(target=self.send, args=(n,), daemon=True) for n in range(SENDERS)]
-        self.senders.append(threading.Thread(target=self.review, daemon=True))
-        self.others = [threading.Thread(target=self.read, args=(n,), daemon=True) for n in range(READERS)]
-        self.others.append(threading.Thread(target=self.follow, daemon=True))
+        self.senders = [self.thread(self.send, n) for n in range(SENDERS)] + [self.thread(self.review)]
+        self.others = [self.thread(self.read, n) for n in range(READERS)] + [self.thread(self.follow)]
+
+    def thread(self, target, *arguments):
+        def guarded():
+            try:
+                target(*arguments)
+            except Exception as error:  # or else a caller would be missing unnoticed
+                self.ledger.fault(f"{target.__name__} ended with {error!r}")
+
+        return threading.Thread(target=guarded, daemon=True)
 
     def begin(self):
         for thread in self.senders + self.others:
@@ -215,6 +224,7 @@ class Load:
                 self.ledger.fault(f"a start got {status} {code}")
                 return None
             self.closed.wait(0.5)
+        self.ledger.count("starts that were given up")
         return None
 
     def post(self, caller, number, body, outcomes, canary):
