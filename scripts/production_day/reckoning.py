@@ -211,6 +211,12 @@ def found(needles, *places):
     return len(set(done.stdout.splitlines()))
 
 
+def secrets(day):
+    known = [day.state["callback_secret"], *(one["key"] for one in day.state["keys"].values())]
+    known += [secret for one in day.state["endpoints"].values() for secret in one["secrets"]]
+    return known + [path.read_text().strip() for path in day.folder.glob("vault-*")]
+
+
 def after_serving(day):
     """Counts that need all processes stopped: the store of images, logs, and what is left of erased persons."""
     counts = {}
@@ -218,7 +224,8 @@ def after_serving(day):
     counts["processes that ended by themselves, or not as told"] = len(day.service.faults)
     for fault in day.service.faults:
         tell(fault)
-    counts["panics in the logs"] = found(["panicked at"], *logs)
+    counts["panics in the logs"] = found(['"message":"panic"', "verdict: internal error at", "panicked at"], *logs)
+    counts["secrets in the logs"] = found(secrets(day), *logs)
     images = day.service.command("images", "check", "--json", "--config", str(day.service.configuration))
     counts["images and objects that do not fit"] = int(images.returncode != 0)
     if images.returncode:
