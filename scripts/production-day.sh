@@ -27,5 +27,12 @@ skip() {
 [ -r /proc/self/smaps_rollup ] || skip 'the measures come from /proc of Linux'
 PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql /usr/pgsql-* -path '*/bin/initdb' 2>/dev/null | sort -V | tail -1)}
 export PG_BIN="${PG_BIN%/initdb}"
+verdict=${VERDICT:-target/debug/verdict}
+for binary in "$verdict" "${OLD:-$verdict}"; do
+    if [ ! -x "$binary" ]; then
+        printf 'error: %s is missing: cargo build, or VERDICT=path\n' "$binary" >&2
+        exit 1
+    fi
+done
 [ -x "$PG_BIN/initdb" ] || skip "Postgres' programs are missing: install them, or set PG_BIN to their folder"
 exec python3 -B scripts/production_day "$@"
