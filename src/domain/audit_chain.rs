@@ -176,7 +176,7 @@ pub enum Broken {
     #[error("digests of dropped rows were changed: they are not those of the cut at row {0}")]
     LeavesChanged(i64),
     /// The tree over the rows has another root than a known head.
-    #[error("the first {size} rows are not those of the head {head}: the audit was written anew")]
+    #[error("the rows up to row {size} are not those of the head {head}: the audit was written anew")]
     OtherThanHead {
         /// Its rows.
         size: i64,
@@ -185,8 +185,8 @@ pub enum Broken {
     },
     /// A known head has more rows.
     #[error(
-        "the head {head} has {size} rows, and row {last} is the last: the newest are missing, as after \
-         an old backup was restored"
+        "the head {head} goes up to row {size}, and row {last} is the last: the newest are missing, as \
+         after an old backup was restored"
     )]
     FewerThanHead {
         /// Its rows.
