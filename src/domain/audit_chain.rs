@@ -176,7 +176,9 @@ pub enum Broken {
     #[error("digests of dropped rows were changed: they are not those of the cut at row {0}")]
     LeavesChanged(i64),
     /// The tree over the rows has another root than a known head.
-    #[error("the rows up to row {size} are not those of the head {head}: the audit was written anew")]
+    #[error(
+        "the rows up to row {size} are not those of the head {head}: the audit was written anew"
+    )]
     OtherThanHead {
         /// Its rows.
         size: i64,

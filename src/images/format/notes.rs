@@ -17,7 +17,7 @@ pub enum Unusual {
     DataBeforeStart,
     /// It stops before its end.
     EndMissing,
-    /// Its header says more than [`MAX_PIXELS`].
+    /// Its header says more than 64 million pixels.
     ManyPixels,
     /// A format that is not checked further than its first bytes.
     RareFormat,
