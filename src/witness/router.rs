@@ -1,4 +1,4 @@
-//! The requests to a witness. Everybody may send them: a head counts only with the signature of its log.
+//! The requests to a witness. Anybody may send them: a head counts only with the signature of its log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::domain::clock::Clock;
 const MOST_BYTES: usize = 64 * 1024;
 /// For a whole request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the specification calls the size in an answer.
+/// The content type of a size, from the specification.
 const SIZE: &str = "text/x.tlog.size";
 
 #[derive(Clone)]
@@ -55,7 +55,8 @@ async fn add_head(State(parts): State<Parts>, body: Body) -> Response {
     let Parts { witness, clock, .. } = parts;
     // It writes to a disk.
     let signing = tokio::task::spawn_blocking(move || {
-        let seconds = u64::try_from(clock.now().unix_timestamp()).unwrap_or_default();
+        // A cosignature must not have the time 0.
+        let seconds = u64::try_from(clock.now().unix_timestamp()).unwrap_or_default().max(1);
         let signed = witness.sign(&request, seconds);
         (signed, witness, request)
     });
@@ -63,11 +64,7 @@ async fn add_head(State(parts): State<Parts>, body: Body) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     match signed {
-        Ok(signature) => {
-            let rows = witness.last().map(|last| last.head.size);
-            tracing::info!(rows, "witness: head signed");
-            format!("{signature}\n").into_response()
-        }
+        Ok(signature) => format!("{signature}\n").into_response(),
         Err(SignError::Refused(refusal)) => {
             report(refusal, &request, &witness);
             refused(refusal)
@@ -79,15 +76,18 @@ async fn add_head(State(parts): State<Parts>, body: Body) -> Response {
     }
 }
 
-/// The log signed two heads that contradict each other: both are evidence, so both are logged.
+/// Logs a refusal. Where the log may have signed two heads that contradict each other, both are evidence,
+/// so both are logged.
 fn report(refusal: Refusal, request: &Request, witness: &Witness) {
+    let last = witness.last();
+    // Anybody can send the signed head again with a proof that is none.
+    let is_evidence = last.as_ref().is_none_or(|last| last.note.text() != request.note.text());
     match refusal {
-        Refusal::Inconsistent => {
-            let signed = witness.last().map(|last| last.note.to_string());
+        Refusal::Inconsistent if is_evidence => {
             tracing::error!(
-                signed,
+                signed = last.map(|last| last.note.to_string()),
                 refused = request.note.to_string(),
-                "witness: a head that contradicts the signed one"
+                "witness: a head without a proof that it continues the signed one"
             );
         }
         Refusal::OtherSize(_) => {}

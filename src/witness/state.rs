@@ -25,6 +25,9 @@ pub struct Witness {
     file: PathBuf,
     /// Locked for as long as the process lives.
     _lock: File,
+    /// Held while a head is checked, stored and signed: one head after the other.
+    signing: Mutex<()>,
+    /// Never locked while the disk is written, so that reading the newest head waits for no disk.
     last: Mutex<Option<Last>>,
 }
 
@@ -43,12 +46,14 @@ pub struct Last {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error(
-        "there is no state file {0}: without it a witness could contradict what it signed before. \
-         Restore it, or begin with a new key (`verdict witness new-key`)"
+        "there is no state file {0}: without it the witness could sign a head that contradicts an \
+         earlier one. Correct the path. If the file is lost, restore no older copy: make a new key \
+         (`verdict witness new-key`)"
     )]
     Missing(PathBuf),
     #[error(
-        "{0} is no state of this witness for this log: it was changed, or it is of another key"
+        "{0} is not the state of this witness for this log: it was changed or emptied, or it belongs \
+         to another key. If the right file is lost, make a new key (`verdict witness new-key`)"
     )]
     NotOurs(PathBuf),
     #[error("another process of this witness runs: it has locked {0}")]
@@ -70,6 +75,12 @@ pub enum SignError {
     State(#[from] StateError),
 }
 
+/// The state file of a new key. It is not empty: a file that lost its content must not pass for the
+/// state of a witness that has signed nothing.
+pub fn initial(key: &VerifyingKey) -> String {
+    format!("{} has signed no head yet\n", key.label())
+}
+
 impl Witness {
     /// With the state that is in the file. Blocks.
     pub fn open(key: SigningKey, log: VerifyingKey, file: &Path) -> Result<Self, StateError> {
@@ -79,21 +90,22 @@ impl Witness {
         if log.kind() != Kind::Log {
             return Err(StateError::NotALog);
         }
-        let lock = locked(file)?;
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StateError::Missing(file.to_owned()));
-            }
-            Err(error) => return Err(failed(file, &error)),
+        let missing_or_failed = |error: &io::Error| match error.kind() {
+            io::ErrorKind::NotFound => StateError::Missing(file.to_owned()),
+            _ => failed(file, error),
         };
-        let last = if text.is_empty() {
+        // Two paths to one file, such as a symbolic link, must not be two states.
+        let path = std::fs::canonicalize(file).map_err(|error| missing_or_failed(&error))?;
+        let lock = locked(&path)?;
+        let text = std::fs::read_to_string(&path).map_err(|error| missing_or_failed(&error))?;
+        let last = if text == initial(key.verifying()) {
             None
         } else {
             let last = Last::read(&text, &key, &log);
             Some(last.ok_or_else(|| StateError::NotOurs(file.to_owned()))?)
         };
-        Ok(Self { key, log, file: file.to_owned(), _lock: lock, last: Mutex::new(last) })
+        let (signing, last) = (Mutex::default(), Mutex::new(last));
+        Ok(Self { key, log, file: path, _lock: lock, signing, last })
     }
 
     pub fn log(&self) -> &VerifyingKey {
@@ -111,7 +123,8 @@ impl Witness {
     /// Signs the head of a request at a time, in seconds since 1970. One request at a time: no head may
     /// come between the check and the state. Blocks.
     pub fn sign(&self, request: &Request, seconds: u64) -> Result<Signature, SignError> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last();
         let head = request.judge(&self.log, last.as_ref().map(|last| last.head.place()))?;
         let text = request.note.text();
         let repeated = last.as_ref().filter(|last| {
@@ -125,7 +138,10 @@ impl Witness {
         note.add(signature.clone());
         // The signature has not left yet. If this fails, it never does.
         replace(&self.file, note.to_string().as_bytes())?;
-        *last = Some(Last { head, note, signature: signature.clone(), at: seconds });
+        // Not where the signature is repeated: anybody can ask for that, as often as they like.
+        tracing::info!(rows = head.size, "witness: head signed");
+        let newest = Last { head, note, signature: signature.clone(), at: seconds };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(newest);
         Ok(signature)
     }
 }
@@ -195,9 +211,17 @@ mod tests {
         SigningKey::from_seed(ORIGIN, Kind::Log, &[7; 32]).unwrap()
     }
 
+    fn key() -> SigningKey {
+        SigningKey::from_seed("witness.example/w1", Kind::Witness, &[9; 32]).unwrap()
+    }
+
     fn open(file: &Path) -> Result<Witness, StateError> {
-        let key = SigningKey::from_seed("witness.example/w1", Kind::Witness, &[9; 32]).unwrap();
-        Witness::open(key, log().verifying().clone(), file)
+        Witness::open(key(), log().verifying().clone(), file)
+    }
+
+    /// As `verdict witness new-key` leaves it.
+    fn create(file: &Path) {
+        std::fs::write(file, initial(key().verifying())).unwrap();
     }
 
     /// The head of a log of so many equal entries, which needs no proof.
@@ -215,7 +239,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("state");
         assert!(matches!(open(&file), Err(StateError::Missing(_))));
-        std::fs::write(&file, "").unwrap();
+        create(&file);
         let witness = open(&file).unwrap();
         assert!(witness.last().is_none());
         assert!(matches!(open(&file), Err(StateError::Locked(_))), "two processes");
@@ -245,10 +269,49 @@ mod tests {
     }
 
     #[test]
+    fn state_that_lost_its_content_is_refused() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("state");
+        create(&file);
+        open(&file).unwrap().sign(&request(0, 5), 1_700_000_000).unwrap();
+        for lost in ["", "\n", "witness.example/w2+00000000 has signed no head yet\n"] {
+            std::fs::write(&file, lost).unwrap();
+            assert!(matches!(open(&file), Err(StateError::NotOurs(_))), "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn two_paths_to_one_state_are_one_witness() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (file, link) = (folder.path().join("state"), folder.path().join("link"));
+        create(&file);
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let witness = open(&link).unwrap();
+        assert!(matches!(open(&file), Err(StateError::Locked(_))));
+        witness.sign(&request(0, 5), 1_700_000_000).unwrap();
+        drop(witness);
+        assert_eq!(open(&file).unwrap().last().unwrap().head.size, 5, "the link was replaced");
+    }
+
+    #[test]
+    fn concurrent_requests_are_signed_one_after_the_other() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("state");
+        create(&file);
+        let witness = open(&file).unwrap();
+        let sign = |size| witness.sign(&request(0, size), 1_700_000_000).is_ok();
+        let signed = std::thread::scope(|scope| {
+            let asked: Vec<_> = (1..9).map(|size| scope.spawn(move || sign(size))).collect();
+            asked.into_iter().filter_map(|asked| asked.join().ok()).filter(|signed| *signed).count()
+        });
+        assert_eq!(signed, 1, "each claims to be the first head");
+    }
+
+    #[test]
     fn head_that_cannot_be_kept_is_not_signed() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("state");
-        std::fs::write(&file, "").unwrap();
+        create(&file);
         let witness = open(&file).unwrap();
         // A folder in the place of the file that is written first.
         std::fs::create_dir(folder.path().join("state.new")).unwrap();

@@ -1,7 +1,7 @@
 //! `verdict witness`: signs the heads of another machine's audit.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use merkle_log::note::{SigningKey, VerifyingKey};
+use merkle_log::note::{Kind, SigningKey, VerifyingKey};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use verdict::causes;
@@ -18,9 +18,9 @@ use verdict::domain::byte_order_mark;
 use verdict::domain::clock::Clock;
 use verdict::http::server::{Limits, serve};
 use verdict::telemetry::{self, Output};
-use verdict::vault::witness_key;
+use verdict::vault::witness_key::{self, WitnessKeyError};
 use verdict::witness::router::router;
-use verdict::witness::state::Witness;
+use verdict::witness::state::{Witness, initial};
 use zeroize::Zeroizing;
 
 use crate::context::{Usage, told_to_stop};
@@ -28,8 +28,8 @@ use crate::output::{say, say_done};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make the key of a new witness, and an empty state. Prints the public key, for audit.witnesses of
-    /// the installation.
+    /// Make the key of a new witness, and a state that says that it has signed nothing. Prints the
+    /// public key, for audit.witnesses of the installation.
     #[command(
         after_help = "Example: verdict witness new-key witness.example.com/w1 --key-file w1.key --state-file w1.state"
     )]
@@ -63,7 +63,7 @@ pub struct ServeArguments {
     /// The public key of the log, as `audit head --key` prints it. Its name is the origin of the log.
     #[arg(long, value_name = "KEY")]
     log: String,
-    /// Where to listen, by plain http. Only heads of the log are signed, so it may be open to others.
+    /// Where to listen, by plain http. It signs only heads of the log, so anybody may reach it.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8190")]
     listen: SocketAddr,
     /// Log as text, not as JSON.
@@ -88,8 +88,12 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn new_key(name: &str, key_file: &Path, state_file: &Path) -> anyhow::Result<ExitCode> {
-    let (secret, public) = witness_key::generate(name).context("no key was made")?;
-    create(state_file, b"")?;
+    let made = witness_key::generate(name);
+    let (secret, public) = made.map_err(|error| match error {
+        WitnessKeyError::Key(problem) => Usage(format!("NAME: {problem}")).into(),
+        WitnessKeyError::Random(_) => anyhow::Error::new(error).context("no key was made"),
+    })?;
+    create(state_file, initial(&public).as_bytes())?;
     let secret = Zeroizing::new(format!("{}\n", secret.as_str()));
     if let Err(error) = create(key_file, secret.as_bytes()) {
         // So that the command can be repeated.
@@ -107,8 +111,13 @@ fn create(file: &Path, content: &[u8]) -> anyhow::Result<()> {
         new.write_all(content)?;
         new.sync_all()
     };
-    write()
-        .map_err(|error| anyhow!("{} cannot be written: {}", file.display(), causes::of_io(&error)))
+    write().map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!(
+            "{} exists already: choose another path, because it may belong to a witness",
+            file.display()
+        ),
+        _ => anyhow!("{} cannot be written: {}", file.display(), causes::of_io(&error)),
+    })
 }
 
 fn signing_key(file: &Path) -> anyhow::Result<SigningKey> {
@@ -116,12 +125,17 @@ fn signing_key(file: &Path) -> anyhow::Result<SigningKey> {
     let text = text
         .map_err(|error| anyhow!("{} cannot be read: {}", file.display(), causes::of_io(&error)))?;
     SigningKey::parse(byte_order_mark::skipped(&text).trim())
-        .with_context(|| format!("{} has no key of a witness", file.display()))
+        .with_context(|| format!("{} does not contain the key of a witness", file.display()))
 }
 
 async fn serve_witness(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
     let log = VerifyingKey::parse(arguments.log.trim());
     let log = log.map_err(|problem| Usage(format!("--log {problem}")))?;
+    if log.kind() != Kind::Log {
+        let says =
+            "--log is the key of a witness: give the one that `verdict audit head --key` prints";
+        return Err(Usage(says.to_owned()).into());
+    }
     let settings = telemetry::Settings { json: !arguments.text_log, filter: "info".to_owned() };
     telemetry::init(&settings, Output::Stderr).map_err(anyhow::Error::msg)?;
     let key = signing_key(&arguments.key_file)?;
