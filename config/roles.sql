@@ -270,7 +270,7 @@ grant execute on function verdict_drop_checkpoints(integer) to verdict_worker;
 grant select on audit_cuts to verdict_worker, verdict_reader, verdict_console;
 grant select on audit_leaves to verdict_worker, verdict_reader, verdict_console;
 -- The tree over the audit: workers have its heads signed by witnesses.
-grant select, insert (witness, size, root, cosigned_at, note),
+grant select, insert (witness, origin, size, root, cosigned_at, note),
     update (size, root, cosigned_at, note) on audit_cosigned_heads to verdict_worker;
 grant select on audit_cosigned_heads to verdict_api, verdict_console, verdict_reader;
 -- Partitions that retention dropped: timelines name them.

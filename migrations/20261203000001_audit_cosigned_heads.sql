@@ -2,14 +2,17 @@
 -- machine, so a superuser who changes this table changes nothing that counts.
 
 create table audit_cosigned_heads (
-    witness     text        primary key check (witness <> ''),
+    witness     text        not null check (witness <> ''),
+    origin      text        not null check (origin <> ''),
     size        bigint      not null check (size > 0),
     root        bytea       not null check (octet_length(root) = 32),
     cosigned_at timestamptz not null,
-    note        text        not null
+    note        text        not null,
+    primary key (witness, origin)
 );
-comment on table audit_cosigned_heads is 'The newest head of the tree over the audit that a witness signed, one row for each key of a witness';
+comment on table audit_cosigned_heads is 'The newest head of the tree over the audit that a witness signed, one row for each key of a witness and name of the log';
 comment on column audit_cosigned_heads.witness is 'Name and id of the key of the witness';
+comment on column audit_cosigned_heads.origin is 'Name of the log in the head (audit.origin): a new name begins a new log, which may have fewer rows';
 comment on column audit_cosigned_heads.size is 'Position of the newest row of the audit in the head';
 comment on column audit_cosigned_heads.root is 'Root of the tree over the digests of the rows up to it (RFC 9162)';
 comment on column audit_cosigned_heads.cosigned_at is 'When the witness signed, by its clock';
@@ -17,7 +20,7 @@ comment on column audit_cosigned_heads.note is 'The head as a signed note: signe
 
 create function verdict_head_grows() returns trigger language plpgsql as $$
 begin
-    if new.witness <> old.witness or new.size < old.size
+    if new.witness <> old.witness or new.origin <> old.origin or new.size < old.size
         or new.size = old.size and new.root <> old.root
     then
         raise exception 'a head of the audit is replaced by one that continues it'
@@ -48,7 +51,7 @@ begin
             and a.grantee <> p.proowner
     loop
         execute format('grant select on audit_leaves to %s', worker);
-        execute format('grant select, insert (witness, size, root, cosigned_at, note),
+        execute format('grant select, insert (witness, origin, size, root, cosigned_at, note),
             update (size, root, cosigned_at, note) on audit_cosigned_heads to %s', worker);
     end loop;
 end $migration$;

@@ -20,6 +20,15 @@ pub struct HeadSettings {
 }
 
 impl HeadSettings {
+    /// The name of the log, empty where it has none.
+    pub fn name(&self) -> &str {
+        self.origin.as_deref().unwrap_or_default()
+    }
+
+    pub fn has_witnesses(&self) -> bool {
+        !self.witnesses.is_empty()
+    }
+
     /// The public keys of the witnesses.
     pub fn keys(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.witnesses.iter().map(|witness| &witness.key)
@@ -71,7 +80,8 @@ fn known_head(
     log: Option<&VerifyingKey>,
 ) -> Result<KnownHead, HeadFault> {
     let (head, at) = KnownHead::cosigned(&row.note, witness, log)?;
-    let is_same = head.size == row.size
+    let is_same = head.origin == row.origin
+        && head.size == row.size
         && head.root.bytes()[..] == row.root[..]
         && u64::try_from(row.cosigned_at.unix_timestamp()).ok() == Some(at);
     is_same.then_some(head).ok_or_else(|| HeadFault::NotCosigned(witness.name().to_owned()))

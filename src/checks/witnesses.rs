@@ -22,7 +22,7 @@ pub async fn of_witnesses(
     if heads.witnesses.is_empty() {
         return vec![Finding::ok("no witness is configured (audit.witnesses)")];
     }
-    let kept = match store.audit_tree().cosigned().await {
+    let kept = match store.audit_tree().cosigned(heads.name()).await {
         Ok(kept) => kept,
         Err(error) => return vec![unasked(&error)],
     };
@@ -64,6 +64,7 @@ mod tests {
         let (key, now) = (VerifyingKey::parse(KEY).unwrap(), datetime!(2026-12-03 12:00 UTC));
         let head = |witness: &str, minutes| CosignedHead {
             witness: witness.to_owned(),
+            origin: "log.example/audit".to_owned(),
             size: 7,
             root: Vec::new(),
             cosigned_at: now - Duration::minutes(minutes),

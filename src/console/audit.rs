@@ -248,8 +248,8 @@ async fn compared(
 ) -> Result<Whole, Fault> {
     let (store, settings) = (&console.api.store, &console.settings.audit);
     let mut heads = Vec::new();
-    if !settings.witnesses.is_empty() {
-        let kept = store.audit_tree().cosigned().await?;
+    if settings.has_witnesses() {
+        let kept = store.audit_tree().cosigned(settings.name()).await?;
         heads = known_heads(&kept, settings.keys(), settings.log_key(seal).as_ref())?;
     }
     let against = Known { seal, expect, heads: &heads };

@@ -187,8 +187,8 @@ pub enum Broken {
     },
     /// A known head has more rows.
     #[error(
-        "the head {head} goes up to row {size}, and row {last} is the last: the newest are missing, as \
-         after an old backup was restored"
+        "the head {head} has {size} rows, and row {last} is the last: the newest are missing, as after \
+         an old backup was restored"
     )]
     FewerThanHead {
         /// Its rows.
@@ -313,7 +313,7 @@ impl Chain {
 
     /// Compares the tree over all rows so far with the known heads of this size.
     pub fn agrees_with(&self, heads: &[KnownHead]) -> Result<(), Broken> {
-        for KnownHead { which, size, root } in heads {
+        for KnownHead { which, size, root, .. } in heads {
             let tree = self.tree.as_ref().filter(|_| *size == self.position);
             if tree.is_some_and(|tree| tree.root() != *root) {
                 return Err(Broken::OtherThanHead { size: *size, head: which.clone() });

@@ -4,11 +4,13 @@ use merkle_log::hash::NodeHash;
 use merkle_log::head::TreeHead;
 use merkle_log::note::{SignedNote, VerifyingKey};
 
-/// What the audit was at some time, by the word of somebody else.
+/// The content of the audit at some time, according to a witness or an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownHead {
     /// Which head it is, as a part of a sentence: `that witness.example/w1 signed`.
     pub which: String,
+    /// The name of the log that it is a head of.
+    pub origin: String,
     /// Position of its newest row.
     pub size: i64,
     pub root: NodeHash,
@@ -29,8 +31,8 @@ pub enum HeadFault {
 }
 
 impl KnownHead {
-    /// A head that is kept outside the database. Its keeper is trusted, so it needs no witness. `log`:
-    /// the key of this audit, where it is known.
+    /// A head that an operator stored outside the database. The operator is trusted, so it needs no
+    /// witness. `log`: the key of this audit, where it is known.
     pub fn kept(note: &str, which: &str, log: Option<&VerifyingKey>) -> Result<Self, HeadFault> {
         read(note, which.to_owned(), log).map(|(_, head)| head)
     }
@@ -60,5 +62,5 @@ fn read(
     if log.is_some_and(|log| head.origin != log.name() || note.verify(log).is_err()) {
         return Err(HeadFault::OtherKey(which));
     }
-    Ok((note, KnownHead { which, size, root: head.root }))
+    Ok((note, KnownHead { which, origin: head.origin, size, root: head.root }))
 }

@@ -1,4 +1,4 @@
-//! What the tree over the audit is made of, and its newest heads that witnesses signed.
+//! The leaves of the tree over the audit, and its newest heads that witnesses signed.
 //! [0036](../../docs/decisions/0036-witnessed-heads-of-the-audit.md) says why.
 
 use sqlx::FromRow;
@@ -14,6 +14,8 @@ use super::statements::statements;
 pub struct CosignedHead {
     /// Name and id of the key of the witness.
     pub witness: String,
+    /// The name of the log in the head. A witness may sign the heads of several.
+    pub origin: String,
     /// Position of the newest row in the head.
     pub size: i64,
     pub root: Vec<u8>,
@@ -39,18 +41,18 @@ impl AuditTree<'_> {
         self.0.run(|| leaves_after(position, limit).fetch_all(&self.0.pool)).await
     }
 
-    /// The newest head of each witness that has signed one.
-    pub async fn cosigned(self) -> Result<Vec<CosignedHead>> {
-        self.0.run(|| cosigned().fetch_all(&self.0.pool)).await
+    /// The newest head of the log that each witness signed.
+    pub async fn cosigned(self, origin: &str) -> Result<Vec<CosignedHead>> {
+        self.0.run(|| cosigned(origin).fetch_all(&self.0.pool)).await
     }
 
     /// Keeps a head in the place of the one before, unless that has more rows: another process may
     /// have been ahead.
     pub async fn keep_cosigned(self, head: &CosignedHead) -> Result<()> {
-        let CosignedHead { witness, size, root, cosigned_at, note } = head;
+        let CosignedHead { witness, origin, size, root, cosigned_at, note } = head;
         self.0
             .run(|| async {
-                keep_cosigned(witness, *size, root, *cosigned_at, note)
+                keep_cosigned(witness, origin, *size, root, *cosigned_at, note)
                     .execute(&self.0.pool)
                     .await
                     .map(drop)
@@ -69,19 +71,22 @@ statements! {
               order by position limit $2)) leaves
          order by position limit $2";
 
-    row cosigned() -> CosignedHead =
-        "select witness, size, root, cosigned_at, note from audit_cosigned_heads order by witness";
+    row cosigned(origin: &str) -> CosignedHead =
+        "select witness, origin, size, root, cosigned_at, note from audit_cosigned_heads
+         where origin = $1 order by witness";
 
     execute keep_cosigned(
         witness: &str,
+        origin: &str,
         size: i64,
         root: &[u8],
         cosigned_at: OffsetDateTime,
         note: &str,
     ) =
-        "insert into audit_cosigned_heads as kept (witness, size, root, cosigned_at, note)
-         values ($1, $2, $3, $4, $5)
-         on conflict (witness) do update set size = excluded.size, root = excluded.root,
+        "insert into audit_cosigned_heads as kept
+             (witness, origin, size, root, cosigned_at, note)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict (witness, origin) do update set size = excluded.size, root = excluded.root,
              cosigned_at = excluded.cosigned_at, note = excluded.note
          where excluded.size > kept.size
              or excluded.size = kept.size and excluded.cosigned_at > kept.cosigned_at";

@@ -81,6 +81,7 @@ const RARE: &[(&str, &str)] = &[
     ("verdict_worker", "select on audit_cosigned_heads"),
     ("verdict_worker", "insert on audit_cosigned_heads (cosigned_at)"),
     ("verdict_worker", "insert on audit_cosigned_heads (note)"),
+    ("verdict_worker", "insert on audit_cosigned_heads (origin)"),
     ("verdict_worker", "insert on audit_cosigned_heads (root)"),
     ("verdict_worker", "insert on audit_cosigned_heads (size)"),
     ("verdict_worker", "insert on audit_cosigned_heads (witness)"),

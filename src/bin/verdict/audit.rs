@@ -70,8 +70,8 @@ pub enum Command {
         #[arg(long, conflicts_with = "file")]
         ask_witnesses: bool,
         /// Fail if a signature of a checkpoint was not checked: `vault.keys` are required. Anybody can
-        /// compute the digests of a rewritten chain, but not the signatures. Fail, too, if no head of
-        /// a configured witness was compared.
+        /// compute the digests of a rewritten chain, but not the signatures. Fail, too, if
+        /// audit.witnesses are configured and no head was compared.
         #[arg(long)]
         strict: bool,
         #[arg(
@@ -217,8 +217,8 @@ async fn heads_to_compare(
     if ask_witnesses {
         heads.extend(ask::newest_heads(audit, log.as_ref()).await?);
     }
-    if !audit.heads.witnesses.is_empty() {
-        let kept = audit.store.audit_tree().cosigned().await?;
+    if audit.heads.has_witnesses() {
+        let kept = audit.store.audit_tree().cosigned(audit.heads.name()).await?;
         heads.extend(known_heads(&kept, audit.heads.keys(), log.as_ref())?);
     }
     Ok(heads)

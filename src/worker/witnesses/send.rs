@@ -98,7 +98,7 @@ impl Periodic for SendHeads<'_> {
 impl SendHeads<'_> {
     async fn send(&mut self) -> Result<(), TreeFault> {
         let (store, heads) = (&self.worker.store, self.heads);
-        for kept in store.audit_tree().cosigned().await? {
+        for kept in store.audit_tree().cosigned(heads.key.verifying().name()).await? {
             self.signed.entry(kept.witness).or_insert(kept.size.unsigned_abs());
         }
         if self.begun.elapsed() > REREAD_EVERY {
@@ -193,6 +193,7 @@ impl SendHeads<'_> {
         let Some(cosigned_at) = time_of(at) else { return Ok((Outcome::BadAnswer, None)) };
         let kept = CosignedHead {
             witness: witness.key.label(),
+            origin: head.origin.clone(),
             size: position(head.size),
             root: head.root.bytes().to_vec(),
             cosigned_at,
@@ -204,7 +205,8 @@ impl SendHeads<'_> {
 
     /// By what the database keeps, so that every worker says the same.
     async fn report_ages(&self) -> store::Result<()> {
-        let kept = self.worker.store.audit_tree().cosigned().await?;
+        let origin = self.heads.key.verifying().name();
+        let kept = self.worker.store.audit_tree().cosigned(origin).await?;
         let now = self.worker.clock.now();
         for witness in &self.heads.witnesses {
             let label = witness.key.label();

@@ -6,6 +6,7 @@ use anyhow::bail;
 use merkle_log::head::TreeHead;
 use merkle_log::note::SignedNote;
 use merkle_log::tree::Tree;
+use verdict::audit_log::heads::known_heads;
 use verdict::audit_log::tree::{grow, position, signed_head};
 use verdict::store::audit_tree::CosignedHead;
 
@@ -39,8 +40,11 @@ pub(super) async fn newest_cosigned(
     audit: &Installation,
     least: u64,
 ) -> anyhow::Result<Option<(TreeHead, SignedNote)>> {
-    let mut kept = audit.store.audit_tree().cosigned().await?;
+    let log = audit.log_key();
+    let mut kept = audit.store.audit_tree().cosigned(audit.heads.name()).await?;
     kept.retain(|row| audit.heads.keys().any(|witness| witness.label() == row.witness));
+    // A superuser can change the table: print no head whose signatures are not verified.
+    known_heads(&kept, audit.heads.keys(), log.as_ref())?;
     kept.retain(|row| row.size.unsigned_abs() >= least);
     let Some(newest) = kept.iter().max_by_key(|row| row.size) else { return Ok(None) };
     let Some((head, mut note)) = read(newest) else {
@@ -65,7 +69,7 @@ pub(super) async fn newest(
     }
     grow(&audit.store, tree, last).await?;
     let (head, mut note) = signed_head(tree, &key);
-    add_cosignatures(&mut note, &audit.store.audit_tree().cosigned().await?);
+    add_cosignatures(&mut note, &audit.store.audit_tree().cosigned(audit.heads.name()).await?);
     Ok((head, note))
 }
 
