@@ -1,7 +1,10 @@
 //! Heads of the audit, their witnesses, and proofs that are verified without a database.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use merkle_log::hash::NodeHash;
@@ -12,6 +15,9 @@ use merkle_log::tree::Tree;
 use merkle_log::witness::Request;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgPool};
+use verdict::domain::clock::Clock;
+use verdict::witness::router::router;
+use verdict::witness::state::{Witness, initial};
 
 use crate::audit_segments::{one, record, signed};
 use crate::harness::{Options, Setting, WitnessFiles, WitnessProcess, eventually, run_verdict};
@@ -162,6 +168,153 @@ async fn rows_are_proved_in_heads_that_a_witness_signed() {
     let (code, _, error) = setting.run(&["audit", "verify", "--ask-witnesses"], "").await;
     assert!(code == 1 && error.contains("the newest are missing"), "{error}");
     witness.kill().await;
+}
+
+/// A status and a text that are answered in the place of a witness, by nobody who has its key.
+type Lie = Arc<Mutex<Option<(u16, &'static str)>>>;
+
+/// A witness behind an address that does not always reach it. Answers with its URL.
+async fn unreliable(folder: &Path, log: &str, lie: Lie) -> String {
+    let key = SigningKey::from_seed("witness.example/w3", Kind::Witness, &[3; 32]).unwrap();
+    let log = VerifyingKey::parse(log).unwrap();
+    let state = folder.join(hex::encode(Sha256::digest(log.name())));
+    std::fs::write(&state, initial(key.verifying())).unwrap();
+    let witness = Arc::new(Witness::open(key, log, &state).unwrap());
+    let answer = from_fn(move |request: axum::extract::Request, next: Next| {
+        let lie = *lie.lock().unwrap();
+        async move {
+            match lie {
+                Some((status, text)) => {
+                    (http::StatusCode::from_u16(status).unwrap(), text).into_response()
+                }
+                None => next.run(request).await,
+            }
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = router(witness, Clock::system()).layer(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn unsigned_answers_raise_the_alarm_and_are_forgotten() {
+    let more = audit_section("");
+    let mut setting =
+        Setting::new(Options { fixed_clock: false, more, ..Options::default() }).await;
+    let pool = setting.database.pool().await;
+    signed(&setting, &pool).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let lie = Lie::default();
+    let key = SigningKey::from_seed("witness.example/w3", Kind::Witness, &[3; 32]).unwrap();
+    let table = |url: &str| {
+        let key = key.verifying();
+        format!("[[audit.witnesses]]\nurl = \"{url}\"\npublic_key = \"{key}\"\n")
+    };
+    let url = unreliable(folder.path(), &log_key(&setting).await, Arc::clone(&lie)).await;
+    setting.options.more = audit_section(&table(&url));
+    let process = setting.serve().await;
+    let tell = |answer: Option<(u16, &'static str)>| *lie.lock().unwrap() = answer;
+    let counted = async |outcome: &str| {
+        let metrics = setting.get(process.operations, "/metrics").await.text;
+        let is_it = |line: &&str| {
+            line.starts_with("verdict_audit_heads_total")
+                && line.contains(&format!("outcome=\"{outcome}\""))
+        };
+        let line = metrics.lines().find(is_it).and_then(|line| line.rsplit_once(' '));
+        line.map_or(0, |(_, count)| count.parse::<u64>().unwrap())
+    };
+    let counts = async |outcome: &'static str| {
+        let before = counted(outcome).await;
+        eventually(outcome, || async { (counted(outcome).await > before).then_some(()) }).await;
+    };
+    // Far more rows than there are, which only a signature could prove.
+    tell(Some((409, "999999\n")));
+    counts("ahead").await;
+    tell(None);
+    eventually("the newest head is signed", || async {
+        let signed = "select count(*) from audit_cosigned_heads
+            where size = (select position from audit_head)";
+        (one::<i64>(&pool, signed).await == 1).then_some(())
+    })
+    .await;
+    // Older versions of the protocol answer so where the root is another.
+    tell(Some((409, "")));
+    counts("contradicts").await;
+    tell(Some((422, "")));
+    counts("contradicts").await;
+    tell(Some((409, "0\n")));
+    counts("bad-answer").await;
+    tell(Some((200, "no signature\n")));
+    counts("bad-answer").await;
+    tell(None);
+    counts("signed").await;
+    process.kill().await;
+
+    // A new log at the same witness has no more rows than the old one: as after a restore.
+    let more_rows = "update audit_cosigned_heads set size = size + 1000000";
+    sqlx::raw_sql(more_rows).execute(&pool).await.unwrap();
+    let named = |table: &str| audit_section(table).replace(ORIGIN, "verdict.example/audit2");
+    setting.options.more = named("");
+    let url = unreliable(folder.path(), &log_key(&setting).await, Arc::clone(&lie)).await;
+    setting.options.more = named(&table(&url));
+    let process = setting.serve().await;
+    eventually("the head of the new log is signed", || async {
+        let signed = "select count(*) from audit_cosigned_heads
+            where origin = 'verdict.example/audit2'";
+        (one::<i64>(&pool, signed).await == 1).then_some(())
+    })
+    .await;
+    process.kill().await;
+    let shown = said(&setting, &["audit", "verify", "--strict", "--ask-witnesses"]).await;
+    assert!(shown.contains("agrees with the head that witness.example/w3 signed, of"), "{shown}");
+    // A head that is printed for keeping has its signatures.
+    sqlx::raw_sql("update audit_cosigned_heads set note = replace(note, 'w3', 'w4')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (code, _, error) = setting.run(&["audit", "head", "--cosigned"], "").await;
+    assert!(code == 1 && error.contains("is not signed by it"), "{error}");
+}
+
+#[tokio::test]
+async fn mistakes_of_operators_are_named() {
+    let files = WitnessFiles::new("witness.example/w1").await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let state = files.state();
+    let key = state.with_file_name("key");
+    let (key, state) = (key.to_str().unwrap(), state.to_str().unwrap());
+    let empty = written(folder.path(), "empty", "");
+    let missing = format!("{empty}.missing");
+    let no_note = written(folder.path(), "no-note", r#"{"head": "text"}"#);
+    let (log, witness) = (Log::new(0).key.verifying().to_string(), files.public_key.as_str());
+    let new_key = |name: &str, key: &str, state: &str| {
+        ["witness", "new-key", name, "--key-file", key, "--state-file", state].map(str::to_owned)
+    };
+    let serve = |state: &str, log: &str| {
+        ["witness", "serve", "--key-file", key, "--state-file", state, "--log", log]
+            .map(str::to_owned)
+    };
+    let cases: [(Vec<String>, i32, &str); 7] = [
+        (new_key("witness.example/w2", key, &missing).to_vec(), 1, "exists already"),
+        (new_key("witness.example/w2", &missing, state).to_vec(), 1, "exists already"),
+        (new_key("two words", &missing, &missing).to_vec(), 2, "must have neither spaces"),
+        (serve(state, witness).to_vec(), 2, "--log is the key of a witness"),
+        (serve(&missing, &log).to_vec(), 1, "restore no older copy"),
+        (serve(&empty, &log).to_vec(), 1, "changed or emptied"),
+        (
+            ["audit", "check", &no_note, "--key", &log].map(str::to_owned).to_vec(),
+            1,
+            "the head in the file is not valid: the text is no signed note\n",
+        ),
+    ];
+    for (arguments, expected, says) in cases {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, _, error) = run_verdict(&arguments, &[]).await;
+        assert!(code == expected && error.contains(says), "{arguments:?}: {code}, {error}");
+    }
+    assert!(!Path::new(&missing).exists(), "a file of a command that failed was left");
 }
 
 /// A log of which all entries are known. Two forks share their first 5 entries.

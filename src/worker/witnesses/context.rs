@@ -1,4 +1,4 @@
-//! What asking the witnesses needs: who they are, the key of the log, a client.
+//! The witnesses, the key of the log, and an HTTP client.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::audit_log::heads::Witness;
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Who signs the heads of the audit, and the key that they know it by.
+/// The witnesses of the audit, and the key by which they know its log.
 pub struct AuditHeads {
     pub(super) witnesses: Vec<Witness>,
     /// Between two heads.

@@ -22,12 +22,17 @@ use crate::store;
 use crate::store::audit_tree::CosignedHead;
 use crate::worker::context::Worker;
 
-/// The whole audit is read again after so long: what is in memory notices no change of older rows.
+/// The whole audit is read again after so long: the tree in memory notices no change of older rows.
 const REREAD_EVERY: Duration = Duration::from_hours(1);
+/// Reading it may take this share of the time, one part in so many. With tens of millions of rows it
+/// takes minutes.
+const REREAD_SHARE: u32 = 25;
+/// The first request tells how many rows the witness signed last. Another worker can be faster once.
+const MOST_REQUESTS: u32 = 3;
 /// A few signatures fit.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// What became of a head at a witness.
+/// The result of sending a head to a witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Signed,
@@ -58,8 +63,9 @@ impl Outcome {
 /// An answer of a witness.
 enum Answer {
     Signatures(String),
-    /// The rows of the head that it signed last.
-    Size(u64),
+    /// The older size in the request is not that of the head that it signed last. Contains that size,
+    /// if the answer does.
+    Conflict(Option<u64>),
     Refused(Outcome),
 }
 
@@ -69,16 +75,16 @@ struct SendHeads<'a> {
     /// The rows that were read since the tree was begun.
     tree: Tree,
     begun: Instant,
-    /// The rows of the head that each witness signed last, by the label of its key.
-    signed: BTreeMap<String, u64>,
+    reread_after: Duration,
 }
 
 impl Worker {
     /// Runs until dropped. Several workers may do it at once: a witness takes one head after the other.
     pub(in crate::worker) async fn send_heads(&self) {
         let Some(heads) = &self.heads else { return std::future::pending().await };
-        let (tree, begun, signed) = (Tree::default(), Instant::now(), BTreeMap::new());
-        periodic::repeat(&self.ids, SendHeads { worker: self, heads, tree, begun, signed }).await;
+        let (tree, begun, reread_after) = (Tree::default(), Instant::now(), REREAD_EVERY);
+        let sending = SendHeads { worker: self, heads, tree, begun, reread_after };
+        periodic::repeat(&self.ids, sending).await;
     }
 }
 
@@ -98,20 +104,25 @@ impl Periodic for SendHeads<'_> {
 impl SendHeads<'_> {
     async fn send(&mut self) -> Result<(), TreeFault> {
         let (store, heads) = (&self.worker.store, self.heads);
-        for kept in store.audit_tree().cosigned(heads.key.verifying().name()).await? {
-            self.signed.entry(kept.witness).or_insert(kept.size.unsigned_abs());
-        }
-        if self.begun.elapsed() > REREAD_EVERY {
-            (self.tree, self.begun) = (Tree::default(), Instant::now());
-        }
-        // Only rows that a checkpoint stands behind: until then the vault's key can be replaced.
+        // Before the rows: a head that another worker sends meanwhile has more of them. Nothing
+        // without a signature is remembered: an attacker on the network can answer for the witness.
+        let signed: BTreeMap<String, u64> = self
+            .kept()
+            .await?
+            .into_iter()
+            .map(|kept| (kept.witness, kept.size.unsigned_abs()))
+            .collect();
+        // Only rows up to a checkpoint: until then the vault's key can be replaced.
         let last = store.audit().audit_checkpointed_to().await?;
-        grow(store, &mut self.tree, last).await?;
+        self.read_up_to(last).await?;
         if self.tree.size() == 0 {
             return Ok(());
         }
         let (head, note) = signed_head(&self.tree, &heads.key);
-        let asked = heads.witnesses.iter().map(|witness| self.ask(witness, &head, &note));
+        let asked = heads.witnesses.iter().map(|witness| {
+            let known = signed.get(&witness.key.label()).copied().unwrap_or(0);
+            self.ask(witness, known, &head, &note)
+        });
         let outcomes = join_all(asked).await;
         // Another worker may have sent a newer head meanwhile.
         let newest = store.audit().audit_head().await?.0;
@@ -121,32 +132,61 @@ impl SendHeads<'_> {
             if outcome != Outcome::Ahead || !was_overtaken {
                 report(witness, outcome);
             }
-            if let Some(size) = size {
-                self.signed.insert(witness.key.label(), size);
-            }
         }
         Ok(self.report_ages().await?)
     }
 
-    /// Sends the head once, or twice where the witness has signed another than we know of.
+    /// The heads of this log that the database keeps.
+    async fn kept(&self) -> store::Result<Vec<CosignedHead>> {
+        let origin = self.heads.key.verifying().name();
+        self.worker.store.audit_tree().cosigned(origin).await
+    }
+
+    /// Lets the tree grow to this row, or computes it again from the first row.
+    async fn read_up_to(&mut self, last: i64) -> Result<(), TreeFault> {
+        // Rows were read that are gone: the database was restored, or an attacker removed them.
+        let are_rows_missing = position(self.tree.size()) > last;
+        if are_rows_missing || self.begun.elapsed() > self.reread_after {
+            (self.tree, self.begun) = (Tree::default(), Instant::now());
+        }
+        let (is_new, reading) = (self.tree.size() == 0, Instant::now());
+        grow(&self.worker.store, &mut self.tree, last).await?;
+        if is_new {
+            self.reread_after = REREAD_EVERY.max(reading.elapsed() * REREAD_SHARE);
+        }
+        Ok(())
+    }
+
+    /// Sends the head, and again where the witness has signed another one than the database knows of.
+    /// Returns also the size of the witness's head if it is larger.
     async fn ask(
         &self,
         witness: &Witness,
+        known: u64,
         head: &TreeHead,
         note: &SignedNote,
     ) -> Result<(Outcome, Option<u64>), TreeFault> {
-        let known = self.signed.get(&witness.key.label()).copied().unwrap_or(0);
         if known > head.size {
             return Ok((Outcome::Ahead, Some(known)));
         }
-        match self.request(witness, known, head, note).await? {
-            Answer::Size(size) if size > head.size => Ok((Outcome::Ahead, Some(size))),
-            Answer::Size(size) => match self.request(witness, size, head, note).await? {
-                Answer::Size(size) => Ok((Outcome::BadAnswer, Some(size))),
-                answer => self.taken(witness, answer, head, note).await,
-            },
-            answer => self.taken(witness, answer, head, note).await,
+        let mut older = known;
+        for _ in 0..MOST_REQUESTS {
+            match self.request(witness, older, head, note).await? {
+                Answer::Conflict(Some(size)) if size > head.size => {
+                    return Ok((Outcome::Ahead, Some(size)));
+                }
+                // It signed as many rows, with another root. Older witnesses have this status for it.
+                Answer::Conflict(size)
+                    if older == head.size && size.is_none_or(|it| it == older) =>
+                {
+                    return Ok((Outcome::Contradicts, None));
+                }
+                Answer::Conflict(Some(size)) if size != older => older = size,
+                Answer::Conflict(_) => break,
+                answer => return Ok((self.taken(witness, answer, head, note).await?, None)),
+            }
         }
+        Ok((Outcome::BadAnswer, None))
     }
 
     async fn request(
@@ -172,11 +212,11 @@ impl SendHeads<'_> {
         answer: Answer,
         head: &TreeHead,
         note: &SignedNote,
-    ) -> Result<(Outcome, Option<u64>), TreeFault> {
+    ) -> Result<Outcome, TreeFault> {
         let lines = match answer {
             Answer::Signatures(lines) => lines,
-            Answer::Refused(outcome) => return Ok((outcome, None)),
-            Answer::Size(size) => return Ok((Outcome::BadAnswer, Some(size))),
+            Answer::Refused(outcome) => return Ok(outcome),
+            Answer::Conflict(_) => return Ok(Outcome::BadAnswer),
         };
         let lines = lines.lines().filter_map(Signature::parse).collect();
         let mut note = note.clone();
@@ -188,9 +228,9 @@ impl SendHeads<'_> {
         let text = note.to_string();
         let log = self.heads.key.verifying();
         let Ok((_, at)) = KnownHead::cosigned(&text, &witness.key, Some(log)) else {
-            return Ok((Outcome::BadAnswer, None));
+            return Ok(Outcome::BadAnswer);
         };
-        let Some(cosigned_at) = time_of(at) else { return Ok((Outcome::BadAnswer, None)) };
+        let Some(cosigned_at) = time_of(at) else { return Ok(Outcome::BadAnswer) };
         let kept = CosignedHead {
             witness: witness.key.label(),
             origin: head.origin.clone(),
@@ -200,13 +240,12 @@ impl SendHeads<'_> {
             note: text,
         };
         self.worker.store.audit_tree().keep_cosigned(&kept).await?;
-        Ok((Outcome::Signed, Some(head.size)))
+        Ok(Outcome::Signed)
     }
 
     /// By what the database keeps, so that every worker says the same.
     async fn report_ages(&self) -> store::Result<()> {
-        let origin = self.heads.key.verifying().name();
-        let kept = self.worker.store.audit_tree().cosigned(origin).await?;
+        let kept = self.kept().await?;
         let now = self.worker.clock.now();
         for witness in &self.heads.witnesses {
             let label = witness.key.label();
@@ -236,10 +275,7 @@ async fn answer(mut response: reqwest::Response) -> Answer {
     let text = String::from_utf8(body).unwrap_or_default();
     match status {
         StatusCode::OK => Answer::Signatures(text),
-        StatusCode::CONFLICT => match text.trim_end().parse() {
-            Ok(size) => Answer::Size(size),
-            Err(_) => Answer::Refused(Outcome::BadAnswer),
-        },
+        StatusCode::CONFLICT => Answer::Conflict(text.trim_end().parse().ok()),
         StatusCode::UNPROCESSABLE_ENTITY => Answer::Refused(Outcome::Contradicts),
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Answer::Refused(Outcome::Unknown),
         _ => Answer::Refused(Outcome::BadAnswer),
