@@ -1,5 +1,5 @@
-//! Proofs about the audit as files: that a row is in a head, or that a head continues an older one. Who
-//! verifies one needs the public key of the log, and no database.
+//! Proofs about the audit as files: that a row is in a head, or that a head continues an older one.
+//! Verifying one needs the public key of the log, and no database.
 
 use merkle_log::hash::NodeHash;
 use merkle_log::head::TreeHead;
@@ -49,17 +49,17 @@ pub struct Consistency {
 pub enum ProofFault {
     #[error("the file is no proof about an audit")]
     Form,
-    #[error("the head in the file: {0}")]
+    #[error("the head in the file is not valid")]
     Note(#[from] NoteError),
     #[error("the head in the file is of another log than the key")]
     OtherLog,
     #[error("row {0} was changed: it does not fit its digest")]
     Changed(i64),
-    #[error("the proof does not hold: {0}")]
+    #[error("the proof does not hold")]
     Proof(#[from] ProofError),
 }
 
-/// What a file proves.
+/// The facts that a file proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
     /// The row is in the audit.

@@ -11,6 +11,7 @@ use verdict::causes::{self, Cause};
 use verdict::domain::audit_heads::KnownHead;
 
 use super::installation::Installation;
+use crate::context::Usage;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// A head with the signatures of many witnesses fits.
@@ -22,8 +23,9 @@ pub(super) async fn newest_heads(
     audit: &Installation,
     log: Option<&VerifyingKey>,
 ) -> anyhow::Result<Vec<KnownHead>> {
-    let Some(origin) = &audit.heads.origin else {
-        bail!("--ask-witnesses needs audit.origin and audit.witnesses");
+    let Some(origin) = audit.heads.origin.as_ref().filter(|_| audit.heads.has_witnesses()) else {
+        let says = "--ask-witnesses needs audit.origin and audit.witnesses in the configuration";
+        return Err(Usage(says.to_owned()).into());
     };
     let client = Client::builder()
         .timeout(TIMEOUT)

@@ -88,7 +88,7 @@ fn print(proof: &ProofFile) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a proof is compared with.
+/// A proof, and the keys and the head that it must agree with.
 pub(super) struct CheckArguments {
     pub(super) file: PathBuf,
     pub(super) key: String,
@@ -107,7 +107,9 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let proven = proof.check(&log)?;
     for witness in &witnesses {
         let signed = proven.note.cosigned_at(witness);
-        signed.with_context(|| format!("the head in the file: {}", witness.name()))?;
+        signed.with_context(|| {
+            format!("the witness {} has not signed the head in the file", witness.name())
+        })?;
     }
     if let Some(file) = &arguments.head {
         is_about(&proven, file, &log)?;
