@@ -25,8 +25,8 @@ pub enum TreeFault {
     Beyond(i64),
 }
 
-/// Lets the tree grow until it has this row. What it has grown by is never read again, so a tree that is
-/// kept in memory notices no change of older rows. Witnesses do, and verifying does.
+/// Lets the tree grow until it has this row. It never reads a row again, so a tree that stays in memory
+/// does not show a later change of older rows. Witnesses and `verdict audit verify` find that.
 pub async fn grow(store: &Store, tree: &mut Tree, last: i64) -> Result<(), TreeFault> {
     loop {
         let after = position(tree.size());

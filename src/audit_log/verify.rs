@@ -49,7 +49,7 @@ pub async fn verify(
     verify_with(store, &Known { seal, expect, heads: &[] }, &mut |_, _| ()).await
 }
 
-/// What the audit is compared with.
+/// Facts about the audit that it must agree with.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// Without it no signatures of checkpoints and cuts are checked.

@@ -44,7 +44,7 @@ impl Config {
             };
         }
         if !is_name(origin) {
-            return wrong(KEY, "must have neither blanks nor a plus");
+            return wrong(KEY, "must have neither spaces nor a plus");
         }
         Ok(Some(origin.clone()))
     }

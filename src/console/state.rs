@@ -68,7 +68,7 @@ pub struct Settings {
     /// `None`: people sign in with passwords alone.
     pub oidc: Option<oidc::Settings>,
     pub retention: RetentionClocks,
-    /// Who signs heads of the audit.
+    /// The witnesses of the audit.
     pub audit: HeadSettings,
 }
 

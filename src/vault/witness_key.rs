@@ -1,4 +1,4 @@
-//! The key of a witness, which is in a file of its own.
+//! The key of a witness, which is in its own file.
 
 use merkle_log::note::{KeyError, Kind, SigningKey, VerifyingKey, secret_text};
 use zeroize::Zeroizing;

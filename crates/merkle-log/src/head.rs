@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::hash::NodeHash;
 
-/// What a log was at some time.
+/// The content of a log at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeHead {
     /// The name of the log, which no other has.

@@ -1,9 +1,9 @@
 //! A log as a Merkle tree: heads, proofs, signatures, and what a witness signs. No I/O, no clock.
 //!
-//! A head is the size of the log and one hash over all of it. Whoever keeps a head can later have two
-//! things proved with a few hashes: that an entry is in the log (inclusion), and that the log of today
-//! begins with the log of then (consistency). A witness is a party of its own that keeps the newest head
-//! of a log and signs only heads that continue it.
+//! A head is the size of the log and one hash over all of it. With a stored head, a few hashes later
+//! prove two things: an entry is in the log (inclusion), and the log of today begins with the log of
+//! then (consistency). A witness is an independent party that stores the newest head of a log and signs
+//! only heads that continue it.
 //!
 //! | Module | Contents |
 //! |---|---|

@@ -8,18 +8,18 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// What a signature line begins with: an em dash and a blank.
+/// Begins a signature line: an em dash and a space.
 const MARK: &str = "\u{2014} ";
 const PRIVATE: &str = "PRIVATE+KEY+";
 /// A note with more signatures is refused: the specification demands that 16 are read.
 const MOST_SIGNATURES: usize = 64;
 
-/// What a key signs, which its id depends on.
+/// The use of a key. Its id depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The text as it is: a log signs its heads so.
+    /// Signs the text alone: the heads of a log.
     Log,
-    /// The text with a time: a witness signs the heads of logs so.
+    /// Signs the text with a time: a cosignature of a witness.
     Witness,
 }
 
@@ -45,9 +45,9 @@ impl Kind {
 pub enum KeyError {
     #[error("must be a name, a plus, 8 hex digits, a plus, and base64 text")]
     Form,
-    #[error("the name must not be empty, and must have neither blanks nor a plus")]
+    #[error("the name must not be empty, and must have neither spaces nor a plus")]
     Name,
-    #[error("the key must be of Ed25519, of a log (1) or a witness (4)")]
+    #[error("the key must be an Ed25519 key of a log (type 1) or of a witness (type 4)")]
     Kind,
     #[error("the 8 hex digits do not belong to this name and key")]
     Id,
@@ -204,7 +204,7 @@ pub fn secret_text(name: &str, kind: Kind, seed: &[u8; 32]) -> Result<Zeroizing<
     Ok(Zeroizing::new(format!("{PRIVATE}{}+{}", key.verifying.label(), secret.as_str())))
 }
 
-/// What a cosignature is over.
+/// The message that a cosignature signs.
 fn cosigned(text: &str, seconds: u64) -> String {
     format!("cosignature/v1\ntime {seconds}\n{text}")
 }

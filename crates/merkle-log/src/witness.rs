@@ -1,4 +1,4 @@
-//! What a witness is asked, and whether it may sign. A witness keeps the newest head that it signed, and
+//! Requests to a witness, and whether it may sign. A witness stores the newest head that it signed, and
 //! signs another only if that continues it.
 
 use crate::hash::NodeHash;
@@ -18,7 +18,7 @@ pub struct Request {
     pub note: SignedNote,
 }
 
-/// Why a witness does not sign. Each has its status of HTTP.
+/// Why a witness does not sign. Each has its HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("the request is malformed")]
