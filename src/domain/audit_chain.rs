@@ -187,8 +187,8 @@ pub enum Broken {
     },
     /// A known head has more rows.
     #[error(
-        "the head {head} has {size} rows, and row {last} is the last: the newest are missing, as after \
-         an old backup was restored"
+        "the head {head} goes up to row {size}, and row {last} is the last: the newest are missing, as \
+         after an old backup was restored"
     )]
     FewerThanHead {
         /// Its rows.
