@@ -212,15 +212,20 @@ fn scheme(text: &str) -> Result<PassedThrough, &'static str> {
 
 /// With anything else the provider starts the verification, but makes no page for it.
 fn meta_info(value: &Value) -> Result<PassedThrough, &'static str> {
+    const TOO_LONG: &str = "must be 1 to 16384 characters, none of them NUL";
+    let fits = |text: &str| {
+        (1..=MAX_META_INFO_CHARS).contains(&text.chars().count()) && !text.contains('\0')
+    };
     let is_object = |text: &str| matches!(serde_json::from_str(text), Ok(Value::Object(_)));
     let text = match value {
+        // Before it is parsed: the values of the body were counted without those in a text.
+        Value::String(text) if !fits(text) => return Err(TOO_LONG),
         Value::String(text) if is_object(text) => Zeroizing::new(text.clone()),
         // The SDK for iOS makes an object.
         Value::Object(_) => Zeroizing::new(value.to_string()),
         _ => return Err("must be a JSON object, or one as text"),
     };
-    let fits = (1..=MAX_META_INFO_CHARS).contains(&text.chars().count()) && !text.contains('\0');
-    fits.then_some(text).ok_or("must be 1 to 16384 characters, none of them NUL")
+    fits(&text).then_some(text).ok_or(TOO_LONG)
 }
 
 fn picture(text: &str) -> Result<PassedThrough, &'static str> {
@@ -363,4 +368,20 @@ fn contradictions(of: &FaceVerifyStartRequest) -> Vec<FieldError> {
     .filter(|(wrong, ..)| *wrong)
     .map(|(_, pointer, detail)| FieldError { pointer, detail })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_info_as_a_long_text_is_refused_unparsed() {
+        let of = |text: String| meta_info(&Value::String(text)).map(|text| text.len());
+        let padded = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
+        assert_eq!(of(padded(MAX_META_INFO_CHARS)), Ok(MAX_META_INFO_CHARS));
+        // Parsed, it would be no JSON: a tree of it takes a hundred times its memory.
+        let unfinished = r#"{"":{"":"#.repeat(200_000);
+        assert!(of(unfinished).is_err_and(|detail| detail.contains("16384 characters")));
+        assert!(of("[]".to_owned()).is_err_and(|detail| detail.contains("a JSON object")));
+    }
 }
