@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use super::problem::Problem;
 use super::rate_limit::Bucket;
@@ -151,7 +151,7 @@ impl ApiKeys {
     }
 
     async fn find(&self, headers: &HeaderMap, max_age: Duration) -> Result<Caller, Problem> {
-        let digest = presented(headers)?;
+        let digest = presented(headers.get(AUTHORIZATION))?;
         let arrived = Instant::now();
         let as_of = arrived.checked_sub(max_age).unwrap_or(arrived);
         if self.is_refused(&digest) {
@@ -253,10 +253,9 @@ impl ApiKeys {
     }
 }
 
-/// The digest of the key that a request presents.
-fn presented(headers: &HeaderMap) -> Result<[u8; 32], Problem> {
-    let key = headers
-        .get(AUTHORIZATION)
+/// The digest of the key in a header `Authorization`.
+pub(super) fn presented(authorization: Option<&HeaderValue>) -> Result<[u8; 32], Problem> {
+    let key = authorization
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))

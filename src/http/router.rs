@@ -1,7 +1,7 @@
 //! The paths of the public and of the operations listener, each with its handler.
 
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response, map_response_with_state};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -11,8 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::Api;
-use super::large_answers::{self, ANSWER_BYTES};
-use super::memory_budget::MemoryBudget;
+use super::large_answers::{self, LargeAnswers};
 use super::problem::{self, Problem};
 use super::{
     activations, backtests, callbacks, decisions, erasure, events, events_summary, health, images,
@@ -132,8 +131,7 @@ pub fn operations_router(api: Api) -> Router {
 
 /// Answers that callers read slowly share a budget of memory.
 fn with_budget(routes: Router<Api>) -> Router<Api> {
-    let budget = MemoryBudget::new(ANSWER_BYTES);
-    routes.layer(map_response_with_state(budget, large_answers::hold))
+    routes.layer(from_fn_with_state(LargeAnswers::new(), large_answers::hold))
 }
 
 fn finish(routes: Router<Api>, api: Api) -> Router {
