@@ -4,7 +4,7 @@
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use crate::vault::token;
+use crate::vault::{known_browser, token};
 
 const SESSION: &str = "__Host-verdict_session";
 const IDENTITY: &str = "__Host-verdict_identity";
@@ -46,14 +46,15 @@ pub const fn drops_identity() -> HeaderValue {
     )
 }
 
-/// The mark of a browser in which somebody signed in before.
+/// The mark of a browser in which a person signed in before.
 pub fn known(headers: &HeaderMap) -> Option<&str> {
     value(headers, KNOWN)
 }
 
-/// The header that keeps it, for 90 days.
+/// The header that keeps it.
 pub fn keeps_known(mark: &str) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("{KNOWN}={mark}; {ATTRIBUTES}; Max-Age=7776000")).ok()
+    let seconds = known_browser::LIFETIME.as_secs();
+    HeaderValue::try_from(format!("{KNOWN}={mark}; {ATTRIBUTES}; Max-Age={seconds}")).ok()
 }
 
 /// The value of a cookie; of several with one name none counts.

@@ -5,7 +5,7 @@
 //! computed at a time.
 //!
 //! Anybody can fail under a person's name. So that this does not keep the person out, a browser in
-//! which the person signed in before has a delay of its own, and so has a session.
+//! which the person signed in before has a separate delay, and so has a session.
 
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ use crate::store::sign_ins::Try;
 use crate::store::users::Credentials;
 use crate::vault::sealed_at::SealedAt;
 use crate::vault::totp::TotpSecret;
-use crate::vault::{known_browser, password};
+use crate::vault::{DataKey, known_browser, password};
 
 /// The typed name, password and code.
 pub struct Proof<'a> {
@@ -42,8 +42,9 @@ pub enum TriedFrom<'a> {
 impl<'a> TriedFrom<'a> {
     /// Of a try to sign in under this name, with the mark that the browser presents.
     pub fn browser(console: &Console, name: &str, mark: Option<&'a str>) -> Self {
-        let key = console.key.as_ref();
-        let fitting = mark.zip(key).filter(|(mark, key)| known_browser::fits(key, &of(name), mark));
+        let (key, now) = (console.key.as_ref(), console.api.clock.now());
+        let fits = |&(mark, key): &(&str, &DataKey)| known_browser::fits(key, &of(name), mark, now);
+        let fitting = mark.zip(key).filter(fits);
         fitting.map_or(Self::Anywhere, |(mark, _)| Self::Known(mark))
     }
 
@@ -66,7 +67,8 @@ fn of(name: &str) -> [u8; 32] {
 
 /// A new mark for a browser in which this person signs in; `None`: this process has no keys.
 pub fn mark(console: &Console, name: &str) -> Option<String> {
-    known_browser::generate(console.key.as_ref()?, &of(name)).ok()
+    let now = console.api.clock.now();
+    known_browser::generate(console.key.as_ref()?, &of(name), now).ok()
 }
 
 /// The result of the check.
