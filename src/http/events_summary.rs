@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -21,6 +22,9 @@ use crate::store::events::Filter;
 const MAX_RANGE: i64 = 1_000_000;
 /// Ids read at once.
 const PAGE: i64 = 10_000;
+/// Such reads at a time in a process: callbacks need most of the connections to the database. A summary
+/// waits for each of its pages anew, so that a long one does not hold up short ones.
+static PAGES: Semaphore = Semaphore::const_new(2);
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -107,7 +111,10 @@ async fn digest(
 ) -> Result<(i64, String), Problem> {
     let (mut count, mut digest, mut after) = (0, Sha256::new(), first - 1);
     loop {
-        let ids = api.store.events().ids(after, last, PAGE, filter).await?;
+        let ids = {
+            let _permit = PAGES.acquire().await;
+            api.store.events().ids(after, last, PAGE, filter).await?
+        };
         for (number, id) in &ids {
             count += 1;
             digest.update(format!("{id}\n"));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
+use verdict::app::Role;
 use verdict::domain::ids::ApiKeyId;
 use verdict::http::api_key_auth::Scope;
 use verdict::store::api_keys::KeyTerms;
@@ -13,7 +14,8 @@ use verdict::store::audit::AuditContext;
 use verdict::store::policies::{Changed, Use};
 
 use crate::harness::{
-    Callback, Options, Reply, TestApp, make_key, make_key_of, make_key_with, run_verdict,
+    Callback, Options, Reply, TestApp, callback, eventually, make_key, make_key_of, make_key_with,
+    run_verdict,
 };
 
 /// Everything that reviewing, refetching and changing policies takes.
@@ -621,4 +623,36 @@ async fn text_with_hidden_characters_is_refused() {
     app.database.pool().await.execute(AssertSqlSafe(old)).await.unwrap();
     let (_, listed, _) = run_verdict(&["keys", "list"], &environment).await;
     assert!(listed.contains("desk\u{fffd}gnp") && !listed.contains('\u{202e}'), "{listed}");
+}
+
+#[tokio::test]
+async fn summaries_of_the_log_leave_the_database_to_others() {
+    let app = TestApp::start_with(Options { role: Role::Api, ..Options::default() }).await;
+    let pool = app.database.pool().await;
+    let key = make_key(&app.store, &[Scope::EventsRead]).await;
+    // Every read of the log keeps its connection for as long as this lock lasts.
+    let mut holder = pool.begin().await.unwrap();
+    holder.execute("lock table events in access exclusive mode").await.unwrap();
+    let summaries: Vec<_> = (0..40)
+        .map(|_| {
+            let path = format!("http://{}/v1/events/summary?from=1&to=1000000", app.http);
+            tokio::spawn(app.client.get(path).bearer_auth(&key).send())
+        })
+        .collect();
+    eventually("summaries wait for the lock", || async {
+        let waiting = "select count(*) >= 2 from pg_stat_activity where wait_event_type = 'Lock'
+            and datname = current_database()";
+        let waiting: bool = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
+        waiting.then_some(())
+    })
+    .await;
+    for n in 0..20 {
+        let posted = app.post(callback(&format!("pass-{n}"), app.clock.now())).await;
+        assert_eq!(posted.status, 202, "{posted:?}");
+    }
+    holder.rollback().await.unwrap();
+    for summary in summaries {
+        let status = summary.await.unwrap().unwrap().status();
+        assert!([200, 410, 503].contains(&status.as_u16()), "{status}");
+    }
 }
