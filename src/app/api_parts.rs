@@ -68,7 +68,7 @@ pub(super) fn api_parts(
         reviews: Arc::new(common.reviews),
         policies_need_two: common.policies_need_two,
         policy_cache: Arc::default(),
-        webhooks: Webhooks::new(common.webhooks.targets),
+        webhooks: Webhooks::new(common.webhooks),
         works: shared.role.works(),
         listens,
         query_throttles: QueryThrottles::default(),

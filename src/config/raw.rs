@@ -292,6 +292,7 @@ pub(super) struct RawWebhooks {
     pub(super) allow_private: Vec<String>,
     pub(super) disable_after_days: u32,
     pub(super) keep_deliveries_days: u32,
+    pub(super) max_endpoints: u32,
 }
 
 #[derive(Clone, Deserialize)]

@@ -369,6 +369,7 @@ mod tests {
         allow_private = ["http://a"]
         disable_after_days = 40000
         keep_deliveries_days = 40000
+        max_endpoints = 0
         [policy]
         file = "missing.toml"
         [reviews]

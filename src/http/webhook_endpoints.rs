@@ -218,7 +218,7 @@ fn changed_rate(value: &Value) -> Result<Rate, &'static str> {
     value.as_f64().ok_or(MUST_BE_RATE).and_then(requests_per_second).map(Some)
 }
 
-refusals!(AddRefusals = [OtherScene] + JSON_BODY + API_KEY);
+refusals!(AddRefusals = [OtherScene, TooManyEndpoints] + JSON_BODY + API_KEY);
 
 /// Adds an endpoint. The answer has its secret, which is never shown again. A key that is limited to
 /// scenes must limit the endpoint to them as well.
@@ -371,6 +371,7 @@ impl Api {
         EndpointOperations {
             store: &self.store,
             targets: &self.webhooks.targets,
+            max_endpoints: self.webhooks.max_endpoints,
             vault: self.vault.as_deref(),
             ids: &self.ids,
         }
@@ -419,6 +420,7 @@ impl From<EndpointError> for Problem {
             EndpointError::Unknown => Self::not_found(),
             EndpointError::Invalid(field) => vec![field].into(),
             EndpointError::OtherScene => Self::other_scene(),
+            EndpointError::TooMany => Self::too_many_endpoints(),
             EndpointError::NoVault => Self::unavailable()
                 .detail("This process has no vault.keys. Repeat the request, or tell the operator"),
             error @ (EndpointError::Seal(_)

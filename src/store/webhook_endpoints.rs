@@ -148,8 +148,13 @@ impl Store {
 }
 
 impl WebhookEndpoints<'_> {
-    /// Adds an endpoint, on record, and returns it as it was added.
-    pub async fn add(self, new: &NewEndpoint<'_>, doing: &AuditContext) -> Result<WebhookEndpoint> {
+    /// Adds an endpoint, on record, and returns it as it was added; `None`: there are `most` already.
+    pub async fn add(
+        self,
+        new: &NewEndpoint<'_>,
+        most: u32,
+        doing: &AuditContext,
+    ) -> Result<Option<WebhookEndpoint>> {
         let details = serde_json::json!({
             "origin": origin(new.url), "types": new.types, "biz_types": new.biz_types,
             "signing": new.signing,
@@ -157,7 +162,7 @@ impl WebhookEndpoints<'_> {
         self.0
             .once(async {
                 let mut transaction = self.0.pool.begin().await?;
-                add((
+                let added = add((
                     new.id.0,
                     new.url,
                     new.description,
@@ -174,14 +179,18 @@ impl WebhookEndpoints<'_> {
                     new.public_key,
                     doing.at,
                     &doing.actor,
+                    i64::from(most),
                 ))
                 .execute(&mut transaction)
                 .await?;
+                if added.rows_affected() == 0 {
+                    return Ok(None);
+                }
                 record(&mut transaction, "webhook.create", new.id, Some(details), doing).await?;
                 // Before the commit: if this fails, there is no endpoint whose secret nobody knows.
                 let added = find(new.id.0, MOST_COUNTED).fetch_one(&mut transaction).await?;
                 transaction.commit().await?;
-                Ok(added)
+                Ok(Some(added))
             })
             .await
     }
@@ -457,6 +466,7 @@ macro_rules! endpoints {
 }
 
 statements! {
+    // Requests at the same time may go beyond the limit by a few, and none waits for another.
     execute add((
         id: Uuid,
         url: &str,
@@ -474,12 +484,14 @@ statements! {
         public_key: Option<&[u8]>,
         at: OffsetDateTime,
         actor: &str,
+        most: i64,
     )) =
         "insert into webhook_endpoints (id, url, description, types, biz_types, ordering, signing,
              max_in_flight, requests_per_second, cursor, key_id, wrapped, secret, public_key,
              created_at, updated_at, created_by, due_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16,
-             verdict_now())";
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16,
+             verdict_now()
+         where (select count(*) from webhook_endpoints) < $17";
 
     row list(counted: i64) -> WebhookEndpoint = endpoints!("$1", "order by e.created_at, e.id");
 

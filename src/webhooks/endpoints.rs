@@ -35,6 +35,10 @@ pub enum EndpointError {
     /// The caller is limited to scenes, and the endpoint would get events of other scenes.
     #[error("the endpoint must be limited to scenes of the caller")]
     OtherScene,
+    #[error(
+        "there are as many endpoints as `webhooks.max_endpoints` allows: remove one that is not needed"
+    )]
+    TooMany,
     #[error("vault.keys is needed to seal and open the secrets of endpoints")]
     NoVault,
     #[error(transparent)]
@@ -117,6 +121,8 @@ pub struct Delivery {
 pub struct EndpointOperations<'a> {
     pub store: &'a Store,
     pub targets: &'a Targets,
+    /// Endpoints that there may be.
+    pub max_endpoints: u32,
     /// `None`: this process has no keys.
     pub vault: Option<&'a Vault>,
     pub ids: &'a Ids,
@@ -155,7 +161,8 @@ impl EndpointOperations<'_> {
             secret: &new.sealed,
             public_key: new.public_key.as_ref().map(|key| &key[..]),
         };
-        let endpoint = self.store.webhook_endpoints().add(&endpoint, context).await?;
+        let added = self.store.webhook_endpoints().add(&endpoint, self.max_endpoints, context);
+        let endpoint = added.await?.ok_or(EndpointError::TooMany)?;
         Ok(Added { endpoint, secret: new.shown })
     }
 

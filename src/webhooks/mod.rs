@@ -24,4 +24,6 @@ pub struct Settings {
     pub disable_after: Option<Duration>,
     /// How long attempts are kept; `None`: indefinitely.
     pub keep_deliveries: Option<Duration>,
+    /// Endpoints that there may be.
+    pub max_endpoints: u32,
 }

@@ -103,6 +103,21 @@ async fn data_key(pool: &PgPool, id: &str) -> (EndpointId, verdict::vault::DataK
 }
 
 #[tokio::test]
+async fn endpoints_beyond_the_limit_are_refused() {
+    let more = "[webhooks]\nmax_endpoints = 2".to_owned();
+    let app = TestApp::start_with(Options { more, ..options() }).await;
+    let body = json!({"url": URL});
+    let first = add(&app, &body).await;
+    add(&app, &body).await;
+    let refused = send(&app, "POST", ENDPOINTS, &body).await;
+    refused.assert_problem(409, "too-many-endpoints");
+    assert_eq!(send(&app, "GET", ENDPOINTS, &Value::Null).await.json["items"][1]["url"], URL);
+    // One that is removed makes room.
+    assert_eq!(send(&app, "DELETE", &path_of(&first), &Value::Null).await.status, 204);
+    add(&app, &body).await;
+}
+
+#[tokio::test]
 async fn an_endpoint_is_added_changed_paused_and_removed_on_record() {
     let app = app().await;
     let added = add(&app, &json!({ "url": URL })).await;

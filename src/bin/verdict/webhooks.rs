@@ -22,6 +22,7 @@ use verdict::store::Store;
 use verdict::store::webhook_endpoints::{WebhookAttempt, WebhookEndpoint};
 use verdict::vault::Vault;
 use verdict::vault::endpoint_secret::public_key_text;
+use verdict::webhooks;
 use verdict::webhooks::endpoints::{
     EndpointError, EndpointOperations, RedeliverySelection, Requested,
 };
@@ -271,6 +272,7 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
 struct Webhooks {
     store: Store,
     targets: Targets,
+    max_endpoints: u32,
     vault: Option<Vault>,
     ids: Ids,
 }
@@ -280,13 +282,14 @@ impl Webhooks {
         let mut settings = context.settings(Keys::Optional)?;
         let vault = settings.keys.take().map(Vault::new);
         let store = migrated_store(&settings).await?;
-        let targets = settings.common.webhooks.targets;
-        Ok(Self { store, targets, vault, ids: Ids::random() })
+        let webhooks::Settings { targets, max_endpoints, .. } = settings.common.webhooks;
+        Ok(Self { store, targets, max_endpoints, vault, ids: Ids::random() })
     }
 
     fn operations(&self) -> EndpointOperations<'_> {
-        let Self { store, targets, vault, ids } = self;
-        EndpointOperations { store, targets, vault: vault.as_ref(), ids }
+        let Self { store, targets, vault, ids, .. } = self;
+        let max_endpoints = self.max_endpoints;
+        EndpointOperations { store, targets, max_endpoints, vault: vault.as_ref(), ids }
     }
 }
 

@@ -154,6 +154,10 @@ macro_rules! for_each_code {
         "The proposal was carried out or withdrawn meanwhile: check, then repeat if necessary",
         "Another request completed or overtook the proposal while this one was being processed. This one changed nothing.",
         "Read the current state. Repeat the call only if the change is still wanted.";
+    TooManyEndpoints, too_many_endpoints: CONFLICT "too-many-endpoints",
+        "There are as many webhook endpoints as may be added",
+        "The installation has as many endpoints as `webhooks.max_endpoints` allows. Nothing was added.",
+        "Remove an endpoint that nobody needs, or ask the operator for a higher limit.";
     NothingToReview, nothing_to_review: CONFLICT "nothing-to-review",
         "There is no decision about this verification yet",
         "A review judges a decision, and this verification has none.",
