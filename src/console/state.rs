@@ -16,11 +16,11 @@ use crate::http::problem::Problem;
 use crate::http::rate_limit::Bucket;
 use crate::vault::DataKey;
 
-/// Tries to sign in per second that one process looks at, of each kind, all names together.
+/// Tries to sign in per second that one process checks, of each kind, all names together.
 const TRIES_PER_SECOND: u32 = 10;
-/// Ways to the identity provider per second: they cost next to nothing, and any page of any site can
-/// have a browser ask for one.
-const WAYS_PER_SECOND: u32 = 100;
+/// Redirects to the identity provider per second: they cost next to nothing, and any page of any site
+/// can make a browser request one.
+const REDIRECTS_PER_SECOND: u32 = 100;
 
 /// Sessions and invitations that one process looks up at once: anybody can invent tokens, and callbacks
 /// need most of the connections to the database.
@@ -55,7 +55,7 @@ impl Tries {
     fn new() -> Self {
         let [unknown, known, signed_in, from_identity] =
             std::array::from_fn(|_| TryLimit::new(TRIES_PER_SECOND));
-        let to_identity = TryLimit::new(WAYS_PER_SECOND);
+        let to_identity = TryLimit::new(REDIRECTS_PER_SECOND);
         Self { unknown, known, signed_in, to_identity, from_identity }
     }
 }

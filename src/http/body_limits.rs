@@ -18,7 +18,7 @@ pub struct BodyLimits {
     pub first_byte: Duration,
     /// Until the last byte.
     pub whole: Duration,
-    /// Shared by callbacks whose signature is not verified yet, and forms of nobody who is signed in.
+    /// Shared by callbacks whose signature is not verified yet, and forms sent before signing in.
     pub unverified: MemoryBudget,
     /// Shared by bodies of callers with an API key.
     pub verified: MemoryBudget,

@@ -48,8 +48,8 @@ impl Deref for Held {
     }
 }
 
-/// The body of a callback whose signature is not verified yet, or of a form of nobody who is signed
-/// in.
+/// The body of a callback whose signature is not verified yet, or of a form that a person sends before
+/// signing in.
 pub async fn read_unverified(api: &Api, body: Body) -> Result<Held, Problem> {
     collect(body, MAX_CALLBACK_BYTES, "At most 16 KiB are read", &api.bodies, |limits| {
         &limits.unverified

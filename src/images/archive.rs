@@ -291,7 +291,7 @@ impl Archive {
         let longest = u64::try_from(longest.saturating_add(OVERHEAD)).unwrap_or(u64::MAX);
         let got = async {
             let object = self.objects.get(&name).await?;
-            // The client takes as much memory at once as the store says that it needs.
+            // The client allocates at once as much as the store announces.
             if object.meta.size > longest {
                 return Ok(None);
             }

@@ -215,8 +215,8 @@ const MAX_SHORT_BYTES: usize = 64 * 1024;
 /// Most that is read of a list: it names at most a thousand objects.
 const MAX_LIST_BYTES: usize = 8 * 1024 * 1024;
 
-/// What is asked for. Everything but an object is read here, because the client takes as much memory
-/// for it as the answer says, and reads on for as long as more comes.
+/// The kind of a request. Every answer except an object is read here: the client would allocate as much
+/// memory as the answer announces, and read for as long as more comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Object,
