@@ -60,6 +60,7 @@ shown() {
 }
 note_ids() { for n in $(seq "$1" "$2"); do verification "$n" >"$home/id-$n"; done; }
 says_erased() { [ "$(get "/v1/verifications/$1/material" | jq -r .code)" = erased ]; }
+is_open() { [ "$(sql -c "select due_at is not null from verifications where id = '$(cat "$home/id-$1")'")" = t ]; }
 is_decided() { [ "$(get "/v1/verifications/$(cat "$home/id-$1")" | jq -r .state)" = decided ]; }
 
 # --- the previous version ---
@@ -78,6 +79,7 @@ note_ids 9 9
 shown 1 8 >"$home/by-old"
 epoch=$(get '/v1/events?after=0&limit=1' | jq -r .epoch)
 stop 'the previous version'
+check 'it leaves one verification open' is_open 9
 
 # --- the new version: it grows the schema and serves ---
 verdict=$new
@@ -94,12 +96,18 @@ erase "$(cat "$home/id-18")"
 curl -sS -H "authorization: Bearer $api_key" -H 'content-type: application/json' -o /dev/null \
     -d '{"outcome":"reject","reason":"forged-card"}' \
     "http://127.0.0.1:$http/v1/verifications/$(cat "$home/id-15")/reviews"
-sends 19 quit-3-then-pass-97
-note_ids 19 19
 until_so 60 'images of erased persons are deleted' sh -c "! find '$home/images' -path '*$(cat "$home/id-18")*' -type f | grep -q ."
 shown 11 18 >"$home/by-new"
+is_reviewed() { grep -F "\"$(cat "$home/id-15")\"" "$home/by-new" | grep -q '"reject"'; }
+check 'the review decides' is_reviewed
+# Two refusals would also be alike.
+tells_all() { [ "$(grep -cE '^\["[0-9a-f-]{36}","(decided|expired|failed|erased)"' "$home/by-new")" = 8 ]; }
+check 'the new version shows 8 verifications, all settled' tells_all
+sends 19 quit-3-then-pass-97
+note_ids 19 19
 audit_head=$(run audit verify | grep -oE '[0-9]+:[0-9a-f]{64}' | tail -1)
 stop 'the new version'
+check 'it leaves one verification open' is_open 19
 
 # --- back ---
 verdict=$old
