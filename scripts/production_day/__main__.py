@@ -229,6 +229,7 @@ def part(arguments, seconds, minutes_of_day):
         day.end(line)
     except BaseException:
         day.break_off()
+        tell(f"kept to look at: {day.folder}")
         raise
     report(line)
     with open(arguments.results / "parts.jsonl", "a") as parts:
@@ -302,7 +303,6 @@ def main():
             held = part(arguments, minutes * 60, minutes * PARTS)
     except (Failed, KeyboardInterrupt, subprocess.CalledProcessError) as failed:
         tell(f"error: {failed or 'interrupted'}")
-        tell(f"kept to look at: {arguments.folder}")
         return 1
     if not held:
         tell(f"NOT ALL OF IT HELD; kept to look at: {arguments.folder}")

@@ -35,7 +35,8 @@ class Caller:
         self.balancer, self.connections = balancer, {}
 
     def request(self, method, path, headers=None, body=None, timeout=40):
-        """Status and JSON, each None where there is none."""
+        """Status and JSON, each None where there is none. A text is sent as UTF-8."""
+        body = body.encode() if isinstance(body, str) else body
         port = self.balancer.choose()
         if port is None:
             return None, None
