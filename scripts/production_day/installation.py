@@ -193,7 +193,7 @@ class Pair:
 
     def make_image(self, image, minutes):
         with open(image, "wb") as file:
-            file.truncate(max(LEAST_VOLUME_MIB, VOLUME_MIB_PER_MINUTE * minutes) << 20)
+            file.truncate(max(LEAST_VOLUME_MIB, int(VOLUME_MIB_PER_MINUTE * minutes)) << 20)
         try:
             # Nothing kept for root, so that full is full.
             run("mkfs.ext4", "-q", "-m", "0", str(image))
