@@ -15,6 +15,8 @@ from load import REPEAT_AFTER, VERIFY_SCENE
 PURPOSE = "a day in production"
 # Persons of one happening who are erased.
 ERASED_AT_ONCE = 5
+# A receiver is broken until it has refused so many deliveries: after three an endpoint is failing.
+REFUSED = 3
 # The backlog has drained where no more are due.
 FEW_DUE = 10
 # A request that was signed before a secret changed has arrived by then.
@@ -204,15 +206,18 @@ def erase_by_number(day):
 
 
 def break_receiver(day):
+    before = {receiver: receiver.refused for receiver in day.receivers}
     for receiver in day.receivers:
         receiver.is_broken = True
+    wait_for("both receivers have refused deliveries", 180,
+             lambda: all(receiver.refused >= count + REFUSED for receiver, count in before.items()))
     return "both receivers answer 500"
 
 
 def mend_receiver(day):
     for receiver in day.receivers:
         receiver.is_broken = False
-    return "both receivers answer again"
+    return f"both receivers answer again, after {sum(receiver.refused for receiver in day.receivers)} refusals so far"
 
 
 def freeze_provider(day):
@@ -225,7 +230,7 @@ def freeze_provider(day):
 
 def thaw_provider(day):
     """The outage ends; the backlog must drain."""
-    backlog = day.due()
+    backlog = wait_for("a backlog", 180, lambda: day.due() if day.due() > FEW_DUE else 0)
     day.thaw_provider()
     began = time.monotonic()
     wait_for("the backlog has drained", 1800, lambda: day.due() <= FEW_DUE, pause=1)

@@ -413,7 +413,7 @@ class Receiver(http.server.ThreadingHTTPServer):
         self.ordering, self.lock, self.secrets = ordering, threading.Lock(), secrets
         self.lines = Lines(folder / f"received-{ordering}.jsonl")
         self.ids, self.last, self.repeats, self.faults = {}, {}, 0, []
-        self.is_broken = False
+        self.is_broken, self.refused = False, 0
         for number, event, chain, place in self.lines.before:
             self.note(number, event, chain, place)
         super().__init__(("127.0.0.1", 0), Delivery)
@@ -461,6 +461,8 @@ class Delivery(http.server.BaseHTTPRequestHandler):
         status = 204
         if self.server.is_broken:
             status = 500
+            with self.server.lock:
+                self.server.refused += 1
         elif not self.server.is_signed(self.headers, body):
             status = 401
             with self.server.lock:
