@@ -319,9 +319,17 @@ impl Window {
             self.give_up(key, attempts);
             return None;
         };
-        let delay = delay.max(wait);
+        let first = retry_delay(1, jitter).filter(|_| self.may_be_the_endpoint(attempts));
+        let delay = first.unwrap_or(delay).max(wait);
         self.reschedule(key, attempts, now + delay);
         Some(delay)
+    }
+
+    /// In strict order everything waits for the failed event. Only its next attempts can show whether
+    /// it fails alone or the whole endpoint. Its schedule would take five minutes for that.
+    fn may_be_the_endpoint(&self, attempts: u32) -> bool {
+        // Nothing was acknowledged since its first attempt.
+        self.rules.strict && attempts < FAILURES_IN_A_ROW && self.failures >= attempts
     }
 
     /// Ends the schedule of an event. It becomes a dead letter of the log, even if it was a

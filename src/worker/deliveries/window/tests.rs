@@ -83,6 +83,22 @@ fn strict_order_holds_back_everything() {
 }
 
 #[test]
+fn strict_endpoint_fails_as_a_whole_within_seconds() {
+    let mut window = window(Rules { strict: true, ..RULES }, &[1, 2]);
+    for now in [S, 6 * S, 11 * S] {
+        assert_eq!(window.wake_at(now), Some(now), "everything waits for the first event");
+        assert_eq!(sent(&mut window, now), [1]);
+        answer(&mut window, now, 1, FAILED);
+    }
+    assert!(window.failing.is_some());
+    let next_try = window.wake_at(11 * S).unwrap();
+    assert!(next_try <= 12 * S, "{next_try:?}");
+    assert_eq!(sent(&mut window, next_try), [1]);
+    answer(&mut window, next_try, 1, Answer::Acknowledged);
+    assert_eq!(sent(&mut window, next_try), [2]);
+}
+
+#[test]
 fn endpoint_that_fails_as_a_whole_gets_its_oldest_event_only() {
     let mut window = window(RULES, &[1, 2, 3, 4, 5, 6]);
     assert_eq!(sent(&mut window, S), [1, 2, 3, 4]);
