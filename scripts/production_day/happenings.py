@@ -15,8 +15,8 @@ from load import REPEAT_AFTER, VERIFY_SCENE
 PURPOSE = "a day in production"
 # Persons of one happening who are erased.
 ERASED_AT_ONCE = 5
-# A receiver is broken until it has refused so many deliveries: after three an endpoint is failing.
-REFUSED = 3
+# A receiver is broken until it has refused so many deliveries.
+REFUSED = 2
 # The backlog has drained where no more are due.
 FEW_DUE = 10
 # A request that was signed before a secret changed has arrived by then.
