@@ -227,7 +227,8 @@ def mend_receiver(day):
         wait_for("the strict receiver has caught up", CAUGHT_UP_WITHIN, lambda: strict.last.get("log", 0) >= newest)
     except Failed as why:
         day.ledger.fault(str(why))
-    return (f"both receivers answer again, after {sum(receiver.refused for receiver in day.receivers)} refusals so far; "
+    refusals = sum(receiver.refused for receiver in day.receivers)
+    return (f"both receivers answer again, after {refusals} refusals so far; "
             f"the strict one waited {time.monotonic() - began:.0f} s for what it had missed")
 
 
