@@ -26,7 +26,7 @@ pub async fn keys_with_other_bytes(vault: &Vault, store: &Store) -> store::Resul
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_data_key(whose, &wrapped).is_ok());
         }
-        let of_endpoints = store.webhook_endpoints().keys_under(id, SAMPLES).await;
+        let of_endpoints = store.webhook_keys().under(id, SAMPLES).await;
         for sample in empty_if_forbidden(of_endpoints)? {
             let wrapped = WrappedKey { key_id: sample.key_id, bytes: sample.wrapped };
             opened.push(vault.open_endpoint_key(EndpointId(sample.id), &wrapped).is_ok());

@@ -37,7 +37,7 @@ refusals!(KeysRefusals = [Internal, Unavailable]);
     security(()),
 )]
 pub async fn handler(State(api): State<Api>) -> Result<Response, Problem> {
-    let read = async { api.store.webhook_endpoints().public_keys().await.map_err(Problem::from) };
+    let read = async { api.store.webhook_keys().public().await.map_err(Problem::from) };
     let keys = api.webhooks.public_keys.get(read).await?;
     let items = keys.into_iter().map(|key| PublicKeyView {
         endpoint_id: key.endpoint_id,

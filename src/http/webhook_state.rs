@@ -2,7 +2,7 @@
 
 use super::one_second_cache::OneSecondCache;
 use super::problem::Problem;
-use crate::store::webhook_endpoints::PublicKey;
+use crate::store::webhook_keys::PublicKey;
 use crate::webhooks::Settings;
 use crate::webhooks::targets::Targets;
 

@@ -71,6 +71,7 @@ pub mod verifications;
 pub mod wakeups;
 pub mod webhook_deliveries;
 pub mod webhook_endpoints;
+pub mod webhook_keys;
 pub mod webhook_redeliveries;
 
 pub use hot::{callbacks, claims, completions, group_commit, lease_scan, past};
@@ -142,6 +143,7 @@ pub fn all_statements() -> Vec<&'static Statement> {
         wakeups::STATEMENTS,
         webhook_deliveries::STATEMENTS,
         webhook_endpoints::STATEMENTS,
+        webhook_keys::STATEMENTS,
         webhook_redeliveries::STATEMENTS,
     ];
     modules.into_iter().chain(hot::STATEMENTS).flatten().collect()

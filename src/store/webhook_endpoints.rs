@@ -1,4 +1,4 @@
-//! Webhook endpoints: adding, changing and removing them, their keys, and the requests to them.
+//! Webhook endpoints: adding, changing and removing them, and the requests to them.
 
 use sqlx::FromRow;
 use time::OffsetDateTime;
@@ -100,14 +100,6 @@ pub struct Rotation<'a> {
     pub keep_seconds: i64,
 }
 
-/// The wrapped data key of an endpoint.
-#[derive(Clone, Debug, FromRow)]
-pub struct EndpointKey {
-    pub id: Uuid,
-    pub key_id: String,
-    pub wrapped: Vec<u8>,
-}
-
 /// One request to an endpoint.
 #[derive(Clone, Debug, FromRow)]
 pub struct WebhookAttempt {
@@ -125,15 +117,6 @@ pub struct WebhookAttempt {
     /// reference.
     pub answer: Option<Vec<u8>>,
     pub next_at: Option<OffsetDateTime>,
-}
-
-/// A key that verifies `v1a` signatures.
-#[derive(Clone, Debug, FromRow)]
-pub struct PublicKey {
-    pub endpoint_id: Uuid,
-    pub public_key: Vec<u8>,
-    /// `None`: until the next rotation.
-    pub until: Option<OffsetDateTime>,
 }
 
 /// Webhook endpoints.
@@ -323,11 +306,6 @@ impl WebhookEndpoints<'_> {
             .await
     }
 
-    /// The wrapped data key of one.
-    pub async fn key(self, id: EndpointId) -> Result<Option<EndpointKey>> {
-        self.0.run(|| find_key(id.0).fetch_optional(&self.0.pool)).await
-    }
-
     /// Requests to one, newest first, before this one.
     pub async fn attempts(
         self,
@@ -337,33 +315,6 @@ impl WebhookEndpoints<'_> {
     ) -> Result<Vec<WebhookAttempt>> {
         let before = before.unwrap_or(i64::MAX);
         self.0.run(|| list_attempts(id.0, before, limit).fetch_all(&self.0.pool)).await
-    }
-
-    /// The keys that verify `v1a` signatures now.
-    pub async fn public_keys(self) -> Result<Vec<PublicKey>> {
-        self.0.run(|| list_public_keys().fetch_all(&self.0.pool)).await
-    }
-
-    /// Data keys that are not wrapped by this key.
-    pub async fn keys_to_rewrap(self, primary: &str) -> Result<Vec<EndpointKey>> {
-        self.0.run(|| find_keys_to_rewrap(primary).fetch_all(&self.0.pool)).await
-    }
-
-    /// A few of the data keys under this key, to try whether they open.
-    pub async fn keys_under(self, key_id: &str, few: i64) -> Result<Vec<EndpointKey>> {
-        self.0.run(|| find_keys_under(key_id, few).fetch_all(&self.0.pool)).await
-    }
-
-    /// Puts a rewrapped data key in the place of the old form; `false` if that has changed meanwhile.
-    pub async fn replace_key(self, id: EndpointId, old: &[u8], new: (&str, &[u8])) -> Result<bool> {
-        self.0
-            .run(|| async {
-                replace_key(id.0, old, new.0, new.1)
-                    .execute(&self.0.pool)
-                    .await
-                    .map(|done| done.rows_affected() == 1)
-            })
-            .await
     }
 }
 
@@ -562,9 +513,6 @@ statements! {
          where id = $1
          returning previous_until";
 
-    row find_key(id: Uuid) -> EndpointKey =
-        "select id, key_id, wrapped from webhook_endpoints where id = $1";
-
     row list_attempts(id: Uuid, before: i64, limit: i64) -> WebhookAttempt =
         "select a.id,
              a.number - (select max(p.after) from event_epochs p where p.after < a.number)
@@ -582,24 +530,6 @@ statements! {
              cross join lateral (select substr(a.event_id, 5)::uuid as event) of
          where a.endpoint_id = $1 and a.id < $2
          order by a.id desc limit $3";
-
-    row list_public_keys() -> PublicKey =
-        "select id as endpoint_id, public_key, null::timestamptz as until
-         from webhook_endpoints where public_key is not null
-         union all
-         select id, previous_public_key, previous_until
-         from webhook_endpoints
-         where previous_public_key is not null and previous_until > verdict_now()
-         order by endpoint_id, until nulls first";
-
-    row find_keys_to_rewrap(primary: &str) -> EndpointKey =
-        "select id, key_id, wrapped from webhook_endpoints where key_id <> $1 order by id";
-
-    row find_keys_under(key_id: &str, few: i64) -> EndpointKey =
-        "select id, key_id, wrapped from webhook_endpoints where key_id = $1 limit $2";
-
-    execute replace_key(id: Uuid, old: &[u8], key_id: &str, wrapped: &[u8]) =
-        "update webhook_endpoints set key_id = $3, wrapped = $4 where id = $1 and wrapped = $2";
 
     execute add_record(
         at: OffsetDateTime,

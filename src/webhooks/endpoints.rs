@@ -16,8 +16,9 @@ use crate::domain::webhook_endpoint::{DeliveryOrder, Signing, Start};
 use crate::store::audit::AuditContext;
 use crate::store::events::LogRange;
 use crate::store::webhook_endpoints::{
-    EndpointChange, EndpointKey, NewEndpoint, Rotation, WebhookAttempt, WebhookEndpoint,
+    EndpointChange, NewEndpoint, Rotation, WebhookAttempt, WebhookEndpoint,
 };
+use crate::store::webhook_keys::EndpointKey;
 use crate::store::webhook_redeliveries::{Redelivered, Redelivery};
 use crate::store::{self, Store};
 use crate::vault::{
@@ -371,7 +372,7 @@ impl EndpointOperations<'_> {
 
     async fn data_key(&self, id: EndpointId) -> Result<DataKey, EndpointError> {
         let vault = self.vault.ok_or(EndpointError::NoVault)?;
-        let key = self.store.webhook_endpoints().key(id).await?;
+        let key = self.store.webhook_keys().find(id).await?;
         let EndpointKey { key_id, wrapped, .. } = key.ok_or(EndpointError::Unknown)?;
         Ok(vault.open_endpoint_key(id, &WrappedKey { key_id, bytes: wrapped })?)
     }

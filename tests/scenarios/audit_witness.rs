@@ -222,8 +222,8 @@ async fn unsigned_answers_raise_the_alarm_and_are_forgotten() {
             line.starts_with("verdict_audit_heads_total")
                 && line.contains(&format!("outcome=\"{outcome}\""))
         };
-        let line = metrics.lines().find(is_it).and_then(|line| line.rsplit_once(' '));
-        line.map_or(0, |(_, count)| count.parse::<u64>().unwrap())
+        let found = metrics.lines().find(is_it).and_then(|line| line.rsplit_once(' '));
+        found.map_or(0, |(_, count)| count.parse::<u64>().unwrap())
     };
     let counts = async |outcome: &'static str| {
         let before = counted(outcome).await;

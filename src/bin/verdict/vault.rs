@@ -206,13 +206,12 @@ async fn rewrap_all(store: &Store, vault: &Vault, progress: &mut Progress) -> an
 /// The same for the data keys of webhook endpoints, of which there are few.
 async fn rewrap_endpoints(store: &Store, vault: &Vault) -> anyhow::Result<u64> {
     let mut rewrapped = 0;
-    for key in store.webhook_endpoints().keys_to_rewrap(vault.primary_id()).await? {
+    for key in store.webhook_keys().to_rewrap(vault.primary_id()).await? {
         let id = EndpointId(key.id);
         let old = WrappedKey { key_id: key.key_id, bytes: key.wrapped };
         if let Some(new) = vault.rewrap_endpoint(id, &old)? {
             let new = (new.key_id.as_str(), &new.bytes[..]);
-            rewrapped +=
-                u64::from(store.webhook_endpoints().replace_key(id, &old.bytes, new).await?);
+            rewrapped += u64::from(store.webhook_keys().replace(id, &old.bytes, new).await?);
         }
     }
     Ok(rewrapped)
