@@ -23,7 +23,6 @@ use super::{
 /// The public listener.
 pub fn router(api: Api) -> Router {
     let (routes, described) = described_routes().split_for_parts();
-    let routes = with_budget(routes);
     let routes = if api.docs {
         routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
     } else {
@@ -36,7 +35,6 @@ pub fn router(api: Api) -> Router {
 pub fn router_without_callbacks(api: Api) -> Router {
     let (routes, _) = api_routes().split_for_parts();
     let described = described_routes().split_for_parts().1;
-    let routes = with_budget(routes);
     let routes = if api.docs {
         routes.merge(openapi::docs::routes(described, api.callback_form.as_ref()))
     } else {
@@ -117,6 +115,8 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(problem::pages::handler))
+        // Not around callbacks: their answers are small.
+        .layer(from_fn_with_state(LargeAnswers::new(), large_answers::hold))
 }
 
 /// The operations listener: for the scraper and the orchestrator, not for callers.
@@ -127,11 +127,6 @@ pub fn operations_router(api: Api) -> Router {
         .route("/metrics", get(metrics::handler))
         .route("/problems/{code}", get(problem::pages::handler));
     finish(routes, api)
-}
-
-/// Answers that callers read slowly share a budget of memory.
-fn with_budget(routes: Router<Api>) -> Router<Api> {
-    routes.layer(from_fn_with_state(LargeAnswers::new(), large_answers::hold))
 }
 
 fn finish(routes: Router<Api>, api: Api) -> Router {
