@@ -692,7 +692,7 @@ def strike_rounds(cluster, ledger, arguments):
 
 def healthy_again(cluster):
     """Whether the cluster is whole again. A standby that is not synchronous may have received what its
-    new primary never had, and then waits for ever: the rounds end there, and what is lost is counted."""
+    new primary never had. Then it never streams again: the rounds end, and what is lost is counted."""
     try:
         return wait_for("a healthy cluster", 60 if cluster.asynchronous else 180, cluster.healthy)
     except Failed:
