@@ -1,7 +1,9 @@
 //! Work that a process repeats for as long as it runs: one loop for all of it, with jitter.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::domain::ids::Ids;
 

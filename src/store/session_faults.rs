@@ -7,11 +7,12 @@
 //! trusted either.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
 
 /// A connection is replaced after this, so that no setting and no route is kept indefinitely.
 const MAX_AGE: Duration = Duration::from_mins(30);

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -23,6 +23,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+use tokio::time::Instant;
 
 use super::servers::Servers;
 use super::session_faults::{DIAGNOSE_LIMIT, FULL_FOR, Faults, is_socket};
@@ -208,6 +209,7 @@ impl Sessions {
             }
         };
         tokio::select! {
+            biased;
             acquired = &mut acquiring => acquired,
             found = self.idle_one() => Ok(found),
             () = waiting => Err(sqlx::Error::PoolTimedOut),

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::Store;
@@ -205,7 +206,7 @@ impl Signals {
         self.something_may_have_been_missed();
         let mut next = began + HEARTBEAT;
         loop {
-            let received = tokio::time::timeout_at(next.into(), listener.try_recv()).await;
+            let received = tokio::time::timeout_at(next, listener.try_recv()).await;
             match received {
                 Ok(Ok(Some(notice))) if notice.channel() == due => self.0.due.notify_one(),
                 Ok(Ok(Some(notice))) if notice.channel() == events => advance(&self.0.events),

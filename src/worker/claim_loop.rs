@@ -62,6 +62,7 @@ pub async fn claim_until_stopped(
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = rest_or_wake(rest, &work) => {}
         }

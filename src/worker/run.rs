@@ -26,6 +26,8 @@ impl Worker {
         let backtests = ClaimBacktests::new(&worker, &leases, &tracker, &stop);
         let endpoints = ClaimEndpoints::new(&worker, &leases, &tracker, &stop);
         tokio::select! {
+            // None of these ends before the first does, and a fixed order can be replayed.
+            biased;
             () = async {
                 tokio::join!(
                     claim_until_stopped(&worker, fetches, &stop),
@@ -46,6 +48,7 @@ impl Worker {
         }
         tracker.close();
         tokio::select! {
+            biased;
             () = tracker.wait() => {}
             () = leases.keep_renewing(&worker.ids) => {}
             () = tokio::time::sleep(worker.settings.drain) => {

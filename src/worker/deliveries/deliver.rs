@@ -146,12 +146,15 @@ impl<'a> Delivery<'a> {
             }
             let wake = self.next_wake();
             tokio::select! {
-                Some(finished) = self.requests.join_next() => self.finish(finished),
-                () = sleep_until(wake) => {}
+                // In this order none is starved: the first two are rare, and a request that has
+                // finished is taken in any case.
+                biased;
                 () = stop.cancelled(), if !self.closing => {
                     (self.closing, self.due_again) = (true, true);
                 }
                 () = grown(&mut grew), if !self.closing => self.window.log_grew(),
+                Some(finished) = self.requests.join_next() => self.finish(finished),
+                () = sleep_until(wake) => {}
             }
             while let Some(finished) = self.requests.try_join_next() {
                 self.finish(finished);
