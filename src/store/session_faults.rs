@@ -27,6 +27,25 @@ pub(super) const FULL_FOR: Duration = Duration::from_secs(5);
 /// Longest time for finding out why a connection cannot be made.
 pub(super) const DIAGNOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// When something was found. sqlx tells the age of a connection by the clock of the standard library,
+/// and a test may move that of tokio alone: an age is compared by the former.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Instant,
+    by_std: std::time::Instant,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { at: Instant::now(), by_std: std::time::Instant::now() }
+    }
+
+    /// Whether a connection of this age, or one that has rested for so long, was there already.
+    fn is_within(self, age: Duration) -> bool {
+        self.by_std.elapsed() < age
+    }
+}
+
 /// Findings about the connections. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults(Arc<Mutex<Known>>);
@@ -34,9 +53,9 @@ pub(super) struct Faults(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     /// Connections that are older are not used any more.
-    broken: Option<Instant>,
+    broken: Option<Moment>,
     /// Connections that rested then are tested before use.
-    silent: Option<Instant>,
+    silent: Option<Moment>,
     /// The server refused one more connection.
     full: Option<Instant>,
     /// Why the last direct attempt to connect failed.
@@ -51,25 +70,25 @@ impl Faults {
 
     /// The server went away: no connection that is older is of any use.
     pub(super) fn connection_broke(&self) {
-        self.known().broken = Some(Instant::now());
+        self.known().broken = Some(Moment::now());
     }
 
     /// The session is wrong, and its siblings began under the same circumstances.
     pub(super) fn session_is_wrong(&self) {
         let mut known = self.known();
-        if known.broken.is_none_or(|at| at.elapsed() >= REPLACE_EVERY) {
-            known.broken = Some(Instant::now());
+        if known.broken.is_none_or(|moment| moment.at.elapsed() >= REPLACE_EVERY) {
+            known.broken = Some(Moment::now());
         }
     }
 
     /// A statement was not answered in time.
     pub(super) fn nobody_answered(&self) {
-        self.known().silent = Some(Instant::now());
+        self.known().silent = Some(Moment::now());
     }
 
     /// A connection that began then is not trusted any more.
     pub(super) fn distrusts(&self, began: Instant) -> bool {
-        self.known().broken.is_some_and(|at| at > began)
+        self.known().broken.is_some_and(|moment| moment.at > began)
     }
 
     /// Why no connection could be made, if that was found out since then, or a moment before: who
@@ -86,7 +105,7 @@ impl Faults {
     /// Whether something was learned since then that makes a connection suspect.
     pub(super) fn suspects(&self, since: Instant) -> bool {
         let known = self.known();
-        [known.broken, known.silent].into_iter().flatten().any(|at| at >= since)
+        [known.broken, known.silent].into_iter().flatten().any(|moment| moment.at >= since)
     }
 
     /// Whether a connection that rested may be used.
@@ -99,11 +118,11 @@ impl Faults {
             let known = self.known();
             (known.broken, known.silent)
         };
-        if meta.age > MAX_AGE || broken.is_some_and(|at| at.elapsed() < meta.age) {
+        if meta.age > MAX_AGE || broken.is_some_and(|moment| moment.is_within(meta.age)) {
             return false;
         }
         let suspect = meta.idle_for > TEST_AFTER_IDLE
-            || silent.is_some_and(|at| at.elapsed() < meta.idle_for);
+            || silent.is_some_and(|moment| moment.is_within(meta.idle_for));
         !suspect || self.answers(connection).await
     }
 
@@ -122,7 +141,7 @@ impl Faults {
         let age = sqlx::Row::try_get::<f64, _>(&row, "age").ok();
         let age = age.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let broken = self.known().broken;
-        age.is_some_and(|age| age <= MAX_AGE && broken.is_none_or(|at| at.elapsed() >= age))
+        age.is_some_and(|age| age <= MAX_AGE && broken.is_none_or(|moment| !moment.is_within(age)))
     }
 
     async fn answers(&self, connection: &mut PgConnection) -> bool {
@@ -142,7 +161,7 @@ impl Faults {
     ) -> bool {
         let silent = self.known().silent;
         // A connection that answers nobody must not keep its place in the pool for long.
-        let lately = silent.is_some_and(|at| at.elapsed() < meta.age.min(FULL_FOR));
+        let lately = silent.is_some_and(|moment| moment.is_within(meta.age.min(FULL_FOR)));
         let limit = if lately { TEST_LIMIT / 4 } else { TEST_LIMIT * 2 };
         // Inside a transaction these two differ, by the time since its BEGIN. Only in the simple
         // protocol: in the extended one they differ always, because the transaction begins at Bind

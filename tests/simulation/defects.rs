@@ -97,12 +97,12 @@ pub const DEFECTS: [Defect; 6] = [
         breaks: &["11: budget broken"],
     },
     Defect {
-        name: "numberer-skips",
-        what: "what commits while events are numbered counts as numbered",
+        name: "numberer-forgets-open-transactions",
+        what: "what was open while events were numbered is never numbered",
         edits: &[Edit::Function {
             name: "verdict_number_events",
-            old: "seen = case when given = most then log.seen else upto end,",
-            new: "seen = case when given = most then log.seen else pg_current_snapshot() end,",
+            old: "(select pg_snapshot_xip(log.seen))",
+            new: "(select pg_snapshot_xip(log.seen) limit 0)",
         }],
         breaks: &["42: decisions and other changes without exactly one event"],
     },

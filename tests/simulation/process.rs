@@ -28,7 +28,7 @@ use super::world::{World, store_at};
 /// How long an unfinished verification is asked about.
 pub const WINDOW: Duration = Duration::from_mins(40);
 /// Connections of one process.
-const CONNECTIONS: u32 = 8;
+const CONNECTIONS: u32 = 12;
 
 /// What every process of a seed gets.
 pub struct Surroundings<'a> {

@@ -270,13 +270,13 @@ impl<'a> Connection<'a> {
             return Ok(Served::Ended);
         }
         self.commit_stops = self.state != wire::IDLE && !label.ends_with("::commit");
-        let is_held = fate == Fate::HoldCommit && self.state == wire::IDLE;
+        let is_early = line.defect.is_some_and(|defect| defect.acknowledges(label));
+        let is_held = (fate == Fate::HoldCommit || is_early) && self.state == wire::IDLE;
         let answer = if is_held {
             self.exchange(&[Message::query("begin")]).await?;
             let mut answer = self.exchange(request).await?;
             line.sim.outcome(&key, outcome(&answer));
             (_, fate) = line.sim.stop(&line.actor, label, Kind::Commit).await;
-            let is_early = line.defect.is_some_and(|defect| defect.acknowledges(label));
             if fate == Fate::Lose {
                 if is_early {
                     self.reply(&answer, wire::IDLE).await?;
@@ -310,6 +310,10 @@ impl<'a> Connection<'a> {
         }
         // Without the name: the text and the types of the parameters.
         let parse = request[0].body[at..].to_vec();
+        // Also where the backend has it: which ones have what must make no difference.
+        if !self.line.quiet("prepare").await {
+            return Ok(Served::Ended);
+        }
         if let Some((at_backend, answer)) = self.backend.known.prepared.get(&parse).cloned() {
             self.statements.insert(name, (text, at_backend));
             self.client.write_all(&answer).await?;
@@ -327,9 +331,6 @@ impl<'a> Connection<'a> {
                 b'D' => *message = wire::with_text(message, 1, &at_backend),
                 _ => {}
             }
-        }
-        if !self.line.quiet("prepare").await {
-            return Ok(Served::Ended);
         }
         let answer = self.exchange(&request).await?;
         let is_good = !answer.iter().any(|message| message.kind == wire::ERROR);

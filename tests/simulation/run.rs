@@ -138,11 +138,6 @@ impl<'a> Simulation<'a> {
         }
         broken.extend(reckon(&mut simulation.look, base, &simulation.senders, &receiver).await);
         let steps = simulation.steps;
-        if std::env::var("COUNTS").is_ok() {
-            for (n, what) in sim.counts() {
-                sim.note(format!("COUNT {n} {what}"));
-            }
-        }
         simulation.end().await;
         Report { trace: sim.trace(), steps, broken }
     }
@@ -165,6 +160,9 @@ impl<'a> Simulation<'a> {
             )
             .await
             .expect("emptied");
+        if self.of.world.wants_vacuum() {
+            self.look.execute("vacuum").await.expect("vacuumed");
+        }
         let store = store_at(url, 2);
         store.accounts().open_account(ACCOUNT).await.expect("an account");
         while store.events().number_step(1_000).await.expect("numbered") > 0 {}

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use tokio::sync::{Notify, oneshot};
 
 /// How often every task gets its turn without anything happening before all counts as still.
-const STILL: u32 = 20;
+const STILL: u32 = 12;
 
 /// What stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,17 +181,6 @@ impl Sim {
         self.lock().outcomes.insert(key.clone(), outcome);
     }
 
-    pub fn counts(&self) -> Vec<(u64, String)> {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for ((_, what), count) in &self.lock().seen {
-            *counts.entry(what.clone()).or_default() += count;
-        }
-        let mut counts: Vec<(u64, String)> =
-            counts.into_iter().map(|(what, n)| (n, what)).collect();
-        counts.sort();
-        counts
-    }
-
     pub fn trace(&self) -> Vec<String> {
         self.lock().trace.clone()
     }
@@ -232,7 +221,7 @@ impl Sim {
             };
             if activity != before {
                 (still, before, is_blocked) = (0, activity, false);
-            } else if is_busy && !is_blocked && still > STILL / 2 {
+            } else if is_busy && !is_blocked && still > STILL / 4 {
                 tokio::select! {
                     biased;
                     () = self.changed.notified() => {}

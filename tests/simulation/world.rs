@@ -107,9 +107,18 @@ pub struct World {
     url: String,
     folder: tempfile::TempDir,
     next_folder: AtomicU32,
+    seeds: AtomicU32,
 }
 
+/// A table is vacuumed after so many seeds.
+const VACUUM_AFTER: u32 = 100;
+
 impl World {
+    /// Whether it is time to vacuum.
+    pub fn wants_vacuum(&self) -> bool {
+        self.seeds.fetch_add(1, Ordering::SeqCst) % VACUUM_AFTER == VACUUM_AFTER - 1
+    }
+
     /// On a new database.
     pub fn new() -> Self {
         // A thread and a runtime of its own: that of the simulation has its own time.
@@ -143,6 +152,7 @@ impl World {
             url,
             folder,
             next_folder: AtomicU32::new(0),
+            seeds: AtomicU32::new(0),
         }
     }
 
@@ -229,6 +239,11 @@ fn server() -> &'static Server {
                     PgConnection::connect(&server.url("postgres")).await.expect("it answers");
                 let create = format!("create database {TEMPLATE}");
                 connection.execute(AssertSqlSafe(create)).await.expect("a database");
+                // It would lock tables when it likes. The simulation vacuums between two seeds.
+                let settings = ["alter system set autovacuum = off", "select pg_reload_conf()"];
+                for setting in settings {
+                    connection.execute(setting).await.expect("a setting");
+                }
                 connection.close().await.expect("closed");
                 let store = store_at(&server.url(TEMPLATE), 2);
                 store.migrate().await.expect("migrations apply");
