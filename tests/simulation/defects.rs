@@ -10,6 +10,8 @@ pub struct Defect {
     edits: &'static [Edit],
     /// The promise that it breaks.
     pub breaks: &'static [&'static str],
+    /// A few seeds suffice.
+    pub is_met_often: bool,
 }
 
 #[derive(Debug)]
@@ -65,12 +67,14 @@ pub const DEFECTS: [Defect; 6] = [
             new: "and v.id = i.verification_id",
         }],
         breaks: &["3: results of another lease than the one that ended"],
+        is_met_often: false,
     },
     Defect {
         name: "acknowledged-before-commit",
         what: "a callback is acknowledged before its commit",
         edits: &[Edit::AnswerEarly { statements: "callbacks::" }],
         breaks: &["1: accepted and lost"],
+        is_met_often: false,
     },
     Defect {
         name: "late-callback-forgotten",
@@ -86,6 +90,7 @@ pub const DEFECTS: [Defect; 6] = [
             },
         ],
         breaks: &["2: callbacks without a call after them"],
+        is_met_often: true,
     },
     Defect {
         name: "budget-half-charged",
@@ -95,6 +100,7 @@ pub const DEFECTS: [Defect; 6] = [
             new: "ceil(taken.calls * $4 * 0.5e6",
         }],
         breaks: &["11: budget broken"],
+        is_met_often: true,
     },
     Defect {
         name: "numberer-forgets-open-transactions",
@@ -105,11 +111,13 @@ pub const DEFECTS: [Defect; 6] = [
             new: "(select pg_snapshot_xip(log.seen) limit 0)",
         }],
         breaks: &["42: decisions and other changes without exactly one event"],
+        is_met_often: false,
     },
     Defect {
         name: "endpoint-fence-left-out",
         what: "progress of deliveries is stored whoever holds the endpoint",
         edits: &[Edit::Sql { old: "and lease_token = $2", new: "" }],
         breaks: &["45: a receiver"],
+        is_met_often: false,
     },
 ];

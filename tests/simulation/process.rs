@@ -16,8 +16,7 @@ use verdict::store::Store;
 use verdict::store::callbacks::Accepting;
 use verdict::store::signals::Signals;
 use verdict::vault::{AuditSeal, PersonIndex};
-use verdict::webhooks::targets::Targets;
-use verdict::worker::{Deliveries, Images, Sender, Worker};
+use verdict::worker::{Deliveries, Images, Worker};
 
 use super::defects::Defect;
 use super::provider;
@@ -83,7 +82,6 @@ fn worker(of: &Surroundings<'_>, url: &str, provider: &str, signals: Signals, id
     client.endpoint = provider.parse().expect("a URL");
     let credentials = config.credentials().expect("credentials");
     let images = config.images().expect("images");
-    let targets = Targets::parse(["127.0.0.1"]).expect("a target");
     let environment = std::iter::empty::<(&str, &str)>().collect();
     let key = |name| world.vault.new_named_key(name).expect("a key").0;
     let (completing, _) = store.start_completing();
@@ -104,7 +102,7 @@ fn worker(of: &Surroundings<'_>, url: &str, provider: &str, signals: Signals, id
             took_micros: AtomicU64::new(0),
         },
         deliveries: Deliveries {
-            sender: Arc::new(Sender::new(targets).expect("a client")),
+            sender: Arc::clone(&world.sender),
             disable_after: None,
             keep: None,
         },

@@ -245,21 +245,19 @@ impl<'a> Connection<'a> {
                 if name == CANCELLED {
                     return self.reply(&[cancelled()], self.state).await;
                 }
-                label = stops(text).or(self.commit_stops.then_some(text).and_then(commits));
+                label = stops(text).or_else(|| commits(text).filter(|_| self.commit_stops));
                 *message = wire::with_text(message, at, at_backend);
             }
         }
         let is_run = request.iter().any(|message| message.kind == wire::EXECUTE);
-        match label.filter(|_| is_run && !self.line.actor.is_empty()) {
-            Some(label) => self.step(label, &request).await,
-            None => {
-                if !self.line.quiet(name).await {
-                    return Ok(Served::Ended);
-                }
-                let answer = self.exchange(&request).await?;
-                self.reply(&answer, self.state).await
-            }
+        if let Some(label) = label.filter(|_| is_run && !self.line.actor.is_empty()) {
+            return self.step(label, &request).await;
         }
+        if !self.line.quiet(name).await {
+            return Ok(Served::Ended);
+        }
+        let answer = self.exchange(&request).await?;
+        self.reply(&answer, self.state).await
     }
 
     /// One statement, with its stops.
@@ -336,8 +334,7 @@ impl<'a> Connection<'a> {
         let is_good = !answer.iter().any(|message| message.kind == wire::ERROR);
         if is_good {
             if !name.is_empty() {
-                let mut bytes = Vec::new();
-                answer.iter().for_each(|message| message.write(&mut bytes));
+                let bytes = wire::bytes(&answer);
                 let prepared = &mut self.backend.known.prepared;
                 prepared.insert(parse, (at_backend.clone(), bytes));
             }
@@ -350,9 +347,7 @@ impl<'a> Connection<'a> {
     async fn exchange(&mut self, request: &[Message]) -> io::Result<Vec<Message>> {
         let line = self.line;
         let _busy = line.busy(self.backend.known.pid);
-        let mut bytes = Vec::new();
-        request.iter().for_each(|message| message.write(&mut bytes));
-        self.backend.stream.write_all(&bytes).await?;
+        self.backend.stream.write_all(&wire::bytes(request)).await?;
         let mut answer = Vec::new();
         loop {
             let message = wire::read(&mut self.backend.stream).await?;
@@ -366,8 +361,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn reply(&mut self, answer: &[Message], state: u8) -> io::Result<Served> {
-        let mut bytes = Vec::new();
-        answer.iter().for_each(|message| message.write(&mut bytes));
+        let mut bytes = wire::bytes(answer);
         Message::ready(state).write(&mut bytes);
         match self.client.write_all(&bytes).await {
             Ok(()) => Ok(Served::Answered),
@@ -472,7 +466,7 @@ fn stops(text: &str) -> Option<&'static str> {
     stops.then_some(name)
 }
 
-fn commits(text: &String) -> Option<&'static str> {
+fn commits(text: &str) -> Option<&'static str> {
     Some(name_of(text)).filter(|name| name.ends_with("transaction::commit"))
 }
 

@@ -240,7 +240,7 @@ impl<'a> Simulation<'a> {
         for choice in 0..faulty + u64::from(PATIENCE) {
             self.of.sim.settle(&mut self.look).await;
             if choice == faulty {
-                self.end_faults().await;
+                self.end_faults();
                 continue;
             }
             self.steps += 1;
@@ -254,7 +254,7 @@ impl<'a> Simulation<'a> {
                 let by = self.until_something_is_due().await;
                 self.pass_time(by).await;
             } else {
-                self.let_one_go(waiting);
+                self.let_one_go(&waiting);
             }
         }
         false
@@ -281,7 +281,7 @@ impl<'a> Simulation<'a> {
             (5, Choice::Signal),
         ]);
         match choice {
-            Choice::Go => self.let_one_go(waiting),
+            Choice::Go => self.let_one_go(&waiting),
             Choice::Time => {
                 let most = self.random.weighted(&[(5, 20), (3, 400), (1, 1_500)]);
                 let by = Duration::from_millis(self.random.between(1, most));
@@ -297,7 +297,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn let_one_go(&mut self, waiting: Vec<(Key, Kind)>) {
+    fn let_one_go(&mut self, waiting: &[(Key, Kind)]) {
         let place = self.random.below(waiting.len());
         let (key, kind) = &waiting[place];
         let fate = self.fate(*kind);
@@ -357,20 +357,20 @@ impl<'a> Simulation<'a> {
             .expect("the clock goes on");
         self.of.clock.advance(by);
         self.of.sim.advance(by).await;
-        self.of.sim.note(format!("time: {} ms", by.as_millis()));
+        self.of.sim.note(&format!("time: {} ms", by.as_millis()));
     }
 
     /// Kills one process and starts another.
     async fn kill_one(&mut self) {
         if self.random.below(3) > 0 {
             let worker = self.workers.remove(self.random.below(self.workers.len()));
-            self.of.sim.note(format!("{} is killed", worker.name));
+            self.of.sim.note(&format!("{} is killed", worker.name));
             worker.kill();
             self.start_worker().await;
         } else {
             let place = self.random.below(self.senders.intakes());
             let intake = self.senders.remove_intake(place);
-            self.of.sim.note(format!("{} is killed", intake.name));
+            self.of.sim.note(&format!("{} is killed", intake.name));
             intake.line.cut();
             self.start_intake();
         }
@@ -381,10 +381,10 @@ impl<'a> Simulation<'a> {
         let place = self.random.below(self.workers.len());
         let worker = &self.workers[place];
         if self.random.below(2) == 0 {
-            self.of.sim.note(format!("{} is cut off", worker.name));
+            self.of.sim.note(&format!("{} is cut off", worker.name));
             worker.line.cut();
         } else {
-            self.of.sim.note(format!("{} has the database", worker.name));
+            self.of.sim.note(&format!("{} has the database", worker.name));
             worker.line.restore();
         }
     }
@@ -393,16 +393,16 @@ impl<'a> Simulation<'a> {
     fn signal_one(&mut self) {
         let place = self.random.below(self.workers.len());
         let worker = &self.workers[place];
-        self.of.sim.note(format!("{} is notified", worker.name));
+        self.of.sim.note(&format!("{} is notified", worker.name));
         worker.signals.work_is_due();
         worker.signals.something_settled();
         worker.signals.events_logged();
     }
 
     /// From now on everything works.
-    async fn end_faults(&mut self) {
+    fn end_faults(&mut self) {
         self.is_faulty = false;
-        self.of.sim.note("the faults end".to_owned());
+        self.of.sim.note("the faults end");
         for worker in &self.workers {
             worker.line.restore();
         }

@@ -157,7 +157,7 @@ impl Sim {
             (_, Fate::Pass) => String::new(),
             (kind, fate) => format!(": {kind:?} {fate:?}"),
         };
-        self.note(format!("[{of}] {actor} {what}{how}"));
+        self.note(&format!("[{of}] {actor} {what}{how}"));
         let _ = waiting.go.send(fate);
     }
 
@@ -170,7 +170,7 @@ impl Sim {
     }
 
     /// One line of the trace.
-    pub fn note(&self, line: String) {
+    pub fn note(&self, line: &str) {
         let mut state = self.lock();
         let passed = state.passed.as_millis();
         state.trace.push(format!("{passed:>7} ms  {line}"));
@@ -207,7 +207,7 @@ impl Sim {
         }
         let outcomes = std::mem::take(&mut self.lock().outcomes);
         for ((actor, what, _), outcome) in outcomes {
-            self.note(format!("{actor} {what} -> {outcome}"));
+            self.note(&format!("{actor} {what} -> {outcome}"));
         }
     }
 

@@ -57,6 +57,15 @@ impl Message {
     }
 }
 
+/// These messages as they are sent.
+pub fn bytes(messages: &[Message]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        message.write(&mut bytes);
+    }
+    bytes
+}
+
 fn with_zero(text: &str) -> Vec<u8> {
     [text.as_bytes(), &[0]].concat()
 }

@@ -22,6 +22,7 @@ use verdict::store::{Settings, Store};
 use verdict::vault::Vault;
 use verdict::webhooks::endpoints::{EndpointOperations, Requested};
 use verdict::webhooks::targets::Targets;
+use verdict::worker::Sender;
 
 use super::proxy::Sessions;
 
@@ -104,6 +105,8 @@ pub struct World {
     pub config: Config,
     pub vault: Arc<Vault>,
     pub policies: PolicySnapshot,
+    /// Making one reads all certificates of the system.
+    pub sender: Arc<Sender>,
     url: String,
     folder: tempfile::TempDir,
     next_folder: AtomicU32,
@@ -149,6 +152,7 @@ impl World {
             config,
             vault,
             policies,
+            sender: Arc::new(Sender::new(targets()).expect("a client")),
             url,
             folder,
             next_folder: AtomicU32::new(0),
@@ -183,6 +187,10 @@ impl World {
     }
 }
 
+fn targets() -> Targets {
+    Targets::parse(["127.0.0.1"]).expect("a target")
+}
+
 /// The service's store at this URL.
 pub fn store_at(url: &str, max_connections: u32) -> Store {
     let timeout = Duration::from_secs(5);
@@ -197,7 +205,7 @@ async fn prepare(store: &Store, vault: &Vault) -> PolicySnapshot {
     store.vault_keys().use_vault_key(vault.primary_id(), START).await.expect("a key in use");
     let operations = EndpointOperations {
         store,
-        targets: &Targets::parse(["127.0.0.1"]).expect("a target"),
+        targets: &targets(),
         vault: Some(vault),
         ids: &Ids::counted(1),
     };
