@@ -20,6 +20,8 @@ use super::world::{ACCOUNT, START, World, store_at};
 
 /// Choices while there are faults.
 const FAULTY: (u64, u64) = (60, 240);
+/// The faults end earlier where nothing is left to do, which is found out this often.
+const LOOK_EVERY: u64 = 10;
 /// Choices after which everything must have come to rest without faults.
 const PATIENCE: u32 = 6_000;
 
@@ -214,8 +216,8 @@ impl<'a> Simulation<'a> {
             self.start_worker().await;
             self.start_intake();
         }
-        let verifications = self.random.between(1, 3);
-        for number in 1..=self.random.between(2, 7) {
+        let verifications = self.random.between(1, 5);
+        for number in 1..=self.random.between(2, 10) {
             let message = Message {
                 id: format!("message-{number}"),
                 biz_id: format!("person-{}", self.random.between(1, verifications)),
@@ -239,7 +241,8 @@ impl<'a> Simulation<'a> {
         let faulty = self.random.between(FAULTY.0, FAULTY.1);
         for choice in 0..faulty + u64::from(PATIENCE) {
             self.of.sim.settle(&mut self.look).await;
-            if choice == faulty {
+            let is_time_to_look = self.is_faulty && choice % LOOK_EVERY == LOOK_EVERY - 1;
+            if choice == faulty || is_time_to_look && self.is_at_rest(base).await {
                 self.end_faults();
                 continue;
             }

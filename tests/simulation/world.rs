@@ -54,6 +54,7 @@ secret = "c2ltdWxhdGVkLXNpbXVsYXRlZC1zaW11bGF0ZWQtMTI="
 [images]
 mode = "off"
 [worker]
+concurrency = 2
 unfinished_schedule_ms = [700]
 backoff_first_ms = 100
 lease_seconds = 5
