@@ -19,11 +19,11 @@ use super::sim::{Fate, Key, Kind, Sim};
 use super::world::{ACCOUNT, START, World, store_at};
 
 /// Choices while there are faults.
-const FAULTY: (u64, u64) = (60, 240);
+const FAULTY: (u64, u64) = (60, 300);
 /// The faults end earlier where nothing is left to do, which is found out this often.
 const LOOK_EVERY: u64 = 10;
 /// Choices after which everything must have come to rest without faults.
-const PATIENCE: u32 = 6_000;
+const PATIENCE: u32 = 1_000;
 
 /// What one seed did.
 pub struct Report {
@@ -72,7 +72,7 @@ impl Weights {
         Self {
             lose: one(12),
             lose_answer: one(12),
-            hold_commit: one(40),
+            hold_commit: one(60),
             hold_answer: one(25),
             refuse: one(20),
             kill: one(4),
@@ -216,13 +216,13 @@ impl<'a> Simulation<'a> {
             self.start_worker().await;
             self.start_intake();
         }
-        let verifications = self.random.between(1, 5);
-        for number in 1..=self.random.between(2, 10) {
+        let verifications = self.random.between(2, 6);
+        for number in 1..=self.random.between(6, 16) {
             let message = Message {
                 id: format!("message-{number}"),
                 biz_id: format!("person-{}", self.random.between(1, verifications)),
                 repeats: self.random.below(2) as u64,
-                after: Duration::from_millis(self.random.weighted(&[(2, 0), (1, 100), (1, 2_000)])),
+                after: Duration::from_millis(self.random.weighted(&[(2, 0), (1, 300), (1, 3_000)])),
             };
             let senders = Arc::clone(&self.senders);
             let (sim, clock) = (Arc::clone(&self.of.sim), self.of.clock.clone());
@@ -301,8 +301,13 @@ impl<'a> Simulation<'a> {
     }
 
     fn let_one_go(&mut self, waiting: &[(Key, Kind)]) {
-        let place = self.random.below(waiting.len());
-        let (key, kind) = &waiting[place];
+        // What is held is held for a while, so that others happen meanwhile.
+        let is_held = |kind: Kind| [Kind::Commit, Kind::Answer].contains(&kind);
+        let mut ready: Vec<_> = waiting.iter().filter(|(_, kind)| !is_held(*kind)).collect();
+        if ready.is_empty() || self.random.below(4) == 0 {
+            ready = waiting.iter().collect();
+        }
+        let (key, kind) = ready[self.random.below(ready.len())];
         let fate = self.fate(*kind);
         self.of.sim.go(key, fate);
     }
