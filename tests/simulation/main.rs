@@ -57,7 +57,7 @@ fn told(seed: u64, report: &Report) -> String {
 }
 
 /// Seeds of a bounded run: less than a minute on two cores.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 /// A run ends when so many seeds broke a promise.
 const MOST_BROKEN: usize = 5;
 
