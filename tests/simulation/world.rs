@@ -209,6 +209,7 @@ async fn prepare(store: &Store, vault: &Vault) -> PolicySnapshot {
         targets: &targets(),
         vault: Some(vault),
         ids: &Ids::counted(1),
+        max_endpoints: 1,
     };
     let requested = Requested {
         url: "http://127.0.0.1:1/".to_owned(),
