@@ -1,5 +1,6 @@
-//! Recovery times. Most are only printed, because other faults may be active and the machine may be
-//! slow. One is checked: how soon a killed worker's work is claimed again.
+//! Recovery times. They are only printed, because other faults may be active and the machine may be
+//! slow. Two are checked: a killed worker's work is claimed within the promised time, and not after
+//! work that fell due later.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
@@ -9,15 +10,13 @@ use super::ledger::Ledger;
 use super::reckoning::Reckoning;
 use super::world::{LEASE_SECONDS, World};
 
-/// Seconds within which a killed worker's work is claimed again, at the 99th percentile: from the
-/// end of its lease or, where no worker could claim then, from when one could. Each interruption
-/// begins the second anew, because workers have to connect to Postgres anew.
-const CLAIMED_AGAIN: (usize, f64) = (99, 1.0);
-/// Seconds at worst, all the time together in which some worker could claim: with the lease of 2 s,
-/// the 10 s that are promised.
+/// Seconds at worst until a killed worker's work is claimed again, all the time together in which
+/// some worker could claim: with the lease of 2 s, the 10 s that are promised. On an idle machine it
+/// takes less than a second at the 99th percentile; beside other loads it took 2.5 s, so that is no
+/// promise.
 const CLAIMED_AGAIN_AT_WORST: (usize, f64) = (100, 10.0 - LEASE_SECONDS);
 /// Seconds after the end of its lease for which work may be passed over by work that fell due
-/// later: at the 99th percentile, and at worst.
+/// later: at the 99th percentile, and at worst. Unlike a time, this says the same on a slow machine.
 const PASSED_OVER: [(usize, f64); 2] = [(99, 1.0), (100, 8.0)];
 
 /// Slowest cases shown, to be compared with the schedule.
@@ -75,11 +74,7 @@ pub async fn measures(
         }
         worst = worst.max(last + 1 - first);
     }
-    let mut too_late = above(&mut in_all, &[CLAIMED_AGAIN_AT_WORST]);
-    // A short run has no 99th percentile.
-    if in_one_stretch.len() >= 100 {
-        too_late.extend(above(&mut in_one_stretch, &[CLAIMED_AGAIN]));
-    }
+    let too_late = above(&mut in_all, &[CLAIMED_AGAIN_AT_WORST]);
     reckoning.zero("a killed worker's work claimed again too late", too_late);
     let too_long = above(&mut passed_over, &PASSED_OVER);
     reckoning.zero("a killed worker's work passed over for too long", too_long);
