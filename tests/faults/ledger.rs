@@ -1,8 +1,8 @@
 //! The outside ledger: clients that post callbacks like real senders, repeat them until they are
 //! accepted, and record every 2xx. It knows only the answers.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -19,7 +19,8 @@ pub const CLIENTS: usize = 8;
 /// How long a client waits for an answer before it takes the message elsewhere. Shorter than some
 /// freezes and stalls.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a client retries one message: after that something is permanently broken.
+/// How long a client goes on trying when the faults have ended: after that something is permanently
+/// broken. While they strike it never gives up, because no promise says how soon an answer comes then.
 const STUBBORN: Duration = Duration::from_secs(90);
 
 /// The final state that a verification must reach despite all faults.
@@ -130,19 +131,24 @@ pub struct Ledger {
     pub starts: Starts,
     pub persons: Persons,
     next: AtomicUsize,
-    stopping: AtomicBool,
+    stopped: OnceLock<Instant>,
 }
 
 impl Ledger {
     /// No new messages; those begun are carried to their end.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        let _ = self.stopped.set(Instant::now());
+    }
+
+    /// Whether what a client began then should have succeeded by now.
+    pub fn gives_up(&self, began: Instant) -> bool {
+        self.stopped.get().is_some_and(|at| began.max(*at).elapsed() >= STUBBORN)
     }
 
     /// One client, until stopped.
     pub async fn post(self: Arc<Self>, world: Arc<World>, dice: Dice) {
         let mut client = Client::new(self, world, dice);
-        while !client.ledger.stopping.load(Ordering::SeqCst) {
+        while client.ledger.stopped.get().is_none() {
             client.act().await;
             let pause = client.dice.millis(20, 250);
             tokio::time::sleep(pause).await;
@@ -232,10 +238,11 @@ impl Client {
     /// Sends it, anywhere and again, until it is accepted.
     async fn deliver(&mut self, message: Message) {
         let began = Instant::now();
-        while began.elapsed() < STUBBORN {
+        while !self.ledger.gives_up(began) {
             let sent = Instant::now();
             match self.send(&message.id, &message.body).await {
                 Some((202, answer)) => {
+                    self.world.moments.acceptance.notify_waiters();
                     let accepted = (now(), sent.elapsed());
                     self.ledger.accepted.lock().expect("not poisoned").push(accepted);
                     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();

@@ -12,8 +12,6 @@ use super::ledger::{Client, Ledger};
 use super::reckoning::{Reckoning, list};
 use super::world::World;
 
-/// How long a client tries to review or to erase: after that something is permanently broken.
-const STUBBORN: Duration = Duration::from_secs(90);
 /// For the erasures to be complete once nothing disturbs them any more.
 const COMPLETE_WITHIN: Duration = Duration::from_mins(2);
 
@@ -50,7 +48,7 @@ impl Client {
         let began = Instant::now();
         let mut was_sent = false;
         let mut seen = String::new();
-        while began.elapsed() < STUBBORN {
+        while !self.ledger.gives_up(began) {
             let pause = self.dice.millis(50, 300);
             tokio::time::sleep(pause).await;
             let Some((body, tag)) = self.look_at(&id).await else { continue };
@@ -83,7 +81,7 @@ impl Client {
         let Some(id) = self.verification_of_its_own(script).await else { return };
         let mut pause = self.dice.millis(0, 2500);
         let began = Instant::now();
-        while began.elapsed() < STUBBORN {
+        while !self.ledger.gives_up(began) {
             tokio::time::sleep(pause).await;
             pause = self.dice.millis(20, 200);
             let Some(address) = self.world.services[self.dice.below(3)].address() else { continue };
@@ -115,7 +113,7 @@ impl Client {
         };
         let (message, body) = (format!("ledger-{n}"), body.to_string());
         let began = Instant::now();
-        while began.elapsed() < STUBBORN {
+        while !self.ledger.gives_up(began) {
             match self.send(&message, &body).await {
                 Some((202, text)) => {
                     let answer: Value = serde_json::from_str(&text).unwrap_or_default();

@@ -63,6 +63,7 @@ pub async fn strike(world: &World, fault: &Fault) -> bool {
             true
         }
         Kind::PostgresRestartsImmediately => {
+            world.moments.after_an_acceptance().await;
             world.restart_postgres(true, fault.lasts).await;
             true
         }
@@ -226,6 +227,7 @@ async fn crash_a_backend(world: &World) -> bool {
         .ok()
         .flatten();
     let Some(pid) = pid.and_then(Pid::from_raw) else { return false };
+    world.moments.after_an_acceptance().await;
     let _outage = world.moments.outage(None);
     let met = kill_process(pid, Signal::KILL).is_ok();
     drop(admin);

@@ -14,6 +14,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use url::Url;
 use verdict::domain::clock::Clock;
 use verdict::http::api_key_auth::Scope;
@@ -206,9 +207,18 @@ pub struct Moments {
     pub held: AtomicUsize,
     /// Connections refused because the server had none left.
     pub turned_away: AtomicUsize,
+    /// A client has the acceptance of a message.
+    pub acceptance: Notify,
 }
 
 impl Moments {
+    /// Returns when a client has just got an acceptance, or none came for a while: what is acknowledged
+    /// before it is on the disk is lost by a crash within milliseconds only.
+    pub async fn after_an_acceptance(&self) {
+        // Otherwise nothing can be accepted now.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.acceptance.notified()).await;
+    }
+
     /// From now on this service, or none at all, can claim.
     pub fn outage(&self, service: Option<usize>) -> Ongoing<'_> {
         Ongoing { moments: self, service, from: now() }
