@@ -96,7 +96,9 @@ causes! {
     NotFound = "not-found", "it does not exist",
         "create it, or correct the path";
     ReadOnly = "read-only", "it is read-only",
-        "make it writable (Postgres: point to the primary, and see default_transaction_read_only)";
+        "make it writable (Postgres: see default_transaction_read_only)";
+    Standby = "standby", "it is a standby, which may lack the newest rows",
+        "point database.url at the primary, or promote this one";
     Full = "full", "there is no space left",
         "make room, or enlarge the disk or the quota";
     NotPermitted = "not-permitted", "this user may not do it",

@@ -45,12 +45,6 @@ fn reachable(server: &Server) -> Finding {
             "upgrade the server, or point database.url at another one",
         );
     }
-    if server.standby {
-        return Finding::failed(
-            format!("{says}; it is a standby and takes no writes"),
-            "point database.url at the primary, or promote this one",
-        );
-    }
     if server.transaction_read_only == "on" {
         return Finding::failed(
             format!("{says}; it reads and takes no writes (transaction_read_only)"),

@@ -12,8 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::api::Api;
-use crate::store::SchemaState;
 use crate::store::account_breaker::Breaker;
+use crate::store::{self, SchemaState};
 
 /// Shorter than the timeouts of common probes.
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -62,7 +62,7 @@ struct Details {
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Response {
-    let look = async { details(&api).await.0 };
+    let look = Box::pin(async { details(&api).await.0 });
     let ready = !api.stop.is_cancelled() && api.readiness.get(look).await;
     (status_code(ready), Json(Readiness { status: word(ready) })).into_response()
 }
@@ -75,6 +75,11 @@ pub async fn ready_in_detail(State(api): State<Api>) -> Response {
     (status_code(ready), Json(details)).into_response()
 }
 
+/// What the query answers; `None`: nothing, or nothing in time.
+async fn in_time<T>(query: impl Future<Output = store::Result<T>>) -> Option<T> {
+    tokio::time::timeout(QUERY_TIMEOUT, query).await.ok()?.ok()
+}
+
 fn status_code(ready: bool) -> StatusCode {
     if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
@@ -84,21 +89,12 @@ fn word(ready: bool) -> &'static str {
 }
 
 async fn details(api: &Api) -> (bool, Details) {
-    let queries = async {
-        tokio::join!(
-            api.store.schema_state(),
-            api.store.accounts().breaker(&api.account),
-            api.store.takes_writes(),
-            api.store.inspection().installation(),
-        )
-    };
-    let (schema, breaker, writes, installation) =
-        match tokio::time::timeout(QUERY_TIMEOUT, queries).await {
-            Ok((schema, breaker, writes, installation)) => {
-                (schema.ok(), breaker.ok(), writes.ok(), installation.ok())
-            }
-            Err(_) => (None, None, None, None),
-        };
+    let (schema, breaker, writes, installation) = tokio::join!(
+        in_time(api.store.schema_state()),
+        in_time(api.store.accounts().breaker(&api.account)),
+        in_time(api.store.takes_writes()),
+        in_time(api.store.inspection().installation()),
+    );
     let fit_schema = schema.is_some_and(SchemaState::serves);
     let refused = matches!(breaker, Some(Breaker::Credentials | Breaker::Clock));
     let fit_account = !(api.works && refused);

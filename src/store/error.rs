@@ -171,6 +171,11 @@ impl Error {
         }
     }
 
+    /// The server is a standby: it does not even serve reads, because it may lack what was acknowledged.
+    pub(super) fn standby() -> Self {
+        Self::Unavailable(Outage { cause: Cause::Standby, code: None })
+    }
+
     pub(super) fn violates(&self, name: &str) -> bool {
         matches!(self, Self::Refused { constraint: Some(constraint), .. } if constraint == name)
     }

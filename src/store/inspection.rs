@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::error::{Error, Place, Result};
 use super::pool::Store;
 use super::pooler::PoolerSearch;
+use super::servers;
 use super::session_faults::is_socket;
 use super::statements::statements;
 
@@ -21,8 +22,6 @@ pub struct Server {
     pub superuser: bool,
     /// It owns the schema.
     pub owner: bool,
-    /// A standby, which takes no writes.
-    pub standby: bool,
     /// `on`: set so, for all or for our role, and no writes are taken either.
     pub transaction_read_only: String,
     /// How text is stored; everything but `UTF8` is refused.
@@ -106,7 +105,10 @@ impl Inspection<'_> {
         let connecting = async {
             // A failed connection is the outcome here, and no error of a statement.
             Ok(match PgConnection::connect_with(&server).await {
-                Ok(connection) => Ok(connection),
+                Ok(mut connection) => {
+                    let is_standby = servers::server_is_standby(&mut connection).await?;
+                    if is_standby { Err(Error::standby()) } else { Ok(connection) }
+                }
                 Err(error) => Err(Error::from_connecting(&error, by_socket, Place::here())),
             })
         };
@@ -187,7 +189,6 @@ statements! {
              (select rolsuper from pg_roles where rolname = current_user) as superuser,
              coalesce((select pg_has_role(current_user, relowner, 'usage') from pg_class
                       where oid = to_regclass('verifications')), false) as owner,
-             pg_is_in_recovery() as standby,
              current_setting('transaction_read_only') as transaction_read_only,
              current_setting('server_encoding') as encoding,
              current_setting('synchronous_commit') as synchronous_commit,

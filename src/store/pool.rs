@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::time::Instant;
 
 use super::error::{Error, Place, Result};
@@ -24,7 +24,7 @@ use super::session_faults::{Faults, is_socket};
 use super::sessions::Sessions;
 use super::statements::statements;
 use super::tls::Protection;
-use crate::causes::{self, Service};
+use crate::causes::{self, Cause, Service};
 
 /// How to reach Postgres.
 #[derive(Clone, Debug)]
@@ -62,13 +62,14 @@ const CACHED_FOR: Duration = Duration::from_secs(1);
 
 /// What each session begins with. sqlx opens the sockets and offers no options for them, so the
 /// server's end does what both ends need: its probes keep the flow alive in a NAT or balancer
-/// between, and it lets go of a process of ours that vanished.
+/// between, and it lets go of a process of ours that vanished. The answer is whether it is a standby.
 fn session(settings: &Settings) -> String {
     let unanswered = (settings.timeout * 2).as_millis();
     let path = settings.schema.as_ref().map(SchemaName::search_path).unwrap_or_default();
     format!(
         "{path}; {PLANS}; set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; \
-         set tcp_keepalives_count = 3; set tcp_user_timeout = {unanswered}"
+         set tcp_keepalives_count = 3; set tcp_user_timeout = {unanswered}; \
+         select pg_is_in_recovery() as standby"
     )
 }
 
@@ -86,6 +87,7 @@ impl Store {
         let (before, after) = (faults.clone(), faults.clone());
         let servers = Servers::new(all, faults.clone());
         let session = session(settings);
+        let (found, cluster) = (faults.clone(), servers.clone());
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .min_connections(0)
@@ -95,9 +97,15 @@ impl Store {
             .acquire_timeout(settings.timeout.mul_f32(0.95))
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let session = session.clone();
+                let (session, found, cluster) = (session.clone(), found.clone(), cluster.clone());
                 Box::pin(async move {
-                    sqlx::raw_sql(AssertSqlSafe(session)).execute(connection).await.map(drop)
+                    let row = sqlx::raw_sql(AssertSqlSafe(session)).fetch_one(connection).await?;
+                    if row.try_get("standby")? {
+                        found.found_standby();
+                        cluster.look_again();
+                        return Err(sqlx::Error::PoolTimedOut);
+                    }
+                    Ok(())
                 })
             })
             .before_acquire(move |connection, meta| {
@@ -192,14 +200,17 @@ impl Store {
         self.faults.distrusts(began)
     }
 
-    /// Whether the database takes writes: a standby does not, nor one that is set read-only. What
-    /// was found is repeated for a second.
+    /// Whether the database takes writes: a standby does not, nor a primary that is set read-only.
+    /// What was found is repeated for a second.
     pub async fn takes_writes(&self) -> Result<bool> {
         let known = *self.lock_writable();
         if let Some((_, found)) = known.filter(|(at, _)| at.elapsed() < CACHED_FOR) {
             return Ok(found);
         }
-        let found: bool = self.run(|| servers::server_takes_writes(&self.pool)).await?;
+        let found = match self.run(|| servers::server_takes_writes(&self.pool)).await {
+            Err(error) if error.cause() == Cause::Standby => false,
+            outcome => outcome?,
+        };
         if !found {
             // It may be this session alone: the next question goes to a new one.
             self.faults.session_is_wrong();

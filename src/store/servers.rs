@@ -3,6 +3,7 @@
 //! A URL may name several, as libpq writes them (`postgres://user@one,two:5433/database`). They are
 //! the members of one cluster, of which one takes writes. The start finds out which one, and so does
 //! the process again whenever a connection breaks, cannot be made, or turns out to be read-only.
+//! A standby is never used, not even for reads: what a caller has a 202 for may be missing there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -103,8 +104,8 @@ impl Servers {
         self.find_within(START_LOOK_LIMIT).await
     }
 
-    /// Connects once to each server until one takes writes, and uses that one. Where all that
-    /// answer are read-only, the first of them: what asks for more says so itself.
+    /// Connects once to each server until one takes writes, and uses that one; else a primary that
+    /// is set read-only, if there is one.
     async fn find_within(&self, limit: Duration) -> Result<()> {
         let mut looks: FuturesUnordered<_> = self
             .0
@@ -163,15 +164,16 @@ impl Servers {
     }
 }
 
-/// Whether a server takes writes.
-async fn look(server: &PgConnectOptions, limit: Duration) -> Result<bool> {
+/// Whether a server takes writes. A standby is an error.
+pub(super) async fn look(server: &PgConnectOptions, limit: Duration) -> Result<bool> {
     let looking = async {
         let mut connection = PgConnection::connect_with(server)
             .await
             .map_err(|error| Error::from_connecting(&error, is_socket(server), Place::here()))?;
+        let is_standby = is_standby().fetch_one(&mut connection).await?;
         let found = takes_writes().fetch_one(&mut connection).await?;
         let _ = connection.close().await;
-        Ok(found)
+        if is_standby { Err(Error::standby()) } else { Ok(found) }
     };
     tokio::time::timeout(limit, looking).await.map_err(|_| Error::Timeout(limit))?
 }
@@ -182,6 +184,14 @@ fn address(server: &PgConnectOptions) -> String {
         Some(folder) => format!("{}:{}", folder.display(), server.get_port()),
         None => format!("{}:{}", server.get_host(), server.get_port()),
     }
+}
+
+/// Whether the server at the other end is a standby.
+pub(super) async fn server_is_standby<'c, E>(executor: E) -> std::result::Result<bool, sqlx::Error>
+where
+    E: sqlx::Executor<'c, Database = sqlx::Postgres>,
+{
+    is_standby().fetch_one(executor).await
 }
 
 /// Whether the server at the other end takes writes: a standby does not, nor one that is set
@@ -199,6 +209,8 @@ statements! {
     scalar takes_writes() -> bool =
         "select not pg_is_in_recovery()
              and current_setting('transaction_read_only') = 'off'";
+
+    scalar is_standby() -> bool = "select pg_is_in_recovery()";
 }
 
 #[cfg(test)]

@@ -12,7 +12,11 @@ use std::time::Duration;
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use super::error::Error;
+use crate::causes::Cause;
 
 /// A connection is replaced after this, so that no setting and no route is kept indefinitely.
 const MAX_AGE: Duration = Duration::from_mins(30);
@@ -48,7 +52,13 @@ impl Moment {
 
 /// Findings about the connections. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Faults(Arc<Mutex<Known>>);
+pub(super) struct Faults(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: Mutex<Known>,
+    standby_found: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -59,13 +69,13 @@ struct Known {
     /// The server refused one more connection.
     full: Option<Instant>,
     /// Why the last direct attempt to connect failed.
-    refused: Option<(Instant, super::error::Error)>,
+    refused: Option<(Instant, Error)>,
     diagnosed: Option<Instant>,
 }
 
 impl Faults {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server went away: no connection that is older is of any use.
@@ -93,9 +103,20 @@ impl Faults {
 
     /// Why no connection could be made, if that was found out since then, or a moment before: who
     /// waits does not find out again what another caller has just learned.
-    pub(super) fn refused_since(&self, began: Instant) -> Option<super::error::Error> {
+    pub(super) fn refused_since(&self, began: Instant) -> Option<Error> {
         let refused = self.known().refused.clone();
         refused.filter(|(at, _)| *at + DIAGNOSE_LIMIT >= began).map(|(_, error)| error)
+    }
+
+    /// A new connection leads to a standby.
+    pub(super) fn found_standby(&self) {
+        self.known().refused = Some((Instant::now(), Error::standby()));
+        self.0.standby_found.notify_waiters();
+    }
+
+    /// Waits until a new connection leads to a standby: there is no other to be had then.
+    pub(super) async fn standby_found(&self) {
+        self.0.standby_found.notified().await;
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -226,16 +247,10 @@ impl Faults {
         self.known().refused = None;
     }
 
-    /// A direct attempt to connect had no answer in time.
-    pub(super) fn not_connected_in_time(&self) {
-        let error = super::error::Error::Timeout(DIAGNOSE_LIMIT);
-        self.known().refused = Some((Instant::now(), error));
-    }
-
-    /// A direct attempt to connect failed.
-    pub(super) fn not_connected(&self, error: &sqlx::Error, by_socket: bool) {
+    /// A direct attempt to connect failed, or had no answer in time.
+    pub(super) fn not_connected(&self, error: Error) {
         let mut known = self.known();
-        if is_full(error) {
+        if error.cause() == Cause::TooManyConnections {
             if known.full.is_none_or(|at| at.elapsed() >= FULL_FOR) {
                 tracing::warn!(
                     "Postgres gives this role no more connections: those that are open are shared"
@@ -243,8 +258,6 @@ impl Faults {
             }
             known.full = Some(Instant::now());
         }
-        let error =
-            super::error::Error::from_connecting(error, by_socket, super::error::Place::here());
         known.refused = Some((Instant::now(), error));
     }
 
@@ -275,11 +288,6 @@ impl Faults {
 /// The way to Postgres is a file of this machine.
 pub(super) fn is_socket(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some() || options.get_host().starts_with('/')
-}
-
-/// The server, the database or the role has no connection left.
-fn is_full(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() == Some("53300"))
 }
 
 #[cfg(test)]

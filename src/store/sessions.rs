@@ -22,11 +22,11 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Connection, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
+use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
 use tokio::time::Instant;
 
-use super::servers::Servers;
-use super::session_faults::{DIAGNOSE_LIMIT, FULL_FOR, Faults, is_socket};
+use super::servers::{self, Servers};
+use super::session_faults::{DIAGNOSE_LIMIT, FULL_FOR, Faults};
 
 /// A new connection is usually there by then; if not, one that comes back serves as well.
 const CONNECT_NORMALLY: Duration = Duration::from_millis(50);
@@ -212,6 +212,7 @@ impl Sessions {
             biased;
             acquired = &mut acquiring => acquired,
             found = self.idle_one() => Ok(found),
+            () = self.faults.standby_found() => Err(sqlx::Error::PoolTimedOut),
             () = waiting => Err(sqlx::Error::PoolTimedOut),
         }
     }
@@ -240,14 +241,9 @@ impl Sessions {
         let faults = self.faults.clone();
         self.servers.look_again();
         tokio::spawn(async move {
-            let connecting = PgConnection::connect_with(&options);
-            match tokio::time::timeout(DIAGNOSE_LIMIT, connecting).await {
-                Ok(Ok(connection)) => {
-                    faults.connected();
-                    let _ = tokio::time::timeout(DIAGNOSE_LIMIT, connection.close()).await;
-                }
-                Ok(Err(error)) => faults.not_connected(&error, is_socket(&options)),
-                Err(_) => faults.not_connected_in_time(),
+            match servers::look(&options, DIAGNOSE_LIMIT).await {
+                Ok(_) => faults.connected(),
+                Err(error) => faults.not_connected(error),
             }
         });
     }

@@ -4,12 +4,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use verdict::app::Role;
+use verdict::causes::Cause;
 use verdict::store::signals::Signals;
-use verdict::store::{Error, Settings, Store};
+use verdict::store::{Error, PoolerSearch, Settings, Store};
 
 use crate::harness::{
     Database, Options, PATIENCE, Pair, Reply, TestApp, callback, empty_database, eventually,
@@ -396,4 +398,46 @@ async fn callbacks_are_accepted_after_failover_with_a_stale_address() {
     run(&copy, "select pg_promote()").await;
     accepts_again(&app, "promoted", 20).await;
     assert_eq!(readiness(&app).await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_a_standby() {
+    let Pair { primary, standby, direct, copy, _folder } = Pair::start().await;
+    let first = format!("127.0.0.1:{}", primary.port());
+    let both = format!("{},{first}", standby.address());
+    assert!(direct.url.contains(&first));
+    let several = Database::at(direct.url.replace(&first, &both));
+    let app = TestApp::start_with(Options { database: Some(several), ..Options::default() }).await;
+    let early = app.verified("pass-97-early").await;
+    // The standby stays behind, as one may at any time.
+    run(&copy, "select pg_wal_replay_pause()").await;
+    let late = app.verified("pass-97-late").await;
+    let paths =
+        [early, late].map(|shown| format!("/v1/verifications/{}", shown["id"].as_str().unwrap()));
+
+    // No server takes writes: what has a 202 must not seem unknown.
+    primary.stop().await.unwrap();
+    for path in &paths {
+        let reply = app.get(path).await;
+        assert_eq!((reply.status, &reply.json["code"]), (503, &json!("unavailable")));
+    }
+    assert_eq!(readiness(&app).await.status, 503);
+
+    // Nor where the standby is the only server of the URL.
+    let alone = copy.store();
+    let refused = alone.inspection().connect_once(PoolerSearch::Usual).await.unwrap_err();
+    assert_eq!(refused.cause(), Cause::Standby);
+    assert_eq!(alone.ping().await.unwrap_err().cause(), Cause::Standby);
+    assert!(!alone.takes_writes().await.unwrap());
+
+    // It has received everything, and takes the place of the primary.
+    run(&copy, "select pg_wal_replay_resume()").await;
+    run(&copy, "select pg_promote()").await;
+    for path in &paths {
+        eventually("it is read again", || async {
+            (app.get(path).await.status == 200).then_some(())
+        })
+        .await;
+    }
+    alone.ping().await.unwrap();
 }
