@@ -6,13 +6,14 @@
 //! A standby is never used, not even for reads: what a caller has a 202 for may be missing there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{Connection, PgConnection};
+use tokio::sync::watch;
 
 use super::error::{Error, Place, Result};
 use super::session_faults::{Faults, is_socket};
@@ -34,7 +35,7 @@ pub(super) struct Servers(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     all: Vec<PgConnectOptions>,
-    current: RwLock<Arc<PgConnectOptions>>,
+    current: watch::Sender<Arc<PgConnectOptions>>,
     /// Connects to the current one.
     pool: OnceLock<PgPool>,
     faults: Faults,
@@ -79,7 +80,7 @@ fn one_by_one(url: &str) -> Result<Vec<String>> {
 impl Servers {
     /// `all` is not empty.
     pub(super) fn new(all: Vec<PgConnectOptions>, faults: Faults) -> Self {
-        let current = RwLock::new(Arc::new(all[0].clone()));
+        let current = watch::Sender::new(Arc::new(all[0].clone()));
         let (pool, is_looking) = (OnceLock::new(), AtomicBool::new(false));
         Self(Arc::new(Inner { all, current, pool, faults, is_looking }))
     }
@@ -91,7 +92,12 @@ impl Servers {
 
     /// How to connect to the server in use.
     pub(super) fn current(&self) -> Arc<PgConnectOptions> {
-        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.current.borrow())
+    }
+
+    /// Tells when another server is used.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<PgConnectOptions>> {
+        self.0.current.subscribe()
     }
 
     /// A URL names several.
@@ -135,31 +141,36 @@ impl Servers {
         }
     }
 
-    /// Finds the server that takes writes, beside the callers, if there are several.
+    /// Finds the server that takes writes, beside the callers, if there are several. Goes on until there
+    /// is one: callers that wait for a connection do not ask again.
     pub(super) fn look_again(&self) {
         if !self.are_several() || self.0.is_looking.swap(true, Ordering::AcqRel) {
             return;
         }
         let servers = self.clone();
         tokio::spawn(async move {
-            // No server now: whoever waits for a connection has them looked at again.
-            let _ = servers.find_within(LOOK_LIMIT).await;
+            while servers.find_within(LOOK_LIMIT).await.is_err() && !servers.is_closed() {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
             tokio::time::sleep(LOOK_PAUSE).await;
             servers.0.is_looking.store(false, Ordering::Release);
         });
     }
 
+    fn is_closed(&self) -> bool {
+        self.0.pool.get().is_some_and(PgPool::is_closed)
+    }
+
     fn use_from_now_on(&self, server: &PgConnectOptions) {
-        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
-        if address(&current) == address(server) {
+        if address(&self.current()) == address(server) {
             return;
         }
-        *current = Arc::new(server.clone());
-        drop(current);
         if let Some(pool) = self.0.pool.get() {
             pool.set_connect_options(server.clone());
         }
         self.0.faults.connection_broke();
+        // Callers that wait for the server before begin anew with this one.
+        self.0.current.send_replace(Arc::new(server.clone()));
         tracing::info!(server = address(server), "another Postgres server is used");
     }
 }

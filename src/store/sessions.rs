@@ -196,24 +196,29 @@ impl Sessions {
         {
             return Ok(found);
         }
-        let mut acquiring: Pin<Box<dyn Future<Output = Acquired> + Send + '_>> =
-            Box::pin(self.pool.acquire());
-        if let Ok(acquired) = tokio::time::timeout(CONNECT_NORMALLY, &mut acquiring).await {
-            return acquired;
-        }
-        let waiting = async {
-            tokio::time::sleep(DIAGNOSE_AFTER).await;
-            loop {
-                self.diagnose();
-                tokio::time::sleep(DIAGNOSE_LIMIT).await;
+        let mut changes = self.servers.changes();
+        loop {
+            let mut acquiring: Pin<Box<dyn Future<Output = Acquired> + Send + '_>> =
+                Box::pin(self.pool.acquire());
+            if let Ok(acquired) = tokio::time::timeout(CONNECT_NORMALLY, &mut acquiring).await {
+                return acquired;
             }
-        };
-        tokio::select! {
-            biased;
-            acquired = &mut acquiring => acquired,
-            found = self.idle_one() => Ok(found),
-            () = self.faults.standby_found() => Err(sqlx::Error::PoolTimedOut),
-            () = waiting => Err(sqlx::Error::PoolTimedOut),
+            let waiting = async {
+                tokio::time::sleep(DIAGNOSE_AFTER).await;
+                loop {
+                    self.diagnose();
+                    tokio::time::sleep(DIAGNOSE_LIMIT).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                acquired = &mut acquiring => return acquired,
+                found = self.idle_one() => return Ok(found),
+                () = self.faults.standby_found() => return Err(sqlx::Error::PoolTimedOut),
+                // An attempt that is under way still leads to the server before.
+                Ok(()) = changes.changed() => {}
+                () = waiting => return Err(sqlx::Error::PoolTimedOut),
+            }
         }
     }
 
