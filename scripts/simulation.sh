@@ -29,5 +29,5 @@ commit=$(git rev-parse --short=8 HEAD)
 [ -z "$(git status --porcelain -- src crates migrations tests/simulation Cargo.lock)" ] || commit="$commit and changes"
 machine="$(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg 2>/dev/null || echo unknown)"
 row="| $(date +%F) | $machine | $commit | $1 to $(($1 + $2 - 1)) | $3 | $4 s | $5 | $6 |"
-sed -i "s/^$marker\$/$row\n&/" "$page"
+sed -i "s#^$marker\$#$row\n&#" "$page"
 exit "$code"
