@@ -179,7 +179,7 @@ pub async fn schema(store: &Store) -> Finding {
         ),
         Ok(state @ SchemaState::Different) => Finding::failed(
             format!("the schema is {state}"),
-            "use a binary built from the same migrations, or a database made by this one",
+            "run a binary built from the same migrations, or use a database made by this one",
         ),
         Err(error) => unasked(&error),
     }

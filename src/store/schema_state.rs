@@ -33,7 +33,10 @@ impl fmt::Display for SchemaState {
             Self::Ahead => {
                 "too new for this binary, and does not serve it any more: run the newer binary"
             }
-            Self::Different => "not the one this binary knows: an applied migration was changed",
+            Self::Different => {
+                "not the one this binary knows, because a migration was changed after it had been \
+                 applied: run the binary that applied it"
+            }
         })
     }
 }

@@ -187,7 +187,7 @@ async fn a_schema_that_does_not_serve_this_binary_is_refused() {
         (vec![NEWER, no_longer], "too new"),
         // A schema from before `schema_floor`, or without it.
         (vec![NEWER, "drop table schema_floor"], "too new"),
-        (vec!["update _sqlx_migrations set checksum = '\\x00'"], "changed"),
+        (vec!["update _sqlx_migrations set checksum = '\\x00'"], "run the binary that applied it"),
         (vec!["delete from _sqlx_migrations where version = 20261125000003"], "too old"),
         // Another line of development: it lacks what this binary needs.
         (vec![NEWER, "delete from _sqlx_migrations where version = 20261125000003"], "too new"),
