@@ -1,8 +1,10 @@
 # shellcheck shell=sh
-# The version before this one, built in target/upgrade. Sourced by upgrade-check.sh and rollback-check.sh,
+# A version before this one, built in target/upgrade. Sourced by upgrade-check.sh and rollback-check.sh,
 # in the root of the repository.
 #
-# build_previous [REV]: sets `previous` (its commit), `source` (its files) and `previous_binary`.
+# build_previous [REV]: sets `previous` (its commit), `source` (its config/roles.sql) and `previous_binary`.
+# A version that was built before is not built again. All share one target folder: delete target/upgrade
+# when you are done.
 
 # The newest commit without the newest migrations.
 without_the_newest_migrations() {
@@ -12,13 +14,20 @@ without_the_newest_migrations() {
 
 build_previous() {
     previous=$(git rev-parse --verify "${1:-$(without_the_newest_migrations)}^{commit}")
-    source=$(pwd)/target/upgrade/source
-    previous_binary=$(pwd)/target/upgrade/target/debug/verdict
+    source=$(pwd)/target/upgrade/$previous
+    previous_binary=$source/verdict
     echo "== previous: $(git log -1 --format='%h %s' "$previous")"
-    rm -rf "$source"
-    mkdir -p "$source"
-    # As of now (-m): cargo looks at the times of files, and another version may have been built before.
-    git archive "$previous" | tar -x -m -C "$source"
+    if [ -x "$previous_binary" ]; then return; fi
     echo '== build'
-    (cd "$source" && CARGO_TARGET_DIR=${previous_binary%/debug/verdict} cargo build --locked --bin verdict)
+    # In one place, for cargo to build again only what differs.
+    rm -rf target/upgrade/source
+    mkdir -p target/upgrade/source "$source"
+    # As of now (-m): cargo looks at the times of files, and another version may have been built before.
+    git archive "$previous" | tar -x -m -C target/upgrade/source
+    (cd target/upgrade/source && CARGO_TARGET_DIR=../target CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none \
+        cargo build --locked --bin verdict)
+    git archive "$previous" config/roles.sql | tar -x -C "$source"
+    # Whole or not at all, for the next run.
+    cp target/upgrade/target/debug/verdict "$previous_binary.new"
+    mv "$previous_binary.new" "$previous_binary"
 }
