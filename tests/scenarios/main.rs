@@ -77,7 +77,5 @@ mod simulated;
 mod slow_clients;
 mod spare_keys;
 mod upgrade;
-mod upgrade_rows;
-mod upgrade_states;
 mod webhook_deliveries;
 mod webhook_endpoints;

@@ -11,9 +11,14 @@ pub const DEFAULT: &str = include_str!("../../config/policy.toml");
 
 /// The default policy with a milder bound for scores: 60 instead of 90.
 pub fn milder() -> String {
-    let text = DEFAULT.replace("= \"default\"", "= \"milder\"");
+    milder_than(DEFAULT)
+}
+
+/// The default policy of this or another version with that bound.
+pub fn milder_than(default: &str) -> String {
+    let text = default.replace("= \"default\"", "= \"milder\"");
     // Its examples are about the bound; they go.
-    let end = text.find("[[example]]").unwrap();
+    let end = text.find("\n[[example]]").unwrap_or(text.len());
     text[..end].replace("\"far-0.01%\" }", "\"far-1%\" }")
 }
 

@@ -4,22 +4,40 @@
 //! In an ordinary test run the previous version is this one, on a schema that grows beyond it.
 //! `scripts/upgrade-check.sh` builds a real previous version and names it in the environment.
 
+mod caller;
+mod desk;
+mod events;
+mod keys;
+mod past;
+mod policies;
+mod previous;
+mod rows;
+mod starts;
+mod states;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use verdict::app::Role;
 use verdict::domain::clock::Clock;
-use verdict::http::api_key_auth::Scope;
 
 use crate::crashes::assert_decided_once;
-use crate::harness::{Options, Process, Reply, Setting, callback, empty_database, eventually, now};
+use crate::harness::{
+    Database, Options, Process, Reply, Setting, callback, empty_database, eventually, now,
+};
 use crate::roles::{lay_out, member};
-use crate::upgrade_rows::{self, Waits};
-use crate::upgrade_states::{States, face_verify_is_served};
+use crate::signing_in::CONSOLE;
+use caller::Caller;
+use desk::Desk;
+use keys::Keys;
+use past::Past;
+use previous::{Made, Previous};
+use rows::Waits;
+use states::States;
 
 /// Probes like an orchestrator's: the interval, and how many failures in a row take a process out.
 const PROBE: Duration = Duration::from_secs(1);
@@ -36,27 +54,6 @@ const GROW: [&str; 3] = [
     "insert into _sqlx_migrations select 99990101000000, 'of the future', now(), true, checksum, 0
      from _sqlx_migrations limit 1",
 ];
-
-/// The version before this one.
-struct Previous {
-    source: PathBuf,
-    binary: PathBuf,
-    is_another: bool,
-}
-
-impl Previous {
-    fn find() -> Self {
-        let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        match (named("VERDICT_PREVIOUS_SOURCE"), named("VERDICT_PREVIOUS_BINARY")) {
-            (Some(source), Some(binary)) => Self { source, binary, is_another: true },
-            _ => Self {
-                source: env!("CARGO_MANIFEST_DIR").into(),
-                binary: env!("CARGO_BIN_EXE_verdict").into(),
-                is_another: false,
-            },
-        }
-    }
-}
 
 /// A process as a load balancer sees it.
 struct Behind {
@@ -201,95 +198,197 @@ async fn go_on(balancer: Balancer, key: String, done: Arc<AtomicBool>, seen: Arc
     }
 }
 
-/// Until so many more callbacks are accepted.
-async fn more_are_accepted(seen: &Mutex<Seen>, more: usize) {
-    let before = seen.lock().unwrap().accepted.len();
-    eventually("callbacks are accepted", || async {
-        (seen.lock().unwrap().accepted.len() >= before + more).then_some(())
-    })
-    .await;
-}
-
 async fn ends_well(process: Process) {
     process.signal("TERM").await;
     let (code, log) = process.ended().await;
     assert_eq!(code, Some(0), "{log:?}");
-    for refused in ["SQLSTATE 42501", "SQLSTATE 42703", "SQLSTATE 42P01", "\"level\":\"ERROR\""] {
-        assert!(!log.iter().any(|line| line.contains(refused)), "{refused}: {log:?}");
+    let errors = ["SQLSTATE 42501", "SQLSTATE 42703", "SQLSTATE 42P01", "\"level\":\"ERROR\""];
+    // One of the states.
+    let expected = "webhook endpoint is disabled";
+    let log: Vec<_> = log.iter().filter(|line| !line.contains(expected)).collect();
+    for error in errors {
+        assert!(!log.iter().any(|line| line.contains(error)), "{error}: {log:?}");
     }
 }
 
-/// A new API key, made by the binary of `setting`: only that one knows the schema of its time.
-async fn key_made_by(setting: &Setting) -> String {
-    let scopes = Scope::ALL.into_iter().filter(|scope| !scope.is_for_people_only());
-    let scopes = scopes.map(Scope::as_str).collect::<Vec<_>>().join(",");
-    let arguments = ["keys", "create", "--name", "client", "--scopes", &scopes];
-    let (code, said, error) = setting.run(&arguments, "").await;
-    assert_eq!(code, 0, "{error}");
-    let key = said.split_whitespace().find(|word| word.starts_with("vk_"));
-    key.expect("a key").to_owned()
+/// The processes that a load balancer or an operator starts, on one database.
+struct Fleet {
+    setting: Setting,
+    balancer: Balancer,
+    owner: Database,
+    as_api: Database,
+    as_worker: Database,
+}
+
+impl Fleet {
+    /// On an empty database, which the previous version migrates.
+    async fn new(previous: &Previous, images: &Path) -> Self {
+        let more = [policies::section(previous), events::section(previous)].concat();
+        let (folder, scenes) = (images.display(), [states::SCENE, desk::SCENE]);
+        let scenes = scenes.map(|scene| format!("{scene} = \"archive\"\n")).concat();
+        let images =
+            format!("mode = \"off\"\nstore = \"file://{folder}\"\n[images.scenes]\n{scenes}");
+        let options = Options {
+            fixed_clock: false,
+            queries_per_second: 2000.0,
+            more,
+            images,
+            ..Options::default()
+        };
+        let owner = empty_database().await;
+        let mut setting = Setting::on(owner.clone(), options, &Clock::system()).await;
+        setting.binary.clone_from(&previous.binary);
+        let (code, said, error) = setting.run(&["migrate"], "").await;
+        assert_eq!(code, 0, "{said}{error}");
+        lay_out(&owner, &previous.source).await;
+        let as_api = member(&owner, "verdict_api").await;
+        let as_worker = member(&owner, "verdict_worker").await;
+        Self { setting, balancer: Balancer::new(), owner, as_api, as_worker }
+    }
+
+    /// Starts a process with the database role of its kind. Commands are run by the owner.
+    async fn start(&mut self, role: Role) -> Process {
+        self.setting.options.role = role;
+        self.setting.database = match role {
+            Role::Api => self.as_api.clone(),
+            Role::Worker => self.as_worker.clone(),
+            Role::All | Role::Console => self.owner.clone(),
+        };
+        let process = self.setting.serve().await;
+        self.setting.database = self.owner.clone();
+        if role == Role::Api {
+            self.balancer.add(&process);
+            self.balancer.becomes_ready(&process).await;
+        }
+        process
+    }
+
+    /// Meanwhile commands know its address.
+    async fn start_console(&mut self) -> Process {
+        self.setting.options.more.push_str(CONSOLE);
+        self.start(Role::Console).await
+    }
+
+    async fn stop_console(&mut self, console: Process) {
+        let more = &mut self.setting.options.more;
+        more.truncate(more.len() - CONSOLE.len());
+        ends_well(console).await;
+    }
+
+    fn caller(&self, http: SocketAddr) -> Caller<'_> {
+        Caller::of(&self.setting, http)
+    }
+}
+
+/// What clients saw, until they are told to stop.
+struct Load {
+    seen: Arc<Mutex<Seen>>,
+    done: Arc<AtomicBool>,
+    clients: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    async fn begin(fleet: &Fleet) -> Self {
+        let (seen, done) =
+            (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
+        let clients = (0..CLIENTS)
+            .map(|_| {
+                let (balancer, key) = (fleet.balancer.clone(), fleet.setting.api_key.clone());
+                tokio::spawn(go_on(balancer, key, Arc::clone(&done), Arc::clone(&seen)))
+            })
+            .collect();
+        let load = Self { seen, done, clients };
+        load.accepts(200).await;
+        load
+    }
+
+    /// Until so many more callbacks are accepted.
+    async fn accepts(&self, more: usize) {
+        let before = self.seen.lock().unwrap().accepted.len();
+        eventually("callbacks are accepted", || async {
+            (self.seen.lock().unwrap().accepted.len() >= before + more).then_some(())
+        })
+        .await;
+    }
+
+    async fn end(self) -> Seen {
+        self.done.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            client.await.unwrap();
+        }
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+/// The schema grows: what `migrate` of the new version says if it refuses.
+async fn grow(fleet: &mut Fleet, previous: &Previous) -> Result<(), String> {
+    fleet.setting.binary = env!("CARGO_BIN_EXE_verdict").into();
+    if previous.is_another {
+        let (code, said, error) = fleet.setting.run(&["migrate"], "").await;
+        if code != 0 {
+            return Err(format!("{said}{error}"));
+        }
+    } else {
+        for statement in GROW {
+            sqlx::query(statement).execute(&fleet.owner.pool().await).await.unwrap();
+        }
+    }
+    lay_out(&fleet.owner, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
+    Ok(())
+}
+
+/// The previous version goes on, and no request fails.
+#[expect(clippy::print_stdout, reason = "the figures are what the script is run for")]
+async fn is_refused(
+    (fleet, load): (&Fleet, Load),
+    (api, keys, past): (&Process, &Keys, &Past),
+    (error, made): (&str, &Made),
+) {
+    load.accepts(200).await;
+    past.is_told_as_before(fleet.caller(api.http), keys, true).await;
+    let seen = load.end().await;
+    assert_eq!(seen.failed, Vec::<String>::new());
+    assert!(error.contains("run the binary that applied it"), "{error}");
+    let error = error.trim().replace('\n', " ");
+    println!(
+        "row: {} | refused: {error} | {} | {}",
+        made.told(),
+        seen.requests,
+        seen.accepted.len()
+    );
 }
 
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the figures are what the script is run for")]
 async fn a_rolling_upgrade_under_load_fails_no_request() {
-    let previous = Previous::find();
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = Options { fixed_clock: false, queries_per_second: 2000.0, ..Options::default() };
-    let owner = empty_database().await;
-    let mut setting = Setting::on(owner.clone(), options, &Clock::system()).await;
-    setting.binary.clone_from(&previous.binary);
-    let (code, said, error) = setting.run(&["migrate"], "").await;
-    assert_eq!(code, 0, "{said}{error}");
-    lay_out(&owner, &previous.source).await;
-    let many_rows = upgrade_rows::fill_if_asked(&owner).await;
-    setting.api_key = key_made_by(&setting).await;
-    let (as_api, as_worker) =
-        (member(&owner, "verdict_api").await, member(&owner, "verdict_worker").await);
+    let previous = Previous::find().await;
+    let images = tempfile::TempDir::new().unwrap();
+    let mut made = Made::default();
+    let mut fleet = Fleet::new(&previous, images.path()).await;
+    let many_rows = rows::fill_if_asked(&fleet.owner).await;
+    let keys = Keys::begin(&fleet.setting, &previous, &mut made).await;
+    fleet.setting.api_key.clone_from(&keys.client);
+    let pool = fleet.owner.pool().await;
 
-    let balancer = Balancer::new();
-    let probing = tokio::spawn(balancer.clone().probe_for_ever());
-    let start = async |setting: &mut Setting, role: Role| {
-        setting.options.role = role;
-        setting.database = if role == Role::Api { as_api.clone() } else { as_worker.clone() };
-        setting.serve().await
-    };
-    let mut old = Vec::new();
-    for _ in 0..2 {
-        let api = start(&mut setting, Role::Api).await;
-        balancer.add(&api);
-        balancer.becomes_ready(&api).await;
-        old.push(api);
+    let probing = tokio::spawn(fleet.balancer.clone().probe_for_ever());
+    let old = [fleet.start(Role::Api).await, fleet.start(Role::Api).await];
+    let old_worker = fleet.start(Role::Worker).await;
+    let (old_api, mut desk) = (old[0].http, None);
+    if Desk::is_there(&previous, &mut made) {
+        let console = fleet.start_console().await;
+        desk = Some(Desk::begin(fleet.caller(old_api), &console, &mut made).await);
+        fleet.stop_console(console).await;
     }
-    let old_worker = start(&mut setting, Role::Worker).await;
-    let states = States::begin(&setting, old[0].http, &owner.pool().await).await;
+    let past = Past::begin(fleet.caller(old_api), &keys, &pool, &previous, &mut made).await;
 
-    let (seen, done) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (balancer, key) = (balancer.clone(), setting.api_key.clone());
-            tokio::spawn(go_on(balancer, key, Arc::clone(&done), Arc::clone(&seen)))
-        })
-        .collect();
-    more_are_accepted(&seen, 200).await;
-
-    // The schema grows.
-    setting.binary = env!("CARGO_BIN_EXE_verdict").into();
-    setting.database = owner.clone();
-    seen.lock().unwrap().slowest = Duration::ZERO;
+    let load = Load::begin(&fleet).await;
+    load.seen.lock().unwrap().slowest = Duration::ZERO;
     let (started, began) = (Instant::now(), Clock::system().now());
-    if previous.is_another {
-        let (code, said, error) = setting.run(&["migrate"], "").await;
-        assert_eq!(code, 0, "{said}{error}");
-        lay_out(&owner, here).await;
-    } else {
-        for statement in GROW {
-            sqlx::query(statement).execute(&owner.pool().await).await.unwrap();
-        }
-        lay_out(&owner, here).await;
+    if let Err(error) = grow(&mut fleet, &previous).await {
+        return is_refused((&fleet, load), (&old[0], &keys, &past), (&error, &made)).await;
     }
-    let (took, slowest) = (started.elapsed(), seen.lock().unwrap().slowest);
-    let old_ready = setting.get(old[0].operations, "/readyz").await.status == 200;
+    let (took, slowest) = (started.elapsed(), load.seen.lock().unwrap().slowest);
+    let old_ready = fleet.setting.get(old[0].operations, "/readyz").await.status == 200;
     if !previous.is_another {
         assert!(old_ready, "a schema that still serves it takes a process out");
     }
@@ -297,32 +396,28 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     // New ones come before old ones go.
     let mut new = Vec::new();
     for gone in old {
-        let api = start(&mut setting, Role::Api).await;
-        balancer.add(&api);
-        balancer.becomes_ready(&api).await;
-        balancer.take_out(&gone).await;
-        more_are_accepted(&seen, 50).await;
+        new.push(fleet.start(Role::Api).await);
+        fleet.balancer.take_out(&gone).await;
+        load.accepts(50).await;
         ends_well(gone).await;
-        new.push(api);
     }
-    let api = &new[0];
-    let worker = start(&mut setting, Role::Worker).await;
-    let pool = owner.pool().await;
-    states.are_shown_as_before(&setting, api.http, !previous.is_another).await;
-    States::call_is_under_way(&setting, api.http, &pool).await;
+    let worker = fleet.start(Role::Worker).await;
+    let api = new[0].http;
+    past.is_told_as_before(fleet.caller(api), &keys, !previous.is_another).await;
+    States::call_is_under_way(fleet.caller(api), &pool).await;
     ends_well(old_worker).await;
-    states.go_on(&setting, api, &pool).await;
-    face_verify_is_served(&setting, api, &pool).await;
-    more_are_accepted(&seen, 200).await;
-    done.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.await.unwrap();
+    past.goes_on(fleet.caller(api), &keys, &pool).await;
+    if let Some(desk) = desk {
+        let console = fleet.start_console().await;
+        desk.goes_on(fleet.caller(api), &console).await;
+        fleet.stop_console(console).await;
     }
-    setting.database = owner;
-    setting.drained().await;
+    load.accepts(200).await;
+    let seen = load.end().await;
+    fleet.setting.drained().await;
+    past.is_complete(fleet.caller(api), &pool).await;
     probing.abort();
 
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
     println!(
         "{} requests, {} accepted and decided, {} failed; growing the schema took {took:?}, the \
          slowest request meanwhile {slowest:?}, of all since {:?}; old processes ready after it: \
@@ -333,11 +428,13 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
         seen.slowest
     );
     if many_rows {
-        seen.waits.print(&setting.database, here, (began, began + took)).await;
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        seen.waits.print(&fleet.owner, here, (began, began + took)).await;
     }
     assert_eq!(seen.failed, Vec::<String>::new());
-    assert_decided_once(&setting, &seen.accepted).await;
+    assert_decided_once(&fleet.setting, &seen.accepted).await;
     for process in new.into_iter().chain([worker]) {
         ends_well(process).await;
     }
+    println!("row: {} | upgraded | {} | {}", made.told(), seen.requests, seen.accepted.len());
 }
