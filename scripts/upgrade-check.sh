@@ -8,8 +8,8 @@
 #
 # REV: a previous version; the newest commit without the newest migrations if none is given. Each that
 # is given adds a line to the table in docs/proof.md. One whose line for this commit is there is left
-# out, so the same command continues a list that was interrupted. A version from which this one refuses
-# to upgrade must be told what to do, and goes on serving.
+# out, so the same command continues a list that was interrupted. If this version refuses to upgrade from
+# one, the refusal must name a remedy, and the old version must go on serving.
 # ROWS: so many verifications are there before, and the longest wait of accepts and reads during each
 # migration is printed. REV must have the columns that tests/scenarios/upgrade/rows.rs fills.
 #

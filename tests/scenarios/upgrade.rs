@@ -280,7 +280,7 @@ impl Fleet {
     }
 }
 
-/// What clients saw, until they are told to stop.
+/// Clients that post and read until the end, and their observations.
 struct Load {
     seen: Arc<Mutex<Seen>>,
     done: Arc<AtomicBool>,
@@ -345,14 +345,14 @@ async fn is_refused(
     (error, made): (&str, &Made),
 ) {
     load.accepts(200).await;
-    past.is_told_as_before(fleet.caller(api.http), keys, true).await;
+    past.reads_as_before(fleet.caller(api.http), keys, true).await;
     let seen = load.end().await;
     assert_eq!(seen.failed, Vec::<String>::new());
     assert!(error.contains("run the binary that applied it"), "{error}");
     let error = error.trim().replace('\n', " ");
     println!(
         "row: {} | refused: {error} | {} | {}",
-        made.told(),
+        made.summary(),
         seen.requests,
         seen.accepted.len()
     );
@@ -403,7 +403,7 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     }
     let worker = fleet.start(Role::Worker).await;
     let api = new[0].http;
-    past.is_told_as_before(fleet.caller(api), &keys, !previous.is_another).await;
+    past.reads_as_before(fleet.caller(api), &keys, !previous.is_another).await;
     States::call_is_under_way(fleet.caller(api), &pool).await;
     ends_well(old_worker).await;
     past.goes_on(fleet.caller(api), &keys, &pool).await;
@@ -436,5 +436,5 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     for process in new.into_iter().chain([worker]) {
         ends_well(process).await;
     }
-    println!("row: {} | upgraded | {} | {}", made.told(), seen.requests, seen.accepted.len());
+    println!("row: {} | upgraded | {} | {}", made.summary(), seen.requests, seen.accepted.len());
 }

@@ -130,7 +130,12 @@ pub fn vault_secret(id: &str) -> String {
 /// Configuration for the service under test.
 pub fn configuration(options: &Options, database: &Database, provider: SocketAddr) -> String {
     let [signature, method, format] = options.dialect;
-    let product = options.product;
+    // Left out where they are the default: an older version does not know the keys.
+    let schema = database.schema.map_or_else(String::new, |name| format!("schema = \"{name}\""));
+    let product = match options.product {
+        "verify-result" => String::new(),
+        other => format!("product = \"{other}\""),
+    };
     let vault: String = options
         .vault_keys
         .iter()
@@ -149,11 +154,11 @@ max_connections = {}
 listen = "127.0.0.1:0"
 [database]
 url = "{}"
-schema = "{}"
+{schema}
 [sources.app]
 secrets = ["{SECRET}"]
 [provider]
-product = "{product}"
+{product}
 endpoint = "http://{provider}"
 signature = "{signature}"
 method = "{method}"
@@ -172,7 +177,6 @@ backoff_first_ms = 20
         options.http,
         options.max_connections,
         database.url,
-        database.schema.unwrap_or_default(),
         options.provider_secret,
         options.queries_per_second,
         options.images,

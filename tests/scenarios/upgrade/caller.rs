@@ -1,4 +1,4 @@
-//! Asks a process of either version, and compares what the two tell.
+//! Sends requests to a process of either version, and compares the answers of the two.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Callback, Reply, Setting, eventually, now};
 
-/// What asks one process with one key.
+/// Sends requests to one process with one key.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub setting: &'a Setting,
@@ -103,44 +103,44 @@ pub fn path_of(verification: &Value) -> String {
     format!("/v1/verifications/{}", verification["id"].as_str().expect("an id"))
 }
 
-/// What is told at these paths.
-pub struct Told(Vec<(String, Value)>);
+/// The answers at these paths.
+pub struct Answers(Vec<(String, Value)>);
 
-impl Told {
-    pub async fn by(caller: Caller<'_>, paths: Vec<String>) -> Self {
-        let mut told = Vec::new();
+impl Answers {
+    pub async fn of(caller: Caller<'_>, paths: Vec<String>) -> Self {
+        let mut answers = Vec::new();
         for path in paths {
             let answer = caller.get(&path).await;
-            told.push((path, answer));
+            answers.push((path, answer));
         }
-        Self(told)
+        Self(answers)
     }
 
-    /// Another process tells the same. One of another version may tell more.
-    pub async fn is_told_by(&self, caller: Caller<'_>, exactly: bool) {
+    /// Another process answers the same. One of another version may add members.
+    pub async fn are_those_of(&self, caller: Caller<'_>, exactly: bool) {
         for (path, before) in &self.0 {
             let now = caller.get(path).await;
             if exactly {
                 assert_eq!(&now, before, "{path}");
             }
-            assert_tells(path, &now, before);
+            assert_contains(path, &now, before);
         }
     }
 }
 
 /// `now` has every member and every item that `before` has. It may have further members.
-pub fn assert_tells(place: &str, now: &Value, before: &Value) {
+pub fn assert_contains(place: &str, now: &Value, before: &Value) {
     match (now, before) {
         (Value::Object(now), Value::Object(before)) => {
             for (name, before) in before {
                 let now = now.get(name).unwrap_or(&Value::Null);
-                assert_tells(&format!("{place} {name}"), now, before);
+                assert_contains(&format!("{place} {name}"), now, before);
             }
         }
         (Value::Array(now), Value::Array(before)) => {
             assert_eq!(now.len(), before.len(), "{place}: {now:?} was {before:?}");
             for (index, (now, before)) in now.iter().zip(before).enumerate() {
-                assert_tells(&format!("{place} {index}"), now, before);
+                assert_contains(&format!("{place} {index}"), now, before);
             }
         }
         _ => assert_eq!(now, before, "{place}"),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::caller::{Caller, assert_tells};
+use super::caller::{Caller, assert_contains};
 use super::previous::{Made, Previous};
 use super::states::SCENE;
 use crate::harness::{Receiver, ReceiverReply, eventually};
@@ -24,7 +24,7 @@ pub fn section(previous: &Previous) -> &'static str {
     if known { "[webhooks]\nallow_private = [\"127.0.0.1\"]\n" } else { "" }
 }
 
-/// What the previous version has logged and delivered.
+/// The log and the endpoints, as the previous version left them.
 #[derive(Default)]
 pub struct Events {
     endpoints: Vec<Endpoint>,
@@ -70,12 +70,12 @@ impl Events {
         Self { endpoints, log: Some(log(caller, 0).await) }
     }
 
-    pub async fn are_told_as_before(&self, caller: Caller<'_>) {
+    pub async fn read_as_before(&self, caller: Caller<'_>) {
         let Some((epoch, before)) = &self.log else { return };
         let (same_epoch, now) = log(caller, 0).await;
         assert_eq!(&same_epoch, epoch);
         for (now, before) in now.iter().zip(before) {
-            assert_tells("event", now, before);
+            assert_contains("event", now, before);
         }
         // A reader that had read half of it.
         let cursor = before.len() / 2;
@@ -87,7 +87,7 @@ impl Events {
         }
     }
 
-    /// The receivers answer again, and whoever has to resumes the deliveries.
+    /// The receivers acknowledge from now on, and an operator resumes the deliveries.
     pub async fn go_on(&self, caller: Caller<'_>) {
         for endpoint in &self.endpoints {
             endpoint.receiver.answer(|_| ReceiverReply::Status(204));

@@ -25,7 +25,7 @@ impl Keys {
         assert_eq!(code, 2, "{known}");
         let known: Vec<&str> = known.split(|c: char| c != ':' && !c.is_alphanumeric()).collect();
         let scopes = Scope::ALL.into_iter().filter(|scope| !scope.is_for_people_only());
-        // What `erasures:write` was called.
+        // The older name of `erasures:write`.
         let scopes = scopes.map(Scope::as_str).chain(["admin"]);
         let scopes = scopes.filter(|scope| known.contains(scope)).collect::<Vec<_>>().join(",");
         let create = async |name: &str, is_person: bool| {

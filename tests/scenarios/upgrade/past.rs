@@ -46,12 +46,12 @@ impl Past {
     }
 
     /// `exactly`: the same version asks again.
-    pub async fn is_told_as_before(&self, caller: Caller<'_>, keys: &Keys, exactly: bool) {
+    pub async fn reads_as_before(&self, caller: Caller<'_>, keys: &Keys, exactly: bool) {
         keys.are_known(caller).await;
-        self.states.are_told_as_before(caller, exactly).await;
-        self.starts.are_told_as_before(caller, exactly).await;
-        self.policies.are_told_as_before(caller, exactly).await;
-        self.events.are_told_as_before(caller).await;
+        self.states.read_as_before(caller, exactly).await;
+        self.starts.read_as_before(caller, exactly).await;
+        self.policies.read_as_before(caller, exactly).await;
+        self.events.read_as_before(caller).await;
     }
 
     /// New processes alone carry on what was begun.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::caller::{Caller, Told};
+use super::caller::{Answers, Caller};
 use super::keys::Keys;
 use super::previous::{Made, Previous};
 use crate::policies::milder_than;
@@ -24,7 +24,7 @@ pub fn section(previous: &Previous) -> &'static str {
 pub struct Policies {
     milder: String,
     is_proposed: bool,
-    told: Told,
+    answers: Answers,
 }
 
 impl Policies {
@@ -60,11 +60,11 @@ impl Policies {
             format!("/v1/policies/{milder}/diff/{default}"),
             backtest,
         ];
-        Self { milder, is_proposed, told: Told::by(caller, paths).await }
+        Self { milder, is_proposed, answers: Answers::of(caller, paths).await }
     }
 
-    pub async fn are_told_as_before(&self, caller: Caller<'_>, exactly: bool) {
-        self.told.is_told_by(caller, exactly).await;
+    pub async fn read_as_before(&self, caller: Caller<'_>, exactly: bool) {
+        self.answers.are_those_of(caller, exactly).await;
     }
 
     pub async fn go_on(&self, caller: Caller<'_>, keys: &Keys) {

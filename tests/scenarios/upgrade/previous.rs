@@ -64,7 +64,7 @@ impl Made {
     }
 
     /// As a row of the table has it.
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let (made, all) = (self.states.len(), self.states.len() + self.unknown.len());
         match self.unknown.as_slice() {
             [] => format!("all {all}"),

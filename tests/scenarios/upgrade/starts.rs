@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::caller::{Caller, Told, path_of};
+use super::caller::{Answers, Caller, path_of};
 use super::previous::{Made, Previous};
 use super::states;
 
@@ -18,7 +18,7 @@ const STATES: [&str; 4] = ["start open", "start decided", "start erased", "start
 
 #[derive(Default)]
 pub struct Starts {
-    told: Option<Told>,
+    answers: Option<Answers>,
     certify_id: Value,
 }
 
@@ -39,25 +39,25 @@ impl Starts {
             paths.extend(["", "/decisions", "/results"].map(|part| format!("{path}{part}")));
         }
         made.add(&STATES);
-        Self { told: Some(Told::by(caller, paths).await), certify_id }
+        Self { answers: Some(Answers::of(caller, paths).await), certify_id }
     }
 
-    pub async fn are_told_as_before(&self, caller: Caller<'_>, exactly: bool) {
-        if let Some(told) = &self.told {
-            told.is_told_by(caller, exactly).await;
+    pub async fn read_as_before(&self, caller: Caller<'_>, exactly: bool) {
+        if let Some(answers) = &self.answers {
+            answers.are_those_of(caller, exactly).await;
         }
     }
 
     /// The open one is not started again, and is decided. The product is served as if it had always been.
     pub async fn go_on(&self, caller: Caller<'_>, pool: &PgPool) {
-        if self.told.is_some() {
+        if self.answers.is_some() {
             assert_eq!(start(caller, OPEN, 200).await["certify_id"], self.certify_id);
             reported(caller, OPEN).await;
             caller.comes_to((PAGE, OPEN), "decided", Some("approve")).await;
             start(caller, REFUSED, 422).await;
         }
         // The active policy of an older version decides the other product only.
-        let outcomes = if self.told.is_some() { ["approve", "reject"] } else { ["review"; 2] };
+        let outcomes = if self.answers.is_some() { ["approve", "reject"] } else { ["review"; 2] };
         for (certify_id, outcome) in ["fv-pass97-new", "fv-204-new"].into_iter().zip(outcomes) {
             let body =
                 json!({ "product": "face-verify", "biz_type": PAGE, "certify_id": certify_id });

@@ -1,11 +1,11 @@
-//! Verifications in every state that the previous version leaves behind: the new one tells them as they
-//! were and completes what is open.
+//! Verifications in every state that the previous version leaves behind: the new one gives the same answers
+//! about them, and completes what is open.
 
 use cloudauth_sandbox::Scenario;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::caller::{Caller, Told, path_of};
+use super::caller::{Answers, Caller, path_of};
 use super::previous::{Made, Previous};
 use crate::harness::{Callback, eventually, now};
 
@@ -31,9 +31,9 @@ const PENDING: &str = "pass-97-pending";
 const UNFINISHED: &str = "quit-unfinished";
 const UNDER_CALL: &str = "slow-2000-pass-97-called";
 
-/// The verifications, and how the previous version told them.
+/// The verifications, and the answers of the previous version about them.
 pub struct States {
-    told: Told,
+    answers: Answers,
     /// A callback that was accepted, and the answer.
     accepted: (Callback, Value),
     /// The path of an image, and its bytes.
@@ -89,7 +89,7 @@ impl States {
         }
         leave_open(caller, pool).await;
         made.add(&["pending", "unfinished", "leased"]);
-        Self { told: Told::by(caller, paths).await, accepted, image, held }
+        Self { answers: Answers::of(caller, paths).await, accepted, image, held }
     }
 
     /// The previous worker gets its stop signal while a call is under way.
@@ -103,9 +103,9 @@ impl States {
         .await;
     }
 
-    /// The new version tells what is settled as the previous one did.
-    pub async fn are_told_as_before(&self, caller: Caller<'_>, exactly: bool) {
-        self.told.is_told_by(caller, exactly).await;
+    /// The new version answers about what is settled as the previous one did.
+    pub async fn read_as_before(&self, caller: Caller<'_>, exactly: bool) {
+        self.answers.are_those_of(caller, exactly).await;
         let (path, bytes) = &self.image;
         assert!(caller.bytes(path).await == *bytes, "{path} is another image");
     }
