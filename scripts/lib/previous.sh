@@ -24,6 +24,8 @@ build_previous() {
     mkdir -p target/upgrade/source "$source"
     # As of now (-m): cargo looks at the times of files, and another version may have been built before.
     git archive "$previous" | tar -x -m -C target/upgrade/source
+    # Else cargo looks for its workspace in the folders above, and finds this version's.
+    grep -q '^\[workspace' target/upgrade/source/Cargo.toml || echo '[workspace]' >>target/upgrade/source/Cargo.toml
     (cd target/upgrade/source && CARGO_TARGET_DIR=../target CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none \
         cargo build --locked --bin verdict)
     git archive "$previous" config/roles.sql | tar -x -C "$source"

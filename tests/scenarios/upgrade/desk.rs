@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::caller::{Caller, path_of};
+use super::caller::{Caller, assert_contains, path_of};
 use super::previous::{Made, Previous};
 use crate::harness::Process;
 use crate::signing_in::{Browser, PASSWORD};
@@ -53,7 +53,7 @@ impl Desk {
 
     /// The case is decided by the person who has it.
     pub async fn goes_on(mut self, caller: Caller<'_>, console: &Process) {
-        super::caller::assert_contains("users", &listed(caller).await, &self.users);
+        assert_contains("users", &listed(caller).await, &self.users);
         let console = console.console.expect("a console");
         assert_eq!(Browser::of(console).sign_in("bo", PASSWORD).await.status, 401);
 

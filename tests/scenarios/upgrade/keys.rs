@@ -17,37 +17,15 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Made by the binary of `setting`: only that one knows the schema of its time.
     pub async fn begin(setting: &Setting, previous: &Previous, made: &mut Made) -> Self {
-        // It refuses a scope that it does not know, and names those that it knows.
-        let unknown = ["keys", "create", "--name", "nobody", "--scopes", "of-the-future"];
-        let (code, _, known) = setting.run(&unknown, "").await;
-        assert_eq!(code, 2, "{known}");
-        let known: Vec<&str> = known.split(|c: char| c != ':' && !c.is_alphanumeric()).collect();
-        let scopes = Scope::ALL.into_iter().filter(|scope| !scope.is_for_people_only());
-        // The older name of `erasures:write`.
-        let scopes = scopes.map(Scope::as_str).chain(["admin"]);
-        let scopes = scopes.filter(|scope| known.contains(scope)).collect::<Vec<_>>().join(",");
-        let create = async |name: &str, is_person: bool| {
-            let mut arguments =
-                vec!["keys", "create", "--name", name, "--scopes", &scopes, "--json"];
-            if is_person {
-                arguments.extend(["--person", name]);
-            }
-            let (code, said, error) = setting.run(&arguments, "").await;
-            assert_eq!(code, 0, "{error}");
-            let made: Value = serde_json::from_str(&said).expect("JSON");
-            let member = |name: &str| made[name].as_str().expect("text").to_owned();
-            (member("id"), member("key"))
-        };
         let are_persons = made.can(previous.api_has("policies.four_eyes"), &["key of a person"]);
         if are_persons {
             made.add(&["key of a person"]);
         }
-        let (_, client) = create("client", false).await;
-        let (_, anna) = create("anna", are_persons).await;
-        let (_, bo) = create("bo", are_persons).await;
-        let (id, revoked) = create("revoked", false).await;
+        let (_, client) = create(setting, "client", false).await;
+        let (_, anna) = create(setting, "anna", are_persons).await;
+        let (_, bo) = create(setting, "bo", are_persons).await;
+        let (id, revoked) = create(setting, "revoked", false).await;
         let (code, _, error) = setting.run(&["keys", "revoke", &id], "").await;
         assert_eq!(code, 0, "{error}");
         made.add(&["key", "key revoked"]);
@@ -65,4 +43,27 @@ impl Keys {
         })
         .await;
     }
+}
+
+/// A key that does everything that programs do: its id, and the key. It is made by the binary of `setting`,
+/// because only that one knows the schema of its time.
+pub async fn create(setting: &Setting, name: &str, is_person: bool) -> (String, String) {
+    // The binary refuses a scope that it does not know, and names those that it knows.
+    let unknown = ["keys", "create", "--name", name, "--scopes", "of-the-future"];
+    let (code, _, known) = setting.run(&unknown, "").await;
+    assert_eq!(code, 2, "{known}");
+    let known: Vec<&str> = known.split(|c: char| c != ':' && !c.is_alphanumeric()).collect();
+    let scopes = Scope::ALL.into_iter().filter(|scope| !scope.is_for_people_only());
+    // The older name of `erasures:write`.
+    let scopes = scopes.map(Scope::as_str).chain(["admin"]);
+    let scopes = scopes.filter(|scope| known.contains(scope)).collect::<Vec<_>>().join(",");
+    let mut arguments = vec!["keys", "create", "--name", name, "--scopes", &scopes, "--json"];
+    if is_person {
+        arguments.extend(["--person", name]);
+    }
+    let (code, said, error) = setting.run(&arguments, "").await;
+    assert_eq!(code, 0, "{error}");
+    let made: Value = serde_json::from_str(&said).expect("JSON");
+    let member = |name: &str| made[name].as_str().expect("text").to_owned();
+    (member("id"), member("key"))
 }

@@ -5,7 +5,7 @@ use cloudauth_sandbox::Scenario;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::caller::{Answers, Caller, path_of};
+use super::caller::{Answers, Caller, assert_contains, path_of};
 use super::previous::{Made, Previous};
 use crate::harness::{Callback, eventually, now};
 
@@ -131,7 +131,8 @@ impl States {
         assert_eq!(caller.reports(&about(APPROVED)).await, 202);
         let (callback, answer) = &self.accepted;
         let again = caller.post(callback.clone()).await;
-        assert_eq!((again.status, &again.json), (202, answer));
+        assert_eq!(again.status, 202, "{again:?}");
+        assert_contains("the answer to a callback", &again.json, answer);
         let open = caller.comes_to(pair("status-12-review"), "decided", Some("review")).await;
         review(caller, &path_of(&open)).await;
         assert_eq!(decisions(caller, "status-12-review", "reject").await, 2);
