@@ -39,12 +39,12 @@ migrations_between() {
     rm "$log.migrations"
 }
 add_line() {
-    # row: states made | what came of it | requests | accepted
+    # row: states made | what came of it | requests | accepted | deliveries repeated
     result=$(sed -n 's/^row: //p' "$log")
     wrong=0
     if [ "$code" != 0 ]; then
         wrong="1: $(sed -n '/panicked at/{n;p;q;}' "$log" | tr '|' ' ' | cut -c 1-300)"
-        result=${result:-' | | | '}
+        result=${result:-' | | | | '}
     fi
     row="| $(date +%F) | $short | $new | $(migrations_between) | $result | $wrong |" \
         marker=$marker awk '$0 == ENVIRON["marker"] { print ENVIRON["row"] } { print }' "$page" >"$log"

@@ -351,7 +351,7 @@ async fn is_refused(
     assert!(error.contains("run the binary that applied it"), "{error}");
     let error = error.trim().replace('\n', " ");
     println!(
-        "row: {} | refused: {error} | {} | {}",
+        "row: {} | refused: {error} | {} | {} | ",
         made.summary(),
         seen.requests,
         seen.accepted.len()
@@ -415,13 +415,13 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     load.accepts(200).await;
     let seen = load.end().await;
     fleet.setting.drained().await;
-    past.is_complete(fleet.caller(api), &pool).await;
+    let repeated = past.is_complete(fleet.caller(api), &pool).await;
     probing.abort();
 
     println!(
-        "{} requests, {} accepted and decided, {} failed; growing the schema took {took:?}, the \
-         slowest request meanwhile {slowest:?}, of all since {:?}; old processes ready after it: \
-         {old_ready}",
+        "{} requests, {} accepted and decided, {} failed; {repeated} deliveries repeated; growing the \
+         schema took {took:?}, the slowest request meanwhile {slowest:?}, of all since {:?}; old \
+         processes ready after it: {old_ready}",
         seen.requests,
         seen.accepted.len(),
         seen.failed.len(),
@@ -436,5 +436,10 @@ async fn a_rolling_upgrade_under_load_fails_no_request() {
     for process in new.into_iter().chain([worker]) {
         ends_well(process).await;
     }
-    println!("row: {} | upgraded | {} | {}", made.summary(), seen.requests, seen.accepted.len());
+    println!(
+        "row: {} | upgraded | {} | {} | {repeated}",
+        made.summary(),
+        seen.requests,
+        seen.accepted.len()
+    );
 }

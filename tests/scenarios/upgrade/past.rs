@@ -62,11 +62,11 @@ impl Past {
         self.events.go_on(caller).await;
     }
 
-    /// When nothing is open any more.
-    pub async fn is_complete(&self, caller: Caller<'_>, pool: &PgPool) {
+    /// When nothing is open any more. Returns how many deliveries were repeated.
+    pub async fn is_complete(&self, caller: Caller<'_>, pool: &PgPool) -> usize {
         // A key of an older version may lack the right to read events.
         let (_, key) = keys::create(caller.setting, "new", false).await;
-        self.events.are_complete(caller.with_key(&key), pool).await;
+        let repeated = self.events.are_complete(caller.with_key(&key), pool).await;
         let verify = ["audit", "verify", "--strict", "--expect", &self.audit_head];
         let (code, said, error) = caller.setting.run(&verify, "").await;
         assert_eq!(code, 0, "{said}{error}");
@@ -75,6 +75,7 @@ impl Past {
         // Postgres of the tests is not durable.
         let is_fault = |line: &&str| line.starts_with("FAILED") && !line.contains(" durability ");
         assert_eq!(said.lines().find(is_fault), None, "{said}");
+        repeated
     }
 }
 
