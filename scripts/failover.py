@@ -53,6 +53,10 @@ SECRET = os.urandom(32)
 began = time.monotonic()
 
 
+def clock():
+    return time.strftime("%H:%M:%S", time.gmtime())
+
+
 def tell(text):
     print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
 
@@ -123,7 +127,7 @@ class Node:
             "--advertise-client-urls", f"http://{self.cluster}:2379",
             "--initial-cluster", peers, "--heartbeat-interval", "200", "--election-timeout", "2000",
         )
-        self.spawn("patroni", "patroni", str(self.home / "patroni.yml"))
+        self.spawn("patroni", self.arguments.patroni, str(self.home / "patroni.yml"))
 
     def configure(self, postgres_programs):
         trust = ["local all all trust", "host all all 0.0.0.0/0 trust", "host replication all 0.0.0.0/0 trust"]
@@ -135,7 +139,7 @@ class Node:
             "bootstrap": {
                 "dcs": {
                     "ttl": self.arguments.ttl,
-                    "loop_wait": 1,
+                    "loop_wait": 2,
                     "retry_timeout": 3,
                     "maximum_lag_on_failover": 64 << 20,
                     "synchronous_mode": not self.arguments.asynchronous,
@@ -327,7 +331,7 @@ class Load:
     def __init__(self, seed, ledger, key):
         self.ledger, self.key, self.seed = ledger, key, seed
         self.quiet, self.closed = threading.Event(), threading.Event()
-        self.faults = []
+        self.faults, self.unseen = [], []
         self.reads = 0
         self.feed = []
         self.threads = [threading.Thread(target=self.send, args=(n,), daemon=True) for n in range(SENDERS)]
@@ -388,7 +392,7 @@ class Load:
                 status, _ = caller.request("GET", f"/v1/verifications/{verification}", self.authorization())
                 self.reads += status == 200
                 if status == 404:
-                    self.faults.append(f"an acknowledged verification was not found ({route})")
+                    self.unseen.append(f"an acknowledged verification was not found ({route}, {clock()})")
             time.sleep(0.2)
 
     def follow(self):
@@ -515,7 +519,7 @@ defaults
     timeout check 2s
 listen primary
     bind 127.0.0.1:5000
-    option httpchk GET /primary
+    option httpchk OPTIONS /primary
     http-check expect status 200
     default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
 {servers}
@@ -611,8 +615,9 @@ def reckon(home, ledger, load, receivers, service):
         for fault in receiver.faults[:5]:
             tell(f"receiver ({receiver.ordering}): {fault}")
     counts["events that the feed lacks"] = events - len(load.feed)
-    counts["faults that callers saw"] = len(load.faults)
-    for fault in load.faults[:10]:
+    counts["acknowledged verifications that a reader did not find"] = len(load.unseen)
+    counts["other faults that callers saw"] = len(load.faults)
+    for fault in load.faults[:10] + load.unseen[:10]:
         tell(f"a caller: {fault}")
     counts["events with another id in the feed than at a receiver"] = sum(
         1 for number, event in enumerate(load.feed, 1) if receivers[0].ids.get(number) not in (None, event))
@@ -639,11 +644,11 @@ def shares(seconds):
 def table(path):
     """All parts so far, and the times without a 202 over all of them, as Markdown."""
     parts = [json.loads(line) for line in open(path)]
-    print("| Date | Commit | Seed | Standby | Rounds | Acknowledged | Events | Sum of all faults |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| Date | Commit | Patroni | Seed | Standby | Rounds | Acknowledged | Events | Sum of all faults |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for part in parts:
         kinds = ", ".join(f"{part['kinds'].count(kind)} {kind}" for kind in KINDS)
-        print(f"| {part['date']} | {part['commit']} | {part['seed']} | {part['standby']} | {len(part['kinds'])}: {kinds} "
+        print(f"| {part['date']} | {part['commit']} | {part.get('patroni', '3.0.2')} | {part['seed']} | {part['standby']} | {len(part['kinds'])}: {kinds} "
               f"| {part['acknowledged']} | {part['events']} | {sum(part['counts'].values())} |")
     rounds = [one for part in parts if part["standby"] == "synchronous" for one in part["rounds"]]
     if not rounds:
@@ -743,6 +748,7 @@ def part(arguments, home):
         with open(arguments.parts, "a") as parts:
             parts.write(json.dumps({
                 "date": time.strftime("%Y-%m-%d"), "commit": arguments.commit, "seed": arguments.seed,
+                "patroni": run(arguments.patroni, "--version").split()[-1],
                 "standby": "asynchronous" if arguments.asynchronous else "synchronous",
                 "kinds": [one["kind"] for one in rounds], "rounds": rounds, "acknowledged": len(ledger.accepted),
                 "events": events, "counts": counts,
@@ -760,7 +766,8 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/failover.sh", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="strikes in this part (5)")
     parser.add_argument("--seed", type=int, default=1, help="order and moments of the strikes, and the callbacks' names (1)")
-    parser.add_argument("--ttl", type=int, default=10, help="seconds after which a silent primary loses its role (10)")
+    parser.add_argument("--ttl", type=int, default=20,
+                        help="seconds after which a silent primary loses its role (20, Patroni's minimum)")
     parser.add_argument("--asynchronous", action="store_true", help="no synchronous standby: the checks must find losses")
     parser.add_argument("--table", action="store_true", help="only print the table of all parts so far")
     arguments = parser.parse_args()
@@ -771,7 +778,7 @@ def main():
         table(arguments.parts)
         return 0
     arguments.verdict = os.path.abspath(os.environ.get("VERDICT", "target/debug/verdict"))
-    arguments.postgres = os.environ["PG_BIN"]
+    arguments.postgres, arguments.patroni = os.environ["PG_BIN"], os.environ["PATRONI"]
     arguments.commit = run(arguments.verdict, "--version").split("(")[-1].strip(" )\n")
     run("ip", "link", "set", "lo", "up")
     home = pathlib.Path(tempfile.mkdtemp(prefix="failover."))
