@@ -20,6 +20,8 @@ verifies; no process of Verdict has ended; `verdict doctor` finds no fault.
 
 import argparse
 import base64
+import bisect
+import datetime
 import hashlib
 import hmac
 import http.client
@@ -148,6 +150,7 @@ class Node:
                         "parameters": {
                             "wal_log_hints": "on", "shared_buffers": "32MB", "max_connections": 120,
                             "wal_keep_size": "256MB", "wal_sender_timeout": "5s", "wal_receiver_timeout": "5s",
+                            "log_timezone": "UTC",
                         },
                     },
                 },
@@ -635,6 +638,26 @@ def reckon(home, ledger, load, receivers, service):
     return counts, events
 
 
+def followed(home):
+    """How long after each promotion the first 202 came by each route, in seconds. From the logs."""
+    promoted = []
+    for name in NODES:
+        with open(home / name / "patroni.log", errors="replace") as lines:
+            promoted += [line.split(" UTC ")[0] for line in lines
+                         if line.rstrip().endswith("LOG:  database system is ready to accept connections")]
+    # The first one is that of the new cluster.
+    promoted = [datetime.datetime.fromisoformat(moment).timestamp() for moment in sorted(promoted)[1:]]
+    found = {}
+    for route in ROUTES:
+        with open(home / f"api-{route}.log", errors="replace") as lines:
+            accepted = sorted(
+                datetime.datetime.fromisoformat(json.loads(line)["timestamp"].rstrip("Z")).timestamp()
+                for line in lines if '"status":202' in line)
+        firsts = [(moment, bisect.bisect_left(accepted, moment)) for moment in promoted]
+        found[route] = [accepted[first] - moment for moment, first in firsts if first < len(accepted)]
+    return found
+
+
 def shares(seconds):
     ordered = sorted(seconds)
     p90 = ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
@@ -659,6 +682,12 @@ def table(path):
         if chosen:
             print(f"| {kind} | {len(chosen)} | " + " | ".join(
                 shares([one[column] for one in chosen]) for column in ("either", *ROUTES)) + " |")
+    print("\n| First 202 after a promotion | Promotions | Seconds |\n|---|---|---|")
+    for route in ROUTES:
+        seconds = [one for part in parts if part["standby"] == "synchronous"
+                   for one in part.get("followed", {}).get(route, [])]
+        if seconds:
+            print(f"| {route} | {len(seconds)} | {shares(seconds)} |")
 
 
 def strike_rounds(cluster, ledger, arguments):
@@ -751,7 +780,7 @@ def part(arguments, home):
                 "patroni": run(arguments.patroni, "--version").split()[-1],
                 "standby": "asynchronous" if arguments.asynchronous else "synchronous",
                 "kinds": [one["kind"] for one in rounds], "rounds": rounds, "acknowledged": len(ledger.accepted),
-                "events": events, "counts": counts,
+                "events": events, "counts": counts, "followed": followed(home),
             }) + "\n")
         return {name: count for name, count in counts.items() if count}
     finally:
