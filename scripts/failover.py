@@ -791,6 +791,10 @@ def part(arguments, home):
             node.holder.kill()
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt("ended by a signal")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/failover.sh", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="strikes in this part (5)")
@@ -809,6 +813,9 @@ def main():
     arguments.verdict = os.path.abspath(os.environ.get("VERDICT", "target/debug/verdict"))
     arguments.postgres, arguments.patroni = os.environ["PG_BIN"], os.environ["PATRONI"]
     arguments.commit = run(arguments.verdict, "--version").split("(")[-1].strip(" )\n")
+    # SIGINT too: a shell's background job ignores it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
     run("ip", "link", "set", "lo", "up")
     home = pathlib.Path(tempfile.mkdtemp(prefix="failover."))
     home.chmod(0o755)
