@@ -107,7 +107,7 @@ DEFECTS = {
          ("src/store/sql/completions_complete.sql",
           "due_at = case when v.callbacks > i.callbacks_seen and not i.closed",
           "due_at = case when v.callbacks < 0")],
-        ["settled otherwise than prescribed", "accepted and not settled"]),
+        ["decided without a call after the newest callback"]),
 }
 
 

@@ -215,10 +215,22 @@ impl Client {
             (52..55, _) => self.erase_one().await,
             (55..59, _) => self.repeat_a_start().await,
             (59..62, _) => self.review_one().await,
+            (62..65, _) => self.report_again_during_the_call().await,
             _ => {
                 let message = self.new_message();
                 self.deliver(message).await;
             }
+        }
+    }
+
+    /// Another message about a verification while the provider is called for it: the answer may be older
+    /// than what the message reports, so there has to be another call.
+    async fn report_again_during_the_call(&mut self) {
+        let biz_id = format!("slow-800-status-2_{}", self.ledger.number());
+        for pause in [Duration::ZERO, self.dice.millis(50, 800)] {
+            tokio::time::sleep(pause).await;
+            let message = self.ledger.message(biz_id.clone(), Decided("reject"));
+            self.deliver(message).await;
         }
     }
 

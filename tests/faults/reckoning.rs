@@ -192,6 +192,11 @@ async fn accepted(
          where v.state = 'decided' and not v.closed
              and (r.verify_status = 1 or v.product = 'face-verify')";
     reckoning.zero("decided on a last result and not closed", list(db, open).await);
+    let unseen = "select biz_id from verifications v
+         where v.state = 'decided' and not v.closed and not exists (
+             select from lease_log l where l.verification_id = v.id and l.event = 'claimed'
+                 and l.callbacks = v.callbacks)";
+    reckoning.zero("decided without a call after the newest callback", list(db, unseen).await);
     let busy = "select biz_id from verifications where state in ('decided', 'expired', 'failed')
          and (due_at is not null or lease_token is not null)";
     reckoning.zero("settled, and still due or leased", list(db, busy).await);

@@ -53,6 +53,7 @@ create table lease_log (
     lease_until timestamptz,
     service integer,
     probe boolean,
+    callbacks integer,
     transaction xid not null default pg_current_xact_id()::xid
 );
 create index on lease_log (verification_id, id);
@@ -70,7 +71,8 @@ begin
                 case when new.lease_token is null then 'ended' else 'overtaken' end);
     end if;
     if new.lease_token is not null then
-        insert into lease_log (verification_id, attempt, event, due_at, lease_until, service, probe)
+        insert into lease_log
+            (verification_id, attempt, event, due_at, lease_until, service, probe, callbacks)
         values (new.id, new.attempts,
                 -- A start has a lease as well. Neither it nor a claim without a CertifyId to ask with
                 -- is a call that spends budget.
@@ -79,7 +81,7 @@ begin
                     else 'claimed' end,
                 new.due_at, new.lease_until,
                 current_setting('harness.service', true)::int,
-                (select breaker <> 'closed' from accounts limit 1));
+                (select breaker <> 'closed' from accounts limit 1), new.callbacks);
     end if;
     return null;
 end $$;
