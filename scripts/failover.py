@@ -40,6 +40,9 @@ import threading
 import time
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
+from long_runs import EventOrder, Failed, run, tell, wait_for
+
 NODES = ("one", "two", "three")
 KINDS = ("killed", "frozen", "cut", "split")
 ROUTES = {"haproxy": 8081, "hosts": 8082}
@@ -52,34 +55,9 @@ SENDERS = 6
 PAUSE = 0.15  # seconds between two callbacks of a sender
 SECRET = os.urandom(32)
 
-began = time.monotonic()
-
 
 def clock():
     return time.strftime("%H:%M:%S", time.gmtime())
-
-
-def tell(text):
-    print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
-
-
-class Failed(Exception):
-    """The run cannot go on."""
-
-
-def run(*command, **options):
-    return subprocess.run(command, check=True, text=True, capture_output=True, **options).stdout
-
-
-def wait_for(what, seconds, condition):
-    limit = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        if time.monotonic() > limit:
-            raise Failed(f"not seen in {seconds} s: {what}")
-        time.sleep(0.2)
 
 
 # --- the machine: namespaces as nodes ---
@@ -418,36 +396,16 @@ class Load:
         return {"authorization": f"Bearer {self.key}"}
 
 
-class Receiver(http.server.ThreadingHTTPServer):
+class Receiver(EventOrder, http.server.ThreadingHTTPServer):
     """Takes deliveries and notes what is new, in the order in which it came."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, ordering):
-        self.ordering, self.lock = ordering, threading.Lock()
-        self.ids, self.last, self.repeats, self.faults = {}, {}, 0, []
-        super().__init__(("127.0.0.1", 0), Delivery)
+        EventOrder.__init__(self, ordering)
+        http.server.ThreadingHTTPServer.__init__(self, ("127.0.0.1", 0), Delivery)
         threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def take(self, event):
-        number = event["sequence"]
-        # Without a verification (a policy was activated) an event stands in no order but the strict one.
-        if self.ordering == "strict":
-            chain, place = "log", number
-        else:
-            chain, place = event["data"].get("verification_id"), event["data"].get("verification_sequence")
-        with self.lock:
-            if number in self.ids:
-                self.repeats += 1
-                if self.ids[number] != event["id"]:
-                    self.faults.append(f"sequence {number} was given to two events")
-                return
-            self.ids[number] = event["id"]
-            if chain and place != self.last.get(chain, 0) + 1:
-                self.faults.append(f"{self.ordering}: {place} came after {self.last.get(chain, 0)}")
-            if chain:
-                self.last[chain] = place
 
 
 class Delivery(http.server.BaseHTTPRequestHandler):
@@ -823,7 +781,7 @@ def main():
     home.chmod(0o755)
     try:
         wrong = part(arguments, home)
-    except (Failed, KeyboardInterrupt, subprocess.CalledProcessError) as failed:
+    except (Failed, KeyboardInterrupt) as failed:
         tell(f"error: {failed}")
         wrong = {"not finished": 1}
     kept = here / f"part-{arguments.seed}{'-asynchronous' if arguments.asynchronous else ''}"

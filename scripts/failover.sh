@@ -20,7 +20,7 @@ skip() {
     exit 0
 }
 has() { command -v "$1" >/dev/null 2>&1; }
-case " $* " in *' --table '* | *' --help '* | *' -h '*) exec python3 scripts/failover.py "$@" ;; esac
+case " $* " in *' --table '* | *' --help '* | *' -h '*) exec python3 -B scripts/failover.py "$@" ;; esac
 
 [ "$(id -u)" -eq 0 ] || skip 'failover needs root, for a network namespace'
 unshare --net ip link set lo up 2>/dev/null || skip 'failover cannot make a network namespace here (unshare, ip)'
@@ -70,4 +70,4 @@ export PATRONI
 PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql /usr/pgsql-* -path '*/bin/initdb' 2>/dev/null | sort -V | tail -1)}
 export PG_BIN="${PG_BIN%/initdb}"
 [ -x "$PG_BIN/initdb" ] || skip "Postgres' programs are missing: install them, or set PG_BIN to their folder"
-exec unshare --net python3 scripts/failover.py "$@"
+exec unshare --net python3 -B scripts/failover.py "$@"

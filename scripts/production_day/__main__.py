@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+
 import happenings
 import measures
 import reckoning
-from common import Failed, run, tell, wait_for
 from installation import Pair, Service, State, free_port
 from load import READ_SCOPES, Caller, Ledger, Load, Receiver
+from long_runs import Failed, run, tell, wait_for
 from timetable import TIMETABLE
 
 PARTS = len(TIMETABLE)

@@ -8,9 +8,9 @@ import json
 import os
 import time
 
-from common import Failed, tell, wait_for
 from installation import new_secret
 from load import REPEAT_AFTER, VERIFY_SCENE
+from long_runs import Failed, tell, wait_for
 
 PURPOSE = "a day in production"
 # Persons of one happening who are erased.

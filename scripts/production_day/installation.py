@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from common import Failed, run, tell, wait_for
+from long_runs import Failed, run, tell, wait_for
 
 # Processes of Verdict: a slot is filled by one process after the other.
 SLOTS = {"api-1": "api", "api-2": "api", "worker-1": "worker", "worker-2": "worker"}

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 
-from common import draw
+from long_runs import EventOrder
 from timetable import ACTIONS, FACE_VERIFY, STARTS, VERIFY_RESULT
 
 SENDERS, READERS = 4, 2
@@ -55,6 +55,11 @@ class Caller:
             return answer.status, json.loads(text or b"null")
         except ValueError:
             return answer.status, None
+
+
+def draw(dice, weighted):
+    """One of (…, weight, …): the whole tuple."""
+    return dice.choices(weighted, [one[1] for one in weighted])[0]
 
 
 class Lines:
@@ -403,49 +408,27 @@ class Load:
 # --- receivers ---
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """Takes deliveries, checks them, and notes what is new in the order in which it came."""
+class Receiver(EventOrder, http.server.ThreadingHTTPServer):
+    """Takes deliveries, checks them, and keeps what is new in the order in which it came."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, ordering, folder, secrets):
-        self.ordering, self.lock, self.secrets = ordering, threading.Lock(), secrets
+        # Events of endpoints are not sent to the endpoint that they are about.
+        EventOrder.__init__(self, ordering, may_skip=True)
+        self.secrets, self.is_broken, self.refused = secrets, False, 0
         self.lines = Lines(folder / f"received-{ordering}.jsonl")
-        self.ids, self.last, self.repeats, self.faults = {}, {}, 0, []
-        self.is_broken, self.refused = False, 0
-        for number, event, chain, place in self.lines.before:
-            self.note(number, event, chain, place)
-        super().__init__(("127.0.0.1", 0), Delivery)
+        for noted in self.lines.before:
+            self.note(*noted)
+        http.server.ThreadingHTTPServer.__init__(self, ("127.0.0.1", 0), Delivery)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/"
 
-    def note(self, number, event, chain, place):
-        self.ids[number] = event
-        if chain:
-            last = self.last.get(chain, 0)
-            # Events of endpoints are not sent to the endpoint that they are about.
-            if place <= last or (self.ordering != "strict" and place != last + 1):
-                self.faults.append(f"{self.ordering}: {place} came after {last}")
-            self.last[chain] = max(place, last)
-
-    def take(self, event):
-        number = event["sequence"]
-        # Without a verification (a policy was activated) an event stands in no order but the strict one.
-        if self.ordering == "strict":
-            chain, place = "log", number
-        else:
-            chain, place = event["data"].get("verification_id"), event["data"].get("verification_sequence")
-        with self.lock:
-            if number in self.ids:
-                self.repeats += 1
-                if self.ids[number] != event["id"]:
-                    self.faults.append(f"sequence {number} was given to two events")
-                return
-            self.note(number, event["id"], chain, place)
-            self.lines.append([number, event["id"], chain, place])
+    def keep(self, *noted):
+        self.lines.append(noted)
 
     def is_signed(self, headers, body):
         message, stamp = headers["webhook-id"], headers["webhook-timestamp"]

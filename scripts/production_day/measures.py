@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 
-from common import Failed, tell
+from long_runs import Failed, tell
 
 # Of a part: the windows that are compared.
 EARLY, LATE = (0.1, 0.2), 0.1

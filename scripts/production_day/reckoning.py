@@ -7,8 +7,8 @@ import random
 import subprocess
 import time
 
-from common import Failed, tell
 from load import REPEAT_AFTER, Caller
+from long_runs import Failed, tell
 
 # Verifications that the API is asked about again.
 ASKED_AGAIN = 300
