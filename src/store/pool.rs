@@ -87,7 +87,7 @@ impl Store {
         let (before, after) = (faults.clone(), faults.clone());
         let servers = Servers::new(all, faults.clone());
         let session = session(settings);
-        let (found, cluster) = (faults.clone(), servers.clone());
+        let found = faults.clone();
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .min_connections(0)
@@ -97,12 +97,11 @@ impl Store {
             .acquire_timeout(settings.timeout.mul_f32(0.95))
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let (session, found, cluster) = (session.clone(), found.clone(), cluster.clone());
+                let (session, found) = (session.clone(), found.clone());
                 Box::pin(async move {
                     let row = sqlx::raw_sql(AssertSqlSafe(session)).fetch_one(connection).await?;
                     if row.try_get("standby")? {
                         found.found_standby();
-                        cluster.look_again();
                         return Err(sqlx::Error::PoolTimedOut);
                     }
                     Ok(())

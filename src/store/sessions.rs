@@ -214,7 +214,10 @@ impl Sessions {
                 biased;
                 acquired = &mut acquiring => return acquired,
                 found = self.idle_one() => return Ok(found),
-                () = self.faults.standby_found() => return Err(sqlx::Error::PoolTimedOut),
+                () = self.faults.standby_found() => {
+                    self.servers.look_again();
+                    return Err(sqlx::Error::PoolTimedOut);
+                }
                 // An attempt that is under way still leads to the server before.
                 Ok(()) = changes.changed() => {}
                 () = waiting => return Err(sqlx::Error::PoolTimedOut),
