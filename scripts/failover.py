@@ -631,7 +631,7 @@ def table(path):
     print("|---|---|---|---|---|---|---|---|---|")
     for part in parts:
         kinds = ", ".join(f"{part['kinds'].count(kind)} {kind}" for kind in KINDS)
-        print(f"| {part['date']} | {part['commit']} | {part.get('patroni', '3.0.2')} | {part['seed']} | {part['standby']} | {len(part['kinds'])}: {kinds} "
+        print(f"| {part['date']} | {part['commit']} | {part['patroni']} | {part['seed']} | {part['standby']} | {len(part['kinds'])}: {kinds} "
               f"| {part['acknowledged']} | {part['events']} | {sum(part['counts'].values())} |")
     rounds = [one for part in parts if part["standby"] == "synchronous" for one in part["rounds"]]
     if not rounds:
@@ -645,7 +645,7 @@ def table(path):
     print("\n| First 202 after a promotion | Promotions | Seconds |\n|---|---|---|")
     for route in ROUTES:
         seconds = [one for part in parts if part["standby"] == "synchronous"
-                   for one in part.get("followed", {}).get(route, [])]
+                   for one in part["followed"][route]]
         if seconds:
             print(f"| {route} | {len(seconds)} | {shares(seconds)} |")
 

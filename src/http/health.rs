@@ -62,7 +62,7 @@ struct Details {
     ),
 )]
 pub async fn ready(State(api): State<Api>) -> Response {
-    let look = Box::pin(async { details(&api).await.0 });
+    let look = async { Box::pin(details(&api)).await.0 };
     let ready = !api.stop.is_cancelled() && api.readiness.get(look).await;
     (status_code(ready), Json(Readiness { status: word(ready) })).into_response()
 }
@@ -75,7 +75,7 @@ pub async fn ready_in_detail(State(api): State<Api>) -> Response {
     (status_code(ready), Json(details)).into_response()
 }
 
-/// What the query answers; `None`: nothing, or nothing in time.
+/// The answer to a query; `None`: the query failed or took too long.
 async fn in_time<T>(query: impl Future<Output = store::Result<T>>) -> Option<T> {
     tokio::time::timeout(QUERY_TIMEOUT, query).await.ok()?.ok()
 }

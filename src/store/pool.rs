@@ -84,10 +84,9 @@ impl Store {
             tracing::warn!(sslmode, "connections to Postgres can be read or changed on their way");
         }
         let faults = Faults::default();
-        let (before, after) = (faults.clone(), faults.clone());
+        let (connected, before, after) = (faults.clone(), faults.clone(), faults.clone());
         let servers = Servers::new(all, faults.clone());
         let session = session(settings);
-        let found = faults.clone();
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .min_connections(0)
@@ -97,11 +96,13 @@ impl Store {
             .acquire_timeout(settings.timeout.mul_f32(0.95))
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
-                let (session, found) = (session.clone(), found.clone());
+                // No more than this: a pool that held itself would never be dropped.
+                let (session, faults) = (session.clone(), connected.clone());
                 Box::pin(async move {
                     let row = sqlx::raw_sql(AssertSqlSafe(session)).fetch_one(connection).await?;
                     if row.try_get("standby")? {
-                        found.found_standby();
+                        faults.found_standby();
+                        // Any error makes the pool close the connection and try again.
                         return Err(sqlx::Error::PoolTimedOut);
                     }
                     Ok(())
@@ -200,7 +201,7 @@ impl Store {
     }
 
     /// Whether the database takes writes: a standby does not, nor a primary that is set read-only.
-    /// What was found is repeated for a second.
+    /// For a second the answer is the last one.
     pub async fn takes_writes(&self) -> Result<bool> {
         let known = *self.lock_writable();
         if let Some((_, found)) = known.filter(|(at, _)| at.elapsed() < CACHED_FOR) {

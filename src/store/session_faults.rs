@@ -114,8 +114,8 @@ impl Faults {
         self.0.standby_found.notify_waiters();
     }
 
-    /// Waits until a new connection leads to a standby: there is no other to be had then.
-    pub(super) async fn standby_found(&self) {
+    /// Waits until a new connection leads to a standby: until that changes, every further one does.
+    pub(super) async fn until_standby_is_found(&self) {
         self.0.standby_found.notified().await;
     }
 

@@ -214,11 +214,11 @@ impl Sessions {
                 biased;
                 acquired = &mut acquiring => return acquired,
                 found = self.idle_one() => return Ok(found),
-                () = self.faults.standby_found() => {
+                () = self.faults.until_standby_is_found() => {
                     self.servers.look_again();
                     return Err(sqlx::Error::PoolTimedOut);
                 }
-                // An attempt that is under way still leads to the server before.
+                // The attempt so far leads to the server that was used before.
                 Ok(()) = changes.changed() => {}
                 () = waiting => return Err(sqlx::Error::PoolTimedOut),
             }

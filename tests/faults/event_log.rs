@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
+use super::log_queries;
 use super::reckoning::{Reckoning, list};
 use super::world::World;
 
@@ -111,39 +112,15 @@ pub async fn reckon(
         sqlx::query_scalar("select count(*) from events").fetch_one(&mut *db).await.unwrap();
     reckoning.count("events", usize::try_from(count).unwrap());
     for (promise, query) in [
-        (
-            "decisions and other changes without exactly one event",
-            "select coalesce(d.id, n.id)::text from
-                 (select id from decisions) d full join (select id from event_notes) n on false
-             where (select count(*) from events e
-                    where coalesce(e.id, e.decision_id) = coalesce(d.id, n.id)) <> 1",
-        ),
+        ("decisions and other changes without exactly one event", log_queries::WITHOUT_ONE_EVENT),
         (
             "verifications failed or expired without an event",
             "select v.biz_id from verifications v where v.state in ('failed', 'expired')
              and not exists (select from events e where e.verification_id = v.id
                  and e.kind = 'verification.' || v.state)",
         ),
-        (
-            "numbers of the log that are missing or double",
-            "select n::text from generate_series(1, (select number from event_log)) as n
-             where (select count(*) from events where number = n) <> 1
-             union all select number::text from events
-             where number > (select number from event_log)",
-        ),
-        (
-            "events of a verification out of its order",
-            "select number::text from (
-                 select e.number, e.verification_sequence,
-                     row_number() over (partition by e.verification_id order by e.number) as place,
-                     row_number() over (partition by e.verification_id
-                         order by coalesce(d.position, n.position)) as wrote
-                 from events e
-                     left join decisions d on e.id is null and d.id = e.decision_id
-                     left join event_notes n on n.id = e.id
-                 where e.verification_id is not null) e
-             where place <> verification_sequence or place <> wrote",
-        ),
+        ("numbers of the log that are missing or double", &log_queries::NUMBERS.replace("$1", "0")),
+        ("events of a verification out of its order", log_queries::OUT_OF_ORDER),
     ] {
         reckoning.zero(promise, list(db, query).await);
     }

@@ -15,6 +15,7 @@ mod edge;
 mod event_log;
 mod idle_time;
 mod ledger;
+mod log_queries;
 mod measures;
 mod persons;
 mod receivers;

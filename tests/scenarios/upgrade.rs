@@ -238,8 +238,7 @@ impl Fleet {
         let owner = empty_database().await;
         let mut setting = Setting::on(owner.clone(), options, &Clock::system()).await;
         setting.binary.clone_from(&previous.binary);
-        let (code, said, error) = setting.run(&["migrate"], "").await;
-        assert_eq!(code, 0, "{said}{error}");
+        setting.must_run(&["migrate"]).await;
         lay_out(&owner, &previous.source).await;
         let as_api = member(&owner, "verdict_api").await;
         let as_worker = member(&owner, "verdict_worker").await;

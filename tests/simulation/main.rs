@@ -1,12 +1,14 @@
 //! The service's own code under simulated time and network: workers and intakes on a real Postgres,
 //! one step at a time, in an order and with faults that a seed determines.
 //!
-//! `SEED=n cargo test --locked --test simulation replay -- --nocapture` replays one seed and prints
-//! its steps.
+//! `STEPS=1 SEED=n SEEDS=1 cargo test --locked --test simulation no_seed -- --nocapture` replays one seed
+//! and prints its steps.
 
 mod defects;
 mod erasers;
 mod http;
+#[path = "../faults/log_queries.rs"]
+mod log_queries;
 mod process;
 mod provider;
 mod proxy;
@@ -69,13 +71,14 @@ struct Totals {
 }
 
 /// `SEED` is the first one, `SEEDS` how many, `JOBS` how many run at a time. The steps of a seed that
-/// breaks a promise go into a file.
+/// breaks a promise go into a file; with `STEPS=1` those of every seed are printed.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 #[test]
 fn no_seed_breaks_a_promise() {
     let first = number("SEED").unwrap_or(1);
     let end = first + number("SEEDS").unwrap_or(SEEDS);
     let (next, totals) = (AtomicU64::new(first), Mutex::new(Totals::default()));
+    let are_steps_wanted = number("STEPS") == Some(1);
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..number("JOBS").unwrap_or(1) {
@@ -87,6 +90,9 @@ fn no_seed_breaks_a_promise() {
                         return world.verify_audit();
                     }
                     let report = run(&world, seed, None);
+                    if are_steps_wanted {
+                        println!("{}", told(seed, &report));
+                    }
                     let mut totals = totals.lock().unwrap();
                     totals.seeds += 1;
                     totals.steps += u64::from(report.steps);
@@ -134,14 +140,6 @@ fn a_seed_takes_the_same_steps_again() {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the steps are the result")]
-#[test]
-#[ignore = "prints one seed: SEED=n"]
-fn replay() {
-    let seed = number("SEED").expect("SEED=n");
-    println!("{}", told(seed, &run(&world(), seed, None)));
-}
-
 /// The first seed that finds this defect, if one of so many does, and everything that it breaks.
 fn found(defect: &'static Defect, seeds: u64) -> Option<(u64, String)> {
     let world = world();
@@ -155,23 +153,24 @@ fn found(defect: &'static Defect, seeds: u64) -> Option<(u64, String)> {
     None
 }
 
-#[test]
-fn planted_defects_that_many_seeds_meet_are_found() {
-    for defect in DEFECTS.iter().filter(|defect| defect.is_met_often) {
-        let Defect { name, what, .. } = defect;
-        assert!(found(defect, 40).is_some(), "{name} ({what}) is not found");
-    }
-}
-
+/// The defects that many seeds meet; with `DEFECT=all` every one, or the one with that name.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
 #[test]
-#[ignore = "takes minutes: plants every defect, or the DEFECT that is named"]
-fn every_planted_defect_is_found() {
-    let only = std::env::var("DEFECT").ok();
+fn planted_defects_are_found() {
+    let asked = std::env::var("DEFECT").ok();
+    let seeds = if asked.is_some() { 400 } else { 40 };
+    let chosen: Vec<&Defect> = DEFECTS
+        .iter()
+        .filter(|defect| match asked.as_deref() {
+            None => defect.is_met_often,
+            Some(name) => name == "all" || name == defect.name,
+        })
+        .collect();
+    assert!(!chosen.is_empty(), "no defect has this name: {asked:?}");
     let mut missed = Vec::new();
-    for defect in DEFECTS.iter().filter(|of| only.as_ref().is_none_or(|name| name == of.name)) {
+    for defect in chosen {
         let Defect { name, what, .. } = defect;
-        match found(defect, 400) {
+        match found(defect, seeds) {
             Some((seed, broken)) => println!("| `{name}` | {what} | {seed} | {broken} |"),
             None => missed.push(name),
         }

@@ -29,7 +29,7 @@ pub const WINDOW: Duration = Duration::from_mins(40);
 /// Connections of one process.
 const CONNECTIONS: u32 = 12;
 
-/// What every process of a seed gets.
+/// A process is started with these.
 pub struct Surroundings<'a> {
     pub world: &'a World,
     pub sim: Arc<Sim>,
@@ -68,7 +68,7 @@ impl WorkerProcess {
         Self { name, line, signals, stop }
     }
 
-    /// From now on nothing that it does has an effect. What it has sent may still arrive.
+    /// From now on nothing that it does has an effect. Statements that it sent may still run.
     pub fn kill(&self) {
         self.line.cut();
         self.stop.cancel();

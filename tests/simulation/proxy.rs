@@ -24,10 +24,10 @@ struct Backend {
     known: Known,
 }
 
-/// What is known of a session.
+/// One session with Postgres.
 struct Known {
     pid: i32,
-    /// What the server said at its beginning.
+    /// The server's first messages.
     greeting: Vec<u8>,
     /// The name of each statement, by its `Parse`, and the answer to that.
     prepared: HashMap<Vec<u8>, (String, Vec<u8>)>,
@@ -134,8 +134,8 @@ impl Line {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends all connections, for good or until [`Self::restore`]. What has been sent may still
-    /// arrive.
+    /// Ends all connections, for good or until [`Self::restore`]. Statements that were sent may
+    /// still run.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
         for socket in self.sockets().drain(..) {
@@ -166,7 +166,7 @@ struct Connection<'a> {
     commit_stops: bool,
 }
 
-/// What became of a request.
+/// How a request ended.
 enum Served {
     Answered,
     /// The connection ends.
@@ -415,7 +415,7 @@ async fn connect(
     Ok(Backend { stream, known })
 }
 
-/// What Postgres said at the end of a statement.
+/// The end of Postgres' answer to a statement.
 fn outcome(answer: &[Message]) -> String {
     let end = answer.iter().rev().find(|message| [b'C', wire::ERROR].contains(&message.kind));
     match end {

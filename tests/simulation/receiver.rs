@@ -98,7 +98,7 @@ impl Receiver {
         self.memory().acknowledged.insert(number);
     }
 
-    /// What broke its promises, with `events` events in the log.
+    /// Events that are missing here or came in another order, where the log has so many.
     pub fn broken(&self, events: i64) -> Vec<String> {
         let memory = self.memory();
         let missing = (1..=events).filter(|number| !memory.acknowledged.contains(number));

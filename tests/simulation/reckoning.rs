@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::log_queries;
 use super::receiver::Receiver;
 use super::senders::Senders;
 use super::world::QUERIES_PER_SECOND;
@@ -69,10 +70,7 @@ const QUERIES: [(&str, &str); 16] = [
     ),
     (
         "42: decisions and other changes without exactly one event",
-        "select coalesce(d.id, n.id)::text from
-             (select id from decisions) d full join (select id from event_notes) n on false
-         where (select count(*) from events e
-                where coalesce(e.id, e.decision_id) = coalesce(d.id, n.id)) <> 1",
+        log_queries::WITHOUT_ONE_EVENT,
     ),
     (
         "42: events without a decision or another change",
@@ -82,23 +80,11 @@ const QUERIES: [(&str, &str); 16] = [
     ),
     (
         "43: numbers of the log that are missing or double",
-        "select n::text from generate_series($1 + 1, (select number from event_log)) as n
-         where (select count(*) from events where number = n) <> 1
-         union all select number::text from events
-         where number > (select number from event_log)",
+        log_queries::NUMBERS,
     ),
     (
         "43: events of a verification out of its order",
-        "select number::text from (
-             select e.number, e.verification_sequence,
-                 row_number() over (partition by e.verification_id order by e.number) as place,
-                 row_number() over (partition by e.verification_id
-                     order by coalesce(d.position, n.position)) as wrote
-             from events e
-                 left join decisions d on e.id is null and d.id = e.decision_id
-                 left join event_notes n on n.id = e.id
-             where e.verification_id is not null) e
-         where place <> verification_sequence or place <> wrote",
+        log_queries::OUT_OF_ORDER,
     ),
     (
         "45: deliveries that are still open",

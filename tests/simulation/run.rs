@@ -25,7 +25,7 @@ const LOOK_EVERY: u64 = 10;
 /// Choices after which everything must have come to rest without faults.
 const PATIENCE: u32 = 1_000;
 
-/// What one seed did.
+/// The course of one seed.
 pub struct Report {
     pub trace: Vec<String>,
     /// Choices.
@@ -301,7 +301,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn let_one_go(&mut self, waiting: &[(Key, Kind)]) {
-        // What is held is held for a while, so that others happen meanwhile.
+        // Statements that are held stay so for some choices, so that others happen meanwhile.
         let is_held = |kind: Kind| [Kind::Commit, Kind::Answer].contains(&kind);
         let mut ready: Vec<_> = waiting.iter().filter(|(_, kind)| !is_held(*kind)).collect();
         if ready.is_empty() || self.random.below(4) == 0 {
@@ -357,7 +357,7 @@ impl<'a> Simulation<'a> {
     }
 
     async fn pass_time(&mut self, by: Duration) {
-        let micros = i64::try_from(by.as_micros()).expect("not for ever");
+        let micros = i64::try_from(by.as_micros()).expect("a pause of less than a year");
         sqlx::query("update sim_clock set at = at + $1 * interval '1 microsecond'")
             .bind(micros)
             .execute(&mut self.look)

@@ -28,7 +28,7 @@ pub struct Message {
     pub after: Duration,
 }
 
-/// What a sender was told: id, state, attempts, and decision of the verification.
+/// An answer to a sender: id, state, attempts, and decision of the verification.
 type Answer = (String, String, i32, Option<String>);
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ struct Memory {
     broken: Vec<String>,
 }
 
-/// What all senders know.
+/// The messages of all senders, and the answers to them.
 #[derive(Default)]
 pub struct Senders(Mutex<Memory>);
 

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 /// How often every task gets its turn without anything happening before all counts as still.
 const STILL: u32 = 12;
 
-/// What stops.
+/// The kinds of stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A statement, before it reaches Postgres.
@@ -121,7 +121,7 @@ impl Sim {
         Busy(self, id)
     }
 
-    /// Waits until the simulation goes on with this.
+    /// Waits until the simulation chooses this one.
     pub async fn stop(&self, actor: &str, what: &str, kind: Kind) -> (Key, Fate) {
         let (go, went) = oneshot::channel();
         let key = {
@@ -139,7 +139,7 @@ impl Sim {
         (left.1.clone(), fate)
     }
 
-    /// What stops now, in the order of the names.
+    /// The stops that can be chosen now, in the order of their names.
     pub fn waiting(&self) -> Vec<(Key, Kind)> {
         let state = self.lock();
         let all = state.waiting.iter().map(|(key, waiting)| (key.clone(), waiting.kind));
@@ -176,7 +176,8 @@ impl Sim {
         state.trace.push(format!("{passed:>7} ms  {line}"));
     }
 
-    /// What came of a statement. It is noted when all is still, in the order of the names.
+    /// The result of a statement. It is added to the trace when nothing moves any more, in the order of the
+    /// names.
     pub fn outcome(&self, key: &Key, outcome: String) {
         self.lock().outcomes.insert(key.clone(), outcome);
     }

@@ -90,7 +90,7 @@ pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Mess
     Ok(Some(Message { kind: head[0], body }))
 }
 
-/// What a client says first: the code, and the whole message.
+/// A client's first message: its code, and the whole of it.
 pub async fn read_first(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(u32, Vec<u8>)> {
     let length = from.read_u32().await?;
     let mut whole = length.to_be_bytes().to_vec();

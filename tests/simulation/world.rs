@@ -1,4 +1,4 @@
-//! What all seeds share: a private Postgres, the configuration, the keys, the policy.
+//! The parts that all seeds share: a private Postgres, the configuration, the keys, the policy.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ impl World {
 
     /// On a new database.
     pub fn new() -> Self {
-        // A thread and a runtime of its own: that of the simulation has its own time.
+        // In another thread and runtime: the time of the simulation's runtime is simulated.
         std::thread::spawn(|| runtime().block_on(Self::make())).join().expect("a world")
     }
 

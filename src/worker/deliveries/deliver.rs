@@ -146,8 +146,8 @@ impl<'a> Delivery<'a> {
             }
             let wake = self.next_wake();
             tokio::select! {
-                // In this order none is starved: the first two are rare, and a request that has
-                // finished is taken in any case.
+                // A log that grows all the time starves none of the others: finished requests are taken
+                // below, and every turn of the loop starts those that are due.
                 biased;
                 () = stop.cancelled(), if !self.closing => {
                     (self.closing, self.due_again) = (true, true);

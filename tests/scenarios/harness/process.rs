@@ -148,6 +148,13 @@ impl Setting {
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
+    /// Runs a command, which must succeed; its output.
+    pub async fn must_run(&self, arguments: &[&str]) -> String {
+        let (code, said, error) = self.run(arguments, "").await;
+        assert_eq!(code, 0, "{arguments:?}: {said}{error}");
+        said
+    }
+
     /// Waits until nothing is pending or unfinished any more.
     pub async fn drained(&self) {
         let pool = self.database.pool().await;

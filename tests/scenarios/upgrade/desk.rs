@@ -33,7 +33,7 @@ impl Desk {
 
         let mut browser = Browser::of(console.console.expect("a console"));
         for name in ["anna", "bo"] {
-            let said = cli(caller, &["users", "add", name, "--scopes", "all"]).await;
+            let said = caller.setting.must_run(&["users", "add", name, "--scopes", "all"]).await;
             let (_, token) = said.split_once("/invitations/").expect("a link");
             let token = token.split_whitespace().next().expect("a token");
             let link = format!("/invitations/{token}");
@@ -42,7 +42,7 @@ impl Desk {
             let chosen = whose.post(&link, &[("password", PASSWORD), ("again", PASSWORD)]).await;
             assert_eq!(chosen.status, 303, "{}", chosen.text);
         }
-        cli(caller, &["users", "disable", "bo", "--purpose", "has left"]).await;
+        caller.setting.must_run(&["users", "disable", "bo", "--purpose", "has left"]).await;
         let form_token = browser.get("/sessions").await.form_token();
         let taken = browser.post("/cases/next", &[("form_token", &form_token)]).await;
         assert!(taken.location.starts_with("/assignments/"), "{} {}", taken.status, taken.text);
@@ -75,11 +75,6 @@ impl Desk {
 }
 
 async fn listed(caller: Caller<'_>) -> Value {
-    serde_json::from_str(&cli(caller, &["users", "list", "--json"]).await).expect("JSON")
-}
-
-async fn cli(caller: Caller<'_>, arguments: &[&str]) -> String {
-    let (code, said, error) = caller.setting.run(arguments, "").await;
-    assert_eq!(code, 0, "{said}{error}");
-    said
+    serde_json::from_str(&caller.setting.must_run(&["users", "list", "--json"]).await)
+        .expect("JSON")
 }

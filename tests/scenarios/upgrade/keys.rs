@@ -26,8 +26,7 @@ impl Keys {
         let (_, anna) = create(setting, "anna", are_persons).await;
         let (_, bo) = create(setting, "bo", are_persons).await;
         let (id, revoked) = create(setting, "revoked", false).await;
-        let (code, _, error) = setting.run(&["keys", "revoke", &id], "").await;
-        assert_eq!(code, 0, "{error}");
+        setting.must_run(&["keys", "revoke", &id]).await;
         made.add(&["key", "key revoked"]);
         Self { client, anna, bo, revoked }
     }
@@ -61,9 +60,8 @@ pub async fn create(setting: &Setting, name: &str, is_person: bool) -> (String, 
     if is_person {
         arguments.extend(["--person", name]);
     }
-    let (code, said, error) = setting.run(&arguments, "").await;
-    assert_eq!(code, 0, "{error}");
-    let made: Value = serde_json::from_str(&said).expect("JSON");
+    let made = setting.must_run(&arguments).await;
+    let made: Value = serde_json::from_str(&made).expect("JSON");
     let member = |name: &str| made[name].as_str().expect("text").to_owned();
     (member("id"), member("key"))
 }

@@ -68,8 +68,7 @@ impl Past {
         let (_, key) = keys::create(caller.setting, "new", false).await;
         let repeated = self.events.are_complete(caller.with_key(&key), pool).await;
         let verify = ["audit", "verify", "--strict", "--expect", &self.audit_head];
-        let (code, said, error) = caller.setting.run(&verify, "").await;
-        assert_eq!(code, 0, "{said}{error}");
+        caller.setting.must_run(&verify).await;
         let (_, said, error) = caller.setting.run(&["doctor"], "").await;
         assert!(said.contains("schema"), "{said}{error}");
         // Postgres of the tests is not durable.
@@ -81,8 +80,7 @@ impl Past {
 
 /// The newest row and its digest, as the binary of `setting` prints them.
 async fn audit_head(setting: &Setting) -> String {
-    let (code, said, error) = setting.run(&["audit", "verify"], "").await;
-    assert_eq!(code, 0, "{said}{error}");
+    let said = setting.must_run(&["audit", "verify"]).await;
     let is_head = |word: &&str| {
         word.split_once(':').is_some_and(|(_, digest)| {
             digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())

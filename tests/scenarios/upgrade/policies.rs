@@ -74,9 +74,7 @@ impl Policies {
             decides(caller, PROPOSED, "approve").await;
         }
         backtest(caller, &self.milder).await;
-        let (code, said, error) =
-            caller.setting.run(&["policy", "replay", "--full-speed"], "").await;
-        assert_eq!(code, 0, "{said}{error}");
+        caller.setting.must_run(&["policy", "replay", "--full-speed"]).await;
     }
 }
 

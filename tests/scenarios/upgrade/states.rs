@@ -177,8 +177,7 @@ async fn hold(caller: Caller<'_>) -> String {
 async fn cli_about_hold(caller: Caller<'_>, what: &str, material: &str) {
     let id = material.split('/').nth(3).expect("an id");
     let arguments = ["hold", what, "--verification", id, "--purpose", "court order 7"];
-    let (code, said, error) = caller.setting.run(&arguments, "").await;
-    assert_eq!(code, 0, "{said}{error}");
+    caller.setting.must_run(&arguments).await;
 }
 
 async fn leave_open(caller: Caller<'_>, pool: &PgPool) {
