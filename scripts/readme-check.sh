@@ -100,7 +100,7 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 addresses="s|127\.0\.0\.1:8080|$listens|g; s|127\.0\.0\.1:5432|$server|g"
-for port in 8081 9465 9000; do
+for port in 8082 9465 9000; do
     addresses="$addresses; s|127\.0\.0\.1:$port|127.0.0.1:$(free_port)|g"
 done
 

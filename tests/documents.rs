@@ -222,6 +222,53 @@ fn every_test_that_a_document_names_exists() {
     assert!(wrong.is_empty(), "tests that do not exist:\n{wrong}");
 }
 
+/// The names that `cargo test --test` takes: a file or a folder with a `main.rs`.
+fn test_targets() -> BTreeSet<String> {
+    let mut folders = vec![root().join("tests")];
+    for each in fs::read_dir(root().join("crates")).expect("the crates").flatten() {
+        folders.push(each.path().join("tests"));
+    }
+    let entries = folders.into_iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    let targets = paths.filter(|path| {
+        path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists()
+    });
+    targets.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+}
+
+/// What follows `before`, as far as a name or a path goes.
+fn names_after<'a>(line: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
+    line.match_indices(before).map(move |(at, _)| {
+        let rest = &line[at + before.len()..];
+        rest.split(|c| !is_name(c)).next().unwrap_or(rest).trim_end_matches('.')
+    })
+}
+
+#[test]
+fn commands_name_test_targets_and_scripts_that_exist() {
+    let targets = test_targets();
+    let mut wrong = String::new();
+    let mut count = 0;
+    for page in ["md", "sh", "py", "yml"].into_iter().flat_map(files) {
+        let text = fs::read_to_string(&page).expect("a text");
+        for (index, line) in text.lines().enumerate() {
+            let tests = names_after(line, "cargo test").flat_map(|_| names_after(line, "--test "));
+            let unknown = tests.filter(|name| !name.is_empty() && !targets.contains(*name));
+            let scripts = names_after(line, "scripts/").filter(|name| {
+                Path::new(name).extension().is_some_and(|found| found == "sh" || found == "py")
+            });
+            let missing = scripts.filter(|name| !root().join("scripts").join(name).exists());
+            count += line.matches("--test ").count() + line.matches("scripts/").count();
+            for name in unknown.chain(missing) {
+                let _ = writeln!(wrong, "{}:{}: {name}", shown(&page), index + 1);
+            }
+        }
+    }
+    assert!(count > 50, "only {count} commands: are they still written like this?");
+    assert!(wrong.is_empty(), "commands whose target or script does not exist:\n{wrong}");
+}
+
 #[test]
 fn the_architecture_lists_every_decision_in_three_parts() {
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("a page");

@@ -340,15 +340,15 @@ pub async fn breaker(account: &str, store: &Store) -> Finding {
     }
 }
 
-pub async fn given_up(store: &Store) -> Finding {
-    match store.inspection().given_up().await {
-        Ok(Some(0)) => Finding::ok("no verification was given up"),
+pub async fn dead_letters(store: &Store) -> Finding {
+    match store.inspection().dead_letters().await {
+        Ok(Some(0)) => Finding::ok("no verification is a dead letter"),
         Ok(Some(count)) => Finding::warning(
             format!(
-                "{} given up (state failed)",
-                counted(count, "verification was", "verifications were")
+                "{} (state failed)",
+                counted(count, "verification is a dead letter", "verifications are dead letters")
             ),
-            "look at the results, then ask again: POST /v1/verifications/{id}/refetch",
+            "look at the results, then refetch: POST /v1/verifications/{id}/refetch, or `verdict refetch --state failed`",
         ),
         Ok(None) => Finding::skipped("there are too many verifications to count in time"),
         Err(error) => unasked(&error),

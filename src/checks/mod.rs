@@ -31,7 +31,7 @@ pub async fn of_database(
             .collect(),
         Err(error) => return vec![("database", database::unreachable(&error))],
     };
-    let (schema, indexes, months, audit, transactions, backlog, breaker, given_up) = tokio::join!(
+    let (schema, indexes, months, audit, transactions, backlog, breaker, dead_letters) = tokio::join!(
         database::schema(store),
         database::indexes(store),
         months::ahead(store),
@@ -39,7 +39,7 @@ pub async fn of_database(
         database::transactions(store),
         database::backlog(store),
         database::breaker(account, store),
-        database::given_up(store),
+        database::dead_letters(store),
     );
     found.extend([("schema", schema), ("indexes", indexes)]);
     found.extend(months.into_iter().map(|finding| ("months", finding)));
@@ -49,7 +49,7 @@ pub async fn of_database(
         let keys = database::vault_keys(vault, store).await;
         found.extend(keys.into_iter().map(|finding| ("vault-keys", finding)));
     }
-    found.extend([("backlog", backlog), ("breaker", breaker), ("given-up", given_up)]);
+    found.extend([("backlog", backlog), ("breaker", breaker), ("dead-letters", dead_letters)]);
     found.push(("database-tls", database::protection(store.protection())));
     found
 }

@@ -159,9 +159,9 @@ impl Inspection<'_> {
         self.0.run(|| open_breaker(account).fetch_optional(&self.0.pool)).await
     }
 
-    /// How many verifications were given up. No index has them, so the server stops counting
+    /// How many verifications are dead letters. No index has them, so the server stops counting
     /// after three seconds; `None` then.
-    pub async fn given_up(self) -> Result<Option<i64>> {
+    pub async fn dead_letters(self) -> Result<Option<i64>> {
         let counted = self.0.once(count_failed().fetch_one(&self.0.pool)).await;
         match counted {
             Err(Error::Refused { code, .. }) if code == "57014" => Ok(None),

@@ -13,7 +13,8 @@ use crate::harness::{
 };
 use crate::roles::{lay_out, user};
 
-const ROLES: [&str; 4] = ["verdict_ingest", "verdict_api", "verdict_worker", "verdict_reader"];
+const ROLES: [&str; 5] =
+    ["verdict_ingest", "verdict_api", "verdict_worker", "verdict_console", "verdict_reader"];
 
 /// The SQLSTATE that this ends with, all of it in one transaction; `None`: it was done.
 async fn refusal(pool: &PgPool, attack: &str) -> Option<String> {

@@ -30,7 +30,7 @@ texts! {
         budget_spent: "spent for the next {span}", "接下来的 {span} 内已用完";
         no_account: "No worker has run yet.", "尚未运行过工作进程。";
         dead_letters: "Dead letters", "查询失败";
-        dead_hint: "Verifications that were given up, by the code of the newest answer.", "已放弃的核验，按最近一次返回代码分类。";
+        dead_hint: "Verifications in the state failed, by the code of the newest answer.", "状态为 failed 的核验，按最近一次返回代码分类。";
         no_dead: "There are none.", "没有查询失败的记录。";
         code: "Code", "代码";
         count: "Number", "数量";

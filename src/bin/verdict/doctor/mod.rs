@@ -197,7 +197,7 @@ fn ask_database(checks: &mut Checks, server: Option<Server>) {
     checks.ask("backlog", |_, store| async move { database::backlog(&store).await });
     checks
         .ask("breaker", |doctor, store| async move { configured::breaker(&doctor, &store).await });
-    checks.ask("given-up", |_, store| async move { database::given_up(&store).await });
+    checks.ask("dead-letters", |_, store| async move { database::dead_letters(&store).await });
 }
 
 fn not_checked() -> Finding {
