@@ -254,9 +254,58 @@ fn of_verification(row: &PgRow) -> Result<OfVerification> {
     })
 }
 
+/// Selects events `e` by the days on which numbers from `$first` to `$last` were given.
+///
+/// The key begins with the day, and a day is enough for millions of events. With each day named,
+/// Postgres looks the numbers up on each, instead of reading all keys since the first day. The
+/// range of days leaves out partitions, which the list of days does not. Days and numbers grow
+/// together: in the order of the key, `logged_on, number`, a `limit` ends the scan.
+macro_rules! on_days_of {
+    ($first:literal, $last:literal) => {
+        concat!(
+            "e.logged_on >= ",
+            $crate::store::events::first_day!($first),
+            " and e.logged_on < ",
+            $crate::store::events::day_after!($last),
+            " and e.logged_on = any (array(
+                 select first_day + n
+                 from (select ",
+            $crate::store::events::first_day!($first),
+            " as first_day, ",
+            $crate::store::events::day_after!($last),
+            " as day_after) days, generate_series(0, day_after - first_day - 1) as n)) "
+        )
+    };
+}
+pub(super) use on_days_of;
+
+/// The Monday of the week in which the number was given, or of the oldest week that is kept.
+macro_rules! first_day {
+    ($number:literal) => {
+        concat!(
+            "coalesce((select max(starts) from event_weeks where first_number <= ",
+            $number,
+            "), (select min(starts) from event_weeks))"
+        )
+    };
+}
+pub(super) use first_day;
+
+/// The Monday after the week in which the number was given, or the day after the newest event.
+macro_rules! day_after {
+    ($number:literal) => {
+        concat!(
+            "coalesce((select min(starts) from event_weeks where first_number > ",
+            $number,
+            "), (select logged_on + 1 from event_log))"
+        )
+    };
+}
+pub(super) use day_after;
+
 /// Selects events `e` with the data of their bodies.
 macro_rules! events {
-    ($of:literal) => {
+    ($($of:expr),+) => {
         concat!(
             "select e.number, coalesce(e.id, e.decision_id) as event_id, e.kind, e.at, e.details,
                  e.verification_id, e.verification_sequence, v.product, v.biz_type, v.biz_id,
@@ -269,7 +318,7 @@ macro_rules! events {
                  cross join lateral (
                      select epoch, after from event_epochs
                      where after < e.number order by after desc limit 1) p ",
-            $of
+            $($of),+
         )
     };
 }
@@ -279,8 +328,7 @@ statements! {
 
     row find_ends() -> (i64, i64) = "select number, oldest from event_log";
 
-    /// Numbers have no gaps, so the range to examine is known before the query. The condition on
-    /// `logged_on` skips the partitions of earlier weeks.
+    /// Numbers have no gaps, so the range to examine is known before the query.
     read(event) find_after(
         after: i64,
         last: i64,
@@ -288,13 +336,13 @@ statements! {
         scenes: Option<&[String]>,
         limit: i64,
     ) = events!(
-        "where e.logged_on >= coalesce(
-                 (select max(starts) from event_weeks where first_number - 1 <= $1), '-infinity')
-             and e.number > $1 and e.number <= $2
+        "where ",
+        on_days_of!("$1::bigint + 1", "$2::bigint"),
+        " and e.number > $1 and e.number <= $2
              and ($3::text[] is null or e.kind = any ($3))
              and ($4::text[] is null
                  or coalesce(v.biz_type, e.details ->> 'biz_type') = any ($4))
-         order by e.number limit $5"
+         order by e.logged_on, e.number limit $5"
     );
 
     row find_ids(
@@ -304,16 +352,18 @@ statements! {
         scenes: Option<&[String]>,
         limit: i64,
     ) -> (i64, Uuid) =
-        "select e.number, coalesce(e.id, e.decision_id)
-         from events e
-         where e.logged_on >= coalesce(
-                 (select max(starts) from event_weeks where first_number - 1 <= $1), '-infinity')
-             and e.number > $1 and e.number <= $2
-             and ($3::text[] is null or e.kind = any ($3))
-             and ($4::text[] is null or coalesce(
-                 (select v.biz_type from verifications v where v.id = e.verification_id),
-                 e.details ->> 'biz_type') = any ($4))
-         order by e.number limit $5";
+        concat!(
+            "select e.number, coalesce(e.id, e.decision_id)
+             from events e
+             where ",
+            on_days_of!("$1::bigint + 1", "$2::bigint"),
+            " and e.number > $1 and e.number <= $2
+                 and ($3::text[] is null or e.kind = any ($3))
+                 and ($4::text[] is null or coalesce(
+                     (select v.biz_type from verifications v where v.id = e.verification_id),
+                     e.details ->> 'biz_type') = any ($4))
+             order by e.logged_on, e.number limit $5"
+        );
 
     read(event) find(id: Uuid) = events!(
         "where e.id = $1
@@ -322,15 +372,22 @@ statements! {
     );
 
     read(event) find_numbers(numbers: &[i64]) = events!(
-        "where e.logged_on >= coalesce(
-                 (select max(starts) from event_weeks
-                  where first_number <= (select min(n) from unnest($1) as n)), '-infinity')
-             and e.number = any ($1) order by e.number"
+        "where ",
+        on_days_of!(
+            "(select min(n) from unnest($1::bigint[]) as n)",
+            "(select max(n) from unnest($1::bigint[]) as n)"
+        ),
+        " and e.number = any ($1) order by e.number"
     );
 
     row find_between(since: OffsetDateTime, until: OffsetDateTime) -> (Option<i64>, Option<i64>) =
-        "select min(number), max(number) from events
-         where logged_on >= ($1::timestamptz - interval '1 day')::date and at >= $1 and at < $2";
+        "select (
+             select number from events
+             where logged_on >= ($1::timestamptz - interval '1 day')::date and at >= $1 and at < $2
+             order by logged_on, number limit 1), (
+             select number from events
+             where logged_on >= ($1::timestamptz - interval '1 day')::date and at >= $1 and at < $2
+             order by logged_on desc, number desc limit 1)";
 
     row find_epoch() -> Epoch = "select epoch, after from event_epochs order by after desc limit 1";
 

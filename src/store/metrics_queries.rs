@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, RawSql};
 
 use super::error::{Error, Result};
+use super::events::on_days_of;
 use super::pool::Store;
 use super::statements::statements;
 
@@ -198,9 +199,9 @@ statements! {
                  as nearest_deadline
          from (select kind, deadline, asked_again_at from tasks order by due_at limit 10000) as t";
 
-    // The week spares the partitions before it.
     limited delivery_backlog("1s") -> DeliveryBacklog =
-        "select count(*) filter (where e.status = 'active') as active,
+        concat!(
+            "select count(*) filter (where e.status = 'active') as active,
              count(*) filter (where e.status = 'failing') as failing,
              count(*) filter (where e.status = 'paused') as paused,
              count(*) filter (where e.status = 'disabled') as disabled,
@@ -215,10 +216,10 @@ statements! {
                  where p.endpoint_id = e.id and not p.redelivery and p.state <> 'dead')) as number
          ) n on e.status in ('active', 'failing')
          left join lateral (
-             select at from events
-             where number = n.number and logged_on >= coalesce((
-                 select max(starts) from event_weeks where first_number <= n.number), '-infinity')
-         ) o on true";
+             select at from events e where e.number = n.number and ",
+            on_days_of!("n.number", "n.number"),
+            ") o on true"
+        );
 
     limited due_without_owner("1s") -> (i64,) =
         "select count(*) from (

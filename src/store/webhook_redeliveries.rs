@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::audit::AuditContext;
 use super::error::Result;
+use super::events::on_days_of;
 use super::pool::Store;
 use super::statements::statements;
 use super::transaction::{Done, Transaction};
@@ -172,16 +173,15 @@ statements! {
              select w.id, true, e.number, e.verification_id, 'retry', verdict_now(), verdict_now()
              from webhook_endpoints w, events e
                  left join verifications v on v.id = e.verification_id
-             where w.id = $1 and e.number between $2 and $3
-                 and e.logged_on >= coalesce((select max(starts) from event_weeks
-                     where first_number <= $2), '-infinity')
-                 and ($4::timestamptz is null or e.at >= $4)
+             where w.id = $1 and e.number between $2 and $3 and ",
+            on_days_of!("$2::bigint", "$3::bigint"),
+            " and ($4::timestamptz is null or e.at >= $4)
                  and ($5::timestamptz is null or e.at < $5)
                  and (w.types is null or e.kind = any (w.types))
                  and (w.biz_types is null
                      or coalesce(v.biz_type, e.details ->> 'biz_type') = any (w.biz_types))
                  and coalesce(e.details ->> 'endpoint_id', '') <> w.id::text
-             order by e.number limit $6",
+             order by e.logged_on, e.number limit $6",
             again!()
         );
 

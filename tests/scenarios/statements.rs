@@ -165,26 +165,75 @@ async fn no_statement_reads_a_table_into_a_hash_to_answer_exists() {
     assert!(hashed.is_empty(), "\n{}", hashed.join("\n"));
 }
 
+/// Statements that read the event log by numbers, and what each reads near its end.
+const NEAR_THE_END: [(&str, &str, u64); 4] = [
+    ("events::find_after", "99990, 100000, null, null, 100", 10),
+    ("events::find_ids", "99990, 100000, null, null, 100", 10),
+    ("events::find_numbers", "'{99990, 99995}'", 2),
+    ("webhook_redeliveries::redeliver_range", "null, 99990, 100000, null, null, 100", 0),
+];
+
+/// The key of the log begins with the day. A condition on the number alone reads every key since the
+/// Monday.
+#[tokio::test]
+async fn events_are_found_without_reading_their_week() {
+    let database = new_database().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    connection
+        .execute(
+            "select verdict_event_week('2026-09-07');
+             insert into event_weeks values ('2026-09-07', 1);
+             insert into events (logged_on, number, kind, with_reference, at, id)
+             select date '2026-09-07' + n / 20001, n, 'policy.activated', false, now(),
+                 gen_random_uuid()
+             from generate_series(1, 100000) as n;
+             update event_log set number = 100000, logged_on = '2026-09-11';
+             analyze events",
+        )
+        .await
+        .unwrap();
+    let all = all_statements();
+    let mut wrong = Vec::new();
+    for (n, (name, values, rows)) in NEAR_THE_END.into_iter().enumerate() {
+        let statement = all.iter().find(|statement| statement.name() == name).unwrap();
+        connection.execute(AssertSqlSafe(prepared(n, statement))).await.unwrap();
+        let explain = format!("explain (analyze, buffers, format json) execute s{n}({values})");
+        let row = connection.fetch_one(AssertSqlSafe(explain)).await.unwrap();
+        let plan = &row.get::<serde_json::Value, _>(0)[0]["Plan"];
+        let number = |name: &str| plan[name].as_u64().unwrap();
+        let blocks = number("Shared Hit Blocks") + number("Shared Read Blocks");
+        if blocks > 100 || number("Actual Rows") != rows {
+            wrong.push(format!("{name}: {blocks} blocks: {plan:#}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 /// As sessions of the service plan.
 const PLANS: &str =
     "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off";
 
 /// The plan of a statement; empty for one that has none, or only one for each set of values.
 async fn plan(connection: &mut PgConnection, n: usize, statement: &store::Statement) -> String {
-    let types: Vec<String> =
-        statement.parameters().iter().map(|kind| kind.name().to_owned()).collect();
-    let (types, values) = match types.len() {
-        0 => (String::new(), String::new()),
-        count => (format!("({})", types.join(",")), format!("({})", vec!["null"; count].join(","))),
+    let values = match statement.parameters().len() {
+        0 => String::new(),
+        count => format!("({})", vec!["null"; count].join(",")),
     };
-    let prepare = format!("prepare s{n}{types} as {}", statement.sql);
-    if connection.execute(AssertSqlSafe(prepare)).await.is_err() {
+    if connection.execute(AssertSqlSafe(prepared(n, statement))).await.is_err() {
         return String::new();
     }
     let explain = format!("explain (costs off) execute s{n}{values}");
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(connection).await;
     let rows = rows.unwrap_or_else(|error| panic!("{}: {}", statement.name(), message(&error)));
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+}
+
+/// Prepares it as `s…`.
+fn prepared(n: usize, statement: &store::Statement) -> String {
+    let types: Vec<String> =
+        statement.parameters().iter().map(|kind| kind.name().to_owned()).collect();
+    let types = if types.is_empty() { String::new() } else { format!("({})", types.join(",")) };
+    format!("prepare s{n}{types} as {}", statement.sql)
 }
 
 /// The first scan of a table in the subplans that are hashed. `api_keys` and `users` have a few rows.
