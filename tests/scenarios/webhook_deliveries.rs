@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{Executor, PgPool};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 use verdict::domain::ids::{EndpointId, Ids, LeaseToken};
 use verdict::store::lease::LeaseKey;
@@ -690,6 +691,43 @@ async fn database_outage_is_no_failure_of_an_endpoint() {
 }
 
 #[tokio::test]
+async fn acknowledgement_is_stored_although_the_log_cannot_be_read() {
+    let app = start().await;
+    let (receiver, answered) = (Receiver::start().await, CancellationToken::new());
+    let first = answered.clone();
+    receiver.answer(move |delivery| match delivery.biz_id() {
+        "pass-97-a0" => ReceiverReply::When(first.clone(), 204),
+        _ => ReceiverReply::Status(204),
+    });
+    // The second event waits so long that its body is read again.
+    let endpoint = Endpoint::add_with(&app, &receiver, json!({ "requests_per_second": 0.5 })).await;
+    endpoint.ask("pause", None).await;
+    decide(&app, "a", 2).await;
+    endpoint.ask("resume", None).await;
+    receiver.asked(1).await;
+
+    let mut locked = endpoint.pool.begin().await.unwrap();
+    locked.execute("lock table events in access exclusive mode").await.unwrap();
+    eventually("the delivery waits for the log", || async {
+        let waits = "select exists (select from pg_locks where not granted)";
+        let waits = sqlx::query_scalar(waits).fetch_one(&endpoint.pool).await.unwrap();
+        Some(()).filter(|()| waits)
+    })
+    .await;
+    answered.cancel();
+    eventually("the first event counts as delivered", || async {
+        let delivered = "select exists (select from webhook_attempts where status = 204)";
+        let delivered = sqlx::query_scalar(delivered).fetch_one(&endpoint.pool).await.unwrap();
+        Some(()).filter(|()| delivered)
+    })
+    .await;
+    locked.rollback().await.unwrap();
+    receiver.received(2).await;
+    endpoint.at_rest().await;
+    assert_eq!(biz_ids(&receiver.all()), ["pass-97-a0", "pass-97-a1"], "each once");
+}
+
+#[tokio::test]
 async fn slow_commits_do_not_hold_up_a_strict_receiver() {
     let app = start().await;
     let pool = app.database.pool().await;
@@ -774,4 +812,30 @@ async fn worker_that_lost_its_endpoint_writes_nothing() {
     assert!(deliveries.release(second, None).await.unwrap());
     let again = deliveries.claim(8, lease, key().token).await.unwrap().endpoints;
     assert_eq!((again.len(), again[0].cursor), (1, 7));
+}
+
+#[tokio::test]
+async fn every_endpoint_that_waits_for_the_log_gets_its_turn() {
+    let options =
+        Options { role: verdict::app::Role::Api, more: LOOPBACK.to_owned(), ..Options::default() };
+    let app = TestApp::start_with(options).await;
+    let receiver = Receiver::start().await;
+    let mut waiting = HashSet::new();
+    for _ in 0..3 {
+        waiting.insert(Endpoint::add(&app, &receiver).await.id);
+    }
+    sqlx::raw_sql("update event_log set number = 5")
+        .execute(&app.database.pool().await)
+        .await
+        .unwrap();
+    let (deliveries, ids) = (app.store.webhook_deliveries(), Ids::random());
+    // A process with one slot, and a log that always goes on.
+    for _ in 0..50 {
+        let token = ids.next::<LeaseToken>(app.clock.now());
+        let claimed = deliveries.claim(1, Duration::from_secs(5), token).await.unwrap().endpoints;
+        waiting.remove(&EndpointId(claimed[0].id).to_string());
+        assert!(deliveries.release(claimed[0].lease(), None).await.unwrap());
+        app.database.shift_clock(1).await;
+    }
+    assert!(waiting.is_empty(), "never claimed: {waiting:?}");
 }

@@ -130,13 +130,16 @@ impl<'a> Delivery<'a> {
         loop {
             self.closing |= self.began.elapsed() >= LONGEST_HOLD;
             if !self.closing {
-                self.read_ahead().await?;
-                if self.must_ask() && !self.ask().await? {
-                    return Ok(());
+                match self.go_on().await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    // What is in flight is still answered, and what was acknowledged is stored.
+                    Err(error) if error.is_passing() => {
+                        tracing::warn!(%error, cause = error.cause().code(), endpoint = %self.endpoint.id, "deliveries interrupted: no more requests are sent");
+                        (self.closing, self.due_again) = (true, true);
+                    }
+                    Err(error) => return Err(error),
                 }
-            }
-            if !self.closing {
-                self.start_requests().await?;
             }
             if self.is_commit_due() && !self.commit().await? {
                 return Ok(());
@@ -160,6 +163,18 @@ impl<'a> Delivery<'a> {
                 self.finish(finished);
             }
         }
+    }
+
+    /// Reads what is next and sends it; `false`: the lease was lost.
+    async fn go_on(&mut self) -> store::Result<bool> {
+        self.read_ahead().await?;
+        if self.must_ask() && !self.ask().await? {
+            return Ok(false);
+        }
+        if !self.closing {
+            self.start_requests().await?;
+        }
+        Ok(true)
     }
 
     fn now(&self) -> Duration {

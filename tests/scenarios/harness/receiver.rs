@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::eventually;
 
@@ -59,6 +60,8 @@ pub enum Reply {
     Status(u16),
     /// With this header.
     With(u16, &'static str, &'static str),
+    /// Not before this.
+    When(CancellationToken, u16),
     /// Not at all.
     Never,
 }
@@ -143,7 +146,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let mut delivery = Delivery { headers: head.headers, body, json, answered: 0 };
     let reply = (inner.manner.lock().expect("whole"))(&delivery);
     delivery.answered = match reply {
-        Reply::Status(status) | Reply::With(status, ..) => status,
+        Reply::Status(status) | Reply::With(status, ..) | Reply::When(_, status) => status,
         Reply::Never => 0,
     };
     inner.deliveries.lock().expect("whole").push(delivery);
@@ -153,6 +156,10 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             let mut response = status.into_answer();
             response.headers_mut().insert(name, value.parse().expect("a value"));
             response
+        }
+        Reply::When(event, status) => {
+            event.cancelled().await;
+            status.into_answer()
         }
         Reply::Never => std::future::pending().await,
     }
