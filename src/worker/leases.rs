@@ -86,12 +86,19 @@ impl Leases {
         self.length
     }
 
-    /// Takes over a lease from a claim that began at `claimed_at`.
+    /// Takes over a lease from a claim that began at `claimed_at`. A claim that took as long as the
+    /// lease gives one that is lost. Work under an earlier lease of the same row ends: this process
+    /// was late to renew it.
     pub fn hold(&self, table: &'static Leased, key: LeaseKey, claimed_at: Instant) -> Lease {
         let lost = CancellationToken::new();
         let until = claimed_at + self.length;
+        if until <= Instant::now() {
+            lost.cancel();
+        }
         let held = Held { table, token: key.token, until, lost: lost.clone() };
-        self.lock().insert((table.kind, key.id), held);
+        if let Some(earlier) = self.lock().insert((table.kind, key.id), held) {
+            earlier.lost.cancel();
+        }
         Lease { table, key, lost, leases: self.clone() }
     }
 

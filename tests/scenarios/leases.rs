@@ -175,3 +175,27 @@ async fn stopping_worker_gives_back_leases_that_its_work_drops_meanwhile() {
         assert!(claim(&steps, table).await.is_some(), "{table:?}: free at once");
     }
 }
+
+#[tokio::test]
+async fn work_under_an_earlier_lease_of_the_same_row_ends() {
+    let steps = steps().await;
+    let leases = Leases::new(steps.store.clone(), LEASE);
+    // The rows of retention are known by their tokens only.
+    for table in TABLES.into_iter().filter(|table| table.kind != "retention") {
+        let key = claim(&steps, table).await.expect("free");
+        let first = leases.hold(table, key, Instant::now());
+        steps.advance(6).await;
+        let key = claim(&steps, table).await.expect("ended");
+        let second = leases.hold(table, key, Instant::now());
+        assert!(first.lost.is_cancelled(), "{table:?}");
+        assert!(!second.lost.is_cancelled(), "{table:?}");
+        drop(first);
+        second.give_back().await;
+
+        // The claim took as long as the lease.
+        let key = claim(&steps, table).await.expect("given back");
+        let late = leases.hold(table, key, Instant::now().checked_sub(LEASE).unwrap());
+        assert!(late.lost.is_cancelled(), "{table:?}");
+        late.give_back().await;
+    }
+}
