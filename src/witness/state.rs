@@ -134,8 +134,10 @@ impl Witness {
             return Ok(last.signature.clone());
         }
         let signature = self.key.cosign(text, seconds);
-        let mut note = SignedNote::new(text.to_owned(), request.note.of(&self.log));
-        note.add(signature.clone());
+        // Anybody can repeat the log's line, and the witness could not read a state with too many.
+        let of_log = request.note.of(&self.log).into_iter().take(1);
+        let signatures = of_log.chain([signature.clone()]).collect();
+        let note = SignedNote::new(text.to_owned(), signatures);
         // The signature has not left yet. If this fails, it never does.
         replace(&self.file, note.to_string().as_bytes())?;
         // Not where the signature is repeated: anybody can ask for that, as often as they like.
@@ -278,6 +280,22 @@ mod tests {
             std::fs::write(&file, lost).unwrap();
             assert!(matches!(open(&file), Err(StateError::NotOurs(_))), "{lost:?}");
         }
+    }
+
+    #[test]
+    fn state_of_a_note_with_repeated_signatures_is_read_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("state");
+        create(&file);
+        let body = request(0, 5).body();
+        let (rest, line) = body.trim_end().rsplit_once('\n').unwrap();
+        let body = format!("{rest}\n{}", format!("{line}\n").repeat(64));
+        let witness = open(&file).unwrap();
+        witness.sign(&Request::parse(&body).unwrap(), 1_700_000_000).unwrap();
+        let served = SignedNote::parse(&witness.last().unwrap().note.to_string()).unwrap();
+        assert_eq!(served.signatures().len(), 2, "of the log, and of the witness");
+        drop(witness);
+        assert_eq!(open(&file).unwrap().last().unwrap().note, served);
     }
 
     #[test]

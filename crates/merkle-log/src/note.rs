@@ -254,9 +254,11 @@ pub struct SignedNote {
 }
 
 impl SignedNote {
-    /// The text ends with its line.
+    /// The text ends with its line. Signatures are added as [`Self::add`] does.
     pub fn new(text: String, signatures: Vec<Signature>) -> Self {
-        Self { text, signatures }
+        let mut note = Self { text, signatures: Vec::new() };
+        signatures.into_iter().for_each(|signature| note.add(signature));
+        note
     }
 
     pub fn parse(note: &str) -> Result<Self, NoteError> {
@@ -280,9 +282,9 @@ impl SignedNote {
         &self.signatures
     }
 
-    /// Adds a signature, unless it is there.
+    /// Adds a signature, unless it is there or the note has 64: [`Self::parse`] refuses more.
     pub fn add(&mut self, signature: Signature) {
-        if !self.signatures.contains(&signature) {
+        if self.signatures.len() < MOST_SIGNATURES && !self.signatures.contains(&signature) {
             self.signatures.push(signature);
         }
     }

@@ -93,6 +93,21 @@ fn a_cosignature_fits_one_head_and_one_time() {
 }
 
 #[test]
+fn a_note_never_has_more_signatures_than_are_read() {
+    let witness = key("witness.example/w1", Kind::Witness);
+    let signatures: Vec<_> = (0..65).map(|later| witness.cosign(TEXT, AT + later)).collect();
+    let at_once = SignedNote::new(TEXT.to_owned(), signatures.clone());
+    let mut by_one = SignedNote::new(TEXT.to_owned(), Vec::new());
+    signatures.iter().for_each(|signature| by_one.add(signature.clone()));
+    for note in [at_once, by_one] {
+        assert_eq!(note.signatures(), &signatures[..64]);
+        assert_eq!(SignedNote::parse(&note.to_string()), Ok(note));
+    }
+    let repeated = SignedNote::new(TEXT.to_owned(), vec![signatures[0].clone(); 65]);
+    assert_eq!(repeated.signatures(), &signatures[..1]);
+}
+
+#[test]
 fn a_private_key_survives_as_text_and_is_not_printed() {
     let text = secret_text("witness.example/w1", Kind::Witness, &seed()).unwrap();
     assert!(text.starts_with("PRIVATE+KEY+witness.example/w1+eb762cc2+"));
