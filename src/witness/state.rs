@@ -180,13 +180,15 @@ fn replace(file: &Path, content: &[u8]) -> Result<(), StateError> {
         writing.write_all(content)?;
         writing.sync_all()?;
         std::fs::rename(&new, file)?;
-        File::open(folder_of(file))?.sync_all()
+        sync_folder(file)
     };
     write().map_err(|error| failed(file, &error))
 }
 
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Makes the name of a file durable.
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn beside(file: &Path, extension: &str) -> PathBuf {

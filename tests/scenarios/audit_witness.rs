@@ -15,6 +15,7 @@ use merkle_log::tree::Tree;
 use merkle_log::witness::Request;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::process::Command;
 use verdict::domain::clock::Clock;
 use verdict::witness::router::router;
 use verdict::witness::state::{Witness, initial};
@@ -315,6 +316,30 @@ async fn mistakes_of_operators_are_named() {
         assert!(code == expected && error.contains(says), "{arguments:?}: {code}, {error}");
     }
     assert!(!Path::new(&missing).exists(), "a file of a command that failed was left");
+}
+
+#[tokio::test]
+async fn new_key_on_a_full_disk_can_be_repeated() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let new_key = async |limit: &str| {
+        let command = "trap '' XFSZ; ulimit -f \"$1\"; exec \"$0\" witness new-key \
+            witness.example/w1 --key-file key --state-file state";
+        let binary = env!("CARGO_BIN_EXE_verdict");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", command, binary, limit])
+            .current_dir(folder.path())
+            .output()
+            .await
+            .unwrap()
+    };
+    // No file may have a byte.
+    let failed = new_key("0").await;
+    let error = String::from_utf8_lossy(&failed.stderr);
+    assert!(failed.status.code() == Some(1) && error.contains("cannot be written"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a file was left");
+    let repeated = new_key("unlimited").await;
+    assert!(repeated.status.success(), "{}", String::from_utf8_lossy(&repeated.stderr));
 }
 
 /// A log of which all entries are known. Two forks share their first 5 entries.

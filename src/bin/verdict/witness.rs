@@ -20,7 +20,7 @@ use verdict::http::server::{Limits, serve};
 use verdict::telemetry::{self, Output};
 use verdict::vault::witness_key::{self, WitnessKeyError};
 use verdict::witness::router::router;
-use verdict::witness::state::{Witness, initial};
+use verdict::witness::state::{Witness, initial, sync_folder};
 use zeroize::Zeroizing;
 
 use crate::context::{Usage, told_to_stop};
@@ -108,8 +108,13 @@ fn new_key(name: &str, key_file: &Path, state_file: &Path) -> anyhow::Result<Exi
 fn create(file: &Path, content: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-        new.write_all(content)?;
-        new.sync_all()
+        let written = new.write_all(content);
+        let kept = written.and_then(|()| new.sync_all()).and_then(|()| sync_folder(file));
+        if kept.is_err() {
+            // So that the command can be repeated.
+            let _ = std::fs::remove_file(file);
+        }
+        kept
     };
     write().map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => anyhow!(
