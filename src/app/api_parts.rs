@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
 
 use super::shared::{Flushed, Shared};
 use super::starter::starter;
@@ -38,11 +39,17 @@ pub(super) fn api_parts(
     // Nothing is lost when it is dropped with the runtime: it only reads.
     let (loader, _) = store.verifications().start_loader();
     let (wakeups, _) = store.wakeups().start_waking();
+    let detached = TaskTracker::new();
     let part = Parts {
         store: store.clone(),
         accepting,
         loader,
-        wakeups: Wakeups::new(wakeups, shared.signals.clone(), shared.clock.clone()),
+        wakeups: Wakeups::new(
+            wakeups,
+            shared.signals.clone(),
+            shared.clock.clone(),
+            detached.clone(),
+        ),
         signals: shared.signals.clone(),
         long_polls: LongPolls::new(long_polls::Limits {
             all: (limits.connections / 2).max(1),
@@ -75,6 +82,7 @@ pub(super) fn api_parts(
         render_metrics: Box::new(|| telemetry::metrics().render()),
         clock: shared.clock.clone(),
         ids: shared.ids.clone(),
+        detached,
         stop: shared.stop.clone(),
     };
     Ok(Flushed { part, flusher })

@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::descriptors;
@@ -147,12 +148,22 @@ impl Service {
         let http = serve(self.listeners.http, Some(at_http(api.clone())));
         let callbacks = serve(self.listeners.callbacks, callbacks);
         let console = serve(self.listeners.console, self.console.map(console::router));
+        let (detached, drain) = (api.detached.clone(), self.limits.drain);
         drop(api);
 
         stop.cancelled().await;
+        let cut = Instant::now() + drain;
         tracing::info!("stopping");
         for part in [http, callbacks, console, worker].into_iter().flatten() {
             let _ = part.await;
+        }
+        // The same time as for requests: nobody can begin more work any longer.
+        detached.close();
+        if timeout_at(cut, detached.wait()).await.is_err() {
+            tracing::warn!(
+                calls = detached.len(),
+                "requests without a client cut after the drain time"
+            );
         }
         background.cancel();
         for part in [operations, relay, waiting, presence, upkeep, reload] {

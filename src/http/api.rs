@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::api_key_auth::ApiKeys;
@@ -107,6 +108,8 @@ pub struct Parts {
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     pub clock: Clock,
     pub ids: Ids,
+    /// Work that goes on although its client has gone. A stop waits for it.
+    pub detached: TaskTracker,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::domain::callback::CertifyId;
 use crate::domain::clock::Clock;
@@ -28,11 +29,13 @@ pub struct Wakeups {
     signals: Signals,
     clock: Clock,
     in_flight: Arc<Semaphore>,
+    detached: TaskTracker,
 }
 
 impl Wakeups {
-    pub fn new(waking: Waking, signals: Signals, clock: Clock) -> Self {
-        Self { waking, signals, clock, in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
+    pub fn new(waking: Waking, signals: Signals, clock: Clock, detached: TaskTracker) -> Self {
+        let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Self { waking, signals, clock, in_flight, detached }
     }
 
     /// Wakes behind the answer to a callback of the provider. `None`: it only probed the address.
@@ -48,7 +51,7 @@ impl Wakeups {
             return count(PROVIDER, "dropped");
         };
         let wakeups = self.clone();
-        tokio::spawn(async move {
+        self.detached.spawn(async move {
             wakeups.wake(notified.certify_id, Sender::Provider(notified.token)).await;
             drop(permit);
         });

@@ -1,5 +1,6 @@
 //! A start is billed. No event in this process or another one repeats the call or loses its answer.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use verdict::domain::clock::Clock;
 use verdict::domain::ids::{Ids, LeaseToken, VerificationId};
 use verdict::store::starts::StartCall;
 
-use crate::harness::{Options, Reply, TestApp, eventually, new_database, now, provider};
+use crate::harness::{Options, Reply, Setting, TestApp, eventually, new_database, now, provider};
 
 const DONE: &str = "https://app.example/done";
 
@@ -108,6 +109,38 @@ async fn start_goes_on_without_its_client() {
     assert_eq!(again.status, 200, "{again:?}");
     assert!(again.json["certify_url"].is_string(), "the page is not lost: {again:?}");
     assert_eq!(app.inits_of("slow500passu2"), 1);
+}
+
+#[tokio::test]
+async fn stop_waits_for_a_start_whose_client_has_gone() {
+    let more = format!("drain_seconds = 60\n{}", options().more);
+    let setting = Setting::new(Options { fixed_clock: false, more, ..options() }).await;
+    let process = setting.serve().await;
+    // Slower than a stop that waits for nothing.
+    let of = "slow8000passu20";
+    let post = |at: SocketAddr| {
+        let request = setting.client.post(format!("http://{at}/v1/verifications"));
+        let request = request.bearer_auth(&setting.api_key);
+        request.header("content-type", "application/json").body(page_start(of).to_string()).send()
+    };
+    let gone = tokio::spawn(post(process.http));
+    eventually("the provider is called", || async {
+        (!setting.provider.certify_ids(of).is_empty()).then_some(())
+    })
+    .await;
+    gone.abort();
+    assert!(gone.await.is_err(), "the provider has not answered yet");
+    process.signal("TERM").await;
+    let (code, log) = process.ended().await;
+    assert_eq!(code, Some(0), "{log:?}");
+
+    let process = setting.serve().await;
+    let again = Reply::read(post(process.http).await.unwrap()).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    assert_eq!(again.json["certify_id"], setting.provider.certify_ids(of)[0]);
+    assert!(again.json["certify_url"].is_string(), "the page is not lost: {again:?}");
+    assert_eq!(setting.provider.certify_ids(of).len(), 1);
+    process.kill().await;
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ pub(super) async fn start(
         starting.handed_through.extend(callback);
         let job = Job { id, call, key, starting, _permit: permit };
         // Goes on if the client goes away: the answer is paid for.
-        let task = tokio::spawn(carry_out(api.clone(), ask.clone(), job));
+        let task = api.detached.spawn(carry_out(api.clone(), ask.clone(), job));
         return task.await.map_err(|_| Problem::internal())?;
     }
     Err(Problem::start_running().retry_after(Duration::from_secs(1)))
