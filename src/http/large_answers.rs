@@ -104,14 +104,15 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Reserves memory for a large JSON answer, or refuses it. Images have their own budget, streams hold a
-/// part at a time, and files of the documentation are in memory once.
+/// Reserves memory for a large JSON answer, or refuses it unless it is that of a change. Images have their
+/// own budget, streams hold a part at a time, and files of the documentation are in memory once.
 pub(super) async fn hold(
     State(answers): State<LargeAnswers>,
     request: Request,
     next: Next,
 ) -> Response {
     let authorization = request.headers().get(AUTHORIZATION).cloned();
+    let is_safe = request.method().is_safe();
     let response = next.run(request).await;
     let length = response.body().size_hint().exact();
     let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
@@ -120,6 +121,11 @@ pub(super) async fn hold(
     }
     let key = api_key_auth::presented(authorization.as_ref()).unwrap_or_default();
     let Some(permit) = answers.try_acquire(key, length) else {
+        // A change has taken effect, and its answer may show a secret that is shown once. Such an answer
+        // is not counted: what a request body may hold limits it.
+        if !is_safe {
+            return response;
+        }
         return Problem::unavailable()
             .detail("Too many large answers are being read; try again")
             .retry_after(RETRY_AFTER)
@@ -141,10 +147,10 @@ fn is_json(response: &Response) -> bool {
 mod tests {
     use std::future::ready;
 
-    use axum::Router;
     use axum::body::to_bytes;
     use axum::middleware::from_fn_with_state;
-    use axum::routing::get;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
     use http::{Request, StatusCode};
     use tower::ServiceExt;
 
@@ -161,6 +167,7 @@ mod tests {
         Router::new()
             .route("/large", json(100 * KIB))
             .route("/small", json(SMALL))
+            .route("/change", post(|| async { Json(" ".repeat(100 * KIB)) }))
             .layer(from_fn_with_state(LargeAnswers::with_limits(total, per_key), hold))
     }
 
@@ -195,6 +202,19 @@ mod tests {
         assert_eq!(ask(&router, "/large", &other).await.status(), StatusCode::OK);
         drop(held);
         assert_eq!(ask(&router, "/large", &slow).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn answer_of_a_change_is_never_refused() {
+        let router = router(150 * KIB, 150 * KIB);
+        let key = api_key::generate().unwrap();
+        let held = ask(&router, "/large", &key).await;
+        assert_eq!(ask(&router, "/large", &key).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let change = Request::post("/change").body(Body::empty()).unwrap();
+        let changed = router.clone().oneshot(change).await.unwrap();
+        assert_eq!(changed.status(), StatusCode::OK);
+        assert!(to_bytes(changed.into_body(), usize::MAX).await.unwrap().len() > 100 * KIB);
+        drop(held);
     }
 
     #[tokio::test]
