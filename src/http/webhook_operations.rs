@@ -125,7 +125,8 @@ pub(super) struct RotatedSecretView {
 refusals!(RotateRefusals = [NotFound] + JSON_BODY + API_KEY);
 
 /// Makes a new secret. For `keep_seconds` deliveries carry the signatures of both, so that receivers
-/// can switch one after the other.
+/// can switch one after the other. A second rotation ends the secret before the first one at once: if
+/// the answer is lost, pause the endpoint, rotate again, give the new secret to the receivers, and resume.
 #[utoipa::path(
     post, path = "/v1/webhook-endpoints/{id}/rotate-secret", operation_id = "rotate-webhook-secret",
     tag = "webhooks", params(EndpointPath, Purpose), request_body = Option<RotateSecretRequest>,

@@ -52,6 +52,19 @@ async fn api_key_that_was_never_shown_is_revoked() {
 }
 
 #[tokio::test]
+async fn secret_of_a_rotation_that_was_never_shown_is_replaced_while_paused() {
+    let setting = Setting::new(Options::default()).await;
+    let add = ["webhooks", "add", "--url", "https://receiver.example/events", "--json"];
+    let added: serde_json::Value = serde_json::from_str(&setting.must_run(&add).await).unwrap();
+    let id = added["id"].as_str().unwrap();
+    let (code, said) = run_on_a_full_disk(&setting, &["webhooks", "rotate", id]).await;
+    assert!(code == 1 && said.contains("could not be written"), "{said}");
+    // Rotated again without a pause, it would send what receivers with the first secret refuse.
+    assert!(said.contains(&format!("verdict webhooks pause {id}")), "{said}");
+    assert!(!said.contains("whsec_"), "{said}");
+}
+
+#[tokio::test]
 async fn command_whose_result_is_lost_does_not_claim_success() {
     let setting = Setting::new(Options::default()).await;
     let mut lost = 0;

@@ -383,8 +383,9 @@ async fn rotate(context: &Context, id: EndpointId, keep: i64, json: bool) -> any
         format!("{key}\n\n{}; {previous}", once(secret))
     };
     if let Err(error) = written(&shown) {
+        // A second rotation ends the secret that receivers know.
         anyhow::bail!(
-            "the secret was rotated and could not be written ({}): rotate it again before the previous one ends",
+            "the secret was rotated and could not be written ({}): run verdict webhooks pause {id}, rotate again, give the new secret to the receivers, and resume",
             error_text::io(&error)
         );
     }
