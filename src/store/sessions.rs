@@ -145,8 +145,13 @@ impl Sessions {
         if let Some(found) = self.take_spare() {
             return Ok(found);
         }
-        let connection = self.acquire_from_pool().await?;
+        let acquired = self.acquire_from_pool().await;
         drop(waiting);
+        if acquired.as_ref().is_err_and(|error| !matches!(error, sqlx::Error::PoolClosed)) {
+            // The server in use may be gone, its name and its socket too: no statement would tell.
+            self.servers.look_again();
+        }
+        let connection = acquired?;
         Ok(InUse { connection, left_pool: Instant::now() })
     }
 
@@ -215,7 +220,6 @@ impl Sessions {
                 acquired = &mut acquiring => return acquired,
                 found = self.idle_one() => return Ok(found),
                 () = self.faults.until_standby_is_found() => {
-                    self.servers.look_again();
                     return Err(sqlx::Error::PoolTimedOut);
                 }
                 // The attempt so far leads to the server that was used before.

@@ -401,6 +401,27 @@ async fn callbacks_are_accepted_after_failover_with_a_stale_address() {
 }
 
 #[tokio::test]
+async fn another_server_is_found_when_connecting_fails_at_once() {
+    let Pair { primary, standby, direct, copy, _folder } = Pair::start().await;
+    // Once its socket is gone, a server fails like a name that no longer resolves: at once.
+    let folder = primary.socket_folder().unwrap().display().to_string().replace('/', "%2F");
+    let (port, first) = (primary.port(), format!("127.0.0.1:{}", primary.port()));
+    let both = format!("{folder}:{port},{}", standby.address());
+    let store = Database::at(direct.url.replace(&first, &both)).store();
+    store.ping().await.unwrap();
+    // The connection is tested before its next use, so no statement meets the broken one.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+
+    primary.stop().await.unwrap();
+    run(&copy, "select pg_promote()").await;
+    let began = Instant::now();
+    while let Err(error) = store.ping().await {
+        assert!(began.elapsed() < RECOVERS_WITHIN, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_read_from_a_standby() {
     let Pair { primary, standby, direct, copy, _folder } = Pair::start().await;
     let first = format!("127.0.0.1:{}", primary.port());
