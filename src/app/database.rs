@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::causes::Cause;
 use crate::config::FromKey;
-use crate::store::{self, PoolerSearch, Store};
+use crate::store::{self, NoServer, Store};
 
 /// For Postgres to answer when the service starts before it.
 const WAIT_FOR_DATABASE: Duration = Duration::from_secs(30);
@@ -36,35 +35,22 @@ pub(super) async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         // Past the pool, which keeps the reason for itself.
-        match store.inspection().connect_once(PoolerSearch::Thorough).await {
+        match store.inspection().connect_at_start().await {
             Ok(()) => return Ok(()),
-            Err(error) if is_of_the_url(&error) => {
+            Err(NoServer { error, is_of_the_url: true }) => {
                 return Err(error).context(FromKey("database.url"));
             }
-            Err(error) if started.elapsed() > WAIT_FOR_DATABASE => {
+            Err(NoServer { error, .. }) if started.elapsed() > WAIT_FOR_DATABASE => {
                 // A refusal with a code is no fault of the configuration.
                 let said =
                     matches!(&error, store::Error::Unavailable(outage) if outage.code.is_some());
                 let error = anyhow::Error::from(error);
                 return Err(if said { error } else { error.context(FromKey("database.url")) });
             }
-            Err(error) => {
+            Err(NoServer { error, .. }) => {
                 tracing::warn!(%error, cause = error.cause().code(), "waiting for the database");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
     }
-}
-
-/// Waiting does not help: a certificate, an `sslmode`, a user or a database has to change.
-fn is_of_the_url(error: &store::Error) -> bool {
-    let refused = matches!(
-        error.cause(),
-        Cause::WrongPassword
-            | Cause::UnknownRole
-            | Cause::NotAdmitted
-            | Cause::UnknownDatabase
-            | Cause::MissingRight
-    );
-    refused || matches!(error, store::Error::Untrusted(_) | store::Error::TransactionPooler)
 }

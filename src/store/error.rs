@@ -143,6 +143,19 @@ impl Error {
         }
     }
 
+    /// Waiting does not help: a certificate, an `sslmode`, a user or a database has to change.
+    pub(super) fn is_of_the_url(&self) -> bool {
+        let refused = matches!(
+            self.cause(),
+            Cause::WrongPassword
+                | Cause::UnknownRole
+                | Cause::NotAdmitted
+                | Cause::UnknownDatabase
+                | Cause::MissingRight
+        );
+        refused || matches!(self, Self::Untrusted(_) | Self::TransactionPooler)
+    }
+
     /// The statement was refused for what it was to write: the same again will be refused again,
     /// something else may not.
     pub fn refuses_data(&self) -> bool {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::error::{Error, Place, Result};
 use super::pool::Store;
 use super::pooler::PoolerSearch;
-use super::servers;
+use super::servers::{self, NoServer};
 use super::session_faults::is_socket;
 use super::statements::statements;
 
@@ -96,9 +96,18 @@ impl Inspection<'_> {
     /// Connects once, past the pool, which would try again until its time is over and then not
     /// say why. Refuses a pooler of transactions, as far as `search` finds it.
     pub async fn connect_once(self, search: PoolerSearch) -> Result<()> {
+        self.connect(search).await.map_err(|none| none.error)
+    }
+
+    /// The same, and tells whether waiting may help.
+    pub async fn connect_at_start(self) -> std::result::Result<(), NoServer> {
+        self.connect(PoolerSearch::Thorough).await
+    }
+
+    async fn connect(self, search: PoolerSearch) -> std::result::Result<(), NoServer> {
         if self.0.servers.are_several() {
             self.0.servers.find().await?;
-            return self.0.refuse_transaction_pooler(None, search).await;
+            return Ok(self.0.refuse_transaction_pooler(None, search).await?);
         }
         let server = self.0.connect_options();
         let by_socket = is_socket(&server);
@@ -113,7 +122,7 @@ impl Inspection<'_> {
             })
         };
         let first = self.0.once(connecting).await??;
-        self.0.refuse_transaction_pooler(Some(first), search).await
+        Ok(self.0.refuse_transaction_pooler(Some(first), search).await?)
     }
 
     /// The server, and who we are to it.

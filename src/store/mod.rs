@@ -82,6 +82,7 @@ pub use pooler::PoolerSearch;
 pub use schema_name::SchemaName;
 pub use schema_state::SchemaState;
 pub use server_version::{OLDEST_SERVER, is_supported_server};
+pub use servers::NoServer;
 pub use statements::Statement;
 pub use tls::Protection;
 

@@ -19,6 +19,7 @@ use super::error::{Error, Place, Result};
 use super::session_faults::{Faults, is_socket};
 use super::statements::statements;
 use super::tls::{self, Protection};
+use crate::causes::Cause;
 
 /// Longest wait for one server to connect and to say whether it takes writes, while another server may
 /// be taking over.
@@ -77,6 +78,36 @@ fn one_by_one(url: &str) -> Result<Vec<String>> {
     hosts.collect()
 }
 
+/// Why no server can be used.
+#[derive(Debug)]
+pub struct NoServer {
+    /// The most useful error of all servers.
+    pub error: Error,
+    /// Waiting does not help: every server needs another `database.url`, or has to change itself.
+    pub is_of_the_url: bool,
+}
+
+impl From<Error> for NoServer {
+    fn from(error: Error) -> Self {
+        Self { is_of_the_url: error.is_of_the_url(), error }
+    }
+}
+
+impl NoServer {
+    /// `errors`: one of each server, in the order in which they came.
+    fn of(errors: Vec<Error>) -> Option<Self> {
+        // Another server may still come, or be promoted.
+        let is_of_the_url = errors.iter().all(Error::is_of_the_url);
+        // A standby is as it should be, so it explains the least. The first of equals is taken.
+        let error = errors.into_iter().min_by_key(|error| match error {
+            error if error.is_of_the_url() => 0,
+            error if error.cause() != Cause::Standby => 1,
+            _ => 2,
+        })?;
+        Some(Self { error, is_of_the_url })
+    }
+}
+
 impl Servers {
     /// `all` is not empty.
     pub(super) fn new(all: Vec<PgConnectOptions>, faults: Faults) -> Self {
@@ -106,13 +137,13 @@ impl Servers {
     }
 
     /// As [`Self::find_within`], with the patience of a start.
-    pub(super) async fn find(&self) -> Result<()> {
+    pub(super) async fn find(&self) -> std::result::Result<(), NoServer> {
         self.find_within(START_LOOK_LIMIT).await
     }
 
     /// Connects once to each server until one takes writes, and uses that one; else a primary that
     /// is set read-only, if there is one.
-    async fn find_within(&self, limit: Duration) -> Result<()> {
+    async fn find_within(&self, limit: Duration) -> std::result::Result<(), NoServer> {
         let mut looks: FuturesUnordered<_> = self
             .0
             .all
@@ -120,7 +151,7 @@ impl Servers {
             .map(|server| look(server, limit).map(move |found| (server, found)))
             .collect();
         let mut read_only = None;
-        let mut failed = None;
+        let mut errors = Vec::new();
         while let Some((server, found)) = looks.next().await {
             match found {
                 Ok(true) => {
@@ -128,17 +159,14 @@ impl Servers {
                     return Ok(());
                 }
                 Ok(false) => read_only = read_only.or(Some(server)),
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => errors.push(error),
             }
         }
-        match (read_only, failed) {
-            (Some(server), _) => {
-                self.use_from_now_on(server);
-                Ok(())
-            }
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(()),
+        if let Some(server) = read_only {
+            self.use_from_now_on(server);
+            return Ok(());
         }
+        NoServer::of(errors).map_or(Ok(()), Err)
     }
 
     /// Finds the server that takes writes, beside the callers, if there are several. Goes on until there
@@ -227,6 +255,7 @@ statements! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::error::Outage;
 
     fn addresses(url: &str) -> Vec<String> {
         read(url).unwrap_or_else(|e| panic!("{url}: {e}")).0.iter().map(address).collect()
@@ -245,6 +274,28 @@ mod tests {
         for wrong in ["postgres://u@one,,two/d", "postgres://u@one,/d", "postgres://u@,/d"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn error_of_several_servers_is_the_most_useful_one() {
+        use Cause::{NotAdmitted, Refused, Standby, Timeout, TlsExpired};
+
+        let outage = |cause| Error::Unavailable(Outage { cause, code: None });
+        let of = |causes: &[Cause]| {
+            let errors = causes.iter().map(|cause| match cause {
+                TlsExpired => Error::Untrusted(*cause),
+                cause => outage(*cause),
+            });
+            let found = NoServer::of(errors.collect()).unwrap();
+            (found.error.cause(), found.is_of_the_url)
+        };
+        assert_eq!(of(&[Standby, TlsExpired]), (TlsExpired, false));
+        assert_eq!(of(&[Standby, Refused]), (Refused, false));
+        assert_eq!(of(&[Refused, Timeout]), (Refused, false));
+        assert_eq!(of(&[Refused, NotAdmitted]), (NotAdmitted, false));
+        assert_eq!(of(&[NotAdmitted, TlsExpired]), (NotAdmitted, true));
+        assert_eq!(of(&[Standby, Standby]), (Standby, false));
+        assert!(NoServer::of(Vec::new()).is_none());
     }
 
     #[test]

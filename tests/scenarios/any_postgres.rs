@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use private_postgres::{Mode, Programs, Server};
 use tempfile::TempDir;
@@ -55,6 +56,30 @@ async fn service_uses_the_server_that_takes_writes_and_follows_it() {
     assert_eq!(app.verified("pass-97-later").await["state"], "decided");
     let id = before["id"].as_str().unwrap();
     assert_eq!(app.get(&format!("/v1/verifications/{id}")).await.json, before);
+}
+
+#[tokio::test]
+async fn start_waits_for_a_standby_where_another_server_refuses() {
+    let Pair { primary, standby, direct, copy, _folder: folder } = Pair::start().await;
+    let first = format!("127.0.0.1:{}", primary.port());
+    let database = url_of(&direct, &[first, standby.address().to_string()]);
+    // As a former primary that only its operator may reach.
+    let rules = folder.path().join("pg/server/data/pg_hba.conf");
+    std::fs::write(rules, "host all all 127.0.0.1/32 reject\n").unwrap();
+    let reload = sqlx::raw_sql("select pg_reload_conf()");
+    reload.execute(&direct.pool().await).await.unwrap();
+    eventually("the first server refuses", || async {
+        sqlx::PgPool::connect(&direct.url).await.err().map(drop)
+    })
+    .await;
+
+    let options = Options { database: Some(database), ..Options::default() };
+    let promoting = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        sqlx::raw_sql("select pg_promote()").execute(&copy.pool().await).await.unwrap();
+    };
+    let (app, ()) = tokio::join!(TestApp::start_with(options), promoting);
+    assert_eq!(app.verified("pass-97-promoted").await["state"], "decided");
 }
 
 #[tokio::test]
