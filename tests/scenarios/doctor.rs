@@ -206,7 +206,7 @@ async fn old_schema_is_reported_and_hides_no_other_check() {
         "backlog",
         "indexes",
         "breaker",
-        "given-up",
+        "dead-letters",
         "durability",
         "connections",
         "clock-database",
@@ -358,7 +358,7 @@ async fn backlog_and_stopped_calls_are_reported() {
     assert_eq!((report.code, report.those("failed")), (1, vec!["breaker", "http.listen"]));
     report.has("breaker", "failed", "open for 10 min (credentials)");
     report.has("backlog", "warning", "the oldest for 60 min");
-    report.has("given-up", "warning", "1 verification was given up");
+    report.has("dead-letters", "warning", "1 verification is a dead letter");
     report.has("secret-files", "warning", "sources.more.secrets_file");
     report.has("policy", "warning", "which is ignored");
     report.has("durability", "failed", "fsync is off");

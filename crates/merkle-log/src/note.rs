@@ -257,7 +257,9 @@ impl SignedNote {
     /// The text ends with its line. Signatures are added as [`Self::add`] does.
     pub fn new(text: String, signatures: Vec<Signature>) -> Self {
         let mut note = Self { text, signatures: Vec::new() };
-        signatures.into_iter().for_each(|signature| note.add(signature));
+        for signature in signatures {
+            note.add(signature);
+        }
         note
     }
 

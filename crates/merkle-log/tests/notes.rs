@@ -98,7 +98,9 @@ fn a_note_never_has_more_signatures_than_are_read() {
     let signatures: Vec<_> = (0..65).map(|later| witness.cosign(TEXT, AT + later)).collect();
     let at_once = SignedNote::new(TEXT.to_owned(), signatures.clone());
     let mut by_one = SignedNote::new(TEXT.to_owned(), Vec::new());
-    signatures.iter().for_each(|signature| by_one.add(signature.clone()));
+    for signature in &signatures {
+        by_one.add(signature.clone());
+    }
     for note in [at_once, by_one] {
         assert_eq!(note.signatures(), &signatures[..64]);
         assert_eq!(SignedNote::parse(&note.to_string()), Ok(note));
