@@ -15,7 +15,8 @@ examples=${1:-25}
 seed=
 [ $# -gt 0 ] || seed=--seed=20261125
 scripts/prepare.sh
-cargo build --quiet --locked
+# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
+cargo build --quiet --locked --bin verdict --examples
 target=${CARGO_TARGET_DIR:-target}
 room=$target/api-check
 mkdir -p "$room"

@@ -69,11 +69,12 @@ cp tests/browser/*.mjs "$room"
 
 export VERDICT_BOOK="${VERDICT_BOOK:-$target/book}"
 if [ -e "$VERDICT_BOOK/policy.txt" ]; then
-    cargo build --quiet --locked --features book --bin verdict
+    # With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
+    cargo build --quiet --locked --features book --bin verdict --examples
 else
     [ -z "${CI:-}" ] || { echo 'error: the book is missing: run scripts/book.sh first' >&2; exit 1; }
     unset VERDICT_BOOK
-    cargo build --quiet --locked --bin verdict
+    cargo build --quiet --locked --bin verdict --examples
 fi
 # By a name that no other build takes: cargo replaces the binary of other features.
 cp "$target/debug/verdict" "$room/verdict"

@@ -143,7 +143,8 @@ told() {
     exit 1
 }
 
-cargo build --quiet --locked --bin verdict
+# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
+cargo build --quiet --locked --bin verdict --examples
 "$target/debug/verdict" demo --folder "$room/demo" >"$room/demo.log" 2>&1 &
 demo=$!
 started=$demo

@@ -22,7 +22,8 @@ done
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 unset DATABASE_URL "${!VERDICT@}" "${!PG@}"
 
-cargo build --quiet --locked --bin verdict
+# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
+cargo build --quiet --locked --bin verdict --examples
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 room=$target/readme-check
 rm -rf "$room"
