@@ -236,7 +236,7 @@ fn test_targets() -> BTreeSet<String> {
     targets.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
 }
 
-/// What follows `before`, as far as a name or a path goes.
+/// The names or paths that follow `before` in the line.
 fn names_after<'a>(line: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.');
     line.match_indices(before).map(move |(at, _)| {

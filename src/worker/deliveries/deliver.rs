@@ -133,7 +133,7 @@ impl<'a> Delivery<'a> {
                 match self.go_on().await {
                     Ok(true) => {}
                     Ok(false) => return Ok(()),
-                    // What is in flight is still answered, and what was acknowledged is stored.
+                    // Requests in flight are still answered, and what was acknowledged is stored.
                     Err(error) if error.is_passing() => {
                         tracing::warn!(%error, cause = error.cause().code(), endpoint = %self.endpoint.id, "deliveries interrupted: no more requests are sent");
                         (self.closing, self.due_again) = (true, true);
