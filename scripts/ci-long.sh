@@ -44,7 +44,8 @@ run() {
 }
 
 [ $# -gt 0 ] || set -- failover restore upgrade rollback faults simulation api postgres pg-upgrade day fuzz
-cargo build --locked --bin verdict
+# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
+cargo build --locked --bin verdict --examples
 failed=
 for step in "$@"; do
     printf '== %s\n' "$step"
