@@ -15,8 +15,7 @@ examples=${1:-25}
 seed=
 [ $# -gt 0 ] || seed=--seed=20261125
 scripts/prepare.sh
-# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
-cargo build --quiet --locked --bin verdict --examples
+scripts/build.sh
 target=${CARGO_TARGET_DIR:-target}
 room=$target/api-check
 mkdir -p "$room"

@@ -69,12 +69,11 @@ cp tests/browser/*.mjs "$room"
 
 export VERDICT_BOOK="${VERDICT_BOOK:-$target/book}"
 if [ -e "$VERDICT_BOOK/policy.txt" ]; then
-    # With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
-    cargo build --quiet --locked --features book --bin verdict --examples
+    scripts/build.sh --features book
 else
     [ -z "${CI:-}" ] || { echo 'error: the book is missing: run scripts/book.sh first' >&2; exit 1; }
     unset VERDICT_BOOK
-    cargo build --quiet --locked --bin verdict --examples
+    scripts/build.sh
 fi
 # By a name that no other build takes: cargo replaces the binary of other features.
 cp "$target/debug/verdict" "$room/verdict"

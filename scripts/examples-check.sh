@@ -143,8 +143,7 @@ told() {
     exit 1
 }
 
-# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
-cargo build --quiet --locked --bin verdict --examples
+scripts/build.sh
 "$target/debug/verdict" demo --folder "$room/demo" >"$room/demo.log" 2>&1 &
 demo=$!
 started=$demo

@@ -22,8 +22,7 @@ done
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 unset DATABASE_URL "${!VERDICT@}" "${!PG@}"
 
-# With the examples, so that cargo takes the features of its tests, and compiles nothing once more.
-cargo build --quiet --locked --bin verdict --examples
+scripts/build.sh
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 room=$target/readme-check
 rm -rf "$room"

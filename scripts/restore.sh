@@ -137,9 +137,7 @@ check 'a list that lacks a line is refused' refused
 indented <"$home/refused.txt"
 run erasures reapply "$home/erasures.jsonl" --purpose 'a restore' | indented
 
-# --- it serves; workers delete what is left of images, and the rest is fixed ---
-serve
-until_so 120 'all is decided' settled
+# --- the images are compared before the workers run, which then delete those of erased persons ---
 # A row without an object, as after a restore of the store.
 victim=$(find "$home/images" -path "*$(verification 6)*" -type f | sort | head -1)
 rm "$victim"
@@ -152,6 +150,8 @@ check "it lists the image that was taken away, and the images of persons after t
     [ "$rows" -ge 1 ] 
 run images check --fix --purpose 'a restore' >"$home/fixed.txt" 2>&1 || true
 tail -1 "$home/fixed.txt" | indented
+serve
+until_so 120 'all is decided' settled
 check 'afterwards the store holds what the database says' run images check
 
 # --- what must hold ---

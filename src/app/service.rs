@@ -157,12 +157,12 @@ impl Service {
         for part in [http, callbacks, console, worker].into_iter().flatten() {
             let _ = part.await;
         }
-        // The same time as for requests: nobody can begin more work any longer.
+        // They share the drain time of the requests. Nothing can start any longer.
         detached.close();
         if timeout_at(cut, detached.wait()).await.is_err() {
             tracing::warn!(
                 calls = detached.len(),
-                "requests without a client cut after the drain time"
+                "work without a client cut after the drain time"
             );
         }
         background.cancel();

@@ -108,7 +108,7 @@ pub struct Parts {
     pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     pub clock: Clock,
     pub ids: Ids,
-    /// Work that goes on although its client has gone. A stop waits for it.
+    /// Work that continues without its client. A stop waits for it.
     pub detached: TaskTracker,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,

@@ -121,8 +121,8 @@ pub(super) async fn hold(
     }
     let key = api_key_auth::presented(authorization.as_ref()).unwrap_or_default();
     let Some(permit) = answers.try_acquire(key, length) else {
-        // A change has taken effect, and its answer may show a secret that is shown once. Such an answer
-        // is not counted: what a request body may hold limits it.
+        // A change has taken effect, and its answer may show a secret that is shown once. It is sent
+        // uncounted.
         if !is_safe {
             return response;
         }

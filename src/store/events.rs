@@ -306,13 +306,18 @@ pub(super) use day_after;
 /// Selects events `e` with the data of their bodies.
 macro_rules! events {
     ($($of:expr),+) => {
+        events!(from "events e"; $($of),+)
+    };
+    (from $from:expr; $($of:expr),+) => {
         concat!(
             "select e.number, coalesce(e.id, e.decision_id) as event_id, e.kind, e.at, e.details,
                  e.verification_id, e.verification_sequence, v.product, v.biz_type, v.biz_id,
                  case when e.with_reference then v.reference end as reference,
                  d.id as decision_id, d.result_id, d.policy_digest, d.outcome, d.reasons,
                  d.decided_by, d.decided_at, d.simulated, p.epoch, p.after
-             from events e
+             from ",
+            $from,
+            "
                  left join verifications v on v.id = e.verification_id
                  left join decisions d on d.id = e.decision_id
                  cross join lateral (
@@ -371,13 +376,16 @@ statements! {
                  select verification_id from decisions where id = $1)"
     );
 
+    /// One by one: they may be far apart.
     read(event) find_numbers(numbers: &[i64]) = events!(
-        "where ",
-        on_days_of!(
-            "(select min(n) from unnest($1::bigint[]) as n)",
-            "(select max(n) from unnest($1::bigint[]) as n)"
-        ),
-        " and e.number = any ($1) order by e.number"
+        from concat!(
+            "unnest($1::bigint[]) as wanted (number)
+             cross join lateral (
+                 select * from events e where e.number = wanted.number and ",
+            on_days_of!("wanted.number", "wanted.number"),
+            ") e"
+        );
+        "order by e.number"
     );
 
     row find_between(since: OffsetDateTime, until: OffsetDateTime) -> (Option<i64>, Option<i64>) =

@@ -98,7 +98,7 @@ impl NoServer {
     fn of(errors: Vec<Error>) -> Option<Self> {
         // Another server may still come, or be promoted.
         let is_of_the_url = errors.iter().all(Error::is_of_the_url);
-        // A standby is as it should be, so it explains the least. The first of equals is taken.
+        // A healthy standby explains the least. Of equals, the first is taken.
         let error = errors.into_iter().min_by_key(|error| match error {
             error if error.is_of_the_url() => 0,
             error if error.cause() != Cause::Standby => 1,

@@ -191,7 +191,7 @@ impl Store {
 }
 
 impl WebhookDeliveries<'_> {
-    /// Claims endpoints that have deliveries due, in an order that changes. `token` must be fresh.
+    /// Claims endpoints that have deliveries due, in random order. `token` must be fresh.
     pub async fn claim(
         self,
         most: usize,

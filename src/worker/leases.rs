@@ -87,8 +87,7 @@ impl Leases {
     }
 
     /// Takes over a lease from a claim that began at `claimed_at`. A claim that took as long as the
-    /// lease gives one that is lost. Work under an earlier lease of the same row ends: this process
-    /// was late to renew it.
+    /// lease gives a lost one. An earlier lease of the same row is lost too: it was renewed too late.
     pub fn hold(&self, table: &'static Leased, key: LeaseKey, claimed_at: Instant) -> Lease {
         let lost = CancellationToken::new();
         let until = claimed_at + self.length;

@@ -4,11 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use private_postgres::{Mode, Programs, Server};
 use tempfile::TempDir;
 use url::Url;
+use verdict::causes::Cause;
 use verdict::store::PoolerSearch;
 
 use crate::harness::{
@@ -73,12 +73,11 @@ async fn start_waits_for_a_standby_where_another_server_refuses() {
     })
     .await;
 
-    let options = Options { database: Some(database), ..Options::default() };
-    let promoting = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        sqlx::raw_sql("select pg_promote()").execute(&copy.pool().await).await.unwrap();
-    };
-    let (app, ()) = tokio::join!(TestApp::start_with(options), promoting);
+    let none = database.store().inspection().connect_at_start().await.unwrap_err();
+    assert_eq!(none.error.cause(), Cause::NotAdmitted, "the standby is as it should be");
+    assert!(!none.is_of_the_url, "a start waits");
+    sqlx::raw_sql("select pg_promote()").execute(&copy.pool().await).await.unwrap();
+    let app = TestApp::start_with(Options { database: Some(database), ..Options::default() }).await;
     assert_eq!(app.verified("pass-97-promoted").await["state"], "decided");
 }
 

@@ -166,11 +166,16 @@ async fn no_statement_reads_a_table_into_a_hash_to_answer_exists() {
 }
 
 /// Statements that read the event log by numbers, and what each reads near its end.
-const NEAR_THE_END: [(&str, &str, u64); 4] = [
-    ("events::find_after", "99990, 100000, null, null, 100", 10),
-    ("events::find_ids", "99990, 100000, null, null, 100", 10),
-    ("events::find_numbers", "'{99990, 99995}'", 2),
-    ("webhook_redeliveries::redeliver_range", "null, 99990, 100000, null, null, 100", 0),
+const NEAR_THE_END: [(&str, &str, f64); 4] = [
+    ("events::find_after", "99990, 100000, null, null, 100", 10.0),
+    ("events::find_ids", "99990, 100000, null, null, 100", 10.0),
+    ("events::find_numbers", "'{99990, 99995}'", 2.0),
+    // The endpoint takes none of them.
+    (
+        "webhook_redeliveries::redeliver_range",
+        "'01990000-0000-7000-8000-000000000001', 99990, 100000, null, null, 100",
+        0.0,
+    ),
 ];
 
 /// The key of the log begins with the day. A condition on the number alone reads every key since the
@@ -188,6 +193,10 @@ async fn events_are_found_without_reading_their_week() {
                  gen_random_uuid()
              from generate_series(1, 100000) as n;
              update event_log set number = 100000, logged_on = '2026-09-11';
+             insert into webhook_endpoints (id, url, types, cursor, key_id, wrapped, secret,
+                 created_at, created_by, updated_at)
+             values ('01990000-0000-7000-8000-000000000001', 'https://receiver.example',
+                 '{verification.erased}', 100000, 'test', '', '', now(), 'test', now());
              analyze events",
         )
         .await
@@ -200,9 +209,10 @@ async fn events_are_found_without_reading_their_week() {
         let explain = format!("explain (analyze, buffers, format json) execute s{n}({values})");
         let row = connection.fetch_one(AssertSqlSafe(explain)).await.unwrap();
         let plan = &row.get::<serde_json::Value, _>(0)[0]["Plan"];
-        let number = |name: &str| plan[name].as_u64().unwrap();
+        // Postgres 18 writes rows with a fraction.
+        let number = |name: &str| plan[name].as_f64().unwrap();
         let blocks = number("Shared Hit Blocks") + number("Shared Read Blocks");
-        if blocks > 100 || number("Actual Rows") != rows {
+        if blocks > 100.0 || (number("Actual Rows") - rows).abs() > 0.5 {
             wrong.push(format!("{name}: {blocks} blocks: {plan:#}"));
         }
     }

@@ -711,7 +711,9 @@ async fn acknowledgement_is_stored_although_the_log_cannot_be_read() {
     let mut locked = endpoint.pool.begin().await.unwrap();
     locked.execute("lock table events in access exclusive mode").await.unwrap();
     eventually("the delivery waits for the log", || async {
-        let waits = "select exists (select from pg_locks where not granted)";
+        let waits = "select exists (select from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'
+                 and query like '%as wanted (number)%')";
         let waits = sqlx::query_scalar(waits).fetch_one(&endpoint.pool).await.unwrap();
         Some(()).filter(|()| waits)
     })

@@ -9,9 +9,9 @@ with durability as materialized (
             or e.lease_token is not null
             or e.status in ('active', 'failing') and e.cursor < l.number
             and (e.next_try_at is null or e.next_try_at <= verdict_now()))
-    -- Those that wait for the log have no time to sort by, and there may be more than a process takes.
-    -- An order that is another one each time keeps nobody waiting for good.
-    order by hashtextextended(e.id::text, (extract(epoch from verdict_now()) * 1000)::bigint)
+    -- Endpoints that wait for the log have no due time, and there may be more than one process takes. A
+    -- random order gives each its turn. The clock is its seed, so that a simulation repeats it.
+    order by uuid_hash_extended(e.id, (extract(epoch from verdict_now()) * 1000)::bigint)
     limit $1 for update of e skip locked
 )
 update webhook_endpoints e

@@ -137,6 +137,8 @@ impl<'a> Delivery<'a> {
                     Err(error) if error.is_passing() => {
                         tracing::warn!(%error, cause = error.cause().code(), endpoint = %self.endpoint.id, "deliveries interrupted: no more requests are sent");
                         (self.closing, self.due_again) = (true, true);
+                        // Released, it is claimed again at once.
+                        sleep(DATABASE_REST).await;
                     }
                     Err(error) => return Err(error),
                 }
